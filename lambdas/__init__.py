@@ -1,0 +1,1 @@
+"""The Lambda handlers: decorate, parse, call, return."""

@@ -1,0 +1,63 @@
+"""What the handlers work with: AWS adapters, jobs, prices and the clock, made once per process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import boto3
+
+from lambdas.environment import read_environment
+from nightspot.aws.checkpoints import Checkpoints
+from nightspot.aws.notices import Notices
+from nightspot.aws.prices import load_price_book
+from nightspot.aws.run_table import RunTable
+from nightspot.aws.training_jobs import TrainingJobs
+from nightspot.job import Job, load_jobs
+from nightspot.planning import Price
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """The handlers' collaborators. A test or the local run passes its own."""
+
+    region: str
+    now: Callable[[], datetime]
+    jobs: Callable[[], Mapping[str, Job]]
+    price: Price
+    table: RunTable
+    training_jobs: TrainingJobs
+    checkpoints: Checkpoints
+    notices: Notices
+    step_functions: Any  # boto3's client
+
+
+@cache
+def dependencies() -> Dependencies:
+    """The ones of the deployed functions."""
+    environment = read_environment()
+    prices = load_price_book()
+
+    def price(instance_type: str, region: str) -> float | None:
+        found = prices.usd_per_hour(instance_type, region)
+        return None if found is None else found.usd_per_hour
+
+    @cache
+    def jobs() -> Mapping[str, Job]:
+        # Validated against AWS's model when they were deployed; the runtime's botocore may be older.
+        return load_jobs(environment.jobs_directory, check_request=False)
+
+    return Dependencies(
+        region=environment.region,
+        now=lambda: datetime.now(UTC),
+        jobs=jobs,
+        price=price,
+        table=RunTable(boto3.client("dynamodb"), environment.table_name),
+        training_jobs=TrainingJobs(boto3.client("sagemaker")),
+        checkpoints=Checkpoints(boto3.client("s3")),
+        notices=Notices(boto3.client("events"), environment.bus_name),
+        step_functions=boto3.client("stepfunctions"),
+    )

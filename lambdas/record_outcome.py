@@ -1,0 +1,51 @@
+"""Last state but one: closes the run's record and tells how it ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import BaseModel
+
+from lambdas.dependencies import Dependencies, dependencies
+from lambdas.observability import logger, metrics, tell, tracer
+from nightspot.happenings import OF_OUTCOME
+from nightspot.run import run_from_json
+from nightspot.summary import summarise
+
+
+class RunNotOverError(ValueError):
+    """The ledger has no outcome to record."""
+
+
+class OutcomeRequest(BaseModel):
+    """What the state machine passes."""
+
+    run: dict[str, Any]
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler
+@metrics.log_metrics
+def handler(
+    event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
+) -> dict[str, Any]:
+    """The run's summary, which becomes the execution's output. Raises RunNotOverError."""
+    use = use or dependencies()
+    run = run_from_json(OutcomeRequest.model_validate(event).run)
+    if run.outcome is None:
+        raise RunNotOverError(run.run_id)
+    summary = summarise(run)
+    use.table.record_outcome(run)
+    logger.info("run over", extra={"job": run.job, "run": run.run_id, "outcome": summary["outcome"]})
+    metrics.add_dimension(name="job", value=run.job)
+    for name, unit, value in (
+        ("CostUsd", MetricUnit.NoUnit, summary["cost_usd"]),
+        ("SavedPercent", MetricUnit.Percent, summary["saved_percent"]),
+        ("DeadlineMarginSeconds", MetricUnit.Seconds, summary["margin_seconds"]),
+    ):
+        if value is not None:
+            metrics.add_metric(name=name, unit=unit, value=value)
+    tell([OF_OUTCOME[run.outcome]], run, use.now(), {"summary": summary}, use.notices)
+    return summary

@@ -1,0 +1,37 @@
+"""Tells the AWS faults that a later call may not meet from those that it will."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ClientError
+
+_TRANSIENT_CODES = frozenset(
+    {
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServerException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+
+
+class TransientAwsError(Exception):
+    """AWS could not answer just now; the same call later may go through."""
+
+
+def raise_if_transient(error: ClientError) -> None:
+    """Raise TransientAwsError in place of `error` where it is worth repeating; else return.
+
+    boto3 has repeated the call a few times by then; the state machine's retry waits longer.
+    """
+    response = error.response
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if response.get("Error", {}).get("Code") in _TRANSIENT_CODES or status >= 500:
+        raise TransientAwsError(str(error)) from error

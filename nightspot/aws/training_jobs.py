@@ -1,0 +1,77 @@
+"""Reads training jobs from SageMaker as the ledger wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from botocore.exceptions import ClientError
+
+from nightspot.aws.faults import raise_if_transient
+from nightspot.ledger import JobView, Transition
+
+
+class SageMakerClient(Protocol):
+    """The part of boto3's SageMaker client that is used here."""
+
+    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
+
+
+class TrainingJobs:
+    """SageMaker's training jobs, by name."""
+
+    def __init__(self, client: SageMakerClient) -> None:
+        self._client = client
+
+    def describe(self, training_job_name: str) -> JobView | None:
+        """The training job, or None where SageMaker knows none of this name.
+
+        Raises TransientAwsError where the call is worth repeating, ClientError for all else.
+        """
+        try:
+            description = self._client.describe_training_job(TrainingJobName=training_job_name)
+        except ClientError as error:
+            if _says_not_found(error):
+                return None
+            raise_if_transient(error)
+            raise
+        return view_of(description)
+
+
+def _says_not_found(error: ClientError) -> bool:
+    details = error.response.get("Error", {})
+    if details.get("Code") in {"ResourceNotFound", "ResourceNotFoundException"}:
+        return True
+    # DescribeTrainingJob answers ValidationException "Requested resource not found." for an unknown name.
+    return details.get("Code") == "ValidationException" and "not found" in details.get("Message", "")
+
+
+def view_of(description: Mapping[str, Any]) -> JobView:
+    """The view of a DescribeTrainingJob answer. Fields that SageMaker leaves out stay None."""
+    transitions = tuple(
+        Transition(
+            status=entry["Status"],
+            started_at=_utc(entry["StartTime"]),
+            ended_at=_utc(entry["EndTime"]) if entry.get("EndTime") else None,
+        )
+        for entry in description.get("SecondaryStatusTransitions", ())
+    )
+    ended_at = description.get("TrainingEndTime")
+    if ended_at is None and description["TrainingJobStatus"] in {"Completed", "Failed", "Stopped"}:
+        ended_at = description.get("LastModifiedTime")
+    return JobView(
+        training_job_name=description["TrainingJobName"],
+        status=description["TrainingJobStatus"],
+        secondary_status=description.get("SecondaryStatus", ""),
+        transitions=transitions,
+        failure_reason=description.get("FailureReason"),
+        training_seconds=description.get("TrainingTimeInSeconds"),
+        billable_seconds=description.get("BillableTimeInSeconds"),
+        ended_at=_utc(ended_at) if ended_at else None,
+        model_artifact=description.get("ModelArtifacts", {}).get("S3ModelArtifacts"),
+    )
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)

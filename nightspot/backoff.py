@@ -1,0 +1,66 @@
+"""How long a run pauses before it asks again, and which faults are final."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime, timedelta
+
+from nightspot import ladder
+from nightspot.failures import Answer
+from nightspot.job import Market
+from nightspot.run import Attempt, FailureClass, Run
+
+CAPACITY_PAUSE_SECONDS = (5 * 60, 10 * 60, 20 * 60)
+THROTTLE_PAUSE_SECONDS = (15, 30, 60, 120, 240, 300)
+SERVICE_FAULT_PAUSE_SECONDS = 60
+MOST_SERVICE_FAULTS = 2
+
+
+def is_final_fault(run: Run, last: Attempt) -> bool:
+    """True where a service fault must not be answered again: the third, or the same one in the same phase."""
+    faults = [a for a in run.attempts if a.failure is FailureClass.SERVICE_FAULT]
+    same = [
+        a
+        for a in faults
+        if a.failed_in == last.failed_in and a.failure_reason == last.failure_reason and a.failed_in
+    ]
+    return len(faults) > MOST_SERVICE_FAULTS or len(same) > 1
+
+
+def pause_left(run: Run, last: Attempt, answer: Answer, now: datetime) -> float:
+    """Seconds until the next start may come; a pause never outlasts the last safe moment for Spot."""
+    until = (last.ended_at or now) + timedelta(seconds=_pause_seconds(run, last, answer))
+    if last.rung.market is Market.SPOT:
+        until = min(
+            until,
+            ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run)) + timedelta(seconds=1),
+        )
+    return (until - now).total_seconds()
+
+
+def _pause_seconds(run: Run, last: Attempt, answer: Answer) -> float:
+    """How long after the failure the next start may come."""
+    if answer is Answer.BACK_OFF:
+        row = _trailing(run, {FailureClass.THROTTLED})
+        longest = THROTTLE_PAUSE_SECONDS[min(row, len(THROTTLE_PAUSE_SECONDS)) - 1]
+        # Jitter without randomness, so that the decision stays pure: half to whole, by the job's name.
+        return longest * (0.5 + zlib.crc32(last.training_job_name.encode()) % 1000 / 2000)
+    if answer is Answer.RETRY:
+        return SERVICE_FAULT_PAUSE_SECONDS
+    if last.failure in {FailureClass.NO_CAPACITY, FailureClass.QUOTA_TEMPORARY}:
+        row = _trailing(run, {FailureClass.NO_CAPACITY, FailureClass.QUOTA_TEMPORARY})
+        rungs = len(ladder.eligible(run, last.rung.market)) or 1
+        rounds, rest = divmod(row, rungs)
+        if rest == 0:
+            return CAPACITY_PAUSE_SECONDS[min(rounds, len(CAPACITY_PAUSE_SECONDS)) - 1]
+    return 0
+
+
+def _trailing(run: Run, failures: set[FailureClass]) -> int:
+    """How many of the newest attempts on end failed so, without having trained."""
+    row = 0
+    for attempt in reversed(run.attempts):
+        if attempt.failure not in failures or attempt.trained_seconds > 0:
+            break
+        row += 1
+    return row

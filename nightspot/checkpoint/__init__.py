@@ -1,0 +1,42 @@
+"""Checkpoints that survive a Spot interruption, for use inside the training container.
+
+    from nightspot.checkpoint import Checkpointer
+
+    checkpointer = Checkpointer(total_steps=24)
+    restored = checkpointer.restore()
+    first = restored.step + 1 if restored else 1
+    for step in range(first, 25):
+        ...
+        checkpointer.save(step, {"model": model_bytes}, metrics={"loss": loss})
+
+A step is whatever the script counts (an epoch, a batch); `step` is how many are done.
+
+This package goes into other people's images: standard library only, Python 3.9 or newer, and
+relative imports only, so that the folder also works when it is copied next to a script.
+"""
+
+from .checkpointer import Checkpointer, Restored, Skipped
+from .errors import (
+    CheckpointError,
+    ClockSettingError,
+    DirectoryError,
+    MetricsError,
+    SettingError,
+    StateError,
+    StepError,
+)
+from .version import LIBRARY_VERSION
+
+__all__ = [
+    "LIBRARY_VERSION",
+    "CheckpointError",
+    "Checkpointer",
+    "ClockSettingError",
+    "DirectoryError",
+    "MetricsError",
+    "Restored",
+    "SettingError",
+    "Skipped",
+    "StateError",
+    "StepError",
+]

@@ -1,0 +1,123 @@
+"""Decides what is said about a checkpoint: in its own header, and in nightspot.json beside it.
+
+nightspot.json is how the scheduler, which sees only S3, knows the progress and proves a resume.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from numbers import Integral, Real
+from typing import Any
+
+from .clock import as_text, from_text
+from .errors import BrokenCheckpointError, MetricsError
+from .version import LIBRARY_VERSION
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ResumedFrom:
+    """The checkpoint a process started from: its step, and the attempt that saved it."""
+
+    step: int
+    attempt: int | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training is, as of one checkpoint that is whole and durable.
+
+    `saved_at` is when that checkpoint was saved; `resumed_from` is null in a process that started
+    from nothing; `seconds_per_step` is null until it has been measured.
+    """
+
+    run_id: str | None
+    attempt: int | None
+    training_job_name: str | None
+    step: int
+    total_steps: int | None
+    seconds_per_step: float | None
+    saved_at: datetime
+    checkpoint: str
+    metrics: dict[str, float | None]
+    resumed_from: ResumedFrom | None
+
+    @property
+    def fraction(self) -> float | None:
+        """The part of the work that is done, 0 to 1; None where the total is not known."""
+        if self.total_steps is None:
+            return None
+        return min(1.0, self.step / self.total_steps)
+
+    def document(self) -> dict[str, object]:
+        """The JSON form, schema 1."""
+        resumed = self.resumed_from
+        return {
+            "schema": SCHEMA,
+            "run_id": self.run_id,
+            "attempt": self.attempt,
+            "training_job_name": self.training_job_name,
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "fraction": self.fraction,
+            "seconds_per_step": self.seconds_per_step,
+            "saved_at": as_text(self.saved_at),
+            "checkpoint": self.checkpoint,
+            "metrics": self.metrics,
+            "resumed_from": resumed and {"step": resumed.step, "attempt": resumed.attempt},
+            "library_version": LIBRARY_VERSION,
+        }
+
+
+def from_document(document: Mapping[str, Any]) -> Progress:
+    """The progress that `document` described; BrokenCheckpointError if it describes none."""
+    try:
+        resumed = document["resumed_from"]
+        return Progress(
+            run_id=document["run_id"],
+            attempt=document["attempt"],
+            training_job_name=document["training_job_name"],
+            step=document["step"],
+            total_steps=document["total_steps"],
+            seconds_per_step=document["seconds_per_step"],
+            saved_at=from_text(document["saved_at"]),
+            checkpoint=document["checkpoint"],
+            metrics=document["metrics"],
+            resumed_from=resumed and ResumedFrom(resumed["step"], resumed["attempt"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenCheckpointError(f"the header is not this library's ({error!r})") from error
+
+
+def check_metrics(metrics: Mapping[str, float] | None) -> dict[str, float | None]:
+    """The metrics as JSON can hold them; MetricsError unless they are names with numbers.
+
+    NaN and the infinities become null: JSON has no word for them, and a loss that has blown up is
+    no reason to lose the checkpoint.
+    """
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping):
+        raise MetricsError(f"metrics is {type(metrics).__name__}: must be a mapping of names")
+    return {_name(name): _number(name, value) for name, value in metrics.items()}
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str):
+        raise MetricsError(f"metrics has the name {name!r}: names must be str")
+    return name
+
+
+def _number(name: str, value: object) -> float | None:
+    # NumPy's scalars are registered with these classes; a tensor needs .item() first.
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else None
+    raise MetricsError(
+        f"metrics[{name!r}] is {type(value).__name__}: must be a number (for a tensor, .item())"
+    )

@@ -1,0 +1,41 @@
+"""Decides whether a job file describes a job that can run, and gives it back as data.
+
+Pure: no boto3, no clock, no environment; botocore's model is read only to check the request.
+"""
+
+from nightspot.job_errors import InvalidJobError, Problem
+from nightspot.job_files import CheckedFile, check_files, load_job, load_jobs
+from nightspot.job_model import (
+    Budget,
+    Capacity,
+    ChangeOver,
+    Fallback,
+    InstanceType,
+    Job,
+    Local,
+    Market,
+)
+from nightspot.job_reading import parse_job
+from nightspot.job_times import Deadline, Schedule
+from nightspot.job_warnings import warnings_for
+
+__all__ = [
+    "Budget",
+    "Capacity",
+    "ChangeOver",
+    "CheckedFile",
+    "Deadline",
+    "Fallback",
+    "InstanceType",
+    "InvalidJobError",
+    "Job",
+    "Local",
+    "Market",
+    "Problem",
+    "Schedule",
+    "check_files",
+    "load_job",
+    "load_jobs",
+    "parse_job",
+    "warnings_for",
+]

@@ -1,0 +1,85 @@
+"""Decides whether a cron expression is one that EventBridge Scheduler accepts.
+
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html#cron-based
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import time
+
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    lowest: int
+    highest: int
+    words: tuple[str, ...] = ()
+    special: str = r"(?!)"  # further notations, as a pattern; by default one that never matches
+
+
+_FIELDS = (
+    _Field("minutes", 0, 59),
+    _Field("hours", 0, 23),
+    _Field("day of month", 1, 31, special=r"\?|L|LW|(?:[1-9]|[12][0-9]|3[01])W"),
+    _Field("month", 1, 12, words=_MONTHS),
+    _Field(
+        "day of week",
+        1,
+        7,
+        words=_WEEKDAYS,
+        special=rf"\?|L|(?:[1-7]|{'|'.join(_WEEKDAYS)})(?:L|#[1-5])",
+    ),
+    _Field("year", 1970, 2199),
+)
+
+
+class CronError(ValueError):
+    """EventBridge Scheduler would refuse the cron expression."""
+
+
+def check_cron(text: str) -> None:
+    """Raise CronError with the rule that `text` (six fields, one space apart) breaks."""
+    parts = text.upper().split(" ")
+    if len(parts) != len(_FIELDS):
+        names = ", ".join(field.name for field in _FIELDS)
+        unix = " (a Unix cron line has five: add the year)" if len(parts) == 5 else ""
+        raise CronError(f"must have six fields: {names}{unix}")
+    for part, field in zip(parts, _FIELDS, strict=True):
+        if not all(_is_item(item, field) for item in part.split(",")):
+            bounds = f"{field.lowest}-{field.highest}"
+            raise CronError(f"the {field.name} {part!r} must be * or values from {bounds}")
+    if (parts[2] == "?") == (parts[4] == "?"):
+        raise CronError("exactly one of day of month and day of week must be ?")
+
+
+def daily_time(text: str) -> time | None:
+    """The wall time at which `text` fires when its minute and hour are plain numbers, else None."""
+    minute, hour, *_ = text.split(" ")
+    if minute.isdecimal() and hour.isdecimal():
+        return time(int(hour), int(minute))
+    return None
+
+
+def _is_item(item: str, field: _Field) -> bool:
+    if re.fullmatch(field.special, item):
+        return True
+    span, slash, step = item.partition("/")
+    if slash and not (step.isdecimal() and 0 < int(step) <= field.highest):
+        return False
+    if span == "*":
+        return True
+    ends = [_number(end, field) for end in span.split("-")]
+    return len(ends) <= 2 and None not in ends
+
+
+def _number(text: str, field: _Field) -> int | None:
+    if text in field.words:
+        return field.words.index(text) + field.lowest
+    if not re.fullmatch("[0-9]{1,4}", text):
+        return None
+    return int(text) if field.lowest <= int(text) <= field.highest else None

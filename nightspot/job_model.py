@@ -1,0 +1,168 @@
+"""What a job file can say: one frozen model per section, each field with the rule of its own value.
+
+Rules that compare fields with each other are in `job_rules`; the request's own in `training_job_shape`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from nightspot.durations import HOUR_SECONDS, MINUTE_SECONDS
+from nightspot.job_times import Deadline, Schedule, Seconds, Section, broken_rule
+
+# A training job is named nightspot-<job>-<run id>-<attempt>.
+RUN_ID_CHARACTERS = 15
+ATTEMPT_DIGITS = 3
+# SageMaker's TrainingJobName: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
+TRAINING_JOB_NAME_CHARACTERS = 63
+# What the other parts leave, less one character in reserve.
+JOB_NAME_CHARACTERS = (
+    TRAINING_JOB_NAME_CHARACTERS
+    - len("nightspot-")
+    - len("-")
+    - RUN_ID_CHARACTERS
+    - len("-")
+    - ATTEMPT_DIGITS
+    - 1
+)
+
+# SageMaker's own limit where a request gives none.
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
+DEFAULT_RUNTIME_SECONDS = 24 * HOUR_SECONDS
+
+_DEFAULT_CHECKPOINT_SECONDS = 30 * MINUTE_SECONDS
+
+
+class Market(StrEnum):
+    """How an instance is bought."""
+
+    SPOT = "spot"
+    ON_DEMAND = "on_demand"
+
+
+class Fallback(StrEnum):
+    """What follows when Spot cannot make the deadline."""
+
+    ON_DEMAND = "on_demand"
+    NEVER = "never"
+
+
+def _name_that_fits(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9](-*[a-z0-9])*", name):
+        raise broken_rule(
+            "must be lower-case letters, digits and hyphens, with a letter or digit at both ends"
+        )
+    if len(name) > JOB_NAME_CHARACTERS:
+        raise broken_rule(
+            f"must have at most {JOB_NAME_CHARACTERS} characters, because training jobs are named "
+            f"nightspot-<job>-<{RUN_ID_CHARACTERS}-character run id>-<attempt, up to "
+            f"{ATTEMPT_DIGITS} digits> and SageMaker allows {TRAINING_JOB_NAME_CHARACTERS}"
+        )
+    return name
+
+
+class InstanceType(Section):
+    """One entry of the ladder: a SageMaker instance type and its pace, where the first rung has 1.0.
+
+    In the file, a bare name stands for a mapping with only `instance_type`.
+    """
+
+    instance_type: str = Field(min_length=1)
+    speed: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_name(cls, given: Any) -> Any:
+        return {"instance_type": given} if isinstance(given, str) else given
+
+
+class Capacity(Section):
+    """The ladder: instance types per market, best first."""
+
+    spot: tuple[InstanceType, ...] = ()
+    on_demand: tuple[InstanceType, ...] = ()
+
+    @model_validator(mode="after")
+    def _somewhere_to_train(self) -> Capacity:
+        if not self.spot and not self.on_demand:
+            raise broken_rule("must name at least one instance type under spot or on_demand")
+        return self
+
+    @property
+    def first_market(self) -> Market:
+        """The market of the first rung, for which `work` is stated: Spot where there is any."""
+        return Market.SPOT if self.spot else Market.ON_DEMAND
+
+    @property
+    def first(self) -> InstanceType:
+        """The first rung, for which `work` is stated."""
+        return (self.spot or self.on_demand)[0]
+
+
+class ChangeOver(Section):
+    """Upper estimates of start-up plus restore in each market, used until history takes over."""
+
+    spot_seconds: Seconds = Field(default=10 * MINUTE_SECONDS, alias="spot")
+    on_demand_seconds: Seconds = Field(default=15 * MINUTE_SECONDS, alias="on_demand")
+
+
+class Budget(Section):
+    """The most that one run may cost, over all its attempts."""
+
+    per_run_usd: float = Field(gt=0, allow_inf_nan=False, strict=True)
+
+
+class Local(Section):
+    """How to train the job on this machine.
+
+    `time_scale` is how many seconds of the story pass in one real second.
+    """
+
+    command: tuple[str, ...] = Field(min_length=1)
+    time_scale: float = Field(default=1.0, ge=1, allow_inf_nan=False, strict=True)
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+def _checkpoint_default(validated: dict[str, Any]) -> int:
+    work_seconds: int = validated.get("work_seconds", _DEFAULT_CHECKPOINT_SECONDS)
+    return min(_DEFAULT_CHECKPOINT_SECONDS, work_seconds)
+
+
+class Job(Section):
+    """A training job as its job file describes it.
+
+    `work_seconds` is the expected training time on the first rung, `training_job` a CreateTrainingJob
+    request as AWS writes it, without what Nightspot sets for each attempt.
+    """
+
+    name: Annotated[str, AfterValidator(_name_that_fits)]
+    schedule: Schedule | None = None
+    deadline: Deadline
+    work_seconds: Seconds = Field(alias="work")
+    # Without a word in the file: every 30 minutes, or once where the work is shorter.
+    checkpoint_every_seconds: Seconds = Field(default_factory=_checkpoint_default, alias="checkpoint_every")
+    capacity: Capacity
+    change_over: ChangeOver = ChangeOver()
+    fallback: Fallback = Fallback.ON_DEMAND
+    budget: Budget | None = None
+    training_job: dict[str, Any]
+    local: Local | None = None
+
+    @property
+    def instance_count(self) -> int:
+        """How many instances an attempt has: ResourceConfig.InstanceCount, 1 where it is silent."""
+        count = dig(self.training_job, "ResourceConfig", "InstanceCount")
+        return count if isinstance(count, int) else 1
+
+
+def dig(request: Any, *keys: str) -> Any:
+    """The value below `keys` of nested mappings, or None where any of them is missing."""
+    for key in keys:
+        if not isinstance(request, dict):
+            return None
+        request = request.get(key)
+    return request

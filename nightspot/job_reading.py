@@ -1,0 +1,151 @@
+"""Decides which parts of a job file's text are sound, and lists everything that is wrong at once.
+
+Every section is validated by itself, so that one bad value does not hide the rules that the other
+sections break.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from nightspot.job_errors import (
+    InvalidJobError,
+    PathPart,
+    Problem,
+    describe,
+    dotted,
+    nearest,
+    problem,
+)
+from nightspot.job_model import Job
+from nightspot.job_rules import Draft, broken_rules, without_refused
+from nightspot.job_yaml import read_yaml
+
+# pydantic's own words name Python types; these name what stands in the file.
+_RULES = {
+    "missing": "is required",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "string_type": "must be text: put it in quotes",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "invalid_key": "must have a text as its key: put it in quotes",
+    "enum": "must be {expected}",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+}
+
+
+def parse_job(text: str, *, source: str = "<string>", check_request: bool = True) -> Job:
+    """Return the job that `text` (YAML) describes.
+
+    `source` names the text in the error's note. With `check_request` off, instance types and
+    `training_job` are not held against botocore's model: the Lambda runtime may carry an older one,
+    and the file was checked when it was deployed. Raises InvalidJobError with every problem found.
+    """
+    document, problems = read_yaml(text)
+    if document is None and problems:
+        raise InvalidJobError(problems, source)
+    if not isinstance(document, dict):
+        raise InvalidJobError([problem((), document, "must be a mapping of fields")], source)
+    sections, shape_problems = _sections(document)
+    draft = Draft(**sections)
+    problems += _unspoken(shape_problems, problems)
+    problems += _unspoken(broken_rules(draft), problems)
+    if check_request:
+        problems += _unspoken(_request_problems(draft), problems)
+    if problems:
+        raise InvalidJobError(problems, source)
+    return Job.model_validate(document, by_alias=True, by_name=False)
+
+
+def _unspoken(found: Iterable[Problem], problems: list[Problem]) -> list[Problem]:
+    """Those of `found` on fields that have no problem yet: a second voice on a field adds nothing."""
+    spoken = {known.field for known in problems}
+    return [new for new in found if new.field not in spoken]
+
+
+def _sections(document: dict[Any, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The sections of `document` that are sound by themselves, by field name, and all problems."""
+    sections: dict[str, Any] = {}
+    problems: list[Problem] = []
+    readers = _readers()
+    for key in document:
+        if key not in readers:
+            problems.append(_unknown_key((str(key),), readers))
+    for key, (name, required, adapter) in readers.items():
+        if key not in document:
+            if required:
+                problems.append(Problem(key, "nothing", "is required"))
+            continue
+        try:
+            sections[name] = adapter.validate_python(document[key], by_alias=True, by_name=False)
+        except ValidationError as error:
+            problems += (_from_pydantic(key, details) for details in error.errors())
+    return sections, problems
+
+
+@cache
+def _readers() -> dict[str, tuple[str, bool, TypeAdapter[Any]]]:
+    """For each key of a job file: its field's name, whether it is required, and what validates it."""
+    return {
+        field.alias or name: (name, field.is_required(), TypeAdapter(field.rebuild_annotation()))
+        for name, field in Job.model_fields.items()
+    }
+
+
+def _from_pydantic(key: str, details: ErrorDetails) -> Problem:
+    path: tuple[PathPart, ...] = (key, *(part for part in details["loc"] if part != "[key]"))
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown_key(path, _known_keys(path))
+    if kind == "missing":
+        return Problem(dotted(path), "nothing", "is required")
+    rule = _RULES[kind].format(**context) if kind in _RULES else details["msg"]
+    return problem(path, details["input"], rule)
+
+
+def _unknown_key(path: tuple[PathPart, ...], known: Iterable[str]) -> Problem:
+    suggestion = nearest(str(path[-1]), known)
+    # The key alone: what stands below it is unknown too, and may be a secret.
+    return Problem(dotted(path), describe(str(path[-1])), f"is not a known key{suggestion}")
+
+
+def _known_keys(path: tuple[PathPart, ...]) -> Iterator[str]:
+    """The keys of the mapping in which `path` ends."""
+    model: type[BaseModel] = Job
+    for part in path[:-1]:
+        for name, field in model.model_fields.items():
+            if part == (field.alias or name):
+                model = next(_models_in(field.annotation))
+    return (field.alias or name for name, field in model.model_fields.items())
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _request_problems(draft: Draft) -> list[Problem]:
+    # Here, not above: it reads botocore's model, which the Lambda and plain imports do without.
+    from nightspot import training_job_shape  # noqa: PLC0415
+
+    problems: list[Problem] = []
+    if draft.capacity is not None:
+        problems += training_job_shape.instance_type_problems(draft.capacity)
+    if draft.training_job is not None:
+        problems += training_job_shape.request_problems(without_refused(draft.training_job))
+    return problems

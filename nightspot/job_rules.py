@@ -1,0 +1,241 @@
+"""Decides whether the sections of a job file fit each other and leave Nightspot what it must set.
+
+Each rule is one function from a draft to its problems; a rule whose sections are unsound or absent
+has nothing to say. What AWS would refuse at night is refused here, by the facts in
+https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from nightspot.durations import format_duration
+from nightspot.job_errors import Problem, describe, dotted, problem
+from nightspot.job_model import (
+    DEFAULT_RUNTIME_SECONDS,
+    Budget,
+    Capacity,
+    ChangeOver,
+    Fallback,
+    Local,
+    dig,
+)
+from nightspot.job_times import LONGEST_SECONDS, Deadline, Schedule
+
+LARGEST_TAG_COUNT = 50  # per training job
+OWN_TAG_COUNT = 4  # what Nightspot may add
+
+_S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
+_STOPPING = ("training_job", "StoppingCondition")
+
+_SET_BY_NIGHTSPOT = "must not be given: it is set by Nightspot for each attempt"
+# What in a request cannot stand beside the ladder, and why.
+_REFUSED = {
+    ("TrainingJobName",): _SET_BY_NIGHTSPOT,
+    ("EnableManagedSpotTraining",): _SET_BY_NIGHTSPOT,
+    ("ServerlessJobConfig",): "must not be given: serverless jobs have no instances to choose",
+    ("ResourceConfig", "InstanceGroups"): "must not be given: a rung is one instance type",
+    ("ResourceConfig", "InstancePreferences"): (
+        "must not be given: it excludes managed Spot and InstanceType; list the types under capacity"
+    ),
+    ("ResourceConfig", "SelectedInstanceType"): "must not be given: it is an answer of SageMaker's",
+    ("ResourceConfig", "SelectedInstanceCount"): ("must not be given: it is an answer of SageMaker's"),
+}
+
+
+def without_refused(request: dict[str, Any]) -> dict[str, Any]:
+    """`request` less the fields that a rule of Nightspot's own refuses, whatever stands in them."""
+    return _without(request, ())
+
+
+def _without(mapping: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        key: _without(value, (*path, key)) if isinstance(value, dict) else value
+        for key, value in mapping.items()
+        if (*path, key) not in _REFUSED
+    }
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The sections of a job file that are sound by themselves; None for the others."""
+
+    name: str | None = None
+    schedule: Schedule | None = None
+    deadline: Deadline | None = None
+    work_seconds: int | None = None
+    checkpoint_every_seconds: int | None = None
+    capacity: Capacity | None = None
+    change_over: ChangeOver | None = None
+    fallback: Fallback = Fallback.ON_DEMAND
+    budget: Budget | None = None
+    training_job: dict[str, Any] | None = None
+    local: Local | None = None
+
+
+def broken_rules(draft: Draft) -> Iterator[Problem]:
+    """Every rule between fields that the draft breaks."""
+    for rule in _RULES:
+        yield from rule(draft)
+
+
+def _no_type_twice(draft: Draft) -> Iterator[Problem]:
+    for market, rungs in _ladder(draft):
+        names = [rung.instance_type for rung in rungs]
+        for n, name in enumerate(names):
+            if name in names[:n]:
+                path = ("capacity", market, n, "instance_type")
+                yield problem(path, name, f"must be named only once under {market}")
+
+
+def _first_rung_has_pace_one(draft: Draft) -> Iterator[Problem]:
+    if draft.capacity and draft.capacity.first.speed != 1.0:
+        path = ("capacity", draft.capacity.first_market.value, 0, "speed")
+        rule = "must be 1.0 on the first rung, because work is stated for the first rung"
+        yield problem(path, draft.capacity.first.speed, rule)
+
+
+def _fallback_has_somewhere_to_go(draft: Draft) -> Iterator[Problem]:
+    if draft.capacity is None:
+        return
+    if draft.fallback is Fallback.ON_DEMAND and not draft.capacity.on_demand:
+        rule = "needs a rung under capacity.on_demand; to skip a night instead, say fallback: never"
+        yield problem(("fallback",), draft.fallback.value, rule)
+    if draft.fallback is Fallback.NEVER and not draft.capacity.spot:
+        rule = "needs a rung under capacity.spot: with only on-demand there is nothing to fall from"
+        yield problem(("fallback",), draft.fallback.value, rule)
+
+
+def _checkpoint_within_the_work(draft: Draft) -> Iterator[Problem]:
+    every, work = draft.checkpoint_every_seconds, draft.work_seconds
+    if every is not None and work is not None and every > work:
+        rule = f"must not be longer than work ({format_duration(work)})"
+        yield Problem("checkpoint_every", format_duration(every), rule)
+
+
+def _spot_can_checkpoint(draft: Draft) -> Iterator[Problem]:
+    request = draft.training_job
+    if request is None:
+        return
+    uri = dig(request, "CheckpointConfig", "S3Uri")
+    path = ("training_job", "CheckpointConfig", "S3Uri")
+    has_spot = draft.capacity is not None and draft.capacity.spot
+    if uri is None and has_spot:
+        yield problem(path, uri, "is required with Spot rungs: without it every reclaim starts over")
+    if uri is not None and not (isinstance(uri, str) and _S3_PREFIX.fullmatch(uri)):
+        rule = "must be s3://bucket/prefix; each run gets its own prefix below it"
+        yield problem(path, uri, rule)
+
+
+def _request_leaves_room(draft: Draft) -> Iterator[Problem]:
+    for path, rule in _REFUSED.items():
+        above = dig(draft.training_job, *path[:-1])
+        if isinstance(above, dict) and path[-1] in above:
+            yield problem(("training_job", *path), above[path[-1]], rule)
+
+
+def _warm_pools_exclude_spot(draft: Draft) -> Iterator[Problem]:
+    keep = dig(draft.training_job, "ResourceConfig", "KeepAlivePeriodInSeconds")
+    if keep is not None and draft.capacity and draft.capacity.spot:
+        path = ("training_job", "ResourceConfig", "KeepAlivePeriodInSeconds")
+        yield problem(path, keep, "must not be given: warm pools exclude managed Spot")
+
+
+def _instances_are_on_the_ladder(draft: Draft) -> Iterator[Problem]:
+    path = ("ResourceConfig", "InstanceType")
+    given = dig(draft.training_job, *path)
+    names = [rung.instance_type for _, rungs in _ladder(draft) for rung in rungs]
+    if given is not None and names and given not in names:
+        rule = "must be on the ladder under capacity, or be left out: each rung sets it"
+        yield problem(("training_job", *path), given, rule)
+    path = ("ResourceConfig", "InstanceCount")
+    count = dig(draft.training_job, *path)
+    if count == 0:
+        yield problem(("training_job", *path), count, "must be at least 1")
+
+
+def _one_algorithm(draft: Draft) -> Iterator[Problem]:
+    if draft.training_job is None:
+        return
+    given = dig(draft.training_job, "AlgorithmSpecification")
+    image, name = dig(given, "TrainingImage"), dig(given, "AlgorithmName")
+    if (image is None) == (name is None):
+        rule = "must have exactly one of TrainingImage and AlgorithmName"
+        yield problem(("training_job", "AlgorithmSpecification"), given, rule)
+
+
+def _limits_leave_time(draft: Draft) -> Iterator[Problem]:
+    runtime = dig(draft.training_job, "StoppingCondition", "MaxRuntimeInSeconds")
+    wait = dig(draft.training_job, "StoppingCondition", "MaxWaitTimeInSeconds")
+    limit = DEFAULT_RUNTIME_SECONDS if runtime is None else runtime
+    path = (*_STOPPING, "MaxRuntimeInSeconds")
+    if draft.training_job is not None and _is_count(limit):
+        if draft.work_seconds is not None and limit < draft.work_seconds:
+            default = "" if runtime is not None else "; SageMaker's default is 1 day"
+            rule = f"must be at least work ({draft.work_seconds} s){default}"
+            yield problem(path, runtime, rule)
+        if limit > LONGEST_SECONDS:
+            yield problem(path, runtime, f"must be at most 28 days ({LONGEST_SECONDS} s)")
+    if wait is None:
+        return
+    path = (*_STOPPING, "MaxWaitTimeInSeconds")
+    if draft.capacity and not draft.capacity.spot:
+        yield problem(path, wait, "must not be given without a Spot rung: SageMaker refuses it")
+    elif _is_count(limit) and _is_count(wait) and wait < limit:
+        rule = f"must be at least MaxRuntimeInSeconds ({limit}): it counts waiting and running"
+        yield problem(path, wait, rule)
+
+
+def _own_names_are_free(draft: Draft) -> Iterator[Problem]:
+    for name in _keys(dig(draft.training_job, "Environment")):
+        if name.upper().startswith("NIGHTSPOT_"):
+            rule = "must not start with NIGHTSPOT_: those are set by Nightspot"
+            yield Problem(dotted(("training_job", "Environment", name)), describe(name), rule)
+    tags = dig(draft.training_job, "Tags")
+    keys = [dig(tag, "Key") for tag in tags] if isinstance(tags, list) else []
+    for n, key in enumerate(keys):
+        if not isinstance(key, str):
+            continue
+        tag_path = ("training_job", "Tags", n, "Key")
+        if key.lower().startswith(("nightspot:", "aws:")):
+            yield problem(tag_path, key, "must not start with nightspot: or aws:, which are taken")
+        if key in keys[:n]:
+            yield problem(tag_path, key, "must be given only once")
+    if len(keys) > LARGEST_TAG_COUNT - OWN_TAG_COUNT:
+        rule = (
+            f"must be at most {LARGEST_TAG_COUNT - OWN_TAG_COUNT}: SageMaker allows "
+            f"{LARGEST_TAG_COUNT} and Nightspot adds up to {OWN_TAG_COUNT}"
+        )
+        yield problem(("training_job", "Tags"), tags, rule)
+
+
+def _ladder(draft: Draft) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    if draft.capacity:
+        yield "spot", draft.capacity.spot
+        yield "on_demand", draft.capacity.on_demand
+
+
+def _keys(mapping: Any) -> Iterable[str]:
+    return (key for key in mapping if isinstance(key, str)) if isinstance(mapping, dict) else ()
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_RULES = (
+    _no_type_twice,
+    _first_rung_has_pace_one,
+    _fallback_has_somewhere_to_go,
+    _checkpoint_within_the_work,
+    _spot_can_checkpoint,
+    _request_leaves_room,
+    _warm_pools_exclude_spot,
+    _instances_are_on_the_ladder,
+    _one_algorithm,
+    _limits_leave_time,
+    _own_names_are_free,
+)

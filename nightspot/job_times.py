@@ -1,0 +1,167 @@
+"""When a run starts and when its model must be ready: the schedule and the deadline of a job file."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from nightspot.durations import DAY_SECONDS, DurationError, parse_duration
+from nightspot.job_cron import CronError, check_cron, daily_time
+from nightspot.job_errors import nearest
+
+# The longest that SageMaker lets a job run; no night is longer.
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
+LONGEST_SECONDS = 28 * DAY_SECONDS
+
+_RATE = re.compile(r"([1-9][0-9]{0,8}) (minute|hour|day)s?")
+_WRAPPED = re.compile(r"(cron|rate)\((.*)\)", re.DOTALL)
+
+
+def broken_rule(rule: str) -> PydanticCustomError:
+    """The error by which a validator says, in one sentence, which rule a value breaks."""
+    # As context, not as the template: braces in a rule would be taken for placeholders.
+    return PydanticCustomError("rule", "{rule}", {"rule": rule})
+
+
+def _read_seconds(value: object) -> int:
+    try:
+        seconds = parse_duration(value)
+    except DurationError as error:
+        raise broken_rule(str(error)) from error
+    if seconds > LONGEST_SECONDS:
+        raise broken_rule("must be at most 28 days, the longest that SageMaker lets a job run")
+    return seconds
+
+
+def _read_time(value: object) -> time:
+    if isinstance(value, time) and value.tzinfo is None:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?", value):
+        hour, minute, *second = (int(part) for part in value.split(":"))
+        if hour < 24 and minute < 60 and sum(second) < 60:
+            return time(hour, minute, *second)
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise broken_rule('must be a time in quotes, such as "08:00": this is a bare number')
+    raise broken_rule('must be a time of day such as "08:00", from "00:00" to "23:59"')
+
+
+def _read_timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise broken_rule(
+            "must be a time zone of the IANA database, such as Europe/Dublin"
+            + nearest(value, available_timezones())
+        ) from None
+    return value
+
+
+def _read_cron(value: str) -> str:
+    text = _unwrapped(value, "cron")
+    try:
+        check_cron(text)
+    except CronError as error:
+        raise broken_rule(str(error)) from error
+    return text
+
+
+def _read_rate(value: str) -> str:
+    match = _RATE.fullmatch(_unwrapped(value, "rate"))
+    if not match:
+        raise broken_rule('must be a rate such as "1 day" or "12 hours", in minutes, hours or days')
+    count, unit = match.groups()
+    return f"{count} {unit}" + ("" if count == "1" else "s")
+
+
+def _unwrapped(value: str, kind: str) -> str:
+    match = _WRAPPED.fullmatch(value.strip())
+    inner = match.group(2) if match and match.group(1) == kind else value
+    return " ".join(inner.split())
+
+
+Seconds = Annotated[int, BeforeValidator(_read_seconds)]
+TimeZone = Annotated[str, AfterValidator(_read_timezone)]
+
+
+class Section(BaseModel):
+    """A mapping of the job file: frozen, and closed to keys it does not know."""
+
+    # Code says work_seconds, the file says `work`.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
+
+
+class Schedule(Section):
+    """When runs start by themselves, in the syntax of EventBridge Scheduler, bare or wrapped.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+    """
+
+    cron: Annotated[str, AfterValidator(_read_cron)] | None = None
+    rate: Annotated[str, AfterValidator(_read_rate)] | None = None
+    timezone: TimeZone = "UTC"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Schedule:
+        if (self.cron is None) == (self.rate is None):
+            raise broken_rule("must have exactly one of cron and rate")
+        return self
+
+    @property
+    def expression(self) -> str:
+        """The schedule as EventBridge Scheduler wants it: `cron(0 0 * * ? *)`, `rate(1 day)`."""
+        return f"cron({self.cron})" if self.cron is not None else f"rate({self.rate})"
+
+    @property
+    def daily_at(self) -> time | None:
+        """The wall time of a cron schedule with one plain minute and hour; None for all others."""
+        return daily_time(self.cron) if self.cron is not None else None
+
+
+class Deadline(Section):
+    """When the model must be ready: at a time of day, or so long after the start."""
+
+    at: Annotated[time, BeforeValidator(_read_time)] | None = None
+    timezone: TimeZone = "UTC"
+    within_seconds: Seconds | None = Field(default=None, alias="within")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_zone_without_a_time(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("at") is None and given.get("timezone"):
+            if given["timezone"] == "UTC":
+                return given
+            raise broken_rule("has a timezone, which only means something with `at`")
+        return given
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Deadline:
+        if (self.at is None) == (self.within_seconds is None):
+            raise broken_rule("must have exactly one of at and within")
+        return self
+
+    def after(self, started: datetime) -> datetime:
+        """The deadline of a run that started at `started` (aware), in UTC and strictly later.
+
+        With `at`, the first moment after `started` at which the clocks of the zone show that time.
+        On a night when the clocks skip that time or show it twice there are two readings (PEP 495's
+        folds); the earlier counts, because a model that is early is not late. So a skipped 02:30
+        is the moment one hour before the clocks show 03:30, and a doubled 01:30 is the first one.
+        Raises ValueError when `started` is naive.
+        """
+        if started.tzinfo is None:
+            raise ValueError("started must be an aware datetime")
+        if self.at is None:
+            return started.astimezone(UTC) + timedelta(seconds=self.within_seconds or 0)
+        today = started.astimezone(ZoneInfo(self.timezone)).date()
+        # Three days on: a zone that crosses the date line drops a whole day (Pacific/Apia, 2011).
+        moments = (self._moment(today + timedelta(days=days)) for days in range(4))
+        return next(moment for moment in moments if moment > started)
+
+    def _moment(self, day: date) -> datetime:
+        local = datetime.combine(day, self.at or time(), tzinfo=ZoneInfo(self.timezone))
+        return min(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))

@@ -1,0 +1,249 @@
+"""Folds what was seen into the ledger, and books what was decided.
+
+Level-triggered: only the newest truth counts, whatever happened in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from nightspot.failures import Fault, classify
+from nightspot.run import (
+    Action,
+    Attempt,
+    AttemptState,
+    Progress,
+    Run,
+    Step,
+)
+
+# A created job is visible at once; one that is not there after this long never will be.
+UNSEEN_SECONDS = 15 * 60
+
+_TERMINAL = {"Completed", "Failed", "Stopped", "Deleting"}
+_STATES = {
+    "Starting": AttemptState.WAITING,
+    "Pending": AttemptState.WAITING,
+    "LaunchingMLInstances": AttemptState.WAITING,
+    "PreparingTrainingStack": AttemptState.WAITING,
+    "Interrupted": AttemptState.WAITING,
+    "Restarting": AttemptState.WAITING,
+    "Downloading": AttemptState.STARTING,
+    "DownloadingTrainingImage": AttemptState.STARTING,
+    "Training": AttemptState.TRAINING,
+    "Updating": AttemptState.TRAINING,
+    "Uploading": AttemptState.TRAINING,
+    "Stopping": AttemptState.STOPPING,
+}
+_WITH_A_MACHINE = {"Downloading", "DownloadingTrainingImage", "Training", "Updating", "Uploading"}
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One entry of SecondaryStatusTransitions."""
+
+    status: str
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class JobView:
+    """DescribeTrainingJob, as far as the ledger cares. Seconds are None where SageMaker leaves them out."""
+
+    training_job_name: str
+    status: str
+    secondary_status: str
+    transitions: tuple[Transition, ...] = ()
+    failure_reason: str | None = None
+    training_seconds: float | None = None
+    billable_seconds: float | None = None
+    ended_at: datetime | None = None
+    model_artifact: str | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The world at one look: open training jobs by name (None: not there), progress, the last call's fault."""
+
+    jobs: Mapping[str, JobView | None]
+    progress: Progress | None = None
+    fault: Fault | None = None
+
+
+def fold(run: Run, seen: Observation, now: datetime) -> Run:
+    """`run` with what was seen. Folding the same observation twice changes nothing more."""
+    if seen.progress is not None:
+        run = replace(run, progress=seen.progress)
+    for attempt in run.attempts:
+        if attempt.is_open and attempt.training_job_name in seen.jobs:
+            view = seen.jobs[attempt.training_job_name]
+            folded = (
+                _fold_missing(attempt, seen.fault, now)
+                if view is None
+                else _fold_view(attempt, view, seen.fault, now)
+            )
+            run = run.with_attempt(folded)
+    return _fold_progress(run)
+
+
+def _fold_missing(attempt: Attempt, fault: Fault | None, now: datetime) -> Attempt:
+    if fault is None:
+        if (now - attempt.asked_at).total_seconds() < UNSEEN_SECONDS:
+            return attempt
+        fault = Fault("Nightspot.NeverSeen", "SageMaker does not know the training job that was asked for.")
+    failure = classify(fault=fault)
+    return replace(
+        attempt,
+        state=AttemptState.ENDED,
+        ended_at=now,
+        failure=failure.failure,
+        failure_reason=failure.reason,
+    )
+
+
+def _fold_view(attempt: Attempt, view: JobView, fault: Fault | None, now: datetime) -> Attempt:
+    state = _state_of(attempt, view)
+    since = attempt.state_since if state is attempt.state else None
+    attempt = replace(
+        attempt,
+        state=state,
+        state_since=since or _state_since(view, state) or now,
+        status=view.status,
+        secondary_status=view.secondary_status,
+        interruptions=sum(1 for t in view.transitions if t.status == "Interrupted"),
+        trained_seconds=_trained_seconds(view, now),
+        waited_seconds=_waited_seconds(view, attempt, now),
+        billable_seconds=view.billable_seconds,
+        model_artifact=view.model_artifact,
+    )
+    if state is AttemptState.ENDED:
+        return _fold_end(attempt, view, now)
+    if fault is not None and attempt.stop_requested_at is not None and state is not AttemptState.STOPPING:
+        return replace(attempt, stop_faults=attempt.stop_faults + 1)
+    return attempt
+
+
+def _state_of(attempt: Attempt, view: JobView) -> AttemptState:
+    if view.status in _TERMINAL:
+        return AttemptState.ENDED
+    if view.status == "Stopping":
+        return AttemptState.STOPPING
+    # AWS: "Valid values for SecondaryStatus are subject to change." What is not known changes nothing.
+    known = AttemptState.WAITING if attempt.state is AttemptState.ASKED else attempt.state
+    return _STATES.get(view.secondary_status, known)
+
+
+def _state_since(view: JobView, state: AttemptState) -> datetime | None:
+    """When the newest unbroken row of transitions in `state` began."""
+    since = None
+    for transition in reversed(view.transitions):
+        if _STATES.get(transition.status) is not state:
+            break
+        since = transition.started_at
+    return since
+
+
+def _fold_end(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
+    ended_at = view.ended_at or (view.transitions[-1].ended_at if view.transitions else None) or now
+    attempt = replace(attempt, ended_at=ended_at)
+    if view.status == "Completed":
+        return replace(attempt, failure=None, failure_reason=None)
+    failure = classify(
+        status=view.status,
+        secondary_status=view.secondary_status,
+        failure_reason=view.failure_reason,
+        stop_requested=attempt.stop_requested_at is not None,
+    )
+    return replace(
+        attempt,
+        failure=failure.failure,
+        failure_reason=failure.reason or None,
+        failed_in=_last_phase(view),
+    )
+
+
+def _last_phase(view: JobView) -> str | None:
+    phases = [t.status for t in view.transitions if t.status in _STATES and t.status != "Stopping"]
+    return phases[-1] if phases else None
+
+
+def _trained_seconds(view: JobView, now: datetime) -> float:
+    if view.training_seconds is not None:
+        return view.training_seconds
+    return sum(
+        ((t.ended_at or now) - t.started_at).total_seconds()
+        for t in view.transitions
+        if t.status in _WITH_A_MACHINE
+    )
+
+
+def _waited_seconds(view: JobView, attempt: Attempt, now: datetime) -> float:
+    if not view.transitions:
+        end = view.ended_at or now
+        return max(0.0, (end - attempt.asked_at).total_seconds() - (view.training_seconds or 0.0))
+    return sum(
+        ((t.ended_at or now) - t.started_at).total_seconds()
+        for t in view.transitions
+        if _STATES.get(t.status) is AttemptState.WAITING
+    )
+
+
+def _fold_progress(run: Run) -> Run:
+    progress = run.progress
+    attempt = run.last_attempt
+    if progress is None or attempt is None or not attempt.was_created:
+        return run
+    attempt = replace(attempt, step_after=progress.step)
+    if progress.attempt == attempt.number:
+        resumed = progress.resumed_from_step
+        attempt = replace(
+            attempt,
+            resumed_from_step=attempt.resumed_from_step if resumed is None else resumed,
+            seconds_per_step=attempt.seconds_per_step
+            if _pace_is_older(progress)
+            else progress.seconds_per_step,
+        )
+    return run.with_attempt(attempt)
+
+
+def _pace_is_older(progress: Progress) -> bool:
+    """True where the pace was carried over from the attempt that was resumed, perhaps on another machine."""
+    return progress.seconds_per_step is None or progress.step == progress.resumed_from_step
+
+
+def book(run: Run, step: Step, training_job_name: str | None = None) -> Run:
+    """`run` with the decision booked: a start opens an attempt, a stop is remembered as Nightspot's own."""
+    run = replace(run, steps=step.number, said_late=run.said_late or step.late)
+    if step.action is Action.START:
+        if step.rung is None or step.attempt is None or training_job_name is None:
+            raise ValueError("a start names its rung, its attempt and its training job")
+        attempt = Attempt(
+            number=step.attempt,
+            rung=step.rung,
+            training_job_name=training_job_name,
+            asked_at=step.at,
+            step_before=run.progress.step if run.progress else None,
+        )
+        return run.with_attempt(attempt)
+    if step.action is Action.STOP and run.open_attempt is not None:
+        return run.with_attempt(replace(run.open_attempt, stop_requested_at=step.at))
+    if step.action is Action.FINISH:
+        return replace(run, outcome=step.outcome, outcome_because=step.because)
+    return run
+
+
+def ended_at(run: Run) -> datetime | None:
+    """When the last attempt ended; None while one is open or before the first."""
+    last = run.last_attempt
+    return last.ended_at if last is not None and not last.is_open else None
+
+
+def margin_seconds(run: Run) -> float | None:
+    """Seconds between the model's completion and the deadline (negative: late); None without a model."""
+    last = run.last_attempt
+    if last is None or last.is_open or last.failure is not None or last.ended_at is None:
+        return None
+    return (run.deadline - last.ended_at) / timedelta(seconds=1)

@@ -1,0 +1,172 @@
+"""Makes moto's state machine interpreter run the workflow file as it is: JSONata, handlers in process, story time.
+
+Everything here patches moto for the time of a `with` block and nothing else. Waits and computed time-outs run in
+story time; literal `TimeoutSeconds` bound computing, not the story, and stay real.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from moto.awslambda.models import LambdaBackend
+from moto.stepfunctions.parser.api import EvaluationFailedEventDetails, HistoryEventType
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+    FailureEvent,
+    FailureEventException,
+)
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
+    StatesErrorNameType,
+)
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.common.string.string_expression import StringJSONata
+from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import TimeoutSecondsJSONata
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+    state_task_service_aws_sdk as aws_sdk,
+)
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
+from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.eval.evaluation_details import ExecutionDetails
+from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.backend.execution import Execution
+
+from nightspot.local.clock import StoryClock
+from nightspot.local.jsonata_engine import UndefinedResultError, evaluate
+
+Handler = Callable[[dict[str, Any]], Any]
+"""A Lambda function as the local run knows it: event in, JSON-ready answer out, or an exception."""
+
+_POLL_SECONDS = 0.05
+
+
+@contextmanager
+def interpreter(clock: StoryClock, functions: Mapping[str, Handler]) -> Iterator[None]:
+    """Inside: moto executes state machines in the time of `clock` and calls `functions` by their names.
+
+    A function's name is the last part of the ARN that the workflow names.
+    """
+    with ExitStack() as stack:
+        for target, name, value in (
+            (StringJSONata, "_eval_body", _eval_jsonata),
+            (TimeoutSecondsJSONata, "_eval_seconds", _scaled_timeout(clock)),
+            (WaitFunction, "_wait_interval", _scaled_wait(clock)),
+            (retrier_decl, "time", _ScaledTime(clock)),
+            (Execution, "get_start_execution_details", _started_in_story_time(clock)),
+            (LambdaBackend, "invoke", _invoker(functions)),
+        ):
+            stack.enter_context(patch.object(target, name, value))
+        # moto has no name for SageMaker's errors and would call them "sagemaker.…".
+        stack.enter_context(patch.dict(aws_sdk._SERVICE_ERROR_NAMES, {"sagemaker": "SageMaker"}))
+        yield
+
+
+def _eval_jsonata(self: StringJSONata, env: Environment) -> None:
+    bindings = {"states": _states(env), **_variables(env)}
+    try:
+        env.stack.append(evaluate(self.expression, bindings))
+    except UndefinedResultError as error:
+        raise _query_evaluation_error(env, str(error)) from error
+    except Exception as error:  # every fault of an expression is this one error to a state machine
+        raise _query_evaluation_error(env, f"{self.expression}: {error}") from error
+
+
+def _states(env: Environment) -> dict[str, Any]:
+    # The context object carries datetimes, which are text to an expression.
+    states: dict[str, Any] = json.loads(json.dumps(env.states._states_data, default=lambda o: o.isoformat()))
+    return states
+
+
+def _variables(env: Environment) -> dict[str, Any]:
+    store = env.variable_store
+    return {**store._outer_scope, **store._inner_scope}
+
+
+def _query_evaluation_error(env: Environment, cause: str) -> FailureEventException:
+    name = StatesErrorName(typ=StatesErrorNameType.StatesQueryEvaluationError)
+    details = EvaluationFailedEventDetails(cause=cause, error=name.error_name)
+    return FailureEventException(
+        FailureEvent(
+            env=env,
+            error_name=name,
+            event_type=HistoryEventType.EvaluationFailed,
+            event_details=EventDetails(evaluationFailedEventDetails=details),  # type: ignore[typeddict-item]
+        )
+    )
+
+
+def _scaled_timeout(clock: StoryClock) -> Callable[[TimeoutSecondsJSONata, Environment], float]:
+    def eval_seconds(self: TimeoutSecondsJSONata, env: Environment) -> float:
+        self.string_jsonata.eval(env=env)
+        return clock.real_seconds(float(env.stack.pop()))
+
+    return eval_seconds
+
+
+def _scaled_wait(clock: StoryClock) -> Callable[[WaitFunction, Environment, float], None]:
+    def wait_interval(_self: WaitFunction, env: Environment, wait_seconds: float) -> None:
+        until = time.monotonic() + clock.real_seconds(wait_seconds)
+        while env.is_running() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _POLL_SECONDS))
+
+    return wait_interval
+
+
+@dataclass(frozen=True)
+class _ScaledTime:
+    """Stands in for the `time` module where moto sleeps between retries."""
+
+    clock: StoryClock
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+
+
+def _started_in_story_time(clock: StoryClock) -> Callable[[Execution], ExecutionDetails]:
+    def details(self: Execution) -> ExecutionDetails:
+        return ExecutionDetails(
+            arn=self.exec_arn,
+            name=self.name,
+            role_arn=self.role_arn,
+            inpt=self.input_data,
+            start_time=clock.now().isoformat(),
+        )
+
+    return details
+
+
+def _invoker(functions: Mapping[str, Handler]) -> Callable[..., bytes]:
+    # A Lambda environment serves one event at a time, and Powertools' metrics count on it.
+    one_at_a_time = threading.Lock()
+
+    def invoke(
+        _self: LambdaBackend,
+        function_name: str,
+        _qualifier: str | None,
+        body: bytes | str,
+        _headers: Any,
+        response_headers: dict[str, str],
+    ) -> bytes:
+        handler = functions[function_name.rpartition(":")[2]]
+        with one_at_a_time:
+            try:
+                answer = handler(json.loads(body or "{}"))
+            except Exception as error:  # Lambda answers for whatever a handler raises
+                response_headers["x-amz-function-error"] = "Unhandled"
+                answer = {
+                    "errorMessage": str(error),
+                    "errorType": type(error).__name__,
+                    "stackTrace": traceback.format_tb(error.__traceback__),
+                }
+        payload = json.dumps(answer).encode()
+        response_headers["Content-Length"] = str(len(payload))
+        return payload
+
+    return invoke

@@ -1,0 +1,105 @@
+"""The real Lambda handlers as functions of this process, with collaborators that speak to the emulated AWS."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lambdas import decide_next_step, plan_run, record_outcome, wake_run
+from lambdas.dependencies import Dependencies
+from nightspot.local.clock import StoryClock
+from nightspot.local.engine import Handler
+
+# Lambda's asynchronous invocation: two retries, after one and after two minutes.
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+ASYNC_RETRY_SECONDS = (60.0, 120.0)
+
+
+@dataclass(frozen=True)
+class LocalContext:
+    """What Powertools reads from Lambda's context object."""
+
+    function_name: str
+    memory_limit_in_mb: int = 256
+    aws_request_id: str = "local"
+
+    @property
+    def invoked_function_arn(self) -> str:
+        """The ARN by which the workflow calls the function."""
+        return function_arn(self.function_name)
+
+
+def function_arn(name: str) -> str:
+    """The ARN of a local function; its last part is the name."""
+    return f"arn:aws:lambda:eu-west-1:123456789012:function:{name}"
+
+
+def functions(use: Dependencies) -> dict[str, Handler]:
+    """The handlers that the workflow calls, by name, and the one that events call."""
+
+    def bind(name: str, handler: Callable[..., Any]) -> Handler:
+        return lambda event: handler(event, LocalContext(name), use=use)
+
+    return {
+        "PlanRun": bind("PlanRun", plan_run.handler),
+        "DecideNextStep": bind("DecideNextStep", decide_next_step.handler),
+        "RecordOutcome": bind("RecordOutcome", record_outcome.handler),
+        "WakeRun": bind("WakeRun", wake_run.handler),
+    }
+
+
+class DeadLetters:
+    """Events that a function could not take, after all retries."""
+
+    def __init__(self) -> None:
+        self._letters: list[tuple[Mapping[str, Any], Exception]] = []
+        self._lock = threading.Lock()
+
+    def add(self, event: Mapping[str, Any], error: Exception) -> None:
+        """Keep the event and what the last try raised."""
+        with self._lock:
+            self._letters.append((event, error))
+
+    @property
+    def letters(self) -> tuple[tuple[Mapping[str, Any], Exception], ...]:
+        """All so far."""
+        with self._lock:
+            return tuple(self._letters)
+
+
+class AsyncInvoker:
+    """Invokes a function as EventBridge does: in the background, again after a failure, then dead letters."""
+
+    def __init__(self, function: Handler, clock: StoryClock, dead_letters: DeadLetters) -> None:
+        self._function = function
+        self._clock = clock
+        self._dead_letters = dead_letters
+        self._closed = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Put the event on its way; returns at once."""
+        thread = threading.Thread(target=self._deliver, args=(event,), name="async-invoke", daemon=True)
+        self._threads = [t for t in self._threads if t.is_alive()]
+        self._threads.append(thread)
+        thread.start()
+
+    def _deliver(self, event: dict[str, Any]) -> None:
+        for delay in (*ASYNC_RETRY_SECONDS, None):
+            try:
+                self._function(event)
+            except Exception as error:  # whatever a function raises is Lambda's to repeat
+                if delay is None:
+                    self._dead_letters.add(event, error)
+                elif self._closed.wait(self._clock.real_seconds(delay)):
+                    return
+            else:
+                return
+
+    def close(self) -> None:
+        """Give up what still waits for its retry."""
+        self._closed.set()
+        for thread in self._threads:
+            thread.join(timeout=5)

@@ -1,0 +1,224 @@
+"""Decides when a machine can be had in the simulated markets, and when it is taken away."""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+REST = "rest"
+DURATION = re.compile(r"(?=.)(?:(?P<d>[\d.]+)d)?(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m)?(?:(?P<s>[\d.]+)s)?")
+SECONDS_PER = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+
+class MarketError(ValueError):
+    """A market cannot be built from this script or trace."""
+
+
+class Availability(StrEnum):
+    """What a market does during a span."""
+
+    AVAILABLE = "available"
+    MISSING = "missing"  # no new machine; running ones stay
+    RECLAIM = "reclaim"  # running ones are taken at the span's start; no new machine during it
+
+
+@dataclass(frozen=True)
+class Span:
+    """From `start_seconds` after the run's start until the next span, the market is so.
+
+    `warning` belongs to RECLAIM: SIGTERM and a grace before the machine goes.
+    """
+
+    start_seconds: float
+    availability: Availability
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Market:
+    """Spans in order, the first at 0; the last one lasts for ever.
+
+    Only a RECLAIM may have no length: the machines are taken and new ones can be had at once.
+    Raises `MarketError` for spans out of order.
+    """
+
+    spans: tuple[Span, ...]
+
+    def __post_init__(self) -> None:
+        if not self.spans or self.spans[0].start_seconds != 0:
+            raise MarketError("spans: the first span must start at 0 seconds")
+        for index, (span, following) in enumerate(pairwise(self.spans)):
+            length_seconds = following.start_seconds - span.start_seconds
+            shortest_seconds = 0 if span.availability is Availability.RECLAIM else 1e-9
+            if length_seconds < shortest_seconds:
+                raise MarketError(
+                    f"spans[{index}]: {span.availability} lasts {length_seconds:g} s; spans must be"
+                    " in order, and only a reclaim may have no length"
+                )
+
+    @classmethod
+    def always(cls) -> Market:
+        """A machine can be had at any time and is never taken."""
+        return cls((Span(0, Availability.AVAILABLE),))
+
+    @classmethod
+    def never(cls) -> Market:
+        """No machine can be had, ever."""
+        return cls((Span(0, Availability.MISSING),))
+
+    @classmethod
+    def scripted(cls, script: Sequence[Mapping[str, Any]]) -> Market:
+        """The market of a script, as it stands in YAML.
+
+        `[{missing: 40m}, {available: 1h40m}, {reclaim: 20m, warning: true}, {available: rest}]`:
+        each entry has one of `available`, `missing`, `reclaim` with a duration (seconds, or
+        d/h/m/s parts) and the last one the word `rest`. Raises `MarketError` naming the entry,
+        its value and the rule.
+        """
+        if not script:
+            raise MarketError("script: [] is empty; write at least {available: rest}")
+        spans: list[Span] = []
+        start_seconds = 0.0
+        for index, entry in enumerate(script):
+            availability, length, warning = _read_entry(index, entry)
+            last = index == len(script) - 1
+            if (length == REST) != last:
+                raise MarketError(
+                    f"script[{index}].{availability}: {length!r};"
+                    f" {'the last entry must' if last else 'only the last entry may'} say 'rest'"
+                )
+            spans.append(Span(start_seconds, availability, warning))
+            if not last:
+                start_seconds += _read_duration(f"script[{index}].{availability}", length)
+        return cls(tuple(spans))
+
+    @classmethod
+    def from_trace(cls, path: Path, *, offset_seconds: float = 0, warning: bool = False) -> Market:
+        """The market of a public availability trace, from `offset_seconds` into it.
+
+        The file is JSON with `metadata.gap_seconds` and `data`, one sample per gap, 1 where a
+        machine could be had (the shape of skypilot-org/spot-traces; there some files mean the
+        opposite). A change from 1 to 0 takes the running machines, with a warning if asked for.
+        After the trace's end its last value holds. Raises `MarketError` for any other file.
+        """
+        gap_seconds, data = _read_trace(path)
+        length_seconds = gap_seconds * len(data)
+        if not 0 <= offset_seconds < length_seconds:
+            raise MarketError(
+                f"offset_seconds: {offset_seconds:g} must lie within the trace's"
+                f" {length_seconds:g} s ({path})"
+            )
+        first = int(offset_seconds // gap_seconds)
+        spans = [Span(0, Availability.AVAILABLE if data[first] else Availability.MISSING)]
+        for index in range(first + 1, len(data)):
+            if data[index] == data[index - 1]:
+                continue
+            start_seconds = index * gap_seconds - offset_seconds
+            if data[index]:
+                spans.append(Span(start_seconds, Availability.AVAILABLE))
+            else:
+                spans.append(Span(start_seconds, Availability.RECLAIM, warning))
+        return cls(tuple(spans))
+
+    def state_at(self, seconds: float) -> Availability:
+        """What the market does so many story seconds after the run's start."""
+        return self.spans[self._index_at(seconds)].availability
+
+    def next_available(self, seconds: float) -> float | None:
+        """The first moment from `seconds` on when a machine can be had; None: never again."""
+        if self.state_at(seconds) is Availability.AVAILABLE:
+            return seconds
+        for span in self.spans[self._index_at(seconds) + 1 :]:
+            if span.availability is Availability.AVAILABLE:
+                return span.start_seconds
+        return None
+
+    def next_reclaim(self, seconds: float) -> tuple[float, bool] | None:
+        """When a machine given at `seconds` is taken, and whether with a warning; None: never.
+
+        Strictly later than `seconds`: a machine given at the end of a reclaim of no length is
+        not taken by that same reclaim.
+        """
+        for span in self.spans:
+            if span.availability is Availability.RECLAIM and span.start_seconds > seconds:
+                return span.start_seconds, span.warning
+        return None
+
+    def _index_at(self, seconds: float) -> int:
+        starts = [span.start_seconds for span in self.spans]
+        return max(0, bisect_right(starts, seconds) - 1)
+
+
+@dataclass(frozen=True)
+class Markets:
+    """The market of every instance type, for Spot and for on-demand.
+
+    On-demand machines are never taken: a RECLAIM there only gives no new ones.
+    """
+
+    spot: Mapping[str, Market] = field(default_factory=dict)
+    on_demand: Mapping[str, Market] = field(default_factory=dict)
+    default_spot: Market = field(default_factory=Market.always)
+    default_on_demand: Market = field(default_factory=Market.always)
+
+    def market_for(self, instance_type: str, *, spot: bool) -> Market:
+        """The market that a job on this instance type draws from."""
+        if spot:
+            return self.spot.get(instance_type, self.default_spot)
+        return self.on_demand.get(instance_type, self.default_on_demand)
+
+
+def _read_entry(index: int, entry: object) -> tuple[Availability, object, bool]:
+    where = f"script[{index}]"
+    if not isinstance(entry, Mapping):
+        raise MarketError(f"{where}: {entry!r} must be a mapping such as {{missing: 40m}}")
+    kinds = [kind for kind in Availability if kind in entry]
+    unknown = sorted(str(key) for key in entry if key not in {*Availability, "warning"})
+    if unknown or len(kinds) != 1:
+        raise MarketError(
+            f"{where}: {dict(entry)!r} must have exactly one of available, missing, reclaim"
+            " (and, with reclaim, warning)"
+        )
+    warning = entry.get("warning", False)
+    if not isinstance(warning, bool):
+        raise MarketError(f"{where}.warning: {warning!r} must be true or false")
+    if "warning" in entry and kinds[0] is not Availability.RECLAIM:
+        raise MarketError(f"{where}.warning: only a reclaim can come with a warning")
+    return kinds[0], entry[kinds[0]], warning
+
+
+def _read_duration(where: str, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    match = DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise MarketError(f"{where}: {value!r} must be seconds, a duration such as 1h40m, or rest")
+    try:
+        parts = {unit: float(amount) for unit, amount in match.groupdict("0").items()}
+    except ValueError as error:
+        raise MarketError(f"{where}: {value!r} has a number that cannot be read") from error
+    return sum(amount * SECONDS_PER[unit] for unit, amount in parts.items())
+
+
+def _read_trace(path: Path) -> tuple[float, list[int]]:
+    try:
+        trace = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MarketError(f"trace: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise MarketError(f"trace: {path} is not JSON: {error}") from error
+    metadata = trace.get("metadata") if isinstance(trace, dict) else None
+    gap_seconds = metadata.get("gap_seconds") if isinstance(metadata, dict) else None
+    if not isinstance(gap_seconds, int | float) or not gap_seconds > 0:
+        raise MarketError(f"trace: {path}: metadata.gap_seconds is {gap_seconds!r}; must be greater than 0")
+    data = trace.get("data")
+    if not isinstance(data, list) or not data or any(sample not in (0, 1) for sample in data):
+        raise MarketError(f"trace: {path}: data must be a list of 0 and 1 with at least one entry")
+    return float(gap_seconds), data

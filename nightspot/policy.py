@@ -1,0 +1,104 @@
+"""Decides the next step of a run: wait for Spot while a failed Spot start can still be repaired in time.
+
+The rule (greedy with a safety net, Wu et al., "Can't Be Late", NSDI'24, with SageMaker's job as the unit):
+let R be the time left, W the upper estimate of the work left from the durable checkpoint, d the change-over onto a
+rung, l the work that a reclaim can take. Spot is asked for, and waited for, while
+R >= W + l + d_spot + stop + d_on_demand; past that moment on-demand takes over from the checkpoint.
+A Spot job that trains at full pace is left alone, because its slack does not shrink.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nightspot import backoff, ladder, steps, watching, words
+from nightspot.costs import spent_usd
+from nightspot.durations import format_duration
+from nightspot.failures import ANSWERS, Answer
+from nightspot.job import Fallback, Market
+from nightspot.run import (
+    Attempt,
+    FailureClass,
+    Outcome,
+    Run,
+    Step,
+)
+
+MOST_ATTEMPTS = 200  # keeps the ledger far below Step Functions' 256 KiB of variables
+
+
+def next_step(run: Run, now: datetime) -> Step:
+    """The next step of `run` at `now` (aware UTC). Pure; a start's request is filled in by `requests`."""
+    attempt = run.open_attempt
+    if attempt is not None:
+        return watching.while_open(run, attempt, now)
+    last = run.last_attempt
+    if last is None:
+        return _start_best(run, now)
+    if last.failure is None:
+        return steps.finish(
+            run, now, Outcome.SUCCEEDED, f"Training job {last.training_job_name} has completed."
+        )
+    return _after_failure(run, last, last.failure, now)
+
+
+def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime) -> Step:
+    what = f"{last.rung.label} ended as {failure.value}"
+    said = f"{what}: {last.failure_reason}" if last.failure_reason else what
+    answer = ANSWERS[failure]
+    if answer is Answer.FINISH:
+        outcome = Outcome.STOPPED if failure is FailureClass.STOPPED_BY_PERSON else Outcome.FAILED
+        return steps.finish(
+            run, now, outcome, f"{said}; that is not the market's fault, nothing more is bought."
+        )
+    if len(run.attempts) >= MOST_ATTEMPTS:
+        return steps.finish(
+            run, now, Outcome.FAILED, f"{said}; {len(run.attempts)} attempts are the most of a run."
+        )
+    if answer is Answer.RETRY and backoff.is_final_fault(run, last):
+        return steps.finish(run, now, Outcome.FAILED, f"{said}; the same again would fail again.")
+    remaining = backoff.pause_left(run, last, answer, now)
+    if remaining > 0:
+        because = f"{said}; asking again in {format_duration(remaining)}."
+        return steps.pause(run, now, remaining, because)
+    return _start_best(run, now, after=what)
+
+
+def _start_best(run: Run, now: datetime, after: str = "") -> Step:
+    left = (run.deadline - now).total_seconds()
+    lead = f"{after}; " if after else ""
+    spot, repair = ladder.next_rung(run, Market.SPOT), ladder.repair_rung(run)
+    if spot is not None:
+        leave_at = ladder.spot_leave_at(run, spot, repair)
+        if now <= leave_at:
+            because = (
+                f"{lead}{format_duration(left)} to the deadline, {words.work(run, repair or spot)}: "
+                f"Spot {spot.instance_type} may be waited for until {words.clock(leave_at)}."
+            )
+            look_seconds = min((leave_at - now).total_seconds(), watching.LONGEST_LOOK_SECONDS)
+            return steps.start(run, now, spot, because, look_seconds)
+    rung = ladder.next_rung(run, Market.ON_DEMAND)
+    if rung is not None and run.fallback is not Fallback.NEVER:
+        late = left < ladder.seconds_needed(run, rung)
+        promise = (
+            f"finishes by {words.clock(run.deadline)}" if not late else "will be late, but nothing is faster"
+        )
+        because = (
+            f"{lead}{format_duration(max(0.0, left))} to the deadline, {words.work(run, rung)}: "
+            f"on-demand {rung.instance_type} {promise}."
+        )
+        return steps.start(run, now, rung, because, watching.LONGEST_LOOK_SECONDS, late=late)
+    return _give_up(run, now, lead)
+
+
+def _give_up(run: Run, now: datetime, lead: str) -> Step:
+    if not any(ladder.within_budget(run, rung) for rung in run.rungs):
+        spent = f"${spent_usd(run):,.2f} of ${run.budget_usd or 0.0:,.2f}"
+        because = f"{lead}{spent} are spent and no attempt's worst case fits into the rest."
+        return steps.finish(run, now, Outcome.FAILED, because)
+    if run.fallback is Fallback.NEVER:
+        because = (
+            f"{lead}Spot can no longer finish by {words.clock(run.deadline)} and the job forbids on-demand."
+        )
+        return steps.finish(run, now, Outcome.SKIPPED, because)
+    return steps.finish(run, now, Outcome.FAILED, f"{lead}no rung of the ladder is left.")

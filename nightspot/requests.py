@@ -1,0 +1,76 @@
+"""The CreateTrainingJob request of an attempt: the user's own, with what a rung and a run have to change."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from datetime import datetime
+from math import ceil
+from typing import Any
+
+from nightspot.job import Market
+from nightspot.run import Run, Rung
+
+DEFAULT_MAX_RUNTIME_SECONDS = 24 * 3600  # SageMaker's own default
+LONGEST_WAIT_SECONDS = 28 * 24 * 3600  # SageMaker's limit for both stopping conditions
+DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
+
+
+def training_job_name(run: Run, attempt: int) -> str:
+    """The attempt's name: the same for the same attempt, so that asking twice cannot start two jobs."""
+    return f"nightspot-{run.job}-{run.run_id}-{attempt}"
+
+
+def checkpoint_prefix(training_job: Mapping[str, Any], run_id: str) -> str | None:
+    """The run's own prefix below the user's. None where the request names none.
+
+    One prefix per run, because with a shared one tonight's job finds last night's finished checkpoint and
+    trains nothing; shared by all attempts of the run, because that is how they resume.
+    """
+    uri = training_job.get("CheckpointConfig", {}).get("S3Uri")
+    return None if uri is None else f"{uri.rstrip('/')}/{run_id}"
+
+
+def create_training_job(run: Run, rung: Rung, attempt: int, now: datetime) -> dict[str, Any]:
+    """The request for `attempt` on `rung`, as AWS writes it."""
+    request: dict[str, Any] = copy.deepcopy(dict(run.training_job))
+    request["TrainingJobName"] = training_job_name(run, attempt)
+    request.setdefault("ResourceConfig", {})["InstanceType"] = rung.instance_type
+    if run.checkpoint_s3_uri is not None:
+        config = request.setdefault("CheckpointConfig", {})
+        config["S3Uri"] = run.checkpoint_s3_uri
+        config.setdefault("LocalPath", DEFAULT_CHECKPOINT_PATH)
+    stopping = request.setdefault("StoppingCondition", {})
+    stopping.setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS)
+    if rung.market is Market.SPOT:
+        request["EnableManagedSpotTraining"] = True
+        stopping.setdefault("MaxWaitTimeInSeconds", _max_wait_seconds(run, stopping, now))
+        # It bounds the queueing of a job without Spot.
+        stopping.pop("MaxPendingTimeInSeconds", None)
+    else:
+        request.pop("EnableManagedSpotTraining", None)
+        # SageMaker rejects it on a job without Spot.
+        stopping.pop("MaxWaitTimeInSeconds", None)
+    request["Environment"] = {
+        **request.get("Environment", {}),
+        "NIGHTSPOT_RUN_ID": run.run_id,
+        "NIGHTSPOT_ATTEMPT": str(attempt),
+    }
+    request["Tags"] = [
+        *request.get("Tags", []),
+        {"Key": "nightspot:job", "Value": run.job},
+        {"Key": "nightspot:run", "Value": run.run_id},
+        {"Key": "nightspot:attempt", "Value": str(attempt)},
+        {"Key": "nightspot:market", "Value": rung.market.value},
+    ]
+    return request
+
+
+def _max_wait_seconds(run: Run, stopping: Mapping[str, Any], now: datetime) -> int:
+    """Waiting up to the deadline plus a whole run: the net below the policy, which stops a wait in time.
+
+    It counts waiting and running, and must never kill a job that is training past the deadline.
+    """
+    max_runtime: int = stopping["MaxRuntimeInSeconds"]
+    until_deadline = max(0, ceil((run.deadline - now).total_seconds()))
+    return min(LONGEST_WAIT_SECONDS, until_deadline + max_runtime)

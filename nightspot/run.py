@@ -1,0 +1,235 @@
+"""The ledger of one run: what was asked of SageMaker, what came of it, and what is decided next.
+
+Plain frozen records that travel through the state machine as JSON. Every time is an aware UTC datetime,
+every duration is in seconds, every amount in USD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from nightspot.job import Fallback, Market
+
+
+class FailureClass(StrEnum):
+    """Why an attempt ended without a model. Closed: what is not understood is UNKNOWN."""
+
+    NO_CAPACITY = "no_capacity"
+    INTERRUPTED = "interrupted"
+    WAIT_LIMIT = "wait_limit"
+    RUNTIME_LIMIT = "runtime_limit"
+    QUOTA_TEMPORARY = "quota_temporary"
+    QUOTA_PERMANENT = "quota_permanent"
+    THROTTLED = "throttled"
+    SERVICE_FAULT = "service_fault"
+    USER_CODE = "user_code"
+    OUT_OF_MEMORY = "out_of_memory"
+    CONFIGURATION = "configuration"
+    PERMISSION = "permission"
+    STOPPED_BY_PERSON = "stopped_by_person"
+    STOPPED_BY_NIGHTSPOT = "stopped_by_nightspot"
+    UNKNOWN = "unknown"
+
+
+class AttemptState(StrEnum):
+    """Where a training job stands, as far as a decision cares."""
+
+    ASKED = "asked"  # CreateTrainingJob was handed to the state machine; not yet seen
+    WAITING = "waiting"  # no machine: queueing, or interrupted and queueing again
+    STARTING = "starting"  # has a machine: downloading the image, data and checkpoint
+    TRAINING = "training"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class Action(StrEnum):
+    """What the state machine does next."""
+
+    START = "start"
+    WATCH = "watch"
+    STOP = "stop"
+    PAUSE = "pause"
+    FINISH = "finish"
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # the market had nothing and the job forbids on-demand: yesterday's model stays
+    STOPPED = "stopped"  # a person stopped the training job
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to get a machine."""
+
+    market: Market
+    instance_type: str
+    region: str
+    instance_count: int = 1
+    speed: float = 1.0  # work done per second, relative to the rung for which `work` is stated
+    usd_per_hour: float | None = None  # on-demand price of one instance; None: not known
+    change_over_seconds: int = 600  # upper estimate: queue, start, restore
+
+    @property
+    def label(self) -> str:
+        """Market and type as a sentence names them."""
+        market = "Spot" if self.market is Market.SPOT else "on-demand"
+        return f"{market} {self.instance_type}"
+
+    @property
+    def key(self) -> tuple[Market, str]:
+        """What makes a rung itself; price and estimates may change."""
+        return (self.market, self.instance_type)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What `nightspot.json` in the checkpoint prefix says is durable."""
+
+    step: int
+    saved_at: datetime
+    total_steps: int | None = None
+    fraction: float | None = None  # 0..1
+    seconds_per_step: float | None = None  # measured during `attempt`
+    attempt: int | None = None
+    resumed_from_step: int | None = None  # where `attempt` took up the training
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One training job, from the asking to its end."""
+
+    number: int
+    rung: Rung
+    training_job_name: str
+    asked_at: datetime
+    state: AttemptState = AttemptState.ASKED
+    status: str | None = None  # AWS's TrainingJobStatus
+    secondary_status: str | None = None  # AWS's SecondaryStatus
+    state_since: datetime | None = None
+    ended_at: datetime | None = None
+    stop_requested_at: datetime | None = None
+    stop_faults: int = 0  # StopTrainingJob calls that AWS refused
+    failure: FailureClass | None = None
+    failure_reason: str | None = None  # redacted
+    failed_in: str | None = None  # the secondary status in which it failed
+    waited_seconds: float = 0.0
+    trained_seconds: float = 0.0
+    billable_seconds: float | None = None  # already discounted by SageMaker; None: not reported
+    interruptions: int = 0
+    step_before: int | None = None  # the durable step when it was asked for
+    step_after: int | None = None  # the durable step it left behind
+    resumed_from_step: int | None = None  # what the training script says it resumed from
+    model_artifact: str | None = None  # S3 URI
+    seconds_per_step: float | None = None  # pace on this rung
+
+    @property
+    def is_open(self) -> bool:
+        """True until SageMaker says it is over."""
+        return self.state is not AttemptState.ENDED
+
+    @property
+    def was_created(self) -> bool:
+        """True once SageMaker has shown the training job."""
+        return self.status is not None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One decision. `because` is one sentence with the numbers that decided."""
+
+    number: int
+    at: datetime
+    action: Action
+    because: str
+    attempt: int | None = None
+    training_job_name: str | None = None
+    rung: Rung | None = None  # start: what to start
+    wait_seconds: int | None = None  # start, watch, stop: until the next look; pause: its length
+    outcome: Outcome | None = None  # finish
+    late: bool = False  # the model is expected after the deadline
+    request: Mapping[str, Any] | None = None  # start: the CreateTrainingJob request
+
+
+@dataclass(frozen=True)
+class Run:
+    """The ledger: plan, attempts and durable progress of one night."""
+
+    job: str
+    run_id: str
+    execution_arn: str
+    started_at: datetime
+    deadline: datetime
+    rungs: tuple[Rung, ...]  # Spot best first, then on-demand best first
+    work_seconds: float  # expected, at speed 1
+    work_upper_seconds: float  # planned for, at speed 1
+    checkpoint_every_seconds: int
+    checkpoint_s3_uri: str | None  # this run's own prefix, shared by its attempts; None: no checkpoints
+    training_job: Mapping[str, Any]  # the user's CreateTrainingJob request
+    fallback: Fallback = Fallback.ON_DEMAND
+    budget_usd: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+    progress: Progress | None = None
+    steps: int = 0  # decisions taken so far
+    said_late: bool = False
+    outcome: Outcome | None = None
+    outcome_because: str | None = None
+
+    @property
+    def open_attempt(self) -> Attempt | None:
+        """The attempt that is not over yet. Today's rule keeps at most one."""
+        return next((a for a in self.attempts if a.is_open), None)
+
+    @property
+    def last_attempt(self) -> Attempt | None:
+        """The newest attempt, open or not."""
+        return self.attempts[-1] if self.attempts else None
+
+    def rungs_of(self, market: Market) -> tuple[Rung, ...]:
+        """The ladder of one market, best first."""
+        return tuple(rung for rung in self.rungs if rung.market is market)
+
+    def with_attempt(self, attempt: Attempt) -> Run:
+        """This run with `attempt` in place of the one of the same number, or added."""
+        others = [a for a in self.attempts if a.number != attempt.number]
+        return replace(self, attempts=tuple(sorted([*others, attempt], key=lambda a: a.number)))
+
+
+_adapters: dict[type, Any] = {}
+
+
+def _adapter(kind: type) -> Any:
+    from pydantic import TypeAdapter  # noqa: PLC0415 - the pure rooms can be used without the codec
+
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+def to_json(record: Run | Step | Attempt | Progress) -> dict[str, Any]:
+    """The record as JSON-ready values (times as ISO 8601 strings)."""
+    dumped: dict[str, Any] = _adapter(type(record)).dump_python(record, mode="json")
+    return dumped
+
+
+def run_from_json(value: Mapping[str, Any]) -> Run:
+    """The run written by `to_json`.
+
+    Raises pydantic.ValidationError, naming the field, where the value is no run.
+    """
+    run: Run = _adapter(Run).validate_python(value)
+    return run
+
+
+def step_from_json(value: Mapping[str, Any]) -> Step:
+    """The step written by `to_json`. Raises pydantic.ValidationError like `run_from_json`."""
+    step: Step = _adapter(Step).validate_python(value)
+    return step

@@ -1,0 +1,71 @@
+"""How the steps of a run are put together."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from math import ceil
+
+from nightspot.run import Action, Attempt, Outcome, Run, Rung, Step
+
+STOPPING_LOOK_SECONDS = 5 * 60  # StopTrainingJob takes two minutes and the upload
+
+
+def start(
+    run: Run, now: datetime, rung: Rung, because: str, look_seconds: float, *, late: bool = False
+) -> Step:
+    """Ask for `rung`; look again after `look_seconds` at the latest."""
+    return Step(
+        number=run.steps + 1,
+        at=now,
+        action=Action.START,
+        because=because,
+        attempt=len(run.attempts) + 1,
+        rung=rung,
+        wait_seconds=max(1, ceil(look_seconds)),
+        late=late,
+    )
+
+
+def watch(
+    run: Run, attempt: Attempt, now: datetime, seconds: float, because: str, *, late: bool = False
+) -> Step:
+    """Leave `attempt` alone for at most `seconds`."""
+    return Step(
+        number=run.steps + 1,
+        at=now,
+        action=Action.WATCH,
+        because=because,
+        attempt=attempt.number,
+        training_job_name=attempt.training_job_name,
+        wait_seconds=max(1, ceil(seconds)),
+        late=late,
+    )
+
+
+def stop(run: Run, attempt: Attempt, now: datetime, because: str) -> Step:
+    """Stop the training job of `attempt`."""
+    return Step(
+        number=run.steps + 1,
+        at=now,
+        action=Action.STOP,
+        because=because,
+        attempt=attempt.number,
+        training_job_name=attempt.training_job_name,
+        wait_seconds=STOPPING_LOOK_SECONDS,
+    )
+
+
+def pause(run: Run, now: datetime, seconds: float, because: str) -> Step:
+    """Do nothing for `seconds`; nothing is open."""
+    return Step(
+        number=run.steps + 1,
+        at=now,
+        action=Action.PAUSE,
+        because=because,
+        wait_seconds=max(1, ceil(seconds)),
+    )
+
+
+def finish(run: Run, now: datetime, outcome: Outcome, because: str) -> Step:
+    """End the run."""
+    return Step(number=run.steps + 1, at=now, action=Action.FINISH, because=because, outcome=outcome)

@@ -1,0 +1,66 @@
+"""The record of a run that people and programs read: outcome, deadline, costs, attempts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nightspot import costs, ledger
+from nightspot.run import Attempt, Outcome, Run
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """JSON-ready. Seconds and USD; None means that SageMaker or the price book does not say."""
+    account = costs.account(run)
+    margin = ledger.margin_seconds(run)
+    succeeded = run.outcome is Outcome.SUCCEEDED
+    last = run.last_attempt
+    ended = ledger.ended_at(run)
+    return {
+        "job": run.job,
+        "run_id": run.run_id,
+        "outcome": run.outcome.value if run.outcome else "running",
+        "because": run.outcome_because,
+        "started_at": run.started_at.isoformat(),
+        "ended_at": ended.isoformat() if ended else None,
+        "deadline": run.deadline.isoformat(),
+        "deadline_met": succeeded and margin is not None and margin >= 0,
+        "margin_seconds": _rounded(margin),
+        "cost_usd": _rounded(account.cost_usd, 4),
+        "on_demand_cost_usd": _rounded(account.on_demand_cost_usd, 4),
+        "saved_percent": _rounded(account.saved_percent, 2) if succeeded else None,
+        "unpriced_attempts": list(account.unpriced_attempts),
+        "model_artifact": last.model_artifact if last and succeeded else None,
+        "checkpoints": run.checkpoint_s3_uri,
+        "metrics": dict(run.progress.metrics) if run.progress else {},
+        "execution_arn": run.execution_arn,
+        "decisions": run.steps,
+        "attempts": [summarise_attempt(attempt) for attempt in run.attempts],
+    }
+
+
+def summarise_attempt(attempt: Attempt) -> dict[str, Any]:
+    """One attempt, JSON-ready. `failure_class` is None for the one that completed."""
+    return {
+        "number": attempt.number,
+        "training_job_name": attempt.training_job_name,
+        "market": attempt.rung.market.value,
+        "instance_type": attempt.rung.instance_type,
+        "asked_at": attempt.asked_at.isoformat(),
+        "ended_at": attempt.ended_at.isoformat() if attempt.ended_at else None,
+        "status": attempt.status,
+        "secondary_status": attempt.secondary_status,
+        "failure_class": attempt.failure.value if attempt.failure else None,
+        "failure_reason": attempt.failure_reason,
+        "waited_seconds": _rounded(attempt.waited_seconds),
+        "trained_seconds": _rounded(attempt.trained_seconds),
+        "billable_seconds": _rounded(attempt.billable_seconds),
+        "interruptions": attempt.interruptions,
+        "resumed_from_step": attempt.resumed_from_step,
+        "step_before": attempt.step_before,
+        "step_after": attempt.step_after,
+        "cost_usd": _rounded(costs.attempt_cost_usd(attempt), 4),
+    }
+
+
+def _rounded(value: float | None, digits: int = 1) -> float | None:
+    return None if value is None else round(value, digits)

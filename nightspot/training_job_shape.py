@@ -1,0 +1,149 @@
+"""Decides whether a CreateTrainingJob request has the shape that SageMaker accepts.
+
+The authority is botocore's own service model. Its ParamValidator leaves out enums, patterns and
+maxima, so the walk here applies the whole model, and says where in the file it is broken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from nightspot.job_errors import PathPart, Problem, nearest, problem
+from nightspot.job_model import Capacity
+
+_ROOT = "training_job"
+# Set by Nightspot for each attempt: a file that gives them is refused by a rule of its own.
+_FILLED_IN = {"TrainingJobName": "nightspot-job"}
+_ENOUGH_SUGGESTIONS = 8
+_PYTHON_TYPES: dict[str, tuple[Any, str]] = {
+    "structure": ((dict,), "must be a mapping"),
+    "map": ((dict,), "must be a mapping"),
+    "list": ((list, tuple), "must be a list"),
+    "string": ((str,), "must be text: put it in quotes"),
+    "integer": ((int,), "must be a whole number"),
+    "long": ((int,), "must be a whole number"),
+    "float": ((int, float), "must be a number"),
+    "double": ((int, float), "must be a number"),
+    "boolean": ((bool,), "must be true or false"),
+}
+_Path = tuple[PathPart, ...]
+
+
+def request_problems(request: dict[str, Any]) -> list[Problem]:
+    """Everything in `request` (without what Nightspot sets) that SageMaker's model refuses."""
+    return shape_problems({**request, **_FILLED_IN}, _model("CreateTrainingJob"), (_ROOT,))
+
+
+def instance_type_problems(capacity: Capacity) -> list[Problem]:
+    """The rungs whose instance type SageMaker does not train on."""
+    known = training_instance_types()
+    return [
+        problem(
+            ("capacity", market, n, "instance_type"),
+            rung.instance_type,
+            "must be an instance type that SageMaker trains on" + nearest(rung.instance_type, known),
+        )
+        for market, rungs in (("spot", capacity.spot), ("on_demand", capacity.on_demand))
+        for n, rung in enumerate(rungs)
+        if rung.instance_type not in known
+    ]
+
+
+def training_instance_types() -> frozenset[str]:
+    """Every instance type in botocore's TrainingInstanceType."""
+    resources = _model("CreateTrainingJob").members["ResourceConfig"]
+    return frozenset(resources.members["InstanceType"].enum)
+
+
+def shape_problems(value: Any, shape: Any, path: _Path) -> list[Problem]:
+    """Every way in which `value` is not of `shape` (a botocore Shape)."""
+    found = list(_walk(value, shape, path))
+    # The walk does not know unions, documents and dates; where it is content, botocore has the last word.
+    return found or _last_word(value, shape, path)
+
+
+@cache
+def _model(operation: str) -> Any:
+    # The model is a megabyte of JSON: only those who check a request pay for it.
+    from botocore.loaders import Loader  # noqa: PLC0415
+    from botocore.model import ServiceModel  # noqa: PLC0415
+
+    service = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
+    return service.operation_model(operation).input_shape
+
+
+def _last_word(value: Any, shape: Any, path: _Path) -> list[Problem]:
+    from botocore.validate import ParamValidator  # noqa: PLC0415
+
+    report = ParamValidator().validate(value, shape)
+    return [problem(path, value, report.generate_report())] if report.has_errors() else []
+
+
+def _walk(value: Any, shape: Any, path: _Path) -> Iterator[Problem]:
+    if shape.type_name not in _PYTHON_TYPES:
+        return
+    types, rule = _PYTHON_TYPES[shape.type_name]
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        yield problem(path, value, rule)
+        return
+    yield from _outside_bounds(value, shape, path)
+    if shape.type_name == "structure":
+        yield from _walk_structure(value, shape, path)
+    elif shape.type_name == "map":
+        for key, item in value.items():
+            inner = (*path, str(key))
+            yield from _walk(key, shape.key, inner)
+            yield from _walk(item, shape.value, inner)
+    elif shape.type_name == "list":
+        for n, item in enumerate(value):
+            yield from _walk(item, shape.member, (*path, n))
+    elif shape.type_name == "string":
+        yield from _wrong_text(value, shape, path)
+
+
+def _walk_structure(value: dict[Any, Any], shape: Any, path: _Path) -> Iterator[Problem]:
+    for name in shape.required_members:
+        if value.get(name) is None:
+            yield problem((*path, name), None, "is required by SageMaker")
+    for key, item in value.items():
+        if key in shape.members:
+            if item is not None or key not in shape.required_members:
+                yield from _walk(item, shape.members[key], (*path, key))
+            continue
+        where = "CreateTrainingJob" if path == (_ROOT,) else str(path[-1])
+        rule = f"is not a field of {where}{nearest(str(key), shape.members)}"
+        yield problem((*path, str(key)), str(key), rule)
+
+
+def _outside_bounds(value: Any, shape: Any, path: _Path) -> Iterator[Problem]:
+    sized = isinstance(value, str | list | tuple | dict)
+    size, unit = (len(value), "long") if sized else (value, "")
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if isinstance(value, bool) or not isinstance(size, int | float):
+        return
+    if least is not None and size < least:
+        yield problem(path, value, f"must be at least {least} {unit}".rstrip())
+    if most is not None and size > most:
+        yield problem(path, value, f"must be at most {most} {unit}".rstrip())
+
+
+def _wrong_text(value: str, shape: Any, path: _Path) -> Iterator[Problem]:
+    if shape.enum and value not in shape.enum:
+        few = len(shape.enum) <= _ENOUGH_SUGGESTIONS
+        choice = f"one of {', '.join(shape.enum)}" if few else f"a known {shape.name}"
+        yield problem(path, value, f"must be {choice}{nearest(value, shape.enum)}")
+    pattern = shape.metadata.get("pattern")
+    if pattern and not _matches(pattern, value):
+        yield problem(path, value, f"must match {pattern}")
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """Whether all of `value` matches; True for a pattern of Java's that Python cannot compile."""
+    try:
+        # ASCII, because Java's \d and \w are.
+        return re.fullmatch(pattern, value, re.ASCII) is not None
+    except re.error:
+        return True

@@ -1,0 +1,135 @@
+"""Decides whether an open training job is left alone, and when to look at it again."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from nightspot import estimates, ladder, steps, words
+from nightspot.durations import format_duration
+from nightspot.job import Market
+from nightspot.run import Attempt, AttemptState, Run, Step
+
+SHORTEST_LOOK_SECONDS = 15 * 60  # while training: an event may be lost
+LONGEST_LOOK_SECONDS = 60 * 60
+LAST_SAFE_MOMENT_SECONDS = 60  # how near to it a stop may come
+UNSEEN_LOOK_SECONDS = 60
+SPOT_PATIENCE_SECONDS = 30 * 60  # before the next Spot type, where there is one
+ON_DEMAND_PATIENCE_SECONDS = 30 * 60
+MOST_STOP_FAULTS = 3
+
+
+def while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
+    """The next step while the training job of `attempt` is not over: stop or watch."""
+    if attempt.state is AttemptState.STOPPING or attempt.stop_requested_at is not None:
+        return _while_stopping(run, attempt, now)
+    if attempt.state is AttemptState.ASKED:
+        return steps.watch(
+            run, attempt, now, UNSEEN_LOOK_SECONDS, "SageMaker does not show the training job yet."
+        )
+    if attempt.rung.market is Market.ON_DEMAND:
+        return _while_on_demand(run, attempt, now)
+    if attempt.state is AttemptState.TRAINING:
+        return _while_spot_trains(run, attempt, now)
+    return _while_spot_waits(run, attempt, now)
+
+
+def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
+    asked = attempt.stop_requested_at
+    if attempt.state is AttemptState.STOPPING or asked is None:
+        return steps.watch(run, attempt, now, steps.STOPPING_LOOK_SECONDS, "The training job is stopping.")
+    if attempt.stop_faults >= MOST_STOP_FAULTS:
+        because = (
+            f"AWS refused {attempt.stop_faults} times to stop the training job; it is left to its own end."
+        )
+        return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, because)
+    because = (
+        f"The stop asked for at {words.clock(asked)} has not taken effect after "
+        f"{format_duration((now - asked).total_seconds())}; asking again."
+    )
+    return steps.stop(run, attempt, now, because)
+
+
+def _while_spot_waits(run: Run, attempt: Attempt, now: datetime) -> Step:
+    waited = words.waited(attempt, now)
+    state = (
+        "is starting" if attempt.state is AttemptState.STARTING else f"has waited {format_duration(waited)}"
+    )
+    leave_at, why = ladder.leave_at(run, attempt), _why_leave(run, attempt, now)
+    if now >= leave_at:
+        return steps.stop(run, attempt, now, f"Spot {state}; {why}.")
+    look_seconds = min((leave_at - now).total_seconds(), LONGEST_LOOK_SECONDS)
+    others = [r for r in ladder.eligible(run, Market.SPOT) if r.key != attempt.rung.key]
+    if others and attempt.state is AttemptState.WAITING:
+        patience = SPOT_PATIENCE_SECONDS - waited
+        if patience <= 0:
+            because = f"{attempt.rung.label} {state}; {others[0].instance_type} may have capacity."
+            return steps.stop(run, attempt, now, because)
+        look_seconds = min(look_seconds, patience)
+    return steps.watch(run, attempt, now, look_seconds, f"Spot {state}; {why}.")
+
+
+def _why_leave(run: Run, attempt: Attempt, now: datetime) -> str:
+    leave_at = ladder.leave_at(run, attempt)
+    repair = ladder.repair_rung(run)
+    if repair is None:
+        return f"it must start by {words.clock(leave_at)} to finish by {words.clock(run.deadline)}"
+    must_start = run.deadline - timedelta(seconds=ladder.seconds_needed(run, repair))
+    why = f"on-demand must start by {words.clock(must_start)} to finish by {words.clock(run.deadline)}"
+    if now < leave_at and attempt.state is AttemptState.WAITING:
+        return f"it may be waited for until {words.clock(leave_at)}: {why}"
+    return why
+
+
+def _while_spot_trains(run: Run, attempt: Attempt, now: datetime) -> Step:
+    left = estimates.running_left_seconds(run, attempt, now)
+    finish = now + timedelta(seconds=left)
+    says = f"{attempt.rung.label} is training{words.progress(run)} and should finish by {words.clock(finish)}"
+    repair = ladder.repair_rung(run)
+    if repair is None:
+        return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, f"{says}.", late=finish > run.deadline)
+    repair_seconds = estimates.STOP_SECONDS + ladder.seconds_needed(run, repair)
+    slack = (run.deadline - now).total_seconds() - repair_seconds
+    if finish > run.deadline:
+        return _while_spot_is_too_slow(run, attempt, now, says, slack)
+    spare = slack - estimates.lost_work_seconds(run, attempt.rung)
+    look_seconds = min(max(spare / 2, SHORTEST_LOOK_SECONDS), LONGEST_LOOK_SECONDS)
+    return steps.watch(
+        run, attempt, now, look_seconds, f"{says}, before {words.clock(run.deadline)}; left alone."
+    )
+
+
+def _while_spot_is_too_slow(run: Run, attempt: Attempt, now: datetime, says: str, slack: float) -> Step:
+    """`slack`: seconds for which on-demand, from the durable checkpoint, would still be in time."""
+    if slack < 0:
+        return steps.watch(
+            run, attempt, now, LONGEST_LOOK_SECONDS, f"{says}, late; nothing is faster.", late=True
+        )
+    if slack > LAST_SAFE_MOMENT_SECONDS:
+        because = f"{says}, after the deadline; on-demand can still take over for {format_duration(slack)}."
+        look_seconds = min(slack - LAST_SAFE_MOMENT_SECONDS / 2, LONGEST_LOOK_SECONDS)
+        return steps.watch(run, attempt, now, look_seconds, because)
+    late = f"after the deadline {words.clock(run.deadline)}"
+    because = f"{says}, {late}; on-demand is still in time from the checkpoint."
+    return steps.stop(run, attempt, now, because)
+
+
+def _while_on_demand(run: Run, attempt: Attempt, now: datetime) -> Step:
+    left = estimates.running_left_seconds(run, attempt, now)
+    if attempt.state is not AttemptState.TRAINING:
+        left += attempt.rung.change_over_seconds
+    finish = now + timedelta(seconds=left)
+    late = finish > run.deadline
+    doing = "is training" if attempt.state is AttemptState.TRAINING else "is starting"
+    if attempt.state is AttemptState.WAITING:
+        waited = words.waited(attempt, now)
+        doing = f"has waited {format_duration(waited)} for capacity"
+        others = [r for r in ladder.eligible(run, Market.ON_DEMAND) if r.key != attempt.rung.key]
+        if others and waited >= ON_DEMAND_PATIENCE_SECONDS:
+            because = f"{attempt.rung.label} {doing}; {others[0].instance_type} may have some."
+            return steps.stop(run, attempt, now, because)
+    doing += f"{words.progress(run)}; it should finish by {words.clock(finish)}"
+    because = f"{attempt.rung.label} {doing}, {'after' if late else 'before'} {words.clock(run.deadline)}."
+    look_seconds = (
+        ON_DEMAND_PATIENCE_SECONDS if attempt.state is AttemptState.WAITING else LONGEST_LOOK_SECONDS
+    )
+    return steps.watch(run, attempt, now, look_seconds, because, late=late)
