@@ -55,7 +55,7 @@ def handler(
         asked = requests.create_training_job(seen, step.rung, step.attempt, now)
         step = replace(step, training_job_name=job_name, request=asked)
     after = ledger.book(seen, step, job_name)
-    use.table.record_step(after, replace(step, request=None))
+    use.table.record_step(before, after, replace(step, request=None))
     _say(before, after, step, use)
     return {"run": to_json(after), "step": to_json(step)}
 

@@ -49,9 +49,8 @@ def handler(
     """`{"woke": whether}`. Raises NotWaitingYetError where the token is not there yet."""
     use = use or dependencies()
     detail = StateChange.model_validate(event).detail
-    woke = _wake(detail, use)
-    metrics.add_metric(name="WakeUp", unit=MetricUnit.Count, value=int(woke))
-    return {"woke": woke}
+    metrics.add_metric(name="StateChange", unit=MetricUnit.Count, value=1)
+    return {"woke": _wake(detail, use)}
 
 
 def _wake(detail: TrainingJobDetail, use: Dependencies) -> bool:
@@ -59,7 +58,7 @@ def _wake(detail: TrainingJobDetail, use: Dependencies) -> bool:
         return _left(detail, "no news")
     waiting = use.table.waiting(detail.training_job_name)
     if waiting is not None and waiting.closed:
-        return _left(detail, "the run is over")
+        return _left(detail, "the run knows its end")
     moment = detail.last_modified_ms
     if waiting is not None and moment is not None and moment <= (waiting.woken_for_ms or 0):
         # The decision that followed that wake-up looked at the world after this event.

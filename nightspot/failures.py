@@ -143,7 +143,7 @@ def redact(text: str) -> str:
     """`text` without account ids, e-mail addresses, S3 keys and tokens, at most 1,024 characters."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
-    return text[:MAX_REASON_CHARACTERS]
+    return text.strip()[:MAX_REASON_CHARACTERS]
 
 
 def classify(

@@ -51,9 +51,11 @@ def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
 
 def _while_spot_waits(run: Run, attempt: Attempt, now: datetime) -> Step:
     waited = words.waited(attempt, now)
-    state = (
-        "is starting" if attempt.state is AttemptState.STARTING else f"has waited {format_duration(waited)}"
-    )
+    state = f"has waited {format_duration(waited)}"
+    if attempt.state is AttemptState.STARTING:
+        state = "is starting"
+    elif attempt.interruptions:
+        state = f"took the machine back and {state}"
     leave_at, why = ladder.leave_at(run, attempt), _why_leave(run, attempt, now)
     if now >= leave_at:
         return steps.stop(run, attempt, now, f"Spot {state}; {why}.")

@@ -47,8 +47,8 @@ class RunTable:
         self._put_unless_further(_ledger_item(run), run.steps)
         self._put_unless_further(_history_item(run), run.steps)
 
-    def record_step(self, run: Run, step: Step) -> None:
-        """Write the decision, the attempts as they stand and the ledger."""
+    def record_step(self, before: Run, run: Run, step: Step) -> None:
+        """Write the decision, the attempts that it saw changed and the ledger; no event of an ended job wakes."""
         self._put(
             {
                 "pk": f"RUN#{run.run_id}",
@@ -57,6 +57,8 @@ class RunTable:
             }
         )
         for attempt in run.attempts:
+            if attempt in before.attempts:
+                continue
             self._put(
                 {
                     "pk": f"RUN#{run.run_id}",
@@ -64,6 +66,8 @@ class RunTable:
                     **summarise_attempt(attempt),
                 }
             )
+            if not attempt.is_open:
+                self._close_token(attempt.training_job_name)
         self._put_unless_further(_ledger_item(run), run.steps)
 
     def record_outcome(self, run: Run) -> None:

@@ -57,9 +57,6 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         )
         for entry in description.get("SecondaryStatusTransitions", ())
     )
-    ended_at = description.get("TrainingEndTime")
-    if ended_at is None and description["TrainingJobStatus"] in {"Completed", "Failed", "Stopped"}:
-        ended_at = description.get("LastModifiedTime")
     return JobView(
         training_job_name=description["TrainingJobName"],
         status=description["TrainingJobStatus"],
@@ -68,9 +65,26 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         failure_reason=description.get("FailureReason"),
         training_seconds=description.get("TrainingTimeInSeconds"),
         billable_seconds=description.get("BillableTimeInSeconds"),
-        ended_at=_utc(ended_at) if ended_at else None,
+        ended_at=_ended_at(description, transitions),
         model_artifact=description.get("ModelArtifacts", {}).get("S3ModelArtifacts"),
     )
+
+
+def _ended_at(description: Mapping[str, Any], transitions: tuple[Transition, ...]) -> datetime | None:
+    """When the job was over; None while it is not.
+
+    TrainingEndTime is when the model was uploaded, but also when a job that was stopped while it waited had last
+    trained: only for a completed job is that the end.
+    """
+    status = description["TrainingJobStatus"]
+    if status not in {"Completed", "Failed", "Stopped"}:
+        return None
+    if status == "Completed" and description.get("TrainingEndTime"):
+        return _utc(description["TrainingEndTime"])
+    if transitions:
+        return transitions[-1].ended_at or transitions[-1].started_at
+    moment = description.get("LastModifiedTime")
+    return _utc(moment) if moment else None
 
 
 def _utc(moment: datetime) -> datetime:

@@ -47,6 +47,19 @@ def create_resources(jobs: Iterable[Job]) -> None:
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
 
 
+def warm_up() -> None:
+    """Load what moto and boto3 load at the first call: it would take minutes of the story."""
+    for service, operation in (
+        ("dynamodb", "list_tables"),
+        ("events", "list_rules"),
+        ("lambda", "list_functions"),
+        ("s3", "list_buckets"),
+        ("sagemaker", "list_training_jobs"),
+        ("stepfunctions", "list_activities"),
+    ):
+        getattr(boto3.client(service, region_name=REGION), operation)()
+
+
 def _buckets(value: Any) -> Iterator[str]:
     if isinstance(value, str) and value.startswith("s3://"):
         yield urlsplit(value).netloc

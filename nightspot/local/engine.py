@@ -29,6 +29,7 @@ from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.common.string.string_expression import StringJSONata
 from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import TimeoutSecondsJSONata
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service_aws_sdk as aws_sdk,
 )
@@ -36,6 +37,7 @@ from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_funct
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.evaluation_details import ExecutionDetails
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.backend.execution import Execution
 
 from nightspot.local.clock import StoryClock
@@ -53,6 +55,7 @@ def interpreter(clock: StoryClock, functions: Mapping[str, Handler]) -> Iterator
 
     A function's name is the last part of the ARN that the workflow names.
     """
+    client_for = _one_client_per_service()
     with ExitStack() as stack:
         for target, name, value in (
             (StringJSONata, "_eval_body", _eval_jsonata),
@@ -61,11 +64,25 @@ def interpreter(clock: StoryClock, functions: Mapping[str, Handler]) -> Iterator
             (retrier_decl, "time", _ScaledTime(clock)),
             (Execution, "get_start_execution_details", _started_in_story_time(clock)),
             (LambdaBackend, "invoke", _invoker(functions)),
+            (aws_sdk, "boto_client_for", client_for),
+            (lambda_eval_utils, "boto_client_for", client_for),
         ):
             stack.enter_context(patch.object(target, name, value))
         # moto has no name for SageMaker's errors and would call them "sagemaker.…".
         stack.enter_context(patch.dict(aws_sdk._SERVICE_ERROR_NAMES, {"sagemaker": "SageMaker"}))
         yield
+
+
+def _one_client_per_service() -> Callable[..., Any]:
+    """moto makes a client for every call; SageMaker's takes longer than minutes of the story."""
+    clients: dict[tuple[str, str], Any] = {}
+
+    def client_for(region: str, service: str, state_credentials: Any = None) -> Any:
+        if (region, service) not in clients:
+            clients[region, service] = boto_client_for(region, service, state_credentials)
+        return clients[region, service]
+
+    return client_for
 
 
 def _eval_jsonata(self: StringJSONata, env: Environment) -> None:

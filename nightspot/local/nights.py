@@ -50,10 +50,10 @@ NIGHTS: dict[str, Night] = {
             "Spot is empty at first, takes the machine away twice mid-training, and then stays empty.",
             _spot(
                 [
-                    {"missing": "40m"},
-                    {"available": "1h30m"},
-                    {"reclaim": "30m"},
-                    {"available": "1h"},
+                    {"missing": "30m"},
+                    {"available": "1h45m"},
+                    {"reclaim": "20m"},
+                    {"available": "1h20m"},
                     {"reclaim": "rest"},
                 ]
             ),

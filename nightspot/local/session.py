@@ -34,6 +34,7 @@ from nightspot.local.emulated_aws import (
     start_execution,
     states_entered,
     wait_for_end,
+    warm_up,
 )
 from nightspot.local.engine import Handler, interpreter
 from nightspot.local.functions import AsyncInvoker, DeadLetters, functions
@@ -43,6 +44,7 @@ from nightspot.planning import Price, run_id_of
 from nightspot.run import Run, Step, step_from_json
 from nightspot.summary import summarise
 
+SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
 LONGEST_NIGHT_SECONDS = 3 * 24 * 3600.0  # of the story; a night that is not over by then hangs
 
 
@@ -124,25 +126,28 @@ class LocalAws:
             stack.enter_context(mock_aws(config={"stepfunctions": {"execute_state_machine": True}}))
             create_resources(self.jobs.values())
             machine_arn = create_state_machine()
-            client = boto3.client("stepfunctions", region_name=REGION)
+            warm_up()
+            clients = {name: boto3.client(name, region_name=REGION) for name in SERVICES}
+            events = RecordingEvents(clients["events"])
+            dead_letters = DeadLetters()
+            # From here on it is night, and every second counts for minutes.
             began = time.monotonic()
             clock = StoryClock(self.started_at, self.time_scale or job.local.time_scale)
-            events = RecordingEvents(boto3.client("events", region_name=REGION))
-            handlers = self._handlers(self._dependencies(clock, events))
-            dead_letters = DeadLetters()
+            handlers = self._handlers(self._dependencies(clients, clock, events))
             wake = AsyncInvoker(handlers["WakeRun"], clock, dead_letters)
             stack.callback(wake.close)
-            simulator = stack.enter_context(self._simulator(job.local, clock, wake))
+            simulator = stack.enter_context(self._simulator(job.local, clients["s3"], clock, wake))
             stack.enter_context(moto_sagemaker.installed(simulator))
             stack.enter_context(interpreter(clock, handlers))
             if self.meanwhile is not None:
                 threading.Thread(target=self.meanwhile, args=(simulator, clock), daemon=True).start()
             name = f"{job_name}-{self.started_at:%Y%m%dT%H%M%S}"
-            arn = start_execution(client, machine_arn, name, run_input or {"job": job_name})
-            execution = wait_for_end(client, arn, clock.real_seconds(LONGEST_NIGHT_SECONDS))
+            workflows = clients["stepfunctions"]
+            arn = start_execution(workflows, machine_arn, name, run_input or {"job": job_name})
+            execution = wait_for_end(workflows, arn, clock.real_seconds(LONGEST_NIGHT_SECONDS))
             return LocalNight(
-                **_execution_facts(client, execution),
-                **_recorded(arn, self.started_at),
+                **_execution_facts(workflows, execution),
+                **_recorded(RunTable(clients["dynamodb"], TABLE), run_id_of(arn, self.started_at)),
                 notices=events.entries,
                 training_jobs=tuple(
                     simulator.describe_training_job({"TrainingJobName": state.name})
@@ -152,17 +157,19 @@ class LocalAws:
                 real_seconds=time.monotonic() - began,
             )
 
-    def _dependencies(self, clock: StoryClock, events: RecordingEvents) -> Dependencies:
+    def _dependencies(
+        self, clients: Mapping[str, Any], clock: StoryClock, events: RecordingEvents
+    ) -> Dependencies:
         return Dependencies(
             region=REGION,
             now=clock.now,
             jobs=lambda: self.jobs,
             price=self.price,
-            table=RunTable(boto3.client("dynamodb", region_name=REGION), TABLE),
-            training_jobs=TrainingJobs(boto3.client("sagemaker", region_name=REGION)),
-            checkpoints=Checkpoints(boto3.client("s3", region_name=REGION)),
+            table=RunTable(clients["dynamodb"], TABLE),
+            training_jobs=TrainingJobs(clients["sagemaker"]),
+            checkpoints=Checkpoints(clients["s3"]),
             notices=Notices(events, BUS),
-            step_functions=boto3.client("stepfunctions", region_name=REGION),
+            step_functions=clients["stepfunctions"],
         )
 
     def _handlers(self, use: Dependencies) -> dict[str, Handler]:
@@ -177,7 +184,7 @@ class LocalAws:
 
         return {**wrapped, "DecideNextStep": decide_and_show}
 
-    def _simulator(self, local: Local, clock: StoryClock, wake: AsyncInvoker) -> SimulatedSageMaker:
+    def _simulator(self, local: Local, s3: Any, clock: StoryClock, wake: AsyncInvoker) -> SimulatedSageMaker:
         def on_event(event: dict[str, Any]) -> None:
             detail = event["detail"]
             sighting = Sighting(
@@ -205,6 +212,7 @@ class LocalAws:
             create_faults=self.night.create_faults,
             stop_faults=self.night.stop_faults,
             describe_faults=self.night.describe_faults,
+            s3=s3,
             on_log=on_log,
             directory=self.directory,
         )
@@ -255,7 +263,5 @@ def _execution_facts(client: Any, execution: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _recorded(execution_arn: str, started_at: datetime) -> dict[str, Any]:
-    table = RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
-    run_id = run_id_of(execution_arn, started_at)
+def _recorded(table: RunTable, run_id: str) -> dict[str, Any]:
     return {"run": table.run(run_id), "steps": tuple(table.steps(run_id))}
