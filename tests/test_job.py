@@ -27,7 +27,7 @@ from nightspot.job import (
     parse_job,
     warnings_for,
 )
-from nightspot.job_model import ATTEMPT_DIGITS, JOB_NAME_CHARACTERS, RUN_ID_CHARACTERS
+from nightspot.job.model import ATTEMPT_DIGITS, JOB_NAME_CHARACTERS, RUN_ID_CHARACTERS
 
 
 @pytest.fixture

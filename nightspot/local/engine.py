@@ -7,7 +7,6 @@ story time; literal `TimeoutSeconds` bound computing, not the story, and stay re
 from __future__ import annotations
 
 import json
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -160,9 +159,6 @@ def _started_in_story_time(clock: StoryClock) -> Callable[[Execution], Execution
 
 
 def _invoker(functions: Mapping[str, Handler]) -> Callable[..., bytes]:
-    # A Lambda environment serves one event at a time, and Powertools' metrics count on it.
-    one_at_a_time = threading.Lock()
-
     def invoke(
         _self: LambdaBackend,
         function_name: str,
@@ -172,16 +168,15 @@ def _invoker(functions: Mapping[str, Handler]) -> Callable[..., bytes]:
         response_headers: dict[str, str],
     ) -> bytes:
         handler = functions[function_name.rpartition(":")[2]]
-        with one_at_a_time:
-            try:
-                answer = handler(json.loads(body or "{}"))
-            except Exception as error:  # Lambda answers for whatever a handler raises
-                response_headers["x-amz-function-error"] = "Unhandled"
-                answer = {
-                    "errorMessage": str(error),
-                    "errorType": type(error).__name__,
-                    "stackTrace": traceback.format_tb(error.__traceback__),
-                }
+        try:
+            answer = handler(json.loads(body or "{}"))
+        except Exception as error:  # Lambda answers for whatever a handler raises
+            response_headers["x-amz-function-error"] = "Unhandled"
+            answer = {
+                "errorMessage": str(error),
+                "errorType": type(error).__name__,
+                "stackTrace": traceback.format_tb(error.__traceback__),
+            }
         payload = json.dumps(answer).encode()
         response_headers["Content-Length"] = str(len(payload))
         return payload

@@ -39,8 +39,15 @@ def function_arn(name: str) -> str:
 def functions(use: Dependencies) -> dict[str, Handler]:
     """The handlers that the workflow calls, by name, and the one that events call."""
 
+    # A Lambda environment serves one event at a time, and Powertools' metrics count on it.
+    one_at_a_time = threading.Lock()
+
     def bind(name: str, handler: Callable[..., Any]) -> Handler:
-        return lambda event: handler(event, LocalContext(name), use=use)
+        def invoke(event: dict[str, Any]) -> Any:
+            with one_at_a_time:
+                return handler(event, LocalContext(name), use=use)
+
+        return invoke
 
     return {
         "PlanRun": bind("PlanRun", plan_run.handler),

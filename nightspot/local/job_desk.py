@@ -55,7 +55,7 @@ class JobDesk:
         with self._lock:
             if self._stop_requested and secondary in CLOSED_BY_A_STOP:
                 return
-            if False:
+            if self._state.secondary is secondary:
                 return
             self._change(secondary, at_seconds, status=status)
 

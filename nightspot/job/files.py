@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from nightspot.job_errors import WHOLE_FILE, InvalidJobError, Problem, problem
-from nightspot.job_model import Job
-from nightspot.job_reading import parse_job
-from nightspot.job_warnings import warnings_for
+from nightspot.job.cautions import warnings_for
+from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem, problem
+from nightspot.job.model import Job
+from nightspot.job.reading import parse_job
 
 
 class CheckedFile(NamedTuple):

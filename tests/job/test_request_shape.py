@@ -4,7 +4,7 @@ import pytest
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
-from nightspot.training_job_shape import (
+from nightspot.job.request_shape import (
     _model,
     request_problems,
     shape_problems,

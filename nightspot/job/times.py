@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from nightspot.durations import DAY_SECONDS, DurationError, parse_duration
-from nightspot.job_cron import CronError, check_cron, daily_time
-from nightspot.job_errors import nearest
+from nightspot.job.cron import CronError, check_cron, daily_time
+from nightspot.job.errors import nearest
 
 # The longest that SageMaker lets a job run; no night is longer.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
@@ -42,9 +42,9 @@ def _read_time(value: object) -> time:
     if isinstance(value, time) and value.tzinfo is None:
         return value
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?", value):
-        hour, minute, *second = (int(part) for part in value.split(":"))
-        if hour < 24 and minute < 60 and sum(second) < 60:
-            return time(hour, minute, *second)
+        hour, minute, second = (int(part) for part in f"{value}:0".split(":")[:3])
+        if hour < 24 and minute < 60 and second < 60:
+            return time(hour, minute, second)
     if isinstance(value, int) and not isinstance(value, bool):
         raise broken_rule('must be a time in quotes, such as "08:00": this is a bare number')
     raise broken_rule('must be a time of day such as "08:00", from "00:00" to "23:59"')

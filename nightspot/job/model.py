@@ -1,6 +1,6 @@
 """What a job file can say: one frozen model per section, each field with the rule of its own value.
 
-Rules that compare fields with each other are in `job_rules`; the request's own in `training_job_shape`.
+Rules that compare fields with each other are in `rules`; the request's own in `request_shape`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from nightspot.durations import HOUR_SECONDS, MINUTE_SECONDS
-from nightspot.job_times import Deadline, Schedule, Seconds, Section, broken_rule
+from nightspot.job.times import Deadline, Schedule, Seconds, Section, broken_rule
 
 # A training job is named nightspot-<job>-<run id>-<attempt>.
 RUN_ID_CHARACTERS = 15

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightspot.durations import format_duration
-from nightspot.job_errors import Problem, describe, dotted, problem
-from nightspot.job_model import (
+from nightspot.job.errors import Problem, describe, dotted, problem
+from nightspot.job.model import (
     DEFAULT_RUNTIME_SECONDS,
     Budget,
     Capacity,
@@ -23,7 +23,7 @@ from nightspot.job_model import (
     Local,
     dig,
 )
-from nightspot.job_times import LONGEST_SECONDS, Deadline, Schedule
+from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
 
 LARGEST_TAG_COUNT = 50  # per training job
 OWN_TAG_COUNT = 4  # what Nightspot may add

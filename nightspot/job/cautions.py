@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from nightspot.durations import format_duration
-from nightspot.job_errors import Problem
-from nightspot.job_model import DEFAULT_RUNTIME_SECONDS, Job, Market, dig
+from nightspot.job.errors import Problem
+from nightspot.job.model import DEFAULT_RUNTIME_SECONDS, Job, Market, dig
 
 # A year of firsts: where two zones put their clocks forward on different days, windows differ.
 _SAMPLE_YEAR = 2026

@@ -3,9 +3,10 @@
 Pure: no boto3, no clock, no environment; botocore's model is read only to check the request.
 """
 
-from nightspot.job_errors import InvalidJobError, Problem
-from nightspot.job_files import CheckedFile, check_files, load_job, load_jobs
-from nightspot.job_model import (
+from nightspot.job.cautions import warnings_for
+from nightspot.job.errors import InvalidJobError, Problem
+from nightspot.job.files import CheckedFile, check_files, load_job, load_jobs
+from nightspot.job.model import (
     Budget,
     Capacity,
     ChangeOver,
@@ -15,9 +16,8 @@ from nightspot.job_model import (
     Local,
     Market,
 )
-from nightspot.job_reading import parse_job
-from nightspot.job_times import Deadline, Schedule
-from nightspot.job_warnings import warnings_for
+from nightspot.job.reading import parse_job
+from nightspot.job.times import Deadline, Schedule
 
 __all__ = [
     "Budget",

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from nightspot.job_errors import WHOLE_FILE, PathPart, Problem, describe, dotted, problem
+from nightspot.job.errors import WHOLE_FILE, PathPart, Problem, describe, dotted, problem
 
 _LARGEST_CHARACTERS = 256 * 1024
 _TEXT = "tag:yaml.org,2002:str"

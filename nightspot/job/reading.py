@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from nightspot.job_errors import (
+from nightspot.job.errors import (
     InvalidJobError,
     PathPart,
     Problem,
@@ -22,9 +22,9 @@ from nightspot.job_errors import (
     nearest,
     problem,
 )
-from nightspot.job_model import Job
-from nightspot.job_rules import Draft, broken_rules, without_refused
-from nightspot.job_yaml import read_yaml
+from nightspot.job.model import Job
+from nightspot.job.rules import Draft, broken_rules, without_refused
+from nightspot.job.yaml_text import read_yaml
 
 # pydantic's own words name Python types; these name what stands in the file.
 _RULES = {
@@ -141,11 +141,11 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _request_problems(draft: Draft) -> list[Problem]:
     # Here, not above: it reads botocore's model, which the Lambda and plain imports do without.
-    from nightspot import training_job_shape  # noqa: PLC0415
+    from nightspot.job import request_shape  # noqa: PLC0415
 
     problems: list[Problem] = []
     if draft.capacity is not None:
-        problems += training_job_shape.instance_type_problems(draft.capacity)
+        problems += request_shape.instance_type_problems(draft.capacity)
     if draft.training_job is not None:
-        problems += training_job_shape.request_problems(without_refused(draft.training_job))
+        problems += request_shape.request_problems(without_refused(draft.training_job))
     return problems

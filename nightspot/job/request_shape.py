@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from nightspot.job_errors import PathPart, Problem, nearest, problem
-from nightspot.job_model import Capacity
+from nightspot.job.errors import PathPart, Problem, nearest, problem
+from nightspot.job.model import Capacity
 
 _ROOT = "training_job"
 # Set by Nightspot for each attempt: a file that gives them is refused by a rule of its own.
