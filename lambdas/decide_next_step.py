@@ -43,6 +43,7 @@ def handler(
 
     Raises TransientAwsError, which the state machine repeats.
     """
+    metrics.add_metric(name="Decision", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     request = DecisionRequest.model_validate(event)
     before = run_from_json(request.run)
@@ -86,5 +87,4 @@ def _say(before: Run, after: Run, step: Step, use: Dependencies) -> None:
     }
     logger.info(step.because, extra={"job": after.job, "run": after.run_id, **detail})
     metrics.add_dimension(name="job", value=after.job)
-    metrics.add_metric(name="Decision", unit=MetricUnit.Count, value=1)
     tell(happenings.between(before, after, step), after, step.at, detail, use.notices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Any
 
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -48,6 +49,7 @@ def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
     """`{"run": ledger}`. Raises InvalidInputError with the rule and the known jobs."""
+    metrics.add_metric(name="RunRequested", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     request = PlanRequest.model_validate(event)
     jobs = use.jobs()

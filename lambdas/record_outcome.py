@@ -32,6 +32,7 @@ def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
     """The run's summary, which becomes the execution's output. Raises RunNotOverError."""
+    metrics.add_metric(name="RunOver", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     run = run_from_json(OutcomeRequest.model_validate(event).run)
     if run.outcome is None:

@@ -47,9 +47,9 @@ def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
     """`{"woke": whether}`. Raises NotWaitingYetError where the token is not there yet."""
+    metrics.add_metric(name="StateChange", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     detail = StateChange.model_validate(event).detail
-    metrics.add_metric(name="StateChange", unit=MetricUnit.Count, value=1)
     return {"woke": _wake(detail, use)}
 
 

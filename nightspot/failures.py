@@ -219,7 +219,10 @@ def _of_status_code(cause: str) -> FailureClass:
         return FailureClass.SERVICE_FAULT
     if match[0].endswith(("401", "403")):
         return FailureClass.PERMISSION
-    return FailureClass.THROTTLED if match[0].endswith("429") else FailureClass.CONFIGURATION
+    if match[0].endswith("429"):
+        return FailureClass.THROTTLED
+    # A validation that failed; what has a status of its own has a meaning of its own.
+    return FailureClass.CONFIGURATION if match[0].endswith("400") else FailureClass.UNKNOWN
 
 
 def _unwrap(text: str, code: str) -> tuple[str, str]:

@@ -75,8 +75,8 @@ def _start_best(run: Run, now: datetime, after: str = "") -> Step:
                 f"{lead}{format_duration(left)} to the deadline, {words.work(run, repair or spot)}: "
                 f"Spot {spot.instance_type} may be waited for until {words.clock(leave_at)}."
             )
-            look_seconds = min((leave_at - now).total_seconds(), watching.LONGEST_LOOK_SECONDS)
-            return steps.start(run, now, spot, because, look_seconds)
+            look_seconds = watching.first_look_seconds(run, spot)
+            return steps.start(run, now, spot, because, min(look_seconds, (leave_at - now).total_seconds()))
     rung = ladder.next_rung(run, Market.ON_DEMAND)
     if rung is not None and run.fallback is not Fallback.NEVER:
         late = left < ladder.seconds_needed(run, rung)
@@ -87,7 +87,7 @@ def _start_best(run: Run, now: datetime, after: str = "") -> Step:
             f"{lead}{format_duration(max(0.0, left))} to the deadline, {words.work(run, rung)}: "
             f"on-demand {rung.instance_type} {promise}."
         )
-        return steps.start(run, now, rung, because, watching.LONGEST_LOOK_SECONDS, late=late)
+        return steps.start(run, now, rung, because, watching.first_look_seconds(run, rung), late=late)
     return _give_up(run, now, lead)
 
 

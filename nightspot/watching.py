@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from nightspot import estimates, ladder, steps, words
 from nightspot.durations import format_duration
 from nightspot.job import Market
-from nightspot.run import Attempt, AttemptState, Run, Step
+from nightspot.run import Attempt, AttemptState, Run, Rung, Step
 
 SHORTEST_LOOK_SECONDS = 15 * 60  # while training: an event may be lost
 LONGEST_LOOK_SECONDS = 60 * 60
@@ -31,6 +31,13 @@ def while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
     if attempt.state is AttemptState.TRAINING:
         return _while_spot_trains(run, attempt, now)
     return _while_spot_waits(run, attempt, now)
+
+
+def first_look_seconds(run: Run, rung: Rung) -> float:
+    """How long after asking for `rung` to look again: sooner where another type may have capacity."""
+    patience = SPOT_PATIENCE_SECONDS if rung.market is Market.SPOT else ON_DEMAND_PATIENCE_SECONDS
+    has_others = any(other.key != rung.key for other in ladder.eligible(run, rung.market))
+    return patience if has_others else LONGEST_LOOK_SECONDS
 
 
 def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:

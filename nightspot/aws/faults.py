@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
+
+# What boto3 raises where the connection failed or broke; botocore has no common class for it.
+NO_ANSWER = (ConnectionError, HTTPClientError, IncompleteReadError)
 
 _TRANSIENT_CODES = frozenset(
     {

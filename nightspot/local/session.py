@@ -143,7 +143,9 @@ class LocalAws:
                 threading.Thread(target=self.meanwhile, args=(simulator, clock), daemon=True).start()
             name = f"{job_name}-{self.started_at:%Y%m%dT%H%M%S}"
             workflows = clients["stepfunctions"]
-            arn = start_execution(workflows, machine_arn, name, run_input or {"job": job_name})
+            arn = start_execution(
+                workflows, machine_arn, name, {"job": job_name} if run_input is None else run_input
+            )
             execution = wait_for_end(workflows, arn, clock.real_seconds(LONGEST_NIGHT_SECONDS))
             return LocalNight(
                 **_execution_facts(workflows, execution),

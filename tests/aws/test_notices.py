@@ -1,0 +1,100 @@
+"""Notices on the bus: what an alarm or a chat integration gets to read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from nightspot.aws.notices import NoticeNotSentError, Notices
+from nightspot.happenings import Happening
+from nightspot.run import Run
+
+MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+RUN = Run(
+    job="recommender",
+    run_id="20261121-abc123",
+    execution_arn="arn:aws:states:eu-west-1:123456789012:execution:nightspot:one",
+    started_at=MIDNIGHT,
+    deadline=MIDNIGHT + timedelta(hours=8),
+    rungs=(),
+    work_seconds=14400.0,
+    work_upper_seconds=17280.0,
+    checkpoint_every_seconds=600,
+    checkpoint_s3_uri=None,
+    training_job={},
+    steps=4,
+)
+
+
+class Bus:
+    """EventBridge that accepts everything, or says why not."""
+
+    def __init__(self, refusal: str | None = None) -> None:
+        self.entries = []
+        self._refusal = refusal
+
+    def put_events(self, *, Entries):  # noqa: N803
+        self.entries.extend(Entries)
+        if self._refusal is None:
+            return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in Entries]}
+        return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "Bad", "ErrorMessage": self._refusal}]}
+
+
+def sent(happening=Happening.FELL_BACK, run=RUN, detail=None):
+    bus = Bus()
+    Notices(bus, "nights").send(happening, run, MIDNIGHT, detail or {})
+    (entry,) = bus.entries
+    return {**entry, "Detail": json.loads(entry["Detail"])}
+
+
+def test_a_notice_says_what_happened_to_which_run_and_when():
+    entry = sent(detail={"market": "on_demand"})
+    assert entry == {
+        "Time": MIDNIGHT,
+        "Source": "nightspot",
+        "DetailType": "Nightspot Fell Back",
+        "EventBusName": "nights",
+        "Resources": [RUN.execution_arn],
+        "Detail": {
+            "notice_id": "20261121-abc123/4/FellBack",
+            "job": "recommender",
+            "run_id": "20261121-abc123",
+            "deadline": "2026-11-21T08:00:00+00:00",
+            "market": "on_demand",
+        },
+    }
+
+
+def test_the_same_notice_has_the_same_id_and_another_one_another():
+    def notice_id(*given):
+        return sent(*given)["Detail"]["notice_id"]
+
+    first = notice_id(Happening.INTERRUPTED, RUN)
+    assert notice_id(Happening.INTERRUPTED, RUN) == first
+    others = {
+        notice_id(Happening.FELL_BACK, RUN),
+        notice_id(Happening.INTERRUPTED, replace(RUN, steps=5)),
+        notice_id(Happening.INTERRUPTED, replace(RUN, run_id="20261122-abc123")),
+    }
+    assert len(others - {first}) == 3
+
+
+def test_a_notice_that_eventbridge_refuses_is_an_error_with_its_words():
+    with pytest.raises(NoticeNotSentError, match=r"Nightspot Run Failed: the bus is full"):
+        Notices(Bus("the bus is full"), "nights").send(Happening.RUN_FAILED, RUN, MIDNIGHT, {})
+
+
+def test_every_notice_is_one_that_the_service_model_accepts():
+    client = boto3.client(
+        "events", region_name="eu-west-1", aws_access_key_id="testing", aws_secret_access_key="testing"
+    )
+    with Stubber(client) as stubber:
+        for happening in Happening:
+            stubber.add_response("put_events", {"FailedEntryCount": 0, "Entries": []})
+            Notices(client, "nights").send(happening, RUN, MIDNIGHT, {})
+        stubber.assert_no_pending_responses()
