@@ -65,9 +65,13 @@ def _wake(detail: TrainingJobDetail, use: Dependencies) -> bool:
         return _left(detail, "already woken for it")
     if waiting is None or waiting.token is None:
         raise NotWaitingYetError(detail.training_job_name)
-    if not use.table.take_token(detail.training_job_name, waiting.token, moment):
+    # Returned before it is taken out: whatever fails in between, Lambda's retry finds the token again, and Step
+    # Functions takes a token once only.
+    if not _return_token(waiting.token, detail, use):
+        use.table.take_token(detail.training_job_name, waiting.token, None)
         raise NotWaitingYetError(detail.training_job_name)
-    return _return_token(waiting.token, detail, use)
+    use.table.take_token(detail.training_job_name, waiting.token, moment)
+    return True
 
 
 def _left(detail: TrainingJobDetail, why: str) -> bool:
@@ -84,7 +88,7 @@ def _return_token(token: str, detail: TrainingJobDetail, use: Dependencies) -> b
             "TaskDoesNotExist",
             "InvalidToken",
         }:
-            # The wait has ended by itself; the decision that follows looks at the world anyway.
+            # The wait has ended by itself. The decision that follows may have looked already: try the next wait.
             logger.info("the wait was over", extra={"training_job": detail.training_job_name})
             return False
         raise

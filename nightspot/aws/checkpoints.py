@@ -6,16 +6,19 @@ import json
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from math import inf, isfinite
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.faults import raise_if_transient
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.run import Progress
 
 PROGRESS_FILE = "nightspot.json"
+MAX_SECONDS = 28 * 24 * 3600.0  # of a step: SageMaker's longest job
 
+N = TypeVar("N", int, float)
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ class Checkpoints:
             document = json.loads(body)
             progress = progress_of(document)
             checkpoint = document.get("checkpoint")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             # A file that cannot be read costs an estimate, never the run.
             _log.warning("%s/%s is not a progress file: %s", s3_uri, PROGRESS_FILE, error)
             return None
@@ -61,6 +64,8 @@ class Checkpoints:
     def _read(self, bucket: str, key: str) -> bytes | None:
         try:
             body: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
         except ClientError as error:
             _raise_unless_missing(error)
             return None
@@ -69,6 +74,8 @@ class Checkpoints:
     def _exists(self, bucket: str, key: str) -> bool:
         try:
             self._client.head_object(Bucket=bucket, Key=key)
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
         except ClientError as error:
             _raise_unless_missing(error)
             return False
@@ -83,22 +90,36 @@ def _raise_unless_missing(error: ClientError) -> None:
 
 
 def progress_of(document: dict[str, Any]) -> Progress:
-    """The progress in a `nightspot.json` document.
+    """The progress in a `nightspot.json` document. Metrics without a finite value are left out.
 
-    Raises KeyError, TypeError or ValueError where it does not have the shape that `nightspot.checkpoint` writes.
+    Raises ArithmeticError, AttributeError, KeyError, TypeError or ValueError where it does not have the shape that
+    `nightspot.checkpoint` writes.
     """
     resumed = document.get("resumed_from") or {}
-    metrics = document.get("metrics") or {}
+    metrics = {str(name): _optional(float, value) for name, value in (document.get("metrics") or {}).items()}
+    saved_at = datetime.fromisoformat(document["saved_at"])
+    if saved_at.tzinfo is None:
+        raise ValueError(f"saved_at: {saved_at.isoformat()} has no time zone")
     return Progress(
-        step=int(document["step"]),
-        saved_at=datetime.fromisoformat(document["saved_at"]).astimezone(UTC),
-        total_steps=_optional(int, document.get("total_steps")),
-        fraction=_optional(float, document.get("fraction")),
-        seconds_per_step=_optional(float, document.get("seconds_per_step")),
+        step=_within(0, inf, int(document["step"])),
+        saved_at=saved_at.astimezone(UTC),
+        total_steps=_optional(lambda value: _within(1, inf, int(value)), document.get("total_steps")),
+        fraction=_optional(lambda value: _within(0.0, 1.0, float(value)), document.get("fraction")),
+        seconds_per_step=_optional(
+            lambda value: _within(0.0, MAX_SECONDS, float(value)), document.get("seconds_per_step")
+        ),
         attempt=_optional(int, document.get("attempt")),
         resumed_from_step=_optional(int, resumed.get("step")),
-        metrics={str(name): float(value) for name, value in metrics.items()},
+        # The library writes null for a loss that has blown up.
+        metrics={name: value for name, value in metrics.items() if value is not None and isfinite(value)},
     )
+
+
+def _within(least: float, most: float, value: N) -> N:
+    # Written so that NaN, which the policy cannot calculate with, is refused too.
+    if not least <= value <= most:
+        raise ValueError(f"{value} is not between {least} and {most}")
+    return value
 
 
 def _optional(kind: Callable[[Any], T], value: Any) -> T | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
+from botocore import exceptions
+from botocore.exceptions import ClientError
 
 # What boto3 raises where the connection failed or broke; botocore has no common class for it.
-NO_ANSWER = (ConnectionError, HTTPClientError, IncompleteReadError)
+NO_ANSWER = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
 
 _TRANSIENT_CODES = frozenset(
     {

@@ -16,7 +16,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from nightspot.aws.faults import raise_if_transient
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.run import Run, Step, run_from_json, step_from_json, to_json
 from nightspot.summary import summarise, summarise_attempt
 
@@ -59,13 +59,12 @@ class RunTable:
         for attempt in run.attempts:
             if attempt in before.attempts:
                 continue
-            self._put(
-                {
-                    "pk": f"RUN#{run.run_id}",
-                    "sk": f"ATTEMPT#{attempt.number:03d}",
-                    **summarise_attempt(attempt),
-                }
-            )
+            item = {
+                "pk": f"RUN#{run.run_id}",
+                "sk": f"ATTEMPT#{attempt.number:03d}",
+                **summarise_attempt(attempt),
+            }
+            self._put_unless_further(item, run.steps)
             if not attempt.is_open:
                 self._close_token(attempt.training_job_name)
         self._put_unless_further(_ledger_item(run), run.steps)
@@ -124,6 +123,8 @@ class RunTable:
                 ExpressionAttributeNames=names,
                 ExpressionAttributeValues=values,
             )
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
         except ClientError as error:
             if _is_condition_failure(error):
                 return False
@@ -182,6 +183,8 @@ class RunTable:
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = getattr(self._client, operation)(TableName=self._table_name, **arguments)
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
         except ClientError as error:
             raise_if_transient(error)
             raise

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.faults import raise_if_transient
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.ledger import JobView, Transition
 
 
@@ -31,6 +31,8 @@ class TrainingJobs:
         """
         try:
             description = self._client.describe_training_job(TrainingJobName=training_job_name)
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
         except ClientError as error:
             if _says_not_found(error):
                 return None

@@ -33,7 +33,7 @@ def evaluate(expression: str, bindings: Mapping[str, Any]) -> Any:
 def _evaluate(expression: str, bindings: Mapping[str, Any]) -> Any:
     program = Jsonata(expression)
     # Step Functions adds this one to JSONata's own functions.
-    program.register_lambda("parse", json.loads)
+    program.register_lambda("parse", lambda text: _with_nulls(json.loads(text)))
     frame = program.create_frame()
     for name, value in bindings.items():
         frame.bind(name, _with_nulls(value))

@@ -16,7 +16,10 @@ from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transien
 
 
 def fault(code: str, status: int = 400) -> ClientError:
-    response = {"Error": {"Code": code, "Message": "said AWS"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    response = {
+        "Error": {"Code": code, "Message": "said AWS"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
     return ClientError(response, "AnyOperation")
 
 

@@ -27,7 +27,12 @@ def transition(status: str, start: float, end: float | None = None) -> dict:
 
 
 def description(**fields) -> dict:
-    return {"TrainingJobName": NAME, "TrainingJobStatus": "InProgress", "SecondaryStatus": "Starting", **fields}
+    return {
+        "TrainingJobName": NAME,
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Starting",
+        **fields,
+    }
 
 
 @pytest.fixture
@@ -151,7 +156,10 @@ def test_a_stage_that_still_goes_on_has_no_end():
         ),
         pytest.param({"TrainingJobStatus": "Failed"}, None, id="no word about it"),
         pytest.param(
-            {"TrainingJobStatus": "Completed", "SecondaryStatusTransitions": [transition("Completed", 60, 61)]},
+            {
+                "TrainingJobStatus": "Completed",
+                "SecondaryStatusTransitions": [transition("Completed", 60, 61)],
+            },
             at(61),
             id="completed without an end of training",
         ),
@@ -184,7 +192,8 @@ def test_a_throttle_is_worth_repeating(stubbed, code, status):
 
 
 @pytest.mark.parametrize(
-    ("code", "message"), [("AccessDeniedException", "no"), ("ValidationException", "1 validation error detected")]
+    ("code", "message"),
+    [("AccessDeniedException", "no"), ("ValidationException", "1 validation error detected")],
 )
 def test_a_refusal_is_passed_on(stubbed, code, message):
     jobs, stubber = stubbed

@@ -1,0 +1,215 @@
+"""Progress as the training side wrote it, read from the checkpoint prefix."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+from moto import mock_aws
+
+from nightspot.aws.checkpoints import PROGRESS_FILE, Checkpoints
+from nightspot.aws.faults import TransientAwsError
+from nightspot.checkpoint import Checkpointer
+from nightspot.run import Progress
+
+MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+BUCKET = "checkpoints"
+PREFIX = f"s3://{BUCKET}/nightly/20261121-abc123"
+GOOD = {
+    "schema": 1,
+    "attempt": 2,
+    "step": 40,
+    "total_steps": 100,
+    "fraction": 0.4,
+    "seconds_per_step": 12.5,
+    "saved_at": "2026-11-21T02:00:00.250Z",
+    "checkpoint": "checkpoint-000000040-rank00000.nsck",
+    "metrics": {"loss": 0.25},
+    "resumed_from": {"step": 30, "attempt": 1},
+}
+
+
+class Bucket:
+    """The run's prefix, as SageMaker uploads into it."""
+
+    def __init__(self, client) -> None:
+        self._client = client
+        self.checkpoints = Checkpoints(client)
+
+    def put(self, name: str, body: bytes = b"") -> None:
+        self._client.put_object(Bucket=BUCKET, Key=f"nightly/20261121-abc123/{name}", Body=body)
+
+    def put_progress(self, **changes) -> None:
+        self.put(PROGRESS_FILE, json.dumps({**GOOD, **changes}).encode())
+
+    def progress(self, s3_uri: str = PREFIX) -> Progress | None:
+        return self.checkpoints.progress(s3_uri)
+
+
+@pytest.fixture
+def bucket():
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        yield Bucket(client)
+
+
+@pytest.fixture
+def complete(bucket):
+    """The prefix with the checkpoint that the progress file names."""
+    bucket.put(GOOD["checkpoint"])
+    return bucket
+
+
+def test_everything_that_the_loop_plans_with_is_read(complete):
+    complete.put_progress()
+    assert complete.progress() == Progress(
+        step=40,
+        saved_at=datetime(2026, 11, 21, 2, 0, 0, 250_000, tzinfo=UTC),
+        total_steps=100,
+        fraction=0.4,
+        seconds_per_step=12.5,
+        attempt=2,
+        resumed_from_step=30,
+        metrics={"loss": 0.25},
+    )
+
+
+def test_a_step_and_its_time_are_enough(bucket):
+    bucket.put(PROGRESS_FILE, b'{"step": 3, "saved_at": "2026-11-21T03:00:00+01:00"}')
+    assert bucket.progress() == Progress(step=3, saved_at=MIDNIGHT + timedelta(hours=2))
+
+
+def test_a_slash_at_the_end_of_the_prefix_makes_no_difference(complete):
+    complete.put_progress()
+    assert complete.progress(f"{PREFIX}/") == complete.progress()
+
+
+def test_without_a_file_there_is_no_progress(bucket):
+    assert bucket.progress() is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b'{"step": 4', id="cut off"),
+        pytest.param(b"\xff\xfe\x00", id="no text"),
+        pytest.param(b"[1, 2]", id="a list"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b'{"saved_at": "2026-11-21T02:00:00Z"}', id="no step"),
+        pytest.param(b'{"step": 4}', id="no time"),
+    ],
+)
+def test_a_file_that_is_no_progress_file_costs_the_estimate_only(bucket, body):
+    bucket.put(PROGRESS_FILE, body)
+    assert bucket.progress() is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("step", None),
+        ("step", "forty"),
+        ("step", float("inf")),
+        ("step", -1),
+        ("saved_at", 1795312800),
+        ("saved_at", "yesterday"),
+        ("saved_at", "2026-11-21T02:00:00"),
+        ("saved_at", "0001-01-01T00:00:00+10:00"),
+        ("total_steps", "many"),
+        ("total_steps", 0),
+        ("fraction", float("nan")),
+        ("fraction", -0.1),
+        ("fraction", 1.1),
+        ("seconds_per_step", float("inf")),
+        ("seconds_per_step", -2.0),
+        ("attempt", []),
+        ("resumed_from", 30),
+        ("metrics", [1]),
+        ("metrics", {"loss": "low"}),
+    ],
+)
+def test_a_field_that_cannot_be_true_costs_the_estimate_only(complete, field, value):
+    complete.put_progress(**{field: value})
+    assert complete.progress() is None
+
+
+@pytest.mark.parametrize("blown_up", [None, float("nan"), float("inf")])
+def test_a_loss_that_has_blown_up_does_not_hide_the_progress(complete, blown_up):
+    complete.put_progress(metrics={"loss": blown_up, "recall": 0.5})
+    assert complete.progress().step == 40
+    assert complete.progress().metrics == {"recall": 0.5}
+
+
+def test_progress_counts_only_once_its_checkpoint_is_uploaded(bucket):
+    bucket.put_progress()
+    assert bucket.progress() is None
+    bucket.put(GOOD["checkpoint"])
+    assert bucket.progress().step == 40
+
+
+def test_what_the_checkpoint_library_writes_is_what_is_read(bucket, tmp_path):
+    moment = MIDNIGHT
+    first = Checkpointer(tmp_path, total_steps=100, environ={"NIGHTSPOT_ATTEMPT": "1"}, now=lambda: moment)
+    first.restore()
+    moment += timedelta(seconds=300)
+    first.save(30, b"weights")
+
+    second = Checkpointer(tmp_path, total_steps=100, environ={"NIGHTSPOT_ATTEMPT": "2"}, now=lambda: moment)
+    second.restore()
+    moment += timedelta(seconds=125)
+    second.save(40, {"weights": b"w"}, metrics={"loss": 0.25, "blown_up": float("nan")})
+
+    for path in tmp_path.iterdir():
+        bucket.put(path.name, path.read_bytes())
+    assert bucket.progress() == Progress(
+        step=40,
+        saved_at=MIDNIGHT + timedelta(seconds=425),
+        total_steps=100,
+        fraction=0.4,
+        seconds_per_step=12.5,
+        attempt=2,
+        resumed_from_step=30,
+        metrics={"loss": 0.25},
+    )
+
+
+class Refusing:
+    """S3 that has the progress file or not, and refuses one operation."""
+
+    def __init__(self, operation: str, error: Exception) -> None:
+        self._operation, self._error = operation, error
+
+    def get_object(self, **_key):
+        if self._operation == "get":
+            raise self._error
+        return {"Body": io.BytesIO(json.dumps(GOOD).encode())}
+
+    def head_object(self, **_key):
+        raise self._error
+
+
+def refusal(code: str, status: int = 400) -> ClientError:
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Any")
+
+
+@pytest.mark.parametrize("operation", ["get", "head"])
+@pytest.mark.parametrize(
+    "error",
+    [refusal("SlowDown", 503), refusal("500", 500), ReadTimeoutError(endpoint_url="https://example.org")],
+)
+def test_a_service_fault_is_worth_repeating(operation, error):
+    with pytest.raises(TransientAwsError):
+        Checkpoints(Refusing(operation, error)).progress(PREFIX)
+
+
+@pytest.mark.parametrize("operation", ["get", "head"])
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "403"])
+def test_a_refusal_is_not_taken_for_missing_progress(operation, code):
+    with pytest.raises(ClientError):
+        Checkpoints(Refusing(operation, refusal(code))).progress(PREFIX)

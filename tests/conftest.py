@@ -1,0 +1,120 @@
+"""The reference story to vary: midnight to 08:00, four hours of work, one Spot and one on-demand rung at $33.
+
+Every builder takes changes by field name; a test names only what it is about.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from nightspot.job import Market
+from nightspot.ledger import JobView, Observation, Transition
+from nightspot.run import Attempt, AttemptState, FailureClass, Progress, Run, Rung
+
+MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+P4D = "ml.p4d.24xlarge"
+REQUEST = {
+    "RoleArn": "arn:aws:iam::123456789012:role/training",
+    "AlgorithmSpecification": {"TrainingImage": "training:latest", "TrainingInputMode": "File"},
+    "OutputDataConfig": {"S3OutputPath": "s3://models/nightly/"},
+    "CheckpointConfig": {"S3Uri": "s3://checkpoints/nightly/"},
+    "ResourceConfig": {"InstanceCount": 1, "VolumeSizeInGB": 50},
+    "StoppingCondition": {"MaxRuntimeInSeconds": 21_600},
+}
+
+
+class Story:
+    """Builders of the reference story. The ledger's arithmetic on it, with nothing measured yet:
+
+    W = 4 h × 1.2 = 4 h 48 min, l = 30 min, d_spot = 10 min, d_on_demand = 15 min, stop = 3 min; so Spot may be
+    waited for until 08:00 - 5 h 46 min = 02:14, and on-demand must start by 08:00 - 5 h 03 min = 02:57.
+    """
+
+    midnight = MIDNIGHT
+    deadline = MIDNIGHT + timedelta(hours=8)
+    spot = Rung(Market.SPOT, P4D, "eu-west-1", usd_per_hour=33.0, change_over_seconds=600)
+    on_demand = Rung(Market.ON_DEMAND, P4D, "eu-west-1", usd_per_hour=33.0, change_over_seconds=900)
+
+    @staticmethod
+    def at(clock: str) -> datetime:
+        """ "04:31" or "04:31:07" of the night; "32:00" is 08:00 of the day after."""
+        hours, minutes, *seconds = (int(part) for part in clock.split(":"))
+        return MIDNIGHT + timedelta(hours=hours, minutes=minutes, seconds=sum(seconds))
+
+    def run(self, **changes: Any) -> Run:
+        """Planned at midnight; nothing asked for yet."""
+        fields = {
+            "job": "recommender",
+            "run_id": "20261121-abc123",
+            "execution_arn": "arn:aws:states:eu-west-1:123456789012:execution:nightspot-recommender:x",
+            "started_at": MIDNIGHT,
+            "deadline": self.deadline,
+            "rungs": (self.spot, self.on_demand),
+            "work_seconds": 14_400.0,
+            "work_upper_seconds": 17_280.0,
+            "checkpoint_every_seconds": 1800,
+            "checkpoint_s3_uri": "s3://checkpoints/nightly/20261121-abc123",
+            "training_job": REQUEST,
+        }
+        run = Run(**{**fields, **changes})
+        return replace(run, attempts=tuple(run.attempts))
+
+    def attempt(self, rung: Rung | None = None, *, number: int = 1, **changes: Any) -> Attempt:
+        """An open Spot attempt that has waited since it was asked for at midnight."""
+        fields = {
+            "number": number,
+            "rung": rung or self.spot,
+            "training_job_name": f"nightspot-recommender-20261121-abc123-{number}",
+            "asked_at": MIDNIGHT,
+            "state": AttemptState.WAITING,
+            "status": "InProgress",
+            "secondary_status": "Starting",
+            "state_since": changes.get("asked_at", MIDNIGHT),
+        }
+        return Attempt(**{**fields, **changes})
+
+    def training(self, rung: Rung | None = None, *, since: str, **changes: Any) -> Attempt:
+        """An attempt that has been training since `since`."""
+        state = {
+            "state": AttemptState.TRAINING,
+            "secondary_status": "Training",
+            "state_since": self.at(since),
+        }
+        return self.attempt(rung, **{**state, **changes})
+
+    def ended(self, failure: FailureClass | None, rung: Rung | None = None, **changes: Any) -> Attempt:
+        """An attempt that ended so at once, at midnight if nothing else is said."""
+        state = {"state": AttemptState.ENDED, "ended_at": MIDNIGHT, "failure": failure}
+        return self.attempt(rung, **{**state, **changes})
+
+    def progress(self, step: int, saved_at: str, **changes: Any) -> Progress:
+        """`step` of 24 is safe."""
+        fields = {"step": step, "saved_at": self.at(saved_at), "total_steps": 24}
+        return Progress(**{**fields, **changes})
+
+    def view(
+        self, *history: tuple[str, str, str | None], status: str = "InProgress", **changes: Any
+    ) -> JobView:
+        """What DescribeTrainingJob says; `history` is (secondary status, from, to), its last one the present."""
+        transitions = tuple(
+            Transition(name, self.at(start), None if end is None else self.at(end))
+            for name, start, end in history
+        )
+        fields = {
+            "training_job_name": self.attempt().training_job_name,
+            "status": status,
+            "secondary_status": transitions[-1].status if transitions else "Starting",
+            "transitions": transitions,
+        }
+        return JobView(**{**fields, **changes})
+
+    def look(self, view: JobView | None, **changes: Any) -> Observation:
+        """One look at the first attempt's training job; None: SageMaker does not know it."""
+        return Observation(jobs={self.attempt().training_job_name: view}, **changes)
+
+
+@pytest.fixture(scope="session")
+def story() -> Story:
+    return Story()

@@ -1,0 +1,220 @@
+"""The handlers' world: a real table and bucket in moto, and fakes that a test tells what to answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from lambdas import decide_next_step, plan_run, record_outcome, wake_run
+from lambdas.dependencies import Dependencies
+from nightspot.aws.checkpoints import Checkpoints
+from nightspot.aws.notices import Notices
+from nightspot.aws.run_table import RunTable
+from nightspot.aws.training_jobs import TrainingJobs
+from nightspot.job import Job
+from nightspot.local.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
+from nightspot.local.functions import LocalContext
+
+MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
+RECOMMENDER = Job.model_validate(
+    {
+        "name": "recommender",
+        "deadline": {"within": "8h"},
+        "work": "4h",
+        "capacity": {"spot": ["ml.g5.xlarge"], "on_demand": ["ml.g5.xlarge"]},
+        "training_job": {
+            "RoleArn": "arn:aws:iam::123456789012:role/training",
+            "AlgorithmSpecification": {"TrainingImage": "training:latest", "TrainingInputMode": "File"},
+            "OutputDataConfig": {"S3OutputPath": "s3://models/"},
+            "CheckpointConfig": {"S3Uri": "s3://checkpoints/nightly/"},
+            "ResourceConfig": {"InstanceCount": 1, "VolumeSizeInGB": 50},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 21600},
+        },
+    }
+)
+
+
+def fault(code: str, message: str = "") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "AnyOperation")
+
+
+@dataclass
+class SageMaker:
+    """DescribeTrainingJob of the jobs that a test has put there."""
+
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refusal: Exception | None = None
+
+    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803
+        if self.refusal is not None:
+            raise self.refusal
+        if TrainingJobName not in self.jobs:
+            raise fault("ValidationException", "Requested resource not found.")
+        return {"TrainingJobName": TrainingJobName, **self.jobs[TrainingJobName]}
+
+    def shows(self, name: str, status: str, *secondary: tuple[str, datetime], **more: Any) -> None:
+        """The training job `name`, gone through the secondary statuses at their times."""
+        ends = [start for _, start in secondary[1:]]
+        transitions = [
+            {"Status": status, "StartTime": start, **({"EndTime": ends[i]} if i < len(ends) else {})}
+            for i, (status, start) in enumerate(secondary)
+        ]
+        self.jobs[name] = {
+            "TrainingJobStatus": status,
+            "SecondaryStatus": secondary[-1][0],
+            "SecondaryStatusTransitions": transitions,
+            **more,
+        }
+
+
+@dataclass
+class Bus:
+    """EventBridge: keeps what it is given, or refuses it."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        if self.refusal is not None:
+            raise self.refusal
+        self.entries.extend(Entries)
+        return {"FailedEntryCount": 0, "Entries": []}
+
+    @property
+    def told(self) -> list[str]:
+        """The detail types, in order."""
+        return [entry["DetailType"] for entry in self.entries]
+
+    def details(self) -> list[dict[str, Any]]:
+        return [json.loads(entry["Detail"]) for entry in self.entries]
+
+
+@dataclass
+class StepFunctions:
+    """Keeps the tokens that are returned."""
+
+    returned: list[str] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803
+        json.loads(output)
+        if self.refusal is not None:
+            raise self.refusal
+        self.returned.append(taskToken)
+        return {}
+
+
+class World:
+    """Everything around the handlers, and the handlers as the workflow calls them."""
+
+    def __init__(self) -> None:
+        self.now = MIDNIGHT
+        self.jobs = {
+            "recommender": RECOMMENDER,
+            "another": RECOMMENDER.model_copy(update={"name": "another"}),
+        }
+        self.dynamodb = boto3.client("dynamodb", region_name=REGION)
+        self.s3 = boto3.client("s3", region_name=REGION)
+        self.sagemaker, self.bus, self.step_functions = SageMaker(), Bus(), StepFunctions()
+        self.table = RunTable(self.dynamodb, TABLE)
+        self._wait = json.loads(WORKFLOW.read_text())["States"]["Wait for news"]["Arguments"]
+
+    @property
+    def use(self) -> Dependencies:
+        return Dependencies(
+            region=REGION,
+            now=lambda: self.now,
+            jobs=lambda: self.jobs,
+            price=lambda _instance_type, _region: 2.0,
+            table=self.table,
+            training_jobs=TrainingJobs(self.sagemaker),
+            checkpoints=Checkpoints(self.s3),
+            notices=Notices(self.bus, "nights"),
+            step_functions=self.step_functions,
+        )
+
+    def plan(self, run_input: Any = None, started_at: datetime = MIDNIGHT) -> dict[str, Any]:
+        given = {"job": "recommender"} if run_input is None else run_input
+        event = {"input": given, "execution": {"id": EXECUTION, "started_at": started_at.isoformat()}}
+        return plan_run.handler(_as_json(event), LocalContext("PlanRun"), use=self.use)
+
+    def decide(self, run: dict[str, Any], fault: dict[str, str] | None = None) -> dict[str, Any]:
+        context = LocalContext("DecideNextStep")
+        return decide_next_step.handler(_as_json({"run": run, "fault": fault}), context, use=self.use)
+
+    def record(self, run: dict[str, Any]) -> dict[str, Any]:
+        return record_outcome.handler(_as_json({"run": run}), LocalContext("RecordOutcome"), use=self.use)
+
+    def wake(self, **detail: Any) -> bool:
+        context = LocalContext("WakeRun")
+        event = {"source": "aws.sagemaker", "detail": detail}
+        return wake_run.handler(_as_json(event), context, use=self.use)["woke"]
+
+    def begin_to_wait(self, training_job_name: str, token: str) -> None:
+        """What "Wait for news" does, in the workflow's own words."""
+        self.dynamodb.update_item(
+            TableName=TABLE,
+            Key={"pk": {"S": f"TRAINING_JOB#{training_job_name}"}, "sk": self._wait["Key"]["sk"]},
+            UpdateExpression=self._wait["UpdateExpression"],
+            ExpressionAttributeNames=self._wait["ExpressionAttributeNames"],
+            ExpressionAttributeValues={":token": {"S": token}, ":run": {"S": "r"}, ":expires": {"N": "1"}},
+        )
+
+    def pass_time(self, **duration: float) -> datetime:
+        self.now += timedelta(**duration)
+        return self.now
+
+
+def _as_json(event: dict[str, Any]) -> dict[str, Any]:
+    """As it travels: what is no JSON never reaches a Lambda function."""
+    travelled: dict[str, Any] = json.loads(json.dumps(event))
+    return travelled
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with mock_aws():
+        create_resources([RECOMMENDER])
+        yield World()
+
+
+@pytest.fixture
+def aws_fault() -> Callable[..., ClientError]:
+    """aws_fault(code, message) -> what boto3 raises."""
+    return fault
+
+
+@pytest.fixture
+def midnight() -> datetime:
+    """When the night begins; the deadline is eight hours later."""
+    return MIDNIGHT
+
+
+@pytest.fixture
+def metrics(capsys: pytest.CaptureFixture[str]) -> Callable[[], dict[str, list[float]]]:
+    """metrics() -> the values by name that were emitted since the last call, as CloudWatch reads them."""
+
+    def emitted() -> dict[str, list[float]]:
+        values: dict[str, list[float]] = {}
+        for line in capsys.readouterr().out.splitlines():
+            document = json.loads(line) if line.startswith("{") else {}
+            for group in document.get("_aws", {}).get("CloudWatchMetrics", ()):
+                assert group["Namespace"] == "Nightspot"
+                assert all(dimension in document for names in group["Dimensions"] for dimension in names)
+                for metric in group["Metrics"]:
+                    found = document[metric["Name"]]
+                    values.setdefault(metric["Name"], []).extend(
+                        found if isinstance(found, list) else [found]
+                    )
+        return values
+
+    return emitted

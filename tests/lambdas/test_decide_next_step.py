@@ -1,0 +1,178 @@
+"""The loop's decision: the world is read, one step is decided, recorded, told and counted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from botocore.exceptions import ConnectTimeoutError
+
+from nightspot.aws.faults import TransientAwsError
+from nightspot.run import Action, run_from_json, step_from_json
+
+
+@pytest.fixture
+def planned(world, metrics):
+    """A planned run, with what its planning said put aside."""
+    run = world.plan()["run"]
+    world.bus.entries.clear()
+    metrics()
+    return run
+
+
+@pytest.fixture
+def asked(world, planned, metrics):
+    """A run whose first training job has been asked for."""
+    answer = world.decide(planned)
+    world.bus.entries.clear()
+    metrics()
+    return answer["run"]
+
+
+def name_of(run) -> str:
+    return run["attempts"][-1]["training_job_name"]
+
+
+def test_the_first_step_asks_for_spot_with_a_request_that_is_ready_to_send(world, planned):
+    answer = world.decide(planned)
+    step = step_from_json(answer["step"])
+    assert step.action is Action.START
+    assert step.request["TrainingJobName"] == step.training_job_name == name_of(answer["run"])
+    assert step.request["EnableManagedSpotTraining"] is True
+    assert step.request["ResourceConfig"]["InstanceType"] == "ml.g5.xlarge"
+
+
+def test_the_request_goes_to_the_state_machine_and_not_into_the_table(world, planned):
+    answer = world.decide(planned)
+    (recorded,) = world.table.steps(planned["run_id"])
+    assert answer["step"]["request"] is not None
+    assert recorded.request is None
+    assert recorded.because == answer["step"]["because"]
+
+
+def test_the_decision_is_on_record(world, planned):
+    answer = world.decide(planned)
+    assert world.table.run(planned["run_id"]) == run_from_json(answer["run"])
+
+
+def test_the_same_event_twice_decides_the_same_and_records_it_once(world, planned):
+    first = world.decide(planned)
+    assert world.decide(planned) == first
+    assert [step.number for step in world.table.steps(planned["run_id"])] == [1]
+    ids = {detail["notice_id"] for detail in world.bus.details()}
+    assert ids == {f"{planned['run_id']}/1/AttemptStarted"}
+
+
+def test_an_event_that_comes_again_after_the_next_one_does_not_turn_the_record_back(world, planned, midnight):
+    first = world.decide(planned)
+    world.sagemaker.shows(name_of(first["run"]), "InProgress", ("Training", midnight))
+    world.pass_time(hours=1)
+    second = world.decide(first["run"])
+    world.decide(planned)
+    assert world.table.run(planned["run_id"]) == run_from_json(second["run"])
+
+
+def test_what_sagemaker_shows_is_folded_into_the_ledger(world, asked, midnight):
+    world.sagemaker.shows(name_of(asked), "InProgress", ("Starting", midnight), ("Training", midnight))
+    world.pass_time(minutes=10)
+    answer = world.decide(asked)
+    assert answer["run"]["attempts"][0]["state"] == "training"
+    assert answer["step"]["action"] == "watch"
+    assert answer["step"]["training_job_name"] == name_of(asked)
+
+
+def test_durable_progress_is_read_once_there_is_an_attempt(world, asked, midnight):
+    uri = asked["checkpoint_s3_uri"]
+    key = uri.removeprefix("s3://checkpoints/") + "/nightspot.json"
+    document = {"step": 7, "total_steps": 10, "saved_at": midnight.isoformat()}
+    world.s3.put_object(Bucket="checkpoints", Key=key, Body=json.dumps(document).encode())
+    world.sagemaker.shows(name_of(asked), "InProgress", ("Training", midnight))
+    world.pass_time(minutes=10)
+    assert world.decide(asked)["run"]["progress"]["step"] == 7
+
+
+def test_a_fault_of_the_call_before_is_classified_and_ends_the_run_where_it_is_final(world, asked):
+    cause = "User: x is not authorized to perform: sagemaker:CreateTrainingJob"
+    answer = world.decide(asked, {"Error": "SageMaker.AccessDeniedException", "Cause": cause})
+    assert answer["run"]["attempts"][0]["failure"] == "permission"
+    assert answer["step"]["action"] == "finish"
+    assert answer["step"]["outcome"] == "failed"
+
+
+def test_a_fault_of_the_market_is_answered_with_another_try(world, asked):
+    cause = (
+        "The account-level service limit 'x' is 1 Instances, with current utilization of 1 Instances and a "
+        "request delta of 1 Instances."
+    )
+    answer = world.decide(asked, {"Error": "SageMaker.ResourceLimitExceededException", "Cause": cause})
+    assert answer["run"]["attempts"][0]["failure"] == "quota_temporary"
+    assert answer["step"]["action"] in {"start", "pause"}
+
+
+def test_a_refused_stop_is_not_taken_for_the_end_of_the_job(world, asked, midnight):
+    world.sagemaker.shows(name_of(asked), "InProgress", ("Training", midnight))
+    world.pass_time(minutes=10)
+    answer = world.decide(asked, {"Error": "SageMaker.SageMakerException", "Cause": "Rate exceeded"})
+    assert answer["run"]["attempts"][0]["state"] == "training"
+
+
+def test_each_happening_is_told_and_counted_once(world, planned, metrics, midnight):
+    run = world.decide(planned)["run"]
+    assert world.bus.told == ["Nightspot Attempt Started"]
+    assert metrics() == {"Decision": [1], "AttemptStarted": [1]}
+
+    reclaimed = midnight.replace(minute=30)
+    statuses = (("Training", midnight), ("Interrupted", reclaimed), ("Starting", reclaimed))
+    world.sagemaker.shows(name_of(run), "InProgress", *statuses)
+    world.pass_time(minutes=40)
+    run = world.decide(run)["run"]
+    assert world.bus.told[1:] == ["Nightspot Interrupted"]
+    assert metrics() == {"Decision": [1], "Interrupted": [1]}
+
+    world.pass_time(minutes=1)
+    world.decide(run)
+    assert world.bus.told[2:] == []
+    assert metrics() == {"Decision": [1]}
+
+
+def test_falling_back_to_on_demand_is_told_with_the_reason(world, asked, metrics, midnight):
+    gave_up = world.pass_time(hours=2, minutes=30)
+    world.sagemaker.shows(name_of(asked), "Stopped", ("Starting", midnight), ("MaxWaitTimeExceeded", gave_up))
+    answer = world.decide(asked)
+    assert answer["step"]["rung"]["market"] == "on_demand"
+    assert world.bus.told == ["Nightspot Attempt Started", "Nightspot Fell Back"]
+    assert {detail["because"] for detail in world.bus.details()} == {answer["step"]["because"]}
+    assert metrics() == {"Decision": [1], "AttemptStarted": [1], "FellBack": [1]}
+
+
+@pytest.mark.parametrize("refusal", ["ThrottlingException", "AccessDeniedException", None])
+def test_a_notice_that_cannot_be_sent_does_not_stop_the_decision(world, planned, metrics, aws_fault, refusal):
+    unreachable = ConnectTimeoutError(endpoint_url="https://example.org")
+    world.bus.refusal = aws_fault(refusal) if refusal else unreachable
+    answer = world.decide(planned)
+    assert answer["step"]["action"] == "start"
+    assert world.table.run(planned["run_id"]).steps == 1
+    assert metrics() == {"Decision": [1], "AttemptStarted": [1], "NoticeLost": [1]}
+
+
+def test_a_throttled_look_is_repeated_by_the_state_machine_and_changes_nothing(world, asked, aws_fault):
+    world.sagemaker.refusal = aws_fault("ThrottlingException", "Rate exceeded")
+    before = world.table.run(asked["run_id"])
+    with pytest.raises(TransientAwsError, match="Rate exceeded"):
+        world.decide(asked)
+    assert world.table.run(asked["run_id"]) == before
+    assert world.bus.told == []
+
+
+def test_a_completed_job_finishes_the_run(world, asked, midnight):
+    world.sagemaker.shows(
+        name_of(asked),
+        "Completed",
+        ("Training", midnight),
+        ("Completed", midnight.replace(hour=4)),
+        ModelArtifacts={"S3ModelArtifacts": "s3://models/model.tar.gz"},
+    )
+    world.pass_time(hours=5)
+    answer = world.decide(asked)
+    assert (answer["step"]["action"], answer["run"]["outcome"]) == ("finish", "succeeded")
+    assert answer["run"]["attempts"][0]["model_artifact"] == "s3://models/model.tar.gz"

@@ -1,0 +1,52 @@
+"""What the handlers read from their environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from lambdas.environment import read_environment
+
+GOOD = {
+    "NIGHTSPOT_TABLE_NAME": "runs",
+    "NIGHTSPOT_BUS_NAME": "nights",
+    "NIGHTSPOT_JOBS_DIRECTORY": "/var/task/jobs",
+    "AWS_REGION": "eu-west-1",
+    "PATH": "/bin",
+}
+
+
+def test_every_variable_is_read():
+    environment = read_environment(GOOD)
+    assert environment.table_name == "runs"
+    assert environment.bus_name == "nights"
+    assert environment.jobs_directory == Path("/var/task/jobs")
+    assert environment.region == "eu-west-1"
+
+
+def test_the_jobs_lie_beside_the_handlers_unless_told_otherwise():
+    given = {name: value for name, value in GOOD.items() if name != "NIGHTSPOT_JOBS_DIRECTORY"}
+    assert read_environment(given).jobs_directory == Path("jobs")
+
+
+@pytest.mark.parametrize("name", ["NIGHTSPOT_TABLE_NAME", "NIGHTSPOT_BUS_NAME", "AWS_REGION"])
+@pytest.mark.parametrize("value", [None, ""], ids=["missing", "empty"])
+def test_a_missing_variable_is_named(name, value):
+    given = {key: each for key, each in GOOD.items() if key != name}
+    if value is not None:
+        given[name] = value
+    with pytest.raises(ValidationError) as caught:
+        read_environment(given)
+    assert [error["loc"] for error in caught.value.errors()] == [(name,)]
+
+
+def test_all_missing_variables_are_named_at_once():
+    with pytest.raises(ValidationError) as caught:
+        read_environment({})
+    assert {error["loc"][0] for error in caught.value.errors()} == {
+        "NIGHTSPOT_TABLE_NAME",
+        "NIGHTSPOT_BUS_NAME",
+        "AWS_REGION",
+    }

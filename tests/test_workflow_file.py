@@ -1,0 +1,218 @@
+"""The workflow file keeps its promises: nothing fails unseen, nothing is read unset, nothing is unreachable."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonata import Jsonata
+
+WORKFLOW = Path(__file__).parents[1] / "statemachine" / "training_run.asl.json"
+DEFINITION = json.loads(WORKFLOW.read_text(encoding="utf-8"))
+STATES: dict[str, Any] = DEFINITION["States"]
+FIRST = DEFINITION["StartAt"]
+
+LAMBDA = "arn:aws:states:::lambda:invoke"
+# Where Lambda's service failed and not our code; TransientAwsError is ours for an AWS that had no answer.
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+SERVICE_FAULTS = {
+    "TransientAwsError",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Sandbox.Timedout",
+}
+# Step Functions' own, beside JSONata's.
+# https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html
+RESERVED = {*Jsonata.static_frame.bindings, "states", "partition", "range", "hash", "uuid", "parse"}
+
+TASKS = sorted(name for name, state in STATES.items() if state["Type"] == "Task")
+LAMBDA_TASKS = [name for name in TASKS if STATES[name]["Resource"] == LAMBDA]
+
+
+def next_states(state: dict[str, Any]) -> list[str]:
+    """Every state to which `state` may lead."""
+    branches = [*state.get("Choices", ()), *state.get("Catch", ())]
+    names = [branch["Next"] for branch in branches]
+    return names + [state[key] for key in ("Next", "Default") if key in state]
+
+
+def expressions(value: Any) -> Iterator[str]:
+    """Every JSONata expression at any depth of `value`."""
+    if isinstance(value, str):
+        yield from re.findall(r"^\{%(.*)%\}$", value, re.DOTALL)
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from expressions(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from expressions(inner)
+
+
+def variables_of(expression: str) -> set[str]:
+    """The names with `$` in an expression, without functions."""
+    text = re.sub(r"'[^']*'", "''", expression)
+    return set(re.findall(r"\$([A-Za-z_]\w*)\b(?!\s*\()", text)) - {"states"}
+
+
+def assigned(state: dict[str, Any]) -> set[str]:
+    """The variables that `state` may assign, its catchers included."""
+    blocks = [state, *state.get("Catch", ()), *state.get("Choices", ())]
+    return {name for block in blocks for name in block.get("Assign", {})}
+
+
+def assigned_anywhere() -> set[str]:
+    return set().union(*map(assigned, STATES.values()))
+
+
+def test_the_definition_is_jsonata_throughout():
+    assert DEFINITION["QueryLanguage"] == "JSONata"
+    assert not [name for name, state in STATES.items() if "QueryLanguage" in state]
+    assert not re.search(r'"[^"]+\.\$":', WORKFLOW.read_text(encoding="utf-8"))
+
+
+def test_every_state_that_is_named_exists():
+    named = {FIRST}.union(*(next_states(state) for state in STATES.values()))
+    assert named - STATES.keys() == set()
+
+
+def test_every_state_can_be_reached():
+    reached, frontier = set(), [FIRST]
+    while frontier:
+        name = frontier.pop()
+        if name not in reached:
+            reached.add(name)
+            frontier.extend(next_states(STATES[name]))
+    assert STATES.keys() - reached == set()
+
+
+def test_every_state_can_come_to_an_end():
+    ends = {name for name, state in STATES.items() if state["Type"] in {"Succeed", "Fail"}}
+    assert ends
+    while more := {name for name, state in STATES.items() if ends & set(next_states(state))} - ends:
+        ends |= more
+    assert STATES.keys() - ends == set()
+
+
+@pytest.mark.parametrize("name", [name for name, state in STATES.items() if state["Type"] == "Choice"])
+def test_a_choice_always_has_a_way_on(name):
+    assert "Default" in STATES[name]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_task_fails_unseen(name):
+    catchers = STATES[name]["Catch"]
+    assert catchers[-1]["ErrorEquals"] == ["States.ALL"]
+    # moto falls through where a catcher leads back to its own state, and on AWS it would spin.
+    assert name not in {catcher["Next"] for catcher in catchers}
+
+
+@pytest.mark.parametrize("name", LAMBDA_TASKS)
+def test_a_function_is_called_again_for_faults_of_the_service_only(name):
+    (retry,) = STATES[name]["Retry"]
+    assert set(retry["ErrorEquals"]) == SERVICE_FAULTS
+    assert retry["JitterStrategy"] == "FULL"
+    assert retry["BackoffRate"] > 1
+    assert retry["MaxAttempts"] >= 5
+    assert retry["MaxDelaySeconds"] <= 60
+
+
+def test_there_are_three_functions_to_call():
+    assert LAMBDA_TASKS == ["Decide the next step", "Plan the run", "Record the outcome"]
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in LAMBDA_TASKS])
+def test_a_call_to_aws_is_repeated_by_the_next_decision_and_not_blindly(name):
+    assert "Retry" not in STATES[name]
+
+
+def test_the_first_state_assigns_every_variable_whichever_way_it_ends():
+    first = STATES[FIRST]
+    everything = assigned_anywhere()
+    assert everything == {"run", "step", "fault", "outcome", "crash"}
+    assert set(first["Assign"]) == everything
+    for catcher in first["Catch"]:
+        assert set(catcher["Assign"]) == everything
+
+
+@pytest.mark.parametrize("name", sorted(STATES))
+def test_a_state_reads_assigned_variables_only(name):
+    read = set().union(*map(variables_of, expressions(STATES[name])))
+    known = set() if name == FIRST else assigned_anywhere()
+    assert read - known == set()
+
+
+def test_no_variable_is_named_like_a_function():
+    assert "count" in RESERVED
+    assert assigned_anywhere() & RESERVED == set()
+
+
+@pytest.mark.parametrize("name", sorted(STATES))
+def test_every_expression_is_jsonata(name):
+    for expression in expressions(STATES[name]):
+        Jsonata(expression)
+
+
+def test_the_training_job_is_asked_for_and_not_waited_for_by_the_service():
+    resources = {name: STATES[name]["Resource"] for name in TASKS}
+    assert resources["Start the training job"] == "arn:aws:states:::aws-sdk:sagemaker:createTrainingJob"
+    assert not [name for name, resource in resources.items() if ".sync" in resource]
+
+
+def test_the_request_is_the_decision_s_and_nothing_is_added_to_it():
+    assert STATES["Start the training job"]["Arguments"] == "{% $step.request %}"
+
+
+def test_the_wait_ends_when_the_policy_wants_to_look_again():
+    wait = STATES["Wait for news"]
+    assert wait["Resource"].endswith(".waitForTaskToken")
+    assert wait["TimeoutSeconds"] == "{% $step.wait_seconds %}"
+    by_error = {tuple(catcher["ErrorEquals"]): catcher["Next"] for catcher in wait["Catch"]}
+    assert by_error["States.Timeout",] == "Decide the next step"
+    # A wait that cannot begin must not spin through decisions.
+    assert by_error["States.ALL",] == "Look again in a minute"
+    assert STATES["Look again in a minute"]["Seconds"] == 60
+
+
+@pytest.mark.parametrize("name", ["Start the training job", "Stop the training job"])
+def test_a_refused_call_goes_back_to_the_decision_with_its_fault(name):
+    (catcher,) = STATES[name]["Catch"]
+    assert catcher["Next"] == "Decide the next step"
+    assert catcher["Assign"] == {"fault": "{% $states.errorOutput %}"}
+
+
+def test_a_fault_is_shown_to_one_decision_only():
+    assert STATES["Decide the next step"]["Assign"]["fault"] is None
+
+
+def test_every_action_of_a_decision_has_its_state():
+    from nightspot.run import Action
+
+    choices = STATES["Which step?"]["Choices"]
+    chosen = {match for choice in choices for match in re.findall(r"'(\w+)'", choice["Condition"])}
+    assert chosen == {action.value for action in Action}
+
+
+def test_a_crash_is_always_told():
+    """Whatever breaks ends in the alarm, never in a bare failure."""
+    quiet_ends = {"Model is ready", "No model tonight", "The input was refused"}
+    for name in LAMBDA_TASKS:
+        last = STATES[name]["Catch"][-1]["Next"]
+        assert last in {"Record the crash", "Sound the alarm"}
+        assert not quiet_ends & _everything_after(last)
+
+
+def _everything_after(name: str) -> set[str]:
+    after, frontier = set(), [name]
+    while frontier:
+        for follower in next_states(STATES[frontier.pop()]):
+            if follower not in after:
+                after.add(follower)
+                frontier.append(follower)
+    return after
