@@ -86,5 +86,5 @@ def _say(before: Run, after: Run, step: Step, use: Dependencies) -> None:
         "failure_class": attempt.failure.value if attempt and attempt.failure else None,
     }
     logger.info(step.because, extra={"job": after.job, "run": after.run_id, **detail})
-    metrics.add_dimension(name="job", value=after.job)
+    metrics.add_dimensions(job=after.job)
     tell(happenings.between(before, after, step), after, step.at, detail, use.notices)

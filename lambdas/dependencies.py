@@ -16,7 +16,7 @@ from nightspot.aws.notices import Notices
 from nightspot.aws.prices import load_price_book
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.training_jobs import TrainingJobs
-from nightspot.job import Job, load_jobs
+from nightspot.job import Job, fill, read_jobs
 from nightspot.planning import Price
 
 
@@ -27,6 +27,8 @@ class Dependencies:
     region: str
     now: Callable[[], datetime]
     jobs: Callable[[], Mapping[str, Job]]
+    # (job, execution ARN) -> the job with its placeholders filled in
+    localise: Callable[[Job, str], Job]
     price: Price
     table: RunTable
     training_jobs: TrainingJobs
@@ -48,12 +50,20 @@ def dependencies() -> Dependencies:
     @cache
     def jobs() -> Mapping[str, Job]:
         # Validated against AWS's model when they were deployed; the runtime's botocore may be older.
-        return load_jobs(environment.jobs_directory, check_request=False)
+        return read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
+
+    def localise(job: Job, execution_arn: str) -> Job:
+        account_id = execution_arn.split(":")[4]
+        request = fill(job.training_job, environment.names(account_id))
+        if environment.vpc_config is not None:
+            request.setdefault("VpcConfig", environment.vpc_config)
+        return job.model_copy(update={"training_job": request})
 
     return Dependencies(
         region=environment.region,
         now=lambda: datetime.now(UTC),
         jobs=jobs,
+        localise=localise,
         price=price,
         table=RunTable(boto3.client("dynamodb"), environment.table_name),
         training_jobs=TrainingJobs(boto3.client("sagemaker")),

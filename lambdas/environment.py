@@ -16,8 +16,33 @@ class Environment(BaseModel):
 
     table_name: str = Field(alias="NIGHTSPOT_TABLE_NAME", min_length=3)
     bus_name: str = Field(alias="NIGHTSPOT_BUS_NAME", min_length=1)
-    jobs_directory: Path = Field(alias="NIGHTSPOT_JOBS_DIRECTORY", default=Path("jobs"))
+    jobs_file: Path = Field(alias="NIGHTSPOT_JOBS_FILE", default=Path("jobs.json"))
     region: str = Field(alias="AWS_REGION", min_length=1)
+    checkpoint_bucket: str = Field(alias="NIGHTSPOT_CHECKPOINT_BUCKET", default="")
+    model_bucket: str = Field(alias="NIGHTSPOT_MODEL_BUCKET", default="")
+    training_role_arn: str = Field(alias="NIGHTSPOT_TRAINING_ROLE_ARN", default="")
+    subnet_ids: str = Field(alias="NIGHTSPOT_SUBNET_IDS", default="")  # comma-separated
+    security_group_ids: str = Field(alias="NIGHTSPOT_SECURITY_GROUP_IDS", default="")
+
+    @property
+    def vpc_config(self) -> dict[str, list[str]] | None:
+        """CreateTrainingJob's VpcConfig for jobs that state none; None outside a VPC."""
+        if not self.subnet_ids:
+            return None
+        return {
+            "Subnets": self.subnet_ids.split(","),
+            "SecurityGroupIds": self.security_group_ids.split(","),
+        }
+
+    def names(self, account_id: str) -> dict[str, str]:
+        """What the placeholders of a job file stand for in this deployment."""
+        return {
+            "CheckpointBucket": self.checkpoint_bucket,
+            "ModelBucket": self.model_bucket,
+            "TrainingRoleArn": self.training_role_arn,
+            "AWS::AccountId": account_id,
+            "AWS::Region": self.region,
+        }
 
 
 def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:

@@ -55,7 +55,7 @@ def handler(
     jobs = use.jobs()
     job_name = _job_name(request.input, sorted(jobs))
     run = plan_run(
-        jobs[job_name],
+        use.localise(jobs[job_name], request.execution.id),
         started_at=request.execution.started_at.astimezone(UTC),
         execution_arn=request.execution.id,
         region=use.region,
@@ -65,7 +65,7 @@ def handler(
     logger.info(
         "run planned", extra={"job": run.job, "run": run.run_id, "deadline": run.deadline.isoformat()}
     )
-    metrics.add_dimension(name="job", value=run.job)
+    metrics.add_dimensions(job=run.job)
     detail = {"started_at": run.started_at.isoformat(), "work_seconds": run.work_seconds}
     tell([Happening.RUN_STARTED], run, use.now(), detail, use.notices)
     return {"run": to_json(run)}

@@ -40,13 +40,22 @@ def handler(
     summary = summarise(run)
     use.table.record_outcome(run)
     logger.info("run over", extra={"job": run.job, "run": run.run_id, "outcome": summary["outcome"]})
-    metrics.add_dimension(name="job", value=run.job)
+    metrics.add_dimensions(job=run.job)
     for name, unit, value in (
         ("CostUsd", MetricUnit.NoUnit, summary["cost_usd"]),
+        ("OnDemandCostUsd", MetricUnit.NoUnit, summary["on_demand_cost_usd"]),
+        ("WaitedSeconds", MetricUnit.Seconds, sum(a.waited_seconds for a in run.attempts)),
+        ("TrainedSeconds", MetricUnit.Seconds, sum(a.trained_seconds for a in run.attempts)),
         ("SavedPercent", MetricUnit.Percent, summary["saved_percent"]),
         ("DeadlineMarginSeconds", MetricUnit.Seconds, summary["margin_seconds"]),
     ):
         if value is not None:
             metrics.add_metric(name=name, unit=unit, value=value)
-    tell([OF_OUTCOME[run.outcome]], run, use.now(), {"summary": summary}, use.notices)
+    tell(
+        [OF_OUTCOME[run.outcome]],
+        run,
+        use.now(),
+        {"because": run.outcome_because, "summary": summary},
+        use.notices,
+    )
     return summary

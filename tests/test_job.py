@@ -47,7 +47,7 @@ def test_the_example_tells_the_reference_story(recommender):
         capacity=Capacity(spot=(p4d,), on_demand=(p4d,)),
         change_over=ChangeOver(spot_seconds=600, on_demand_seconds=900),
         fallback=Fallback.ON_DEMAND,
-        budget=Budget(per_run_usd=160),
+        budget=Budget(per_run_usd=200),
         training_job=request,
         local=Local(
             command=("python", "examples/recommender/train.py"),

@@ -3,6 +3,7 @@
 Pure: no boto3, no clock, no environment; botocore's model is read only to check the request.
 """
 
+from nightspot.job.bundled import dump_jobs, read_jobs
 from nightspot.job.cautions import warnings_for
 from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.files import CheckedFile, check_files, load_job, load_jobs
@@ -16,6 +17,7 @@ from nightspot.job.model import (
     Local,
     Market,
 )
+from nightspot.job.placeholders import PlaceholderError, fill
 from nightspot.job.reading import parse_job
 from nightspot.job.times import Deadline, Schedule
 
@@ -31,11 +33,15 @@ __all__ = [
     "Job",
     "Local",
     "Market",
+    "PlaceholderError",
     "Problem",
     "Schedule",
     "check_files",
+    "dump_jobs",
+    "fill",
     "load_job",
     "load_jobs",
     "parse_job",
+    "read_jobs",
     "warnings_for",
 ]

@@ -23,6 +23,7 @@ from nightspot.job.errors import (
     problem,
 )
 from nightspot.job.model import Job
+from nightspot.job.placeholders import SAMPLES, fill, unknown_placeholders
 from nightspot.job.rules import Draft, broken_rules, without_refused
 from nightspot.job.yaml_text import read_yaml
 
@@ -60,14 +61,24 @@ def parse_job(text: str, *, source: str = "<string>", check_request: bool = True
     if not isinstance(document, dict):
         raise InvalidJobError([problem((), document, "must be a mapping of fields")], source)
     sections, shape_problems = _sections(document)
-    draft = Draft(**sections)
     problems += _unspoken(shape_problems, problems)
+    problems += _unspoken(_name_problems(sections), problems)
+    draft = Draft(**sections)
     problems += _unspoken(broken_rules(draft), problems)
     if check_request:
         problems += _unspoken(_request_problems(draft), problems)
     if problems:
         raise InvalidJobError(problems, source)
     return Job.model_validate(document, by_alias=True, by_name=False)
+
+
+def _name_problems(sections: dict[str, Any]) -> list[Problem]:
+    """Unknown `${Names}` in the request; the others are filled with samples, so that it can be checked."""
+    request = sections.get("training_job")
+    problems = list(unknown_placeholders(request))
+    if request is not None:
+        sections["training_job"] = None if problems else fill(request, SAMPLES)
+    return problems
 
 
 def _unspoken(found: Iterable[Problem], problems: list[Problem]) -> list[Problem]:

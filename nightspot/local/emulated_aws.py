@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from nightspot.job import Job
+from nightspot.job import Job, fill
 from nightspot.local.functions import function_arn
 
 REGION = "eu-west-1"
@@ -26,6 +26,18 @@ _POLL_SECONDS = 0.02
 
 class NightNotOverError(Exception):
     """The execution was still running when the longest night was over."""
+
+
+def local_job(job: Job, _execution_arn: str = "") -> Job:
+    """`job` with the names of this emulated deployment in its request."""
+    names = {
+        "CheckpointBucket": "nightspot-checkpoints",
+        "ModelBucket": "nightspot-models",
+        "TrainingRoleArn": "arn:aws:iam::123456789012:role/nightspot-training",
+        "AWS::AccountId": "123456789012",
+        "AWS::Region": REGION,
+    }
+    return job.model_copy(update={"training_job": fill(job.training_job, names)})
 
 
 def create_resources(jobs: Iterable[Job]) -> None:

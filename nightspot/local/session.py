@@ -31,6 +31,7 @@ from nightspot.local.emulated_aws import (
     TABLE,
     create_resources,
     create_state_machine,
+    local_job,
     start_execution,
     states_entered,
     wait_for_end,
@@ -124,7 +125,7 @@ class LocalAws:
             log = stack.enter_context((self.scratch / "functions.log").open("a", encoding="utf-8"))
             stack.enter_context(_functions_write_to(log))
             stack.enter_context(mock_aws(config={"stepfunctions": {"execute_state_machine": True}}))
-            create_resources(self.jobs.values())
+            create_resources(local_job(job) for job in self.jobs.values())
             machine_arn = create_state_machine()
             warm_up()
             clients = {name: boto3.client(name, region_name=REGION) for name in SERVICES}
@@ -166,6 +167,7 @@ class LocalAws:
             region=REGION,
             now=clock.now,
             jobs=lambda: self.jobs,
+            localise=local_job,
             price=self.price,
             table=RunTable(clients["dynamodb"], TABLE),
             training_jobs=TrainingJobs(clients["sagemaker"]),

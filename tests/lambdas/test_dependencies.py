@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC
 
 import pytest
-import yaml
 from moto import mock_aws
 from pydantic import ValidationError
 
 from lambdas.dependencies import dependencies
 from lambdas.plan_run import handler
+from nightspot.job import Job, PlaceholderError, dump_jobs
 from nightspot.local.emulated_aws import REGION, TABLE, create_resources
 from nightspot.local.functions import LocalContext
 
@@ -20,10 +20,10 @@ JOB = {
     "work": "4h",
     "capacity": {"spot": ["ml.g5.2xlarge"], "on_demand": ["ml.g5.2xlarge"]},
     "training_job": {
-        "RoleArn": "arn:aws:iam::123456789012:role/training",
+        "RoleArn": "${TrainingRoleArn}",
         "AlgorithmSpecification": {"TrainingImage": "training:latest", "TrainingInputMode": "File"},
-        "OutputDataConfig": {"S3OutputPath": "s3://models/"},
-        "CheckpointConfig": {"S3Uri": "s3://checkpoints/nightly/"},
+        "OutputDataConfig": {"S3OutputPath": "s3://${ModelBucket}/${AWS::AccountId}/${AWS::Region}/"},
+        "CheckpointConfig": {"S3Uri": "s3://${CheckpointBucket}/nightly/"},
         "ResourceConfig": {"InstanceCount": 1, "VolumeSizeInGB": 50},
         "StoppingCondition": {"MaxRuntimeInSeconds": 21600},
         "FieldOfTomorrow": "which this botocore does not know",
@@ -37,12 +37,15 @@ def deployed(monkeypatch, tmp_path):
     for name, value in {
         "NIGHTSPOT_TABLE_NAME": TABLE,
         "NIGHTSPOT_BUS_NAME": "default",
-        "NIGHTSPOT_JOBS_DIRECTORY": str(tmp_path),
+        "NIGHTSPOT_JOBS_FILE": str(tmp_path / "jobs.json"),
+        "NIGHTSPOT_CHECKPOINT_BUCKET": "our-checkpoints",
+        "NIGHTSPOT_MODEL_BUCKET": "our-models",
+        "NIGHTSPOT_TRAINING_ROLE_ARN": "arn:aws:iam::123456789012:role/ours",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
     }.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "recommender.yaml").write_text(yaml.safe_dump(JOB))
+    (tmp_path / "jobs.json").write_text(dump_jobs({"recommender": Job.model_validate(JOB)}))
     dependencies.cache_clear()
     with mock_aws():
         create_resources(())
@@ -70,19 +73,48 @@ def test_a_request_that_was_checked_at_deployment_is_not_checked_against_an_olde
 
 def test_the_jobs_are_read_once(deployed):
     first = dependencies().jobs()
-    (deployed / "recommender.yaml").unlink()
+    (deployed / "jobs.json").unlink()
     assert dependencies().jobs() is first
 
 
 def test_a_handler_works_with_them_where_it_is_given_no_others(deployed):
-    execution = {
-        "id": "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one",
-        "started_at": "2026-11-21T00:00:00Z",
-    }
+    execution = {"id": EXECUTION, "started_at": "2026-11-21T00:00:00Z"}
     event = {"input": {"job": "recommender"}, "execution": execution}
     run = handler(event, LocalContext("PlanRun"))["run"]
     recorded = dependencies().table.run(run["run_id"])
     assert (recorded.job, recorded.rungs[0].region) == ("recommender", REGION)
+
+
+EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
+
+
+def test_a_job_gets_the_names_of_its_deployment(deployed):
+    use = dependencies()
+    request = use.localise(use.jobs()["recommender"], EXECUTION).training_job
+    assert request["RoleArn"] == "arn:aws:iam::123456789012:role/ours"
+    assert request["CheckpointConfig"] == {"S3Uri": "s3://our-checkpoints/nightly/"}
+    assert request["OutputDataConfig"] == {"S3OutputPath": f"s3://our-models/123456789012/{REGION}/"}
+    assert "VpcConfig" not in request
+
+
+def test_a_name_that_no_deployment_knows_is_an_error(deployed):
+    use = dependencies()
+    job = use.jobs()["recommender"].model_copy(update={"training_job": {"RoleArn": "${Nobody}"}})
+    with pytest.raises(PlaceholderError, match="Nobody"):
+        use.localise(job, EXECUTION)
+
+
+def test_jobs_without_a_vpc_of_their_own_get_the_deployments(deployed, monkeypatch):
+    monkeypatch.setenv("NIGHTSPOT_SUBNET_IDS", "subnet-1,subnet-2")
+    monkeypatch.setenv("NIGHTSPOT_SECURITY_GROUP_IDS", "sg-1")
+    dependencies.cache_clear()
+    use = dependencies()
+    job = use.jobs()["recommender"]
+    ours = {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+    assert use.localise(job, EXECUTION).training_job["VpcConfig"] == ours
+    own = {"Subnets": ["subnet-9"], "SecurityGroupIds": ["sg-9"]}
+    theirs = job.model_copy(update={"training_job": {**job.training_job, "VpcConfig": own}})
+    assert use.localise(theirs, EXECUTION).training_job["VpcConfig"] == own
 
 
 def test_a_function_without_its_environment_says_what_is_missing(deployed, monkeypatch):

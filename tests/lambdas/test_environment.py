@@ -12,7 +12,7 @@ from lambdas.environment import read_environment
 GOOD = {
     "NIGHTSPOT_TABLE_NAME": "runs",
     "NIGHTSPOT_BUS_NAME": "nights",
-    "NIGHTSPOT_JOBS_DIRECTORY": "/var/task/jobs",
+    "NIGHTSPOT_JOBS_FILE": "/var/task/jobs.json",
     "AWS_REGION": "eu-west-1",
     "PATH": "/bin",
 }
@@ -22,13 +22,13 @@ def test_every_variable_is_read():
     environment = read_environment(GOOD)
     assert environment.table_name == "runs"
     assert environment.bus_name == "nights"
-    assert environment.jobs_directory == Path("/var/task/jobs")
+    assert environment.jobs_file == Path("/var/task/jobs.json")
     assert environment.region == "eu-west-1"
 
 
 def test_the_jobs_lie_beside_the_handlers_unless_told_otherwise():
-    given = {name: value for name, value in GOOD.items() if name != "NIGHTSPOT_JOBS_DIRECTORY"}
-    assert read_environment(given).jobs_directory == Path("jobs")
+    given = {name: value for name, value in GOOD.items() if name != "NIGHTSPOT_JOBS_FILE"}
+    assert read_environment(given).jobs_file == Path("jobs.json")
 
 
 @pytest.mark.parametrize("name", ["NIGHTSPOT_TABLE_NAME", "NIGHTSPOT_BUS_NAME", "AWS_REGION"])

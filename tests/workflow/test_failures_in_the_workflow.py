@@ -92,7 +92,7 @@ def test_a_throttled_start_is_asked_for_again_later_and_later(play):
 
 
 def test_a_service_fault_is_answered_with_another_attempt_from_the_checkpoint(play):
-    played = play(faulty(internal_errors_at_seconds=(30 * 60.0,)))
+    played = play(faulty(internal_errors_at_seconds=(45 * 60.0,)))
 
     assert [a["failure_class"] for a in played.summary["attempts"]] == ["service_fault", None]
     assert markets_of(played) == ["spot", "spot"]
