@@ -57,10 +57,10 @@ def _pause_seconds(run: Run, last: Attempt, answer: Answer) -> float:
 
 
 def _trailing(run: Run, failures: set[FailureClass]) -> int:
-    """How many of the newest attempts on end failed so, without having trained."""
-    row = 0
-    for attempt in reversed(run.attempts):
-        if attempt.failure not in failures or attempt.trained_seconds > 0:
+    """How many of the newest attempts on end failed so, back to one that trained; the newest is the first."""
+    row = 1
+    for attempt, newer in zip(run.attempts[-2::-1], run.attempts[::-1], strict=False):
+        if attempt.failure not in failures or newer.trained_seconds > 0:
             break
         row += 1
     return row

@@ -13,6 +13,8 @@ from enum import StrEnum
 from nightspot.run import FailureClass
 
 MAX_REASON_CHARACTERS = 1024  # SageMaker's own limit for FailureReason
+# A cause of Step Functions may have 32,768, and the patterns below take the square of the length.
+_READ_CHARACTERS = 4 * MAX_REASON_CHARACTERS
 
 
 class Answer(StrEnum):
@@ -134,13 +136,18 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(s3://[a-z0-9.-]+/)[^\s\"',)\]]+"), r"\1<key>"),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "<access key>"),
     (re.compile(r"(?i)\b((?:hf|ghp|gho|ghs|sk|xox[abp])[-_])[A-Za-z0-9_-]{16,}"), r"\1<token>"),
-    (re.compile(r"(?i)\b((?:token|secret|password|api_?key)\s*[=:]\s*)\S+"), r"\1<secret>"),
-    (re.compile(r"\b\d{12}\b"), "<account>"),
+    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), r"\1<token>"),
+    (
+        re.compile(r"(?i)\b(\w*(?:token|secret|password|api_?key|access_?key)[\"']?\s*[=:]\s*)\S+"),
+        r"\1<secret>",
+    ),
+    (re.compile(r"(?<!\d)\d{12}(?!\d)"), "<account>"),
 )
 
 
 def redact(text: str) -> str:
     """`text` without account ids, e-mail addresses, S3 keys and tokens, at most 1,024 characters."""
+    text = text[:_READ_CHARACTERS]
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text.strip()[:MAX_REASON_CHARACTERS]

@@ -78,6 +78,14 @@ def spot_leave_at(run: Run, rung: Rung, repair: Rung | None, *, has_machine: boo
 
 
 def leave_at(run: Run, attempt: Attempt) -> datetime:
-    """`spot_leave_at` for a Spot job that is waiting or starting."""
-    has_machine = attempt.state is AttemptState.STARTING
-    return spot_leave_at(run, attempt.rung, repair_rung(run), has_machine=has_machine)
+    """`spot_leave_at` for a Spot job that is waiting or starting.
+
+    A machine that came back after the last safe moment, too soon after its reclaim for anybody to see the job wait,
+    is no reason to stay: it could be reclaimed once more before its next checkpoint.
+    """
+    repair = repair_rung(run)
+    last_safe = spot_leave_at(run, attempt.rung, repair)
+    came_at = attempt.state_since if attempt.state is AttemptState.STARTING else None
+    if came_at is None or came_at > last_safe:
+        return last_safe
+    return spot_leave_at(run, attempt.rung, repair, has_machine=True)

@@ -1,0 +1,215 @@
+"""Decides how a run's record is shown: what was played, its decisions, its attempts, and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from nightspot.durations import MINUTE_SECONDS, format_duration
+from nightspot.job import Market
+from nightspot.report import decisions
+from nightspot.report.lines import NIGHTSPOT, paragraph, tell
+from nightspot.run import Action
+
+# https://aws.amazon.com/step-functions/pricing/, standard workflows.
+USD_PER_STATE_TRANSITION = 0.025 / 1000
+NOT_KNOWN = "not known"
+
+Record = Mapping[str, Any]
+"""`nightspot.summary.summarise`'s shape and what `nightspot.local.records.facts` adds to it."""
+
+
+def show_header(console: Console, facts: Record) -> None:
+    """What is played, and which parts of it are real. Needs only the facts that are known beforehand."""
+    pace = f"1 s = {format_duration(facts['time_scale'])}"
+    hours = (
+        "Hours of the story are seconds here" if facts["time_scale"] > 1 else "The story takes its real time"
+    )
+    paragraph(
+        console,
+        "Simulated",
+        "SageMaker, its Spot market, S3, DynamoDB, EventBridge, and the interpreter of Step Functions (moto).",
+    )
+    paragraph(
+        console,
+        "Real",
+        "the workflow file, the Lambda handlers, the training process, its checkpoints and model. "
+        f"{hours}: {pace}.",
+    )
+    started, deadline = _moment(facts["story_started_at"]), _moment(facts["deadline"])
+    paragraph(
+        console,
+        "Job",
+        f"{facts['job']} ({facts['job_file']}): {format_duration(facts['work_seconds'])} of work expected, "
+        f"start {started:%Y-%m-%d %H:%M} UTC, model due by {_clock(deadline, started)}.",
+    )
+    paragraph(console, "Night", f"{facts['night']}: {facts['story']}")
+    console.print()
+
+
+def show_decisions(console: Console, record: Record) -> None:
+    """Every decision with its time (UTC) and its `because`."""
+    attempts = iter(record["attempts"])
+    for step in record["steps"]:
+        action = Action(step["action"])
+        what, fallback = "", False
+        if action is Action.START and (attempt := next(attempts, None)) is not None:
+            on_demand = attempt["market"] == Market.ON_DEMAND.value
+            fallback = on_demand and record["spot_first"]
+            market = "on-demand" if on_demand else "Spot"
+            what = f"{market} {attempt['instance_type']} as job {attempt['number']}"
+        elif action is Action.FINISH:
+            what = record["outcome"]
+        text = decisions.in_words(action, step["because"], what=what, fallback=fallback)
+        tell(console, _moment(step["at"]), NIGHTSPOT, text, decisions.style_of(action, fallback=fallback))
+
+
+def attempts_table(record: Record) -> Table:
+    """One row per training job, useless ones included."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
+    table.add_column("#", justify="right", no_wrap=True)
+    for heading in ("market", "instance type"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("waited", "trained", "billed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("inter-\nrupted", justify="right")
+    table.add_column("resumed\nfrom", justify="right")
+    table.add_column("ended as", min_width=10)
+    table.add_column("cost", justify="right", no_wrap=True)
+    for attempt in record["attempts"]:
+        table.add_row(*_row(attempt))
+    return table
+
+
+def _row(attempt: Record) -> tuple[str, ...]:
+    resumed = attempt["resumed_from_step"]
+    return (
+        str(attempt["number"]),
+        "on-demand" if attempt["market"] == Market.ON_DEMAND.value else "Spot",
+        attempt["instance_type"],
+        _narrow(attempt["waited_seconds"]),
+        _narrow(attempt["trained_seconds"]),
+        _narrow(attempt["billable_seconds"]),
+        f"{attempt['interruptions']} x" if attempt["interruptions"] else "-",
+        "-" if resumed is None else f"step {resumed}",
+        _ending(attempt),
+        _usd(attempt["cost_usd"]),
+    )
+
+
+def show_outcome(console: Console, record: Record) -> None:
+    """The attempts and what they came to, in sentences."""
+    if record["attempts"]:
+        console.print()
+        console.print(attempts_table(record))
+    console.print()
+    good = record["deadline_met"]
+    paragraph(console, "Model", _model(record), "bold green" if good else "bold red")
+    for title, text in _sums(record):
+        paragraph(console, title, text)
+
+
+def show_record_at(console: Console, path: str, command: str) -> None:
+    """Where the record lies, and how to see it again."""
+    paragraph(console, "Record", f"{path}; again: {command}")
+
+
+def _model(record: Record) -> str:
+    if record["outcome"] != "succeeded":
+        why = record["because"] or record["cause"] or "the workflow ended without a word."
+        return f"none tonight ({record['outcome']}). {why}"
+    if record["ended_at"] is None or record["margin_seconds"] is None:
+        return "ready."
+    ended, margin = _moment(record["ended_at"]), record["margin_seconds"]
+    when = "before" if margin >= 0 else "AFTER"
+    deadline = _clock(_moment(record["deadline"]), ended)
+    return f"ready at {ended:%H:%M} UTC, {_duration(abs(margin))} {when} the deadline at {deadline}."
+
+
+def _sums(record: Record) -> Iterator[tuple[str, str]]:
+    yield "Cost", _cost(record)
+    yield "Prices", _prices(record)
+    if record.get("metrics"):
+        metrics = record["metrics"].items()
+        text = ", ".join(f"{name.replace('_at_', '@')} {value:.4f}" for name, value in metrics)
+        when = "of the model" if record["outcome"] == "succeeded" else "at the last checkpoint that is safe"
+        yield "Quality", f"{text} ({when})."
+    if record.get("model_artifact"):
+        yield "Artefact", f"{record['model_artifact']} (in the simulated S3, which is gone with the night)."
+    transitions = record.get("state_transitions")
+    if transitions is not None:
+        usd = transitions * USD_PER_STATE_TRANSITION
+        yield "Workflow", f"{transitions} state transitions: ${usd:.4f} at $0.025 per 1,000."
+    if record.get("scratch"):
+        yield (
+            "Logs",
+            f"training: {record['scratch']}/logs, Lambda functions: {record['scratch']}/functions.log.",
+        )
+
+
+def _cost(record: Record) -> str:
+    cost, alone = record["cost_usd"], record["on_demand_cost_usd"]
+    if cost is None:
+        numbers = ", ".join(str(n) for n in record.get("unpriced_attempts", ()))
+        return f"{NOT_KNOWN}: attempt {numbers} has no price or no billable time."
+    text = f"{_usd(cost)} for all attempts"
+    if record["outcome"] != "succeeded":
+        return f"{text}."
+    if alone is None:
+        return f"{text}; what on-demand alone would have cost is {NOT_KNOWN}."
+    saved = record["saved_percent"]
+    text += f"; on-demand alone would have cost {_usd(alone)}"
+    if saved is None:
+        return f"{text}."
+    return f"{text}: {saved:.1f} % saved." if saved >= 0 else f"{text}: {-saved:.1f} % more than that."
+
+
+def _prices(record: Record) -> str:
+    said = [
+        f"{price['instance_type']} ${price['usd_per_hour']:,.2f} an hour on-demand"
+        f" ({'assumed' if price['assumed'] else 'listed'} {price['date']})"
+        if price["usd_per_hour"] is not None
+        else f"{price['instance_type']} {NOT_KNOWN}"
+        for price in record["prices"]
+    ]
+    discount = f"{record['spot_discount']:.0%}".replace("%", " %")
+    return f"{'; '.join(said)}; Spot is simulated at {discount} less."
+
+
+def _ending(attempt: Record) -> str:
+    if attempt["failure_class"] is not None:
+        words: str = attempt["failure_class"].replace("_", " ")
+        return words.replace("nightspot", "Nightspot")
+    return (attempt["status"] or "not created").lower() if attempt["ended_at"] else "still open"
+
+
+def _duration(seconds: float | None) -> str:
+    """In the two largest units, without seconds beside minutes."""
+    if seconds is None:
+        return "-"
+    whole = seconds if seconds < MINUTE_SECONDS else seconds // MINUTE_SECONDS * MINUTE_SECONDS
+    return format_duration(whole)
+
+
+def _narrow(seconds: float | None) -> str:
+    """`1h 31m`, so that a whole row fits into 100 columns."""
+    return _duration(seconds).replace(" min", "m").replace(" d", "d").replace(" h", "h").replace(" s", "s")
+
+
+def _usd(value: float | None) -> str:
+    return NOT_KNOWN if value is None else f"${value:,.2f}"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _clock(moment: datetime, beside: datetime) -> str:
+    """`08:00 UTC`, with its date where that is not the one of `beside`."""
+    day = "" if moment.date() == beside.date() else f"{moment:%Y-%m-%d} "
+    return f"{day}{moment:%H:%M} UTC"

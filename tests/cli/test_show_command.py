@@ -1,0 +1,94 @@
+"""`nightspot show`, and the records it shows."""
+
+import json
+import os
+
+import pytest
+
+from nightspot.local import records
+
+
+@pytest.fixture
+def record(root):
+    return json.loads((root / "tests" / "report" / "bad_night.json").read_text(encoding="utf-8"))
+
+
+def keep(directory, record, name, seconds):
+    path = records.write(directory, {**record, "run_id": name})
+    os.utime(path, (seconds, seconds))
+    return path
+
+
+def test_the_newest_record_is_shown_by_default(nightspot, tmp_path, record):
+    keep(tmp_path / "build" / "runs", {**record, "night": "older"}, "b", 1000)
+    keep(tmp_path / "build" / "runs", {**record, "night": "newer"}, "a", 2000)
+    answer = nightspot("show")
+    assert answer.status == 0
+    assert "newer: Spot is empty" in answer.out
+
+
+def test_a_record_is_shown_with_decisions_attempts_and_totals(nightspot, tmp_path, record):
+    keep(tmp_path / "records", record, record["run_id"], 1000)
+    answer = nightspot("show", record["run_id"], "--records", "records")
+    assert "FALLBACK: START on-demand ml.p4d.24xlarge as job 2" in answer.out
+    assert "2  on-demand  ml.p4d.24xlarge" in answer.out
+    assert "37.2 % saved" in answer.out
+
+
+def test_json_is_the_record_itself(nightspot, tmp_path, record):
+    keep(tmp_path / "records", record, record["run_id"], 1000)
+    assert json.loads(nightspot("show", "--records", "records", "--json").out) == record
+
+
+def test_an_unknown_run_is_answered_with_the_newest_few(nightspot, tmp_path, record):
+    for number in range(7):
+        keep(tmp_path / "records", record, f"run-{number}", 1000 + number)
+    answer = nightspot("show", "elsewhere", "--records", "records")
+    assert answer.status == 1
+    assert (
+        "run: 'elsewhere': is not in records; the newest are: run-6, run-5, run-4, run-3, run-2" in answer.err
+    )
+    assert "run-1" not in answer.err
+
+
+def test_no_record_yet_says_how_to_make_one(nightspot):
+    answer = nightspot("show")
+    assert answer.status == 1
+    assert "build/runs: holds no record of a run; `nightspot demo` makes one" in answer.err
+
+
+def test_a_name_cannot_lead_out_of_the_directory(nightspot, tmp_path, record):
+    keep(tmp_path, record, "outside", 1000)
+    keep(tmp_path / "records", record, "inside", 1000)
+    assert "is not in records" in nightspot("show", "../outside", "--records", "records").err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"simulated": true}', "\ufeff"])
+def test_a_file_that_is_no_record_is_named(nightspot, tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    answer = nightspot("show", "--records", ".")
+    assert answer.status == 1
+    assert "error: x.json: " in answer.err
+
+
+def test_a_second_run_of_the_same_id_does_not_replace_the_first(tmp_path, record):
+    paths = [records.write(tmp_path, {**record, "night": str(n)}) for n in range(3)]
+    name = record["run_id"]
+    assert [path.name for path in paths] == [f"{name}.json", f"{name}-2.json", f"{name}-3.json"]
+    assert [records.read(tmp_path, path.stem)["night"] for path in paths] == ["0", "1", "2"]
+
+
+def test_nothing_is_left_of_a_record_that_cannot_be_written(tmp_path, record):
+    with pytest.raises(TypeError):
+        records.write(tmp_path, {**record, "night": object()})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_run_has_a_record_too(tmp_path):
+    facts = {"job": "recommender", "spot_first": True, "time_scale": 480.0}
+    summary = {"outcome": "refused", "because": "job: 'x' is not a job."}
+    record = records.record_of(facts, summary, {"cause": "x"})
+    assert records.write(tmp_path, record).name == "refused.json"
+    kept = records.read(tmp_path)
+    assert (kept["simulated"], kept["deadline_met"], kept["attempts"]) == (True, False, [])
+    assert (kept["outcome"], kept["recall_at_10"]) == ("refused", None)

@@ -1,0 +1,69 @@
+"""How a night is prepared."""
+
+import logging
+import warnings
+
+import pytest
+
+from nightspot.job import parse_job
+from nightspot.local import staging
+from nightspot.local.nights import NIGHTS
+
+
+@pytest.fixture
+def job(good_job):
+    return parse_job(good_job)
+
+
+def test_at_another_pace_the_epochs_take_the_same_time_of_the_story(job):
+    faster = staging.at_scale(job, 4800)
+    assert faster.local.time_scale == 4800
+    assert float(faster.local.environment[staging.PADDING]) == pytest.approx(0.12)
+    assert job.local.environment[staging.PADDING] == "1.2"
+
+
+@pytest.mark.parametrize("environment", [{}, {staging.PADDING: "slow"}])
+def test_what_is_no_padding_is_left_to_the_script(job, environment):
+    local = job.local.model_copy(update={"environment": environment})
+    assert staging.at_scale(job.model_copy(update={"local": local}), 4800).local.environment == environment
+
+
+def test_the_seed_reaches_the_training_and_the_mishaps(job):
+    seeded = staging.with_seed(job, 11)
+    assert seeded.training_job["HyperParameters"] == {"epochs": "24", "seed": "11", "checkpoint-every": "3"}
+    assert job.training_job["HyperParameters"]["seed"] == "7"
+    assert staging.night_with_seed(NIGHTS["bad"], 11).options.events.seed == 11
+
+
+def test_the_scratch_folder_of_an_earlier_night_is_emptied(tmp_path):
+    scratch = staging.emptied(tmp_path / "demo")
+    (scratch / "logs").mkdir()
+    (scratch / "functions.log").write_text("old")
+    assert list(staging.emptied(scratch).iterdir()) == []
+
+
+def test_any_other_folder_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="not emptied"):
+        staging.emptied(tmp_path)
+    assert (tmp_path / "mine.txt").exists()
+
+
+def test_two_runs_in_one_second_have_folders_of_their_own(tmp_path):
+    names = [staging.new_folder(tmp_path / "runs", "x").name for _ in range(3)]
+    assert names == ["x", "x-2", "x-3"]
+
+
+def test_what_python_logs_and_warns_goes_to_the_file(tmp_path, capsys):
+    # The interpreter's own way of warning; pytest's would raise.
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with staging.python_logs_in(tmp_path / "python.log"):
+            logging.getLogger("moto").warning("a word of moto's")
+            logging.getLogger("botocore").info("too quiet")
+            warnings.warn("a word of Python's", UserWarning, stacklevel=1)
+    text = (tmp_path / "python.log").read_text()
+    assert "WARNING moto: a word of moto's" in text
+    assert "a word of Python's" in text
+    assert "too quiet" not in text
+    assert capsys.readouterr().err == ""
