@@ -74,7 +74,10 @@ class Observation:
 
 
 def fold(run: Run, seen: Observation, now: datetime) -> Run:
-    """`run` with what was seen. Folding the same observation twice changes nothing more."""
+    """`run` with what was seen.
+
+    Folding the same observation twice changes nothing more, except that a refused stop is counted each time.
+    """
     if seen.progress is not None:
         run = replace(run, progress=seen.progress)
     for attempt in run.attempts:
@@ -106,11 +109,12 @@ def _fold_missing(attempt: Attempt, fault: Fault | None, now: datetime) -> Attem
 
 def _fold_view(attempt: Attempt, view: JobView, fault: Fault | None, now: datetime) -> Attempt:
     state = _state_of(attempt, view)
-    since = attempt.state_since if state is attempt.state else None
+    # A job may have left this state and come back between two looks: its own history counts first.
+    since = _state_since(view, state) or (attempt.state_since if state is attempt.state else None)
     attempt = replace(
         attempt,
         state=state,
-        state_since=since or _state_since(view, state) or now,
+        state_since=since or now,
         status=view.status,
         secondary_status=view.secondary_status,
         interruptions=sum(1 for t in view.transitions if t.status == "Interrupted"),

@@ -43,7 +43,7 @@ def next_step(run: Run, now: datetime) -> Step:
 
 
 def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime) -> Step:
-    what = f"{last.rung.label} ended as {failure.value}"
+    what = f"{last.rung.label} ended as {failure.value.replace('_', ' ')}"
     said = f"{what}: {last.failure_reason}" if last.failure_reason else what
     answer = ANSWERS[failure]
     if answer is Answer.FINISH:

@@ -58,23 +58,23 @@ def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
 
 def _while_spot_waits(run: Run, attempt: Attempt, now: datetime) -> Step:
     waited = words.waited(attempt, now)
-    state = f"has waited {format_duration(waited)}"
+    state = f"Spot has waited {format_duration(waited)}"
     if attempt.state is AttemptState.STARTING:
-        state = "is starting"
+        state = "Spot is starting"
     elif attempt.interruptions:
-        state = f"took the machine back and {state}"
+        state = f"Spot took the machine back {format_duration(waited)} ago"
     leave_at, why = ladder.leave_at(run, attempt), _why_leave(run, attempt, now)
     if now >= leave_at:
-        return steps.stop(run, attempt, now, f"Spot {state}; {why}.")
+        return steps.stop(run, attempt, now, f"{state}; {why}.")
     look_seconds = min((leave_at - now).total_seconds(), LONGEST_LOOK_SECONDS)
     others = [r for r in ladder.eligible(run, Market.SPOT) if r.key != attempt.rung.key]
     if others and attempt.state is AttemptState.WAITING:
         patience = SPOT_PATIENCE_SECONDS - waited
         if patience <= 0:
-            because = f"{attempt.rung.label} {state}; {others[0].instance_type} may have capacity."
+            because = f"{state} ({attempt.rung.instance_type}); {others[0].instance_type} may have capacity."
             return steps.stop(run, attempt, now, because)
         look_seconds = min(look_seconds, patience)
-    return steps.watch(run, attempt, now, look_seconds, f"Spot {state}; {why}.")
+    return steps.watch(run, attempt, now, look_seconds, f"{state}; {why}.")
 
 
 def _why_leave(run: Run, attempt: Attempt, now: datetime) -> str:

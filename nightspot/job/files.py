@@ -79,11 +79,19 @@ def check_files(paths: Iterable[Path], *, check_request: bool = True) -> list[Ch
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Every file once, also where a directory and one of its files are both named."""
+    seen: set[Path] = set()
     for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        for entry in sorted(path.iterdir()):
-            # Editors leave hidden copies behind.
-            if entry.suffix in {".yaml", ".yml"} and not entry.name.startswith("."):
-                yield entry
+        for file in _job_files(path) if path.is_dir() else [path]:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file
+
+
+def _job_files(directory: Path) -> list[Path]:
+    # Editors leave hidden copies behind.
+    return [
+        entry
+        for entry in sorted(directory.iterdir())
+        if entry.suffix in {".yaml", ".yml"} and not entry.name.startswith(".")
+    ]
