@@ -24,7 +24,7 @@ from nightspot.run import (
     Step,
 )
 
-MOST_ATTEMPTS = 200  # keeps the ledger far below Step Functions' 256 KiB of variables
+MOST_ATTEMPTS = 100  # keeps the ledger below Step Functions' 256 KiB of variables
 
 
 def next_step(run: Run, now: datetime) -> Step:

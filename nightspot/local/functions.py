@@ -39,7 +39,20 @@ def function_arn(name: str) -> str:
 def functions(use: Dependencies) -> dict[str, Handler]:
     """The handlers that the workflow calls, by name, and the one that events call."""
 
-    # A Lambda environment serves one event at a time, and Powertools' metrics count on it.
+    handlers = {
+        "PlanRun": plan_run.handler,
+        "DecideNextStep": decide_next_step.handler,
+        "RecordOutcome": record_outcome.handler,
+        "WakeRun": wake_run.handler,
+    }
+    return bound(handlers, use)
+
+
+def bound(handlers: Mapping[str, Callable[..., Any]], use: Dependencies) -> dict[str, Handler]:
+    """The handlers, by function name, with their collaborators; one event at a time over all of them.
+
+    A Lambda environment serves one event at a time, and Powertools' metrics count on it.
+    """
     one_at_a_time = threading.Lock()
 
     def bind(name: str, handler: Callable[..., Any]) -> Handler:
@@ -49,12 +62,7 @@ def functions(use: Dependencies) -> dict[str, Handler]:
 
         return invoke
 
-    return {
-        "PlanRun": bind("PlanRun", plan_run.handler),
-        "DecideNextStep": bind("DecideNextStep", decide_next_step.handler),
-        "RecordOutcome": bind("RecordOutcome", record_outcome.handler),
-        "WakeRun": bind("WakeRun", wake_run.handler),
-    }
+    return {name: bind(name, handler) for name, handler in handlers.items()}
 
 
 class DeadLetters:
