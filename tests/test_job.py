@@ -52,7 +52,7 @@ def test_the_example_tells_the_reference_story(recommender):
         local=Local(
             command=("python", "examples/recommender/train.py"),
             time_scale=480,
-            environment={"RECOMMENDER_SECONDS_PER_EPOCH": "1.2"},
+            environment={"RECOMMENDER_SECONDS_PER_EPOCH": "1.25"},
         ),
     )
     assert request["HyperParameters"] == {"epochs": "24", "seed": "7", "checkpoint-every": "3"}
