@@ -1,0 +1,134 @@
+"""Builds the folder that all functions are deployed from: wheels for arm64, our own code, the job files. No Docker.
+
+The same sources give the same digest, and the digest is the asset's hash: an unchanged source deploys nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightspot.job import Job, dump_jobs
+
+PYTHON_VERSION = "3.13"
+PLATFORM = "aarch64-manylinux2014"
+JOBS_FILE = "jobs.json"
+# Lambda's runtime brings boto3 and what it needs; the X-Ray SDK asks for it once more.
+IN_THE_RUNTIME = frozenset(
+    {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
+)
+# The job files travel as checked JSON, so nothing reads YAML there.
+NOT_NEEDED = frozenset({"pyyaml"})
+OWN_PACKAGES = ("nightspot", "lambdas")
+# What never runs in a function.
+LEFT_OUT = (
+    "nightspot/checkpoint",
+    "nightspot/cli.py",
+    "nightspot/local",
+    "nightspot/market",
+    "nightspot/report",
+)
+
+
+class BundleError(Exception):
+    """The functions' dependencies could not be installed."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder to deploy and the digest of all that went into it."""
+
+    path: Path
+    digest: str
+
+
+def build_bundle(root: Path, jobs: Mapping[str, Job], build: Path) -> Bundle:
+    """The bundle of the sources below `root`, made in `build` unless it is there already.
+
+    Raises BundleError where uv cannot install the wheels.
+    """
+    lock = _needed(root / "requirements" / "lambda.txt")
+    sources = sorted(_sources(root))
+    document = dump_jobs(jobs)
+    digest = _digest(root, lock, sources, document)
+    path = build / "bundle" / digest[:16]
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(_dependencies(lock, build), fresh)
+        for source in sources:
+            target = fresh / source.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        (fresh / JOBS_FILE).write_text(document, encoding="utf-8")
+        fresh.rename(path)
+    return Bundle(path, digest)
+
+
+def _needed(lock_file: Path) -> str:
+    """The locked requirements without what the runtime brings. Entries keep their hashes."""
+    entries = re.split(r"\n(?=\S)", lock_file.read_text(encoding="utf-8"))
+    left_out = IN_THE_RUNTIME | NOT_NEEDED
+    return "\n".join(
+        entry for entry in entries if "==" in entry and entry.partition("==")[0].strip() not in left_out
+    )
+
+
+def _sources(root: Path) -> Iterable[Path]:
+    left_out = tuple(root / name for name in LEFT_OUT)
+    for package in OWN_PACKAGES:
+        for path in (root / package).rglob("*"):
+            is_ours = path.suffix in {".py", ".json"} and "__pycache__" not in path.parts
+            if is_ours and not any(path == part or part in path.parents for part in left_out):
+                yield path
+
+
+def _digest(root: Path, lock: str, sources: Iterable[Path], jobs: str) -> str:
+    digest = hashlib.sha256(f"{PYTHON_VERSION}\n{PLATFORM}\n{lock}\n{jobs}\n".encode())
+    for source in sources:
+        digest.update(f"{source.relative_to(root).as_posix()}\n".encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _dependencies(lock: str, build: Path) -> Path:
+    path = build / "dependencies" / hashlib.sha256(lock.encode()).hexdigest()[:16]
+    if path.exists():
+        return path
+    fresh = path.with_suffix(".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    requirements = fresh.with_suffix(".txt")
+    requirements.write_text(lock + "\n", encoding="utf-8")
+    command = [
+        *(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
+        *("--target", str(fresh), "--only-binary", ":all:", "--no-compile"),
+        *("--python-version", PYTHON_VERSION, "--python-platform", PLATFORM),
+        *("--requirements", str(requirements)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    if done.returncode != 0:
+        raise BundleError(f"uv could not install the functions' dependencies:\n{done.stderr.strip()}")
+    for waste in ("bin", ".lock"):
+        target = fresh / waste
+        shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    fresh.rename(path)
+    return path
+
+
+def size_bytes(path: Path) -> int:
+    """The unzipped size of a bundle."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def read_jobs_file(bundle: Bundle) -> dict[str, object]:
+    """The job files as they travel in the bundle."""
+    document: dict[str, object] = json.loads((bundle.path / JOBS_FILE).read_text(encoding="utf-8"))
+    return document

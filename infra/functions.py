@@ -1,0 +1,127 @@
+"""The Lambda functions: one bundle, four handlers, each with only the permissions that it uses."""
+
+from __future__ import annotations
+
+from aws_cdk import AssetHashType, Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from infra.arns import arn, training_jobs_arn
+from infra.bundle import JOBS_FILE, Bundle
+from infra.findings import accept, accept_wildcard
+from infra.records import Records
+from infra.settings import Settings, log_retention
+from infra.training_data import TrainingData
+
+BUS_NAME = "default"  # where SageMaker's own events arrive as well
+
+
+class Functions(Construct):
+    """`plan_run`, `decide_next_step`, `wake_run`, `record_outcome`."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        bundle: Bundle,
+        records: Records,
+        data: TrainingData,
+        settings: Settings,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._settings = settings
+        self._code = lambda_.Code.from_asset(
+            str(bundle.path), asset_hash=bundle.digest, asset_hash_type=AssetHashType.CUSTOM
+        )
+        self._environment = {
+            "NIGHTSPOT_TABLE_NAME": records.table.table_name,
+            "NIGHTSPOT_BUS_NAME": BUS_NAME,
+            "NIGHTSPOT_JOBS_FILE": JOBS_FILE,
+            "NIGHTSPOT_CHECKPOINT_BUCKET": data.checkpoints.bucket_name,
+            "NIGHTSPOT_MODEL_BUCKET": data.models.bucket_name,
+            "NIGHTSPOT_TRAINING_ROLE_ARN": data.role.role_arn,
+            "NIGHTSPOT_SUBNET_IDS": ",".join(settings.subnet_ids),
+            "NIGHTSPOT_SECURITY_GROUP_IDS": ",".join(settings.security_group_ids),
+            "POWERTOOLS_SERVICE_NAME": "nightspot",
+            "POWERTOOLS_METRICS_NAMESPACE": "Nightspot",
+            "POWERTOOLS_LOG_LEVEL": "INFO",
+        }
+        self.plan_run = self._function("PlanRun", "Makes a run's ledger out of the execution's input")
+        self.decide_next_step = self._function(
+            "DecideNextStep", "Looks at the world, decides one step, books it"
+        )
+        self.record_outcome = self._function("RecordOutcome", "Closes a run's record and tells how it ended")
+        self.wake_run = self._function(
+            "WakeRun",
+            "Wakes the run that waits for a training job's news",
+            # An event may arrive before the run waits for it: Lambda brings it back twice, then it is told.
+            retry_attempts=2,
+            max_event_age=Duration.hours(1),
+            on_failure=destinations.SqsDestination(records.dead_letters),
+        )
+        for function in (self.plan_run, self.decide_next_step, self.record_outcome):
+            self._let_it_send_notices(function)
+            _allow(function, ["dynamodb:PutItem", "dynamodb:UpdateItem"], records.table.table_arn)
+        _allow(self.wake_run, ["dynamodb:GetItem", "dynamodb:UpdateItem"], records.table.table_arn)
+        _allow(self.decide_next_step, ["sagemaker:DescribeTrainingJob"], training_jobs_arn(self))
+        # Without ListBucket a missing progress file would be "access denied".
+        _allow(self.decide_next_step, ["s3:ListBucket"], data.checkpoints.bucket_arn)
+        checkpoints = data.checkpoints.arn_for_objects("*")
+        _allow(self.decide_next_step, ["s3:GetObject"], checkpoints)
+        deciding = self.decide_next_step.role
+        if deciding is not None:
+            accept_wildcard(deciding, checkpoints, "Every run has a prefix of its own in this bucket.")
+            accept_wildcard(deciding, training_jobs_arn(self), "Training jobs are named by their runs.")
+
+    def _function(self, name: str, description: str, **options: object) -> lambda_.Function:
+        keep = self._settings.keep_data
+        log_group = logs.LogGroup(
+            self,
+            f"{name}Logs",
+            retention=log_retention(self._settings),
+            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+        )
+        role = iam.Role(
+            self,
+            f"{name}Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"What {name} may do",
+        )
+        log_group.grant_write(role)
+        function = lambda_.Function(
+            self,
+            name,
+            code=self._code,
+            handler=f"lambdas.{_snake(name)}.handler",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=lambda_.Architecture.ARM_64,
+            memory_size=512,
+            timeout=Duration.seconds(60),
+            tracing=lambda_.Tracing.ACTIVE,
+            role=role,
+            log_group=log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            environment=self._environment,
+            description=description,
+            **options,
+        )
+        accept_wildcard(role, "*", "X-Ray's actions know no resources.")
+        accept(
+            function, "AwsSolutions-L1", "The bundle's wheels are built for this version; both move together."
+        )
+        return function
+
+    def _let_it_send_notices(self, function: lambda_.Function) -> None:
+        _allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
+
+
+def _allow(function: lambda_.Function, actions: list[str], resource: str) -> None:
+    function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -1,0 +1,202 @@
+"""What an on-call person sees: a dashboard, alarms, and saved queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from infra.functions import Functions
+from infra.records import Records
+from infra.workflow import Workflow
+
+NAMESPACE = "Nightspot"
+_DAY = Duration.days(1)
+_SHORT = Duration.minutes(5)
+
+
+@dataclass(frozen=True)
+class AlarmSpec:
+    """An alarm on one of Nightspot's own counts: any occurrence in five minutes rings."""
+
+    name: str
+    metric: str
+    says: str
+
+
+ALARMS = (
+    AlarmSpec("RunFailed", "RunFailed", "A run ended without a model. The execution's cause says why."),
+    AlarmSpec("RunAtRisk", "AtRiskOfBeingLate", "A model is expected after its deadline."),
+    AlarmSpec(
+        "UnknownFailure", "UnknownFailure", "SageMaker said something that Nightspot does not understand."
+    ),
+    AlarmSpec("NoticeLost", "NoticeLost", "EventBridge did not take a notice."),
+)
+
+
+class Observability(Construct):
+    """`dashboard`, the alarms (all ring at the topic), saved Logs Insights queries."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        functions: Functions,
+        workflow: Workflow,
+        records: Records,
+        topic: sns.ITopic,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._ring = actions.SnsAction(topic)
+        for spec in ALARMS:
+            self._alarm(spec.name, count(spec.metric, _SHORT), spec.says)
+        self._alarm(
+            "DecisionCrashed",
+            workflow.state_machine.metric_failed(period=_SHORT),
+            "An execution failed: no model, or the decision crashed. See its last states.",
+        )
+        self._alarm(
+            "DeadLetters",
+            records.dead_letters.metric_approximate_number_of_messages_visible(
+                period=_SHORT, statistic="Maximum"
+            ),
+            "An event or a start was given up after all retries. Nothing is lost: it is in the queue.",
+        )
+        self._alarm(
+            "FallbackRate",
+            cloudwatch.MathExpression(
+                expression="IF(started > 0, 100 * fell / started, 0)",
+                using_metrics={"fell": count("FellBack", _DAY), "started": count("RunStarted", _DAY)},
+                period=_DAY,
+                label="Runs that fell back to on-demand, percent",
+            ),
+            "More than half of a day's runs fell back to on-demand: Spot may be the wrong market for them.",
+            threshold=50,
+        )
+        self.dashboard = self._dashboard(workflow, records)
+        self._queries(functions)
+
+    def _alarm(self, name: str, metric: cloudwatch.IMetric, says: str, threshold: float = 0) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            metric=metric,
+            alarm_description=says,
+            threshold=threshold,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(self._ring)
+
+    def _dashboard(self, workflow: Workflow, records: Records) -> cloudwatch.Dashboard:
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.days(14))
+        dashboard.add_widgets(
+            _graph(
+                "How runs ended, per day",
+                [count(m, _DAY) for m in ("RunSucceeded", "RunFailed", "RunSkipped", "RunStopped")],
+            ),
+            _graph(
+                "What the market did, per day",
+                [count(m, _DAY) for m in ("Interrupted", "FellBack", "AtRiskOfBeingLate")],
+            ),
+        )
+        dashboard.add_widgets(
+            _graph(
+                "Margin to the deadline (seconds)",
+                [_value("DeadlineMarginSeconds", s) for s in ("Minimum", "Average")],
+            ),
+            _graph(
+                "Waiting against training (seconds)",
+                [_value(m, "Sum") for m in ("WaitedSeconds", "TrainedSeconds")],
+            ),
+        )
+        dashboard.add_widgets(
+            _graph(
+                "Cost against on-demand alone (USD per day)",
+                [_value(m, "Sum") for m in ("CostUsd", "OnDemandCostUsd")],
+            ),
+            _graph("Saved (percent)", [_value("SavedPercent", "Average")]),
+        )
+        dashboard.add_widgets(
+            _graph(
+                "Executions",
+                [workflow.state_machine.metric_started(), workflow.state_machine.metric_failed()],
+            ),
+            _graph("Given up", [records.dead_letters.metric_approximate_number_of_messages_visible()]),
+        )
+        return dashboard
+
+    def _queries(self, functions: Functions) -> None:
+        decisions = functions.decide_next_step.log_group
+        for name, query in QUERIES.items():
+            logs.QueryDefinition(
+                self,
+                name.replace(" ", ""),
+                query_definition_name=f"Nightspot/{name}",
+                query_string=query,
+                log_groups=[decisions, functions.record_outcome.log_group],
+            )
+
+
+QUERIES = {
+    "Why did last night cost more": logs.QueryString(
+        fields=[
+            "@timestamp",
+            "job",
+            "run",
+            "step",
+            "action",
+            "market",
+            "instance_type",
+            "failure_class",
+            "message",
+        ],
+        filter_statements=["ispresent(action) and action != 'watch'"],
+        sort="@timestamp asc",
+        limit=1000,
+    ),
+    "Every decision of a run": logs.QueryString(
+        fields=["@timestamp", "step", "action", "message"],
+        filter_statements=["run = 'put the run id here'"],
+        sort="step asc",
+        limit=1000,
+    ),
+    "Failures by class": logs.QueryString(
+        fields=["failure_class"],
+        filter_statements=["ispresent(failure_class)"],
+        stats_statements=["count_distinct(training_job_name) as training_jobs by failure_class, job"],
+    ),
+}
+
+
+def count(name: str, period: Duration) -> cloudwatch.Metric:
+    """How often something happened, over all jobs."""
+    return _metric(name, "Sum", period)
+
+
+def _value(name: str, statistic: str) -> cloudwatch.Metric:
+    return _metric(name, statistic, _DAY)
+
+
+def _metric(name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace=NAMESPACE,
+        metric_name=name,
+        dimensions_map={"service": "nightspot"},
+        statistic=statistic,
+        period=period,
+        label=f"{name} ({statistic})" if statistic != "Sum" else name,
+    )
+
+
+def _graph(title: str, metrics: list[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+    return cloudwatch.GraphWidget(
+        title=title, left=metrics, width=12, left_y_axis=cloudwatch.YAxisProps(min=0)
+    )

@@ -1,0 +1,90 @@
+"""What a deployment may choose, read from CDK context; every value has a safe default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from aws_cdk.aws_logs import RetentionDays
+
+# What CloudWatch Logs knows.
+_LOG_RETENTION = {
+    7: RetentionDays.ONE_WEEK,
+    14: RetentionDays.TWO_WEEKS,
+    30: RetentionDays.ONE_MONTH,
+    60: RetentionDays.TWO_MONTHS,
+    90: RetentionDays.THREE_MONTHS,
+    180: RetentionDays.SIX_MONTHS,
+    365: RetentionDays.ONE_YEAR,
+    731: RetentionDays.TWO_YEARS,
+}
+
+
+class SettingsError(ValueError):
+    """A context value cannot be used; the text names the key, the value and the rule."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of one deployment. Names in `cdk.json` or `-c` are `nightspot:<field>`."""
+
+    notice_email: str | None = None  # gets the notices that matter; None: subscribe to the topic yourself
+    checkpoint_bucket_name: str | None = None  # an existing bucket; None: the stack makes one
+    model_bucket_name: str | None = None
+    training_role_arn: str | None = None  # an existing role; None: the stack makes one
+    data_bucket_names: tuple[str, ...] = ()  # buckets that the training role may read
+    subnet_ids: tuple[str, ...] = ()  # for jobs that state no VpcConfig of their own
+    security_group_ids: tuple[str, ...] = ()
+    checkpoint_days: int = 30  # how long checkpoints of finished runs are kept
+    log_days: int = 90
+    keep_data: bool = True  # False: `cdk destroy` takes table, buckets and logs along
+
+    def __post_init__(self) -> None:
+        if bool(self.subnet_ids) != bool(self.security_group_ids):
+            raise SettingsError(
+                "nightspot:subnet_ids and nightspot:security_group_ids: must be given together or not at all"
+            )
+        if self.notice_email is not None and "@" not in self.notice_email:
+            raise SettingsError(f"nightspot:notice_email: {self.notice_email!r} must be an e-mail address")
+        if self.checkpoint_days < 1:
+            raise SettingsError(f"nightspot:checkpoint_days: {self.checkpoint_days} must be at least 1")
+        if self.log_days not in _LOG_RETENTION:
+            known = ", ".join(str(days) for days in _LOG_RETENTION)
+            raise SettingsError(f"nightspot:log_days: {self.log_days} must be one of {known}")
+
+
+def log_retention(settings: Settings) -> RetentionDays:
+    """How long logs are kept, in CDK's words."""
+    return _LOG_RETENTION[settings.log_days]
+
+
+def read_settings(context: Callable[[str], Any]) -> Settings:
+    """The settings in a CDK node's context (`node.try_get_context`). Lists may be comma-separated text.
+
+    Raises SettingsError for a value of the wrong kind.
+    """
+    given = {}
+    for field in fields(Settings):
+        value = context(f"nightspot:{field.name}")
+        if value is not None:
+            given[field.name] = _read(field.name, field.default, value)
+    return Settings(**given)
+
+
+def _read(name: str, default: object, value: Any) -> Any:
+    if isinstance(default, bool):
+        if value in (True, "true"):
+            return True
+        if value in (False, "false"):
+            return False
+        raise SettingsError(f"nightspot:{name}: {value!r} must be true or false")
+    if isinstance(default, int):
+        try:
+            return int(value)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"nightspot:{name}: {value!r} must be a whole number") from error
+    if isinstance(default, tuple):
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(str(part).strip() for part in parts if str(part).strip())
+    return str(value)

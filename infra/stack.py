@@ -1,0 +1,46 @@
+"""The stack: training runs, and the commands that a person needs next as outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import CfnOutput, Stack
+from constructs import Construct
+
+from infra.bundle import Bundle
+from infra.settings import Settings
+from infra.training_runs import TrainingRuns
+from nightspot.job import Job
+
+
+class NightspotStack(Stack):
+    """One environment of Nightspot."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        jobs: Mapping[str, Job],
+        bundle: Bundle,
+        settings: Settings,
+        **options: Any,
+    ) -> None:
+        super().__init__(scope, construct_id, **options)
+        self.training = TrainingRuns(self, "Training", jobs=jobs, bundle=bundle, settings=settings)
+        first_job = min(jobs, default="JOB")
+        machine_arn = self.training.workflow.state_machine.state_machine_arn
+        CfnOutput(
+            self,
+            "StartARun",
+            description="Starts a run now",
+            value=(
+                f"aws stepfunctions start-execution --state-machine-arn {machine_arn} "
+                f'--input \'{{"job": "{first_job}"}}\''
+            ),
+        )
+        CfnOutput(self, "StateMachineArn", value=machine_arn)
+        CfnOutput(self, "TableName", value=self.training.records.table.table_name)
+        CfnOutput(self, "NoticeTopicArn", value=self.training.notices.topic.topic_arn)
+        CfnOutput(self, "TrainingRoleArn", value=self.training.data.role.role_arn)

@@ -1,0 +1,162 @@
+"""Where training jobs keep checkpoints and models, and the role they run as."""
+
+from __future__ import annotations
+
+from aws_cdk import Annotations, Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.arns import arn
+from infra.findings import accept, accept_wildcard
+from infra.settings import Settings
+
+# What the upload of large checkpoints needs.
+_MULTIPART = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+
+
+class TrainingData(Construct):
+    """`checkpoints` and `models`: versioned, encrypted, TLS-only buckets. `role`: what training jobs run as.
+
+    The user's own take their place where the settings name them.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
+        super().__init__(scope, construct_id)
+        self._settings = settings
+        self.checkpoints = self._bucket("Checkpoints", settings.checkpoint_bucket_name)
+        self.models = self._bucket("Models", settings.model_bucket_name)
+        if isinstance(self.checkpoints, s3.Bucket):
+            self._let_old_checkpoints_go(self.checkpoints)
+        self.role = self._role()
+        if len(settings.subnet_ids) == 1:
+            Annotations.of(self).add_warning_v2(
+                "nightspot:one-subnet",
+                "nightspot:subnet_ids names a single subnet: Spot capacity is then looked for in one zone only.",
+            )
+
+    def _bucket(self, name: str, existing: str | None) -> s3.IBucket:
+        if existing is not None:
+            return s3.Bucket.from_bucket_name(self, name, existing)
+        keep = self._settings.keep_data
+        bucket = s3.Bucket(
+            self,
+            name,
+            versioned=True,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    abort_incomplete_multipart_upload_after=Duration.days(7),
+                    noncurrent_version_expiration=Duration.days(14),
+                )
+            ],
+        )
+        accept(
+            bucket,
+            "AwsSolutions-S1",
+            "Only training jobs and Nightspot's functions read it; CloudTrail data events tell more.",
+        )
+        return bucket
+
+    def _let_old_checkpoints_go(self, bucket: s3.Bucket) -> None:
+        # A run's prefix is never written again once the run is over, so age alone tells.
+        bucket.add_lifecycle_rule(expiration=Duration.days(self._settings.checkpoint_days))
+
+    def _role(self) -> iam.IRole:
+        if self._settings.training_role_arn is not None:
+            return iam.Role.from_rolearn(self, "Role", self._settings.training_role_arn, mutable=False)
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+            description="What Nightspot's training jobs run as",
+        )
+        for bucket in (self.checkpoints, self.models):
+            self._let_it_use(role, bucket, ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", *_MULTIPART])
+        for number, name in enumerate(self._settings.data_bucket_names):
+            self._let_it_use(role, s3.Bucket.from_bucket_name(self, f"Data{number}", name), ["s3:GetObject"])
+        self._let_it_run_containers(role)
+        return role
+
+    def _let_it_use(self, role: iam.Role, bucket: s3.IBucket, actions: list[str]) -> None:
+        listing = ["s3:ListBucket", "s3:GetBucketLocation"]
+        role.add_to_policy(iam.PolicyStatement(actions=listing, resources=[bucket.bucket_arn]))
+        objects = bucket.arn_for_objects("*")
+        role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[objects]))
+        accept_wildcard(role, objects, "Runs name their objects themselves, below prefixes of their own.")
+
+    def _let_it_run_containers(self, role: iam.Role) -> None:
+        job_logs = arn(self, "logs", "log-group:/aws/sagemaker/TrainingJobs*")
+        _allow(
+            role,
+            [
+                "logs:CreateLogGroup",
+                "logs:CreateLogStream",
+                "logs:DescribeLogStreams",
+                "logs:PutLogEvents",
+            ],
+            job_logs,
+        )
+        accept_wildcard(
+            role, job_logs, "SageMaker names the streams; the group is its one for training jobs."
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["cloudwatch:PutMetricData"],
+                resources=["*"],
+                conditions={"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "Nightspot*"]}},
+            )
+        )
+        _allow(role, ["ecr:GetAuthorizationToken"], "*")
+        accept_wildcard(
+            role,
+            "*",
+            "Neither action knows a resource: cloudwatch:PutMetricData is held to two "
+            "namespaces, ecr:GetAuthorizationToken only opens the door. EC2's Describe actions likewise.",
+        )
+        images = arn(self, "ecr", "repository/*", account="*")
+        _allow(
+            role,
+            ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+            images,
+        )
+        accept_wildcard(
+            role, images, "Jobs name their images; AWS's own training images live in other accounts."
+        )
+        if self._settings.subnet_ids:
+            self._let_it_join_the_vpc(role)
+
+    def _let_it_join_the_vpc(self, role: iam.Role) -> None:
+        interfaces = arn(self, "ec2", "network-interface/*")
+        _allow(
+            role,
+            [
+                "ec2:CreateNetworkInterface",
+                "ec2:CreateNetworkInterfacePermission",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DeleteNetworkInterfacePermission",
+            ],
+            interfaces,
+            *(arn(self, "ec2", f"subnet/{subnet}") for subnet in self._settings.subnet_ids),
+            *(arn(self, "ec2", f"security-group/{group}") for group in self._settings.security_group_ids),
+        )
+        accept_wildcard(role, interfaces, "SageMaker makes the interfaces, in the named subnets only.")
+        _allow(
+            role,
+            [
+                "ec2:DescribeDhcpOptions",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeVpcs",
+            ],
+            "*",
+        )
+
+
+def _allow(role: iam.Role, actions: list[str], *resources: str) -> None:
+    role.add_to_policy(iam.PolicyStatement(actions=actions, resources=list(resources)))

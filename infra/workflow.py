@@ -1,0 +1,95 @@
+"""The state machine: the workflow file as it is, with the names of this stack filled in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aws_cdk import RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.arns import arn, training_jobs_arn
+from infra.findings import accept_wildcard
+from infra.functions import BUS_NAME, Functions
+from infra.records import Records
+from infra.settings import Settings, log_retention
+from infra.training_data import TrainingData
+
+WORKFLOW_FILE = Path(__file__).parents[1] / "statemachine" / "training_run.asl.json"
+
+
+class Workflow(Construct):
+    """`state_machine`: one execution is one run."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        functions: Functions,
+        records: Records,
+        data: TrainingData,
+        settings: Settings,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        keep = settings.keep_data
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=log_retention(settings),
+            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+        )
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
+            description="What a run may do",
+        )
+        steps = (functions.plan_run, functions.decide_next_step, functions.record_outcome)
+        _allow(role, ["lambda:InvokeFunction"], *(function.function_arn for function in steps))
+        _allow(
+            role,
+            ["sagemaker:CreateTrainingJob", "sagemaker:StopTrainingJob", "sagemaker:AddTags"],
+            training_jobs_arn(self),
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[data.role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            )
+        )
+        _allow(role, ["dynamodb:UpdateItem"], records.table.table_arn)
+        _allow(role, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
+        self.state_machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            definition_body=sfn.DefinitionBody.from_string(WORKFLOW_FILE.read_text(encoding="utf-8")),
+            definition_substitutions={
+                "PlanRunFunctionArn": functions.plan_run.function_arn,
+                "DecideNextStepFunctionArn": functions.decide_next_step.function_arn,
+                "RecordOutcomeFunctionArn": functions.record_outcome.function_arn,
+                "TableName": records.table.table_name,
+                "EventBusName": BUS_NAME,
+            },
+            role=role,
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            tracing_enabled=True,
+            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=True),
+            comment="One night of one training job",
+        )
+        _allow(
+            functions.wake_run.role,
+            ["states:SendTaskSuccess"],
+            self.state_machine.state_machine_arn,
+        )
+        accept_wildcard(role, training_jobs_arn(self), "Training jobs are named by their runs.")
+        accept_wildcard(role, "*", "X-Ray's actions and those of log delivery know no resources.")
+
+
+def _allow(role: iam.IRole | None, actions: list[str], *resources: str) -> None:
+    if role is None:
+        raise ValueError("the function has no role")
+    role.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=list(resources)))
