@@ -28,7 +28,7 @@ REQUEST = {
 class Story:
     """Builders of the reference story. The ledger's arithmetic on it, with nothing measured yet:
 
-    W = 4 h × 1.2 = 4 h 48 min, l = 30 min, d_spot = 10 min, d_on_demand = 15 min, stop = 3 min; so Spot may be
+    W = 4 h times 1.2 = 4 h 48 min, l = 30 min, d_spot = 10 min, d_on_demand = 15 min, stop = 3 min; so Spot may be
     waited for until 08:00 - 5 h 46 min = 02:14, and on-demand must start by 08:00 - 5 h 03 min = 02:57.
     """
 

@@ -1,0 +1,104 @@
+"""What in a decision is worth a word outside."""
+
+from dataclasses import replace
+
+import pytest
+
+from nightspot import happenings, steps
+from nightspot.happenings import Happening
+from nightspot.run import FailureClass, Outcome
+
+
+@pytest.fixture
+def between(story):
+    """What happens when nothing is seen and the step only watches, but for what is given."""
+
+    def between(*, before=None, after=None, step=None, late=False):
+        before = before or story.run(attempts=[story.attempt()])
+        watch = steps.watch(before, story.attempt(), story.midnight, 60, "because.", late=late)
+        return happenings.between(before, after or before, step or watch)
+
+    return between
+
+
+@pytest.fixture
+def start(story):
+    def start(run, rung, **options):
+        return steps.start(run, story.midnight, rung, "because.", 60, **options)
+
+    return start
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_is_a_happening(outcome):
+    assert happenings.OF_OUTCOME[outcome].name == f"RUN_{outcome.name}"
+
+
+@pytest.mark.parametrize(
+    ("happening", "detail_type"),
+    [
+        (Happening.RUN_STARTED, "Nightspot Run Started"),
+        (Happening.INTERRUPTED, "Nightspot Interrupted"),
+        (Happening.AT_RISK, "Nightspot At Risk Of Being Late"),
+    ],
+)
+def test_a_notice_is_named_in_words(happening, detail_type):
+    assert happening.detail_type == detail_type
+
+
+def test_an_uneventful_look_is_not_worth_a_word(between):
+    assert between() == ()
+
+
+def test_a_start_is_told(story, between, start):
+    run = story.run()
+    assert between(before=run, step=start(run, story.spot)) == (Happening.ATTEMPT_STARTED,)
+
+
+def test_an_interruption_is_told_once(story, between):
+    once = story.run(attempts=[story.attempt(interruptions=1)])
+    assert between(after=once) == (Happening.INTERRUPTED,)
+    assert between(before=once) == ()
+
+
+def test_an_unknown_failure_is_told_once(story, between):
+    unknown = story.run(attempts=[story.ended(FailureClass.UNKNOWN)])
+    assert between(after=unknown) == (Happening.UNKNOWN_FAILURE,)
+    assert between(before=unknown) == ()
+
+
+def test_a_known_failure_is_told_with_the_outcome_only(story, between):
+    assert between(after=story.run(attempts=[story.ended(FailureClass.USER_CODE)])) == ()
+
+
+def test_the_first_on_demand_attempt_after_spot_is_a_fall_back(story, between, start):
+    run = story.run(attempts=[story.ended(FailureClass.NO_CAPACITY)])
+    told = between(before=run, step=start(run, story.on_demand))
+    assert told == (Happening.ATTEMPT_STARTED, Happening.FELL_BACK)
+
+
+def test_a_second_on_demand_attempt_is_no_second_fall_back(story, between, start):
+    run = story.run(attempts=[story.ended(FailureClass.NO_CAPACITY, story.on_demand)])
+    assert between(before=run, step=start(run, story.on_demand)) == (Happening.ATTEMPT_STARTED,)
+
+
+def test_a_ladder_without_spot_cannot_fall_back(story, between, start):
+    run = story.run(rungs=(story.on_demand,))
+    assert between(before=run, step=start(run, story.on_demand)) == (Happening.ATTEMPT_STARTED,)
+
+
+def test_late_is_told_once(story, between):
+    told = story.run(attempts=[story.attempt()], said_late=True)
+    assert between(late=True) == (Happening.AT_RISK,)
+    assert between(before=told, late=True) == ()
+
+
+def test_several_things_may_happen_at_once(story, between, start):
+    before = story.run(attempts=[story.attempt()])
+    after = replace(before, attempts=(story.ended(FailureClass.NO_CAPACITY, interruptions=1),))
+    assert between(before=before, after=after, step=start(after, story.on_demand, late=True)) == (
+        Happening.INTERRUPTED,
+        Happening.ATTEMPT_STARTED,
+        Happening.FELL_BACK,
+        Happening.AT_RISK,
+    )

@@ -1,0 +1,129 @@
+"""Which rung comes next, and the last safe moment, worked by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from nightspot import ladder
+from nightspot.job import Fallback, Market
+from nightspot.run import AttemptState, FailureClass
+
+TYPES = ("ml.p4d.24xlarge", "ml.p5.48xlarge", "ml.g5.48xlarge")
+
+
+@pytest.fixture
+def spots(story):
+    return tuple(replace(story.spot, instance_type=name) for name in TYPES)
+
+
+@pytest.fixture
+def run_after(story, spots):
+    def run(*attempts, **changes):
+        numbered = [replace(attempt, number=n) for n, attempt in enumerate(attempts, 1)]
+        return story.run(**{"rungs": (*spots, story.on_demand), "attempts": numbered, **changes})
+
+    return run
+
+
+def test_the_first_rung_is_the_best(run_after, spots):
+    assert ladder.next_rung(run_after(), Market.SPOT) == spots[0]
+
+
+def test_a_rung_without_capacity_gives_way_to_the_next_and_the_ladder_wraps_round(story, run_after, spots):
+    ended = [story.ended(FailureClass.NO_CAPACITY, spot) for spot in spots]
+    following = [ladder.next_rung(run_after(*ended[:n]), Market.SPOT) for n in range(1, 4)]
+    assert following == [spots[1], spots[2], spots[0]]
+
+
+def test_after_a_rung_that_trained_the_best_comes_first_again(story, run_after, spots):
+    trained = story.ended(FailureClass.INTERRUPTED, spots[1], trained_seconds=60.0)
+    assert ladder.next_rung(run_after(trained), Market.SPOT) == spots[0]
+
+
+@pytest.mark.parametrize("failure", [FailureClass.THROTTLED, FailureClass.SERVICE_FAULT])
+def test_a_fault_that_says_nothing_of_capacity_is_answered_on_the_same_rung(story, run_after, spots, failure):
+    assert ladder.next_rung(run_after(story.ended(failure, spots[1])), Market.SPOT) == spots[1]
+
+
+def test_a_rung_without_quota_is_never_asked_again(story, run_after, spots):
+    gone = story.ended(FailureClass.QUOTA_PERMANENT, spots[0])
+    dry = [story.ended(FailureClass.NO_CAPACITY, spot) for spot in spots[1:]]
+    assert ladder.next_rung(run_after(gone), Market.SPOT) == spots[1]
+    assert ladder.next_rung(run_after(gone, *dry), Market.SPOT) == spots[1]
+
+
+def test_no_quota_in_one_market_says_nothing_of_the_other(story):
+    run = story.run(attempts=[story.ended(FailureClass.QUOTA_PERMANENT)])
+    assert ladder.next_rung(run, Market.SPOT) is None
+    assert ladder.next_rung(run, Market.ON_DEMAND) == story.on_demand
+
+
+def test_a_job_that_forbids_on_demand_has_no_rung_to_repair_with(story):
+    assert ladder.repair_rung(story.run()) == story.on_demand
+    assert ladder.repair_rung(story.run(fallback=Fallback.NEVER)) is None
+
+
+def test_spot_may_be_waited_for_until_a_failed_start_could_just_be_repaired(story):
+    # 08:00 - 4 h 48 min of work - 30 min lost - 10 min Spot - 3 min to stop - 15 min on-demand.
+    assert ladder.spot_leave_at(story.run(), story.spot, story.on_demand) == story.at("02:14")
+
+
+def test_a_job_that_has_its_machine_may_start_until_on_demand_must(story):
+    # 08:00 - 4 h 48 min of work - 3 min to stop - 15 min on-demand.
+    run = story.run()
+    starting = story.attempt(state=AttemptState.STARTING, state_since=story.at("02:14"))
+    assert ladder.leave_at(run, starting) == story.at("02:54")
+    assert ladder.leave_at(run, story.attempt()) == story.at("02:14")
+
+
+def test_a_machine_that_came_back_after_the_last_safe_moment_is_no_reason_to_stay(story):
+    starting = story.attempt(state=AttemptState.STARTING, state_since=story.at("02:20"), interruptions=1)
+    assert ladder.leave_at(story.run(), starting) == story.at("02:14")
+
+
+def test_where_nothing_can_repair_it_spot_may_start_until_it_would_be_late_itself(story):
+    # 08:00 - 4 h 48 min of work - 10 min Spot.
+    assert ladder.spot_leave_at(story.run(), story.spot, None) == story.at("03:02")
+
+
+def test_a_checkpoint_moves_the_last_safe_moment_back(story):
+    # A quarter of 4 h 48 min is done: an hour and twelve minutes later than 02:14.
+    run = story.run(progress=story.progress(6, "01:10"))
+    assert ladder.spot_leave_at(run, story.spot, story.on_demand) == story.at("03:26")
+
+
+def test_the_repairing_rungs_speed_decides_not_spots(story):
+    slow = replace(story.spot, speed=0.45)
+    fast = replace(story.on_demand, speed=2.0)
+    # 2 h 24 min on the fast rung: 2 h 24 min later than 02:14.
+    assert ladder.spot_leave_at(story.run(), slow, fast) == story.at("04:38")
+
+
+@pytest.mark.parametrize(
+    ("budget", "fits"),
+    [
+        # The worst case is 4 h 48 min and 10 min at $33: $163.90.
+        (None, True),
+        (163.91, True),
+        (163.89, False),
+    ],
+)
+def test_an_attempts_worst_case_must_fit_into_the_budget(story, budget, fits):
+    assert ladder.within_budget(story.run(budget_usd=budget), story.spot) is fits
+
+
+def test_every_instance_is_paid_for(story):
+    run = story.run(budget_usd=200.0)
+    assert not ladder.within_budget(run, replace(story.spot, instance_count=2))
+
+
+def test_what_is_spent_is_gone(story):
+    spent = story.ended(FailureClass.INTERRUPTED, billable_seconds=3600.0)
+    assert not ladder.within_budget(story.run(budget_usd=196.0, attempts=[spent]), story.spot)
+    assert ladder.within_budget(story.run(budget_usd=197.0, attempts=[spent]), story.spot)
+
+
+def test_without_a_price_no_budget_can_be_promised(story):
+    unpriced = replace(story.spot, usd_per_hour=None)
+    assert ladder.within_budget(story.run(), unpriced)
+    assert not ladder.within_budget(story.run(budget_usd=1e9), unpriced)

@@ -1,0 +1,345 @@
+"""What is seen and decided goes into the ledger; only the newest truth counts."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nightspot import ledger, steps
+from nightspot.failures import Fault
+from nightspot.ledger import Observation, Transition, book, fold
+from nightspot.run import AttemptState, FailureClass, Outcome
+
+WAITED = ("Starting", "00:00", "00:20")
+LOADED = ("Downloading", "00:20", "00:25")
+
+
+@pytest.fixture
+def seen(story):
+    """The first attempt after one look at `clock`."""
+
+    def look(view, clock, before=None, **observed):
+        before = before or story.attempt(state=AttemptState.ASKED, status=None, state_since=None)
+        run = before if hasattr(before, "attempts") else story.run(attempts=[before])
+        return fold(run, story.look(view, **observed), story.at(clock)).attempts[0]
+
+    return look
+
+
+@pytest.mark.parametrize(
+    ("secondary", "state"),
+    [
+        *((name, AttemptState.WAITING) for name in ("Starting", "Pending", "Interrupted", "Restarting")),
+        *((name, AttemptState.WAITING) for name in ("LaunchingMLInstances", "PreparingTrainingStack")),
+        *((name, AttemptState.STARTING) for name in ("Downloading", "DownloadingTrainingImage")),
+        *((name, AttemptState.TRAINING) for name in ("Training", "Updating", "Uploading")),
+        ("Stopping", AttemptState.STOPPING),
+    ],
+)
+def test_every_secondary_status_says_where_a_job_stands(story, seen, secondary, state):
+    attempt = seen(story.view((secondary, "00:00", None)), "00:05")
+    assert attempt.state is state
+    assert attempt.secondary_status == secondary
+
+
+def test_an_unknown_secondary_status_changes_nothing(story, seen):
+    view = story.view(WAITED, ("Pondering", "00:20", None))
+    assert seen(view, "00:30").state is AttemptState.WAITING
+    training = story.training(since="00:10")
+    after = seen(view, "00:30", training)
+    assert after.state is AttemptState.TRAINING
+    assert after.state_since == training.state_since
+
+
+def test_a_stopping_job_is_stopping_whatever_else_it_says(story, seen):
+    assert seen(story.view(WAITED, status="Stopping"), "00:30").state is AttemptState.STOPPING
+
+
+def test_a_state_counts_since_its_newest_unbroken_row(story, seen):
+    view = story.view(WAITED, LOADED, ("Training", "00:25", "01:00"), ("Interrupted", "01:00", "01:01"))
+    view = replace(view, transitions=(*view.transitions, Transition("Starting", story.at("01:01"))))
+    assert seen(view, "01:30").state_since == story.at("01:00")
+
+
+def test_a_wait_that_began_anew_between_two_looks_counts_from_its_beginning(story, seen):
+    view = story.view(WAITED, LOADED, ("Training", "00:25", "01:00"), ("Interrupted", "01:00", None))
+    assert seen(view, "01:10", story.attempt()).state_since == story.at("01:00")
+
+
+def test_training_that_began_anew_between_two_looks_counts_from_its_beginning(story, seen):
+    view = story.view(
+        ("Training", "00:25", "01:00"),
+        ("Interrupted", "01:00", "01:10"),
+        ("Downloading", "01:10", "01:15"),
+        ("Training", "01:15", None),
+    )
+    assert seen(view, "01:20", story.training(since="00:25")).state_since == story.at("01:15")
+
+
+def test_without_transitions_a_state_counts_from_the_look_that_saw_it_first(story, seen):
+    view = story.view(secondary_status="Training")
+    first = seen(view, "00:30")
+    assert first.state_since == story.at("00:30")
+    assert seen(view, "00:50", first).state_since == story.at("00:30")
+
+
+def test_waiting_and_training_are_summed_over_all_stretches(story, seen):
+    view = story.view(
+        WAITED,
+        LOADED,
+        ("Training", "00:25", "01:00"),
+        ("Interrupted", "01:00", "01:10"),
+        ("Restarting", "01:10", "01:15"),
+        ("Downloading", "01:15", "01:20"),
+        ("Training", "01:20", None),
+    )
+    attempt = seen(view, "01:30")
+    assert attempt.waited_seconds == 35 * 60
+    assert attempt.trained_seconds == 55 * 60
+    assert attempt.interruptions == 1
+
+
+def test_sagemakers_own_training_time_is_preferred(story, seen):
+    view = story.view(WAITED, LOADED, ("Training", "00:25", None), training_seconds=77)
+    assert seen(view, "01:00").trained_seconds == 77
+
+
+def test_without_transitions_all_that_was_not_training_was_waiting(story, seen):
+    view = story.view(status="Failed", training_seconds=600, ended_at=story.at("00:30"))
+    assert seen(view, "02:00").waited_seconds == 1200
+
+
+def test_interruptions_are_counted_from_transitions_and_not_from_looks(story, seen):
+    rows = []
+    for minute in (10, 20, 30):
+        rows += [("Training", f"00:{minute}", f"00:{minute + 5}")]
+        rows += [("Interrupted", f"00:{minute + 5}", f"00:{minute + 9}")]
+    view = story.view(*rows, ("Training", "00:40", None))
+    assert seen(view, "00:50").interruptions == 3
+    assert seen(view, "00:50", seen(view, "00:45")).interruptions == 3
+
+
+def test_completed_is_the_only_success(story, seen):
+    view = story.view(
+        WAITED,
+        status="Completed",
+        secondary_status="Completed",
+        ended_at=story.at("04:30"),
+        billable_seconds=4000,
+        model_artifact="s3://models/x.tar.gz",
+    )
+    attempt = seen(view, "05:00")
+    assert attempt.failure is None
+    assert attempt.ended_at == story.at("04:30")
+    assert attempt.billable_seconds == 4000
+    assert attempt.model_artifact == "s3://models/x.tar.gz"
+
+
+@pytest.mark.parametrize("status", ["Failed", "Stopped", "Deleting"])
+@pytest.mark.parametrize("secondary", ["Completed", "Stopped", "Failed", "Training"])
+def test_no_other_end_is_ever_a_success(story, seen, status, secondary):
+    attempt = seen(story.view(WAITED, status=status, secondary_status=secondary), "05:00")
+    assert not attempt.is_open
+    assert attempt.failure is not None
+
+
+def test_a_stop_of_nightspots_own_is_known_from_a_persons(story, seen):
+    stopped = story.view(WAITED, status="Stopped", secondary_status="Stopped")
+    mine = story.attempt(stop_requested_at=story.at("02:14"))
+    assert seen(stopped, "02:20", mine).failure is FailureClass.STOPPED_BY_NIGHTSPOT
+    assert seen(stopped, "02:20").failure is FailureClass.STOPPED_BY_PERSON
+
+
+def test_the_end_is_when_the_last_transition_ended_if_nothing_else_is_said(story, seen):
+    failed = {"status": "Failed", "secondary_status": "Failed"}
+    assert seen(story.view(WAITED, **failed), "02:00").ended_at == story.at("00:20")
+    assert seen(story.view(**failed), "02:00").ended_at == story.at("02:00")
+
+
+def test_a_failure_is_kept_with_its_phase_and_clean_words(story, seen):
+    view = story.view(
+        WAITED,
+        LOADED,
+        ("Training", "00:25", "01:00"),
+        ("Stopping", "01:00", "01:02"),
+        ("Failed", "01:02", "01:02"),
+        status="Failed",
+        failure_reason="AlgorithmError: jo@example.com",
+    )
+    attempt = seen(view, "02:00")
+    assert attempt.failure is FailureClass.USER_CODE
+    assert attempt.failure_reason == "AlgorithmError: <e-mail>"
+    assert attempt.failed_in == "Training"
+
+
+def test_an_attempt_that_is_over_is_never_looked_at_again(story):
+    over = story.ended(FailureClass.NO_CAPACITY)
+    run = story.run(attempts=[over])
+    assert fold(run, story.look(story.view(WAITED)), story.at("01:00")) == run
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "failure"),
+    [
+        ("SageMaker.ThrottlingException", "Rate exceeded", FailureClass.THROTTLED),
+        ("SageMaker.SageMakerException", "Invalid x (Status Code: 400)", FailureClass.CONFIGURATION),
+        ("SageMaker.ResourceInUseException", "names must be unique", FailureClass.CONFIGURATION),
+    ],
+)
+def test_a_start_that_was_refused_ends_its_attempt(seen, error, cause, failure):
+    attempt = seen(None, "00:01", fault=Fault(error, cause))
+    assert attempt.state is AttemptState.ENDED
+    assert attempt.failure is failure
+    assert attempt.ended_at is not None
+    assert not attempt.was_created
+
+
+@pytest.mark.parametrize(
+    "error", ["SageMaker.ResourceInUseException", "States.Timeout", "SageMaker.InternalFailure"]
+)
+def test_a_fault_of_the_start_means_nothing_where_the_job_is_there(story, seen, error):
+    attempt = seen(story.view(("Starting", "00:00", None)), "00:01", fault=Fault(error, "x"))
+    assert attempt.is_open
+    assert attempt.failure is None
+    assert attempt.stop_faults == 0
+
+
+def test_a_job_that_is_not_there_yet_is_waited_for_a_quarter_of_an_hour(seen):
+    assert seen(None, "00:14:59").state is AttemptState.ASKED
+    never_seen = seen(None, "00:15")
+    assert never_seen.failure is FailureClass.UNKNOWN
+    assert "does not know" in never_seen.failure_reason
+
+
+def test_a_refused_stop_is_counted(story, seen):
+    asked = story.attempt(stop_requested_at=story.at("02:14"))
+    waiting = story.view(("Starting", "00:00", None))
+    fault = Fault("SageMaker.ThrottlingException", "Rate exceeded")
+    assert seen(waiting, "02:15", asked, fault=fault).stop_faults == 1
+    assert seen(waiting, "02:15", asked).stop_faults == 0
+
+
+def test_a_stop_that_was_refused_but_took_effect_is_no_fault(story, seen):
+    asked = story.attempt(stop_requested_at=story.at("02:14"))
+    stopping = story.view(WAITED, ("Stopping", "02:14", None), status="Stopping")
+    assert seen(stopping, "02:15", asked, fault=Fault("States.Timeout")).stop_faults == 0
+
+
+statuses = st.sampled_from(
+    ["Starting", "Pending", "Downloading", "Training", "Interrupted", "Uploading", "Stopping", "Pondering"]
+)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    rows=st.lists(st.tuples(statuses, st.integers(0, 59)), max_size=6),
+    status=st.sampled_from(["InProgress", "Stopping", "Completed", "Failed", "Stopped", "Musing"]),
+    missing=st.booleans(),
+    step=st.none() | st.integers(0, 24),
+    refused=st.booleans(),
+)
+def test_folding_the_same_look_twice_changes_nothing_more(story, rows, status, missing, step, refused):
+    minutes = sorted(minute for _, minute in rows)
+    ends = [*(f"00:{minute}" for minute in minutes[1:]), None]
+    history = [
+        (name, f"00:{minute}", end) for (name, _), minute, end in zip(rows, minutes, ends, strict=bool(rows))
+    ]
+    progress = None if step is None else story.progress(step, "00:30", attempt=1, seconds_per_step=600.0)
+    view = None if missing else story.view(*history, status=status)
+    look = story.look(view, progress=progress, fault=Fault("X", "y") if refused else None)
+    run = story.run(attempts=[story.attempt()])
+
+    once = fold(run, look, story.at("01:00"))
+
+    assert fold(once, look, story.at("01:00")) == once
+
+
+def test_a_lost_progress_file_does_not_take_back_what_was_seen(story):
+    run = story.run(attempts=[story.attempt()], progress=story.progress(6, "01:10"))
+    look = story.look(story.view(("Training", "00:10", None)))
+    assert fold(run, look, story.at("01:20")).progress == run.progress
+
+
+def test_progress_belongs_to_the_attempt_that_made_it(story, seen):
+    progress = story.progress(9, "01:10", attempt=1, seconds_per_step=600.0, resumed_from_step=6)
+    attempt = seen(story.view(("Training", "00:10", None)), "01:20", progress=progress)
+    assert (attempt.step_after, attempt.resumed_from_step, attempt.seconds_per_step) == (9, 6, 600.0)
+
+
+def test_another_attempts_pace_and_resume_prove_nothing(story, seen):
+    progress = story.progress(9, "01:10", attempt=7, seconds_per_step=600.0, resumed_from_step=6)
+    attempt = seen(story.view(("Training", "00:10", None)), "01:20", progress=progress)
+    assert (attempt.step_after, attempt.resumed_from_step, attempt.seconds_per_step) == (9, None, None)
+
+
+def test_a_pace_carried_over_from_before_the_resume_is_not_this_machines(story, seen):
+    progress = story.progress(6, "01:10", attempt=1, seconds_per_step=600.0, resumed_from_step=6)
+    attempt = seen(story.view(("Training", "00:10", None)), "01:20", progress=progress)
+    assert attempt.seconds_per_step is None
+    assert attempt.resumed_from_step == 6
+
+
+def test_progress_says_nothing_of_an_attempt_that_was_never_created(story):
+    refused = story.ended(FailureClass.THROTTLED, status=None)
+    run = story.run(attempts=[refused])
+    look = Observation(jobs={}, progress=story.progress(6, "01:10", attempt=1))
+    assert fold(run, look, story.at("01:20")).attempts == (refused,)
+
+
+def test_a_start_opens_an_attempt(story):
+    run = story.run(progress=story.progress(6, "01:10"))
+    step = steps.start(run, story.at("02:00"), story.spot, "because.", 60)
+    booked = book(run, step, "the-name")
+    (attempt,) = booked.attempts
+    assert booked.steps == 1
+    assert (attempt.number, attempt.rung, attempt.training_job_name) == (1, story.spot, "the-name")
+    assert (attempt.asked_at, attempt.state, attempt.step_before) == (
+        story.at("02:00"),
+        AttemptState.ASKED,
+        6,
+    )
+
+
+def test_a_start_without_a_name_cannot_be_booked(story):
+    run = story.run()
+    with pytest.raises(ValueError, match="names its rung"):
+        book(run, steps.start(run, story.midnight, story.spot, "because.", 60))
+
+
+def test_a_stop_is_remembered_as_nightspots_own(story):
+    run = story.run(attempts=[story.attempt()])
+    step = steps.stop(run, run.open_attempt, story.at("02:14"), "because.")
+    assert book(run, step).open_attempt.stop_requested_at == story.at("02:14")
+
+
+def test_a_finish_closes_the_run(story):
+    run = story.run()
+    step = steps.finish(run, story.midnight, Outcome.SKIPPED, "because.")
+    booked = book(run, step)
+    assert (booked.outcome, booked.outcome_because) == (Outcome.SKIPPED, "because.")
+
+
+def test_once_late_was_said_it_stays_said(story):
+    run = story.run(attempts=[story.attempt()])
+    late = steps.watch(run, run.open_attempt, story.midnight, 60, "because.", late=True)
+    calm = steps.watch(run, run.open_attempt, story.midnight, 60, "because.")
+    assert not book(run, calm).said_late
+    assert book(book(run, late), calm).said_late
+
+
+def test_the_margin_is_from_the_models_end_to_the_deadline(story):
+    def margin(*attempts):
+        return ledger.margin_seconds(story.run(attempts=attempts))
+
+    assert margin(story.ended(None, ended_at=story.at("07:00"))) == 3600
+    assert margin(story.ended(None, ended_at=story.at("08:01"))) == -60
+    assert margin() is None
+    assert margin(story.attempt()) is None
+    assert margin(story.ended(FailureClass.USER_CODE)) is None
+
+
+def test_a_run_has_ended_when_its_last_attempt_has(story):
+    assert ledger.ended_at(story.run()) is None
+    assert ledger.ended_at(story.run(attempts=[story.attempt()])) is None
+    assert ledger.ended_at(story.run(attempts=[story.ended(None)])) == story.midnight

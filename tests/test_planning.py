@@ -1,0 +1,91 @@
+"""A run is made out of a job and a moment."""
+
+import re
+from datetime import UTC, datetime, time
+
+import pytest
+
+from nightspot.job import Budget, Capacity, ChangeOver, Deadline, Fallback, InstanceType, Job
+from nightspot.job.model import RUN_ID_CHARACTERS
+from nightspot.planning import plan_run, run_id_of
+
+ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot-recommender:night-1"
+PRICES = {("ml.p4d.24xlarge", "eu-west-1"): 33.0}
+
+
+@pytest.fixture
+def plan(story):
+    def plan(*, started_at=story.midnight, execution_arn=ARN, region="eu-west-1", **changes):
+        fields = {
+            "name": "recommender",
+            "deadline": Deadline(at=time(8)),
+            "work_seconds": 14_400,
+            "capacity": Capacity(spot=("ml.p4d.24xlarge",), on_demand=("ml.p4d.24xlarge",)),
+            "change_over": ChangeOver(spot_seconds=600, on_demand_seconds=900),
+            "training_job": dict(story.run().training_job),
+        }
+        return plan_run(
+            Job(**{**fields, **changes}),
+            started_at=started_at,
+            execution_arn=execution_arn,
+            region=region,
+            price=lambda *of: PRICES.get(of),
+        )
+
+    return plan
+
+
+def test_the_reference_job_becomes_the_reference_run(story, plan):
+    run = plan()
+    prefix = f"s3://checkpoints/nightly/{run.run_id}"
+    assert run == story.run(run_id=run.run_id, execution_arn=ARN, checkpoint_s3_uri=prefix)
+
+
+def test_the_same_execution_is_always_the_same_run(plan):
+    assert plan() == plan()
+
+
+def test_two_executions_at_the_same_moment_share_neither_id_nor_checkpoints(plan):
+    one, other = plan(), plan(execution_arn=f"{ARN}-again")
+    assert one.run_id != other.run_id
+    assert one.checkpoint_s3_uri != other.checkpoint_s3_uri
+
+
+def test_a_run_id_begins_with_its_day_and_has_the_length_that_names_are_counted_with():
+    run_id = run_id_of(ARN, datetime(2026, 1, 2, 3, tzinfo=UTC))
+    assert re.fullmatch(r"20260102-[0-9a-f]{6}", run_id)
+    assert len(run_id) == RUN_ID_CHARACTERS
+
+
+def test_the_deadline_is_the_next_one_after_the_start(story, plan):
+    assert plan(started_at=story.at("07:59")).deadline == story.at("08:00")
+    assert plan(started_at=story.at("08:01")).deadline == story.at("32:00")
+    assert plan(deadline=Deadline(within_seconds=3600)).deadline == story.at("01:00")
+
+
+def test_the_ladder_is_spot_first_each_with_its_speed_price_and_change_over(plan):
+    slow = InstanceType(instance_type="ml.g5.48xlarge", speed=0.45)
+    rungs = plan(capacity=Capacity(spot=("ml.p4d.24xlarge", slow), on_demand=("ml.p4d.24xlarge",))).rungs
+    assert [(r.label, r.speed, r.usd_per_hour, r.change_over_seconds) for r in rungs] == [
+        ("Spot ml.p4d.24xlarge", 1.0, 33.0, 600),
+        ("Spot ml.g5.48xlarge", 0.45, None, 600),
+        ("on-demand ml.p4d.24xlarge", 1.0, 33.0, 900),
+    ]
+
+
+def test_prices_are_those_of_the_region(plan):
+    assert {rung.usd_per_hour for rung in plan(region="us-east-1").rungs} == {None}
+
+
+def test_every_rung_has_the_requests_instances(story, plan):
+    request = {**story.run().training_job, "ResourceConfig": {"InstanceCount": 4}}
+    assert {rung.instance_count for rung in plan(training_job=request).rungs} == {4}
+
+
+def test_without_a_checkpoint_prefix_the_run_has_none(plan):
+    assert plan(training_job={"RoleArn": "x"}).checkpoint_s3_uri is None
+
+
+def test_fallback_and_budget_are_the_jobs(plan):
+    run = plan(fallback=Fallback.NEVER, budget=Budget(per_run_usd=150.0))
+    assert (run.fallback, run.budget_usd) == (Fallback.NEVER, 150.0)

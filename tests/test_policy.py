@@ -1,0 +1,265 @@
+"""What a run does next, with the numbers worked by hand: see the builders' own sum in conftest.py."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from nightspot.failures import ANSWERS, MAX_REASON_CHARACTERS, Answer
+from nightspot.job import Fallback, Market
+from nightspot.policy import MOST_ATTEMPTS, next_step
+from nightspot.run import Action, FailureClass, Outcome, to_json
+
+FINAL = [failure for failure, answer in ANSWERS.items() if answer is Answer.FINISH]
+
+
+@pytest.fixture
+def after(story):
+    """The step after one attempt that ended so at `clock`."""
+
+    def step(failure, clock="00:00", rung=None, *, changes=(), **attempt):
+        ended = story.ended(failure, rung, ended_at=story.at(clock), **attempt)
+        return next_step(story.run(attempts=[ended], **dict(changes)), story.at(clock))
+
+    return step
+
+
+def market_of(step):
+    return step.rung and step.rung.market
+
+
+def test_a_run_begins_with_spot_and_says_for_how_long(story):
+    step = next_step(story.run(), story.midnight)
+    assert (step.action, step.rung, step.attempt, step.number) == (Action.START, story.spot, 1, 1)
+    assert step.wait_seconds == 3600
+    assert not step.late
+    assert step.because == (
+        "8 h to the deadline, 4 h 48 min of work left at most: "
+        "Spot ml.p4d.24xlarge may be waited for until 02:14 UTC."
+    )
+
+
+def test_the_first_look_is_no_later_than_the_last_safe_moment(story):
+    assert next_step(story.run(), story.at("02:00")).wait_seconds == 14 * 60
+    assert next_step(story.run(), story.at("02:14")).wait_seconds == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "market", "late"),
+    [
+        # 5 h 46 min let Spot try; 5 h 03 min are what on-demand needs.
+        (20_760, Market.SPOT, False),
+        (20_759, Market.ON_DEMAND, False),
+        (18_180, Market.ON_DEMAND, False),
+        (18_179, Market.ON_DEMAND, True),
+        (60, Market.ON_DEMAND, True),
+        (-60, Market.ON_DEMAND, True),
+    ],
+)
+def test_the_deadline_decides_the_first_market_and_an_impossible_one_is_said(story, seconds, market, late):
+    run = story.run(deadline=story.midnight + timedelta(seconds=seconds))
+    step = next_step(run, story.midnight)
+    assert (step.action, market_of(step), step.late) == (Action.START, market, late)
+    if late:
+        assert "will be late, but nothing is faster" in step.because
+
+
+def test_on_demand_takes_over_from_the_checkpoint_in_time(after, story):
+    # Step 6 of 24 is safe: 3 h 36 min of the 4 h 48 min are left.
+    changes = {"progress": story.progress(6, "03:40")}
+    step = after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:50", changes=changes, trained_seconds=4000.0)
+    assert (step.action, step.rung, step.attempt, step.late) == (Action.START, story.on_demand, 2, False)
+    for words in ("4 h 10 min to the deadline", "3 h 36 min of work left", "finishes by 08:00 UTC"):
+        assert words in step.because
+
+
+def test_a_checkpoint_gives_spot_another_chance(after, story):
+    # Step 6 moves the last safe moment from 02:14 to 03:26.
+    changes = {"progress": story.progress(6, "03:10")}
+    assert market_of(after(FailureClass.INTERRUPTED, "03:26", changes=changes)) is Market.SPOT
+    assert market_of(after(FailureClass.INTERRUPTED, "03:26:01", changes=changes)) is Market.ON_DEMAND
+
+
+def test_without_checkpoints_the_whole_work_must_fit_twice(story):
+    # 4 h 48 min twice, 10 min Spot, 3 min to stop, 15 min on-demand: 10 h 04 min.
+    bare = story.run(checkpoint_s3_uri=None, deadline=story.at("10:04"))
+    assert market_of(next_step(bare, story.midnight)) is Market.SPOT
+    assert market_of(next_step(bare, story.at("00:00:01"))) is Market.ON_DEMAND
+
+
+def test_a_completed_job_is_a_success(after):
+    step = after(None)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.SUCCEEDED)
+
+
+@pytest.mark.parametrize("failure", FINAL)
+def test_what_is_not_the_markets_fault_buys_nothing_more(after, failure):
+    step = after(failure)
+    expected = Outcome.STOPPED if failure is FailureClass.STOPPED_BY_PERSON else Outcome.FAILED
+    assert (step.action, step.outcome) == (Action.FINISH, expected)
+    assert step.rung is None
+    assert f"ended as {failure.value.replace('_', ' ')}" in step.because
+    assert "nothing more is bought" in step.because
+
+
+@pytest.mark.parametrize("failure", [f for f in FailureClass if f not in FINAL])
+def test_every_other_failure_leads_to_another_attempt_in_time(after, story, failure):
+    first = after(failure)
+    assert first.action in {Action.START, Action.PAUSE}
+    ended = story.ended(failure, ended_at=story.midnight)
+    later = next_step(story.run(attempts=[ended]), story.at("00:30"))
+    assert later.action is Action.START
+
+
+def test_the_reason_is_told_in_the_sentence(after):
+    step = after(FailureClass.USER_CODE, failure_reason="AlgorithmError: exit code 1")
+    assert "user code: AlgorithmError: exit code 1; that is not the market's fault" in step.because
+
+
+def test_a_dry_market_is_paused_for_and_then_asked_again(after, story):
+    step = after(FailureClass.NO_CAPACITY)
+    assert (step.action, step.wait_seconds) == (Action.PAUSE, 300)
+    assert step.because == "Spot ml.p4d.24xlarge ended as no capacity; asking again in 5 min."
+    ended = story.ended(FailureClass.NO_CAPACITY)
+    again = next_step(story.run(attempts=[ended]), story.at("00:05"))
+    assert (again.action, again.rung) == (Action.START, story.spot)
+
+
+def test_a_pause_ends_at_the_last_safe_moment_and_on_demand_follows(after, story):
+    step = after(FailureClass.NO_CAPACITY, "02:13")
+    assert (step.action, step.wait_seconds) == (Action.PAUSE, 61)
+    ended = story.ended(FailureClass.NO_CAPACITY, ended_at=story.at("02:13"))
+    then = next_step(story.run(attempts=[ended]), story.at("02:14:01"))
+    assert (then.action, then.rung, then.late) == (Action.START, story.on_demand, False)
+
+
+def test_a_throttled_start_is_asked_again_on_the_same_rung(story):
+    throttled = story.ended(FailureClass.THROTTLED, status=None)
+    run = story.run(attempts=[throttled])
+    assert next_step(run, story.midnight).action is Action.PAUSE
+    again = next_step(run, story.at("00:00:15"))
+    assert (again.action, again.rung, again.attempt) == (Action.START, story.spot, 2)
+
+
+def test_the_third_service_fault_is_final(story):
+    faults = [
+        story.ended(FailureClass.SERVICE_FAULT, number=n, failed_in=phase)
+        for n, phase in enumerate(("Downloading", "Training", "Uploading"), 1)
+    ]
+    for count, action in ((1, Action.START), (2, Action.START), (3, Action.FINISH)):
+        assert next_step(story.run(attempts=faults[:count]), story.at("00:01")).action is action
+
+
+def test_no_spot_quota_goes_to_on_demand_at_once(after, story):
+    assert after(FailureClass.QUOTA_PERMANENT).rung == story.on_demand
+
+
+def test_without_any_quota_no_rung_is_left(story):
+    gone = [
+        story.ended(FailureClass.QUOTA_PERMANENT),
+        story.ended(FailureClass.QUOTA_PERMANENT, story.on_demand, number=2),
+    ]
+    step = next_step(story.run(attempts=gone), story.midnight)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+    assert "no rung of the ladder is left" in step.because
+
+
+def test_spot_types_take_turns_and_a_pause_follows_each_round(story):
+    p5 = replace(story.spot, instance_type="ml.p5.48xlarge")
+    rungs = (story.spot, p5, story.on_demand)
+    dry = [
+        story.ended(FailureClass.NO_CAPACITY, rung, number=n)
+        for n, rung in enumerate((story.spot, p5, story.spot), 1)
+    ]
+
+    def step(count, clock):
+        return next_step(story.run(rungs=rungs, attempts=dry[:count]), story.at(clock))
+
+    assert step(0, "00:00").rung == story.spot
+    assert step(0, "00:00").wait_seconds == 1800
+    assert step(1, "00:00").rung == p5
+    assert step(2, "00:00").action is Action.PAUSE
+    assert step(2, "00:05").rung == story.spot
+    assert step(3, "00:05").rung == p5
+
+
+def test_a_job_that_forbids_on_demand_is_skipped_when_spot_can_no_longer_make_it(after):
+    # Spot alone must start by 08:00 - 4 h 48 min - 10 min.
+    never = {"fallback": Fallback.NEVER}
+    assert after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:02", changes=never).action is Action.START
+    step = after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:02:01", changes=never)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.SKIPPED)
+    assert "the job forbids on-demand" in step.because
+
+
+def test_a_budget_that_no_worst_case_fits_ends_the_run(story):
+    # 4 h 58 min at $33 are $163.90.
+    step = next_step(story.run(budget_usd=150.0), story.midnight)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+    assert step.because == "$0.00 of $150.00 are spent and no attempt's worst case fits into the rest."
+
+
+def test_what_was_spent_counts_in_the_sentence(after, story):
+    step = after(FailureClass.INTERRUPTED, "01:00", changes={"budget_usd": 170.0}, billable_seconds=3600.0)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+    assert "$33.00 of $170.00 are spent" in step.because
+
+
+def test_an_unaffordable_on_demand_leaves_spot_its_own_last_moment(story):
+    # $165 pay for 4 h 58 min on Spot, not for 5 h 03 min on demand.
+    step = next_step(story.run(budget_usd=165.0), story.midnight)
+    assert market_of(step) is Market.SPOT
+    assert "may be waited for until 03:02 UTC" in step.because
+
+
+def test_a_ladder_without_spot_starts_on_demand(story):
+    step = next_step(story.run(rungs=(story.on_demand,)), story.midnight)
+    assert (step.action, step.rung) == (Action.START, story.on_demand)
+
+
+def test_a_ladder_without_on_demand_waits_for_spot_as_long_as_it_can_make_it(story):
+    run = story.run(rungs=(story.spot,))
+    assert next_step(run, story.at("03:02")).rung == story.spot
+    step = next_step(run, story.at("03:02:01"))
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+
+
+def test_a_failed_on_demand_start_is_asked_again_and_late_is_said(after, story):
+    step = after(FailureClass.NO_CAPACITY, "06:00", story.on_demand)
+    assert (step.action, step.wait_seconds) == (Action.PAUSE, 300)
+    ended = story.ended(FailureClass.NO_CAPACITY, story.on_demand, ended_at=story.at("06:00"))
+    then = next_step(story.run(attempts=[ended]), story.at("06:05"))
+    assert (then.rung, then.late) == (story.on_demand, True)
+
+
+def test_a_run_has_a_most_of_attempts(story):
+    attempts = [story.ended(FailureClass.NO_CAPACITY, number=n) for n in range(1, MOST_ATTEMPTS + 1)]
+    step = next_step(story.run(attempts=attempts), story.at("01:00"))
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+    assert f"{MOST_ATTEMPTS} attempts are the most" in step.because
+    assert next_step(story.run(attempts=attempts[1:]), story.at("01:00")).action is Action.START
+
+
+def test_a_ledger_of_the_most_attempts_fits_into_step_functions_variables(story):
+    attempts = [
+        story.ended(FailureClass.NO_CAPACITY, number=n, failure_reason="x" * MAX_REASON_CHARACTERS)
+        for n in range(1, MOST_ATTEMPTS + 1)
+    ]
+    assert len(json.dumps(to_json(story.run(attempts=attempts)))) < 200 * 1024  # of 256 KiB
+
+
+def test_the_last_of_the_most_attempts_may_succeed(story):
+    attempts = [story.ended(FailureClass.NO_CAPACITY, number=n) for n in range(1, MOST_ATTEMPTS)]
+    done = story.ended(None, number=MOST_ATTEMPTS)
+    step = next_step(story.run(attempts=[*attempts, done]), story.at("01:00"))
+    assert step.outcome is Outcome.SUCCEEDED
+
+
+def test_a_person_who_stops_a_job_stops_the_run(after):
+    step = after(FailureClass.STOPPED_BY_PERSON)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.STOPPED)
+
+
+def test_decisions_are_numbered_on(story):
+    assert next_step(story.run(steps=41), story.midnight).number == 42

@@ -1,0 +1,126 @@
+"""The record of a run that people and programs read."""
+
+import json
+
+import pytest
+
+from nightspot.run import FailureClass, Outcome
+from nightspot.summary import summarise
+
+
+@pytest.fixture
+def night(story):
+    """Spot was reclaimed for good after two hours, on-demand finished at 07:00 from step 12."""
+    spot = story.ended(
+        FailureClass.STOPPED_BY_NIGHTSPOT,
+        ended_at=story.at("03:00"),
+        trained_seconds=7200.0,
+        waited_seconds=1800.0,
+        billable_seconds=2160.0,
+        seconds_per_step=600.0,
+        interruptions=2,
+        step_after=12,
+    )
+    on_demand = story.ended(
+        None,
+        story.on_demand,
+        number=2,
+        status="Completed",
+        ended_at=story.at("07:00"),
+        trained_seconds=7200.0,
+        billable_seconds=7200.0,
+        seconds_per_step=600.0,
+        step_before=12,
+        step_after=24,
+        resumed_from_step=12,
+        model_artifact="s3://models/model.tar.gz",
+    )
+
+    def run(**changes):
+        fields = {
+            "attempts": [spot, on_demand],
+            "progress": story.progress(24, "06:59", metrics={"loss": 0.25}),
+            "steps": 9,
+            "outcome": Outcome.SUCCEEDED,
+            "outcome_because": "It has completed.",
+        }
+        return story.run(**{**fields, **changes})
+
+    return run
+
+
+def test_a_good_night_is_told_with_its_margin_cost_and_savings(night):
+    summary = summarise(night())
+    told = {
+        key: summary[key] for key in ("outcome", "deadline_met", "margin_seconds", "ended_at", "decisions")
+    }
+    assert told == {
+        "outcome": "succeeded",
+        "deadline_met": True,
+        "margin_seconds": 3600.0,
+        "ended_at": "2026-11-21T07:00:00+00:00",
+        "decisions": 9,
+    }
+    # 0.6 h and 2 h at $33, against 24 steps of 600 s.
+    assert (summary["cost_usd"], summary["on_demand_cost_usd"]) == (85.8, 132.0)
+    assert summary["saved_percent"] == 35.0
+    assert summary["model_artifact"] == "s3://models/model.tar.gz"
+    assert summary["metrics"] == {"loss": 0.25}
+
+
+def test_each_attempt_proves_where_it_went_on(night):
+    spot, on_demand = summarise(night())["attempts"]
+    assert (spot["failure_class"], spot["interruptions"], spot["step_after"]) == (
+        "stopped_by_nightspot",
+        2,
+        12,
+    )
+    assert (on_demand["failure_class"], on_demand["resumed_from_step"]) == (None, 12)
+    assert (spot["market"], on_demand["market"]) == ("spot", "on_demand")
+    assert (spot["cost_usd"], on_demand["cost_usd"]) == (19.8, 66.0)
+
+
+def test_a_model_after_the_deadline_is_a_model_but_late(story, night):
+    summary = summarise(night(deadline=story.at("06:30")))
+    assert summary["outcome"] == "succeeded"
+    assert summary["deadline_met"] is False
+    assert summary["margin_seconds"] == -1800.0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.SKIPPED, Outcome.STOPPED])
+def test_without_a_model_nothing_was_met_or_saved(night, outcome):
+    summary = summarise(night(attempts=night().attempts[:1], outcome=outcome))
+    assert summary["outcome"] == outcome.value
+    assert summary["deadline_met"] is False
+    assert (summary["saved_percent"], summary["model_artifact"], summary["margin_seconds"]) == (
+        None,
+        None,
+        None,
+    )
+    assert summary["cost_usd"] == 19.8
+
+
+def test_a_missing_bill_is_named_and_never_counted_as_saved(story, night):
+    _, on_demand = night().attempts
+    unbilled = story.ended(FailureClass.USER_CODE, trained_seconds=60.0)
+    summary = summarise(night(attempts=[unbilled, on_demand]))
+    assert (summary["cost_usd"], summary["saved_percent"]) == (None, None)
+    assert summary["unpriced_attempts"] == [1]
+    assert summary["attempts"][0]["cost_usd"] is None
+
+
+def test_a_run_that_bought_nothing_has_a_summary_too(story):
+    summary = summarise(story.run(outcome=Outcome.FAILED, outcome_because="No budget."))
+    assert summary["because"] == "No budget."
+    assert (summary["attempts"], summary["ended_at"], summary["cost_usd"]) == ([], None, 0)
+    assert summary["metrics"] == {}
+
+
+def test_a_run_under_way_says_so(story):
+    summary = summarise(story.run(attempts=[story.attempt()]))
+    assert (summary["outcome"], summary["ended_at"]) == ("running", None)
+
+
+def test_a_summary_is_json_as_it_stands(night, story):
+    for run in (night(), story.run(), story.run(attempts=[story.attempt()])):
+        assert json.loads(json.dumps(summarise(run), allow_nan=False)) == summarise(run)
