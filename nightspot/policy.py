@@ -101,4 +101,7 @@ def _give_up(run: Run, now: datetime, lead: str) -> Step:
             f"{lead}Spot can no longer finish by {words.clock(run.deadline)} and the job forbids on-demand."
         )
         return steps.finish(run, now, Outcome.SKIPPED, because)
+    if not all(ladder.within_budget(run, rung) for rung in run.rungs):
+        because = f"{lead}the budget of ${run.budget_usd or 0.0:,.2f} leaves no rung that is still in time."
+        return steps.finish(run, now, Outcome.FAILED, because)
     return steps.finish(run, now, Outcome.FAILED, f"{lead}no rung of the ladder is left.")

@@ -193,6 +193,13 @@ def test_a_job_that_forbids_on_demand_is_skipped_when_spot_can_no_longer_make_it
     assert "the job forbids on-demand" in step.because
 
 
+def test_a_budget_that_keeps_on_demand_out_of_reach_is_named_as_the_reason(story):
+    run = story.run(budget_usd=165.0)
+    step = next_step(run, run.deadline)
+    assert step.outcome is Outcome.FAILED
+    assert "the budget of $165.00 leaves no rung" in step.because
+
+
 def test_a_budget_that_no_worst_case_fits_ends_the_run(story):
     # 4 h 58 min at $33 are $163.90.
     step = next_step(story.run(budget_usd=150.0), story.midnight)
