@@ -24,7 +24,7 @@ demo: $(VENV)/.local ## Run a whole night on this machine: Spot missing, reclaim
 
 .PHONY: test
 test: $(VENV)/.dev node_modules/.installed ## Run all tests
-	@$(WITH_NODE) $(BIN)/python -m pytest -n auto --dist loadgroup
+	@$(WITH_NODE) $(BIN)/python -m pytest -n 4 --dist loadgroup
 
 .PHONY: check
 check: test lint types ## Tests, lint and types

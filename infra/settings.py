@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -19,6 +20,10 @@ _LOG_RETENTION = {
     365: RetentionDays.ONE_YEAR,
     731: RetentionDays.TWO_YEARS,
 }
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ROLE_ARN = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
 
 
 class SettingsError(ValueError):
@@ -42,16 +47,29 @@ class Settings:
 
     def __post_init__(self) -> None:
         if bool(self.subnet_ids) != bool(self.security_group_ids):
-            raise SettingsError(
-                "nightspot:subnet_ids and nightspot:security_group_ids: must be given together or not at all"
-            )
+            given = ",".join(self.subnet_ids or self.security_group_ids)
+            named, absent = ("subnet_ids", "security_group_ids")[:: 1 if self.subnet_ids else -1]
+            raise SettingsError(f"nightspot:{named}: {given!r} must come with nightspot:{absent}")
         if self.notice_email is not None and "@" not in self.notice_email:
             raise SettingsError(f"nightspot:notice_email: {self.notice_email!r} must be an e-mail address")
+        _check_bucket_names("checkpoint_bucket_name", self.checkpoint_bucket_name)
+        _check_bucket_names("model_bucket_name", self.model_bucket_name)
+        _check_bucket_names("data_bucket_names", *self.data_bucket_names)
+        if self.training_role_arn is not None and not _ROLE_ARN.fullmatch(self.training_role_arn):
+            raise SettingsError(
+                f"nightspot:training_role_arn: {self.training_role_arn!r} must be the ARN of an IAM role"
+            )
         if self.checkpoint_days < 1:
             raise SettingsError(f"nightspot:checkpoint_days: {self.checkpoint_days} must be at least 1")
         if self.log_days not in _LOG_RETENTION:
             known = ", ".join(str(days) for days in _LOG_RETENTION)
             raise SettingsError(f"nightspot:log_days: {self.log_days} must be one of {known}")
+
+
+def _check_bucket_names(key: str, *names: str | None) -> None:
+    for name in names:
+        if name is not None and not _BUCKET_NAME.fullmatch(name):
+            raise SettingsError(f"nightspot:{key}: {name!r} must be the name of an S3 bucket, without s3://")
 
 
 def log_retention(settings: Settings) -> RetentionDays:
@@ -81,10 +99,13 @@ def _read(name: str, default: object, value: Any) -> Any:
         raise SettingsError(f"nightspot:{name}: {value!r} must be true or false")
     if isinstance(default, int):
         try:
-            return int(value)
-        except (TypeError, ValueError) as error:
+            # By its text: int() alone would take 30.5 and true.
+            return int(str(value))
+        except ValueError as error:
             raise SettingsError(f"nightspot:{name}: {value!r} must be a whole number") from error
     if isinstance(default, tuple):
+        if not isinstance(value, str | list | tuple):
+            raise SettingsError(f"nightspot:{name}: {value!r} must be a list, or text with commas")
         parts = value.split(",") if isinstance(value, str) else value
         return tuple(str(part).strip() for part in parts if str(part).strip())
     return str(value)

@@ -48,6 +48,7 @@ class TrainingData(Construct):
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+            auto_delete_objects=not keep,  # CloudFormation removes empty buckets only
             lifecycle_rules=[
                 s3.LifecycleRule(
                     abort_incomplete_multipart_upload_after=Duration.days(7),
@@ -68,7 +69,7 @@ class TrainingData(Construct):
 
     def _role(self) -> iam.IRole:
         if self._settings.training_role_arn is not None:
-            return iam.Role.from_rolearn(self, "Role", self._settings.training_role_arn, mutable=False)
+            return iam.Role.from_role_arn(self, "Role", self._settings.training_role_arn, mutable=False)
         role = iam.Role(
             self,
             "Role",

@@ -18,8 +18,8 @@ from nightspot.local.session import LocalAws
 pytestmark = pytest.mark.workflow
 
 ROOT = Path(__file__).parents[2]
-SCALE = 1800.0
-SECONDS_PER_EPOCH = 0.32
+SCALE = 900.0
+SECONDS_PER_EPOCH = 0.65
 SMALL = {
     "epochs": "24",
     "seed": "11",

@@ -1,0 +1,192 @@
+"""The functions' code: what is in it, and that the same sources give the same deployment."""
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from infra import Bundle, BundleError, build_bundle
+from infra.bundle import JOBS_FILE, LEFT_OUT, read_jobs_file, size_bytes
+
+pytestmark = pytest.mark.xdist_group("infra")
+
+ROOT = Path(__file__).parents[2]
+# Everything on it is left to the runtime, so that there is nothing to install.
+NOTHING_TO_INSTALL = "boto3==1.0.0 \\\n    --hash=sha256:00\n    # via nightspot\npyyaml==1.0\n"
+HANDLERS = ("decide_next_step", "plan_run", "record_outcome", "wake_run")
+ABSENT_IN_LAMBDA = ("aws_cdk", "infra", "moto", "numpy", "rich", "typer", "yaml")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A copy of the sources, with a lock file that asks for nothing."""
+    root = tmp_path / "tree"
+    for package in ("lambdas", "nightspot"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "requirements").mkdir()
+    (root / "requirements" / "lambda.txt").write_text(NOTHING_TO_INSTALL)
+    return root
+
+
+@pytest.fixture
+def build(tree, jobs):
+    def make(some_jobs=jobs):
+        return build_bundle(tree, some_jobs, tree / "build")
+
+    return make
+
+
+def files(bundle):
+    return {path.relative_to(bundle.path).as_posix() for path in bundle.path.rglob("*") if path.is_file()}
+
+
+def test_it_holds_our_code_the_prices_and_the_jobs(build):
+    found = files(build())
+    assert {f"lambdas/{name}.py" for name in HANDLERS} <= found
+    assert {"nightspot/policy.py", "nightspot/aws/prices.json", JOBS_FILE} <= found
+
+
+def test_it_leaves_out_what_never_runs_in_a_function(build):
+    found = files(build())
+    assert not [name for name in found if name.startswith(LEFT_OUT)]
+    assert not [name for name in found if Path(name).suffix not in {".py", ".json"}]
+    for part in LEFT_OUT:
+        assert (ROOT / part).exists(), part
+
+
+def test_the_job_files_travel_as_checked_json(build, jobs):
+    bundle = build()
+    assert sorted(read_jobs_file(bundle)) == ["by-hand", "recommender", "search"]
+    assert read_jobs_file(bundle)["recommender"]["schedule"]["timezone"] == "Europe/Dublin"
+
+
+def test_the_same_sources_give_the_same_bundle(build, tree):
+    first = build()
+    (tree / "nightspot" / "policy.py").touch()
+    (tree / "nightspot" / "__pycache__").mkdir()
+    (tree / "nightspot" / "__pycache__" / "policy.py").write_text("compiled")
+    (tree / "nightspot" / "notes.txt").write_text("not ours to deploy")
+    (tree / "nightspot" / "cli.py").write_text("never runs in a function")
+    assert build() == first
+
+
+def test_the_same_sources_elsewhere_give_the_same_digest(build, tree, jobs, tmp_path):
+    first = build()
+    elsewhere = tree.rename(tmp_path / "elsewhere")
+    assert build_bundle(elsewhere, jobs, elsewhere / "build2").digest == first.digest
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("nightspot/policy.py", "# changed\n"),
+        ("nightspot/aws/prices.json", "{}"),
+        ("lambdas/wake_run.py", "# changed\n"),
+        ("lambdas/added.py", "# new\n"),
+    ],
+)
+def test_a_changed_source_gives_another_bundle(build, tree, path, text):
+    first = build()
+    (tree / path).write_text(text)
+    second = build()
+    assert second.digest != first.digest
+    assert (second.path / path).read_text() == text
+
+
+def test_a_removed_source_is_gone_from_the_bundle(build, tree):
+    first = build()
+    (tree / "lambdas" / "wake_run.py").unlink()
+    second = build()
+    assert second.digest != first.digest
+    assert "lambdas/wake_run.py" in files(first) - files(second)
+
+
+def test_a_changed_job_gives_another_bundle(build, jobs):
+    assert build().digest != build({"search": jobs["search"]}).digest
+
+
+def test_another_version_of_what_is_installed_gives_another_bundle(tree, jobs):
+    from infra import bundle
+
+    def digest(version):
+        (tree / "requirements" / "lambda.txt").write_text(f"{NOTHING_TO_INSTALL}pydantic=={version}\n")
+        lock = bundle._needed(tree / "requirements" / "lambda.txt")
+        return bundle._digest(tree, lock, [], "{}")
+
+    assert digest("2.14.1") != digest("2.14.2")
+    assert digest("2.14.1") == digest("2.14.1")
+
+
+def test_the_runtime_s_own_packages_are_not_asked_for(tree):
+    from infra import bundle
+
+    asked = bundle._needed(ROOT / "requirements" / "lambda.txt")
+    names = {line.partition("==")[0] for line in asked.splitlines() if not line.startswith(" ")}
+    assert {"aws-lambda-powertools", "aws-xray-sdk", "pydantic", "pydantic-core", "tzdata"} <= names
+    assert not names & {"boto3", "botocore", "jmespath", "pyyaml", "s3transfer", "urllib3"}
+    assert asked.count("--hash=sha256:") >= len(names)
+
+
+def test_wheels_that_cannot_be_installed_are_told_with_the_installer_s_words(tree, jobs):
+    lock = tree / "requirements" / "lambda.txt"
+    lock.write_text("nightspot-without-a-hash==1\n")
+    with pytest.raises(BundleError, match=r"(?s)could not install the functions' dependencies.*hash"):
+        build_bundle(tree, jobs, tree / "build")
+    assert not list((tree / "build").glob("bundle/*"))
+
+
+def test_a_changed_source_changes_the_code_s_key_in_the_template_and_nothing_else(
+    synthesise, deployed, bundle
+):
+    same = synthesise(bundle=Bundle(bundle.path, bundle.digest)).template
+    assert same == deployed.template
+    changed = synthesise(bundle=Bundle(bundle.path, "1" * 64)).template
+    assert changed != deployed.template
+    for template in (same, changed):
+        for resource in template["Resources"].values():
+            if resource["Type"] == "AWS::Lambda::Function":
+                del resource["Properties"]["Code"]["S3Key"]
+    assert changed == same
+
+
+def test_every_handler_finds_its_imports_in_the_bundle(build):
+    """With dependencies of this machine's kind: the bundle's own are compiled for the functions' processor."""
+    script = f"""
+import importlib, sys
+sys.path[:0] = [{str(build().path)!r}, {sysconfig.get_path("purelib")!r}]
+for name in {ABSENT_IN_LAMBDA!r}:
+    sys.modules[name] = None  # an import of it raises
+for name in {HANDLERS!r}:
+    handler = importlib.import_module(f"lambdas.{{name}}").handler
+    assert callable(handler), name
+print(sys.modules["nightspot.policy"].__file__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script],
+        env={"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(build().path)
+
+
+@pytest.mark.deployment
+@pytest.mark.xdist_group("deployment")  # shares the project's build folder with the deployment itself
+def test_the_real_bundle_is_small_and_complete(jobs):
+    """Installs the wheels from PyPI, unless the build folder holds them already."""
+    bundle = build_bundle(ROOT, jobs, ROOT / "build")
+    assert size_bytes(bundle.path) < 15_000_000
+    top = {path.name for path in bundle.path.iterdir()}
+    assert {"lambdas", "nightspot", "pydantic", "aws_lambda_powertools", "aws_xray_sdk", "tzdata"} <= top
+    assert not top & {"boto3", "botocore", "urllib3", "yaml", "moto", "aws_cdk", "bin"}
+    compiled = [path.name for path in bundle.path.rglob("*.so")]
+    assert any(name.startswith("_pydantic_core.") for name in compiled)
+    assert [name for name in compiled if "cpython-313-aarch64" not in name] == []
+    assert json.loads((bundle.path / JOBS_FILE).read_text()).keys() == jobs.keys()

@@ -1,0 +1,252 @@
+"""Who may do what: every statement of every role's policies."""
+
+import re
+
+import pytest
+
+from nightspot.requests import training_job_name
+
+pytestmark = pytest.mark.xdist_group("infra")
+
+OWN_JOBS = "arn:<AWS::Partition>:sagemaker:<AWS::Region>:<AWS::AccountId>:training-job/nightspot-*"
+BUS = "arn:<AWS::Partition>:events:<AWS::Region>:<AWS::AccountId>:event-bus/default"
+ROLE = "WorkflowRole"
+
+# What AWS lets nobody narrow to a resource; each with the page that says so.
+KNOWS_NO_RESOURCE = {
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+    "ecr:GetAuthorizationToken",
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+    "cloudwatch:PutMetricData",
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+}
+# Wildcards within a resource, each where its name is made at run time.
+KNOWN_WILDCARDS = {
+    OWN_JOBS,
+    "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/aws/sagemaker/TrainingJobs*",
+    "arn:<AWS::Partition>:ecr:<AWS::Region>:*:repository/*",
+    "arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>:network-interface/*",
+    "<Checkpoints.Arn>/*",
+    "<Models.Arn>/*",
+    "arn:<AWS::Partition>:s3:::our-checkpoints/*",
+    "arn:<AWS::Partition>:s3:::our-data/*",
+}
+EVERY_FUNCTION = {
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+# Not the disposable one: the CDK's own function that empties its buckets has a role of the CDK's making.
+VARIANTS = ["deployed", "idle", "joined", "in_one_subnet"]
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request):
+    return request.getfixturevalue(request.param)
+
+
+def actions(statements):
+    return set().union(*(statement.actions for statement in statements))
+
+
+def resources_of(action, statements):
+    return {resource for s in statements if action in s.actions for resource in s.resources}
+
+
+def short(resource):
+    """Bucket ids without the construct's path and hash."""
+    return re.sub(r"<TrainingData(\w+?)[0-9A-F]{8}\.Arn>", r"<\1.Arn>", resource)
+
+
+def test_every_role_has_statements_to_look_at(variant):
+    roles = set(variant.of_type("IAM::Role"))
+    assert roles == {role for statement in variant.statements for role in statement.roles}
+    assert len(roles) >= 5
+
+
+def test_no_role_has_a_policy_that_aws_may_widen(variant):
+    assert not [name for name, role in variant.of_type("IAM::Role").items() if "ManagedPolicyArns" in role]
+
+
+def test_no_statement_allows_actions_by_wildcard(variant):
+    assert not [action for action in actions(variant.statements) if "*" in action]
+
+
+def test_only_what_aws_cannot_narrow_is_allowed_on_everything(variant):
+    everywhere = [statement for statement in variant.statements if "*" in statement.resources]
+    assert everywhere
+    assert actions(everywhere) - KNOWS_NO_RESOURCE == set()
+
+
+def test_a_wildcard_within_a_resource_is_one_of_a_known_few(variant):
+    found = {short(r) for s in variant.statements for r in s.resources if "*" in r and r != "*"}
+    assert found
+    assert found - KNOWN_WILDCARDS == set()
+
+
+def test_metrics_may_be_put_in_two_namespaces_only(deployed):
+    (statement,) = (s for s in deployed.statements if "cloudwatch:PutMetricData" in s.actions)
+    assert statement.actions == {"cloudwatch:PutMetricData"}
+    assert statement.conditions == {
+        "StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "Nightspot*"]}
+    }
+
+
+def test_only_the_training_role_is_passed_and_only_to_sagemaker(variant):
+    passing = [statement for statement in variant.statements if "iam:PassRole" in statement.actions]
+    (statement,) = passing
+    assert statement.actions == {"iam:PassRole"}
+    assert statement.roles == (variant.only("IAM::Role", ROLE)[0],)
+    assert statement.conditions == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+    own = {f"<{name}.Arn>" for name in variant.of_type("IAM::Role") if "DataRole" in name}
+    assert set(statement.resources) == (own or {"arn:aws:iam::123456789012:role/our-training"})
+
+
+@pytest.mark.parametrize("action", ["CreateTrainingJob", "StopTrainingJob", "AddTags", "DescribeTrainingJob"])
+def test_training_jobs_are_touched_only_where_their_name_is_nightspot_s(variant, action):
+    assert resources_of(f"sagemaker:{action}", variant.statements) == {OWN_JOBS}
+
+
+def test_no_other_action_of_sagemaker_is_allowed(variant):
+    assert {action for action in actions(variant.statements) if action.startswith("sagemaker:")} == {
+        "sagemaker:AddTags",
+        "sagemaker:CreateTrainingJob",
+        "sagemaker:DescribeTrainingJob",
+        "sagemaker:StopTrainingJob",
+    }
+
+
+def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
+    name = training_job_name(story.run(), 1)
+    assert re.fullmatch(OWN_JOBS.rpartition("/")[2].replace("*", ".+"), name)
+
+
+@pytest.mark.parametrize(
+    ("function", "its_own"),
+    [
+        ("PlanRun", {"dynamodb:PutItem", "dynamodb:UpdateItem", "events:PutEvents"}),
+        (
+            "DecideNextStep",
+            {
+                "dynamodb:PutItem",
+                "dynamodb:UpdateItem",
+                "events:PutEvents",
+                "s3:GetObject",
+                "s3:ListBucket",
+                "sagemaker:DescribeTrainingJob",
+            },
+        ),
+        ("RecordOutcome", {"dynamodb:PutItem", "dynamodb:UpdateItem", "events:PutEvents"}),
+        (
+            "WakeRun",
+            {
+                "dynamodb:GetItem",
+                "dynamodb:UpdateItem",
+                "states:SendTaskSuccess",
+                # What Lambda needs to hand over what it gave up on.
+                "sqs:GetQueueAttributes",
+                "sqs:GetQueueUrl",
+                "sqs:SendMessage",
+            },
+        ),
+    ],
+)
+def test_a_function_has_only_what_it_uses(deployed, function, its_own):
+    assert actions(deployed.allowed_to(f"{function}Role")) == EVERY_FUNCTION | its_own
+
+
+def test_a_run_may_do_what_its_workflow_says_and_no_more(deployed):
+    statements = deployed.allowed_to(ROLE)
+    assert actions(statements) - KNOWS_NO_RESOURCE == {
+        "dynamodb:UpdateItem",
+        "events:PutEvents",
+        "iam:PassRole",
+        "lambda:InvokeFunction",
+        "sagemaker:AddTags",
+        "sagemaker:CreateTrainingJob",
+        "sagemaker:StopTrainingJob",
+    }
+    assert resources_of("events:PutEvents", statements) == {BUS}
+    table, _ = deployed.only("DynamoDB::Table")
+    assert resources_of("dynamodb:UpdateItem", statements) == {f"<{table}.Arn>"}
+
+
+def test_a_run_cannot_delete_anything_but_a_log_delivery(deployed):
+    """Log delivery is set up anew at every update of the state machine; AWS asks for it."""
+    assert {a for a in actions(deployed.allowed_to(ROLE)) if "Delete" in a} == {"logs:DeleteLogDelivery"}
+
+
+def test_a_run_cannot_wake_itself(deployed):
+    names = resources_of("lambda:InvokeFunction", deployed.allowed_to(ROLE))
+    assert len(names) == 3
+    assert not [name for name in names if "WakeRun" in name]
+
+
+def test_only_sagemaker_may_become_the_training_role(deployed):
+    _, role = deployed.only("IAM::Role", "DataRole")
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+
+
+def test_training_jobs_read_and_write_nightspot_s_buckets_and_only_read_the_user_s_data(in_one_subnet):
+    statements = in_one_subnet.allowed_to("DataRole")
+    assert {short(r) for r in resources_of("s3:PutObject", statements)} == {
+        "<Checkpoints.Arn>/*",
+        "<Models.Arn>/*",
+    }
+    data = "arn:<AWS::Partition>:s3:::our-data"
+    assert actions(s for s in statements if f"{data}/*" in s.resources) == {"s3:GetObject"}
+    assert {data} <= resources_of("s3:ListBucket", statements)
+
+
+def test_training_jobs_join_only_the_named_subnets_and_groups(in_one_subnet, deployed):
+    joining = resources_of("ec2:CreateNetworkInterface", in_one_subnet.allowed_to("DataRole"))
+    assert {resource.rpartition(":")[2] for resource in joining} == {
+        "network-interface/*",
+        "subnet/subnet-1",
+        "security-group/sg-1",
+        "security-group/sg-2",
+    }
+    assert not [a for a in actions(deployed.statements) if a.startswith("ec2:")]
+
+
+def test_the_schedules_may_start_runs_and_leave_dead_letters(deployed):
+    machine, _ = deployed.only("StepFunctions::StateMachine")
+    queue, _ = deployed.only("SQS::Queue")
+    statements = deployed.allowed_to("SchedulerRole")
+    assert actions(statements) == {"states:StartExecution", "sqs:SendMessage"}
+    assert resources_of("states:StartExecution", statements) == {f"<{machine}>"}
+    assert resources_of("sqs:SendMessage", statements) == {f"<{queue}.Arn>"}
+
+
+def test_the_user_s_own_role_and_buckets_get_no_policy_of_ours(joined):
+    assert not joined.of_type("S3::Bucket")
+    assert not joined.of_type("S3::BucketPolicy")
+    assert not [name for name in joined.of_type("IAM::Role") if "DataRole" in name]
+    assert not [s for s in joined.statements if "s3:PutObject" in s.actions]
+
+
+def test_the_decision_reads_progress_in_the_user_s_own_bucket(joined):
+    statements = joined.allowed_to("DecideNextStepRole")
+    assert resources_of("s3:GetObject", statements) == {"arn:<AWS::Partition>:s3:::our-checkpoints/*"}
+    assert resources_of("s3:ListBucket", statements) == {"arn:<AWS::Partition>:s3:::our-checkpoints"}

@@ -1,0 +1,109 @@
+"""What a deployment may choose, and what it is told where a choice cannot be."""
+
+import pytest
+from aws_cdk.aws_logs import RetentionDays
+
+from infra import Settings, SettingsError, read_settings
+from infra.settings import log_retention
+
+pytestmark = pytest.mark.xdist_group("infra")
+
+
+def read(**context):
+    return read_settings({f"nightspot:{key}": value for key, value in context.items()}.get)
+
+
+def test_without_context_everything_has_a_safe_default():
+    assert read() == Settings()
+    assert read().keep_data is True
+    assert read().notice_email is None
+
+
+def test_other_keys_of_the_context_are_none_of_its_business():
+    assert read_settings({"checkpoint_days": 3, "aws:checkpoint_days": 4}.get) == Settings()
+
+
+def test_text_from_the_command_line_is_read_as_what_it_means():
+    settings = read(
+        checkpoint_days="14",
+        keep_data="false",
+        subnet_ids="subnet-1, subnet-2,",
+        security_group_ids="sg-1",
+        notice_email="nights@example.com",
+    )
+    assert settings == Settings(
+        checkpoint_days=14,
+        keep_data=False,
+        subnet_ids=("subnet-1", "subnet-2"),
+        security_group_ids=("sg-1",),
+        notice_email="nights@example.com",
+    )
+
+
+def test_cdk_json_may_hold_lists_numbers_and_truth_values():
+    settings = read(data_bucket_names=["our-data", "their-data"], log_days=30, keep_data=True)
+    assert settings == Settings(data_bucket_names=("our-data", "their-data"), log_days=30)
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ({"keep_data": "no"}, "nightspot:keep_data: 'no' must be true or false"),
+        ({"checkpoint_days": "soon"}, "nightspot:checkpoint_days: 'soon' must be a whole number"),
+        ({"checkpoint_days": 30.5}, "nightspot:checkpoint_days: 30.5 must be a whole number"),
+        ({"checkpoint_days": True}, "nightspot:checkpoint_days: True must be a whole number"),
+        ({"checkpoint_days": 0}, "nightspot:checkpoint_days: 0 must be at least 1"),
+        (
+            {"log_days": "31"},
+            "nightspot:log_days: 31 must be one of 7, 14, 30, 60, 90, 180, 365, 731",
+        ),
+        ({"subnet_ids": 7}, "nightspot:subnet_ids: 7 must be a list, or text with commas"),
+        (
+            {"subnet_ids": "subnet-1,subnet-2"},
+            "nightspot:subnet_ids: 'subnet-1,subnet-2' must come with nightspot:security_group_ids",
+        ),
+        (
+            {"security_group_ids": ["sg-1"]},
+            "nightspot:security_group_ids: 'sg-1' must come with nightspot:subnet_ids",
+        ),
+        ({"notice_email": "me"}, "nightspot:notice_email: 'me' must be an e-mail address"),
+        (
+            {"checkpoint_bucket_name": "s3://ours/checkpoints"},
+            "nightspot:checkpoint_bucket_name: 's3://ours/checkpoints' must be the name of an S3 bucket, "
+            "without s3://",
+        ),
+        (
+            {"model_bucket_name": ""},
+            "nightspot:model_bucket_name: '' must be the name of an S3 bucket, without s3://",
+        ),
+        (
+            {"data_bucket_names": "our-data,Ours"},
+            "nightspot:data_bucket_names: 'Ours' must be the name of an S3 bucket, without s3://",
+        ),
+        (
+            {"training_role_arn": "our-training"},
+            "nightspot:training_role_arn: 'our-training' must be the ARN of an IAM role",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_its_key_and_the_rule(context, message):
+    with pytest.raises(SettingsError) as caught:
+        read(**context)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("days", "retention"),
+    [
+        (7, RetentionDays.ONE_WEEK),
+        (14, RetentionDays.TWO_WEEKS),
+        (30, RetentionDays.ONE_MONTH),
+        (60, RetentionDays.TWO_MONTHS),
+        (90, RetentionDays.THREE_MONTHS),
+        (180, RetentionDays.SIX_MONTHS),
+        (365, RetentionDays.ONE_YEAR),
+        (731, RetentionDays.TWO_YEARS),
+    ],
+)
+def test_logs_are_kept_for_the_days_that_cloudwatch_knows(days, retention):
+    assert log_retention(read(log_days=days)) is retention

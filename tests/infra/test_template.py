@@ -1,0 +1,298 @@
+"""What the stack is made of: data that is safe, functions that can be watched, nothing that costs while idle."""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk.assertions import Template
+
+from infra import TrainingRuns
+from infra.workflow import WORKFLOW_FILE
+from lambdas.environment import Environment
+
+pytestmark = pytest.mark.xdist_group("infra")
+
+SNAPSHOT = Path(__file__).with_name("snapshot.json")
+KEPT = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::S3::Bucket"}
+RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
+FUNCTIONS = ["DecideNextStep", "PlanRun", "RecordOutcome", "WakeRun"]
+
+# Paid for by what is kept or used; alarms and dashboards, which have a price per month, come with the first job.
+COSTS_NOTHING_WHILE_IDLE = {
+    "AWS::CDK::Metadata",
+    "AWS::DynamoDB::Table",
+    "AWS::Events::Rule",
+    "AWS::IAM::Policy",
+    "AWS::IAM::Role",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::Lambda::Function",
+    "AWS::Lambda::Permission",
+    "AWS::Logs::LogGroup",
+    "AWS::S3::Bucket",
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::Topic",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::Queue",
+    "AWS::SQS::QueuePolicy",
+    "AWS::StepFunctions::StateMachine",
+}
+
+
+def types(synthesised):
+    return Counter(resource["Type"] for resource in synthesised.template["Resources"].values())
+
+
+def policies_of(synthesised, part):
+    """Deletion and replacement policy of every resource whose logical id contains `part`."""
+    return {
+        (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy"))
+        for name, resource in synthesised.template["Resources"].items()
+        if part in name and resource["Type"] in KEPT
+    }
+
+
+@pytest.mark.parametrize("bucket", ["Checkpoints", "Models"])
+def test_a_bucket_is_versioned_encrypted_private_and_owned(deployed, bucket):
+    _, properties = deployed.only("S3::Bucket", bucket)
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(properties["PublicAccessBlockConfiguration"]) == 4
+    assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+
+
+@pytest.mark.parametrize("bucket", ["Checkpoints", "Models"])
+def test_a_bucket_speaks_tls_only(deployed, as_text, bucket):
+    name, _ = deployed.only("S3::Bucket", bucket)
+    _, policy = deployed.only("S3::BucketPolicy", bucket)
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Action"] == "s3:*"
+    assert statement["Principal"] == {"AWS": "*"}
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert {as_text(r) for r in statement["Resource"]} == {f"<{name}.Arn>", f"<{name}.Arn>/*"}
+
+
+@pytest.mark.parametrize("bucket", ["Checkpoints", "Models"])
+def test_old_versions_and_broken_uploads_go(deployed, bucket):
+    _, properties = deployed.only("S3::Bucket", bucket)
+    rules = properties["LifecycleConfiguration"]["Rules"]
+    assert {rule["Status"] for rule in rules} == {"Enabled"}
+    assert [r["NoncurrentVersionExpiration"] for r in rules if "NoncurrentVersionExpiration" in r] == [
+        {"NoncurrentDays": 14}
+    ]
+    assert [r["AbortIncompleteMultipartUpload"] for r in rules if "AbortIncompleteMultipartUpload" in r] == [
+        {"DaysAfterInitiation": 7}
+    ]
+
+
+@pytest.mark.parametrize(("variant", "days"), [("deployed", 30), ("in_one_subnet", 5)])
+def test_checkpoints_go_after_the_days_that_were_set(request, variant, days):
+    _, properties = request.getfixturevalue(variant).only("S3::Bucket", "Checkpoints")
+    rules = properties["LifecycleConfiguration"]["Rules"]
+    assert [rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule] == [days]
+
+
+def test_models_stay(deployed):
+    _, properties = deployed.only("S3::Bucket", "Models")
+    assert not [r for r in properties["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in r]
+
+
+def test_the_table_is_paid_per_request_can_be_turned_back_and_forgets_tokens(deployed):
+    _, table = deployed.only("DynamoDB::Table")
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert {key["AttributeName"]: key["KeyType"] for key in table["KeySchema"]} == {
+        "pk": "HASH",
+        "sk": "RANGE",
+    }
+
+
+def test_the_workflow_writes_the_attribute_by_which_the_table_forgets(deployed):
+    _, table = deployed.only("DynamoDB::Table")
+    wait = json.loads(WORKFLOW_FILE.read_text())["States"]["Wait for news"]
+    attribute = table["TimeToLiveSpecification"]["AttributeName"]
+    assert f"{attribute} = :expires" in wait["Arguments"]["UpdateExpression"]
+
+
+@pytest.mark.parametrize("part", ["Table", "Checkpoints", "Models", "Logs"])
+def test_data_outlives_the_stack_unless_it_is_disposable(deployed, disposable, part):
+    assert policies_of(deployed, part) == {("Retain", "Retain")}
+    assert policies_of(disposable, part) == {("Delete", "Delete")}
+
+
+def test_the_table_is_protected_from_deletion_unless_it_is_disposable(deployed, disposable):
+    assert deployed.only("DynamoDB::Table")[1]["DeletionProtectionEnabled"] is True
+    assert disposable.only("DynamoDB::Table")[1]["DeletionProtectionEnabled"] is False
+
+
+def test_a_disposable_stack_empties_its_buckets_because_cloudformation_does_not(deployed, disposable):
+    assert len(disposable.of_type("S3::Bucket")) == len(
+        [r for r in disposable.template["Resources"].values() if r["Type"] == "Custom::S3AutoDeleteObjects"]
+    )
+    assert not [kind for kind in types(deployed) if kind.startswith("Custom::")]
+
+
+def test_there_are_four_functions(deployed):
+    handlers = {function["Handler"] for function in deployed.of_type("Lambda::Function").values()}
+    assert handlers == {
+        "lambdas.decide_next_step.handler",
+        "lambdas.plan_run.handler",
+        "lambdas.record_outcome.handler",
+        "lambdas.wake_run.handler",
+    }
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_runs_on_arm_is_traced_and_logs_json(deployed, name):
+    _, function = deployed.only("Lambda::Function", name)
+    assert function["Architectures"] == ["arm64"]
+    assert function["Runtime"] == "python3.13"
+    assert function["TracingConfig"] == {"Mode": "Active"}
+    assert function["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_keeps_its_logs_in_a_group_of_its_own_for_a_while(deployed, disposable, name):
+    for synthesised, days in ((deployed, 90), (disposable, 7)):
+        _, function = synthesised.only("Lambda::Function", name)
+        group = function["LoggingConfig"]["LogGroup"]["Ref"]
+        assert name in group
+        assert synthesised.of_type("Logs::LogGroup")[group]["RetentionInDays"] == days
+
+
+def test_every_log_group_has_a_retention(deployed):
+    assert len(deployed.of_type("Logs::LogGroup")) == len(FUNCTIONS) + 1
+    assert {g["RetentionInDays"] for g in deployed.of_type("Logs::LogGroup").values()} == {90}
+
+
+@pytest.mark.parametrize("variant", ["deployed", "joined", "in_one_subnet"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_gets_an_environment_that_it_can_read(request, as_text, variant, name):
+    _, function = request.getfixturevalue(variant).only("Lambda::Function", name)
+    variables = {key: as_text(v) for key, v in function["Environment"]["Variables"].items()}
+    known = {field.alias for field in Environment.model_fields.values()}
+    assert {key for key in variables if key.startswith("NIGHTSPOT_")} == known - {"AWS_REGION"}
+    environment = Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"})
+    assert environment.checkpoint_bucket
+    assert environment.model_bucket
+    assert environment.training_role_arn
+    assert environment.bus_name == "default"  # where SageMaker's events arrive as well
+
+
+def test_existing_buckets_and_role_take_the_place_of_the_stack_s_own(joined):
+    _, function = joined.only("Lambda::Function", "PlanRun")
+    variables = function["Environment"]["Variables"]
+    assert variables["NIGHTSPOT_CHECKPOINT_BUCKET"] == "our-checkpoints"
+    assert variables["NIGHTSPOT_MODEL_BUCKET"] == "our-models"
+    assert variables["NIGHTSPOT_TRAINING_ROLE_ARN"] == "arn:aws:iam::123456789012:role/our-training"
+
+
+def test_the_vpc_reaches_the_functions_environment(joined, deployed, as_text):
+    def vpc_config(synthesised):
+        _, function = synthesised.only("Lambda::Function", "PlanRun")
+        variables = {key: as_text(value) for key, value in function["Environment"]["Variables"].items()}
+        return Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"}).vpc_config
+
+    assert vpc_config(joined) == {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+    assert vpc_config(deployed) is None
+
+
+def test_the_workflow_is_deployed_as_it_stands_in_its_file(deployed):
+    _, machine = deployed.only("StepFunctions::StateMachine")
+    assert machine["DefinitionString"] == WORKFLOW_FILE.read_text(encoding="utf-8")
+    assert machine["StateMachineType"] == "STANDARD"
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+
+
+def test_the_workflow_s_names_are_this_stack_s_functions_and_table(deployed, as_text):
+    _, machine = deployed.only("StepFunctions::StateMachine")
+    substitutions = {key: as_text(value) for key, value in machine["DefinitionSubstitutions"].items()}
+    expected = {
+        f"{name}FunctionArn": f"<{deployed.only('Lambda::Function', name)[0]}.Arn>"
+        for name in ("PlanRun", "DecideNextStep", "RecordOutcome")
+    }
+    table, _ = deployed.only("DynamoDB::Table")
+    assert substitutions == {**expected, "TableName": f"<{table}>", "EventBusName": "default"}
+    for name in substitutions:
+        assert f"${{{name}}}" in machine["DefinitionString"]
+
+
+def test_the_workflow_logs_everything_into_a_group_with_a_retention(deployed):
+    _, machine = deployed.only("StepFunctions::StateMachine")
+    logging = machine["LoggingConfiguration"]
+    assert logging["Level"] == "ALL"
+    assert logging["IncludeExecutionData"] is True
+    ((group, _),) = (
+        destination["CloudWatchLogsLogGroup"]["LogGroupArn"]["Fn::GetAtt"]
+        for destination in logging["Destinations"]
+    )
+    assert deployed.of_type("Logs::LogGroup")[group]["RetentionInDays"] == 90
+
+
+def test_nothing_costs_money_while_it_is_idle(idle):
+    assert set(types(idle)) - COSTS_NOTHING_WHILE_IDLE == set()
+    assert not [f for f in idle.of_type("Lambda::Function").values() if "SnapStart" in f or "VpcConfig" in f]
+    assert "ProvisionedThroughput" not in idle.only("DynamoDB::Table")[1]
+
+
+def test_with_the_first_job_come_what_starts_it_and_what_watches_it(idle, deployed):
+    assert set(types(deployed) - types(idle)) == {
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
+        "AWS::IAM::Policy",
+        "AWS::IAM::Role",
+        "AWS::Logs::QueryDefinition",
+        "AWS::Scheduler::Schedule",
+    }
+    assert not types(idle) - types(deployed)
+
+
+def test_the_stack_says_how_to_start_a_run(deployed, idle, as_text):
+    machine, _ = deployed.only("StepFunctions::StateMachine")
+    command = as_text(deployed.template["Outputs"]["StartARun"]["Value"])
+    assert f"--state-machine-arn <{machine}> " in command
+    assert command.endswith("""--input '{"job": "by-hand"}'""")
+    assert as_text(idle.template["Outputs"]["StartARun"]["Value"]).endswith("""'{"job": "JOB"}'""")
+
+
+def test_a_team_may_put_training_runs_into_its_own_app_and_let_others_start_them(jobs, bundle):
+    stack = Stack()
+    training = TrainingRuns(stack, "Training", jobs=jobs, bundle=bundle)
+    user = iam.Role(stack, "Pipeline", assumed_by=iam.ServicePrincipal("codebuild.amazonaws.com"))
+    training.grant_start(user)
+    policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy")
+    (policy,) = (p for name, p in policies.items() if name.startswith("Pipeline"))
+    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+    starting = [s for s in statements if "states:StartExecution" in s["Action"]]
+    assert [s["Resource"]["Ref"] for s in starting] == [
+        stack.get_logical_id(training.workflow.state_machine.node.default_child)
+    ]
+    granted = {
+        a for s in statements for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
+    }
+    assert "dynamodb:Query" in granted
+    assert not [action for action in granted if action.startswith("dynamodb:") and "Put" in action]
+
+
+def test_the_stack_s_shape_is_the_recorded_one(deployed):
+    """Narrow on purpose: what a run may do, and how many of what there are."""
+    _, policy = deployed.only("IAM::Policy", "WorkflowRole")
+    shape = {
+        "resources": dict(sorted(types(deployed).items())),
+        "what_a_run_may_do": policy["PolicyDocument"]["Statement"],
+    }
+    if os.environ.get(RENEW):
+        SNAPSHOT.write_text(json.dumps(shape, indent=2) + "\n", encoding="utf-8")
+    recorded = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    assert shape == recorded, (
+        f"The stack's shape has changed. If that is what you want, renew the record and read its diff: "
+        f"{RENEW}=1 .venv/bin/python -m pytest tests/infra/test_template.py"
+    )
