@@ -102,6 +102,7 @@ class Functions(Construct):
             memory_size=512,
             timeout=Duration.seconds(60),
             tracing=lambda_.Tracing.ACTIVE,
+            reserved_concurrent_executions=self._settings.reserved_concurrency or None,
             role=role,
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,

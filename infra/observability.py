@@ -35,6 +35,11 @@ ALARMS = (
     AlarmSpec(
         "UnknownFailure", "UnknownFailure", "SageMaker said something that Nightspot does not understand."
     ),
+    AlarmSpec(
+        "ResumeNotProven",
+        "ResumeNotProven",
+        "A training job was given a checkpoint and did not say that it resumed: it may have started over.",
+    ),
     AlarmSpec("NoticeLost", "NoticeLost", "EventBridge did not take a notice."),
 )
 

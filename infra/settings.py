@@ -43,6 +43,7 @@ class Settings:
     security_group_ids: tuple[str, ...] = ()
     checkpoint_days: int = 30  # how long checkpoints of finished runs are kept
     log_days: int = 90
+    reserved_concurrency: int = 0  # of each function; 0: none is taken out of the account's
     keep_data: bool = True  # False: `cdk destroy` takes table, buckets and logs along
 
     def __post_init__(self) -> None:
@@ -61,6 +62,10 @@ class Settings:
             )
         if self.checkpoint_days < 1:
             raise SettingsError(f"nightspot:checkpoint_days: {self.checkpoint_days} must be at least 1")
+        if self.reserved_concurrency < 0:
+            raise SettingsError(
+                f"nightspot:reserved_concurrency: {self.reserved_concurrency} must be 0 (none) or more"
+            )
         if self.log_days not in _LOG_RETENTION:
             known = ", ".join(str(days) for days in _LOG_RETENTION)
             raise SettingsError(f"nightspot:log_days: {self.log_days} must be one of {known}")

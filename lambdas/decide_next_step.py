@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ConfigDict, Field
 
 from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, tell, tracer
+from lambdas.observability import logger, metrics, tell, traced
 from nightspot import happenings, ledger, requests
 from nightspot.failures import Fault
 from nightspot.policy import next_step
@@ -34,7 +34,7 @@ class DecisionRequest(BaseModel):
 
 
 @logger.inject_lambda_context
-@tracer.capture_lambda_handler
+@traced
 @metrics.log_metrics
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None

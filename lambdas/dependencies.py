@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any
-
-import boto3
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 from lambdas.environment import read_environment
+from nightspot import job as job_room  # by its names' first use: only a plan needs the job's model
 from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.notices import Notices
 from nightspot.aws.prices import load_price_book
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.training_jobs import TrainingJobs
-from nightspot.job import Job, fill, read_jobs
-from nightspot.planning import Price
+
+if TYPE_CHECKING:
+    from nightspot.job import Job
+    from nightspot.planning import Price
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ def dependencies() -> Dependencies:
     @cache
     def jobs() -> Mapping[str, Job]:
         # Validated against AWS's model when they were deployed; the runtime's botocore may be older.
-        return read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
+        return job_room.read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
 
     def localise(job: Job, execution_arn: str) -> Job:
         account_id = execution_arn.split(":")[4]
-        request = fill(job.training_job, environment.names(account_id))
+        request = job_room.fill(job.training_job, environment.names(account_id))
         if environment.vpc_config is not None:
             request.setdefault("VpcConfig", environment.vpc_config)
         return job.model_copy(update={"training_job": request})
@@ -65,9 +66,32 @@ def dependencies() -> Dependencies:
         jobs=jobs,
         localise=localise,
         price=price,
-        table=RunTable(boto3.client("dynamodb"), environment.table_name),
-        training_jobs=TrainingJobs(boto3.client("sagemaker")),
-        checkpoints=Checkpoints(boto3.client("s3")),
-        notices=Notices(boto3.client("events"), environment.bus_name),
-        step_functions=boto3.client("stepfunctions"),
+        table=RunTable(_client("dynamodb"), environment.table_name),
+        training_jobs=TrainingJobs(_client("sagemaker")),
+        checkpoints=Checkpoints(_client("s3")),
+        notices=Notices(_client("events"), environment.bus_name),
+        step_functions=_client("stepfunctions"),
     )
+
+
+class _LateClient:
+    """boto3's client of a service, made at its first call: no handler calls all services.
+
+    Loading boto3 and a service's model is most of a cold start.
+    """
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    @cached_property
+    def _made(self) -> Any:
+        import boto3  # noqa: PLC0415
+
+        return boto3.client(self._service)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
+
+
+def _client(service: str) -> Any:
+    return _LateClient(service)

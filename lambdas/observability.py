@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import cache, wraps
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.notices import NoticeNotSentError, Notices
@@ -16,7 +19,30 @@ from nightspot.run import Run
 
 logger = Logger(service="nightspot")
 metrics = Metrics(namespace="Nightspot", service="nightspot")
-tracer = Tracer(service="nightspot")
+
+Handler = Callable[..., dict[str, Any]]
+
+
+def traced(handler: Handler) -> Handler:
+    """`handler` with X-Ray's subsegment around every call, and one for each call to AWS in it.
+
+    The SDK is loaded by the first call: it brings all of botocore, which an import has no use for yet. Outside
+    Lambda, where no X-Ray daemon listens, it is `handler` itself.
+    """
+    if "LAMBDA_TASK_ROOT" not in os.environ:
+        return handler
+
+    @cache
+    def with_subsegment() -> Handler:
+        return Tracer(service="nightspot", patch_modules=["botocore"]).capture_lambda_handler(
+            handler, capture_response=False
+        )
+
+    @wraps(handler)
+    def call(event: dict[str, Any], context: LambdaContext, **use: Any) -> dict[str, Any]:
+        return with_subsegment()(event, context, **use)
+
+    return call
 
 
 def tell(

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, tell, tracer
+from lambdas.observability import logger, metrics, tell, traced
 from nightspot.happenings import Happening
 from nightspot.planning import plan_run
 from nightspot.run import to_json
@@ -43,7 +43,7 @@ class PlanRequest(BaseModel):
 
 
 @logger.inject_lambda_context
-@tracer.capture_lambda_handler
+@traced
 @metrics.log_metrics
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None

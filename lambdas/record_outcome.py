@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel
 
 from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, tell, tracer
+from lambdas.observability import logger, metrics, tell, traced
 from nightspot.happenings import OF_OUTCOME
 from nightspot.run import run_from_json
 from nightspot.summary import summarise
@@ -26,7 +26,7 @@ class OutcomeRequest(BaseModel):
 
 
 @logger.inject_lambda_context
-@tracer.capture_lambda_handler
+@traced
 @metrics.log_metrics
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None

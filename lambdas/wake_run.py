@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
 from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, tracer
+from lambdas.observability import logger, metrics, traced
 
 # What a decision could answer differently; the way to a machine and the upload change nothing.
 NEWS = frozenset({"Training", "Interrupted", "Stopping"})
@@ -41,21 +41,20 @@ class StateChange(BaseModel):
 
 
 @logger.inject_lambda_context
-@tracer.capture_lambda_handler
+@traced
 @metrics.log_metrics
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
     """`{"woke": whether}`. Raises NotWaitingYetError where the token is not there yet."""
     metrics.add_metric(name="StateChange", unit=MetricUnit.Count, value=1)
-    use = use or dependencies()
     detail = StateChange.model_validate(event).detail
-    return {"woke": _wake(detail, use)}
+    if detail.status == IN_PROGRESS and detail.secondary_status not in NEWS:
+        return {"woke": _left(detail, "no news")}
+    return {"woke": _wake(detail, use or dependencies())}
 
 
 def _wake(detail: TrainingJobDetail, use: Dependencies) -> bool:
-    if detail.status == IN_PROGRESS and detail.secondary_status not in NEWS:
-        return _left(detail, "no news")
     waiting = use.table.waiting(detail.training_job_name)
     if waiting is not None and waiting.closed:
         return _left(detail, "the run knows its end")

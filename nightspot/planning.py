@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from nightspot import estimates, requests
-from nightspot.job import InstanceType, Job, Market
+from nightspot.job import Market
 from nightspot.run import Run, Rung
+
+if TYPE_CHECKING:
+    from nightspot.job import InstanceType, Job
 
 Price = Callable[[str, str], float | None]
 """(instance type, region) -> on-demand USD per instance hour, or None where it is not known."""

@@ -102,3 +102,22 @@ def test_several_things_may_happen_at_once(story, between, start):
         Happening.FELL_BACK,
         Happening.AT_RISK,
     )
+
+
+def test_an_attempt_that_makes_steps_without_having_resumed_is_told_once(story, between):
+    given = {"step_before": 9, "seconds_per_step": 600.0}
+    silent = story.run(attempts=[story.attempt(**given)])
+    assert between(after=silent) == (Happening.RESUME_NOT_PROVEN,)
+    assert between(before=silent, after=silent) == ()
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"step_before": 9, "seconds_per_step": 600.0, "resumed_from_step": 9},
+        {"step_before": 9},  # nothing saved yet
+        {"step_before": None, "seconds_per_step": 600.0},  # had nothing to resume from
+    ],
+)
+def test_a_resume_that_is_proven_or_not_to_be_seen_yet_is_not_told(story, between, seen):
+    assert between(after=story.run(attempts=[story.attempt(**seen)])) == ()

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
@@ -21,9 +20,6 @@ from nightspot.run import Run, Step, run_from_json, step_from_json, to_json
 from nightspot.summary import summarise, summarise_attempt
 
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
-
-_serialise = TypeSerializer().serialize
-_deserialise = TypeDeserializer().deserialize
 
 
 @dataclass(frozen=True)
@@ -219,11 +215,20 @@ def _key(pk: str, sk: str) -> dict[str, Any]:
 def _to_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:
     # DynamoDB takes no binary floats.
     exact = json.loads(json.dumps(item), parse_float=Decimal)
-    return {name: _serialise(value) for name, value in exact.items()}
+    serialise = _dynamodb_types().TypeSerializer().serialize
+    return {name: serialise(value) for name, value in exact.items()}
 
 
 def _from_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain(_deserialise(value)) for name, value in item.items()}
+    deserialise = _dynamodb_types().TypeDeserializer().deserialize
+    return {name: _plain(deserialise(value)) for name, value in item.items()}
+
+
+def _dynamodb_types() -> Any:
+    # Here, not above: it brings all of boto3, half of a cold start.
+    from boto3.dynamodb import types  # noqa: PLC0415
+
+    return types
 
 
 def _plain(value: Any) -> Any:

@@ -1,25 +1,35 @@
 """Decides whether a job file describes a job that can run, and gives it back as data.
 
-Pure: no boto3, no clock, no environment; botocore's model is read only to check the request.
+Pure: no boto3, no clock, no environment; botocore's model is read only to check the request. Each name is loaded
+when it is first asked for, so that a decision, which knows only markets, brings no YAML reader and no model.
 """
 
-from nightspot.job.bundled import dump_jobs, read_jobs
-from nightspot.job.cautions import warnings_for
-from nightspot.job.errors import InvalidJobError, Problem
-from nightspot.job.files import CheckedFile, check_files, load_job, load_jobs
-from nightspot.job.model import (
-    Budget,
-    Capacity,
-    ChangeOver,
-    Fallback,
-    InstanceType,
-    Job,
-    Local,
-    Market,
-)
-from nightspot.job.placeholders import PlaceholderError, fill
-from nightspot.job.reading import parse_job
-from nightspot.job.times import Deadline, Schedule
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nightspot.job.bundled import dump_jobs, read_jobs
+    from nightspot.job.cautions import warnings_for
+    from nightspot.job.errors import InvalidJobError, Problem
+    from nightspot.job.files import CheckedFile, check_files, load_job, load_jobs
+    from nightspot.job.markets import Fallback, Market
+    from nightspot.job.model import Budget, Capacity, ChangeOver, InstanceType, Job, Local
+    from nightspot.job.placeholders import PlaceholderError, fill
+    from nightspot.job.reading import parse_job
+    from nightspot.job.times import Deadline, Schedule
+
+_NAMES = {
+    "bundled": ("dump_jobs", "read_jobs"),
+    "cautions": ("warnings_for",),
+    "errors": ("InvalidJobError", "Problem"),
+    "files": ("CheckedFile", "check_files", "load_job", "load_jobs"),
+    "markets": ("Fallback", "Market"),
+    "model": ("Budget", "Capacity", "ChangeOver", "InstanceType", "Job", "Local"),
+    "placeholders": ("PlaceholderError", "fill"),
+    "reading": ("parse_job",),
+    "times": ("Deadline", "Schedule"),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Budget",
@@ -45,3 +55,12 @@ __all__ = [
     "read_jobs",
     "warnings_for",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """PEP 562: the module's attribute at its first use."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 from nightspot.durations import format_duration
 from nightspot.job.errors import Problem
-from nightspot.job.model import DEFAULT_RUNTIME_SECONDS, Job, Market, dig
+from nightspot.job.markets import Market
+from nightspot.job.model import DEFAULT_RUNTIME_SECONDS, Job, dig
 
 # A year of firsts: where two zones put their clocks forward on different days, windows differ.
 _SAMPLE_YEAR = 2026

@@ -6,12 +6,12 @@ Rules that compare fields with each other are in `rules`; the request's own in `
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
 from nightspot.durations import HOUR_SECONDS, MINUTE_SECONDS
+from nightspot.job.markets import Fallback, Market
 from nightspot.job.times import Deadline, Schedule, Seconds, Section, broken_rule
 
 # A training job is named nightspot-<job>-<run id>-<attempt>.
@@ -35,20 +35,6 @@ JOB_NAME_CHARACTERS = (
 DEFAULT_RUNTIME_SECONDS = 24 * HOUR_SECONDS
 
 _DEFAULT_CHECKPOINT_SECONDS = 30 * MINUTE_SECONDS
-
-
-class Market(StrEnum):
-    """How an instance is bought."""
-
-    SPOT = "spot"
-    ON_DEMAND = "on_demand"
-
-
-class Fallback(StrEnum):
-    """What follows when Spot cannot make the deadline."""
-
-    ON_DEMAND = "on_demand"
-    NEVER = "never"
 
 
 def _name_that_fits(name: str) -> str:

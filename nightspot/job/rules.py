@@ -14,12 +14,12 @@ from typing import Any
 
 from nightspot.durations import format_duration
 from nightspot.job.errors import Problem, describe, dotted, problem
+from nightspot.job.markets import Fallback
 from nightspot.job.model import (
     DEFAULT_RUNTIME_SECONDS,
     Budget,
     Capacity,
     ChangeOver,
-    Fallback,
     Local,
     dig,
 )

@@ -180,7 +180,9 @@ def idle(synthesise: Callable[..., Synthesised]) -> Synthesised:
 @pytest.fixture(scope="session")
 def disposable(synthesise: Callable[..., Synthesised]) -> Synthesised:
     """An environment to throw away, with an e-mail address."""
-    return synthesise(Settings(keep_data=False, notice_email="nights@example.com", log_days=7))
+    return synthesise(
+        Settings(keep_data=False, notice_email="nights@example.com", log_days=7, reserved_concurrency=3)
+    )
 
 
 @pytest.fixture(scope="session")

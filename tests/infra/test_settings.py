@@ -54,6 +54,10 @@ def test_cdk_json_may_hold_lists_numbers_and_truth_values():
         ({"checkpoint_days": True}, "nightspot:checkpoint_days: True must be a whole number"),
         ({"checkpoint_days": 0}, "nightspot:checkpoint_days: 0 must be at least 1"),
         (
+            {"reserved_concurrency": -1},
+            "nightspot:reserved_concurrency: -1 must be 0 (none) or more",
+        ),
+        (
             {"log_days": "31"},
             "nightspot:log_days: 31 must be one of 7, 14, 30, 60, 90, 180, 365, 731",
         ),

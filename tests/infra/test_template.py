@@ -195,6 +195,16 @@ def test_existing_buckets_and_role_take_the_place_of_the_stack_s_own(joined):
     assert variables["NIGHTSPOT_TRAINING_ROLE_ARN"] == "arn:aws:iam::123456789012:role/our-training"
 
 
+def test_concurrency_is_set_aside_only_where_it_is_asked_for(deployed, disposable):
+    def reserved(synthesised):
+        functions = synthesised.of_type("Lambda::Function").values()
+        ours = [f for f in functions if f.get("Handler", "").startswith("lambdas.")]
+        return [function.get("ReservedConcurrentExecutions") for function in ours]
+
+    assert reserved(deployed) == [None] * 4
+    assert reserved(disposable) == [3] * 4
+
+
 def test_the_vpc_reaches_the_functions_environment(joined, deployed, as_text):
     def vpc_config(synthesised):
         _, function = synthesised.only("Lambda::Function", "PlanRun")

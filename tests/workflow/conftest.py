@@ -1,4 +1,4 @@
-"""Whole nights: the real workflow file, real handlers, a real process; three hours of story in at most 24 seconds."""
+"""Whole nights: the real workflow file, real handlers, a real process; three hours in at most 24 seconds."""
 
 import sys
 from collections.abc import Callable
