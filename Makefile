@@ -100,5 +100,5 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml $(VENV)/.uv
 
 node_modules/.installed: package.json package-lock.json $(VENV)/.dev
 	@mkdir -p $(VENV)/node && ln -sf "$(NODE_HOME)/bin/node" $(VENV)/node/node
-	@$(WITH_NODE) node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" ci --silent --no-audit --no-fund
+	@$(WITH_NODE) node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error --no-audit --no-fund
 	@touch $@
