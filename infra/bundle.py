@@ -32,7 +32,6 @@ LEFT_OUT = (
     "nightspot/checkpoint",
     "nightspot/cli.py",
     "nightspot/local",
-    "nightspot/market",
     "nightspot/report",
 )
 
