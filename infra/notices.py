@@ -29,7 +29,10 @@ CRASHED = "Nightspot Decision Crashed"
 
 
 class NoticeTopic(Construct):
-    """`topic`: e-mail (if the settings name an address) or whatever else subscribes to it."""
+    """`topic`: e-mail (if the settings name an address) or whatever else subscribes to it.
+
+    `crashed`: the rule that matches crashed decisions.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, records: Records, settings: Settings) -> None:
         super().__init__(scope, construct_id)
@@ -48,7 +51,7 @@ class NoticeTopic(Construct):
             f"{run}, deadline {detail('$.detail.deadline')}. {detail('$.detail.because')}",
             records,
         )
-        self._tell(
+        self.crashed = self._tell(
             "Crashed",
             "A run crashed; what it started may still be training",
             (CRASHED,),
@@ -75,8 +78,8 @@ class NoticeTopic(Construct):
 
     def _tell(
         self, name: str, description: str, detail_types: tuple[str, ...], text: str, records: Records
-    ) -> None:
-        events.Rule(
+    ) -> events.Rule:
+        return events.Rule(
             self,
             name,
             description=description,

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from infra.functions import Functions
+from infra.notices import NoticeTopic
 from infra.records import Records
 from infra.workflow import Workflow
 
@@ -55,16 +56,27 @@ class Observability(Construct):
         functions: Functions,
         workflow: Workflow,
         records: Records,
-        topic: sns.ITopic,
+        notices: NoticeTopic,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._ring = actions.SnsAction(topic)
+        self._ring = actions.SnsAction(notices.topic)
         for spec in ALARMS:
             self._alarm(spec.name, count(spec.metric, _SHORT), spec.says)
         self._alarm(
             "DecisionCrashed",
-            workflow.state_machine.metric_failed(period=_SHORT),
-            "An execution failed: no model, or the decision crashed. See its last states.",
+            _matches(notices.crashed),
+            "A decision crashed. The notice names the training jobs that are left running.",
+        )
+        self._alarm(
+            "RunTimedOut",
+            workflow.state_machine.metric_timed_out(period=_SHORT),
+            "An execution reached the workflow's own time limit of 30 days.",
+        )
+        self._alarm(
+            "RunLate",
+            _metric("DeadlineMarginSeconds", "Minimum", _SHORT),
+            "A model was ready after its deadline.",
+            below=True,
         )
         self._alarm(
             "DeadLetters",
@@ -87,7 +99,9 @@ class Observability(Construct):
         self.dashboard = self._dashboard(workflow, records)
         self._queries(functions)
 
-    def _alarm(self, name: str, metric: cloudwatch.IMetric, says: str, threshold: float = 0) -> None:
+    def _alarm(
+        self, name: str, metric: cloudwatch.IMetric, says: str, threshold: float = 0, *, below: bool = False
+    ) -> None:
         alarm = cloudwatch.Alarm(
             self,
             name,
@@ -95,7 +109,11 @@ class Observability(Construct):
             alarm_description=says,
             threshold=threshold,
             evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            comparison_operator=(
+                cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
+                if below
+                else cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
+            ),
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         alarm.add_alarm_action(self._ring)
@@ -184,6 +202,17 @@ QUERIES = {
 def count(name: str, period: Duration) -> cloudwatch.Metric:
     """How often something happened, over all jobs."""
     return _metric(name, "Sum", period)
+
+
+def _matches(rule: events.Rule) -> cloudwatch.Metric:
+    """How often a rule matched: EventBridge counts it, whatever happens to the target."""
+    return cloudwatch.Metric(
+        namespace="AWS/Events",
+        metric_name="MatchedEvents",
+        dimensions_map={"RuleName": rule.rule_name},
+        statistic="Sum",
+        period=_SHORT,
+    )
 
 
 def _value(name: str, statistic: str) -> cloudwatch.Metric:

@@ -61,7 +61,7 @@ class TrainingRuns(Construct):
                 functions=self.functions,
                 workflow=self.workflow,
                 records=self.records,
-                topic=self.notices.topic,
+                notices=self.notices,
             )
             if jobs
             else None

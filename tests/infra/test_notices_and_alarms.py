@@ -123,6 +123,8 @@ def test_there_is_an_alarm_for_each_thing_that_should_wake_a_person(deployed):
         "ResumeNotProven",
         "RunAtRisk",
         "RunFailed",
+        "RunLate",
+        "RunTimedOut",
         "UnknownFailure",
     }
 
@@ -137,9 +139,17 @@ def test_an_alarm_rings_at_the_topic_and_takes_silence_for_good_news(deployed, a
 
 def test_one_occurrence_rings_and_half_of_the_runs_may_fall_back(deployed):
     for name, alarm in deployed.of_type("CloudWatch::Alarm").items():
-        assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+        late = "RunLate" in name  # rings below a margin of nothing
+        assert alarm["ComparisonOperator"] == ("LessThanThreshold" if late else "GreaterThanThreshold")
         assert alarm["EvaluationPeriods"] == 1
         assert alarm["Threshold"] == (50 if "FallbackRate" in name else 0)
+
+
+def test_a_crash_rings_by_the_rule_that_matches_it_and_not_by_every_failed_run(deployed):
+    rule, _ = deployed.only("Events::Rule", "Crashed")
+    _, alarm = deployed.only("CloudWatch::Alarm", "DecisionCrashed")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Events", "MatchedEvents")
+    assert alarm["Dimensions"] == [{"Name": "RuleName", "Value": {"Ref": rule}}]
 
 
 def test_alarms_and_dashboard_look_at_metrics_that_the_handlers_send(deployed, as_text):
