@@ -16,7 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
-from nightspot.run import Run, Step, run_from_json, step_from_json, to_json
+from nightspot.run import Attempt, Run, Step, run_from_json, step_from_json, to_json
 from nightspot.summary import summarise, summarise_attempt
 
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
@@ -62,7 +62,7 @@ class RunTable:
             }
             self._put_unless_further(item, run.steps)
             if not attempt.is_open:
-                self._close_token(attempt.training_job_name)
+                self._close_token(attempt)
         self._put_unless_further(_ledger_item(run), run.steps)
 
     def record_outcome(self, run: Run) -> None:
@@ -70,7 +70,7 @@ class RunTable:
         self._put_unless_further(_ledger_item(run), run.steps)
         self._put_unless_further(_history_item(run), run.steps)
         for attempt in run.attempts:
-            self._close_token(attempt.training_job_name)
+            self._close_token(attempt)
 
     def run(self, run_id: str) -> Run | None:
         """The ledger of a run as last recorded."""
@@ -128,13 +128,15 @@ class RunTable:
             raise
         return True
 
-    def _close_token(self, training_job_name: str) -> None:
+    def _close_token(self, attempt: Attempt) -> None:
+        # The state machine sets `expires` when it waits; an attempt that was refused has never been waited for.
+        expires = expires_at(attempt.ended_at or attempt.asked_at)
         self._call(
             "update_item",
-            Key=_key(f"TRAINING_JOB#{training_job_name}", "TOKEN"),
-            UpdateExpression="SET closed = :closed REMOVE #token",
+            Key=_key(f"TRAINING_JOB#{attempt.training_job_name}", "TOKEN"),
+            UpdateExpression="SET closed = :closed, expires = if_not_exists(expires, :expires) REMOVE #token",
             ExpressionAttributeNames={"#token": "token"},
-            ExpressionAttributeValues={":closed": {"BOOL": True}},
+            ExpressionAttributeValues={":closed": {"BOOL": True}, ":expires": {"N": str(expires)}},
         )
 
     def _put(self, item: Mapping[str, Any]) -> None:

@@ -257,6 +257,13 @@ def test_of_two_that_have_read_the_token_the_first_to_take_it_gets_it(table, beg
     assert [table.take_token(JOB_NAME, "first", 1) for _ in range(2)] == [True, False]
 
 
+def test_an_attempt_that_was_never_waited_for_leaves_no_item_for_ever(table, dynamodb):
+    table.record_step(run_of(), run_of(attempts=(ENDED,), steps=1), step_of(1))
+    key = {"pk": {"S": f"TRAINING_JOB#{ENDED.training_job_name}"}, "sk": {"S": "TOKEN"}}
+    item = dynamodb.get_item(TableName=TABLE, Key=key)["Item"]
+    assert int(item["expires"]["N"]) == expires_at(ENDED.ended_at)
+
+
 def test_the_end_of_an_attempt_closes_its_token_only(table, begin_to_wait):
     begin_to_wait("first")
     begin_to_wait("second", "second")
