@@ -35,14 +35,14 @@ ATTEMPT_KEYS = {
 
 @pytest.mark.workflow
 def test_a_quiet_night_is_one_json_object_and_a_record(tmp_path):
-    command = ["demo", "--json", "--night", "quiet", "--time-scale", "3000", "--build", str(tmp_path)]
+    command = ["demo", "--json", "--night", "quiet", "--time-scale", "600", "--build", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-m", "nightspot", *command],
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
-        timeout=90,
+        timeout=120,
     )
     night = json.loads(done.stdout)
     assert done.stderr == ""
