@@ -65,8 +65,8 @@ class Functions(Construct):
         )
         for function in (self.plan_run, self.decide_next_step, self.record_outcome):
             self._let_it_send_notices(function)
-            _allow(function, ["dynamodb:PutItem", "dynamodb:UpdateItem"], records.table.table_arn)
-        _allow(self.wake_run, ["dynamodb:GetItem", "dynamodb:UpdateItem"], records.table.table_arn)
+        self._let_them_use_the_table(records)
+        self._let_it_check_quotas(self.plan_run)
         _allow(self.decide_next_step, ["sagemaker:DescribeTrainingJob"], training_jobs_arn(self))
         # Without ListBucket a missing progress file would be "access denied".
         _allow(self.decide_next_step, ["s3:ListBucket"], data.checkpoints.bucket_arn)
@@ -115,6 +115,30 @@ class Functions(Construct):
             function, "AwsSolutions-L1", "The bundle's wheels are built for this version; both move together."
         )
         return function
+
+    def _let_them_use_the_table(self, records: Records) -> None:
+        # The lock of a job and the tokens are taken, renewed and freed by conditional writes alone.
+        for function, also in (
+            (self.plan_run, ["PutItem", "GetItem", "Query"]),
+            (self.decide_next_step, ["PutItem"]),
+            (self.record_outcome, ["PutItem", "DeleteItem"]),
+            (self.wake_run, ["GetItem"]),
+        ):
+            actions = [f"dynamodb:{action}" for action in ("UpdateItem", *also)]
+            _allow(function, actions, records.table.table_arn)
+
+    def _let_it_check_quotas(self, function: lambda_.Function) -> None:
+        asked = self._settings.check_quotas
+        function.add_environment("NIGHTSPOT_CHECK_QUOTAS", "true" if asked else "false")
+        if not asked:
+            return
+        _allow(
+            function, ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"], "*"
+        )
+        if function.role is not None:
+            accept_wildcard(
+                function.role, "*", "Neither X-Ray's actions nor lists of quotas know a resource."
+            )
 
     def _let_it_send_notices(self, function: lambda_.Function) -> None:
         _allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))

@@ -23,6 +23,7 @@ TOLD = (
     "Nightspot Run Failed",
     "Nightspot Run Skipped",
     "Nightspot Run Stopped",
+    "Nightspot Run Refused",
 )
 # The state machine sends it by itself, so it knows the crash and not the ledger's deadline.
 CRASHED = "Nightspot Decision Crashed"

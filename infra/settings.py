@@ -44,6 +44,7 @@ class Settings:
     checkpoint_days: int = 30  # how long checkpoints of finished runs are kept
     log_days: int = 90
     reserved_concurrency: int = 0  # of each function; 0: none is taken out of the account's
+    check_quotas: bool = False  # whether a plan asks Service Quotas, which takes it some seconds
     keep_data: bool = True  # False: `cdk destroy` takes table, buckets and logs along
 
     def __post_init__(self) -> None:

@@ -86,8 +86,28 @@ class Workflow(Construct):
             ["states:SendTaskSuccess"],
             self.state_machine.state_machine_arn,
         )
+        self._let_runs_take_turns(functions)
         accept_wildcard(role, training_jobs_arn(self), "Training jobs are named by their runs.")
         accept_wildcard(role, "*", "X-Ray's actions and those of log delivery know no resources.")
+
+    def _let_runs_take_turns(self, functions: Functions) -> None:
+        """A run sees whether the one before it is still alive; its plan wakes the one whose place it takes.
+
+        Policies of their own: CloudFormation makes a function after its role's default policy, and the state
+        machine after the function.
+        """
+        machine = self.state_machine
+        executions = arn(self, "states", f"execution:{machine.state_machine_name}:*")
+        look = iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions])
+        wake = iam.PolicyStatement(actions=["states:SendTaskSuccess"], resources=[machine.state_machine_arn])
+        for name, function, statements in (
+            ("PlanRunTurns", functions.plan_run, [look, wake]),
+            ("DecideNextStepTurns", functions.decide_next_step, [look]),
+        ):
+            if function.role is None:
+                raise ValueError("the function has no role")
+            policy = iam.Policy(self, name, statements=statements, roles=[function.role])
+            accept_wildcard(policy, executions, "Executions are named by what starts them.")
 
 
 def _let_cfn_lint_pass_computed_timeouts(state_machine: sfn.StateMachine) -> None:

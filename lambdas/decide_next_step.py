@@ -9,6 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ConfigDict, Field
 
+from lambdas import turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from nightspot import happenings, ledger, requests
@@ -48,7 +49,7 @@ def handler(
     request = DecisionRequest.model_validate(event)
     before = run_from_json(request.run)
     now = use.now()
-    seen = ledger.fold(before, _look(before, request.fault, use), now)
+    seen = ledger.fold(turns.keep(before, use), _look(before, request.fault, use), now)
     step = next_step(seen, now)
     job_name = None
     if step.action is Action.START and step.rung is not None and step.attempt is not None:

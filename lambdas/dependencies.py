@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from lambdas.environment import read_environment
 from nightspot import job as job_room  # by its names' first use: only a plan needs the job's model
 from nightspot.aws.checkpoints import Checkpoints
+from nightspot.aws.executions import Executions
+from nightspot.aws.job_lock import JobLock
 from nightspot.aws.notices import Notices
 from nightspot.aws.prices import load_price_book
+from nightspot.aws.quotas import Quotas
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.training_jobs import TrainingJobs
 
@@ -32,6 +35,10 @@ class Dependencies:
     localise: Callable[[Job, str], Job]
     price: Price
     table: RunTable
+    lock: JobLock
+    executions: Executions
+    # (names) -> the account's limits of those that Service Quotas knows; None: not asked before a run
+    quotas: Callable[[Iterable[str]], Mapping[str, float]] | None
     training_jobs: TrainingJobs
     checkpoints: Checkpoints
     notices: Notices
@@ -60,17 +67,21 @@ def dependencies() -> Dependencies:
             request.setdefault("VpcConfig", environment.vpc_config)
         return job.model_copy(update={"training_job": request})
 
+    dynamodb, step_functions = _client("dynamodb"), _client("stepfunctions")
     return Dependencies(
         region=environment.region,
         now=lambda: datetime.now(UTC),
         jobs=jobs,
         localise=localise,
         price=price,
-        table=RunTable(_client("dynamodb"), environment.table_name),
+        table=RunTable(dynamodb, environment.table_name),
+        lock=JobLock(dynamodb, environment.table_name),
+        executions=Executions(step_functions),
+        quotas=Quotas(_client("service-quotas")).limits if environment.check_quotas else None,
         training_jobs=TrainingJobs(_client("sagemaker")),
         checkpoints=Checkpoints(_client("s3")),
         notices=Notices(_client("events"), environment.bus_name),
-        step_functions=_client("stepfunctions"),
+        step_functions=step_functions,
     )
 
 

@@ -21,6 +21,7 @@ class Environment(BaseModel):
     checkpoint_bucket: str = Field(alias="NIGHTSPOT_CHECKPOINT_BUCKET", default="")
     model_bucket: str = Field(alias="NIGHTSPOT_MODEL_BUCKET", default="")
     training_role_arn: str = Field(alias="NIGHTSPOT_TRAINING_ROLE_ARN", default="")
+    check_quotas: bool = Field(alias="NIGHTSPOT_CHECK_QUOTAS", default=False)
     subnet_ids: str = Field(alias="NIGHTSPOT_SUBNET_IDS", default="")  # comma-separated
     security_group_ids: str = Field(alias="NIGHTSPOT_SECURITY_GROUP_IDS", default="")
 

@@ -8,6 +8,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel
 
+from lambdas import turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from nightspot.happenings import OF_OUTCOME
@@ -39,6 +40,7 @@ def handler(
         raise RunNotOverError(run.run_id)
     summary = summarise(run)
     use.table.record_outcome(run)
+    turns.give_back(run, use)
     logger.info("run over", extra={"job": run.job, "run": run.run_id, "outcome": summary["outcome"]})
     metrics.add_dimensions(job=run.job)
     for name, unit, value in (

@@ -33,7 +33,7 @@ def pause_left(run: Run, last: Attempt, answer: Answer, now: datetime) -> float:
     if last.rung.market is Market.SPOT:
         until = min(
             until,
-            ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run)) + timedelta(seconds=1),
+            ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run, now)) + timedelta(seconds=1),
         )
     return (until - now).total_seconds()
 

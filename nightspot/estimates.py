@@ -5,14 +5,24 @@ History of past nights takes over where there is some; until then the margins be
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from math import ceil
+from typing import Any
 
+from nightspot.job import Market
 from nightspot.run import Attempt, AttemptState, Run, Rung
 
 # Planning on work + 20 % left no night of 5,100 late on the traces this project was designed on; a pace
 # measured tonight needs less.
 UNMEASURED_WORK_MARGIN = 1.2
 MEASURED_WORK_MARGIN = 1.1
+
+DEFAULT_PATIENCE_SECONDS = 30 * 60
+SHORTEST_PATIENCE_SECONDS = 10 * 60
+LONGEST_PATIENCE_SECONDS = 2 * 3600
+FEWEST_TRIES = 5  # before history is believed
+PATIENCE_QUANTILE = 0.9
 
 STOP_SECONDS = 180  # StopTrainingJob: SIGTERM, 120 s, SIGKILL, and the upload after it
 
@@ -70,7 +80,7 @@ def running_left_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
     since = attempt.state_since
     if progress is not None and progress.attempt == attempt.number:
         since = max(since, progress.saved_at)
-    elif progress is None:
+    elif progress is None and run.checkpoint_s3_uri is not None:
         since = now  # the estimate by training time already counts this stretch
     return max(0.0, left - (now - since).total_seconds())
 
@@ -80,3 +90,26 @@ def lost_work_seconds(run: Run, rung: Rung) -> float:
     if run.checkpoint_s3_uri is None:
         return work_left_seconds(run, rung)
     return min(float(run.checkpoint_every_seconds), work_left_seconds(run, rung))
+
+
+def patience_seconds(history: Iterable[Mapping[str, Any]], market: Market, instance_type: str) -> int:
+    """How long to wait for a machine of this type before the next one gets its turn.
+
+    `history`: summaries of past runs (see `summary`). Of the waits that ended with a machine, nine in ten were
+    over by then; a type that was tried often and never came gets the shortest patience. Half an hour before there
+    is enough to learn from.
+    """
+    tries = [
+        attempt.get("queued_seconds")
+        for run in history
+        for attempt in run.get("attempts", ())
+        if (attempt.get("market"), attempt.get("instance_type")) == (market.value, instance_type)
+        and attempt.get("status") is not None  # a request that was refused never queued
+    ]
+    if len(tries) < FEWEST_TRIES:
+        return DEFAULT_PATIENCE_SECONDS
+    waits = sorted(float(wait) for wait in tries if wait is not None)
+    if not waits:
+        return SHORTEST_PATIENCE_SECONDS
+    wait = waits[min(len(waits), ceil(PATIENCE_QUANTILE * (len(waits) + 1))) - 1]
+    return round(min(max(wait, SHORTEST_PATIENCE_SECONDS), LONGEST_PATIENCE_SECONDS))

@@ -1,20 +1,19 @@
-"""Decides what a failure was: every way in which SageMaker says "no" gets one class.
-
-A reason is read from its start only, because behind `AlgorithmError:` stands the user's own text, which may
-contain any of AWS's words.
-"""
+"""Decides what a failure was: every way in which SageMaker says "no" gets one class, and every class one answer."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from nightspot import failure_documents as documents
+from nightspot import failure_texts as texts
+from nightspot.job import Market
+from nightspot.redaction import MAX_REASON_CHARACTERS, redact
 from nightspot.run import FailureClass
 
-MAX_REASON_CHARACTERS = 1024  # SageMaker's own limit for FailureReason
-# A cause of Step Functions may have 32,768, and the patterns below take the square of the length.
-_READ_CHARACTERS = 4 * MAX_REASON_CHARACTERS
+__all__ = ["ANSWERS", "MAX_REASON_CHARACTERS", "Answer", "Failure", "Fault", "classify", "redact"]
 
 
 class Answer(StrEnum):
@@ -56,101 +55,33 @@ class Fault:
 
 @dataclass(frozen=True)
 class Failure:
-    """The class, and AWS's words with what must not be stored taken out."""
+    """The class, and AWS's words with what must not be stored taken out.
+
+    `quota_market`: whose quota it was, for the two quota classes; None where the text does not say.
+    """
 
     failure: FailureClass
     reason: str
+    quota_market: Market | None = None
 
 
-# What wrappers put before AWS's own words. A code that they carry counts as the API's.
-_PREFIXES = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"(?:botocore\.(?:exceptions|errorfactory)\.\w+|ClientError):\s*(?=An error occurred \()",
-        r"An error occurred \((?P<code>\w+)\) when calling the \w+ operation"
-        r"(?: \(reached max retries: \d+\))?:\s*",
-        r"(?:UnexpectedStatusException:\s*)?Error for \w+ job \S+:\s*(?=Failed)",
-        r"Failed\.?\s*Reason:\s*",
-        r"Failure reason:?\s+",
-        r"Received status from SageMaker:\s*",
-        r"com\.amazonaws\.\S*Exception:\s*",
-        r"ClientError:\s*Failed to invoke sagemaker:\w+\.\s*Error Details:\s*",
-        r"(?P<code>ResourceLimitExceeded(?:Exception)?):\s*",
-    )
-)
-
-_API_CODES: tuple[tuple[str, FailureClass], ...] = (
-    (r"Throttling|TooManyRequests|RequestLimitExceeded|SlowDown", FailureClass.THROTTLED),
-    (
-        r"AccessDenied|UnauthorizedOperation|UnrecognizedClient|InvalidClientTokenId|ExpiredToken"
-        r"|NotAuthorized|InvalidSignature",
-        FailureClass.PERMISSION,
-    ),
-    (
-        r"Internal(?:Failure|Server\w*|Error)|ServiceUnavailable|ServiceException$|SdkClient|RequestTimeout",
-        FailureClass.SERVICE_FAULT,
-    ),
-    (r"ResourceInUse|ResourceNotFound|ConflictException", FailureClass.CONFIGURATION),
-)
-
-_NOT_ALLOWED = (
-    r"not authorized to perform|no \S+-based policy allows|[Cc]ould not assume role|\(AccessDenied|AccessDenied \("
-    r"|ensure that the role has|Access Denied\)?\.?$"
-)
-_TOO_BIG = r"(?:use an |a )instance type with more memory|out of memory|OutOfMemory|exceeds? (?:the )?memory"
-_QUOTA_ZERO = r"\bis 0 Instances\b|\blimit is 0\b"
-_NEVER_HERE = r"The requested resource training-job/\S+ is not available in this region"
-
-# AWS's own words from the start of a text, first match wins.
-_TEXTS: tuple[tuple[str, FailureClass], ...] = (
-    (r"AlgorithmError\b|ENTRYPOINT FAILURE|ExecuteUserScriptError", FailureClass.USER_CODE),
-    (r"No training job succeeded after \d+ attempts", FailureClass.USER_CODE),
-    (
-        r"CapacityError\b|Insufficient (?:instance )?capacity|There is not enough capacity"
-        r"|Unable to provision requested ML compute capacity",
-        FailureClass.NO_CAPACITY,
-    ),
-    (
-        r"InternalServerError\b|We encountered an internal error|Launched instance was unhealthy",
-        FailureClass.SERVICE_FAULT,
-    ),
-    (r"Rate exceeded|Throttling", FailureClass.THROTTLED),
-    (r"MaxRuntime ?[Ee]xceeded", FailureClass.RUNTIME_LIMIT),
-    (r"MaxWaitTime ?[Ee]xceeded", FailureClass.WAIT_LIMIT),
-    (r"Interrupted\b", FailureClass.INTERRUPTED),
-    (r"User: \S+ is not authorized|no \S+-based policy allows", FailureClass.PERMISSION),
-    (
-        r"The request was rejected because the training job is in status",
-        FailureClass.STOPPED_BY_PERSON,
-    ),
-    (r"ClientError: See job logs for more information", FailureClass.USER_CODE),
-)
-_CONFIGURATION_TEXTS = (
-    r"ClientError\b|Cannot pull algorithm container|EnableNetworkIsolation must|\d+ validation errors? detected"
-    r"|Invalid |Unsupported |No S3 objects found|Cannot find the requested image|Caller is not subscribed"
-    r"|Could not |Unable to locate|Only the following fields"
-)
-
-_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "<e-mail>"),
-    (re.compile(r"(s3://[a-z0-9.-]+/)[^\s\"',)\]]+"), r"\1<key>"),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "<access key>"),
-    (re.compile(r"(?i)\b((?:hf|ghp|gho|ghs|sk|xox[abp])[-_])[A-Za-z0-9_-]{16,}"), r"\1<token>"),
-    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), r"\1<token>"),
-    (
-        re.compile(r"(?i)\b(\w*(?:token|secret|password|api_?key|access_?key)[\"']?\s*[=:]\s*)\S+"),
-        r"\1<secret>",
-    ),
-    (re.compile(r"(?<!\d)\d{12}(?!\d)"), "<account>"),
-)
-
-
-def redact(text: str) -> str:
-    """`text` without account ids, e-mail addresses, S3 keys and tokens, at most 1,024 characters."""
-    text = text[:_READ_CHARACTERS]
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text.strip()[:MAX_REASON_CHARACTERS]
+# What the secondary status alone says; the same names stand in SecondaryStatusTransitions.
+_BY_SECONDARY = {
+    "MaxWaitTimeExceeded": FailureClass.WAIT_LIMIT,
+    "MaxRuntimeExceeded": FailureClass.RUNTIME_LIMIT,
+    "Interrupted": FailureClass.INTERRUPTED,
+}
+_ENDS = {"Failed", "Stopped", "Completed"}
+_WAITING = {"Starting", "Pending", "LaunchingMLInstances", "PreparingTrainingStack", "Restarting"}
+# AWS's words that explain a stop better than "somebody did it".
+_STOPS_OF_SAGEMAKER = {
+    FailureClass.NO_CAPACITY,
+    FailureClass.INTERRUPTED,
+    FailureClass.RUNTIME_LIMIT,
+    FailureClass.WAIT_LIMIT,
+}
+# A fault as people paste it: the name, a colon, and a cause that is JSON.
+_PASTED_FAULT = re.compile(r"\s*(?P<error>(?:States|SageMaker|Lambda)\.\w+)\s*:\s*(?=\{)")
 
 
 def classify(
@@ -159,91 +90,90 @@ def classify(
     secondary_status: str | None = None,
     failure_reason: str | None = None,
     fault: Fault | None = None,
+    transitions: Sequence[str] = (),
     stop_requested: bool = False,
 ) -> Failure:
-    """The class of a training job's end or of a refused call.
+    """The class of a training job's end or of a refused call. Never raises, and `Stopped` is never success.
 
-    `stop_requested`: Nightspot itself asked for the stop. `Stopped` is never success.
+    `failure_reason` and a fault's cause may be JSON (DescribeTrainingJob, Step Functions' `{"Error", "Cause"}`).
+    `transitions`: the names in SecondaryStatusTransitions, oldest first; they settle what status and reason leave
+    open. `stop_requested`: Nightspot itself asked for the stop. What is not understood is UNKNOWN.
     """
     if fault is not None:
-        return _of_fault(fault)
-    reason = redact(failure_reason or "")
-    if status == "Stopped":
-        return Failure(_of_stopped(secondary_status, stop_requested), reason)
-    return Failure(_of_text(failure_reason or ""), reason)
+        return _of_fault(fault, stop_requested)
+    reason = failure_reason or ""
+    pasted = _PASTED_FAULT.match(reason)
+    if pasted:
+        return _of_fault(Fault(pasted["error"], reason[pasted.end() :]), stop_requested)
+    words = documents.parse(reason)
+    if isinstance(words, documents.FaultWords):
+        return _of_fault(Fault(words.error, words.cause), stop_requested)
+    if words is None:
+        words = documents.JobWords(None, None, reason)
+    job = documents.JobWords(
+        words.status or status,
+        words.secondary_status or secondary_status,
+        words.failure_reason,
+        tuple(transitions) or words.transitions,
+    )
+    return _of_job(job, stop_requested)
 
 
-def _of_stopped(secondary_status: str | None, stop_requested: bool) -> FailureClass:
-    if secondary_status == "MaxWaitTimeExceeded":
-        return FailureClass.WAIT_LIMIT
-    if secondary_status == "MaxRuntimeExceeded":
-        return FailureClass.RUNTIME_LIMIT
-    if secondary_status == "Interrupted":
-        return FailureClass.INTERRUPTED
-    return FailureClass.STOPPED_BY_NIGHTSPOT if stop_requested else FailureClass.STOPPED_BY_PERSON
+def _of_fault(fault: Fault, stop_requested: bool) -> Failure:
+    words = documents.parse(fault.cause)
+    if isinstance(words, documents.FaultWords):
+        return _of_fault(Fault(words.error or fault.error, words.cause), stop_requested)
+    if words is not None:
+        failure = _of_job(words, stop_requested)
+        said = failure.reason or f"{words.status}/{words.secondary_status}"
+        return Failure(failure.failure, redact(f"{fault.error}: {said}"), failure.quota_market)
+    error = fault.error.strip()
+    said = ": ".join(filter(None, (error, fault.cause)))
+    if re.fullmatch(r"[\w.#-]*", error) is None:
+        # Some callers pass a whole sentence for the name.
+        return classify(failure_reason=said, stop_requested=stop_requested)
+    verdict = texts.read(fault.cause, error)
+    if verdict.failure is FailureClass.UNKNOWN and not fault.cause.strip():
+        verdict = texts.read(error)  # a status, or the name that a FailureReason starts with
+    return Failure(_own_stop(verdict.failure, stop_requested), redact(said), verdict.quota_market)
 
 
-def _of_fault(fault: Fault) -> Failure:
-    code = fault.error.rpartition(".")[2]
-    return Failure(_of_text(fault.cause, code=code), redact(f"{fault.error}: {fault.cause}"))
+def _of_job(job: documents.JobWords, stop_requested: bool) -> Failure:
+    verdict = texts.read(job.failure_reason)
+    failure = verdict.failure
+    if job.status in {"Stopped", "Stopping"}:
+        failure = _of_stopped(job, failure, stop_requested)
+    elif not job.failure_reason.strip() or (job.status == "InProgress" and failure is FailureClass.UNKNOWN):
+        failure = _BY_SECONDARY.get(job.secondary_status or "") or _of_transitions(job.transitions) or failure
+        if job.status is None and job.secondary_status in {"Stopped", "Stopping"}:
+            failure = _of_stopped(job, failure, stop_requested)
+    market = verdict.quota_market if failure is verdict.failure else None
+    return Failure(_own_stop(failure, stop_requested), redact(job.failure_reason), market)
 
 
-def _of_text(text: str, code: str = "") -> FailureClass:
-    text, code = _unwrap(text, code)
-    if code.startswith("ResourceLimitExceeded") or _starts(text, r"The account-level service limit"):
-        return _of_quota(text)
-    for pattern, failure in _API_CODES:
-        # A generic name ends in the service's own ("SageMakerException") and says nothing.
-        if code and not code.endswith("SageMakerException") and re.search(pattern, code):
-            return failure
-    for pattern, failure in _TEXTS:
-        if _starts(text, pattern):
-            return failure
-    if _starts(text, _NEVER_HERE):
-        return FailureClass.CONFIGURATION
-    is_aws_text = bool(code) or _starts(text, _CONFIGURATION_TEXTS)
-    if is_aws_text and re.search(_NOT_ALLOWED, text):
-        return FailureClass.PERMISSION
-    if is_aws_text and re.search(_TOO_BIG, text):
-        return FailureClass.OUT_OF_MEMORY
-    if code.startswith("Validation") or _starts(text, _CONFIGURATION_TEXTS):
-        return FailureClass.CONFIGURATION
-    return _of_status_code(text) if code else FailureClass.UNKNOWN
+def _of_stopped(job: documents.JobWords, said: FailureClass, stop_requested: bool) -> FailureClass:
+    by_sagemaker = _BY_SECONDARY.get(job.secondary_status or "")
+    if by_sagemaker is None and not stop_requested:
+        by_sagemaker = _of_transitions(job.transitions)
+        if by_sagemaker is None and said in _STOPS_OF_SAGEMAKER:
+            by_sagemaker = said
+    return by_sagemaker or FailureClass.STOPPED_BY_PERSON
 
 
-def _of_quota(text: str) -> FailureClass:
-    if _starts(text, _NEVER_HERE) or re.search(_QUOTA_ZERO, text):
-        return FailureClass.QUOTA_PERMANENT
-    return FailureClass.QUOTA_TEMPORARY
+def _own_stop(failure: FailureClass, stop_requested: bool) -> FailureClass:
+    if failure is FailureClass.STOPPED_BY_PERSON and stop_requested:
+        return FailureClass.STOPPED_BY_NIGHTSPOT
+    return failure
 
 
-def _of_status_code(cause: str) -> FailureClass:
-    """Step Functions names unmodelled faults alike; their HTTP status tells them apart."""
-    match = re.search(r"Status Code: (\d)(\d\d)", cause)
-    if match is None:
-        return FailureClass.UNKNOWN
-    if match[1] == "5":
-        return FailureClass.SERVICE_FAULT
-    if match[0].endswith(("401", "403")):
-        return FailureClass.PERMISSION
-    if match[0].endswith("429"):
-        return FailureClass.THROTTLED
-    # A validation that failed; what has a status of its own has a meaning of its own.
-    return FailureClass.CONFIGURATION if match[0].endswith("400") else FailureClass.UNKNOWN
+def _of_transitions(transitions: Sequence[str]) -> FailureClass | None:
+    """What a job's own history says of its end: a limit, or an interruption after which no machine came back.
 
-
-def _unwrap(text: str, code: str) -> tuple[str, str]:
-    text = text.strip()
-    while True:
-        for prefix in _PREFIXES:
-            match = prefix.match(text)
-            if match:
-                code = match.groupdict().get("code") or code
-                text = text[match.end() :].lstrip()
-                break
-        else:
-            return re.sub(r"[ \t]+", " ", text), code
-
-
-def _starts(text: str, pattern: str) -> bool:
-    return re.match(rf"(?:{pattern})", text) is not None
+    A stop that somebody asked for passes through `Stopping`, which ends the search.
+    """
+    for status in reversed(transitions):
+        if status in _BY_SECONDARY:
+            return _BY_SECONDARY[status]
+        if status not in _ENDS and status not in _WAITING:
+            return None
+    return None

@@ -22,6 +22,7 @@ class Happening(StrEnum):
     RUN_FAILED = "RunFailed"
     RUN_SKIPPED = "RunSkipped"
     RUN_STOPPED = "RunStopped"
+    RUN_REFUSED = "RunRefused"
 
     @property
     def detail_type(self) -> str:
@@ -35,6 +36,7 @@ OF_OUTCOME = {
     Outcome.FAILED: Happening.RUN_FAILED,
     Outcome.SKIPPED: Happening.RUN_SKIPPED,
     Outcome.STOPPED: Happening.RUN_STOPPED,
+    Outcome.REFUSED: Happening.RUN_REFUSED,
 }
 
 

@@ -3,58 +3,132 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import inf
 
 from nightspot import estimates
-from nightspot.costs import spent_usd
+from nightspot.costs import hourly_usd, spent_usd
 from nightspot.failures import ANSWERS, Answer
 from nightspot.job import Fallback, Market
-from nightspot.run import Attempt, AttemptState, Run, Rung
+from nightspot.run import Attempt, AttemptState, LeftOut, Run, Rung
+
+# This many interruptions in a row without a new checkpoint between them, and the next rung gets its turn.
+MOST_FRUITLESS_INTERRUPTIONS = 3
+# A run that has nothing yet so long after its deadline asks for nothing more; tomorrow night is another run.
+GIVE_UP_SECONDS = 24 * 3600
+
+
+def left_out(run: Run) -> tuple[LeftOut, ...]:
+    """The rungs that this run does without: of no use from the start, or refused for good since."""
+    refused = (
+        LeftOut(attempt.rung, f"{attempt.failure.value.replace('_', ' ')}, attempt {attempt.number}")
+        for attempt in run.attempts
+        if attempt.failure and ANSWERS[attempt.failure] is Answer.WITHOUT_RUNG
+    )
+    return tuple({out.rung.key: out for out in (*refused, *run.left_out)}.values())
 
 
 def eligible(run: Run, market: Market) -> tuple[Rung, ...]:
-    """The rungs of `market` that this run may still use, best first."""
-    gone = {
+    """The rungs of `market` that this run may use now, best first."""
+    gone = {out.rung.key for out in left_out(run)}
+    rungs = tuple(r for r in run.rungs_of(market) if r.key not in gone and within_budget(run, r))
+    if market is Market.ON_DEMAND:
+        return rungs
+    worn = worn_out(run)
+    fresh = tuple(r for r in rungs if r.key not in worn)
+    # Where nothing else may be bought, a market that only takes is still better than none.
+    return fresh if fresh or run.fallback is not Fallback.NEVER else rungs
+
+
+def too_dear(run: Run, market: Market) -> tuple[Rung, ...]:
+    """The rungs of `market` that only the budget keeps this run from."""
+    gone = {out.rung.key for out in left_out(run)}
+    return tuple(r for r in run.rungs_of(market) if r.key not in gone and not within_budget(run, r))
+
+
+def worn_out(run: Run) -> set[tuple[Market, str]]:
+    """Rungs that took their machine back again and again before anything new was saved, until something is."""
+    return {
         attempt.rung.key
-        for attempt in run.attempts
-        if attempt.failure and ANSWERS[attempt.failure] is Answer.WITHOUT_RUNG
+        for index, attempt in enumerate(run.attempts)
+        if attempt.fruitless_interruptions >= MOST_FRUITLESS_INTERRUPTIONS
+        and not any(later.safe_point > attempt.safe_point for later in run.attempts[index + 1 :])
     }
-    return tuple(r for r in run.rungs_of(market) if r.key not in gone and within_budget(run, r))
 
 
 def within_budget(run: Run, rung: Rung) -> bool:
     """True if the attempt's worst case fits into what is left of the run's budget.
 
     Spot never costs more than on-demand, so the on-demand price is its worst case. A promise about money cannot
-    be kept without a price: with a budget, a rung of unknown price never fits.
+    be kept without a price: with a budget, a rung of unknown price never fits. Work that reclaims make it repeat
+    is not in it: `paid_seconds` ends an attempt before it costs more.
     """
+    paid = paid_seconds(run, rung)
+    return paid is None or estimates.work_left_seconds(run, rung) + rung.change_over_seconds <= paid
+
+
+def paid_seconds(run: Run, rung: Rung) -> float | None:
+    """How long the rest of the budget pays for a machine of `rung`, its stop included; None without a budget."""
     if run.budget_usd is None:
-        return True
-    if rung.usd_per_hour is None:
-        return False
-    seconds = estimates.work_left_seconds(run, rung) + rung.change_over_seconds
-    worst_usd = seconds / 3600 * rung.usd_per_hour * rung.instance_count
-    return spent_usd(run) + worst_usd <= run.budget_usd
+        return None
+    price = hourly_usd(rung)
+    if price is None:
+        return 0.0
+    left_usd = run.budget_usd - spent_usd(run)
+    return (left_usd / price * 3600 if price else inf) - estimates.STOP_SECONDS
+
+
+def worst_usd(run: Run) -> float | None:
+    """The most that this run may come to: its budget, or its whole work on its dearest rung. None: not known."""
+    if run.budget_usd is not None:
+        return run.budget_usd
+    worst = [
+        None if (price := hourly_usd(rung)) is None else seconds_needed(run, rung) / 3600 * price
+        for rung in run.rungs
+    ]
+    return None if None in worst else spent_usd(run) + max(usd for usd in worst if usd is not None)
 
 
 def next_rung(run: Run, market: Market) -> Rung | None:
     """The best rung; after one that yielded no machine, the one below it, wrapping round."""
+    return next(iter(in_turn(run, market)), None)
+
+
+def in_turn(run: Run, market: Market) -> tuple[Rung, ...]:
+    """The rungs of `market` that this run may use, in the order in which it is their turn."""
     rungs = eligible(run, market)
-    if not rungs:
-        return None
     tried = [attempt for attempt in run.attempts if attempt.rung.market is market]
-    if not tried or tried[-1].trained_seconds > 0:
-        return rungs[0]
+    if not tried or not _yielded_nothing(run, tried[-1]):
+        return rungs
     ladder = [rung.key for rung in run.rungs_of(market)]
     first = ladder.index(tried[-1].rung.key) + 1
     failure = tried[-1].failure
     if failure and ANSWERS[failure] in {Answer.BACK_OFF, Answer.RETRY}:
         first -= 1  # nothing was learnt about capacity: the same again
-    return min(rungs, key=lambda rung: (ladder.index(rung.key) - first) % len(ladder))
+    return tuple(sorted(rungs, key=lambda rung: (ladder.index(rung.key) - first) % len(ladder)))
 
 
-def repair_rung(run: Run) -> Rung | None:
-    """The on-demand rung that a failed Spot start would be repaired with; None where that is not possible."""
-    return None if run.fallback is Fallback.NEVER else next_rung(run, Market.ON_DEMAND)
+def _yielded_nothing(run: Run, attempt: Attempt) -> bool:
+    """No machine when it ended, or machines that were of no use."""
+    return attempt.trained_seconds == 0 or attempt.ended_waiting or attempt.rung.key in worn_out(run)
+
+
+def repair_rung(run: Run, now: datetime) -> Rung | None:
+    """The on-demand rung that a failed Spot start would be repaired with; None where that is not possible.
+
+    The first in turn that would still be in time, because it is the one that the job's author likes best; where
+    none would be, the one that is done first.
+    """
+    if run.fallback is Fallback.NEVER:
+        return None
+    rungs = in_turn(run, Market.ON_DEMAND)
+    left = (run.deadline - now).total_seconds()
+    in_time = (rung for rung in rungs if seconds_needed(run, rung) <= left)
+    return next(in_time, None) or min(rungs, key=lambda rung: seconds_needed(run, rung), default=None)
+
+
+def give_up_at(run: Run) -> datetime:
+    """When a run without a model asks for nothing more."""
+    return run.deadline + timedelta(seconds=max(GIVE_UP_SECONDS, 2 * run.work_upper_seconds))
 
 
 def seconds_needed(run: Run, rung: Rung) -> float:
@@ -77,13 +151,13 @@ def spot_leave_at(run: Run, rung: Rung, repair: Rung | None, *, has_machine: boo
     return run.deadline - timedelta(seconds=seconds_needed(run, repair) + margin)
 
 
-def leave_at(run: Run, attempt: Attempt) -> datetime:
+def leave_at(run: Run, attempt: Attempt, now: datetime) -> datetime:
     """`spot_leave_at` for a Spot job that is waiting or starting.
 
     A machine that came back after the last safe moment, too soon after its reclaim for anybody to see the job wait,
     is no reason to stay: it could be reclaimed once more before its next checkpoint.
     """
-    repair = repair_rung(run)
+    repair = repair_rung(run, now)
     last_safe = spot_leave_at(run, attempt.rung, repair)
     came_at = attempt.state_since if attempt.state is AttemptState.STARTING else None
     if came_at is None or came_at > last_safe:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from nightspot import estimates
 from nightspot.failures import Fault, classify
 from nightspot.run import (
     Action,
@@ -78,6 +79,7 @@ def fold(run: Run, seen: Observation, now: datetime) -> Run:
 
     Folding the same observation twice changes nothing more, except that a refused stop is counted each time.
     """
+    before = run
     if seen.progress is not None:
         run = replace(run, progress=seen.progress)
     for attempt in run.attempts:
@@ -89,7 +91,7 @@ def fold(run: Run, seen: Observation, now: datetime) -> Run:
                 else _fold_view(attempt, view, seen.fault, now)
             )
             run = run.with_attempt(folded)
-    return _fold_progress(run)
+    return _fold_fruits(before, _fold_progress(run))
 
 
 def _fold_missing(attempt: Attempt, fault: Fault | None, now: datetime) -> Attempt:
@@ -104,6 +106,7 @@ def _fold_missing(attempt: Attempt, fault: Fault | None, now: datetime) -> Attem
         ended_at=now,
         failure=failure.failure,
         failure_reason=failure.reason,
+        ended_waiting=True,
     )
 
 
@@ -119,6 +122,7 @@ def _fold_view(attempt: Attempt, view: JobView, fault: Fault | None, now: dateti
         secondary_status=view.secondary_status,
         interruptions=sum(1 for t in view.transitions if t.status == "Interrupted"),
         trained_seconds=_trained_seconds(view, now),
+        queued_seconds=_queued_seconds(view, attempt),
         waited_seconds=_waited_seconds(view, attempt, now),
         billable_seconds=view.billable_seconds,
         model_artifact=view.model_artifact,
@@ -155,17 +159,20 @@ def _fold_end(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
     attempt = replace(attempt, ended_at=ended_at)
     if view.status == "Completed":
         return replace(attempt, failure=None, failure_reason=None)
+    phase = _last_phase(view)
     failure = classify(
         status=view.status,
         secondary_status=view.secondary_status,
         failure_reason=view.failure_reason,
+        transitions=[transition.status for transition in view.transitions],
         stop_requested=attempt.stop_requested_at is not None,
     )
     return replace(
         attempt,
         failure=failure.failure,
         failure_reason=failure.reason or None,
-        failed_in=_last_phase(view),
+        failed_in=phase,
+        ended_waiting=phase is None or _STATES[phase] is AttemptState.WAITING,
     )
 
 
@@ -182,6 +189,11 @@ def _trained_seconds(view: JobView, now: datetime) -> float:
         for t in view.transitions
         if t.status in _WITH_A_MACHINE
     )
+
+
+def _queued_seconds(view: JobView, attempt: Attempt) -> float | None:
+    machines = [t.started_at for t in view.transitions if t.status in _WITH_A_MACHINE]
+    return max(0.0, (machines[0] - attempt.asked_at).total_seconds()) if machines else None
 
 
 def _waited_seconds(view: JobView, attempt: Attempt, now: datetime) -> float:
@@ -213,6 +225,24 @@ def _fold_progress(run: Run) -> Run:
     return run.with_attempt(attempt)
 
 
+def _fold_fruits(before: Run, run: Run) -> Run:
+    """Count the interruptions between which nothing new became durable: a market that only takes."""
+    attempt = run.last_attempt
+    if attempt is None or not attempt.was_created:
+        return run
+    known = next((a.interruptions for a in before.attempts if a.number == attempt.number), 0)
+    point = safe_point(run)
+    if point > attempt.safe_point:
+        return run.with_attempt(replace(attempt, safe_point=point, fruitless_interruptions=0))
+    fruitless = attempt.fruitless_interruptions + attempt.interruptions - known
+    return run.with_attempt(replace(attempt, fruitless_interruptions=fruitless))
+
+
+def safe_point(run: Run) -> float:
+    """How far the durable checkpoint is: its step, or a fraction of the work where no steps are visible."""
+    return float(run.progress.step) if run.progress else estimates.durable_fraction(run)
+
+
 def _pace_is_older(progress: Progress) -> bool:
     """True where the pace was carried over from the attempt that was resumed, perhaps on another machine."""
     return progress.seconds_per_step is None or progress.step == progress.resumed_from_step
@@ -229,6 +259,7 @@ def book(run: Run, step: Step, training_job_name: str | None = None) -> Run:
             rung=step.rung,
             training_job_name=training_job_name,
             asked_at=step.at,
+            safe_point=safe_point(run),
             step_before=run.progress.step if run.progress else None,
         )
         return run.with_attempt(attempt)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightspot import estimates, requests
 from nightspot.job import Market
-from nightspot.run import Run, Rung
+from nightspot.run import LeftOut, Run, Rung
 
 if TYPE_CHECKING:
     from nightspot.job import InstanceType, Job
@@ -18,30 +19,78 @@ Price = Callable[[str, str], float | None]
 """(instance type, region) -> on-demand USD per instance hour, or None where it is not known."""
 
 
-def plan_run(job: Job, *, started_at: datetime, execution_arn: str, region: str, price: Price) -> Run:
+@dataclass(frozen=True)
+class Known:
+    """What is known beside the job when its run is planned."""
+
+    price: Price
+    history: Sequence[Mapping[str, Any]] = ()  # summaries of the job's past runs
+    month_usd: float = 0.0  # spent on the job in this calendar month, and promised to its open runs
+    quotas: Mapping[str, float] = field(
+        default_factory=dict
+    )  # by name, as Service Quotas writes it; may lack any
+
+
+def plan_run(
+    job: Job,
+    *,
+    started_at: datetime,
+    execution_arn: str,
+    region: str,
+    known: Known,
+    overrides: Mapping[str, Any] | None = None,
+) -> Run:
     """The run of `job` that started at `started_at` (aware UTC) as the execution `execution_arn`.
 
-    The same execution always gives the same run id.
+    `overrides`: what the run's input has changed already in `job`, for the record. The same execution always gives
+    the same run id.
     """
     run_id = run_id_of(execution_arn, started_at)
+    budget_usd, budget_of = _budget(job, known)
+    rungs = (
+        *(_rung(job, Market.SPOT, spec, region, known) for spec in job.capacity.spot),
+        *(_rung(job, Market.ON_DEMAND, spec, region, known) for spec in job.capacity.on_demand),
+    )
     return Run(
         job=job.name,
         run_id=run_id,
         execution_arn=execution_arn,
         started_at=started_at,
         deadline=job.deadline.after(started_at),
-        rungs=(
-            *(_rung(job, Market.SPOT, spec, region, price) for spec in job.capacity.spot),
-            *(_rung(job, Market.ON_DEMAND, spec, region, price) for spec in job.capacity.on_demand),
-        ),
+        rungs=rungs,
         work_seconds=job.work_seconds,
         work_upper_seconds=estimates.upper_work_seconds(job.work_seconds),
         checkpoint_every_seconds=job.checkpoint_every_seconds,
         checkpoint_s3_uri=requests.checkpoint_prefix(job.training_job, run_id),
         training_job=job.training_job,
         fallback=job.fallback,
-        budget_usd=job.budget.per_run_usd if job.budget else None,
+        budget_usd=budget_usd,
+        budget_of=budget_of,
+        left_out=tuple(_without_quota(rungs, known.quotas)),
+        overrides=dict(overrides or {}),
     )
+
+
+def quota_name(market: Market, instance_type: str) -> str:
+    """What Service Quotas calls the limit that a rung draws on. Spot's and on-demand's are separate."""
+    return f"{instance_type} for {'spot ' if market is Market.SPOT else ''}training job usage"
+
+
+def _budget(job: Job, known: Known) -> tuple[float | None, str]:
+    """The tighter of the run's own budget and what is left of the month's, and whose it is."""
+    per_run = job.budget.per_run_usd if job.budget else None
+    per_month = job.budget.per_month_usd if job.budget else None
+    if per_month is None:
+        return per_run, "run"
+    left_usd = max(0.0, per_month - known.month_usd)
+    return (per_run, "run") if per_run is not None and per_run <= left_usd else (left_usd, "month")
+
+
+def _without_quota(rungs: Iterable[Rung], quotas: Mapping[str, float]) -> Iterator[LeftOut]:
+    for rung in rungs:
+        limit = quotas.get(quota_name(rung.market, rung.instance_type))
+        if limit is not None and limit < rung.instance_count:
+            yield LeftOut(rung, f"its quota is {limit:g}, and {rung.instance_count} are needed")
 
 
 def run_id_of(execution_arn: str, started_at: datetime) -> str:
@@ -50,7 +99,7 @@ def run_id_of(execution_arn: str, started_at: datetime) -> str:
     return f"{started_at:%Y%m%d}-{digest[:6]}"
 
 
-def _rung(job: Job, market: Market, spec: InstanceType, region: str, price: Price) -> Rung:
+def _rung(job: Job, market: Market, spec: InstanceType, region: str, known: Known) -> Rung:
     change_over = job.change_over
     return Rung(
         market=market,
@@ -58,8 +107,13 @@ def _rung(job: Job, market: Market, spec: InstanceType, region: str, price: Pric
         region=region,
         instance_count=job.instance_count,
         speed=spec.speed,
-        usd_per_hour=price(spec.instance_type, region),
+        usd_per_hour=known.price(spec.instance_type, region),
         change_over_seconds=(
             change_over.spot_seconds if market is Market.SPOT else change_over.on_demand_seconds
+        ),
+        patience_seconds=(
+            spec.patience_seconds
+            if spec.patience_seconds is not None
+            else estimates.patience_seconds(known.history, market, spec.instance_type)
         ),
     )

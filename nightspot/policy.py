@@ -25,6 +25,7 @@ from nightspot.run import (
 )
 
 MOST_ATTEMPTS = 100  # keeps the ledger below Step Functions' 256 KiB of variables
+TURN_PAUSE_SECONDS = 60  # while the run that this one replaces is still ending
 
 
 def next_step(run: Run, now: datetime) -> Step:
@@ -33,13 +34,27 @@ def next_step(run: Run, now: datetime) -> Step:
     if attempt is not None:
         return watching.while_open(run, attempt, now)
     last = run.last_attempt
-    if last is None:
-        return _start_best(run, now)
-    if last.failure is None:
-        return steps.finish(
-            run, now, Outcome.SUCCEEDED, f"Training job {last.training_job_name} has completed."
-        )
+    if last is not None and last.failure is None:
+        return _finish(run, now, Outcome.SUCCEEDED, f"Training job {last.training_job_name} has completed.")
+    if run.replaced_by is not None:
+        because = f"Run {run.replaced_by} of the same job takes this one's place."
+        return _finish(run, now, Outcome.STOPPED, because)
+    if last is None or last.failure is None:
+        return _first(run, now)
     return _after_failure(run, last, last.failure, now)
+
+
+def _first(run: Run, now: datetime) -> Step:
+    if run.refused_because is not None:
+        return steps.finish(run, now, Outcome.REFUSED, run.refused_because)
+    if run.waits_for_run is not None:
+        because = f"Run {run.waits_for_run} of the same job is ending; this one takes its place."
+        return steps.pause(run, now, TURN_PAUSE_SECONDS, because)
+    return _start_best(run, now)
+
+
+def _finish(run: Run, now: datetime, outcome: Outcome, because: str) -> Step:
+    return steps.finish(run, now, outcome, because + words.without(run))
 
 
 def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime) -> Step:
@@ -48,15 +63,16 @@ def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime
     answer = ANSWERS[failure]
     if answer is Answer.FINISH:
         outcome = Outcome.STOPPED if failure is FailureClass.STOPPED_BY_PERSON else Outcome.FAILED
-        return steps.finish(
-            run, now, outcome, f"{said}; that is not the market's fault, nothing more is bought."
-        )
+        because = f"{said}; that is not the market's fault, nothing more is bought."
+        return _finish(run, now, outcome, because)
     if len(run.attempts) >= MOST_ATTEMPTS:
-        return steps.finish(
-            run, now, Outcome.FAILED, f"{said}; {len(run.attempts)} attempts are the most of a run."
-        )
+        because = f"{said}; {len(run.attempts)} attempts are the most of a run."
+        return _finish(run, now, Outcome.FAILED, because)
+    if now >= ladder.give_up_at(run):
+        because = f"{said}; it is long past {words.clock(run.deadline)}, nothing more is asked for."
+        return _finish(run, now, Outcome.FAILED, because)
     if answer is Answer.RETRY and backoff.is_final_fault(run, last):
-        return steps.finish(run, now, Outcome.FAILED, f"{said}; the same again would fail again.")
+        return _finish(run, now, Outcome.FAILED, f"{said}; the same again would fail again.")
     remaining = backoff.pause_left(run, last, answer, now)
     if remaining > 0:
         because = f"{said}; asking again in {format_duration(remaining)}."
@@ -67,7 +83,7 @@ def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime
 def _start_best(run: Run, now: datetime, after: str = "") -> Step:
     left = (run.deadline - now).total_seconds()
     lead = f"{after}; " if after else ""
-    spot, repair = ladder.next_rung(run, Market.SPOT), ladder.repair_rung(run)
+    spot, repair = ladder.next_rung(run, Market.SPOT), ladder.repair_rung(run, now)
     if spot is not None:
         leave_at = ladder.spot_leave_at(run, spot, repair)
         if now <= leave_at:
@@ -76,9 +92,10 @@ def _start_best(run: Run, now: datetime, after: str = "") -> Step:
                 f"Spot {spot.instance_type} may be waited for until {words.clock(leave_at)}."
             )
             look_seconds = watching.first_look_seconds(run, spot)
+            because += words.too_dear(run, Market.SPOT)
             return steps.start(run, now, spot, because, min(look_seconds, (leave_at - now).total_seconds()))
-    rung = ladder.next_rung(run, Market.ON_DEMAND)
-    if rung is not None and run.fallback is not Fallback.NEVER:
+    rung = repair
+    if rung is not None:
         late = left < ladder.seconds_needed(run, rung)
         promise = (
             f"finishes by {words.clock(run.deadline)}" if not late else "will be late, but nothing is faster"
@@ -86,22 +103,26 @@ def _start_best(run: Run, now: datetime, after: str = "") -> Step:
         because = (
             f"{lead}{format_duration(max(0.0, left))} to the deadline, {words.work(run, rung)}: "
             f"on-demand {rung.instance_type} {promise}."
-        )
+        ) + words.too_dear(run, Market.ON_DEMAND)
         return steps.start(run, now, rung, because, watching.first_look_seconds(run, rung), late=late)
     return _give_up(run, now, lead)
 
 
 def _give_up(run: Run, now: datetime, lead: str) -> Step:
-    if not any(ladder.within_budget(run, rung) for rung in run.rungs):
-        spent = f"${spent_usd(run):,.2f} of ${run.budget_usd or 0.0:,.2f}"
+    usable = [rung for rung in run.rungs if rung.key not in {out.rung.key for out in ladder.left_out(run)}]
+    fits = [rung for rung in usable if ladder.within_budget(run, rung)]
+    if not usable:
+        return _finish(run, now, Outcome.FAILED, f"{lead}no rung of the ladder is left.")
+    if not fits:
+        spent = f"${spent_usd(run):,.2f} of {words.budget(run)}"
         because = f"{lead}{spent} are spent and no attempt's worst case fits into the rest."
-        return steps.finish(run, now, Outcome.FAILED, because)
+        return _finish(run, now, Outcome.FAILED, because)
     if run.fallback is Fallback.NEVER:
         because = (
             f"{lead}Spot can no longer finish by {words.clock(run.deadline)} and the job forbids on-demand."
         )
-        return steps.finish(run, now, Outcome.SKIPPED, because)
-    if not all(ladder.within_budget(run, rung) for rung in run.rungs):
-        because = f"{lead}the budget of ${run.budget_usd or 0.0:,.2f} leaves no rung that is still in time."
-        return steps.finish(run, now, Outcome.FAILED, because)
-    return steps.finish(run, now, Outcome.FAILED, f"{lead}no rung of the ladder is left.")
+        return _finish(run, now, Outcome.SKIPPED, because)
+    if len(fits) < len(usable):
+        because = f"{lead}{words.budget(run)} leaves no rung that is still in time."
+        return _finish(run, now, Outcome.FAILED, because)
+    return _finish(run, now, Outcome.FAILED, f"{lead}no rung of the ladder is left.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from datetime import datetime
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
+from nightspot import estimates, ladder
 from nightspot.job import Market
 from nightspot.run import Run, Rung
 
@@ -41,7 +42,7 @@ def create_training_job(run: Run, rung: Rung, attempt: int, now: datetime) -> di
         config["S3Uri"] = run.checkpoint_s3_uri
         config.setdefault("LocalPath", DEFAULT_CHECKPOINT_PATH)
     stopping = request.setdefault("StoppingCondition", {})
-    stopping.setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS)
+    stopping["MaxRuntimeInSeconds"] = _max_runtime_seconds(run, rung, stopping)
     if rung.market is Market.SPOT:
         request["EnableManagedSpotTraining"] = True
         stopping.setdefault("MaxWaitTimeInSeconds", _max_wait_seconds(run, stopping, now))
@@ -64,6 +65,13 @@ def create_training_job(run: Run, rung: Rung, attempt: int, now: datetime) -> di
         {"Key": "nightspot:market", "Value": rung.market.value},
     ]
     return request
+
+
+def _max_runtime_seconds(run: Run, rung: Rung, stopping: Mapping[str, Any]) -> int:
+    """The user's limit, or what the rest of the budget pays for: it holds even where the workflow has crashed."""
+    limit: int = stopping.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS)
+    paid = ladder.paid_seconds(run, rung)
+    return limit if paid is None or paid >= limit else max(1, floor(paid + estimates.STOP_SECONDS))
 
 
 def _max_wait_seconds(run: Run, stopping: Mapping[str, Any], now: datetime) -> int:

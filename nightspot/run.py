@@ -62,7 +62,8 @@ class Outcome(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     SKIPPED = "skipped"  # the market had nothing and the job forbids on-demand: yesterday's model stays
-    STOPPED = "stopped"  # a person stopped the training job
+    STOPPED = "stopped"  # a person stopped the training job, or a newer run took this one's place
+    REFUSED = "refused"  # another run holds the job: nothing was started
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Rung:
     speed: float = 1.0  # work done per second, relative to the rung for which `work` is stated
     usd_per_hour: float | None = None  # on-demand price of one instance; None: not known
     change_over_seconds: int = 600  # upper estimate: queue, start, restore
+    patience_seconds: int = 1800  # how long to wait for a machine before the next rung gets its turn
 
     @property
     def label(self) -> str:
@@ -87,6 +89,14 @@ class Rung:
     def key(self) -> tuple[Market, str]:
         """What makes a rung itself; price and estimates may change."""
         return (self.market, self.instance_type)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A rung that this run does without, and why."""
+
+    rung: Rung
+    because: str
 
 
 @dataclass(frozen=True)
@@ -121,10 +131,16 @@ class Attempt:
     failure: FailureClass | None = None
     failure_reason: str | None = None  # redacted
     failed_in: str | None = None  # the secondary status in which it failed
+    ended_waiting: bool = False  # it had no machine when it ended
+    queued_seconds: float | None = None  # from the asking to the first machine; None: never had one
     waited_seconds: float = 0.0
     trained_seconds: float = 0.0
     billable_seconds: float | None = None  # already discounted by SageMaker; None: not reported
     interruptions: int = 0
+    fruitless_interruptions: int = 0  # the newest in a row, without a new checkpoint between them
+    safe_point: float = (
+        0.0  # the furthest durable point seen: a step, or a fraction where no steps are visible
+    )
     step_before: int | None = None  # the durable step when it was asked for
     step_after: int | None = None  # the durable step it left behind
     resumed_from_step: int | None = None  # what the training script says it resumed from
@@ -176,6 +192,13 @@ class Run:
     training_job: Mapping[str, Any]  # the user's CreateTrainingJob request
     fallback: Fallback = Fallback.ON_DEMAND
     budget_usd: float | None = None
+    budget_of: str = "run"  # whose money is the tighter: the "run"'s own, or what is left of the "month"'s
+    left_out: tuple[LeftOut, ...] = ()  # rungs that the plan found to be of no use
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # what this run's input changed of the job
+    locked: bool = False  # it holds the job's lock, and must renew and release it
+    waits_for_run: str | None = None  # the older run that it replaces, until that one has ended
+    replaced_by: str | None = None  # the newer run that takes its place
+    refused_because: str | None = None
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None
     steps: int = 0  # decisions taken so far

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nightspot import costs, ledger
+from nightspot import costs, ladder, ledger
 from nightspot.run import Attempt, Outcome, Run
 
 
@@ -28,12 +28,23 @@ def summarise(run: Run) -> dict[str, Any]:
         "cost_usd": _rounded(account.cost_usd, 4),
         "on_demand_cost_usd": _rounded(account.on_demand_cost_usd, 4),
         "saved_percent": _rounded(account.saved_percent, 2) if succeeded else None,
+        "spent_usd": _rounded(costs.spent_usd(run), 4),
+        "committed_usd": _rounded(ladder.worst_usd(run), 4) if run.outcome is None else None,
         "unpriced_attempts": list(account.unpriced_attempts),
         "model_artifact": last.model_artifact if last and succeeded else None,
         "checkpoints": run.checkpoint_s3_uri,
         "metrics": dict(run.progress.metrics) if run.progress else {},
         "execution_arn": run.execution_arn,
         "decisions": run.steps,
+        "overrides": dict(run.overrides),
+        "left_out": [
+            {
+                "market": out.rung.market.value,
+                "instance_type": out.rung.instance_type,
+                "because": out.because,
+            }
+            for out in ladder.left_out(run)
+        ],
         "attempts": [summarise_attempt(attempt) for attempt in run.attempts],
     }
 
@@ -51,6 +62,7 @@ def summarise_attempt(attempt: Attempt) -> dict[str, Any]:
         "secondary_status": attempt.secondary_status,
         "failure_class": attempt.failure.value if attempt.failure else None,
         "failure_reason": attempt.failure_reason,
+        "queued_seconds": _rounded(attempt.queued_seconds),
         "waited_seconds": _rounded(attempt.waited_seconds),
         "trained_seconds": _rounded(attempt.trained_seconds),
         "billable_seconds": _rounded(attempt.billable_seconds),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from nightspot import estimates, ladder, steps, words
+from nightspot.costs import spent_usd
 from nightspot.durations import format_duration
 from nightspot.job import Market
-from nightspot.run import Attempt, AttemptState, Run, Rung, Step
+from nightspot.run import Action, Attempt, AttemptState, Run, Rung, Step
 
 SHORTEST_LOOK_SECONDS = 15 * 60  # while training: an event may be lost
 LONGEST_LOOK_SECONDS = 60 * 60
 LAST_SAFE_MOMENT_SECONDS = 60  # how near to it a stop may come
 UNSEEN_LOOK_SECONDS = 60
-SPOT_PATIENCE_SECONDS = 30 * 60  # before the next Spot type, where there is one
-ON_DEMAND_PATIENCE_SECONDS = 30 * 60
+PENDING_LOOK_SECONDS = 30 * 60  # on-demand without a machine, where no other type is to be had
 MOST_STOP_FAULTS = 3
 
 
@@ -22,6 +23,13 @@ def while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
     """The next step while the training job of `attempt` is not over: stop or watch."""
     if attempt.state is AttemptState.STOPPING or attempt.stop_requested_at is not None:
         return _while_stopping(run, attempt, now)
+    if run.replaced_by is not None:
+        because = f"Run {run.replaced_by} of the same job takes this one's place."
+        return steps.stop(run, attempt, now, because)
+    return _within_budget(run, attempt, now, _by_state(run, attempt, now))
+
+
+def _by_state(run: Run, attempt: Attempt, now: datetime) -> Step:
     if attempt.state is AttemptState.ASKED:
         return steps.watch(
             run, attempt, now, UNSEEN_LOOK_SECONDS, "SageMaker does not show the training job yet."
@@ -35,9 +43,24 @@ def while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
 
 def first_look_seconds(run: Run, rung: Rung) -> float:
     """How long after asking for `rung` to look again: sooner where another type may have capacity."""
-    patience = SPOT_PATIENCE_SECONDS if rung.market is Market.SPOT else ON_DEMAND_PATIENCE_SECONDS
     has_others = any(other.key != rung.key for other in ladder.eligible(run, rung.market))
-    return patience if has_others else LONGEST_LOOK_SECONDS
+    look = float(min(rung.patience_seconds, LONGEST_LOOK_SECONDS) if has_others else LONGEST_LOOK_SECONDS)
+    paid = ladder.paid_seconds(run, rung)
+    return look if paid is None else min(look, paid)
+
+
+def _within_budget(run: Run, attempt: Attempt, now: datetime, step: Step) -> Step:
+    """`step`, but no machine is kept for longer than the budget pays for it, not even unseen."""
+    paid = ladder.paid_seconds(run, attempt.rung)
+    if paid is None or step.action is not Action.WATCH or step.wait_seconds is None:
+        return step
+    if paid < 1:
+        because = (
+            f"{attempt.rung.label}{words.progress(run)}: ${spent_usd(run):,.2f} of {words.budget(run)} "
+            f"are spent, and the rest pays for no more than the stop."
+        )
+        return steps.stop(run, attempt, now, because)
+    return replace(step, wait_seconds=min(step.wait_seconds, int(paid)))
 
 
 def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
@@ -63,23 +86,38 @@ def _while_spot_waits(run: Run, attempt: Attempt, now: datetime) -> Step:
         state = "Spot is starting"
     elif attempt.interruptions:
         state = f"Spot took the machine back {format_duration(waited)} ago"
-    leave_at, why = ladder.leave_at(run, attempt), _why_leave(run, attempt, now)
+    leave_at, why = ladder.leave_at(run, attempt, now), _why_leave(run, attempt, now)
     if now >= leave_at:
         return steps.stop(run, attempt, now, f"{state}; {why}.")
     look_seconds = min((leave_at - now).total_seconds(), LONGEST_LOOK_SECONDS)
     others = [r for r in ladder.eligible(run, Market.SPOT) if r.key != attempt.rung.key]
+    following = [*others, *filter(None, [ladder.repair_rung(run, now)])]
+    if following and attempt.fruitless_interruptions >= ladder.MOST_FRUITLESS_INTERRUPTIONS:
+        because = (
+            f"{attempt.rung.label} took the machine back {attempt.fruitless_interruptions} times without a new "
+            f"checkpoint{words.progress(run)}; {following[0].label} gets its turn."
+        )
+        return steps.stop(run, attempt, now, because)
     if others and attempt.state is AttemptState.WAITING:
-        patience = SPOT_PATIENCE_SECONDS - waited
+        patience = attempt.rung.patience_seconds - waited
         if patience <= 0:
-            because = f"{state} ({attempt.rung.instance_type}); {others[0].instance_type} may have capacity."
+            another = _below(run, attempt, others)
+            because = f"{state} ({attempt.rung.instance_type}); {another.instance_type} may have capacity."
             return steps.stop(run, attempt, now, because)
         look_seconds = min(look_seconds, patience)
     return steps.watch(run, attempt, now, look_seconds, f"{state}; {why}.")
 
 
+def _below(run: Run, attempt: Attempt, others: list[Rung]) -> Rung:
+    """The one of `others` whose turn it is after the rung of `attempt`."""
+    order = [rung.key for rung in run.rungs_of(attempt.rung.market)]
+    own = order.index(attempt.rung.key)
+    return min(others, key=lambda rung: (order.index(rung.key) - own) % len(order))
+
+
 def _why_leave(run: Run, attempt: Attempt, now: datetime) -> str:
-    leave_at = ladder.leave_at(run, attempt)
-    repair = ladder.repair_rung(run)
+    leave_at = ladder.leave_at(run, attempt, now)
+    repair = ladder.repair_rung(run, now)
     if repair is None:
         return f"it must start by {words.clock(leave_at)} to finish by {words.clock(run.deadline)}"
     must_start = run.deadline - timedelta(seconds=ladder.seconds_needed(run, repair))
@@ -93,7 +131,7 @@ def _while_spot_trains(run: Run, attempt: Attempt, now: datetime) -> Step:
     left = estimates.running_left_seconds(run, attempt, now)
     finish = now + timedelta(seconds=left)
     says = f"{attempt.rung.label} is training{words.progress(run)} and should finish by {words.clock(finish)}"
-    repair = ladder.repair_rung(run)
+    repair = ladder.repair_rung(run, now)
     if repair is None:
         return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, f"{says}.", late=finish > run.deadline)
     repair_seconds = estimates.STOP_SECONDS + ladder.seconds_needed(run, repair)
@@ -129,16 +167,22 @@ def _while_on_demand(run: Run, attempt: Attempt, now: datetime) -> Step:
     finish = now + timedelta(seconds=left)
     late = finish > run.deadline
     doing = "is training" if attempt.state is AttemptState.TRAINING else "is starting"
+    look_seconds = float(LONGEST_LOOK_SECONDS)
     if attempt.state is AttemptState.WAITING:
         waited = words.waited(attempt, now)
         doing = f"has waited {format_duration(waited)} for capacity"
         others = [r for r in ladder.eligible(run, Market.ON_DEMAND) if r.key != attempt.rung.key]
-        if others and waited >= ON_DEMAND_PATIENCE_SECONDS:
-            because = f"{attempt.rung.label} {doing}; {others[0].instance_type} may have some."
+        if others and waited >= attempt.rung.patience_seconds:
+            another = _below(run, attempt, others)
+            because = f"{attempt.rung.label} {doing}; {another.instance_type} may have some."
             return steps.stop(run, attempt, now, because)
+        if now >= ladder.give_up_at(run):
+            because = (
+                f"{attempt.rung.label} {doing}, long past {words.clock(run.deadline)}; the run gives up."
+            )
+            return steps.stop(run, attempt, now, because)
+        patience = attempt.rung.patience_seconds - waited if others else PENDING_LOOK_SECONDS
+        look_seconds = min(patience, LONGEST_LOOK_SECONDS)
     doing += f"{words.progress(run)}; it should finish by {words.clock(finish)}"
     because = f"{attempt.rung.label} {doing}, {'after' if late else 'before'} {words.clock(run.deadline)}."
-    look_seconds = (
-        ON_DEMAND_PATIENCE_SECONDS if attempt.state is AttemptState.WAITING else LONGEST_LOOK_SECONDS
-    )
     return steps.watch(run, attempt, now, look_seconds, because, late=late)

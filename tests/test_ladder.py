@@ -59,8 +59,8 @@ def test_no_quota_in_one_market_says_nothing_of_the_other(story):
 
 
 def test_a_job_that_forbids_on_demand_has_no_rung_to_repair_with(story):
-    assert ladder.repair_rung(story.run()) == story.on_demand
-    assert ladder.repair_rung(story.run(fallback=Fallback.NEVER)) is None
+    assert ladder.repair_rung(story.run(), story.midnight) == story.on_demand
+    assert ladder.repair_rung(story.run(fallback=Fallback.NEVER), story.midnight) is None
 
 
 def test_spot_may_be_waited_for_until_a_failed_start_could_just_be_repaired(story):
@@ -72,13 +72,13 @@ def test_a_job_that_has_its_machine_may_start_until_on_demand_must(story):
     # 08:00 - 4 h 48 min of work - 3 min to stop - 15 min on-demand.
     run = story.run()
     starting = story.attempt(state=AttemptState.STARTING, state_since=story.at("02:14"))
-    assert ladder.leave_at(run, starting) == story.at("02:54")
-    assert ladder.leave_at(run, story.attempt()) == story.at("02:14")
+    assert ladder.leave_at(run, starting, story.at("02:00")) == story.at("02:54")
+    assert ladder.leave_at(run, story.attempt(), story.at("02:00")) == story.at("02:14")
 
 
 def test_a_machine_that_came_back_after_the_last_safe_moment_is_no_reason_to_stay(story):
     starting = story.attempt(state=AttemptState.STARTING, state_since=story.at("02:20"), interruptions=1)
-    assert ladder.leave_at(story.run(), starting) == story.at("02:14")
+    assert ladder.leave_at(story.run(), starting, story.at("02:30")) == story.at("02:14")
 
 
 def test_where_nothing_can_repair_it_spot_may_start_until_it_would_be_late_itself(story):
@@ -102,10 +102,10 @@ def test_the_repairing_rungs_speed_decides_not_spots(story):
 @pytest.mark.parametrize(
     ("budget", "fits"),
     [
-        # The worst case is 4 h 48 min and 10 min at $33: $163.90.
+        # The worst case is 4 h 48 min, 10 min and 3 min to stop at $33: $165.55.
         (None, True),
-        (163.91, True),
-        (163.89, False),
+        (165.56, True),
+        (165.54, False),
     ],
 )
 def test_an_attempts_worst_case_must_fit_into_the_budget(story, budget, fits):
@@ -119,8 +119,8 @@ def test_every_instance_is_paid_for(story):
 
 def test_what_is_spent_is_gone(story):
     spent = story.ended(FailureClass.INTERRUPTED, billable_seconds=3600.0)
-    assert not ladder.within_budget(story.run(budget_usd=196.0, attempts=[spent]), story.spot)
-    assert ladder.within_budget(story.run(budget_usd=197.0, attempts=[spent]), story.spot)
+    assert not ladder.within_budget(story.run(budget_usd=198.0, attempts=[spent]), story.spot)
+    assert ladder.within_budget(story.run(budget_usd=199.0, attempts=[spent]), story.spot)
 
 
 def test_without_a_price_no_budget_can_be_promised(story):

@@ -7,15 +7,19 @@ import pytest
 
 from nightspot.job import Budget, Capacity, ChangeOver, Deadline, Fallback, InstanceType, Job
 from nightspot.job.model import RUN_ID_CHARACTERS
-from nightspot.planning import plan_run, run_id_of
+from nightspot.planning import Known, plan_run, run_id_of
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot-recommender:night-1"
 PRICES = {("ml.p4d.24xlarge", "eu-west-1"): 33.0}
 
 
+def price_of(*of):
+    return PRICES.get(of)
+
+
 @pytest.fixture
 def plan(story):
-    def plan(*, started_at=story.midnight, execution_arn=ARN, region="eu-west-1", **changes):
+    def plan(*, started_at=story.midnight, execution_arn=ARN, region="eu-west-1", known=None, **changes):
         fields = {
             "name": "recommender",
             "deadline": Deadline(at=time(8)),
@@ -29,7 +33,7 @@ def plan(story):
             started_at=started_at,
             execution_arn=execution_arn,
             region=region,
-            price=lambda *of: PRICES.get(of),
+            known=Known(price=price_of, **(known or {})),
         )
 
     return plan

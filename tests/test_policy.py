@@ -194,28 +194,30 @@ def test_a_job_that_forbids_on_demand_is_skipped_when_spot_can_no_longer_make_it
 
 
 def test_a_budget_that_keeps_on_demand_out_of_reach_is_named_as_the_reason(story):
-    run = story.run(budget_usd=165.0)
+    run = story.run(budget_usd=167.0)
     step = next_step(run, run.deadline)
     assert step.outcome is Outcome.FAILED
-    assert "the budget of $165.00 leaves no rung" in step.because
+    assert "the run's $167.00 leaves no rung" in step.because
 
 
 def test_a_budget_that_no_worst_case_fits_ends_the_run(story):
-    # 4 h 58 min at $33 are $163.90.
+    # 5 h 01 min at $33 are $165.55.
     step = next_step(story.run(budget_usd=150.0), story.midnight)
     assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
-    assert step.because == "$0.00 of $150.00 are spent and no attempt's worst case fits into the rest."
+    assert (
+        step.because == "$0.00 of the run's $150.00 are spent and no attempt's worst case fits into the rest."
+    )
 
 
 def test_what_was_spent_counts_in_the_sentence(after, story):
     step = after(FailureClass.INTERRUPTED, "01:00", changes={"budget_usd": 170.0}, billable_seconds=3600.0)
     assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
-    assert "$33.00 of $170.00 are spent" in step.because
+    assert "$33.00 of the run's $170.00 are spent" in step.because
 
 
 def test_an_unaffordable_on_demand_leaves_spot_its_own_last_moment(story):
-    # $165 pay for 4 h 58 min on Spot, not for 5 h 03 min on demand.
-    step = next_step(story.run(budget_usd=165.0), story.midnight)
+    # $167 pay for 5 h 01 min on Spot and its stop, not for 5 h 06 min on demand.
+    step = next_step(story.run(budget_usd=167.0), story.midnight)
     assert market_of(step) is Market.SPOT
     assert "may be waited for until 03:02 UTC" in step.because
 

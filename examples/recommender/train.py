@@ -76,8 +76,9 @@ def train(arguments: argparse.Namespace) -> None:
     restored = checkpointer.restore()
     if restored is not None:
         done, recall, best = resume(model, restored, settings)
+    padded_seconds = arguments.seconds_per_epoch / arguments.simulated_speed
     for epoch in range(done + 1, arguments.epochs + 1):
-        loss, recall = paced(lambda: (model.epoch(), model.recall()), arguments.seconds_per_epoch)
+        loss, recall = paced(lambda: (model.epoch(), model.recall()), padded_seconds)
         best = max(best, recall)
         if epoch % arguments.checkpoint_every == 0 or epoch == arguments.epochs:
             notes = json.dumps({"settings": settings, "recall": recall, "best": best})
@@ -168,6 +169,8 @@ def parse(arguments: list[str], environ: Mapping[str, str]) -> argparse.Namespac
     # For demonstrations: the arithmetic is real, the pace is the story's.
     pace = environ.get("RECOMMENDER_SECONDS_PER_EPOCH", "0")
     add("seconds-per-epoch", seconds, pace, "pad every epoch to this many seconds, for a demo")
+    # What the simulated machine is slower or faster than this one.
+    add("simulated-speed", float, environ.get("NIGHTSPOT_SIMULATED_SPEED", "1"), "divides that padding")
     parser.add_argument("--checkpoint-dir", type=Path, help="[where SageMaker syncs checkpoints]")
     model_dir = environ.get("SM_MODEL_DIR", "/opt/ml/model")
     parser.add_argument("--model-dir", type=Path, default=Path(model_dir), help="[$SM_MODEL_DIR]")

@@ -1,25 +1,26 @@
 """Keeps the record of runs in one DynamoDB table.
 
 Keys: JOB#name / RUN#time#id (history), RUN#id / RUN (the ledger), RUN#id / ATTEMPT#n, RUN#id / STEP#n,
-TRAINING_JOB#name / TOKEN (the task token that the state machine waits with). Every write can be repeated.
+TRAINING_JOB#name / TOKEN (the task token that the state machine waits with), and JOB#name / LOCK, which is
+`job_lock`'s. Every write can be repeated.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
+from math import fsum
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.dynamodb import Table, from_dynamodb, is_condition_failure, key, to_dynamodb
 from nightspot.run import Attempt, Run, Step, run_from_json, step_from_json, to_json
 from nightspot.summary import summarise, summarise_attempt
 
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
+RUNNING = "running"  # a summary's outcome while the run has none
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,25 @@ class Waiting:
     woken_for_ms: int | None  # LastModifiedTime of the newest event that woke the run
 
 
+@dataclass(frozen=True)
+class MonthSpend:
+    """What the runs of one job that started in one month cost, in USD. No run is in both sums."""
+
+    spent_usd: float  # the runs that are over
+    open_run_ids: tuple[str, ...]  # the others, oldest first
+    committed_usd: float  # what those have spent or may spend, whichever is more
+
+    @property
+    def total_usd(self) -> float:
+        """What the month has cost at the most once the open runs are over."""
+        return self.spent_usd + self.committed_usd
+
+
 class RunTable:
     """One table of runs. `client` is boto3's DynamoDB client."""
 
     def __init__(self, client: Any, table_name: str) -> None:
-        self._client = client
-        self._table_name = table_name
+        self._call = Table(client, table_name).call
 
     def record_plan(self, run: Run) -> None:
         """Open the run's record. Planning the same execution again leaves a record that is further on alone."""
@@ -90,6 +104,25 @@ class RunTable:
                 break
         return items
 
+    def month(
+        self, job: str, month_start: datetime, month_end: datetime, *, without_run_id: str | None = None
+    ) -> MonthSpend:
+        """What the job's runs cost that started from `month_start` on and before `month_end` (aware).
+
+        `without_run_id` leaves out the run that asks. Open runs count as their summaries last said.
+        """
+        spent, committed, open_run_ids = [], [], []
+        for item in self._history_between(job, month_start, month_end):
+            summary = item["summary"]
+            if summary["run_id"] == without_run_id:
+                continue
+            if summary["outcome"] != RUNNING:
+                spent.append(_spent_usd(summary))
+                continue
+            open_run_ids.append(summary["run_id"])
+            committed.append(max(_spent_usd(summary), summary.get("committed_usd") or 0.0))
+        return MonthSpend(fsum(spent), tuple(open_run_ids), fsum(committed))
+
     def waiting(self, training_job_name: str) -> Waiting | None:
         """The wait for this training job's news; None before the state machine has waited for the first time."""
         item = self._get(f"TRAINING_JOB#{training_job_name}", "TOKEN")
@@ -111,20 +144,17 @@ class RunTable:
             update += " SET woken_for_ms = :event_ms"
             values[":event_ms"] = {"N": str(event_ms)}
         try:
-            self._client.update_item(
-                TableName=self._table_name,
-                Key=_key(f"TRAINING_JOB#{training_job_name}", "TOKEN"),
+            self._call(
+                "update_item",
+                Key=key(f"TRAINING_JOB#{training_job_name}", "TOKEN"),
                 UpdateExpression=update,
                 ConditionExpression="#token = :token",
                 ExpressionAttributeNames=names,
                 ExpressionAttributeValues=values,
             )
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
         except ClientError as error:
-            if _is_condition_failure(error):
+            if is_condition_failure(error):
                 return False
-            raise_if_transient(error)
             raise
         return True
 
@@ -133,60 +163,67 @@ class RunTable:
         expires = expires_at(attempt.ended_at or attempt.asked_at)
         self._call(
             "update_item",
-            Key=_key(f"TRAINING_JOB#{attempt.training_job_name}", "TOKEN"),
+            Key=key(f"TRAINING_JOB#{attempt.training_job_name}", "TOKEN"),
             UpdateExpression="SET closed = :closed, expires = if_not_exists(expires, :expires) REMOVE #token",
             ExpressionAttributeNames={"#token": "token"},
             ExpressionAttributeValues={":closed": {"BOOL": True}, ":expires": {"N": str(expires)}},
         )
 
     def _put(self, item: Mapping[str, Any]) -> None:
-        self._call("put_item", Item=_to_dynamodb(item))
+        self._call("put_item", Item=to_dynamodb(item))
 
     def _put_unless_further(self, item: dict[str, Any], steps: int) -> None:
         """Write `item` unless the table holds one of a later step: a late repetition must not turn back time."""
         try:
             self._call(
                 "put_item",
-                Item=_to_dynamodb({**item, "steps": steps}),
+                Item=to_dynamodb({**item, "steps": steps}),
                 ConditionExpression="attribute_not_exists(pk) OR #steps <= :steps",
                 ExpressionAttributeNames={"#steps": "steps"},
                 ExpressionAttributeValues={":steps": {"N": str(steps)}},
             )
         except ClientError as error:
-            if not _is_condition_failure(error):
+            if not is_condition_failure(error):
                 raise
 
     def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
-        item = self._call("get_item", Key=_key(pk, sk), ConsistentRead=True).get("Item")
-        return None if item is None else _from_dynamodb(item)
+        item = self._call("get_item", Key=key(pk, sk), ConsistentRead=True).get("Item")
+        return None if item is None else from_dynamodb(item)
 
     def _query(
         self, pk: str, prefix: str, *, newest_first: bool = False, limit: int | None = None
     ) -> Iterator[dict[str, Any]]:
-        arguments: dict[str, Any] = {
-            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
-            "ExpressionAttributeValues": {":pk": {"S": pk}, ":prefix": {"S": prefix}},
-            "ConsistentRead": True,
-            "ScanIndexForward": not newest_first,
-        }
+        options: dict[str, Any] = {"ScanIndexForward": not newest_first}
         if limit is not None:
-            arguments["Limit"] = limit
+            options["Limit"] = limit
+        values = {":pk": pk, ":prefix": prefix}
+        yield from self._pages("pk = :pk AND begins_with(sk, :prefix)", values, options)
+
+    def _history_between(self, job: str, first: datetime, end: datetime) -> Iterator[dict[str, Any]]:
+        for name, moment in (("month_start", first), ("month_end", end)):
+            if moment.utcoffset() is None:
+                raise ValueError(f"{name}: {moment.isoformat()} must have a time zone")
+        if end <= first:
+            raise ValueError(f"month_end: {end.isoformat()} must be after month_start, {first.isoformat()}")
+        # BETWEEN takes both ends in; a run of the last one's second has its id behind it, so it is beyond.
+        values = {":pk": f"JOB#{job}", ":first": _history_sk(first), ":end": _history_sk(end)}
+        yield from self._pages("pk = :pk AND sk BETWEEN :first AND :end", values, {})
+
+    def _pages(
+        self, condition: str, values: Mapping[str, str], options: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        arguments: dict[str, Any] = {
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": to_dynamodb(values),
+            "ConsistentRead": True,
+            **options,
+        }
         while True:
             page = self._call("query", **arguments)
-            yield from (_from_dynamodb(item) for item in page["Items"])
+            yield from (from_dynamodb(item) for item in page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
             arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
-    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = getattr(self._client, operation)(TableName=self._table_name, **arguments)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
-        except ClientError as error:
-            raise_if_transient(error)
-            raise
-        return answer
 
 
 def expires_at(now: datetime) -> int:
@@ -201,43 +238,19 @@ def _ledger_item(run: Run) -> dict[str, Any]:
 def _history_item(run: Run) -> dict[str, Any]:
     return {
         "pk": f"JOB#{run.job}",
-        "sk": f"RUN#{run.started_at:%Y-%m-%dT%H:%M:%SZ}#{run.run_id}",
+        "sk": f"{_history_sk(run.started_at)}#{run.run_id}",
         "summary": summarise(run),
     }
 
 
-def _is_condition_failure(error: ClientError) -> bool:
-    return bool(error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException")
+def _history_sk(moment: datetime) -> str:
+    """The sort key of a job's runs of this second, but for their ids."""
+    return f"RUN#{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _key(pk: str, sk: str) -> dict[str, Any]:
-    return {"pk": {"S": pk}, "sk": {"S": sk}}
-
-
-def _to_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:
-    # DynamoDB takes no binary floats.
-    exact = json.loads(json.dumps(item), parse_float=Decimal)
-    serialise = _dynamodb_types().TypeSerializer().serialize
-    return {name: serialise(value) for name, value in exact.items()}
-
-
-def _from_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:
-    deserialise = _dynamodb_types().TypeDeserializer().deserialize
-    return {name: _plain(deserialise(value)) for name, value in item.items()}
-
-
-def _dynamodb_types() -> Any:
-    # Here, not above: it brings all of boto3, half of a cold start.
-    from boto3.dynamodb import types  # noqa: PLC0415
-
-    return types
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value
+def _spent_usd(summary: Mapping[str, Any]) -> float:
+    # Summaries from before `spent_usd` have the cost alone, which is null where no price is known.
+    for name in ("spent_usd", "cost_usd"):
+        if summary.get(name) is not None:
+            return float(summary[name])
+    return 0.0

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nightspot.job.bundled import dump_jobs, read_jobs
     from nightspot.job.cautions import warnings_for
-    from nightspot.job.errors import InvalidJobError, Problem
+    from nightspot.job.errors import InvalidJobError, InvalidOverridesError, Problem
     from nightspot.job.files import CheckedFile, check_files, load_job, load_jobs
-    from nightspot.job.markets import Fallback, Market
+    from nightspot.job.markets import Concurrency, Fallback, Interruptible, Market, MarketChoice
     from nightspot.job.model import Budget, Capacity, ChangeOver, InstanceType, Job, Local
+    from nightspot.job.overrides import Overrides, apply_overrides, overrides_as_json, read_overrides
     from nightspot.job.placeholders import PlaceholderError, fill
     from nightspot.job.reading import parse_job
     from nightspot.job.times import Deadline, Schedule
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 _NAMES = {
     "bundled": ("dump_jobs", "read_jobs"),
     "cautions": ("warnings_for",),
-    "errors": ("InvalidJobError", "Problem"),
+    "errors": ("InvalidJobError", "InvalidOverridesError", "Problem"),
     "files": ("CheckedFile", "check_files", "load_job", "load_jobs"),
-    "markets": ("Fallback", "Market"),
+    "markets": ("Concurrency", "Fallback", "Interruptible", "Market", "MarketChoice"),
     "model": ("Budget", "Capacity", "ChangeOver", "InstanceType", "Job", "Local"),
+    "overrides": ("Overrides", "apply_overrides", "overrides_as_json", "read_overrides"),
     "placeholders": ("PlaceholderError", "fill"),
     "reading": ("parse_job",),
     "times": ("Deadline", "Schedule"),
@@ -36,23 +38,31 @@ __all__ = [
     "Capacity",
     "ChangeOver",
     "CheckedFile",
+    "Concurrency",
     "Deadline",
     "Fallback",
     "InstanceType",
+    "Interruptible",
     "InvalidJobError",
+    "InvalidOverridesError",
     "Job",
     "Local",
     "Market",
+    "MarketChoice",
+    "Overrides",
     "PlaceholderError",
     "Problem",
     "Schedule",
+    "apply_overrides",
     "check_files",
     "dump_jobs",
     "fill",
     "load_job",
     "load_jobs",
+    "overrides_as_json",
     "parse_job",
     "read_jobs",
+    "read_overrides",
     "warnings_for",
 ]
 

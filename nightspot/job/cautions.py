@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 from nightspot.durations import format_duration
 from nightspot.job.errors import Problem
-from nightspot.job.markets import Market
-from nightspot.job.model import DEFAULT_RUNTIME_SECONDS, Job, dig
+from nightspot.job.markets import Fallback, Interruptible, Market
+from nightspot.job.model import DEFAULT_RUNTIME_SECONDS, InstanceType, Job, dig
 
 # A year of firsts: where two zones put their clocks forward on different days, windows differ.
 _SAMPLE_YEAR = 2026
@@ -17,7 +17,7 @@ _SAMPLE_YEAR = 2026
 
 def warnings_for(job: Job) -> tuple[Problem, ...]:
     """What to tell the author of `job`, as problems of severity `warning`."""
-    return (*_late_every_night(job), *_runtime_cuts_slow_rungs(job))
+    return (*_late_every_night(job), *_no_time_to_start_over(job), *_runtime_cuts_slow_rungs(job))
 
 
 def _late_every_night(job: Job) -> Iterator[Problem]:
@@ -25,12 +25,7 @@ def _late_every_night(job: Job) -> Iterator[Problem]:
     if window is None:
         return
     market = Market.ON_DEMAND if job.capacity.on_demand else Market.SPOT
-    rungs = job.capacity.on_demand or job.capacity.spot
-    change_over = (
-        job.change_over.on_demand_seconds if market is Market.ON_DEMAND else job.change_over.spot_seconds
-    )
-    fastest = max(rungs, key=lambda rung: rung.speed)
-    training_seconds = job.work_seconds / fastest.speed
+    fastest, training_seconds, change_over = _quickest(job, market)
     if training_seconds + change_over > window:
         words = market.value.replace("_", "-")
         rule = (
@@ -40,6 +35,33 @@ def _late_every_night(job: Job) -> Iterator[Problem]:
             f"{format_duration(change_over)} of change-over)"
         )
         yield Problem("deadline", _deadline_in_words(job), rule, "warning")
+
+
+def _no_time_to_start_over(job: Job) -> Iterator[Problem]:
+    window = window_seconds(job)
+    if window is None or job.interruptible is not Interruptible.FROM_START or not job.capacity.spot:
+        return
+    again = Market.ON_DEMAND if job.fallback is Fallback.ON_DEMAND else Market.SPOT
+    _, first_seconds, first_change_over = _quickest(job, Market.SPOT)
+    _, again_seconds, again_change_over = _quickest(job, again)
+    once_seconds = first_seconds + first_change_over
+    twice_seconds = once_seconds + again_seconds + again_change_over
+    # Where not even one training fits, the deadline has a warning of its own.
+    if once_seconds <= window < twice_seconds:
+        rule = (
+            f"leaves no time to start over: a reclaim near the end of the training makes the model late; "
+            f"training twice needs {format_duration(twice_seconds)} with its change-overs, "
+            f"and the start leaves {format_duration(window)}"
+        )
+        yield Problem("interruptible", repr(job.interruptible.value), rule, "warning")
+
+
+def _quickest(job: Job, market: Market) -> tuple[InstanceType, float, int]:
+    """The fastest type of `market`, and how long it trains and changes over, in seconds."""
+    fastest = max(job.capacity.rungs_of(market), key=lambda rung: rung.speed)
+    change_over = job.change_over
+    seconds = change_over.on_demand_seconds if market is Market.ON_DEMAND else change_over.spot_seconds
+    return fastest, job.work_seconds / fastest.speed, seconds
 
 
 def window_seconds(job: Job) -> float | None:

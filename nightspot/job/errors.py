@@ -45,6 +45,13 @@ class InvalidJobError(Exception):
         return "\n".join(str(problem) for problem in self.problems)
 
 
+class InvalidOverridesError(InvalidJobError):
+    """A run's overrides break the rules, or do not fit the job; `problems` holds every one that was found."""
+
+    def __init__(self, problems: Iterable[Problem], source: str = "the overrides of a run") -> None:
+        super().__init__(problems, source)
+
+
 def problem(path: Iterable[PathPart], value: object, rule: str) -> Problem:
     """An error at `path`, its value described without giving a secret away."""
     parts = tuple(path)
@@ -57,7 +64,7 @@ def dotted(path: Iterable[PathPart]) -> str:
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif _PLAIN_KEY.fullmatch(part):
+        elif len(part) <= _LONGEST_VALUE and _PLAIN_KEY.fullmatch(part):
             text += f".{part}" if text else part
         else:
             text += f"[{part[:_LONGEST_VALUE]!r}]"

@@ -1,4 +1,4 @@
-"""The two words of a job file that every decision reads: how an instance is bought, and what follows Spot."""
+"""The closed words of a job file and of its overrides: a decision reads them without the file's models."""
 
 from __future__ import annotations
 
@@ -12,8 +12,31 @@ class Market(StrEnum):
     ON_DEMAND = "on_demand"
 
 
+class MarketChoice(StrEnum):
+    """Which markets a run may buy in: one of them alone, or those of the job's own ladder."""
+
+    SPOT = "spot"
+    ON_DEMAND = "on_demand"
+    AUTO = "auto"
+
+
 class Fallback(StrEnum):
     """What follows when Spot cannot make the deadline."""
 
     ON_DEMAND = "on_demand"
     NEVER = "never"
+
+
+class Concurrency(StrEnum):
+    """What happens to a run that begins while an earlier one of the same job is still open."""
+
+    FORBID = "forbid"  # the newer run is refused
+    ALLOW = "allow"  # both go on, side by side
+    REPLACE = "replace"  # the newer run stops the older one and goes on
+
+
+class Interruptible(StrEnum):
+    """Where training goes on after a reclaim."""
+
+    FROM_CHECKPOINT = "from_checkpoint"
+    FROM_START = "from_start"

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from nightspot.durations import HOUR_SECONDS, MINUTE_SECONDS
-from nightspot.job.markets import Fallback, Market
+from nightspot.durations import HOUR_SECONDS, MINUTE_SECONDS, format_duration
+from nightspot.job.markets import Concurrency, Fallback, Interruptible, Market
 from nightspot.job.times import Deadline, Schedule, Seconds, Section, broken_rule
 
 # A training job is named nightspot-<job>-<run id>-<attempt>.
@@ -34,6 +34,9 @@ JOB_NAME_CHARACTERS = (
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
 DEFAULT_RUNTIME_SECONDS = 24 * HOUR_SECONDS
 
+# Nightspot's own: a start takes minutes before it shows itself, so less would leave every type untried.
+SHORTEST_PATIENCE_SECONDS = 5 * MINUTE_SECONDS
+
 _DEFAULT_CHECKPOINT_SECONDS = 30 * MINUTE_SECONDS
 
 
@@ -51,14 +54,26 @@ def _name_that_fits(name: str) -> str:
     return name
 
 
-class InstanceType(Section):
-    """One entry of the ladder: a SageMaker instance type and its pace, where the first rung has 1.0.
+def _long_enough_to_wait(seconds: int) -> int:
+    if seconds < SHORTEST_PATIENCE_SECONDS:
+        raise broken_rule(f"must be at least {format_duration(SHORTEST_PATIENCE_SECONDS)}")
+    return seconds
 
-    In the file, a bare name stands for a mapping with only `instance_type`.
+
+class InstanceType(Section):
+    """One entry of the ladder: a SageMaker instance type, its pace and how long it may be waited for.
+
+    `speed` is relative to the pace for which `work` is stated, that of a file's first rung.
+    `patience_seconds` is how long this type may be waited for in its market before the next type gets its
+    turn; None where history or a default decides. In the file, a bare name stands for a mapping with only
+    `instance_type`.
     """
 
     instance_type: str = Field(min_length=1)
     speed: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False, strict=True)
+    patience_seconds: Annotated[Seconds, AfterValidator(_long_enough_to_wait)] | None = Field(
+        default=None, alias="patience"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -78,15 +93,22 @@ class Capacity(Section):
             raise broken_rule("must name at least one instance type under spot or on_demand")
         return self
 
+    def rungs_of(self, market: Market) -> tuple[InstanceType, ...]:
+        """The rungs of one market, best first."""
+        return self.spot if market is Market.SPOT else self.on_demand
+
     @property
     def first_market(self) -> Market:
-        """The market of the first rung, for which `work` is stated: Spot where there is any."""
+        """The market of the first rung: Spot where there is any."""
         return Market.SPOT if self.spot else Market.ON_DEMAND
 
     @property
     def first(self) -> InstanceType:
-        """The first rung, for which `work` is stated."""
+        """The first rung; in a file, the one for which `work` is stated."""
         return (self.spot or self.on_demand)[0]
+
+
+Usd = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 
 
 class ChangeOver(Section):
@@ -97,9 +119,19 @@ class ChangeOver(Section):
 
 
 class Budget(Section):
-    """The most that one run may cost, over all its attempts."""
+    """The most that one run may cost over all its attempts, and all runs of a calendar month (UTC) together.
 
-    per_run_usd: float = Field(gt=0, allow_inf_nan=False, strict=True)
+    None where there is no such limit; at least one of the two is given.
+    """
+
+    per_run_usd: Usd | None = None
+    per_month_usd: Usd | None = None
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> Budget:
+        if self.per_run_usd is None and self.per_month_usd is None:
+            raise broken_rule("must have at least one of per_run_usd and per_month_usd")
+        return self
 
 
 class Local(Section):
@@ -121,7 +153,7 @@ def _checkpoint_default(validated: dict[str, Any]) -> int:
 class Job(Section):
     """A training job as its job file describes it.
 
-    `work_seconds` is the expected training time on the first rung, `training_job` a CreateTrainingJob
+    `work_seconds` is the expected training time at speed 1.0, `training_job` a CreateTrainingJob
     request as AWS writes it, without what Nightspot sets for each attempt.
     """
 
@@ -134,6 +166,8 @@ class Job(Section):
     capacity: Capacity
     change_over: ChangeOver = ChangeOver()
     fallback: Fallback = Fallback.ON_DEMAND
+    interruptible: Interruptible = Interruptible.FROM_CHECKPOINT
+    concurrency: Concurrency = Concurrency.FORBID
     budget: Budget | None = None
     training_job: dict[str, Any]
     local: Local | None = None

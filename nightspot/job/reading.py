@@ -6,46 +6,18 @@ sections break.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import TypeAdapter, ValidationError
 
-from nightspot.job.errors import (
-    InvalidJobError,
-    PathPart,
-    Problem,
-    describe,
-    dotted,
-    nearest,
-    problem,
-)
+from nightspot.job.errors import InvalidJobError, Problem, problem
 from nightspot.job.model import Job
 from nightspot.job.placeholders import SAMPLES, fill, unknown_placeholders
-from nightspot.job.rules import Draft, broken_rules, without_refused
+from nightspot.job.rules import Draft, broken_file_rules, broken_rules, without_refused
+from nightspot.job.validation import found_by_pydantic, unknown_key
 from nightspot.job.yaml_text import read_yaml
-
-# pydantic's own words name Python types; these name what stands in the file.
-_RULES = {
-    "missing": "is required",
-    "tuple_type": "must be a list",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-    "string_type": "must be text: put it in quotes",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "invalid_key": "must have a text as its key: put it in quotes",
-    "enum": "must be {expected}",
-    "greater_than": "must be above {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "too_short": "must not be empty",
-    "string_too_short": "must not be empty",
-}
 
 
 def parse_job(text: str, *, source: str = "<string>", check_request: bool = True) -> Job:
@@ -64,6 +36,7 @@ def parse_job(text: str, *, source: str = "<string>", check_request: bool = True
     problems += _unspoken(shape_problems, problems)
     problems += _unspoken(_name_problems(sections), problems)
     draft = Draft(**sections)
+    problems += _unspoken(broken_file_rules(draft), problems)
     problems += _unspoken(broken_rules(draft), problems)
     if check_request:
         problems += _unspoken(_request_problems(draft), problems)
@@ -94,7 +67,7 @@ def _sections(document: dict[Any, Any]) -> tuple[dict[str, Any], list[Problem]]:
     readers = _readers()
     for key in document:
         if key not in readers:
-            problems.append(_unknown_key((str(key),), readers))
+            problems.append(unknown_key((str(key),), readers))
     for key, (name, required, adapter) in readers.items():
         if key not in document:
             if required:
@@ -103,7 +76,7 @@ def _sections(document: dict[Any, Any]) -> tuple[dict[str, Any], list[Problem]]:
         try:
             sections[name] = adapter.validate_python(document[key], by_alias=True, by_name=False)
         except ValidationError as error:
-            problems += (_from_pydantic(key, details) for details in error.errors())
+            problems += (found_by_pydantic(details, Job, key) for details in error.errors())
     return sections, problems
 
 
@@ -114,40 +87,6 @@ def _readers() -> dict[str, tuple[str, bool, TypeAdapter[Any]]]:
         field.alias or name: (name, field.is_required(), TypeAdapter(field.rebuild_annotation()))
         for name, field in Job.model_fields.items()
     }
-
-
-def _from_pydantic(key: str, details: ErrorDetails) -> Problem:
-    path: tuple[PathPart, ...] = (key, *(part for part in details["loc"] if part != "[key]"))
-    kind, context = details["type"], details.get("ctx", {})
-    if kind == "extra_forbidden":
-        return _unknown_key(path, _known_keys(path))
-    if kind == "missing":
-        return Problem(dotted(path), "nothing", "is required")
-    rule = _RULES[kind].format(**context) if kind in _RULES else details["msg"]
-    return problem(path, details["input"], rule)
-
-
-def _unknown_key(path: tuple[PathPart, ...], known: Iterable[str]) -> Problem:
-    suggestion = nearest(str(path[-1]), known)
-    # The key alone: what stands below it is unknown too, and may be a secret.
-    return Problem(dotted(path), describe(str(path[-1])), f"is not a known key{suggestion}")
-
-
-def _known_keys(path: tuple[PathPart, ...]) -> Iterator[str]:
-    """The keys of the mapping in which `path` ends."""
-    model: type[BaseModel] = Job
-    for part in path[:-1]:
-        for name, field in model.model_fields.items():
-            if part == (field.alias or name):
-                model = next(_models_in(field.annotation))
-    return (field.alias or name for name, field in model.model_fields.items())
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
 
 
 def _request_problems(draft: Draft) -> list[Problem]:

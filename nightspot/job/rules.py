@@ -1,7 +1,8 @@
 """Decides whether the sections of a job file fit each other and leave Nightspot what it must set.
 
 Each rule is one function from a draft to its problems; a rule whose sections are unsound or absent
-has nothing to say. What AWS would refuse at night is refused here, by the facts in
+has nothing to say. Most hold for every job; a few hold a file's author to their word, and not the ladder
+that the overrides of a run have changed. What AWS would refuse at night is refused here, by the facts in
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 
 from nightspot.durations import format_duration
 from nightspot.job.errors import Problem, describe, dotted, problem
-from nightspot.job.markets import Fallback
+from nightspot.job.markets import Concurrency, Fallback, Interruptible
 from nightspot.job.model import (
     DEFAULT_RUNTIME_SECONDS,
     Budget,
@@ -71,14 +72,22 @@ class Draft:
     capacity: Capacity | None = None
     change_over: ChangeOver | None = None
     fallback: Fallback = Fallback.ON_DEMAND
+    interruptible: Interruptible = Interruptible.FROM_CHECKPOINT
+    concurrency: Concurrency = Concurrency.FORBID
     budget: Budget | None = None
     training_job: dict[str, Any] | None = None
     local: Local | None = None
 
 
 def broken_rules(draft: Draft) -> Iterator[Problem]:
-    """Every rule between fields that the draft breaks."""
+    """Every rule between fields that the draft breaks and that holds for each job, overridden or not."""
     for rule in _RULES:
+        yield from rule(draft)
+
+
+def broken_file_rules(draft: Draft) -> Iterator[Problem]:
+    """Every rule between fields that the draft breaks and that holds for job files alone."""
+    for rule in _FILE_RULES:
         yield from rule(draft)
 
 
@@ -123,8 +132,12 @@ def _spot_can_checkpoint(draft: Draft) -> Iterator[Problem]:
     uri = dig(request, "CheckpointConfig", "S3Uri")
     path = ("training_job", "CheckpointConfig", "S3Uri")
     has_spot = draft.capacity is not None and draft.capacity.spot
-    if uri is None and has_spot:
-        yield problem(path, uri, "is required with Spot rungs: without it every reclaim starts over")
+    if uri is None and has_spot and draft.interruptible is not Interruptible.FROM_START:
+        rule = (
+            "is required with Spot rungs: without it every reclaim starts over; "
+            "where that is acceptable, say interruptible: from_start"
+        )
+        yield problem(path, uri, rule)
     if uri is not None and not (isinstance(uri, str) and _S3_PREFIX.fullmatch(uri)):
         rule = "must be s3://bucket/prefix; each run gets its own prefix below it"
         yield problem(path, uri, rule)
@@ -144,13 +157,16 @@ def _warm_pools_exclude_spot(draft: Draft) -> Iterator[Problem]:
         yield problem(path, keep, "must not be given: warm pools exclude managed Spot")
 
 
-def _instances_are_on_the_ladder(draft: Draft) -> Iterator[Problem]:
+def _request_names_a_rung(draft: Draft) -> Iterator[Problem]:
     path = ("ResourceConfig", "InstanceType")
     given = dig(draft.training_job, *path)
     names = [rung.instance_type for _, rungs in _ladder(draft) for rung in rungs]
     if given is not None and names and given not in names:
         rule = "must be on the ladder under capacity, or be left out: each rung sets it"
         yield problem(("training_job", *path), given, rule)
+
+
+def _some_instance_trains(draft: Draft) -> Iterator[Problem]:
     path = ("ResourceConfig", "InstanceCount")
     count = dig(draft.training_job, *path)
     if count == 0:
@@ -179,14 +195,35 @@ def _limits_leave_time(draft: Draft) -> Iterator[Problem]:
             yield problem(path, runtime, rule)
         if limit > LONGEST_SECONDS:
             yield problem(path, runtime, f"must be at most 28 days ({LONGEST_SECONDS} s)")
-    if wait is None:
-        return
-    path = (*_STOPPING, "MaxWaitTimeInSeconds")
-    if draft.capacity and not draft.capacity.spot:
-        yield problem(path, wait, "must not be given without a Spot rung: SageMaker refuses it")
-    elif _is_count(limit) and _is_count(wait) and wait < limit:
+    if _is_count(limit) and _is_count(wait) and wait < limit:
         rule = f"must be at least MaxRuntimeInSeconds ({limit}): it counts waiting and running"
-        yield problem(path, wait, rule)
+        yield problem((*_STOPPING, "MaxWaitTimeInSeconds"), wait, rule)
+
+
+def _waits_for_spot_alone(draft: Draft) -> Iterator[Problem]:
+    wait = dig(draft.training_job, "StoppingCondition", "MaxWaitTimeInSeconds")
+    if wait is not None and draft.capacity and not draft.capacity.spot:
+        rule = "must not be given without a Spot rung: SageMaker refuses it"
+        yield problem((*_STOPPING, "MaxWaitTimeInSeconds"), wait, rule)
+
+
+def _month_holds_a_run(draft: Draft) -> Iterator[Problem]:
+    if draft.budget is None or draft.budget.per_run_usd is None or draft.budget.per_month_usd is None:
+        return
+    if draft.budget.per_month_usd < draft.budget.per_run_usd:
+        rule = f"must be at least per_run_usd ({draft.budget.per_run_usd:g}), or no run could use that up"
+        yield problem(("budget", "per_month_usd"), draft.budget.per_month_usd, rule)
+
+
+def _month_is_spent_once(draft: Draft) -> Iterator[Problem]:
+    if draft.budget is None or draft.concurrency is not Concurrency.ALLOW:
+        return
+    if draft.budget.per_month_usd is not None and draft.budget.per_run_usd is None:
+        rule = (
+            "is required with per_month_usd and concurrency: allow, "
+            "because two open runs could spend what is left of the month twice"
+        )
+        yield problem(("budget", "per_run_usd"), None, rule)
 
 
 def _own_names_are_free(draft: Draft) -> Iterator[Problem]:
@@ -228,14 +265,22 @@ def _is_count(value: Any) -> bool:
 
 _RULES = (
     _no_type_twice,
-    _first_rung_has_pace_one,
     _fallback_has_somewhere_to_go,
     _checkpoint_within_the_work,
     _spot_can_checkpoint,
     _request_leaves_room,
     _warm_pools_exclude_spot,
-    _instances_are_on_the_ladder,
+    _some_instance_trains,
     _one_algorithm,
     _limits_leave_time,
     _own_names_are_free,
+    _month_holds_a_run,
+    _month_is_spent_once,
+)
+# An override's ladder may begin with a slower type. What the other two refuse, each attempt's request sets or
+# drops by itself; in a file it is a slip of the pen.
+_FILE_RULES = (
+    _first_rung_has_pace_one,
+    _request_names_a_rung,
+    _waits_for_spot_alone,
 )

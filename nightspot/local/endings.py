@@ -22,6 +22,7 @@ class Cut(StrEnum):
     MAX_WAIT = "max_wait"
     MAX_PENDING = "max_pending"
     NO_CAPACITY = "no_capacity"
+    AS_SCRIPTED = "as_scripted"  # SageMaker ends the job in a way that the night's options say
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from nightspot.local.faults import ServiceFault
 from nightspot.local.markets import Market, Markets
@@ -21,6 +22,8 @@ class Night:
     create_faults: tuple[ServiceFault, ...] = ()
     stop_faults: tuple[ServiceFault, ...] = ()
     describe_faults: tuple[ServiceFault, ...] = ()
+    # What the run's input says beside the job: this run's own overrides.
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _spot(script: Iterable[dict[str, object]]) -> Markets:
@@ -57,6 +60,25 @@ NIGHTS: dict[str, Night] = {
                     {"reclaim": "rest"},
                 ]
             ),
+        ),
+        Night(
+            "ladder",
+            "The first Spot type is out of quota, the second has no capacity, the third trains at 0.8 of the pace.",
+            Markets(spot={"ml.p4de.24xlarge": Market.never()}),
+            SimulationOptions(
+                quotas={"ml.p4d.24xlarge for spot training job usage": 0}, speeds={"ml.g5.48xlarge": 0.8}
+            ),
+            overrides={
+                "instance_types": {
+                    "spot": [
+                        "ml.p4d.24xlarge",
+                        "ml.p4de.24xlarge",
+                        {"instance_type": "ml.g5.48xlarge", "speed": 0.8},
+                    ],
+                    "on_demand": ["ml.p4d.24xlarge"],
+                },
+                "budget": 250,
+            },
         ),
     )
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nightspot.local.endings import Ending
+
 
 class OptionError(ValueError):
     """An option of the simulation is out of range."""
@@ -37,8 +39,12 @@ class SimulationOptions:
       after this wait; None: it stays Pending.
     * `internal_errors_at_seconds`: moments, counted from the run's start, at which every job that
       has a machine fails with InternalServerError.
+    * `endings_at_seconds`: moments at which SageMaker ends every job that has a machine, and how: for the ways of
+      failing that no market and no script can bring about.
     * `quotas`: instances allowed at once, by AWS's own name of the quota, such as
       "ml.p4d.24xlarge for spot training job usage"; absent: no limit.
+    * `speeds`: how fast an instance type trains, 1.0 where it is absent. This machine cannot be made slower, so a
+      script is told, by NIGHTSPOT_SIMULATED_SPEED; the example pads its epochs by it.
 
     Raises `OptionError` for negative durations and shares outside 0 to 1.
     """
@@ -52,7 +58,9 @@ class SimulationOptions:
     spot_discount: float = 0.70
     on_demand_fails_after_seconds: float | None = None
     internal_errors_at_seconds: tuple[float, ...] = ()
+    endings_at_seconds: tuple[tuple[float, Ending], ...] = ()
     quotas: Mapping[str, int] = field(default_factory=dict)
+    speeds: Mapping[str, float] = field(default_factory=dict)
     events: EventOptions = field(default_factory=EventOptions)
 
     def __post_init__(self) -> None:
@@ -66,6 +74,8 @@ class SimulationOptions:
             "stop_grace_seconds",
         ):
             _require_between(name, getattr(self, name), 0, float("inf"))
+        for instance_type, speed in self.speeds.items():
+            _require_between(f"speeds[{instance_type}]", speed, 0.01, 100)
 
     def provisioning_seconds(self, *, spot: bool) -> float:
         """From the machine being given to the download's start."""

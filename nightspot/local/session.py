@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,8 @@ from moto import mock_aws
 from lambdas.dependencies import Dependencies
 from lambdas.observability import logger as lambda_logger
 from nightspot.aws.checkpoints import Checkpoints
+from nightspot.aws.executions import Executions
+from nightspot.aws.job_lock import JobLock
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.training_jobs import TrainingJobs
@@ -106,6 +108,7 @@ class LocalAws:
     scratch: Path
     started_at: datetime  # the story's start
     price: Price
+    check_quotas: bool = False  # ask for the night's quotas before the run, as a deployment may
     time_scale: float | None = None  # story seconds per real second; the job's own by default
     directory: Path | None = None  # where the training command runs; the current one by default
     on_sighting: Callable[[Sighting], None] = lambda _sighting: None
@@ -113,7 +116,9 @@ class LocalAws:
     meanwhile: Callable[[SimulatedSageMaker, StoryClock], None] | None = None
 
     def play(self, job_name: str, run_input: Mapping[str, Any] | None = None) -> LocalNight:
-        """Start the state machine (input: `run_input`, else the job) and stay until its execution is over.
+        """Start the state machine and stay until its execution is over.
+
+        The input is `run_input`, or else the job and the night's overrides.
 
         Raises ValueError where the job has no local command.
         """
@@ -144,9 +149,8 @@ class LocalAws:
                 threading.Thread(target=self.meanwhile, args=(simulator, clock), daemon=True).start()
             name = f"{job_name}-{self.started_at:%Y%m%dT%H%M%S}"
             workflows = clients["stepfunctions"]
-            arn = start_execution(
-                workflows, machine_arn, name, {"job": job_name} if run_input is None else run_input
-            )
+            given = {"job": job_name, **self.night.overrides} if run_input is None else run_input
+            arn = start_execution(workflows, machine_arn, name, given)
             execution = wait_for_end(workflows, arn, clock.real_seconds(LONGEST_NIGHT_SECONDS))
             return LocalNight(
                 **_execution_facts(workflows, execution),
@@ -170,11 +174,18 @@ class LocalAws:
             localise=local_job,
             price=self.price,
             table=RunTable(clients["dynamodb"], TABLE),
+            lock=JobLock(clients["dynamodb"], TABLE),
+            executions=Executions(clients["stepfunctions"]),
+            quotas=self._quota_limits if self.check_quotas else None,
             training_jobs=TrainingJobs(clients["sagemaker"]),
             checkpoints=Checkpoints(clients["s3"]),
             notices=Notices(events, BUS),
             step_functions=clients["stepfunctions"],
         )
+
+    def _quota_limits(self, names: Iterable[str]) -> dict[str, float]:
+        limits = self.night.options.quotas
+        return {name: float(limits[name]) for name in names if name in limits}
 
     def _handlers(self, use: Dependencies) -> dict[str, Handler]:
         wrapped = {name: self.wrap(name, handler) for name, handler in functions(use).items()}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nightspot.aws.prices import PriceBook, load_price_book
-from nightspot.job import Job
+from nightspot.job import Job, Market, apply_overrides, overrides_as_json, read_overrides
 from nightspot.local.emulated_aws import REGION, NightNotOverError
 from nightspot.local.nights import Night
 from nightspot.local.session import LocalAws, LocalNight, Sighting
@@ -92,17 +92,25 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def facts(job: Job, night: Night, started_at: datetime) -> dict[str, Any]:
-    """What is known of a night before it is played, JSON-ready; the job has a local command."""
+    """What is known of a night before it is played, JSON-ready; the job has a local command.
+
+    Raises InvalidOverridesError where the night changes the job in a way that cannot be.
+    """
     book = load_price_book()
-    types = dict.fromkeys(rung.instance_type for rung in (*job.capacity.spot, *job.capacity.on_demand))
+    own = read_overrides(night.overrides, check_instance_types=True)
+    tonight = apply_overrides(job, own)
+    types = dict.fromkeys(
+        rung.instance_type for market in Market for rung in tonight.capacity.rungs_of(market)
+    )
     return {
         "job": job.name,
         "night": night.name,
         "story": night.story,
+        "overrides": overrides_as_json(own),
         "story_started_at": started_at.isoformat(),
-        "deadline": job.deadline.after(started_at).isoformat(),
+        "deadline": tonight.deadline.after(started_at).isoformat(),
         "work_seconds": job.work_seconds,
-        "spot_first": bool(job.capacity.spot),
+        "spot_first": bool(tonight.capacity.spot),
         "time_scale": job.local.time_scale if job.local else 1.0,
         "spot_discount": night.options.spot_discount,
         "prices": [_price(book, instance_type) for instance_type in types],

@@ -66,6 +66,7 @@ class TrainingJob:
         self._market = market
         self._shop = shop
         self._warned = False
+        self._scripted: Ending | None = None
         self._thread = Thread(target=self._live, name=f"training-job-{state.name}", daemon=True)
 
     def start(self) -> None:
@@ -103,7 +104,7 @@ class TrainingJob:
                 retries -= 1
                 self.desk.enter(Secondary.RESTARTING, asked_at)
             else:
-                return ENDINGS.get(outcome)
+                return self._scripted if outcome is Cut.AS_SCRIPTED else ENDINGS.get(outcome)
 
     def _one_machine(self, asked_at: float, number: int) -> Ending | Cut:
         """Wait for a machine and use it until the job ends or the machine is gone."""
@@ -156,6 +157,9 @@ class TrainingJob:
         errors = [at for at in self._shop.options.internal_errors_at_seconds if at > given_at]
         if errors:
             cuts[Cut.INTERNAL_ERROR] = min(errors)
+        scripted = [(at, ending) for at, ending in self._shop.options.endings_at_seconds if at > given_at]
+        if scripted:
+            cuts[Cut.AS_SCRIPTED], self._scripted = min(scripted, key=lambda script: script[0])
         reclaim = self._market.next_reclaim(given_at) if self._spot else None
         if reclaim is not None:
             cuts[Cut.RECLAIMED], self._warned = reclaim
@@ -217,7 +221,12 @@ class TrainingJob:
     def _start_process(self, container: Container) -> TrainingProcess:
         shop, name = self._shop, self.desk.state.name
         on_log = shop.on_log
-        extra = {**shop.clock.environment(), **shop.environment}
+        speed = shop.options.speeds.get(request_rules.instance_type(self._request), 1.0)
+        extra = {
+            **shop.clock.environment(),
+            "NIGHTSPOT_SIMULATED_SPEED": f"{speed:g}",
+            **shop.environment,
+        }
         return TrainingProcess(
             shop.command,
             environment=containers.environment(container, self._request, self.desk.state.arn, extra),
@@ -266,7 +275,7 @@ class TrainingJob:
         begun_at = clock.elapsed_seconds()
         self.desk.enter(Secondary.UPLOADING, begun_at)
         # A decided ending does not need the machine any more, so losing it changes nothing.
-        breaking = {Cut.RECLAIMED, Cut.INTERNAL_ERROR} if ending is COMPLETED else set()
+        breaking = {Cut.RECLAIMED, Cut.INTERNAL_ERROR, Cut.AS_SCRIPTED} if ending is COMPLETED else set()
         cuts = {cut: at for cut, at in cuts.items() if cut in breaking}
         cut = self.desk.wait(begun_at + self._shop.options.upload_seconds, cuts)
         if cut is Cut.STOP_REQUESTED:

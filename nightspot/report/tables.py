@@ -49,7 +49,25 @@ def show_header(console: Console, facts: Record) -> None:
         f"start {started:%Y-%m-%d %H:%M} UTC, model due by {_clock(deadline, started)}.",
     )
     paragraph(console, "Night", f"{facts['night']}: {facts['story']}")
+    if facts.get("overrides"):
+        changes = (f"{name}: {_in_words(value)}" for name, value in facts["overrides"].items())
+        paragraph(console, "This run", f"{'; '.join(changes)}.")
     console.print()
+
+
+def _in_words(value: Any) -> str:
+    """An override's value as a person would write it."""
+    if isinstance(value, dict):
+        if "instance_type" in value:
+            return (
+                f"{value['instance_type']} (speed {value['speed']:g})"
+                if "speed" in value
+                else value["instance_type"]
+            )
+        return ", ".join(f"{name} {_in_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", then ".join(_in_words(inner) for inner in value)
+    return str(value)
 
 
 def show_decisions(console: Console, record: Record) -> None:

@@ -312,6 +312,9 @@ CALLS = [
     pytest.param(lambda table: table.run("r"), id="run"),
     pytest.param(lambda table: table.steps("r"), id="steps"),
     pytest.param(lambda table: table.history("recommender"), id="history"),
+    pytest.param(
+        lambda table: table.month("recommender", MIDNIGHT, MIDNIGHT + timedelta(days=30)), id="month"
+    ),
     pytest.param(lambda table: table.waiting(JOB_NAME), id="waiting"),
     pytest.param(lambda table: table.take_token(JOB_NAME, "first", 1), id="take_token"),
 ]

@@ -22,9 +22,11 @@ class Answer:
 
 @pytest.fixture
 def nightspot(monkeypatch, tmp_path):
-    """`nightspot(*arguments)` in an empty current directory."""
+    """`nightspot(*arguments)` in an empty current directory; `stdin` is what is piped into it."""
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: Answer(CliRunner().invoke(app, [str(a) for a in arguments]))
+    return lambda *arguments, stdin=None: Answer(
+        CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+    )
 
 
 @pytest.fixture

@@ -200,6 +200,12 @@ def joined(synthesise: Callable[..., Synthesised]) -> Synthesised:
 
 
 @pytest.fixture(scope="session")
+def checking_quotas(synthesise: Callable[..., Synthesised]) -> Synthesised:
+    """Asks Service Quotas before every run."""
+    return synthesise(Settings(check_quotas=True))
+
+
+@pytest.fixture(scope="session")
 def in_one_subnet(synthesise: Callable[..., Synthesised]) -> Synthesised:
     """In a VPC of one subnet, with a bucket of training data and short-lived checkpoints."""
     return synthesise(

@@ -70,7 +70,8 @@ def test_the_same_sources_give_the_same_bundle(build, tree):
     (tree / "nightspot" / "__pycache__").mkdir()
     (tree / "nightspot" / "__pycache__" / "policy.py").write_text("compiled")
     (tree / "nightspot" / "notes.txt").write_text("not ours to deploy")
-    (tree / "nightspot" / "cli.py").write_text("never runs in a function")
+    (tree / "nightspot" / "cli").mkdir(exist_ok=True)
+    (tree / "nightspot" / "cli" / "show.py").write_text("never runs in a function")
     assert build() == first
 
 

@@ -21,7 +21,9 @@ def curious_role(stack, resource):
     return role
 
 
-@pytest.mark.parametrize("variant", ["deployed", "idle", "joined", "in_one_subnet", "disposable"])
+@pytest.mark.parametrize(
+    "variant", ["deployed", "idle", "joined", "in_one_subnet", "disposable", "checking_quotas"]
+)
 def test_no_finding_is_open_whatever_the_settings(request, variant):
     """An open one would have made the synthesis raise, as the next test shows."""
     assert request.getfixturevalue(variant).template["Resources"]

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.xdist_group("infra")
 
 OWN_JOBS = "arn:<AWS::Partition>:sagemaker:<AWS::Region>:<AWS::AccountId>:training-job/nightspot-*"
 BUS = "arn:<AWS::Partition>:events:<AWS::Region>:<AWS::AccountId>:event-bus/default"
+EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<StateMachine.Name>:*"
 ROLE = "WorkflowRole"
 
 # What AWS lets nobody narrow to a resource; each with the page that says so.
@@ -38,10 +39,14 @@ KNOWS_NO_RESOURCE = {
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSubnets",
     "ec2:DescribeVpcs",
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_servicequotas.html
+    "servicequotas:ListAWSDefaultServiceQuotas",
+    "servicequotas:ListServiceQuotas",
 }
 # Wildcards within a resource, each where its name is made at run time.
 KNOWN_WILDCARDS = {
     OWN_JOBS,
+    EXECUTIONS,
     "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/aws/sagemaker/TrainingJobs*",
     "arn:<AWS::Partition>:ecr:<AWS::Region>:*:repository/*",
     "arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>:network-interface/*",
@@ -57,7 +62,7 @@ EVERY_FUNCTION = {
     "xray:PutTraceSegments",
 }
 # Not the disposable one: the CDK's own function that empties its buckets has a role of the CDK's making.
-VARIANTS = ["deployed", "idle", "joined", "in_one_subnet"]
+VARIANTS = ["deployed", "idle", "joined", "in_one_subnet", "checking_quotas"]
 
 
 @pytest.fixture(params=VARIANTS)
@@ -74,8 +79,8 @@ def resources_of(action, statements):
 
 
 def short(resource):
-    """Bucket ids without the construct's path and hash."""
-    return re.sub(r"<TrainingData(\w+?)[0-9A-F]{8}\.Arn>", r"<\1.Arn>", resource)
+    """Ids of buckets and the state machine without the construct's path and hash."""
+    return re.sub(r"<Training(?:Data|Workflow)(\w+?)[0-9A-F]{8}\.(Arn|Name)>", r"<\1.\2>", resource)
 
 
 def test_every_role_has_statements_to_look_at(variant):
@@ -144,7 +149,18 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
 @pytest.mark.parametrize(
     ("function", "its_own"),
     [
-        ("PlanRun", {"dynamodb:PutItem", "dynamodb:UpdateItem", "events:PutEvents"}),
+        (
+            "PlanRun",
+            {
+                "dynamodb:GetItem",
+                "dynamodb:PutItem",
+                "dynamodb:Query",
+                "dynamodb:UpdateItem",
+                "events:PutEvents",
+                "states:DescribeExecution",
+                "states:SendTaskSuccess",
+            },
+        ),
         (
             "DecideNextStep",
             {
@@ -154,9 +170,13 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "s3:GetObject",
                 "s3:ListBucket",
                 "sagemaker:DescribeTrainingJob",
+                "states:DescribeExecution",
             },
         ),
-        ("RecordOutcome", {"dynamodb:PutItem", "dynamodb:UpdateItem", "events:PutEvents"}),
+        (
+            "RecordOutcome",
+            {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "events:PutEvents"},
+        ),
         (
             "WakeRun",
             {
@@ -173,6 +193,34 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
 )
 def test_a_function_has_only_what_it_uses(deployed, function, its_own):
     assert actions(deployed.allowed_to(f"{function}Role")) == EVERY_FUNCTION | its_own
+
+
+@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome", "WakeRun"])
+def test_a_function_touches_the_one_table_alone(deployed, function):
+    table, _ = deployed.only("DynamoDB::Table")
+    for statement in deployed.allowed_to(f"{function}Role"):
+        if any(action.startswith("dynamodb:") for action in statement.actions):
+            assert statement.resources == (f"<{table}.Arn>",)
+
+
+@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep"])
+def test_runs_look_only_at_the_executions_of_their_own_state_machine(variant, function):
+    """An execution's ARN has the machine's name where the machine's own has `stateMachine`."""
+    found = resources_of("states:DescribeExecution", variant.allowed_to(f"{function}Role"))
+    assert {short(resource) for resource in found} == {EXECUTIONS}
+
+
+def test_runs_of_this_state_machine_are_all_that_a_plan_wakes(variant):
+    machine, _ = variant.only("StepFunctions::StateMachine")
+    assert resources_of("states:SendTaskSuccess", variant.allowed_to("PlanRunRole")) == {f"<{machine}>"}
+
+
+def test_quotas_are_listed_only_by_the_plan_and_only_where_the_deployment_says_so(deployed, checking_quotas):
+    quotas = {"servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"}
+    plan, _ = checking_quotas.only("IAM::Role", "PlanRunRole")
+    assert quotas <= actions(checking_quotas.allowed_to("PlanRunRole"))
+    assert {role for s in checking_quotas.statements if s.actions & quotas for role in s.roles} == {plan}
+    assert not quotas & actions(deployed.statements)
 
 
 def test_a_run_may_do_what_its_workflow_says_and_no_more(deployed):

@@ -16,6 +16,7 @@ def read(**context):
 def test_without_context_everything_has_a_safe_default():
     assert read() == Settings()
     assert read().keep_data is True
+    assert read().check_quotas is False
     assert read().notice_email is None
 
 
@@ -27,6 +28,7 @@ def test_text_from_the_command_line_is_read_as_what_it_means():
     settings = read(
         checkpoint_days="14",
         keep_data="false",
+        check_quotas="true",
         subnet_ids="subnet-1, subnet-2,",
         security_group_ids="sg-1",
         notice_email="nights@example.com",
@@ -34,6 +36,7 @@ def test_text_from_the_command_line_is_read_as_what_it_means():
     assert settings == Settings(
         checkpoint_days=14,
         keep_data=False,
+        check_quotas=True,
         subnet_ids=("subnet-1", "subnet-2"),
         security_group_ids=("sg-1",),
         notice_email="nights@example.com",
@@ -49,6 +52,7 @@ def test_cdk_json_may_hold_lists_numbers_and_truth_values():
     ("context", "message"),
     [
         ({"keep_data": "no"}, "nightspot:keep_data: 'no' must be true or false"),
+        ({"check_quotas": "yes"}, "nightspot:check_quotas: 'yes' must be true or false"),
         ({"checkpoint_days": "soon"}, "nightspot:checkpoint_days: 'soon' must be a whole number"),
         ({"checkpoint_days": 30.5}, "nightspot:checkpoint_days: 30.5 must be a whole number"),
         ({"checkpoint_days": True}, "nightspot:checkpoint_days: True must be a whole number"),

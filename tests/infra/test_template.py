@@ -19,6 +19,7 @@ pytestmark = pytest.mark.xdist_group("infra")
 SNAPSHOT = Path(__file__).with_name("snapshot.json")
 KEPT = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::S3::Bucket"}
 RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
+OF_THE_PLAN = {"NIGHTSPOT_CHECK_QUOTAS"}
 FUNCTIONS = ["DecideNextStep", "PlanRun", "RecordOutcome", "WakeRun"]
 
 # Paid for by what is kept or used; alarms and dashboards, which have a price per month, come with the first job.
@@ -178,8 +179,10 @@ def test_every_log_group_has_a_retention(deployed):
 def test_a_function_gets_an_environment_that_it_can_read(request, as_text, variant, name):
     _, function = request.getfixturevalue(variant).only("Lambda::Function", name)
     variables = {key: as_text(v) for key, v in function["Environment"]["Variables"].items()}
-    known = {field.alias for field in Environment.model_fields.values()}
-    assert {key for key in variables if key.startswith("NIGHTSPOT_")} == known - {"AWS_REGION"}
+    known = {field.alias for field in Environment.model_fields.values()} - {"AWS_REGION"}
+    if name != "PlanRun":
+        known -= OF_THE_PLAN
+    assert {key for key in variables if key.startswith("NIGHTSPOT_")} == known
     environment = Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"})
     assert environment.checkpoint_bucket
     assert environment.model_bucket
@@ -203,6 +206,16 @@ def test_concurrency_is_set_aside_only_where_it_is_asked_for(deployed, disposabl
 
     assert reserved(deployed) == [None] * 4
     assert reserved(disposable) == [3] * 4
+
+
+def test_the_plan_asks_for_quotas_where_the_deployment_says_so(deployed, checking_quotas, as_text):
+    def asks(synthesised):
+        _, function = synthesised.only("Lambda::Function", "PlanRun")
+        variables = {key: as_text(value) for key, value in function["Environment"]["Variables"].items()}
+        return Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"}).check_quotas
+
+    assert asks(checking_quotas) is True
+    assert asks(deployed) is False
 
 
 def test_the_vpc_reaches_the_functions_environment(joined, deployed, as_text):

@@ -51,6 +51,34 @@ def test_a_warning_comes_exactly_when_the_work_cannot_fit(job_with, changes, lat
     assert ("deadline" in fields) is late
 
 
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        # Twice four hours, ten minutes of change-over on Spot and fifteen on-demand.
+        ({"deadline": {"within": "8h24m"}}, True),
+        ({"deadline": {"within": "8h25m"}}, False),
+        # Spot twice is five minutes less of change-over.
+        ({"deadline": {"within": "8h19m"}, "fallback": "never"}, True),
+        ({"deadline": {"within": "8h20m"}, "fallback": "never"}, False),
+        # Where not even one training fits, one warning is enough: the deadline's.
+        ({"deadline": {"within": "4h"}}, False),
+        ({"deadline": {"within": "8h24m"}, "interruptible": "from_checkpoint"}, False),
+        ({"deadline": {"within": "8h24m"}, "capacity.spot": []}, False),
+        ({"schedule": None}, False),
+    ],
+)
+def test_starting_over_without_the_time_for_it_is_a_warning(job_with, changes, warned):
+    found = warnings_for(job_with({"interruptible": "from_start", **changes}))
+    assert ("interruptible" in [warning.field for warning in found]) is warned
+
+
+def test_the_warning_on_starting_over_has_the_numbers(job_with):
+    (warning,) = warnings_for(job_with({"interruptible": "from_start"}))
+    assert (warning.field, warning.value, warning.severity) == ("interruptible", "'from_start'", "warning")
+    assert "training twice needs 8 h 25 min" in warning.rule
+    assert "the start leaves 8 h" in warning.rule
+
+
 def test_a_runtime_limit_that_cuts_a_slow_rung_is_a_warning(job_with):
     (warning,) = warnings_for(job_with({"capacity.spot.1.speed": 0.5}))
     assert warning.field == "capacity.spot[1].instance_type"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,8 @@ from moto import mock_aws
 from lambdas import decide_next_step, plan_run, record_outcome, wake_run
 from lambdas.dependencies import Dependencies
 from nightspot.aws.checkpoints import Checkpoints
+from nightspot.aws.executions import Executions
+from nightspot.aws.job_lock import JobLock
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.training_jobs import TrainingJobs
@@ -104,6 +106,10 @@ class StepFunctions:
 
     returned: list[str] = field(default_factory=list)
     refusal: Exception | None = None
+    over: set[str] = field(default_factory=set)  # execution ARNs that run no more
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        return {"executionArn": executionArn, "status": "ABORTED" if executionArn in self.over else "RUNNING"}
 
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803
         json.loads(output)
@@ -126,6 +132,8 @@ class World:
         self.s3 = boto3.client("s3", region_name=REGION)
         self.sagemaker, self.bus, self.step_functions = SageMaker(), Bus(), StepFunctions()
         self.table = RunTable(self.dynamodb, TABLE)
+        self.lock = JobLock(self.dynamodb, TABLE)
+        self.quotas: Callable[[Iterable[str]], Mapping[str, float]] | None = None
         self._wait = json.loads(WORKFLOW.read_text())["States"]["Wait for news"]["Arguments"]
 
     @property
@@ -137,15 +145,20 @@ class World:
             localise=lambda job, _execution_arn: job,
             price=lambda _instance_type, _region: 2.0,
             table=self.table,
+            lock=self.lock,
+            executions=Executions(self.step_functions),
+            quotas=self.quotas,
             training_jobs=TrainingJobs(self.sagemaker),
             checkpoints=Checkpoints(self.s3),
             notices=Notices(self.bus, "nights"),
             step_functions=self.step_functions,
         )
 
-    def plan(self, run_input: Any = None, started_at: datetime = MIDNIGHT) -> dict[str, Any]:
+    def plan(
+        self, run_input: Any = None, started_at: datetime = MIDNIGHT, execution: str = EXECUTION
+    ) -> dict[str, Any]:
         given = {"job": "recommender"} if run_input is None else run_input
-        event = {"input": given, "execution": {"id": EXECUTION, "started_at": started_at.isoformat()}}
+        event = {"input": given, "execution": {"id": execution, "started_at": started_at.isoformat()}}
         return plan_run.handler(_as_json(event), LocalContext("PlanRun"), use=self.use)
 
     def decide(self, run: dict[str, Any], fault: dict[str, str] | None = None) -> dict[str, Any]:

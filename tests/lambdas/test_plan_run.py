@@ -47,7 +47,6 @@ def test_a_run_that_starts_is_told_and_counted_once(world, metrics):
         ({}, "job: Field required"),
         ({"job": "recomender"}, "job: 'recomender' is not a job"),
         ({"job": None}, "job: Input should be a valid string"),
-        ({"job": "recommender", "deadline": "09:00"}, "deadline: Extra inputs are not permitted"),
     ],
 )
 def test_a_wrong_input_is_refused_with_the_rule_and_the_known_jobs(world, given, complaint):

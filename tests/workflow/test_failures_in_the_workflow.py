@@ -47,31 +47,6 @@ def test_a_bug_in_the_users_code_ends_the_run_and_never_buys_on_demand(play):
     assert "CapacityError: my own words" in played.cause
 
 
-@pytest.mark.parametrize(
-    ("fault", "failure_class"),
-    [
-        (ServiceFault("ValidationException", "Invalid training image.", 400), "configuration"),
-        (
-            ServiceFault(
-                "AccessDeniedException",
-                "User: arn:aws:sts::123456789012:assumed-role/x is not authorized to perform: "
-                "sagemaker:CreateTrainingJob on resource: y",
-                400,
-            ),
-            "permission",
-        ),
-        (ServiceFault("SomethingNewException", "A fault nobody has seen.", 418), "unknown"),
-    ],
-)
-def test_a_refused_request_ends_the_run_before_any_job_exists(play, fault, failure_class):
-    played = play(faulty(fault))
-
-    assert played.execution_status == "FAILED"
-    assert played.training_jobs == ()
-    assert [a["failure_class"] for a in played.summary["attempts"]] == [failure_class]
-    assert played.summary["cost_usd"] == 0
-
-
 def test_an_unknown_failure_is_told_loudly(play):
     played = play(faulty(ServiceFault("SomethingNewException", "A fault nobody has seen.", 418)))
 
@@ -105,31 +80,6 @@ def test_service_faults_are_final_after_the_second(play):
     assert [a["failure_class"] for a in played.summary["attempts"]] == ["service_fault"] * 3
     assert played.execution_status == "FAILED"
     assert played.training_jobs == ()
-
-
-def test_a_spot_quota_of_zero_removes_the_rung_and_on_demand_trains(play):
-    played = play(faulty(quotas={"ml.g5.xlarge for spot training job usage": 0}))
-
-    assert [a["failure_class"] for a in played.summary["attempts"]] == ["quota_permanent", None]
-    assert markets_of(played) == ["spot", "on_demand"]
-    assert played.summary["deadline_met"]
-
-
-def test_a_job_that_a_person_stops_ends_the_run(play):
-    played = play(meanwhile=stop_when_training)
-
-    assert played.execution_status == "FAILED"
-    assert played.error == "Nightspot.stopped"
-    assert [a["failure_class"] for a in played.summary["attempts"]] == ["stopped_by_person"]
-    assert len(played.training_jobs) == 1
-
-
-def test_a_job_that_exceeds_its_runtime_ends_the_run(play):
-    played = play(stopping={"MaxRuntimeInSeconds": 1500}, work="20m", checkpoint_every="10m")
-
-    assert [a["failure_class"] for a in played.summary["attempts"]] == ["runtime_limit"]
-    assert played.training_jobs[0]["SecondaryStatus"] == "MaxRuntimeExceeded"
-    assert len(played.training_jobs) == 1
 
 
 @pytest.mark.parametrize("how", ["a person", "runtime limit", "wait limit"])

@@ -1,0 +1,106 @@
+"""Whose turn it is: one run per job at a time, by a lock that every decision renews and that a crash outlives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from botocore.exceptions import ClientError
+
+from lambdas.dependencies import Dependencies
+from lambdas.observability import logger
+from nightspot.aws.faults import NO_ANSWER
+from nightspot.aws.job_lock import Holder
+from nightspot.job import Concurrency
+from nightspot.run import Run
+
+# Longer than the longest wait between two decisions, which renew it.
+LOCK_LIFE = timedelta(hours=2)
+FRESH = timedelta(minutes=1)
+
+
+def take(run: Run, concurrency: Concurrency, use: Dependencies) -> Run:
+    """`run` with the job's lock, or refused, or waiting for the run whose place it takes."""
+    if concurrency is Concurrency.ALLOW:
+        return run
+    holder = _holder_unless_free(run, use)
+    if holder is None:
+        return replace(run, locked=True)
+    if concurrency is Concurrency.FORBID:
+        because = (
+            f"Run {holder.run_id} of {run.job} is still going on, and the job's concurrency is forbid: "
+            f"nothing was started."
+        )
+        return replace(run, refused_because=because)
+    use.lock.ask_for(run.job, owner_run_id=holder.run_id, by_run_id=run.run_id)
+    _wake(holder.run_id, use)
+    return replace(run, waits_for_run=holder.run_id)
+
+
+def keep(run: Run, use: Dependencies) -> Run:
+    """`run` with its lock renewed, or with the one that it waited for, or with the run that takes its place."""
+    if run.waits_for_run is not None:
+        return _wait_on(run, use)
+    if not run.locked:
+        return run
+    now = use.now()
+    holder = use.lock.renew(
+        run.job, run.run_id, execution_arn=run.execution_arn, now=now, until=now + LOCK_LIFE
+    )
+    if holder is None:
+        # It expired while nothing could be decided, and somebody else has it.
+        return replace(run, locked=False, replaced_by=run.replaced_by or "that now holds the lock")
+    return replace(run, replaced_by=run.replaced_by or holder.wanted_by)
+
+
+def give_back(run: Run, use: Dependencies) -> None:
+    """Free the job for the next run."""
+    if run.locked:
+        use.lock.release(run.job, run.run_id)
+
+
+def _wait_on(run: Run, use: Dependencies) -> Run:
+    holder = _holder_unless_free(run, use)
+    if holder is None:
+        return replace(run, waits_for_run=None, locked=True)
+    # A third run may have come in between, as owner or as another that asks: the one that started last wins.
+    for other in (holder.run_id, holder.wanted_by):
+        if other not in (None, run.run_id, run.waits_for_run) and _is_newer(other, run, use):
+            return replace(run, replaced_by=other)
+    if holder.run_id != run.waits_for_run or holder.wanted_by != run.run_id:
+        use.lock.ask_for(run.job, owner_run_id=holder.run_id, by_run_id=run.run_id)
+    return replace(run, waits_for_run=holder.run_id)
+
+
+def _is_newer(run_id: str, run: Run, use: Dependencies) -> bool:
+    other = use.table.run(run_id)
+    return other is None or other.started_at > run.started_at
+
+
+def _holder_unless_free(run: Run, use: Dependencies) -> Holder | None:
+    """Who holds the job's lock; None once it is this run's."""
+    now = use.now()
+    until = now + LOCK_LIFE
+    holder = use.lock.acquire(run.job, run.run_id, run.execution_arn, now=now, until=until)
+    # Step Functions may not know an execution yet that has just begun.
+    is_fresh = holder is not None and holder.until - LOCK_LIFE > now - FRESH
+    if holder is None or is_fresh or use.executions.is_running(holder.execution_arn) is not False:
+        return holder
+    dead = holder.run_id
+    if use.lock.take_over(run.job, run.run_id, run.execution_arn, from_run_id=dead, now=now, until=until):
+        logger.warning("lock of a dead run taken over", extra={"job": run.job, "dead_run": dead})
+        return None
+    return holder
+
+
+def _wake(run_id: str, use: Dependencies) -> None:
+    """Let the run decide at once. Where it does not wait just now, its next decision comes by itself."""
+    run = use.table.run(run_id)
+    attempt = run.open_attempt if run is not None else None
+    waiting = use.table.waiting(attempt.training_job_name) if attempt is not None else None
+    if waiting is None or waiting.token is None:
+        return
+    try:
+        use.step_functions.send_task_success(taskToken=waiting.token, output="{}")
+    except (ClientError, *NO_ANSWER) as error:
+        logger.info("the run could not be woken", extra={"run": run_id, "error": str(error)})

@@ -1,0 +1,34 @@
+"""The command line: says what is wrong with job files, plays nights, shows their records, explains failures."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from nightspot.cli import explain, nights, show, validate
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+
+def main() -> None:
+    """The installed command `nightspot`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character shows a question mark instead.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app()
+
+
+@app.callback()
+def nightspot() -> None:
+    """Trains on SageMaker Spot every night and still has the model ready by morning."""
+
+
+# The order of the help.
+for _command in (validate.validate, nights.demo, nights.run, show.show, explain.explain):
+    app.command()(_command)

@@ -1,0 +1,41 @@
+"""What every command shares: its common options, how it prints JSON, and how a mistake ends it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from nightspot.job import InvalidJobError
+from nightspot.local import night_files, records
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+@contextmanager
+def mistakes() -> Iterator[None]:
+    """Inside: what the user can mend ends the command with its words and status 1, not with a traceback."""
+    try:
+        yield
+    except InvalidJobError as error:
+        fail(*(f"{error.source}: {problem}" for problem in error.problems))
+    except (night_files.NightError, records.RecordError) as error:
+        fail(*str(error).splitlines())
+    except OSError as error:
+        fail(f"{error.filename or 'file'}: {error.strerror or error}")
+
+
+def fail(*lines: str) -> NoReturn:
+    """End the command with these lines on standard error, and status 1."""
+    for line in lines:
+        typer.secho(f"error: {line}", err=True, fg="red")
+    raise typer.Exit(1)
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as JSON and nothing else."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")

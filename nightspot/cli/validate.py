@@ -1,0 +1,40 @@
+"""`nightspot validate`: which job files are checked, and whether they pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightspot.cli._shared import Json, mistakes, print_json
+from nightspot.job import CheckedFile, Problem, check_files
+from nightspot.report import checks
+from nightspot.report.lines import console_for
+
+
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Job files, or folders of them.")],
+    as_json: Json = False,
+) -> None:
+    """Check job files: every mistake with its field, what stands there, and the rule. Warnings do not fail."""
+    with mistakes():
+        # A file that is named twice is not two jobs of one name.
+        checked = check_files(dict.fromkeys(files))
+        checked += [_no_jobs(path) for path in files if path.is_dir() and not _any_below(path, checked)]
+    if as_json:
+        print_json([checks.as_json(found) for found in checked])
+    else:
+        console = console_for()
+        for found in checked:
+            checks.show_checked(console, found)
+    raise typer.Exit(1 if any(checks.has_errors(found) for found in checked) else 0)
+
+
+def _no_jobs(directory: Path) -> CheckedFile:
+    problem = Problem("(file)", repr(directory.name), "holds no job files (*.yaml, *.yml)")
+    return CheckedFile(directory, None, (problem,))
+
+
+def _any_below(directory: Path, checked: list[CheckedFile]) -> bool:
+    return any(found.path.parent == directory for found in checked)

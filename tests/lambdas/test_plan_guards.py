@@ -1,0 +1,141 @@
+"""What a run may spend and use, when it is planned: overrides, the month's budget, quotas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lambdas.plan_run import InvalidInputError
+from nightspot.aws.quotas import QuotasUnknownError
+from nightspot.job import Budget, Concurrency
+from nightspot.run import Outcome, run_from_json
+
+NIGHT = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:night-{}"
+
+
+@pytest.fixture
+def budget(world):
+    """Give the recommender this budget; runs may stand side by side."""
+
+    def change(**usd):
+        job = world.jobs["recommender"]
+        update = {"budget": Budget(**usd), "concurrency": Concurrency.ALLOW}
+        world.jobs["recommender"] = job.model_copy(update=update)
+
+    return change
+
+
+def test_overrides_shape_the_run_and_are_on_record(world, midnight):
+    given = {
+        "job": "recommender",
+        "market": "on_demand",
+        "instance_types": ["ml.p5.48xlarge"],
+        "deadline": "6h",
+        "hyperparameters": {"epochs": 3},
+        "budget": 55,
+    }
+    run = run_from_json(world.plan(given)["run"])
+    assert [rung.label for rung in run.rungs] == ["on-demand ml.p5.48xlarge"]
+    assert run.deadline == midnight + timedelta(hours=6)
+    assert run.training_job["HyperParameters"]["epochs"] == "3"
+    assert run.budget_usd == 55
+    assert world.table.history("recommender")[0]["overrides"]["market"] == "on_demand"
+    assert world.bus.details()[0]["overrides"]["deadline"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"marked": "spot"}, "marked"),
+        ({"market": "cheap"}, "market: 'cheap'"),
+        ({"budget": {"per_month_usd": 10}}, "per_month_usd"),
+        ({"hyperparameters": ["a"]}, "hyperparameters"),
+    ],
+)
+def test_a_wrong_override_is_refused_before_anything_is_recorded(world, given, words):
+    with pytest.raises(InvalidInputError, match=words):
+        world.plan({"job": "recommender", **given})
+    assert world.table.history("recommender") == []
+    assert (
+        world.lock.acquire("recommender", "x", "arn", now=world.now, until=world.pass_time(hours=1)) is None
+    )
+
+
+def test_a_job_without_overrides_has_none_on_record(world):
+    assert run_from_json(world.plan()["run"]).overrides == {}
+
+
+class TestTheMonthsBudget:
+    @pytest.fixture
+    def spend(self, world, midnight):
+        """A run of this month that is over and has cost so much."""
+
+        def over(number, usd, day=midnight):
+            run = run_from_json(world.plan(execution=NIGHT.format(number), started_at=day)["run"])
+            decided = run_from_json(
+                world.decide(world.plan(execution=NIGHT.format(number), started_at=day)["run"])["run"]
+            )
+            attempt = replace(decided.attempts[0], billable_seconds=usd / 2.0 * 3600, trained_seconds=1.0)
+            done = replace(run, attempts=(attempt,), steps=9, outcome=Outcome.FAILED, outcome_because="x.")
+            world.table.record_outcome(done)
+
+        return over
+
+    def test_a_run_gets_what_the_month_has_left(self, world, budget, spend):
+        budget(per_run_usd=40.0, per_month_usd=100.0)
+        spend(1, 25.0)
+        assert run_from_json(world.plan()["run"]).budget_usd == 40.0
+        world.jobs["recommender"] = world.jobs["recommender"].model_copy()
+        spend(2, 30.0)
+        # $55 are spent, and the run that was planned in between may still come to $40.
+        third = run_from_json(world.plan(execution=NIGHT.format(3))["run"])
+        assert (third.budget_usd, third.budget_of) == (pytest.approx(5.0), "month")
+
+    def test_another_months_spending_is_another_months(self, world, budget, spend, midnight):
+        budget(per_month_usd=100.0)
+        spend(1, 90.0, day=midnight - timedelta(days=31))
+        assert run_from_json(world.plan()["run"]).budget_usd == pytest.approx(100.0)
+
+    def test_a_run_that_died_keeps_only_what_it_spent(self, world, budget):
+        budget(per_run_usd=60.0, per_month_usd=100.0)
+        world.plan(execution=NIGHT.format(1))
+        assert run_from_json(world.plan()["run"]).budget_usd == pytest.approx(40.0)
+        world.step_functions.over.add(NIGHT.format(1))
+        assert run_from_json(world.plan()["run"]).budget_usd == 60.0
+
+    def test_a_month_that_is_spent_starts_nothing_and_says_so(self, world, budget, spend):
+        budget(per_month_usd=100.0)
+        spend(1, 100.0)
+        step = world.decide(world.plan()["run"])["step"]
+        assert (step["action"], step["outcome"]) == ("finish", "failed")
+        assert "the month's last $0.00" in step["because"]
+
+
+class TestQuotas:
+    def test_are_not_asked_for_unless_the_deployment_says_so(self, world):
+        assert run_from_json(world.plan()["run"]).left_out == ()
+
+    def test_a_quota_of_zero_leaves_the_rung_out(self, world):
+        asked = []
+
+        def quotas(names):
+            asked.extend(names)
+            return {"ml.g5.xlarge for spot training job usage": 0.0}
+
+        world.quotas = quotas
+        run = world.plan()["run"]
+        assert asked == ["ml.g5.xlarge for spot training job usage", "ml.g5.xlarge for training job usage"]
+        assert [out["rung"]["market"] for out in run["left_out"]] == ["spot"]
+        step = world.decide(run)["step"]
+        assert step["rung"]["market"] == "on_demand"
+        [summary] = world.table.history("recommender")
+        assert summary["left_out"][0]["because"] == "its quota is 0, and 1 are needed"
+
+    def test_quotas_that_nobody_tells_stop_no_run(self, world):
+        def quotas(names):
+            raise QuotasUnknownError("AccessDenied")
+
+        world.quotas = quotas
+        assert run_from_json(world.plan()["run"]).left_out == ()

@@ -1,0 +1,179 @@
+"""One run per job at a time, in the handlers: forbid, replace, allow, and locks whose owner died."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from nightspot.job import Concurrency
+from nightspot.run import run_from_json
+
+OTHER = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:two"
+THIRD = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:three"
+
+
+@pytest.fixture
+def concurrency(world):
+    """Give the recommender this concurrency."""
+
+    def change(value):
+        job = world.jobs["recommender"].model_copy(update={"concurrency": Concurrency(value)})
+        world.jobs["recommender"] = job
+
+    return change
+
+
+def decided(world, run, times=1):
+    for _ in range(times):
+        answer = world.decide(run)
+        run = answer["run"]
+    return run, answer["step"]
+
+
+def test_a_run_holds_its_jobs_lock_until_its_outcome_is_recorded(world):
+    run = world.plan()["run"]
+    assert run["locked"]
+    assert world.plan(execution=OTHER)["run"]["refused_because"]
+    run["outcome"], run["outcome_because"] = "failed", "x."
+    world.record(run)
+    assert world.plan(execution=THIRD)["run"]["locked"]
+
+
+def test_a_second_run_is_refused_on_record_and_starts_nothing(world, metrics):
+    first = world.plan()["run"]
+    second, step = decided(world, world.plan(execution=OTHER)["run"])
+    assert (step["action"], step["outcome"]) == ("finish", "refused")
+    assert f"Run {first['run_id']} of recommender is still going on" in step["because"]
+    assert second["attempts"] == []
+    world.record(second)
+    assert [summary["outcome"] for summary in world.table.history("recommender")].count("refused") == 1
+    assert "Nightspot Run Refused" in world.bus.told
+    assert metrics()["RunRefused"] == [1]
+    # The refused run gave nothing back that was not its own.
+    assert world.plan(execution=THIRD)["run"]["refused_because"]
+
+
+def test_another_jobs_run_is_nobodys_hindrance(world):
+    world.plan()
+    assert world.plan({"job": "another"}, execution=OTHER)["run"]["locked"]
+
+
+def test_the_same_execution_planned_again_keeps_its_lock(world):
+    assert world.plan()["run"] == world.plan()["run"]
+
+
+def test_allow_asks_for_no_lock(world, concurrency):
+    concurrency("allow")
+    runs = [world.plan(execution=execution)["run"] for execution in (OTHER, THIRD)]
+    assert [(run["locked"], run["refused_because"]) for run in runs] == [(False, None)] * 2
+    assert decided(world, runs[1])[1]["action"] == "start"
+
+
+def test_a_lock_whose_execution_was_aborted_is_taken_at_once(world):
+    world.plan()
+    world.step_functions.over.add("arn:aws:states:eu-west-1:123456789012:execution:nightspot:one")
+    # Step Functions may not know what has just begun: that is not the same as over.
+    assert world.plan(execution=OTHER)["run"]["refused_because"]
+    world.pass_time(minutes=2)
+    assert world.plan(execution=THIRD)["run"]["locked"]
+
+
+def test_a_lock_that_nobody_renewed_expires(world):
+    world.plan()
+    world.pass_time(hours=1, minutes=59)
+    assert world.plan(execution=OTHER)["run"]["refused_because"]
+    world.pass_time(minutes=2)
+    assert world.plan(execution=THIRD)["run"]["locked"]
+
+
+def test_every_decision_renews_the_lock(world):
+    run = world.plan()["run"]
+    for _ in range(4):
+        world.pass_time(hours=1)
+        run, _ = decided(world, run)
+        assert world.plan(execution=OTHER)["run"]["refused_because"]
+
+
+def test_a_run_that_lost_its_lock_stops(world):
+    run = world.plan()["run"]
+    world.pass_time(hours=3)
+    assert world.plan(execution=OTHER)["run"]["locked"]
+    run, step = decided(world, run)
+    assert (step["action"], step["outcome"]) == ("finish", "stopped")
+    world.record(run)
+    assert world.plan(execution=THIRD)["run"]["refused_because"]  # the lock stayed with its new owner
+
+
+class TestReplace:
+    @pytest.fixture
+    def training(self, world, concurrency, midnight):
+        """The first run, whose training job trains and waits for news."""
+        concurrency("replace")
+        run, step = decided(world, world.plan()["run"])
+        name = step["training_job_name"]
+        world.sagemaker.shows(name, "InProgress", ("Training", midnight + timedelta(minutes=5)))
+        world.begin_to_wait(name, "token-1")
+        return run, name
+
+    def test_the_newer_run_wakes_the_older_and_waits_for_it(self, world, training):
+        older, _ = training
+        newer = world.plan(execution=OTHER)["run"]
+        assert newer["waits_for_run"] == older["run_id"]
+        assert world.step_functions.returned == ["token-1"]
+        newer, step = decided(world, newer)
+        assert (step["action"], step["wait_seconds"]) == ("pause", 60)
+
+    def test_the_older_run_stops_its_job_keeps_its_books_and_frees_the_lock(self, world, training, midnight):
+        older, name = training
+        newer = world.plan(execution=OTHER)["run"]
+        older, step = decided(world, older)
+        assert (step["action"], step["training_job_name"]) == ("stop", name)
+        stopped = midnight + timedelta(minutes=40)
+        world.sagemaker.shows(
+            name,
+            "Stopped",
+            ("Training", midnight + timedelta(minutes=5)),
+            ("Stopped", stopped),
+            BillableTimeInSeconds=600,
+        )
+        older, step = decided(world, older)
+        assert (step["action"], step["outcome"]) == ("finish", "stopped")
+        assert newer["run_id"] in step["because"]
+        assert world.record(older)["cost_usd"] == pytest.approx(600 / 3600 * 2.0, abs=1e-4)
+        newer, step = decided(world, newer)
+        assert (newer["locked"], newer["waits_for_run"], step["action"]) == (True, None, "start")
+
+    def test_a_third_run_takes_the_second_ones_place(self, world, training):
+        second = world.plan(execution=OTHER)["run"]
+        third = world.plan(execution=THIRD, started_at=world.now + timedelta(minutes=1))["run"]
+        assert third["waits_for_run"] == training[0]["run_id"]
+        second, step = decided(world, second)
+        assert (step["action"], step["outcome"]) == ("finish", "stopped")
+        assert third["run_id"] in step["because"]
+
+    def test_the_newest_wins_even_where_an_older_one_was_quicker_to_the_lock(self, world, training):
+        second = world.plan(execution=OTHER)["run"]
+        third = world.plan(execution=THIRD, started_at=world.now + timedelta(minutes=1))["run"]
+        world.lock.release("recommender", training[0]["run_id"])
+        second, step = decided(world, second)
+        assert step["action"] == "start"
+        third, step = decided(world, third)
+        assert (step["action"], third["waits_for_run"]) == ("pause", second["run_id"])
+        world.sagemaker.shows(
+            second["attempts"][0]["training_job_name"], "InProgress", ("Training", world.now)
+        )
+        second, step = decided(world, second)
+        assert step["action"] == "stop"
+
+    def test_a_run_that_dies_while_it_is_waited_for_holds_nobody_up(self, world, training):
+        newer = world.plan(execution=OTHER)["run"]
+        world.step_functions.over.add(training[0]["execution_arn"])
+        world.pass_time(minutes=2)
+        newer, step = decided(world, newer)
+        assert (newer["locked"], step["action"]) == (True, "start")
+
+
+def test_a_ledger_with_a_lock_travels(world):
+    run = world.plan()["run"]
+    assert run_from_json(run).locked

@@ -1,0 +1,90 @@
+"""A run never spends what it should not: no start that does not fit, no machine kept past what is paid for."""
+
+from dataclasses import replace
+
+import pytest
+
+from nightspot import ladder, requests
+from nightspot.policy import next_step
+from nightspot.run import Action, AttemptState, FailureClass, Outcome
+
+
+@pytest.fixture
+def repeating(story):
+    """Spot has trained four hours for two hours' worth of steps: reclaims took the rest."""
+    return story.training(since="03:30", trained_seconds=4 * 3600.0, interruptions=4)
+
+
+def test_a_machine_is_kept_no_longer_than_the_budget_pays_for(story, repeating):
+    # $132 of $150 are gone; $18 pay for 32 min 43 s, of which 3 min are the stop's.
+    run = story.run(budget_usd=150.0, attempts=[repeating], progress=story.progress(12, "03:40"))
+    step = next_step(run, story.at("04:00"))
+    assert (step.action, step.wait_seconds) == (Action.WATCH, 29 * 60 + 43)
+
+
+def test_a_machine_is_stopped_when_the_rest_pays_only_for_the_stop(story, repeating):
+    run = story.run(budget_usd=133.0, attempts=[repeating], progress=story.progress(12, "03:40"))
+    step = next_step(run, story.at("04:00"))
+    assert step.action is Action.STOP
+    assert step.because == (
+        "Spot ml.p4d.24xlarge (step 12 of 24 is safe): $132.00 of the run's $133.00 are spent, "
+        "and the rest pays for no more than the stop."
+    )
+
+
+def test_on_demand_is_stopped_for_the_budget_as_well(story):
+    training = story.training(story.on_demand, since="03:00", trained_seconds=3600.0)
+    run = story.run(budget_usd=33.5, attempts=[training])
+    assert next_step(run, story.at("04:00")).action is Action.STOP
+
+
+def test_a_wait_for_a_machine_is_cut_as_well_because_it_may_come_unseen(story):
+    run = story.run(budget_usd=16.5, attempts=[story.attempt()])
+    step = next_step(run, story.at("00:10"))
+    assert (step.action, step.wait_seconds) == (Action.WATCH, 27 * 60)
+
+
+def test_after_the_budgets_stop_the_run_ends_and_says_so(story, repeating):
+    stopped = replace(
+        repeating,
+        state=AttemptState.ENDED,
+        failure=FailureClass.STOPPED_BY_NIGHTSPOT,
+        ended_at=story.at("04:03"),
+        billable_seconds=4 * 3600.0,
+    )
+    run = story.run(budget_usd=133.0, attempts=[stopped], progress=story.progress(12, "03:40"))
+    step = next_step(run, story.at("04:03"))
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+    assert "$132.00 of the run's $133.00 are spent and no attempt's worst case fits" in step.because
+
+
+def test_what_is_left_of_the_month_is_named_as_the_months(story):
+    step = next_step(story.run(budget_usd=12.0, budget_of="month"), story.midnight)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+    assert step.because == (
+        "$0.00 of the month's last $12.00 are spent and no attempt's worst case fits into the rest."
+    )
+
+
+def test_the_request_carries_the_budget_as_its_runtime_limit(story):
+    # A workflow that has crashed stops nothing: SageMaker's own limit has to.
+    run = story.run(budget_usd=170.0)
+    request = requests.create_training_job(run, story.spot, 1, story.midnight)
+    stopping = request["StoppingCondition"]
+    assert stopping["MaxRuntimeInSeconds"] == int(170 / 33 * 3600)
+    assert stopping["MaxWaitTimeInSeconds"] >= stopping["MaxRuntimeInSeconds"]
+
+
+def test_a_budget_that_pays_for_more_leaves_the_users_limit(story):
+    request = requests.create_training_job(story.run(budget_usd=900.0), story.spot, 1, story.midnight)
+    assert request["StoppingCondition"]["MaxRuntimeInSeconds"] == 21_600
+
+
+@pytest.mark.parametrize(("budget", "worst"), [(150.0, 150.0), (None, (4.8 + 0.25) * 33)])
+def test_the_most_that_a_run_may_come_to(story, budget, worst):
+    assert ladder.worst_usd(story.run(budget_usd=budget)) == pytest.approx(worst)
+
+
+def test_without_a_price_the_most_is_not_known(story):
+    rungs = (story.spot, replace(story.on_demand, usd_per_hour=None))
+    assert ladder.worst_usd(story.run(rungs=rungs)) is None

@@ -1,0 +1,99 @@
+"""What people are told about each class of failure, on the command line and in docs/failures.md."""
+
+import os
+from dataclasses import astuple
+
+import pytest
+
+from nightspot.advice import EXPLANATIONS, explain
+from nightspot.failures import ANSWERS, Answer, Fault, classify
+from nightspot.report.failures_page import EXAMPLES, failures_page
+from nightspot.run import FailureClass
+
+RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
+
+# How the sentence about an answer must start, so that nobody is told something else than what is done.
+SENTENCES = {
+    Answer.MARKET: "Tries again",
+    Answer.WITHOUT_RUNG: "Leaves the rung out",
+    Answer.BACK_OFF: "Asks again, later and later",
+    Answer.RETRY: "Tries the same again, at most twice",
+    Answer.FINISH: "Ends the run",
+}
+
+
+@pytest.mark.parametrize("failure", FailureClass)
+def test_every_class_is_explained_in_whole_sentences(failure):
+    for sentence in astuple(EXPLANATIONS[failure]):
+        assert sentence[0].isupper()
+        assert sentence.endswith(".")
+        assert "  " not in sentence
+
+
+@pytest.mark.parametrize("failure", FailureClass)
+def test_what_people_read_is_what_a_run_does(failure):
+    assert EXPLANATIONS[failure].answer.startswith(SENTENCES[ANSWERS[failure]])
+    buys_no_more = "nothing more is bought" in EXPLANATIONS[failure].answer
+    assert buys_no_more == (ANSWERS[failure] is Answer.FINISH and failure is not FailureClass.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("failure", "example"), [(failure, text) for failure, texts in EXAMPLES.items() for text in texts]
+)
+def test_every_example_of_the_page_is_of_its_class(failure, example):
+    ours = failure is FailureClass.STOPPED_BY_NIGHTSPOT
+    status, slash, secondary = example.partition("/")
+    if slash and " " not in example:
+        found = classify(status=status, secondary_status=secondary, stop_requested=ours)
+    else:
+        found = classify(failure_reason=example, stop_requested=ours)
+    assert found.failure is failure
+
+
+@pytest.mark.parametrize("failure", FailureClass)
+def test_every_class_has_a_row(failure):
+    rows = [line for line in failures_page().splitlines() if line.startswith(f"| `{failure.value}`<br>")]
+    assert len(rows) == 1
+    assert rows[0].count(" | ") == 3
+    assert EXAMPLES[failure]
+
+
+def test_the_page_in_the_repository_is_the_one_that_is_made(pytestconfig):
+    path = pytestconfig.rootpath / "docs" / "failures.md"
+    if os.environ.get(RENEW):
+        path.write_text(failures_page(), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == failures_page(), (
+        "docs/failures.md is not what the tables say any more; renew it with "
+        f"{RENEW}=1 .venv/bin/python -m pytest tests/test_failures_page.py"
+    )
+
+
+def test_the_advice_about_a_quota_names_it():
+    sentence = "The account-level service limit 'ml.g5.xlarge for spot training job usage' is 0 Instances"
+    failure = classify(fault=Fault("SageMaker.ResourceLimitExceededException", sentence))
+    advice = explain(failure).advice
+    assert advice.startswith("The quota is 'ml.g5.xlarge for spot training job usage'.")
+    assert "Service Quotas" in advice
+
+
+def test_a_quota_whose_name_is_not_quoted_is_named_all_the_same():
+    sentence = "The account-level service limit for training-job/ml.p2.xlarge is 0 Instances, with a request"
+    failure = classify(fault=Fault("ResourceLimitExceeded", sentence))
+    assert explain(failure).advice.startswith("The quota is 'training-job/ml.p2.xlarge'.")
+
+
+def test_the_advice_about_a_quota_without_a_name_says_the_market_where_it_is_known():
+    failure = classify(fault=Fault("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded"))
+    assert explain(failure).advice.startswith("It is a Spot quota. ")
+    unnamed = classify(fault=Fault("SageMaker.ResourceLimitExceededException"))
+    assert explain(unnamed) == EXPLANATIONS[unnamed.failure]
+
+
+def test_the_advice_about_a_permission_names_the_one_that_is_missing():
+    sentence = (
+        "User: arn:aws:sts::123456789012:assumed-role/x is not authorized to perform: iam:PassRole on it"
+    )
+    failure = classify(fault=Fault("AccessDeniedException", sentence))
+    assert explain(failure).advice.startswith("The permission that is missing is iam:PassRole.")
+    bare = classify(fault=Fault("AccessDeniedException"))
+    assert explain(bare) == EXPLANATIONS[FailureClass.PERMISSION]
