@@ -31,10 +31,7 @@ def pause_left(run: Run, last: Attempt, answer: Answer, now: datetime) -> float:
     """Seconds until the next start may come; a pause never outlasts the last safe moment for Spot."""
     until = (last.ended_at or now) + timedelta(seconds=_pause_seconds(run, last, answer))
     if last.rung.market is Market.SPOT:
-        until = min(
-            until,
-            ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run, now)) + timedelta(seconds=1),
-        )
+        until = min(until, ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run, now)))
     return (until - now).total_seconds()
 
 

@@ -8,11 +8,13 @@ from math import inf
 from nightspot import estimates
 from nightspot.costs import hourly_usd, spent_usd
 from nightspot.failures import ANSWERS, Answer
-from nightspot.job import Fallback, Market
+from nightspot.job import Fallback, Market, Policy
 from nightspot.run import Attempt, AttemptState, LeftOut, Run, Rung
 
 # This many interruptions in a row without a new checkpoint between them, and the next rung gets its turn.
 MOST_FRUITLESS_INTERRUPTIONS = 3
+# And on-demand its own, once they have used up so much machine time, over the work that is left.
+VAIN_SHARE = 0.25
 # A run that has nothing yet so long after its deadline asks for nothing more; tomorrow night is another run.
 GIVE_UP_SECONDS = 24 * 3600
 
@@ -29,30 +31,59 @@ def left_out(run: Run) -> tuple[LeftOut, ...]:
 
 def eligible(run: Run, market: Market) -> tuple[Rung, ...]:
     """The rungs of `market` that this run may use now, best first."""
-    gone = {out.rung.key for out in left_out(run)}
-    rungs = tuple(r for r in run.rungs_of(market) if r.key not in gone and within_budget(run, r))
+    rungs = run.rungs_of(market)
+    if out := left_out(run):
+        gone = {each.rung.key for each in out}
+        rungs = tuple(rung for rung in rungs if rung.key not in gone)
+    if run.budget_usd is not None:
+        rungs = tuple(rung for rung in rungs if within_budget(run, rung))
     if market is Market.ON_DEMAND:
         return rungs
-    worn = worn_out(run)
-    fresh = tuple(r for r in rungs if r.key not in worn)
-    # Where nothing else may be bought, a market that only takes is still better than none.
-    return fresh if fresh or run.fallback is not Fallback.NEVER else rungs
+    worn = [attempt for attempt in run.attempts if is_worn_out(run, attempt)]
+    if not worn:
+        return rungs
+    fresh = tuple(rung for rung in rungs if rung.key not in {attempt.rung.key for attempt in worn})
+    if fresh or run.fallback is Fallback.NEVER:
+        # Where nothing else may be bought, a market that only takes is still better than none.
+        return fresh or rungs
+    hopeless = {attempt.rung.key for attempt in worn if is_in_vain(run, attempt)}
+    return tuple(rung for rung in rungs if rung.key not in hopeless)
+
+
+def is_worn_out(run: Run, attempt: Attempt) -> bool:
+    """True where the market took the machine back again and again before anything was saved, until something is.
+
+    Then another Spot type gets its turn.
+    """
+    return attempt.fruitless_interruptions >= MOST_FRUITLESS_INTERRUPTIONS and not any(
+        later.safe_point > attempt.safe_point for later in run.attempts[attempt.number :]
+    )
+
+
+def is_in_vain(run: Run, attempt: Attempt) -> bool:
+    """True where a worn-out rung has used up so much machine time that on-demand, which costs more, gets its turn.
+
+    A market that flickers costs a few starts, and waiting for it costs nothing; a script whose checkpoints are
+    further apart than the market's lives pays for the same work again and again.
+    """
+    vain = attempt.trained_seconds - attempt.safe_seconds
+    return is_worn_out(run, attempt) and vain >= VAIN_SHARE * estimates.work_left_seconds(run, attempt.rung)
+
+
+def has_had_enough_of_spot(run: Run) -> bool:
+    """True where the job's policy gives Spot no (further) turn."""
+    if run.policy is Policy.PATIENT:
+        return False
+    if run.policy is Policy.ON_DEMAND:
+        return True
+    tried = [attempt.rung.key for attempt in run.attempts if attempt.ended_waiting]
+    return all(rung.key in tried for rung in eligible(run, Market.SPOT))
 
 
 def too_dear(run: Run, market: Market) -> tuple[Rung, ...]:
     """The rungs of `market` that only the budget keeps this run from."""
     gone = {out.rung.key for out in left_out(run)}
     return tuple(r for r in run.rungs_of(market) if r.key not in gone and not within_budget(run, r))
-
-
-def worn_out(run: Run) -> set[tuple[Market, str]]:
-    """Rungs that took their machine back again and again before anything new was saved, until something is."""
-    return {
-        attempt.rung.key
-        for index, attempt in enumerate(run.attempts)
-        if attempt.fruitless_interruptions >= MOST_FRUITLESS_INTERRUPTIONS
-        and not any(later.safe_point > attempt.safe_point for later in run.attempts[index + 1 :])
-    }
 
 
 def within_budget(run: Run, rung: Rung) -> bool:
@@ -74,7 +105,7 @@ def paid_seconds(run: Run, rung: Rung) -> float | None:
     if price is None:
         return 0.0
     left_usd = run.budget_usd - spent_usd(run)
-    return (left_usd / price * 3600 if price else inf) - estimates.STOP_SECONDS
+    return (left_usd / price * 3600 if price else inf) - run.stop_seconds
 
 
 def worst_usd(run: Run) -> float | None:
@@ -109,7 +140,7 @@ def in_turn(run: Run, market: Market) -> tuple[Rung, ...]:
 
 def _yielded_nothing(run: Run, attempt: Attempt) -> bool:
     """No machine when it ended, or machines that were of no use."""
-    return attempt.trained_seconds == 0 or attempt.ended_waiting or attempt.rung.key in worn_out(run)
+    return attempt.trained_seconds == 0 or attempt.ended_waiting or is_worn_out(run, attempt)
 
 
 def repair_rung(run: Run, now: datetime) -> Rung | None:
@@ -145,19 +176,18 @@ def spot_leave_at(run: Run, rung: Rung, repair: Rung | None, *, has_machine: boo
     """
     if repair is None:
         return run.deadline - timedelta(seconds=seconds_needed(run, rung))
-    margin = float(estimates.STOP_SECONDS)
+    margin = float(run.stop_seconds)
     if not has_machine:
         margin += rung.change_over_seconds + estimates.lost_work_seconds(run, rung)
     return run.deadline - timedelta(seconds=seconds_needed(run, repair) + margin)
 
 
-def leave_at(run: Run, attempt: Attempt, now: datetime) -> datetime:
+def leave_at(run: Run, attempt: Attempt, repair: Rung | None) -> datetime:
     """`spot_leave_at` for a Spot job that is waiting or starting.
 
     A machine that came back after the last safe moment, too soon after its reclaim for anybody to see the job wait,
     is no reason to stay: it could be reclaimed once more before its next checkpoint.
     """
-    repair = repair_rung(run, now)
     last_safe = spot_leave_at(run, attempt.rung, repair)
     came_at = attempt.state_since if attempt.state is AttemptState.STARTING else None
     if came_at is None or came_at > last_safe:

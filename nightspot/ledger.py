@@ -6,7 +6,7 @@ Level-triggered: only the newest truth counts, whatever happened in between.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nightspot import estimates
@@ -18,6 +18,7 @@ from nightspot.run import (
     Progress,
     Run,
     Step,
+    evolve,
 )
 
 # A created job is visible at once; one that is not there after this long never will be.
@@ -81,7 +82,7 @@ def fold(run: Run, seen: Observation, now: datetime) -> Run:
     """
     before = run
     if seen.progress is not None:
-        run = replace(run, progress=seen.progress)
+        run = evolve(run, progress=seen.progress)
     for attempt in run.attempts:
         if attempt.is_open and attempt.training_job_name in seen.jobs:
             view = seen.jobs[attempt.training_job_name]
@@ -91,7 +92,7 @@ def fold(run: Run, seen: Observation, now: datetime) -> Run:
                 else _fold_view(attempt, view, seen.fault, now)
             )
             run = run.with_attempt(folded)
-    return _fold_fruits(before, _fold_progress(run))
+    return with_fruits(before, _fold_progress(run))
 
 
 def _fold_missing(attempt: Attempt, fault: Fault | None, now: datetime) -> Attempt:
@@ -100,7 +101,7 @@ def _fold_missing(attempt: Attempt, fault: Fault | None, now: datetime) -> Attem
             return attempt
         fault = Fault("Nightspot.NeverSeen", "SageMaker does not know the training job that was asked for.")
     failure = classify(fault=fault)
-    return replace(
+    return evolve(
         attempt,
         state=AttemptState.ENDED,
         ended_at=now,
@@ -114,7 +115,7 @@ def _fold_view(attempt: Attempt, view: JobView, fault: Fault | None, now: dateti
     state = _state_of(attempt, view)
     # A job may have left this state and come back between two looks: its own history counts first.
     since = _state_since(view, state) or (attempt.state_since if state is attempt.state else None)
-    attempt = replace(
+    attempt = evolve(
         attempt,
         state=state,
         state_since=since or now,
@@ -122,7 +123,9 @@ def _fold_view(attempt: Attempt, view: JobView, fault: Fault | None, now: dateti
         secondary_status=view.secondary_status,
         interruptions=sum(1 for t in view.transitions if t.status == "Interrupted"),
         trained_seconds=_trained_seconds(view, now),
+        worked_seconds=_seconds_in(view, now, AttemptState.TRAINING) if view.transitions else None,
         queued_seconds=_queued_seconds(view, attempt),
+        ready_seconds=_ready_seconds(view, attempt),
         waited_seconds=_waited_seconds(view, attempt, now),
         billable_seconds=view.billable_seconds,
         model_artifact=view.model_artifact,
@@ -130,7 +133,7 @@ def _fold_view(attempt: Attempt, view: JobView, fault: Fault | None, now: dateti
     if state is AttemptState.ENDED:
         return _fold_end(attempt, view, now)
     if fault is not None and attempt.stop_requested_at is not None and state is not AttemptState.STOPPING:
-        return replace(attempt, stop_faults=attempt.stop_faults + 1)
+        return evolve(attempt, stop_faults=attempt.stop_faults + 1)
     return attempt
 
 
@@ -156,9 +159,9 @@ def _state_since(view: JobView, state: AttemptState) -> datetime | None:
 
 def _fold_end(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
     ended_at = view.ended_at or (view.transitions[-1].ended_at if view.transitions else None) or now
-    attempt = replace(attempt, ended_at=ended_at)
+    attempt = evolve(attempt, ended_at=ended_at)
     if view.status == "Completed":
-        return replace(attempt, failure=None, failure_reason=None)
+        return evolve(attempt, failure=None, failure_reason=None)
     phase = _last_phase(view)
     failure = classify(
         status=view.status,
@@ -167,7 +170,7 @@ def _fold_end(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
         transitions=[transition.status for transition in view.transitions],
         stop_requested=attempt.stop_requested_at is not None,
     )
-    return replace(
+    return evolve(
         attempt,
         failure=failure.failure,
         failure_reason=failure.reason or None,
@@ -196,14 +199,23 @@ def _queued_seconds(view: JobView, attempt: Attempt) -> float | None:
     return max(0.0, (machines[0] - attempt.asked_at).total_seconds()) if machines else None
 
 
+def _ready_seconds(view: JobView, attempt: Attempt) -> float | None:
+    starts = [t.started_at for t in view.transitions if _STATES.get(t.status) is AttemptState.TRAINING]
+    return max(0.0, (starts[0] - attempt.asked_at).total_seconds()) if starts else None
+
+
 def _waited_seconds(view: JobView, attempt: Attempt, now: datetime) -> float:
     if not view.transitions:
         end = view.ended_at or now
         return max(0.0, (end - attempt.asked_at).total_seconds() - (view.training_seconds or 0.0))
+    return _seconds_in(view, now, AttemptState.WAITING)
+
+
+def _seconds_in(view: JobView, now: datetime, state: AttemptState) -> float:
     return sum(
         ((t.ended_at or now) - t.started_at).total_seconds()
         for t in view.transitions
-        if _STATES.get(t.status) is AttemptState.WAITING
+        if _STATES.get(t.status) is state
     )
 
 
@@ -212,30 +224,39 @@ def _fold_progress(run: Run) -> Run:
     attempt = run.last_attempt
     if progress is None or attempt is None or not attempt.was_created:
         return run
-    attempt = replace(attempt, step_after=progress.step)
+    attempt = evolve(attempt, step_after=progress.step)
     if progress.attempt == attempt.number:
         resumed = progress.resumed_from_step
-        attempt = replace(
+        pace = attempt.seconds_per_step if _pace_is_older(progress) else progress.seconds_per_step
+        known = [each for each in (pace, attempt.best_seconds_per_step) if each is not None]
+        attempt = evolve(
             attempt,
             resumed_from_step=attempt.resumed_from_step if resumed is None else resumed,
-            seconds_per_step=attempt.seconds_per_step
-            if _pace_is_older(progress)
-            else progress.seconds_per_step,
+            seconds_per_step=pace,
+            best_seconds_per_step=min(known, default=None),
         )
     return run.with_attempt(attempt)
 
 
-def _fold_fruits(before: Run, run: Run) -> Run:
-    """Count the interruptions between which nothing new became durable: a market that only takes."""
+def with_fruits(before: Run, run: Run) -> Run:
+    """`run` with the interruptions counted between which nothing new became durable: a market that only takes."""
     attempt = run.last_attempt
     if attempt is None or not attempt.was_created:
         return run
     known = next((a.interruptions for a in before.attempts if a.number == attempt.number), 0)
-    point = safe_point(run)
+    counted = fruits(attempt, known, safe_point(run))
+    return run if counted is attempt else run.with_attempt(counted)
+
+
+def fruits(attempt: Attempt, known_interruptions: int, point: float) -> Attempt:
+    """`attempt` with what has come of its interruptions, `point` being how far the durable checkpoint is now."""
     if point > attempt.safe_point:
-        return run.with_attempt(replace(attempt, safe_point=point, fruitless_interruptions=0))
-    fruitless = attempt.fruitless_interruptions + attempt.interruptions - known
-    return run.with_attempt(replace(attempt, fruitless_interruptions=fruitless))
+        seconds = attempt.trained_seconds
+        return evolve(attempt, safe_point=point, safe_seconds=seconds, fruitless_interruptions=0)
+    more = attempt.interruptions - known_interruptions
+    return (
+        evolve(attempt, fruitless_interruptions=attempt.fruitless_interruptions + more) if more else attempt
+    )
 
 
 def safe_point(run: Run) -> float:
@@ -250,7 +271,7 @@ def _pace_is_older(progress: Progress) -> bool:
 
 def book(run: Run, step: Step, training_job_name: str | None = None) -> Run:
     """`run` with the decision booked: a start opens an attempt, a stop is remembered as Nightspot's own."""
-    run = replace(run, steps=step.number, said_late=run.said_late or step.late)
+    run = evolve(run, steps=step.number, said_late=run.said_late or step.late)
     if step.action is Action.START:
         if step.rung is None or step.attempt is None or training_job_name is None:
             raise ValueError("a start names its rung, its attempt and its training job")
@@ -264,9 +285,9 @@ def book(run: Run, step: Step, training_job_name: str | None = None) -> Run:
         )
         return run.with_attempt(attempt)
     if step.action is Action.STOP and run.open_attempt is not None:
-        return run.with_attempt(replace(run.open_attempt, stop_requested_at=step.at))
+        return run.with_attempt(evolve(run.open_attempt, stop_requested_at=step.at))
     if step.action is Action.FINISH:
-        return replace(run, outcome=step.outcome, outcome_because=step.because)
+        return evolve(run, outcome=step.outcome, outcome_because=step.because)
     return run
 
 

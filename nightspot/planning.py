@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from nightspot import estimates, requests
+from nightspot import history, requests
 from nightspot.job import Market
 from nightspot.run import LeftOut, Run, Rung
 
@@ -47,6 +48,8 @@ def plan_run(
     """
     run_id = run_id_of(execution_arn, started_at)
     budget_usd, budget_of = _budget(job, known)
+    work_key = work_key_of(job)
+    work_seconds, work_upper_seconds = history.work_seconds(known.history, work_key, job.work_seconds)
     rungs = (
         *(_rung(job, Market.SPOT, spec, region, known) for spec in job.capacity.spot),
         *(_rung(job, Market.ON_DEMAND, spec, region, known) for spec in job.capacity.on_demand),
@@ -58,12 +61,14 @@ def plan_run(
         started_at=started_at,
         deadline=job.deadline.after(started_at),
         rungs=rungs,
-        work_seconds=job.work_seconds,
-        work_upper_seconds=estimates.upper_work_seconds(job.work_seconds),
+        work_seconds=work_seconds,
+        work_upper_seconds=work_upper_seconds,
+        work_key=work_key,
         checkpoint_every_seconds=job.checkpoint_every_seconds,
         checkpoint_s3_uri=requests.checkpoint_prefix(job.training_job, run_id),
         training_job=job.training_job,
         fallback=job.fallback,
+        policy=job.policy,
         budget_usd=budget_usd,
         budget_of=budget_of,
         left_out=tuple(_without_quota(rungs, known.quotas)),
@@ -99,8 +104,16 @@ def run_id_of(execution_arn: str, started_at: datetime) -> str:
     return f"{started_at:%Y%m%d}-{digest[:6]}"
 
 
+def work_key_of(job: Job) -> str:
+    """What makes two runs the same work: the request and the length that the file states. Eight characters."""
+    request = {name: value for name, value in job.training_job.items() if name != "Tags"}
+    known = json.dumps([request, job.work_seconds], sort_keys=True, default=str)
+    return hashlib.sha256(known.encode()).hexdigest()[:8]
+
+
 def _rung(job: Job, market: Market, spec: InstanceType, region: str, known: Known) -> Rung:
     change_over = job.change_over
+    stated = change_over.spot_seconds if market is Market.SPOT else change_over.on_demand_seconds
     return Rung(
         market=market,
         instance_type=spec.instance_type,
@@ -108,12 +121,10 @@ def _rung(job: Job, market: Market, spec: InstanceType, region: str, known: Know
         instance_count=job.instance_count,
         speed=spec.speed,
         usd_per_hour=known.price(spec.instance_type, region),
-        change_over_seconds=(
-            change_over.spot_seconds if market is Market.SPOT else change_over.on_demand_seconds
-        ),
+        change_over_seconds=history.change_over_seconds(known.history, market, spec.instance_type, stated),
         patience_seconds=(
             spec.patience_seconds
             if spec.patience_seconds is not None
-            else estimates.patience_seconds(known.history, market, spec.instance_type)
+            else history.patience_seconds(known.history, market, spec.instance_type)
         ),
     )

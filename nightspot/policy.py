@@ -74,7 +74,7 @@ def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime
     if answer is Answer.RETRY and backoff.is_final_fault(run, last):
         return _finish(run, now, Outcome.FAILED, f"{said}; the same again would fail again.")
     remaining = backoff.pause_left(run, last, answer, now)
-    if remaining > 0:
+    if remaining >= steps.LEAST_SECONDS:
         because = f"{said}; asking again in {format_duration(remaining)}."
         return steps.pause(run, now, remaining, because)
     return _start_best(run, now, after=what)
@@ -84,9 +84,9 @@ def _start_best(run: Run, now: datetime, after: str = "") -> Step:
     left = (run.deadline - now).total_seconds()
     lead = f"{after}; " if after else ""
     spot, repair = ladder.next_rung(run, Market.SPOT), ladder.repair_rung(run, now)
-    if spot is not None:
+    if spot is not None and not (repair is not None and ladder.has_had_enough_of_spot(run)):
         leave_at = ladder.spot_leave_at(run, spot, repair)
-        if now <= leave_at:
+        if (leave_at - now).total_seconds() >= steps.LEAST_SECONDS:
             because = (
                 f"{lead}{format_duration(left)} to the deadline, {words.work(run, repair or spot)}: "
                 f"Spot {spot.instance_type} may be waited for until {words.clock(leave_at)}."

@@ -8,7 +8,7 @@ from datetime import datetime
 from math import ceil, floor
 from typing import Any
 
-from nightspot import estimates, ladder
+from nightspot import ladder
 from nightspot.job import Market
 from nightspot.run import Run, Rung
 
@@ -71,7 +71,7 @@ def _max_runtime_seconds(run: Run, rung: Rung, stopping: Mapping[str, Any]) -> i
     """The user's limit, or what the rest of the budget pays for: it holds even where the workflow has crashed."""
     limit: int = stopping.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS)
     paid = ladder.paid_seconds(run, rung)
-    return limit if paid is None or paid >= limit else max(1, floor(paid + estimates.STOP_SECONDS))
+    return limit if paid is None or paid >= limit else max(1, floor(paid + run.stop_seconds))
 
 
 def _max_wait_seconds(run: Run, stopping: Mapping[str, Any], now: datetime) -> int:

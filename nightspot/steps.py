@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from math import ceil
 
 from nightspot.run import Action, Attempt, Outcome, Run, Rung, Step
 
 STOPPING_LOOK_SECONDS = 5 * 60  # StopTrainingJob takes two minutes and the upload
+
+
+LEAST_SECONDS = 1  # Step Functions waits for whole seconds; what is nearer than one has come
 
 
 def start(
@@ -21,7 +23,7 @@ def start(
         because=because,
         attempt=len(run.attempts) + 1,
         rung=rung,
-        wait_seconds=max(1, ceil(look_seconds)),
+        wait_seconds=_whole(look_seconds),
         late=late,
     )
 
@@ -37,7 +39,7 @@ def watch(
         because=because,
         attempt=attempt.number,
         training_job_name=attempt.training_job_name,
-        wait_seconds=max(1, ceil(seconds)),
+        wait_seconds=_whole(seconds),
         late=late,
     )
 
@@ -62,10 +64,15 @@ def pause(run: Run, now: datetime, seconds: float, because: str) -> Step:
         at=now,
         action=Action.PAUSE,
         because=because,
-        wait_seconds=max(1, ceil(seconds)),
+        wait_seconds=_whole(seconds),
     )
 
 
 def finish(run: Run, now: datetime, outcome: Outcome, because: str) -> Step:
     """End the run."""
     return Step(number=run.steps + 1, at=now, action=Action.FINISH, because=because, outcome=outcome)
+
+
+def _whole(seconds: float) -> int:
+    # Down, so that a wait for a last safe moment ends before it and not behind.
+    return max(LEAST_SECONDS, int(seconds + 1e-6))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from nightspot import estimates, ladder, steps, words
 from nightspot.costs import spent_usd
 from nightspot.durations import format_duration
-from nightspot.job import Market
-from nightspot.run import Action, Attempt, AttemptState, Run, Rung, Step
+from nightspot.job import Market, Policy
+from nightspot.run import Action, Attempt, AttemptState, Run, Rung, Step, evolve
 
 SHORTEST_LOOK_SECONDS = 15 * 60  # while training: an event may be lost
 LONGEST_LOOK_SECONDS = 60 * 60
@@ -43,7 +42,9 @@ def _by_state(run: Run, attempt: Attempt, now: datetime) -> Step:
 
 def first_look_seconds(run: Run, rung: Rung) -> float:
     """How long after asking for `rung` to look again: sooner where another type may have capacity."""
-    has_others = any(other.key != rung.key for other in ladder.eligible(run, rung.market))
+    has_others = run.policy is Policy.EAGER or any(
+        other.key != rung.key for other in ladder.eligible(run, rung.market)
+    )
     look = float(min(rung.patience_seconds, LONGEST_LOOK_SECONDS) if has_others else LONGEST_LOOK_SECONDS)
     paid = ladder.paid_seconds(run, rung)
     return look if paid is None else min(look, paid)
@@ -60,7 +61,7 @@ def _within_budget(run: Run, attempt: Attempt, now: datetime, step: Step) -> Ste
             f"are spent, and the rest pays for no more than the stop."
         )
         return steps.stop(run, attempt, now, because)
-    return replace(step, wait_seconds=min(step.wait_seconds, int(paid)))
+    return evolve(step, wait_seconds=min(step.wait_seconds, int(paid)))
 
 
 def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
@@ -86,23 +87,29 @@ def _while_spot_waits(run: Run, attempt: Attempt, now: datetime) -> Step:
         state = "Spot is starting"
     elif attempt.interruptions:
         state = f"Spot took the machine back {format_duration(waited)} ago"
-    leave_at, why = ladder.leave_at(run, attempt, now), _why_leave(run, attempt, now)
-    if now >= leave_at:
+    repair = ladder.repair_rung(run, now)
+    leave_at = ladder.leave_at(run, attempt, repair)
+    why = _why_leave(run, attempt, now, leave_at, repair)
+    left = (leave_at - now).total_seconds()
+    if left < steps.LEAST_SECONDS:
         return steps.stop(run, attempt, now, f"{state}; {why}.")
-    look_seconds = min((leave_at - now).total_seconds(), LONGEST_LOOK_SECONDS)
+    look_seconds = min(left, LONGEST_LOOK_SECONDS)
     others = [r for r in ladder.eligible(run, Market.SPOT) if r.key != attempt.rung.key]
-    following = [*others, *filter(None, [ladder.repair_rung(run, now)])]
-    if following and attempt.fruitless_interruptions >= ladder.MOST_FRUITLESS_INTERRUPTIONS:
+    following = others if repair is None else [*others, repair]
+    if ladder.is_worn_out(run, attempt) and following and (others or ladder.is_in_vain(run, attempt)):
+        another = _below(run, attempt, others) if others else following[0]
         because = (
             f"{attempt.rung.label} took the machine back {attempt.fruitless_interruptions} times without a new "
-            f"checkpoint{words.progress(run)}; {following[0].label} gets its turn."
+            f"checkpoint{words.progress(run)}; {another.label} gets its turn."
         )
         return steps.stop(run, attempt, now, because)
-    if others and attempt.state is AttemptState.WAITING:
+    # In a hurry even the only type has its patience, and then on-demand its turn.
+    turns = others or (following if run.policy is Policy.EAGER else [])
+    if turns and attempt.state is AttemptState.WAITING:
         patience = attempt.rung.patience_seconds - waited
-        if patience <= 0:
-            another = _below(run, attempt, others)
-            because = f"{state} ({attempt.rung.instance_type}); {another.instance_type} may have capacity."
+        if patience < steps.LEAST_SECONDS:
+            another = _below(run, attempt, others) if others else turns[0]
+            because = f"{state} ({attempt.rung.instance_type}); {another.label} may have capacity."
             return steps.stop(run, attempt, now, because)
         look_seconds = min(look_seconds, patience)
     return steps.watch(run, attempt, now, look_seconds, f"{state}; {why}.")
@@ -115,9 +122,7 @@ def _below(run: Run, attempt: Attempt, others: list[Rung]) -> Rung:
     return min(others, key=lambda rung: (order.index(rung.key) - own) % len(order))
 
 
-def _why_leave(run: Run, attempt: Attempt, now: datetime) -> str:
-    leave_at = ladder.leave_at(run, attempt, now)
-    repair = ladder.repair_rung(run, now)
+def _why_leave(run: Run, attempt: Attempt, now: datetime, leave_at: datetime, repair: Rung | None) -> str:
     if repair is None:
         return f"it must start by {words.clock(leave_at)} to finish by {words.clock(run.deadline)}"
     must_start = run.deadline - timedelta(seconds=ladder.seconds_needed(run, repair))
@@ -134,7 +139,7 @@ def _while_spot_trains(run: Run, attempt: Attempt, now: datetime) -> Step:
     repair = ladder.repair_rung(run, now)
     if repair is None:
         return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, f"{says}.", late=finish > run.deadline)
-    repair_seconds = estimates.STOP_SECONDS + ladder.seconds_needed(run, repair)
+    repair_seconds = run.stop_seconds + ladder.seconds_needed(run, repair)
     slack = (run.deadline - now).total_seconds() - repair_seconds
     if finish > run.deadline:
         return _while_spot_is_too_slow(run, attempt, now, says, slack)
@@ -172,7 +177,7 @@ def _while_on_demand(run: Run, attempt: Attempt, now: datetime) -> Step:
         waited = words.waited(attempt, now)
         doing = f"has waited {format_duration(waited)} for capacity"
         others = [r for r in ladder.eligible(run, Market.ON_DEMAND) if r.key != attempt.rung.key]
-        if others and waited >= attempt.rung.patience_seconds:
+        if others and attempt.rung.patience_seconds - waited < steps.LEAST_SECONDS:
             another = _below(run, attempt, others)
             because = f"{attempt.rung.label} {doing}; {another.instance_type} may have some."
             return steps.stop(run, attempt, now, because)

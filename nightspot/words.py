@@ -48,4 +48,4 @@ def progress(run: Run) -> str:
 
 def clock(moment: datetime) -> str:
     """ "04:31 UTC"."""
-    return f"{moment:%H:%M} UTC"
+    return f"{moment.hour:02d}:{moment.minute:02d} UTC"

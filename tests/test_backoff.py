@@ -89,7 +89,7 @@ def test_what_has_passed_since_the_failure_counts(pause_after):
 
 def test_a_pause_never_outlasts_the_last_safe_moment(story, pause_after):
     ended = {"ended_at": story.at("02:13")}
-    assert pause_after(NO_CAPACITY, now="02:13", **ended) == 61
+    assert pause_after(NO_CAPACITY, now="02:13", **ended) == 60
     assert pause_after(NO_CAPACITY, now="02:20", ended_at=story.at("02:20")) < 0
 
 

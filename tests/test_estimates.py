@@ -10,10 +10,6 @@ from nightspot.run import AttemptState, FailureClass
 HOUR = 3600
 
 
-def test_before_any_history_the_plan_is_a_fifth_above_the_guess():
-    assert estimates.upper_work_seconds(4 * HOUR) == 4.8 * HOUR
-
-
 def test_a_pace_measured_tonight_replaces_the_plan(story):
     # 24 steps of 700 s are 16,800 s, and a tenth above that is planned with.
     run = story.run(

@@ -72,13 +72,13 @@ def test_a_job_that_has_its_machine_may_start_until_on_demand_must(story):
     # 08:00 - 4 h 48 min of work - 3 min to stop - 15 min on-demand.
     run = story.run()
     starting = story.attempt(state=AttemptState.STARTING, state_since=story.at("02:14"))
-    assert ladder.leave_at(run, starting, story.at("02:00")) == story.at("02:54")
-    assert ladder.leave_at(run, story.attempt(), story.at("02:00")) == story.at("02:14")
+    assert ladder.leave_at(run, starting, story.on_demand) == story.at("02:54")
+    assert ladder.leave_at(run, story.attempt(), story.on_demand) == story.at("02:14")
 
 
 def test_a_machine_that_came_back_after_the_last_safe_moment_is_no_reason_to_stay(story):
     starting = story.attempt(state=AttemptState.STARTING, state_since=story.at("02:20"), interruptions=1)
-    assert ladder.leave_at(story.run(), starting, story.at("02:30")) == story.at("02:14")
+    assert ladder.leave_at(story.run(), starting, story.on_demand) == story.at("02:14")
 
 
 def test_where_nothing_can_repair_it_spot_may_start_until_it_would_be_late_itself(story):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightspot.estimates import patience_seconds
+from nightspot.history import patience_seconds
 from nightspot.job import Market
 
 TYPE = "ml.p4d.24xlarge"

@@ -42,7 +42,9 @@ def plan(story):
 def test_the_reference_job_becomes_the_reference_run(story, plan):
     run = plan()
     prefix = f"s3://checkpoints/nightly/{run.run_id}"
-    assert run == story.run(run_id=run.run_id, execution_arn=ARN, checkpoint_s3_uri=prefix)
+    assert run == story.run(
+        run_id=run.run_id, execution_arn=ARN, checkpoint_s3_uri=prefix, work_key=run.work_key
+    )
 
 
 def test_the_same_execution_is_always_the_same_run(plan):

@@ -42,15 +42,16 @@ def test_a_run_begins_with_spot_and_says_for_how_long(story):
 
 def test_the_first_look_is_no_later_than_the_last_safe_moment(story):
     assert next_step(story.run(), story.at("02:00")).wait_seconds == 14 * 60
-    assert next_step(story.run(), story.at("02:14")).wait_seconds == 1
+    assert next_step(story.run(), story.at("02:13:59")).wait_seconds == 1
 
 
 @pytest.mark.parametrize(
     ("seconds", "market", "late"),
     [
         # 5 h 46 min let Spot try; 5 h 03 min are what on-demand needs.
-        (20_760, Market.SPOT, False),
-        (20_759, Market.ON_DEMAND, False),
+        (20_761, Market.SPOT, False),
+        # A wait of less than a second is none.
+        (20_760, Market.ON_DEMAND, False),
         (18_180, Market.ON_DEMAND, False),
         (18_179, Market.ON_DEMAND, True),
         (60, Market.ON_DEMAND, True),
@@ -77,13 +78,13 @@ def test_on_demand_takes_over_from_the_checkpoint_in_time(after, story):
 def test_a_checkpoint_gives_spot_another_chance(after, story):
     # Step 6 moves the last safe moment from 02:14 to 03:26.
     changes = {"progress": story.progress(6, "03:10")}
-    assert market_of(after(FailureClass.INTERRUPTED, "03:26", changes=changes)) is Market.SPOT
-    assert market_of(after(FailureClass.INTERRUPTED, "03:26:01", changes=changes)) is Market.ON_DEMAND
+    assert market_of(after(FailureClass.INTERRUPTED, "03:25:59", changes=changes)) is Market.SPOT
+    assert market_of(after(FailureClass.INTERRUPTED, "03:26", changes=changes)) is Market.ON_DEMAND
 
 
 def test_without_checkpoints_the_whole_work_must_fit_twice(story):
     # 4 h 48 min twice, 10 min Spot, 3 min to stop, 15 min on-demand: 10 h 04 min.
-    bare = story.run(checkpoint_s3_uri=None, deadline=story.at("10:04"))
+    bare = story.run(checkpoint_s3_uri=None, deadline=story.at("10:04:01"))
     assert market_of(next_step(bare, story.midnight)) is Market.SPOT
     assert market_of(next_step(bare, story.at("00:00:01"))) is Market.ON_DEMAND
 
@@ -128,9 +129,9 @@ def test_a_dry_market_is_paused_for_and_then_asked_again(after, story):
 
 def test_a_pause_ends_at_the_last_safe_moment_and_on_demand_follows(after, story):
     step = after(FailureClass.NO_CAPACITY, "02:13")
-    assert (step.action, step.wait_seconds) == (Action.PAUSE, 61)
+    assert (step.action, step.wait_seconds) == (Action.PAUSE, 60)
     ended = story.ended(FailureClass.NO_CAPACITY, ended_at=story.at("02:13"))
-    then = next_step(story.run(attempts=[ended]), story.at("02:14:01"))
+    then = next_step(story.run(attempts=[ended]), story.at("02:14"))
     assert (then.action, then.rung, then.late) == (Action.START, story.on_demand, False)
 
 
@@ -187,8 +188,8 @@ def test_spot_types_take_turns_and_a_pause_follows_each_round(story):
 def test_a_job_that_forbids_on_demand_is_skipped_when_spot_can_no_longer_make_it(after):
     # Spot alone must start by 08:00 - 4 h 48 min - 10 min.
     never = {"fallback": Fallback.NEVER}
-    assert after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:02", changes=never).action is Action.START
-    step = after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:02:01", changes=never)
+    assert after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:01:59", changes=never).action is Action.START
+    step = after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:02", changes=never)
     assert (step.action, step.outcome) == (Action.FINISH, Outcome.SKIPPED)
     assert "the job forbids on-demand" in step.because
 
@@ -229,8 +230,8 @@ def test_a_ladder_without_spot_starts_on_demand(story):
 
 def test_a_ladder_without_on_demand_waits_for_spot_as_long_as_it_can_make_it(story):
     run = story.run(rungs=(story.spot,))
-    assert next_step(run, story.at("03:02")).rung == story.spot
-    step = next_step(run, story.at("03:02:01"))
+    assert next_step(run, story.at("03:01:59")).rung == story.spot
+    step = next_step(run, story.at("03:02"))
     assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
 
 

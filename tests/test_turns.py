@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nightspot import ladder
-from nightspot.job import Fallback, Market
+from nightspot.job import Fallback, Market, Policy
 from nightspot.policy import next_step
 from nightspot.run import Action, AttemptState, FailureClass, LeftOut, Outcome
 
@@ -77,7 +77,14 @@ class TestAMarketThatOnlyTakes:
         assert "3 times without a new checkpoint" in step.because
         assert "Spot ml.p5.48xlarge gets its turn" in step.because
 
-    def test_gives_way_to_on_demand_where_it_is_the_only_type(self, story, worn):
+    def test_is_waited_for_where_it_is_the_only_type_and_has_cost_little(self, story, worn):
+        # 25 minutes in vain, and 4 h 48 min to go: a few starts are cheaper than on-demand.
+        assert next_step(story.run(attempts=[worn]), story.at("01:01")).action is Action.WATCH
+        ended = replace(worn, state=AttemptState.ENDED, failure=FailureClass.NO_CAPACITY)
+        assert ladder.next_rung(story.run(attempts=[ended]), Market.SPOT) == story.spot
+
+    def test_gives_way_to_on_demand_once_a_quarter_of_the_work_left_was_in_vain(self, story, worn):
+        worn = replace(worn, trained_seconds=72 * 60 + 600.0, safe_seconds=600.0)
         step = next_step(story.run(attempts=[worn]), story.at("01:01"))
         assert step.action is Action.STOP
         assert "on-demand ml.p4d.24xlarge gets its turn" in step.because
@@ -180,3 +187,35 @@ class TestOneRunOfAJobAtATime:
         run = story.run(waits_for_run="20261121-old000", replaced_by="20261121-new000")
         step = next_step(run, story.midnight)
         assert (step.action, step.outcome) == (Action.FINISH, Outcome.STOPPED)
+
+
+class TestEager:
+    def test_every_spot_type_gets_its_patience_once(self, story, p5):
+        run = story.run(rungs=(story.spot, p5, story.on_demand), policy=Policy.EAGER)
+        assert next_step(run, story.midnight).wait_seconds == 1800
+        first = story.ended(FailureClass.STOPPED_BY_NIGHTSPOT, ended_waiting=True)
+        assert next_step(replace(run, attempts=(first,)), story.at("00:33")).rung == p5
+        second = story.ended(FailureClass.STOPPED_BY_NIGHTSPOT, p5, number=2, ended_waiting=True)
+        assert next_step(replace(run, attempts=(first, second)), story.at("01:06")).rung == story.on_demand
+
+    def test_the_only_type_is_left_for_on_demand_after_its_patience(self, story):
+        run = story.run(attempts=[story.attempt()], policy=Policy.EAGER)
+        assert next_step(run, story.at("00:20")).wait_seconds == 600
+        step = next_step(run, story.at("00:30"))
+        assert step.action is Action.STOP
+        assert "on-demand ml.p4d.24xlarge may have capacity" in step.because
+
+    def test_a_reclaimed_machine_is_waited_for_as_long(self, story):
+        waiting = story.attempt(interruptions=1, trained_seconds=3600.0, state_since=story.at("02:00"))
+        run = story.run(attempts=[waiting], policy=Policy.EAGER, progress=story.progress(6, "01:55"))
+        assert next_step(run, story.at("02:29")).action is Action.WATCH
+        assert next_step(run, story.at("02:30")).action is Action.STOP
+
+    def test_a_job_that_may_not_buy_stays_with_spot(self, story):
+        first = story.ended(FailureClass.STOPPED_BY_NIGHTSPOT, ended_waiting=True)
+        run = story.run(attempts=[first], policy=Policy.EAGER, fallback=Fallback.NEVER)
+        assert next_step(run, story.at("00:33")).rung == story.spot
+
+
+def test_a_job_that_wants_on_demand_gets_it_at_once(story):
+    assert next_step(story.run(policy=Policy.ON_DEMAND), story.midnight).rung == story.on_demand

@@ -170,7 +170,7 @@ def parse(arguments: list[str], environ: Mapping[str, str]) -> argparse.Namespac
     pace = environ.get("RECOMMENDER_SECONDS_PER_EPOCH", "0")
     add("seconds-per-epoch", seconds, pace, "pad every epoch to this many seconds, for a demo")
     # What the simulated machine is slower or faster than this one.
-    add("simulated-speed", float, environ.get("NIGHTSPOT_SIMULATED_SPEED", "1"), "divides that padding")
+    add("simulated-speed", positive, environ.get("NIGHTSPOT_SIMULATED_SPEED", "1"), "divides that padding")
     parser.add_argument("--checkpoint-dir", type=Path, help="[where SageMaker syncs checkpoints]")
     model_dir = environ.get("SM_MODEL_DIR", "/opt/ml/model")
     parser.add_argument("--model-dir", type=Path, default=Path(model_dir), help="[$SM_MODEL_DIR]")

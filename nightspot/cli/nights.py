@@ -13,7 +13,7 @@ import typer
 from nightspot.cli import overrides
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.durations import DurationError, parse_duration
-from nightspot.job import InvalidJobError, Job, Problem, load_job
+from nightspot.job import InvalidJobError, Job, Problem, apply_overrides, load_job, read_overrides
 from nightspot.local import night_files, records
 from nightspot.local.nights import NIGHTS, Night
 from nightspot.report import tables
@@ -113,8 +113,10 @@ def run(
     with mistakes():
         job = _playable(file)
         chosen = named
+        # What the options say must fit the job before anything is made for the night.
+        tonight = apply_overrides(job, read_overrides(own, check_instance_types=True))
         if market_file is not None:
-            chosen = night_files.night_of_file(market_file, job)
+            chosen = night_files.night_of_file(market_file, tonight)
         elif trace is not None:
             chosen = night_files.night_of_trace(trace, offset_seconds)
         stage = Stage(

@@ -34,7 +34,7 @@ Hyperparameters = Annotated[
     list[str] | None,
     typer.Option("--hyperparameter", metavar="NAME=VALUE", help="Instead of the job's; may be repeated."),
 ]
-Budget = Annotated[float | None, typer.Option(metavar="USD", help="The most that this run may cost.")]
+Budget = Annotated[str | None, typer.Option(metavar="USD", help="The most that this run may cost.")]
 Fallback = Annotated[str | None, typer.Option(metavar="on_demand|never", help="What follows Spot.")]
 
 
@@ -56,7 +56,7 @@ def overrides_of(
     instance_types: list[str] | None,
     deadline: str | None,
     hyperparameters: list[str] | None,
-    budget: float | None,
+    budget: str | None,
     fallback: str | None,
 ) -> dict[str, Any]:
     """What was given, as the execution's input names it; `nightspot.job.read_overrides` checks it."""
@@ -65,7 +65,7 @@ def overrides_of(
         "instance_types": [_type_of(text) for text in instance_types] if instance_types else None,
         "deadline": deadline,
         "hyperparameters": _named(hyperparameters) if hyperparameters else None,
-        "budget": budget,
+        "budget": None if budget is None else _usd(budget),
         "fallback": fallback,
     }
     return {name: value for name, value in given.items() if value is not None}
@@ -80,6 +80,13 @@ def _type_of(text: str) -> str | dict[str, Any]:
     except ValueError as error:
         rule = "must be TYPE or TYPE@SPEED, such as ml.g5.48xlarge@0.45"
         raise typer.BadParameter(f"--instance-type: {text!r}: {rule}") from error
+
+
+def _usd(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--budget: {text!r}: must be a number of US dollars") from error
 
 
 def _named(given: list[str]) -> dict[str, str]:

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from nightspot.job.cautions import warnings_for
     from nightspot.job.errors import InvalidJobError, InvalidOverridesError, Problem
     from nightspot.job.files import CheckedFile, check_files, load_job, load_jobs
-    from nightspot.job.markets import Concurrency, Fallback, Interruptible, Market, MarketChoice
+    from nightspot.job.markets import (
+        Concurrency,
+        Fallback,
+        Interruptible,
+        Market,
+        MarketChoice,
+        Policy,
+    )
     from nightspot.job.model import Budget, Capacity, ChangeOver, InstanceType, Job, Local
     from nightspot.job.overrides import Overrides, apply_overrides, overrides_as_json, read_overrides
     from nightspot.job.placeholders import PlaceholderError, fill
@@ -24,7 +31,7 @@ _NAMES = {
     "cautions": ("warnings_for",),
     "errors": ("InvalidJobError", "InvalidOverridesError", "Problem"),
     "files": ("CheckedFile", "check_files", "load_job", "load_jobs"),
-    "markets": ("Concurrency", "Fallback", "Interruptible", "Market", "MarketChoice"),
+    "markets": ("Concurrency", "Fallback", "Interruptible", "Market", "MarketChoice", "Policy"),
     "model": ("Budget", "Capacity", "ChangeOver", "InstanceType", "Job", "Local"),
     "overrides": ("Overrides", "apply_overrides", "overrides_as_json", "read_overrides"),
     "placeholders": ("PlaceholderError", "fill"),
@@ -51,6 +58,7 @@ __all__ = [
     "MarketChoice",
     "Overrides",
     "PlaceholderError",
+    "Policy",
     "Problem",
     "Schedule",
     "apply_overrides",

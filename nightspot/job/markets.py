@@ -40,3 +40,11 @@ class Interruptible(StrEnum):
 
     FROM_CHECKPOINT = "from_checkpoint"
     FROM_START = "from_start"
+
+
+class Policy(StrEnum):
+    """How much of the time to the deadline a run gives to Spot."""
+
+    PATIENT = "patient"  # Spot is waited for as long as on-demand can still repair the wait in time
+    EAGER = "eager"  # each Spot type gets its patience once, then on-demand: the model is wanted soon
+    ON_DEMAND = "on_demand"  # on-demand from the start

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from nightspot.durations import HOUR_SECONDS, MINUTE_SECONDS, format_duration
-from nightspot.job.markets import Concurrency, Fallback, Interruptible, Market
+from nightspot.job.markets import Concurrency, Fallback, Interruptible, Market, Policy
 from nightspot.job.times import Deadline, Schedule, Seconds, Section, broken_rule
 
 # A training job is named nightspot-<job>-<run id>-<attempt>.
@@ -168,6 +168,7 @@ class Job(Section):
     fallback: Fallback = Fallback.ON_DEMAND
     interruptible: Interruptible = Interruptible.FROM_CHECKPOINT
     concurrency: Concurrency = Concurrency.FORBID
+    policy: Policy = Policy.PATIENT
     budget: Budget | None = None
     training_job: dict[str, Any]
     local: Local | None = None

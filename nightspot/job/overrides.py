@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from nightspot.job.errors import InvalidOverridesError, PathPart, Problem, describe, nearest, problem
 from nightspot.job.hyperparameters import LARGEST_COUNT
-from nightspot.job.markets import Fallback, Market, MarketChoice
+from nightspot.job.markets import Fallback, Market, MarketChoice, Policy
 from nightspot.job.model import Budget, Capacity, InstanceType, Job, dig
 from nightspot.job.override_shape import MarketTypes, Overrides
 from nightspot.job.rules import Draft, broken_rules
@@ -68,12 +68,15 @@ def apply_overrides(job: Job, overrides: Overrides) -> Job:
     problems = [*_own_problems(overrides), *_idle_words(job, overrides)]
     if problems:
         raise InvalidOverridesError(problems)
+    fallback = _fallback(job, overrides)
     changed = job.model_copy(
         update={
             "capacity": Capacity(
                 spot=_rungs(job, overrides, Market.SPOT), on_demand=_rungs(job, overrides, Market.ON_DEMAND)
             ),
-            "fallback": _fallback(job, overrides),
+            "fallback": fallback,
+            # A run that may buy no on-demand can only be patient.
+            "policy": job.policy if fallback is Fallback.ON_DEMAND else Policy.PATIENT,
             "deadline": _deadline(job, overrides),
             "budget": _budget(job, overrides),
             "training_job": _training_job(job, overrides),

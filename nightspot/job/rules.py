@@ -15,7 +15,7 @@ from typing import Any
 
 from nightspot.durations import format_duration
 from nightspot.job.errors import Problem, describe, dotted, problem
-from nightspot.job.markets import Concurrency, Fallback, Interruptible
+from nightspot.job.markets import Concurrency, Fallback, Interruptible, Policy
 from nightspot.job.model import (
     DEFAULT_RUNTIME_SECONDS,
     Budget,
@@ -74,6 +74,7 @@ class Draft:
     fallback: Fallback = Fallback.ON_DEMAND
     interruptible: Interruptible = Interruptible.FROM_CHECKPOINT
     concurrency: Concurrency = Concurrency.FORBID
+    policy: Policy = Policy.PATIENT
     budget: Budget | None = None
     training_job: dict[str, Any] | None = None
     local: Local | None = None
@@ -116,6 +117,14 @@ def _fallback_has_somewhere_to_go(draft: Draft) -> Iterator[Problem]:
     if draft.fallback is Fallback.NEVER and not draft.capacity.spot:
         rule = "needs a rung under capacity.spot: with only on-demand there is nothing to fall from"
         yield problem(("fallback",), draft.fallback.value, rule)
+
+
+def _policy_can_buy(draft: Draft) -> Iterator[Problem]:
+    if draft.capacity is None or draft.policy is Policy.PATIENT:
+        return
+    if draft.fallback is Fallback.NEVER or not draft.capacity.on_demand:
+        rule = "needs fallback: on_demand and a rung under capacity.on_demand; without them a run is patient"
+        yield problem(("policy",), draft.policy.value, rule)
 
 
 def _checkpoint_within_the_work(draft: Draft) -> Iterator[Problem]:
@@ -266,6 +275,7 @@ def _is_count(value: Any) -> bool:
 _RULES = (
     _no_type_twice,
     _fallback_has_somewhere_to_go,
+    _policy_can_buy,
     _checkpoint_within_the_work,
     _spot_can_checkpoint,
     _request_leaves_room,

@@ -63,6 +63,7 @@ LAST = frozenset(
         Secondary.MAX_WAIT_TIME_EXCEEDED,
     }
 )
+OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.STOPPED})
 MACHINE_GONE = LAST | {Secondary.INTERRUPTED, Secondary.RESTARTING}
 
 
@@ -110,7 +111,8 @@ class JobState:
 
     @property
     def ended(self) -> bool:
-        return self.secondary in LAST
+        # By the status: "Interrupted" may be where a job stands, and where it ended.
+        return self.status in OVER
 
     @property
     def modified_at(self) -> datetime:
@@ -142,7 +144,8 @@ def entered(
     """
     last = state.transitions[-1]
     start = max(at, last.start)
-    following = Transition(secondary, start, start if secondary in LAST else None, MESSAGES[secondary])
+    is_over = (status or state.status) in OVER
+    following = Transition(secondary, start, start if is_over else None, MESSAGES[secondary])
     return replace(
         state,
         status=status or state.status,

@@ -97,6 +97,21 @@ def test_the_progress_file_carries_the_recall(tmp_path):
     assert progress["metrics"]["recall_at_10"] == metrics(tmp_path)["recall_at_10"]
 
 
+@pytest.mark.parametrize(("speed", "slowest", "fastest"), [("0.25", 0.4, 4.0), ("20", 0.005, 0.09)])
+def test_a_slower_machine_is_simulated_by_a_slower_pace_and_the_same_training(
+    tmp_path, speed, slowest, fastest
+):
+    # A tenth of a second to an epoch, on a machine of speed 1.
+    train(tmp_path / "as_it_is", SM_HP_EPOCHS="3")
+    pace = {"RECOMMENDER_SECONDS_PER_EPOCH": "0.1", "NIGHTSPOT_SIMULATED_SPEED": speed}
+
+    train(tmp_path, SM_HP_EPOCHS="3", SM_HP_CHECKPOINT_EVERY="1", **pace)
+
+    progress = json.loads((tmp_path / "checkpoints" / "nightspot.json").read_text())
+    assert slowest <= progress["seconds_per_step"] < fastest
+    assert metrics(tmp_path) == metrics(tmp_path / "as_it_is")
+
+
 def test_it_reads_the_train_channel_where_there_is_one(tmp_path):
     np = pytest.importorskip("numpy")
     rng = np.random.default_rng(0)

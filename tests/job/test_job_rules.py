@@ -98,6 +98,12 @@ BROKEN = {
         "fallback",
         "rung under capacity.spot",
     ),
+    "an eager job that may not buy": (
+        {"policy": "eager", "fallback": "never"},
+        "policy",
+        "needs fallback: on_demand",
+    ),
+    "an unknown policy": ({"policy": "lazy"}, "policy", "'patient', 'eager' or 'on_demand'"),
     "an unknown fallback": ({"fallback": "sometimes"}, "fallback", "'on_demand' or 'never'"),
     "a free run": ({"budget.per_run_usd": 0}, "budget.per_run_usd", "above 0"),
     "a boundless budget": ({"budget.per_run_usd": float("inf")}, "budget.per_run_usd", "finite"),
@@ -251,6 +257,7 @@ KEPT = {
     "a slower on-demand rung": {
         "capacity.on_demand.0": {"instance_type": "ml.g5.48xlarge", "speed": 0.8},
     },
+    "in a hurry": {"policy": "eager"},
     "Spot or nothing": {"capacity.on_demand": [], "fallback": "never"},
     "only on-demand": ONLY_ON_DEMAND,
     "only on-demand, unsaved": {**ONLY_ON_DEMAND, f"{REQUEST}.CheckpointConfig": DROP},

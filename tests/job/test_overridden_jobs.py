@@ -10,6 +10,7 @@ from nightspot.job import (
     Fallback,
     InstanceType,
     InvalidOverridesError,
+    Policy,
     apply_overrides,
     fill,
     read_overrides,
@@ -277,3 +278,8 @@ def test_the_names_of_a_deployment_may_be_filled_in_before_or_after(job_with):
     before = fill(apply_overrides(filled, overrides).training_job, names)
     assert after == before
     assert after["HyperParameters"] == {"models": "s3://our-models/"}
+
+
+def test_a_hasty_job_that_may_buy_only_spot_tonight_is_patient(overridden):
+    assert overridden({}, {"policy": "eager"}).policy is Policy.EAGER
+    assert overridden({"market": "spot"}, {"policy": "eager"}).policy is Policy.PATIENT

@@ -45,6 +45,24 @@ def test_the_script_finds_sagemakers_container(night, s3):
     assert (resources["current_instance_type"], resources["hosts"]) == ("ml.g5.xlarge", ["algo-1"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "1"),
+        ({"speeds": {"ml.g5.xlarge": 0.8, "ml.g5.2xlarge": 2}}, "0.8"),
+        ({"speeds": {"ml.g5.2xlarge": 2}}, "1"),
+        # What the job file says comes last, as with every variable.
+        ({"speeds": {"ml.g5.xlarge": 0.8}, "environment": {"NIGHTSPOT_SIMULATED_SPEED": "3"}}, "3"),
+    ],
+)
+def test_the_script_is_told_how_fast_its_simulated_machine_is(night, settings, said):
+    tonight = night("contract.py", **settings)
+    tonight.ask()
+    tonight.until_ended()
+    seen = json.loads(tonight.archive("models/job/output/model.tar.gz")["seen.json"])
+    assert seen["variables"]["NIGHTSPOT_SIMULATED_SPEED"] == said
+
+
 def test_the_log_holds_the_words_of_every_machine(night):
     tonight = night(spot_market=Market.scripted(TAKEN_ONCE))
     tonight.ask(parameters={"steps": 60, "seconds_per_step": 0.02})
@@ -80,7 +98,9 @@ def test_on_demand_is_billed_in_full(night):
     assert ended["TrainingTimeInSeconds"] == pytest.approx(span, abs=1)
 
 
-@pytest.mark.parametrize("wrong", [{"spot_discount": 1.5}, {"upload_seconds": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"spot_discount": 1.5}, {"upload_seconds": -1}, {"speeds": {"ml.g5.xlarge": 0.0}}]
+)
 def test_options_out_of_range_are_refused_by_name(wrong):
     with pytest.raises(OptionError, match=next(iter(wrong))):
         SimulationOptions(**wrong)

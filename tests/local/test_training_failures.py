@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from nightspot.local.endings import Ending
+from nightspot.local.job_state import Secondary, Status
 from nightspot.local.markets import Market
 
 LONG = {"steps": 100_000, "seconds_per_step": 0.02}
@@ -83,3 +85,34 @@ def test_a_retry_strategy_starts_the_job_again_after_an_internal_error(night, st
     tonight.ask(parameters=parameters, RetryStrategy={"MaximumRetryAttempts": 1})
     restarted = ["Starting", "Downloading", "Training", "Restarting"]
     assert states_of(tonight.until_ended()) == [*restarted, *WHOLE_LIFE]
+
+
+OUT_OF_MEMORY = Ending(
+    Status.FAILED, Secondary.FAILED, "ClientError: Please use an instance type with more memory."
+)
+RECLAIMED = Ending(Status.STOPPED, Secondary.INTERRUPTED)
+
+
+@pytest.mark.parametrize("ending", [OUT_OF_MEMORY, RECLAIMED])
+def test_a_job_with_a_machine_ends_as_the_night_says(night, states_of, ending):
+    tonight = night(endings_at_seconds=((1500.0, ending),))
+    tonight.ask(parameters=LONG)
+    ended = tonight.until_ended()
+    assert (ended["TrainingJobStatus"], ended["SecondaryStatus"]) == (ending.status, ending.secondary)
+    assert ended.get("FailureReason") == ending.failure_reason
+    assert "ModelArtifacts" not in ended
+    assert states_of(ended)[:3] == ["Starting", "Downloading", "Training"]
+    assert ended["LastModifiedTime"] - ended["CreationTime"] >= 1500
+
+
+def test_of_two_scripted_endings_the_earlier_one_counts(night):
+    tonight = night(endings_at_seconds=((3000.0, RECLAIMED), (1500.0, OUT_OF_MEMORY)))
+    tonight.ask(parameters=LONG)
+    assert tonight.until_ended()["FailureReason"] == OUT_OF_MEMORY.failure_reason
+
+
+def test_a_scripted_ending_passes_by_a_job_that_has_no_machine_yet(night):
+    market = Market.scripted([{"missing": "40m"}, {"available": "rest"}])
+    tonight = night(spot_market=market, endings_at_seconds=((1500.0, OUT_OF_MEMORY),))
+    tonight.ask()
+    assert tonight.until_ended()["TrainingJobStatus"] == "Completed"

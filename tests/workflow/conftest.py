@@ -17,6 +17,8 @@ STEP_SECONDS = 300.0  # of the story: twelve steps are an hour of work
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 SCRIPTS = Path(__file__).parent / "scripts"
 
+AWS_CHANGES = ("check_quotas", "meanwhile", "on_sighting", "time_scale", "wrap")
+
 Play = Callable[..., LocalNight]
 
 
@@ -57,7 +59,7 @@ def play(tmp_path: Path) -> Play:
     """play(night, **changes of the job or of LocalAws) -> what is left of the night."""
 
     def played(night: Night | None = None, *, run_input: Any = None, **changes: Any) -> LocalNight:
-        aws_changes = {k: changes.pop(k) for k in ("wrap", "meanwhile", "on_sighting") if k in changes}
+        aws_changes = {key: changes.pop(key) for key in AWS_CHANGES if key in changes}
         job = job_of(**changes)
         aws = LocalAws(
             jobs={job.name: job},
