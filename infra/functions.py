@@ -120,7 +120,7 @@ class Functions(Construct):
         # The lock of a job and the tokens are taken, renewed and freed by conditional writes alone.
         for function, also in (
             (self.plan_run, ["PutItem", "GetItem", "Query"]),
-            (self.decide_next_step, ["PutItem"]),
+            (self.decide_next_step, ["PutItem", "GetItem"]),
             (self.record_outcome, ["PutItem", "DeleteItem"]),
             (self.wake_run, ["GetItem"]),
         ):

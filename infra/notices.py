@@ -19,7 +19,7 @@ TOLD = (
     "Nightspot Fell Back",
     "Nightspot At Risk Of Being Late",
     "Nightspot Unknown Failure",
-    "Nightspot Resume Not Proven",
+    "Nightspot Resume Broken",
     "Nightspot Run Failed",
     "Nightspot Run Skipped",
     "Nightspot Run Stopped",

@@ -37,9 +37,9 @@ ALARMS = (
         "UnknownFailure", "UnknownFailure", "SageMaker said something that Nightspot does not understand."
     ),
     AlarmSpec(
-        "ResumeNotProven",
-        "ResumeNotProven",
-        "A training job was given a checkpoint and did not say that it resumed: it may have started over.",
+        "ResumeBroken",
+        "ResumeBroken",
+        "A training job was given a checkpoint and started over, or went far back: its script must be mended.",
     ),
     AlarmSpec("NoticeLost", "NoticeLost", "EventBridge did not take a notice."),
 )

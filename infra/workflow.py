@@ -91,7 +91,7 @@ class Workflow(Construct):
         accept_wildcard(role, "*", "X-Ray's actions and those of log delivery know no resources.")
 
     def _let_runs_take_turns(self, functions: Functions) -> None:
-        """A run sees whether the one before it is still alive; its plan wakes the one whose place it takes.
+        """A run sees whether the one before it is still alive, and wakes the one whose place it takes.
 
         Policies of their own: CloudFormation makes a function after its role's default policy, and the state
         machine after the function.
@@ -102,7 +102,7 @@ class Workflow(Construct):
         wake = iam.PolicyStatement(actions=["states:SendTaskSuccess"], resources=[machine.state_machine_arn])
         for name, function, statements in (
             ("PlanRunTurns", functions.plan_run, [look, wake]),
-            ("DecideNextStepTurns", functions.decide_next_step, [look]),
+            ("DecideNextStepTurns", functions.decide_next_step, [look, wake]),
         ):
             if function.role is None:
                 raise ValueError("the function has no role")

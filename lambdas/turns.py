@@ -69,6 +69,8 @@ def _wait_on(run: Run, use: Dependencies) -> Run:
             return replace(run, replaced_by=other)
     if holder.run_id != run.waits_for_run or holder.wanted_by != run.run_id:
         use.lock.ask_for(run.job, owner_run_id=holder.run_id, by_run_id=run.run_id)
+    # It may have been deciding, and so not waiting, when it was woken before.
+    _wake(holder.run_id, use)
     return replace(run, waits_for_run=holder.run_id)
 
 

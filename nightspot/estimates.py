@@ -31,9 +31,9 @@ def durable_fraction(run: Run) -> float:
     """The part of the work that survives whatever happens now, 0..1.
 
     From the progress file; where the training script writes none, from the time it has trained, less one
-    checkpoint interval for each time it was cut short.
+    checkpoint interval for each time it was cut short. Nothing, once a resume has failed.
     """
-    if run.checkpoint_s3_uri is None:
+    if run.checkpoint_s3_uri is None or run.resume_is_broken:
         return 0.0
     progress = run.progress
     if progress is not None:
@@ -75,6 +75,6 @@ def running_left_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
 
 def lost_work_seconds(run: Run, rung: Rung) -> float:
     """The most that a reclaim on `rung` can take: the work since the last checkpoint."""
-    if run.checkpoint_s3_uri is None:
+    if run.checkpoint_s3_uri is None or run.resume_is_broken:
         return work_left_seconds(run, rung)
     return min(float(run.checkpoint_every_seconds), work_left_seconds(run, rung))

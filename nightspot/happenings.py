@@ -17,7 +17,7 @@ class Happening(StrEnum):
     FELL_BACK = "FellBack"
     AT_RISK = "AtRiskOfBeingLate"
     UNKNOWN_FAILURE = "UnknownFailure"
-    RESUME_NOT_PROVEN = "ResumeNotProven"
+    RESUME_BROKEN = "ResumeBroken"
     RUN_SUCCEEDED = "RunSucceeded"
     RUN_FAILED = "RunFailed"
     RUN_SKIPPED = "RunSkipped"
@@ -50,8 +50,8 @@ def between(before: Run, after: Run, step: Step) -> tuple[Happening, ...]:
         happened.append(Happening.INTERRUPTED)
     if _unknown(after) > _unknown(before):
         happened.append(Happening.UNKNOWN_FAILURE)
-    if _unproven_resumes(after) > _unproven_resumes(before):
-        happened.append(Happening.RESUME_NOT_PROVEN)
+    if after.resume_is_broken and not before.resume_is_broken:
+        happened.append(Happening.RESUME_BROKEN)
     if step.action is Action.START and step.rung is not None:
         happened.append(Happening.ATTEMPT_STARTED)
         if step.rung.market is Market.ON_DEMAND and before.rungs_of(Market.SPOT):
@@ -64,14 +64,6 @@ def between(before: Run, after: Run, step: Step) -> tuple[Happening, ...]:
 
 def _interruptions(run: Run) -> int:
     return sum(attempt.interruptions for attempt in run.attempts)
-
-
-def _unproven_resumes(run: Run) -> int:
-    """Attempts that were given a checkpoint, have made steps of their own, and do not say that they resumed."""
-    return sum(
-        bool(attempt.step_before and attempt.seconds_per_step and attempt.resumed_from_step is None)
-        for attempt in run.attempts
-    )
 
 
 def _unknown(run: Run) -> int:

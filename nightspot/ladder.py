@@ -71,7 +71,9 @@ def is_in_vain(run: Run, attempt: Attempt) -> bool:
 
 
 def has_had_enough_of_spot(run: Run) -> bool:
-    """True where the job's policy gives Spot no (further) turn."""
+    """True where the job's policy gives Spot no (further) turn, or where a reclaim would cost all the work."""
+    if run.resume_is_broken:
+        return True
     if run.policy is Policy.PATIENT:
         return False
     if run.policy is Policy.ON_DEMAND:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from nightspot import estimates
+from nightspot import estimates, resuming
 from nightspot.failures import Fault, classify
 from nightspot.run import (
     Action,
@@ -92,7 +92,7 @@ def fold(run: Run, seen: Observation, now: datetime) -> Run:
                 else _fold_view(attempt, view, seen.fault, now)
             )
             run = run.with_attempt(folded)
-    return with_fruits(before, _fold_progress(run))
+    return resuming.with_proof(before, with_fruits(before, _fold_progress(run)))
 
 
 def _fold_missing(attempt: Attempt, fault: Fault | None, now: datetime) -> Attempt:

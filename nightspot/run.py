@@ -68,6 +68,14 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # another run holds the job: nothing was started
 
 
+class Resume(StrEnum):
+    """Whether training went on from its checkpoint after it was cut short."""
+
+    PROVEN = "proven"  # the progress file says so
+    BROKEN = "broken"  # it began again from nothing, or much further back than the newest checkpoint
+    NOT_VISIBLE = "not_visible"  # the script writes no progress file
+
+
 @dataclass(frozen=True)
 class Rung:
     """One way to get a machine."""
@@ -149,6 +157,7 @@ class Attempt:
     step_before: int | None = None  # the durable step when it was asked for
     step_after: int | None = None  # the durable step it left behind
     resumed_from_step: int | None = None  # what the training script says it resumed from
+    resume: Resume | None = None  # None: there was nothing to resume from
     model_artifact: str | None = None  # S3 URI
     seconds_per_step: float | None = None  # pace on this rung
     best_seconds_per_step: float | None = None  # the best that it has shown
@@ -210,6 +219,7 @@ class Run:
     refused_because: str | None = None
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None
+    furthest_step: int = 0  # the highest durable step that was ever seen
     steps: int = 0  # decisions taken so far
     said_late: bool = False
     outcome: Outcome | None = None
@@ -219,6 +229,11 @@ class Run:
     def open_attempt(self) -> Attempt | None:
         """The attempt that is not over yet. Today's rule keeps at most one."""
         return next((a for a in self.attempts if a.is_open), None)
+
+    @property
+    def resume_is_broken(self) -> bool:
+        """True once an attempt did not go on from its checkpoint: what is saved cannot be counted on."""
+        return any(attempt.resume is Resume.BROKEN for attempt in self.attempts)
 
     @property
     def last_attempt(self) -> Attempt | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nightspot import costs, ladder, ledger
-from nightspot.run import Attempt, Outcome, Run
+from nightspot.run import Attempt, Outcome, Resume, Run
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -37,6 +37,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "checkpoints": run.checkpoint_s3_uri,
         "metrics": dict(run.progress.metrics) if run.progress else {},
         "execution_arn": run.execution_arn,
+        "resume": _resume(run),
         "decisions": run.steps,
         "overrides": dict(run.overrides),
         "left_out": [
@@ -70,11 +71,19 @@ def summarise_attempt(attempt: Attempt) -> dict[str, Any]:
         "trained_seconds": _rounded(attempt.trained_seconds),
         "billable_seconds": _rounded(attempt.billable_seconds),
         "interruptions": attempt.interruptions,
+        "resume": attempt.resume.value if attempt.resume else None,
         "resumed_from_step": attempt.resumed_from_step,
         "step_before": attempt.step_before,
         "step_after": attempt.step_after,
         "cost_usd": _rounded(costs.attempt_cost_usd(attempt), 4),
     }
+
+
+def _resume(run: Run) -> str | None:
+    """The worst verdict on the run's attempts; None where none had anything to resume from."""
+    verdicts = {attempt.resume for attempt in run.attempts}
+    worst = (Resume.BROKEN, Resume.NOT_VISIBLE, Resume.PROVEN)
+    return next((verdict.value for verdict in worst if verdict in verdicts), None)
 
 
 def _rounded(value: float | None, digits: int = 1) -> float | None:

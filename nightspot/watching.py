@@ -35,9 +35,31 @@ def _by_state(run: Run, attempt: Attempt, now: datetime) -> Step:
         )
     if attempt.rung.market is Market.ON_DEMAND:
         return _while_on_demand(run, attempt, now)
+    repair = ladder.repair_rung(run, now)
+    if run.resume_is_broken and repair is not None:
+        return _while_nothing_is_safe(run, attempt, now, repair)
     if attempt.state is AttemptState.TRAINING:
         return _while_spot_trains(run, attempt, now)
     return _while_spot_waits(run, attempt, now)
+
+
+def _while_nothing_is_safe(run: Run, attempt: Attempt, now: datetime, repair: Rung) -> Step:
+    """On Spot, after a resume that failed: every reclaim costs all the work, so no saving is worth one."""
+    broken = f"{attempt.rung.label} did not go on from its checkpoint"
+    on_demand_seconds = run.stop_seconds + ladder.seconds_needed(run, repair)
+    in_time = now + timedelta(seconds=on_demand_seconds) <= run.deadline
+    if attempt.state is not AttemptState.TRAINING:
+        return steps.stop(run, attempt, now, f"{broken} and has no machine; {repair.label} takes over.")
+    if in_time:
+        because = f"{broken}; {repair.label} is still in time, from the beginning."
+        return steps.stop(run, attempt, now, because)
+    left = estimates.running_left_seconds(run, attempt, now)
+    finish = now + timedelta(seconds=left)
+    because = (
+        f"{broken}, and {repair.label} would not be in time; it should finish by {words.clock(finish)} and is "
+        "left alone."
+    )
+    return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, because, late=finish > run.deadline)
 
 
 def first_look_seconds(run: Run, rung: Rung) -> float:

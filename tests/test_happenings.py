@@ -6,7 +6,7 @@ import pytest
 
 from nightspot import happenings, steps
 from nightspot.happenings import Happening
-from nightspot.run import FailureClass, Outcome
+from nightspot.run import FailureClass, Outcome, Resume
 
 
 @pytest.fixture
@@ -104,11 +104,11 @@ def test_several_things_may_happen_at_once(story, between, start):
     )
 
 
-def test_an_attempt_that_makes_steps_without_having_resumed_is_told_once(story, between):
-    given = {"step_before": 9, "seconds_per_step": 600.0}
-    silent = story.run(attempts=[story.attempt(**given)])
-    assert between(after=silent) == (Happening.RESUME_NOT_PROVEN,)
-    assert between(before=silent, after=silent) == ()
+def test_a_resume_that_failed_is_told_once(story, between):
+    broken = story.run(attempts=[story.attempt(resume=Resume.BROKEN)])
+    assert between(after=broken) == (Happening.RESUME_BROKEN,)
+    twice = replace(broken, attempts=(*broken.attempts, story.attempt(number=2, resume=Resume.BROKEN)))
+    assert between(before=broken, after=twice) == ()
 
 
 @pytest.mark.parametrize(

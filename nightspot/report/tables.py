@@ -150,6 +150,9 @@ def _model(record: Record) -> str:
 
 
 def _sums(record: Record) -> Iterator[tuple[str, str]]:
+    resumes = [a for a in record["attempts"] if a.get("resume")]
+    if resumes:
+        yield "Resume", "; ".join(_resume(attempt) for attempt in resumes) + "."
     yield "Cost", _cost(record)
     yield "Prices", _prices(record)
     if record.get("metrics"):
@@ -168,6 +171,14 @@ def _sums(record: Record) -> Iterator[tuple[str, str]]:
             "Logs",
             f"training: {record['scratch']}/logs, Lambda functions: {record['scratch']}/functions.log.",
         )
+
+
+def _resume(attempt: Record) -> str:
+    """ "job 2: proven, from step 15"."""
+    verdict = attempt["resume"].replace("_", " ")
+    step = attempt["resumed_from_step"]
+    where = "" if step is None else f", from step {step}"
+    return f"job {attempt['number']}: {verdict}{where}"
 
 
 def _cost(record: Record) -> str:

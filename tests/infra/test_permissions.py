@@ -164,6 +164,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
         (
             "DecideNextStep",
             {
+                "dynamodb:GetItem",
                 "dynamodb:PutItem",
                 "dynamodb:UpdateItem",
                 "events:PutEvents",
@@ -171,6 +172,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "s3:ListBucket",
                 "sagemaker:DescribeTrainingJob",
                 "states:DescribeExecution",
+                "states:SendTaskSuccess",
             },
         ),
         (
@@ -210,9 +212,11 @@ def test_runs_look_only_at_the_executions_of_their_own_state_machine(variant, fu
     assert {short(resource) for resource in found} == {EXECUTIONS}
 
 
-def test_runs_of_this_state_machine_are_all_that_a_plan_wakes(variant):
+@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep"])
+def test_runs_of_this_state_machine_are_all_that_another_run_wakes(variant, function):
     machine, _ = variant.only("StepFunctions::StateMachine")
-    assert resources_of("states:SendTaskSuccess", variant.allowed_to("PlanRunRole")) == {f"<{machine}>"}
+    woken = resources_of("states:SendTaskSuccess", variant.allowed_to(f"{function}Role"))
+    assert woken == {f"<{machine}>"}
 
 
 def test_quotas_are_listed_only_by_the_plan_and_only_where_the_deployment_says_so(deployed, checking_quotas):
