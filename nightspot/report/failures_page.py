@@ -88,7 +88,8 @@ asked for by Nightspot itself; every other one was a person's.
 * **No capacity, an interruption, a wait that ran out** are the market's doing. They never use up retries: a run
   goes on as long as the deadline allows, and takes on-demand while that is still in time.
 * **Thrashing.** Three interruptions on one rung without a new checkpoint between them give way to the next
-  rung: a machine that goes before it has saved anything only costs time.
+  Spot type; to on-demand only once they have cost as much machine time as a quarter of the work left takes,
+  because a few lost starts are cheaper than on-demand.
 * **Service faults** are tried again at most twice a run. The same reason in the same phase a second time is
   final, because saving or restoring very big checkpoints ends in the same words every time.
 * **Throttles** back off, each pause longer than the last and with jitter, on the same rung.
