@@ -24,15 +24,15 @@ SHORTEST_PATIENCE_SECONDS = 10 * 60
 LONGEST_PATIENCE_SECONDS = 2 * 3600
 PATIENCE_QUANTILE = 0.9
 
-UPPER_QUANTILE = 0.995
-_NORMAL_DEVIATE = 2.5758  # of UPPER_QUANTILE
+UPPER_QUANTILE = 0.9975
+_NORMAL_DEVIATE = 2.8070  # of UPPER_QUANTILE
 
 
 def upper_limit(past: Sequence[float]) -> float:
-    """What the next value stays below in all but one case of 200, given at least two like it, all above 0.
+    """What the next value stays below in all but one case of 400, given at least two like it, all above 0.
 
-    With 199 values or more their own quantile, without any assumption (split conformal prediction: of n + 1
-    exchangeable values the last one is below the ceil(0.995 (n + 1))-th smallest with that probability; Vovk
+    With 399 values or more their own quantile, without any assumption (split conformal prediction: of n + 1
+    exchangeable values the last one is below the ceil(0.9975 (n + 1))-th smallest with that probability; Vovk
     et al., "Algorithmic Learning in a Random World"). With fewer the prediction limit of a log-normal, because
     durations are skewed: mean + t sqrt(1 + 1/n) standard deviations of the logarithms (Hahn and Meeker,
     "Statistical Intervals"). Never below what has been seen.

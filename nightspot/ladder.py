@@ -173,14 +173,13 @@ def spot_leave_at(run: Run, rung: Rung, repair: Rung | None, *, has_machine: boo
     """The last safe moment to wait for Spot on `rung`.
 
     After it, a Spot start that is reclaimed just before its next checkpoint could no longer be repaired by
-    `repair` before the deadline. A job that has its machine already is only given up when on-demand itself
-    would become late.
+    `repair` before the deadline. A job that has its machine already has no start to wait for any more.
     """
     if repair is None:
         return run.deadline - timedelta(seconds=seconds_needed(run, rung))
-    margin = float(run.stop_seconds)
+    margin = run.stop_seconds + estimates.lost_work_seconds(run, rung)
     if not has_machine:
-        margin += rung.change_over_seconds + estimates.lost_work_seconds(run, rung)
+        margin += rung.change_over_seconds
     return run.deadline - timedelta(seconds=seconds_needed(run, repair) + margin)
 
 

@@ -49,16 +49,22 @@ def _of_file(before: Run, run: Run, attempt: Attempt, progress: Progress) -> Res
     slack = _steps_of_an_interval(run, attempt, progress)
     if progress.step + slack < before.furthest_step:
         return Resume.BROKEN
-    known = before.progress
-    is_new = known is None or (known.attempt, known.resumed_from_step) != (
-        progress.attempt,
-        progress.resumed_from_step,
-    )
-    if not is_new:
+    if not _is_of_a_new_process(before.progress, progress):
         return attempt.resume
     if progress.resumed_from_step is None:
-        return Resume.BROKEN if attempt.step_before else attempt.resume
+        return Resume.BROKEN
     return Resume.PROVEN if progress.resumed_from_step + slack >= before.furthest_step else Resume.BROKEN
+
+
+def _is_of_a_new_process(known: Progress | None, progress: Progress) -> bool:
+    """Whether another process has written the file than the one that was seen before."""
+    if known is None:
+        return True
+    if progress.process_started_at is not None and known.process_started_at is not None:
+        return progress.process_started_at != known.process_started_at
+    # An older library does not say; a start from nothing within one job is then seen by its lower steps only.
+    resumed = progress.resumed_from_step
+    return known.attempt != progress.attempt or resumed not in (None, known.resumed_from_step)
 
 
 def _steps_of_an_interval(run: Run, attempt: Attempt, progress: Progress) -> int:

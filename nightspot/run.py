@@ -120,6 +120,7 @@ class Progress:
     seconds_per_step: float | None = None  # measured during `attempt`
     attempt: int | None = None
     resumed_from_step: int | None = None  # where `attempt` took up the training
+    process_started_at: datetime | None = None  # of the process that wrote it: each machine has its own
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 

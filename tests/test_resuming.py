@@ -104,6 +104,15 @@ class TestReclaimsWithinOneJob:
         progress = story.progress(3, "04:58", attempt=1, seconds_per_step=600.0)
         assert verdict(seen(cut, progress, *self.HISTORY)) is Resume.BROKEN
 
+    def test_a_new_process_that_began_from_nothing_is_found_out_however_far_it_is(self, story, cut, seen):
+        # Nobody looked while its steps were low.
+        first = replace(cut.progress, process_started_at=story.at("03:10"))
+        run = seen(cut, first, *self.HISTORY)
+        again = story.progress(12, "04:59", attempt=1, process_started_at=story.at("04:45"))
+        assert verdict(seen(run, again, *self.HISTORY)) is Resume.BROKEN
+        resumed = replace(again, resumed_from_step=9, seconds_per_step=600.0)
+        assert verdict(seen(run, resumed, *self.HISTORY)) is Resume.PROVEN
+
     def test_the_old_resume_of_a_process_that_went_on_is_not_taken_for_the_new_ones(self, story, cut, seen):
         first = story.progress(9, "04:46", attempt=1, resumed_from_step=9, seconds_per_step=600.0)
         run = seen(cut, first, *self.HISTORY)

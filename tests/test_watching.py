@@ -47,9 +47,9 @@ def test_a_wait_says_how_long_it_may_last(story, step_at):
 def test_a_job_that_has_its_machine_is_left_to_start_until_on_demand_must(story, step_at):
     starting = story.attempt(state=AttemptState.STARTING, state_since=story.at("02:13"))
     watch = step_at("02:20", starting)
-    assert (watch.action, watch.wait_seconds) == (Action.WATCH, 34 * 60)
+    assert (watch.action, watch.wait_seconds) == (Action.WATCH, 4 * 60)
     assert "is starting" in watch.because
-    assert step_at("02:54", starting).action is Action.STOP
+    assert step_at("02:24", starting).action is Action.STOP
 
 
 def test_an_interruption_early_in_the_night_is_waited_out(story, step_at):

@@ -97,12 +97,9 @@ def progress_of(document: dict[str, Any]) -> Progress:
     """
     resumed = document.get("resumed_from") or {}
     metrics = {str(name): _optional(float, value) for name, value in (document.get("metrics") or {}).items()}
-    saved_at = datetime.fromisoformat(document["saved_at"])
-    if saved_at.tzinfo is None:
-        raise ValueError(f"saved_at: {saved_at.isoformat()} has no time zone")
     return Progress(
         step=_within(0, inf, int(document["step"])),
-        saved_at=saved_at.astimezone(UTC),
+        saved_at=_moment(document["saved_at"]),
         total_steps=_optional(lambda value: _within(1, inf, int(value)), document.get("total_steps")),
         fraction=_optional(lambda value: _within(0.0, 1.0, float(value)), document.get("fraction")),
         seconds_per_step=_optional(
@@ -110,9 +107,17 @@ def progress_of(document: dict[str, Any]) -> Progress:
         ),
         attempt=_optional(int, document.get("attempt")),
         resumed_from_step=_optional(int, resumed.get("step")),
+        process_started_at=_optional(_moment, document.get("started_at")),
         # The library writes null for a loss that has blown up.
         metrics={name: value for name, value in metrics.items() if value is not None and isfinite(value)},
     )
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return moment.astimezone(UTC)
 
 
 def _within(least: float, most: float, value: N) -> N:

@@ -1,0 +1,235 @@
+"""Decides which nights are played: where in a market they begin, their luck, and what a policy plans with.
+
+Planned is as a deployment plans: with exact figures where the setting has nothing random, else with what `history`
+learns from as many past nights as a deployment remembers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nightspot import history
+from nightspot.durations import format_duration
+from nightspot.job import Market
+from nightspot.market.availability import Availability
+from nightspot.market.model import Belief, Truth
+from nightspot.market.prices import Prices
+
+HOUR = 3600.0
+SIGMA = 0.6  # of the logarithm of a random change-over
+PAST_NIGHTS = 60  # what a deployment remembers, see lambdas.plan_run
+DRAWN_CHANGEOVERS = 24  # a launch beyond them takes the last one again
+SHORTEST_WORK_SECONDS = 60.0
+INSTANCE_TYPE = "simulated"
+
+
+class BacktestError(ValueError):
+    """A setting that cannot be played. Names the setting, its value and the rule."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What kind of nights are played.
+
+    `changeover_seconds` is that of both markets, unless on-demand has one of its own; `spot_ratio` is over
+    on-demand's price, None: the market's own prices.
+    """
+
+    work_seconds: float = 4 * HOUR
+    window_seconds: float = 8 * HOUR
+    changeover_seconds: float = 0.1 * HOUR
+    spot_ratio: float | None = 0.30
+    starts: int = 300
+    seed: int = 7
+    random_changeover: bool = False
+    work_error: float = 0.0  # standard deviation of the true work, over the expected
+    checkpoint_seconds: float = 0.0
+    stop_seconds: float = 0.0
+    detection_seconds: float = 0.0
+    on_demand_queue_seconds: float = 0.0
+    on_demand_changeover_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("work_seconds", "window_seconds"):
+            _check(name, getattr(self, name), lambda value: value > 0, "must be finite and greater than 0")
+        for name in (
+            "changeover_seconds",
+            "checkpoint_seconds",
+            "stop_seconds",
+            "detection_seconds",
+            "on_demand_queue_seconds",
+            "on_demand_changeover_seconds",
+        ):
+            value = getattr(self, name)
+            if value is not None:
+                _check(name, value, lambda value: value >= 0, "must be finite and at least 0")
+        _check("work_error", self.work_error, lambda value: 0 <= value <= 0.3, "must be between 0 and 0.3")
+        if self.spot_ratio is not None:
+            _check("spot_ratio", self.spot_ratio, lambda value: 0 < value <= 1, "must be over 0, at most 1")
+        _check("starts", self.starts, lambda value: value >= 1, "must be at least 1")
+        needed = self.work_seconds + self.changeover_of(Market.ON_DEMAND) + self.on_demand_queue_seconds
+        if self.window_seconds < needed:
+            raise BacktestError(
+                f"window_seconds: {format_duration(self.window_seconds)} must hold the work and an on-demand"
+                f" start, {format_duration(needed)}: no policy could be in time"
+            )
+
+    def changeover_of(self, market: Market) -> float:
+        """The change-over in this market, in seconds; the median one where it is random."""
+        own = self.on_demand_changeover_seconds
+        return self.changeover_seconds if market is Market.SPOT or own is None else own
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every policy plans with the true figures."""
+        return not self.random_changeover and self.work_error == 0
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A market to draw nights from, with its prices where it has any."""
+
+    name: str
+    changes: Availability
+    gap_seconds: float = 1.0  # nights start on its multiples
+    prices: Prices | None = None
+    on_demand_usd_per_hour: float | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One night to play, and what a policy plans with."""
+
+    offset_seconds: float
+    truth: Truth
+    belief: Belief
+
+
+def check(setting: Setting, zones: Sequence[Zone]) -> None:
+    """Raise BacktestError unless such nights can be played on all of these zones, before any is."""
+    if not zones:
+        raise BacktestError("zones: none given; must be at least one")
+    if setting.work_seconds < SHORTEST_WORK_SECONDS:
+        raise BacktestError(
+            f"work_seconds: {setting.work_seconds:g} s must be at least {SHORTEST_WORK_SECONDS:g} s"
+        )
+    for zone in zones:
+        if _room(setting, zone) < 1:
+            raise BacktestError(
+                f"window_seconds: {format_duration(setting.window_seconds)} must be shorter than what is known of"
+                f" {zone.name}, {format_duration(zone.changes.length_seconds)}"
+            )
+        if setting.spot_ratio is None:
+            own_prices(zone)
+
+
+def _room(setting: Setting, zone: Zone) -> int:
+    """How many moments of the zone a night can start at."""
+    return math.floor((zone.changes.length_seconds - setting.window_seconds) / zone.gap_seconds)
+
+
+def samples_of(setting: Setting, zone: Zone) -> Iterator[Sample]:
+    """The nights that a zone gives: the same for the same setting, zone and seed."""
+    check(setting, (zone,))
+    room = _room(setting, zone)
+    random = np.random.default_rng([setting.seed, *zone.name.encode()])
+    for start in random.integers(0, room, size=setting.starts):
+        offset = float(start) * zone.gap_seconds
+        yield Sample(offset, *_night(setting, zone, offset, random))
+
+
+def own_prices(zone: Zone) -> tuple[Prices, float]:
+    """The Spot prices of a zone and its on-demand price, in USD per hour. Raises BacktestError without any."""
+    if zone.prices is None or zone.on_demand_usd_per_hour is None:
+        raise BacktestError(f"spot_ratio: must be a number, because {zone.name} has no prices of its own")
+    return zone.prices, zone.on_demand_usd_per_hour
+
+
+def _night(setting: Setting, zone: Zone, offset: float, random: np.random.Generator) -> tuple[Truth, Belief]:
+    work = setting.work_seconds
+    if setting.work_error:
+        work *= max(0.1, 1 + setting.work_error * float(random.standard_normal()))
+    truth = Truth(
+        market=zone.changes.window(offset, setting.window_seconds),
+        prices=_prices(setting, zone, offset),
+        work_seconds=work,
+        window_seconds=setting.window_seconds,
+        spot_changeover_seconds=_changeovers(setting, Market.SPOT, random, DRAWN_CHANGEOVERS),
+        on_demand_changeover_seconds=_changeovers(setting, Market.ON_DEMAND, random, DRAWN_CHANGEOVERS),
+        on_demand_queue_seconds=(setting.on_demand_queue_seconds,),
+        checkpoint_seconds=setting.checkpoint_seconds,
+        stop_seconds=setting.stop_seconds,
+        detection_seconds=setting.detection_seconds,
+    )
+    return truth, _belief(setting, random)
+
+
+def _prices(setting: Setting, zone: Zone, offset: float) -> Prices:
+    if setting.spot_ratio is not None:
+        return Prices.flat(setting.spot_ratio)
+    prices, on_demand = own_prices(zone)
+    return prices.window(offset).over(on_demand)
+
+
+def _changeovers(
+    setting: Setting, market: Market, random: np.random.Generator, count: int
+) -> tuple[float, ...]:
+    if not setting.random_changeover:
+        return (setting.changeover_of(market),)
+    draws = setting.changeover_of(market) * np.exp(SIGMA * random.standard_normal(count))
+    return tuple(float(draw) for draw in draws)
+
+
+def _belief(setting: Setting, random: np.random.Generator) -> Belief:
+    """What past nights have taught: the true figures where nothing is random."""
+    # What a stop, a wait in the queue and slow news take is planned for as it is.
+    beside = setting.on_demand_queue_seconds + setting.detection_seconds
+    if setting.is_exact:
+        return Belief(
+            setting.work_seconds,
+            setting.changeover_of(Market.SPOT),
+            setting.changeover_of(Market.ON_DEMAND) + beside,
+            setting.stop_seconds,
+        )
+    past = _past_nights(setting, random)
+    on_demand, spot = (
+        history.change_over_seconds(past, market, INSTANCE_TYPE, math.ceil(setting.changeover_of(market)))
+        for market in (Market.ON_DEMAND, Market.SPOT)
+    )
+    _, work = history.work_seconds(past, "", setting.work_seconds)
+    if not setting.work_error:
+        work = setting.work_seconds
+    return Belief(work, spot, on_demand + beside, setting.stop_seconds)
+
+
+def _past_nights(setting: Setting, random: np.random.Generator) -> list[dict[str, Any]]:
+    works = setting.work_seconds * (1 + setting.work_error * random.standard_normal(PAST_NIGHTS))
+    starts = [_changeovers(setting, market, random, PAST_NIGHTS) for market in Market]
+    rows = [row if len(row) == PAST_NIGHTS else row * PAST_NIGHTS for row in starts]
+    return [
+        {
+            "outcome": "succeeded",
+            "work_key": "",
+            "work_seconds": max(1.0, float(works[night])),
+            "attempts": [
+                {
+                    "market": market.value,
+                    "instance_type": INSTANCE_TYPE,
+                    "status": "Completed",
+                    "ready_seconds": row[night],
+                }
+                for market, row in zip(Market, rows, strict=True)
+            ],
+        }
+        for night in range(PAST_NIGHTS)
+    ]
+
+
+def _check(name: str, value: float, holds: Callable[[float], bool], rule: str) -> None:
+    if not (math.isfinite(value) and holds(value)):
+        raise BacktestError(f"{name}: {value:g} {rule}")
