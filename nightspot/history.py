@@ -89,6 +89,17 @@ def change_over_seconds(
     return ceil(past[len(past) // 4] if market is Market.SPOT else upper_limit(past))
 
 
+def mean_life_seconds(history: Iterable[Summary], instance_type: str) -> float | None:
+    """How long a Spot machine of this type lives, on average: what was trained over what was taken back.
+
+    Where it is short, checkpoints are worth more often (`nightspot.checkpoint.interval`). None before there is enough.
+    """
+    past = list(_attempts(history, Market.SPOT, instance_type))
+    trained = sum(float(attempt.get("trained_seconds") or 0.0) for attempt in past)
+    taken = sum(int(attempt.get("interruptions") or 0) for attempt in past)
+    return trained / taken if len(past) >= FEWEST and taken and trained else None
+
+
 def patience_seconds(history: Iterable[Summary], market: Market, instance_type: str) -> int:
     """How long to wait for a machine of this type before the next one gets its turn.
 

@@ -127,4 +127,7 @@ def _rung(job: Job, market: Market, spec: InstanceType, region: str, known: Know
             if spec.patience_seconds is not None
             else history.patience_seconds(known.history, market, spec.instance_type)
         ),
+        mean_life_seconds=(
+            history.mean_life_seconds(known.history, spec.instance_type) if market is Market.SPOT else None
+        ),
     )

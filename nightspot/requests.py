@@ -57,6 +57,9 @@ def create_training_job(run: Run, rung: Rung, attempt: int, now: datetime) -> di
         "NIGHTSPOT_RUN_ID": run.run_id,
         "NIGHTSPOT_ATTEMPT": str(attempt),
     }
+    if rung.mean_life_seconds is not None:
+        # How often checkpoints are worth their time hangs on it.
+        request["Environment"]["NIGHTSPOT_MEAN_LIFE_SECONDS"] = f"{rung.mean_life_seconds:.0f}"
     request["Tags"] = [
         *request.get("Tags", []),
         {"Key": "nightspot:job", "Value": run.job},

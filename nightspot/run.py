@@ -88,6 +88,7 @@ class Rung:
     usd_per_hour: float | None = None  # on-demand price of one instance; None: not known
     change_over_seconds: int = 600  # upper estimate: queue, start, restore
     patience_seconds: int = 1800  # how long to wait for a machine before the next rung gets its turn
+    mean_life_seconds: float | None = None  # of a Spot machine, learnt from past runs
 
     @property
     def label(self) -> str:

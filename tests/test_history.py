@@ -85,3 +85,19 @@ class TestChangeOvers:
     def test_other_rungs_and_starts_that_never_trained_teach_nothing(self):
         others = [start(60.0, market="spot"), start(60.0, instance_type="ml.g5.xlarge"), start(None)]
         assert history.change_over_seconds(others * 9, Market.ON_DEMAND, TYPE, 900) == 900
+
+
+class TestMeanLife:
+    def lives(self, *cuts, trained=7200.0):
+        attempts = [
+            {**start(1.0, market="spot")["attempts"][0], "trained_seconds": trained, "interruptions": cut}
+            for cut in cuts
+        ]
+        return [night(attempts=[attempt]) for attempt in attempts]
+
+    def test_it_is_what_was_trained_over_what_was_taken_back(self):
+        assert history.mean_life_seconds(self.lives(0, 1, 2, 0, 1), TYPE) == 5 * 7200 / 4
+
+    @pytest.mark.parametrize("cuts", [(1, 1, 1, 1), (0, 0, 0, 0, 0, 0)])
+    def test_too_few_nights_or_none_that_was_cut_say_nothing(self, cuts):
+        assert history.mean_life_seconds(self.lives(*cuts), TYPE) is None

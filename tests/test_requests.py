@@ -208,3 +208,11 @@ def test_asking_twice_for_an_attempt_asks_for_the_same_job(story):
     run = story.run()
     assert requests.training_job_name(run, 2) == requests.training_job_name(run, 2)
     assert requests.training_job_name(run, 2) != requests.training_job_name(run, 3)
+
+
+def test_the_script_is_told_how_long_machines_of_its_type_live(story):
+    learnt = replace(story.spot, mean_life_seconds=11_520.4)
+    environment = requests.create_training_job(story.run(), learnt, 1, story.midnight)["Environment"]
+    assert environment["NIGHTSPOT_MEAN_LIFE_SECONDS"] == "11520"
+    bare = requests.create_training_job(story.run(), story.spot, 1, story.midnight)["Environment"]
+    assert "NIGHTSPOT_MEAN_LIFE_SECONDS" not in bare

@@ -290,8 +290,6 @@ def test_two_attempts_are_never_open_at_once(truth):
 
 def test_a_start_that_is_slower_than_planned_is_no_reason_to_be_late():
     # 40 minutes instead of 6, a checkpoint every half hour, and a reclaim before the first.
-    truth = truth_of(
-        market(3.2, 4.3, up=False), spot_changeover_seconds=(2400.0,), checkpoint_seconds=1800.0
-    )
+    truth = truth_of(market(3.2, 4.3, up=False), spot_changeover_seconds=(2400.0,), checkpoint_seconds=1800.0)
     run = run_of(replace(truth, spot_changeover_seconds=(CHANGEOVER,)))
     assert not play_night(run, Night(truth)).late
