@@ -64,7 +64,9 @@ def train(arguments: argparse.Namespace) -> None:
     """Train from the newest checkpoint, or from the beginning, to the last epoch."""
     data = interactions(arguments, os.environ)
     model = bpr.Model(data, arguments.factors, arguments.learning_rate, arguments.seed)
-    checkpointer = Checkpointer(arguments.checkpoint_dir, total_steps=arguments.epochs)
+    checkpointer = Checkpointer(
+        arguments.checkpoint_dir, total_steps=arguments.epochs, every_steps=arguments.checkpoint_every
+    )
     # What must be the same for a checkpoint to be this training's; more epochs only go on longer.
     settings = {
         "interactions": data.fingerprint,
@@ -80,11 +82,10 @@ def train(arguments: argparse.Namespace) -> None:
     for epoch in range(done + 1, arguments.epochs + 1):
         loss, recall = paced(lambda: (model.epoch(), model.recall()), padded_seconds)
         best = max(best, recall)
-        if epoch % arguments.checkpoint_every == 0 or epoch == arguments.epochs:
-            notes = json.dumps({"settings": settings, "recall": recall, "best": best})
+        if checkpointer.due(epoch):
             checkpointer.save(
                 epoch,
-                model.to_state() | {"notes": notes.encode()},
+                model.to_state() | {"settings": settings, "recall": recall, "best": best},
                 metrics={"recall_at_10": recall, "best_recall_at_10": best, "loss": loss},
             )
         print(f"epoch {epoch}/{arguments.epochs} loss={loss:.4f} recall@10={recall:.4f}", flush=True)
@@ -96,16 +97,15 @@ def resume(model: bpr.Model, restored: Restored, settings: Mapping[str, object])
     state = restored.state
     if not isinstance(state, dict):
         raise OtherTrainingError(f"{restored.path} was not saved by this script")
-    notes = json.loads(state["notes"])
-    if notes["settings"] != settings:
+    if state["settings"] != settings:
         raise OtherTrainingError(
-            f"{restored.path} was saved with {notes['settings']}, this training has {settings}: "
+            f"{restored.path} was saved with {state['settings']}, this training has {settings}: "
             "give it a checkpoint directory of its own"
         )
     model.load_state(state)
     whose = "an unnumbered attempt" if restored.attempt is None else f"attempt {restored.attempt}"
     print(f"resumed from epoch {restored.step} (checkpoint of {whose})", flush=True)
-    return restored.step, notes["recall"], notes["best"]
+    return restored.step, state["recall"], state["best"]
 
 
 def paced(work: Callable[[], tuple[float, float]], seconds: float) -> tuple[float, float]:

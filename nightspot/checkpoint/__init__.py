@@ -15,8 +15,9 @@ This package goes into other people's images: standard library only, Python 3.9 
 relative imports only, so that the folder also works when it is copied next to a script.
 """
 
-from .checkpointer import Checkpointer, Restored, Skipped
+from .checkpointer import Checkpointer
 from .errors import (
+    BrokenCheckpointError,
     CheckpointError,
     ClockSettingError,
     DirectoryError,
@@ -24,19 +25,36 @@ from .errors import (
     SettingError,
     StateError,
     StepError,
+    UnreadableStateError,
+    WorldSizeError,
 )
+from .interval import best_interval_seconds, interval_seconds
+from .random_state import capture_random_state, restore_random_state
+from .restored import Restored, SavedFile, Skipped
+from .retention import KeepBest
+from .training_state import TrainingState
 from .version import LIBRARY_VERSION
 
 __all__ = [
     "LIBRARY_VERSION",
+    "BrokenCheckpointError",
     "CheckpointError",
     "Checkpointer",
     "ClockSettingError",
     "DirectoryError",
+    "KeepBest",
     "MetricsError",
     "Restored",
+    "SavedFile",
     "SettingError",
     "Skipped",
     "StateError",
     "StepError",
+    "TrainingState",
+    "UnreadableStateError",
+    "WorldSizeError",
+    "best_interval_seconds",
+    "capture_random_state",
+    "interval_seconds",
+    "restore_random_state",
 ]

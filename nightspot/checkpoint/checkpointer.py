@@ -1,66 +1,56 @@
-"""Decides which checkpoint to restore, when a save counts, and which older ones may go."""
+"""Decides when a save counts, what a restore means for the training, and when the process should leave."""
 
 from __future__ import annotations
 
-import json
+import copy
 import logging
-import operator
 import os
+import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import SupportsIndex
+from types import TracebackType
+from typing import Any, SupportsIndex
 
-from . import envelope, files, settings
-from .clock import as_text, clock_from
-from .errors import BrokenCheckpointError, DirectoryError, StepError
+from . import files, settings
+from .background import Background
+from .clock import clock_from
+from .due import Due
+from .errors import CheckpointError, DirectoryError
 from .pace import Pace
-from .progress import Progress, ResumedFrom, check_metrics, from_document
+from .progress import Progress, ResumedFrom, check_metrics, check_step
+from .ranks import Gather, seat_from
+from .restored import Restored, Skipped
+from .restoring import Restorer, Whole, warn_of_other_training
+from .retention import KeepBest, keep_best_from
+from .serialising import Deserialise, Serialise, pickled, unpickled
+from .state import Snapshot, State, can, describe, hold
+from .stopping import ASKED_TO_STOP_STATUS
+from .writer import Writer
 
 _LOG = logging.getLogger("nightspot.checkpoint")
-_RANK = 0
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that is named as a checkpoint and is not a whole one, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
-class Restored:
-    """A checkpoint that was whole: the state as it was saved, and where it comes from.
-
-    `state` is bytes or a dict of bytes, as saved. `run_id`, `attempt` and `training_job_name`
-    are those of the process that saved it, `saved_at` is its time in UTC, and `skipped` lists the
-    newer files that were not whole, the newest first.
-    """
-
-    step: int
-    state: bytes | dict[str, bytes] = field(repr=False)
-    metrics: dict[str, float | None]
-    run_id: str | None
-    attempt: int | None
-    training_job_name: str | None
-    saved_at: datetime
-    path: Path
-    skipped: tuple[Skipped, ...]
 
 
 class Checkpointer:
     """Saves and restores the state of one training process in one directory.
 
     directory: default is the one SageMaker syncs with the job's S3 prefix.
-    total_steps: how many steps make the whole training, for the progress file.
-    keep_last: how many whole checkpoints to keep.
-    environ: SM_INPUT_CONFIG_DIR, NIGHTSPOT_RUN_ID, NIGHTSPOT_ATTEMPT, TRAINING_JOB_NAME and
-        NIGHTSPOT_CLOCK are read from it, once.
+    total_steps: how many steps make the whole training, for the progress file and the last save.
+    keep_last, keep_best: how many whole checkpoints to keep; ("loss", "min", 2) keeps the best two
+        by a metric as well.
+    every_steps, every_seconds, interval: when `due` says yes; "auto" if none is given.
+    asynchronous: write beside training; `snapshot` copies the values (default copy.deepcopy).
+    serialise, deserialise: value and binary stream, binary stream; default pickle.
+    rank, world_size, replicated: several processes on one prefix; see `ranks.seat_from`. With
+        replicated state rank 0 writes alone and every rank restores its file.
+    gather: all ranks' numbers from this rank's (mpi4py's `comm.allgather`); they then decide as one.
+    handle_sigterm: as `on_signal`.
+    environ: SageMaker's and Nightspot's variables are read from it, once.
     now: returns an aware UTC datetime; outranks NIGHTSPOT_CLOCK.
 
-    Raises SettingError or DirectoryError. One process writes to a directory at a time.
+    Raises SettingError or DirectoryError. One process per rank writes to a directory at a time, and
+    one thread uses a Checkpointer.
     """
 
     def __init__(
@@ -69,82 +59,208 @@ class Checkpointer:
         *,
         total_steps: int | None = None,
         keep_last: int = 2,
+        keep_best: KeepBest | tuple[str, str] | tuple[str, str, int] | None = None,
+        every_steps: int | None = None,
+        every_seconds: float | None = None,
+        interval: str | None = None,
+        asynchronous: bool = False,
+        snapshot: Snapshot = copy.deepcopy,
+        serialise: Serialise = pickled,
+        deserialise: Deserialise = unpickled,
+        rank: int | None = None,
+        world_size: int | None = None,
+        replicated: bool = False,
+        gather: Gather | None = None,
+        handle_sigterm: bool = False,
         environ: Mapping[str, str] = os.environ,
         now: Callable[[], datetime] | None = None,
     ) -> None:
         if total_steps is not None:
             settings.at_least_one("total_steps", total_steps)
         self._total_steps = total_steps
-        self._keep_last = settings.at_least_one("keep_last", keep_last)
+        self._asynchronous = asynchronous
+        self._snapshot = snapshot
         self._origin = settings.origin_from(environ)
+        self._seat = seat_from(environ, rank, world_size, replicated)
         self._now = now or clock_from(environ)
+        self._started_at = self._now()
+        every = every_steps, every_seconds, interval
+        self._due = Due(every, total_steps, self._seat, gather, environ, self._now, self._started_at)
+        keep = settings.at_least_one("keep_last", keep_last), keep_best_from(keep_best)
         chosen = settings.directory_from(environ) if directory is None else Path(directory)
         self._directory = settings.prepare(chosen)
+        self._writer = Writer(self._directory, self._seat, *keep, serialise, self._now)
+        self._restorer = Restorer(self._directory, self._seat, deserialise, gather)
+        self._background = Background()
         self._last_step: int | None = None
         self._resumed_from: ResumedFrom | None = None
         self._pace: Pace | None = None
-        self._whole: dict[str, bool] = {}
+        if handle_sigterm:
+            self.on_signal()
 
     @property
     def directory(self) -> Path:
         """Where the checkpoints are."""
         return self._directory
 
+    @property
+    def interval_seconds(self) -> float | None:
+        """The time from one checkpoint to the next that `due` goes by now; None where steps decide."""
+        return self._due.interval_seconds
+
     def save(
         self,
         step: SupportsIndex,
-        state: bytes | Mapping[str, bytes],
+        state: Any,
         *,
         metrics: Mapping[str, float] | None = None,
-    ) -> Path:
+        wait: bool | None = None,
+        skip_if_busy: bool = False,
+    ) -> Path | None:
         """Make the state after `step` steps durable, then nightspot.json, then drop old ones.
 
-        Returns the checkpoint's path. Raises StepError, StateError or MetricsError before
-        anything is written, DirectoryError if it cannot be written; what was saved before is
-        then still there.
+        state: bytes; an object with state_dict(); or a mapping of names to bytes, files
+            (pathlib.Path, whose contents are saved), such objects and plain values.
+        wait: False returns as soon as the state is copied; the default goes by `asynchronous`.
+            Once a stop is requested, every save waits.
+        skip_if_busy: do nothing, rather than wait, where the save before is still being written.
+
+        Returns the path that the checkpoint has, or will have; None where nothing is saved: it was
+        skipped, or this rank does not write. Raises StepError, StateError or MetricsError before
+        anything is written, DirectoryError if it cannot be written; what was saved before is then
+        still there. Raises what the background save before this one failed with, if it did.
         """
-        done = self._check_step(step)
-        envelope.check_state(state)
-        now = self._now()
-        # Without a restore() nothing says when the first step began: time from the first save on.
-        pace = self._pace or Pace(now, done)
-        progress = self._describe(done, check_metrics(metrics), pace, now)
-        path = self._directory / progress.checkpoint
-        try:
+        done = check_step(step, self._total_steps, self._last_step)
+        checked = check_metrics(metrics)
+        asked = self._due.asked_to_stop
+        if skip_if_busy and not asked and self._background.busy:
+            return None
+        described = describe(state)
+        self._background.settle()
+        path = None
+        if self._seat.writes:
+            now = self._now()
+            # Without a restore() nothing says when the first step began: time from the first save on.
+            pace = self._pace or Pace(now, done)
+            progress = self._describe(done, checked, pace, now)
+            path = self._directory / progress.checkpoint
             if self._last_step is None:
-                self._warn_of_unrestored(done)
-            files.remove_leftovers(self._directory, _RANK)
-            files.write_durably(path, envelope.encode(progress.document(), _RANK, state))
-            self._write_progress(progress, now)
-            self._last_step, self._pace = done, pace
-            self._whole[path.name] = True
-            self._prune(done)
-        except OSError as error:
-            raise DirectoryError(f"step={done}: cannot save in {self._directory} ({error})") from error
-        _LOG.info("saved step %d as %s", done, path.name)
+                self._writer.warn_of_unrestored(done)
+            background = self._asynchronous if wait is None else not wait
+            self._write(progress, described, background=background and not asked)
+            self._pace = pace
+        self._last_step = done
+        self._due.saved(done, was_asked=asked)
         return path
 
-    def restore(self) -> Restored | None:
-        """The newest checkpoint that is whole, or None; nightspot.json then says so at once.
+    def due(self, step: SupportsIndex) -> bool:
+        """Whether to save after this step; cheap enough to be asked after each.
 
-        Newest is the highest step. Files that are not whole are logged and left where they are.
-        Raises DirectoryError if the directory cannot be listed or written.
+        True once the interval has passed, after the last of `total_steps`, and at once when a stop
+        is requested. With `gather` every rank must ask after the same steps, and all get the same
+        answer. Raises StepError, and SettingError where several ranks would go by their own clocks.
         """
-        skipped: list[Skipped] = []
+        return self._due.is_due(check_step(step, self._total_steps, self._last_step))
+
+    def save_if_due(
+        self, step: SupportsIndex, state: Any, *, metrics: Mapping[str, float] | None = None
+    ) -> Path | None:
+        """`save` where `due` says so; the path, or None where nothing was saved.
+
+        `state` can be a function without arguments, called only if its result is needed.
+        """
+        if not self.due(step):
+            return None
+        is_function = callable(state) and not can(state, "state_dict")
+        return self.save(step, state() if is_function else state, metrics=metrics)
+
+    def restore(self) -> Restored | None:
+        """The newest checkpoint that counts, or None; nightspot.json then says so at once.
+
+        Newest is the highest step; `restoring` says what counts. Files that are not whole are logged
+        and left where they are. Raises DirectoryError if the directory cannot be listed or written,
+        WorldSizeError if the checkpoint is of another number of ranks, UnreadableStateError if
+        there are whole ones that `deserialise` cannot read.
+        """
+        self._background.settle()
         try:
-            for found in files.checkpoints(self._directory, _RANK):
-                try:
-                    progress, state = _read(found)
-                except (BrokenCheckpointError, OSError) as error:
-                    _LOG.warning("skipped %s: %s", found.path.name, error)
-                    self._whole[found.path.name] = False
-                    skipped.append(Skipped(found.path, str(error)))
-                else:
-                    return self._resume(found, progress, state, tuple(skipped))
+            whole, skipped = self._restorer.newest()
+            if whole is not None:
+                return self._resume(whole, skipped)
             self._start_from_nothing(skipped)
         except OSError as error:
             raise DirectoryError(f"directory={self._directory}: cannot be used ({error})") from error
         return None
+
+    def on_signal(self, signum: int = signal.SIGTERM) -> None:
+        """Take the signal as a request to stop: finish the step, save once more, leave.
+
+        Only from the main thread, SettingError elsewhere. A handler that was there before is still
+        called. Where the variable NIGHTSPOT_RECLAIM_NOTICE_FILE names a file, its appearance is
+        such a request too, with no call of this.
+        """
+        self._due.stop.listen(signum)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether this process, or one it trains together with, was asked to end."""
+        return self._due.stop_requested
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether it was asked to end and the state has been saved since: the script can leave."""
+        return self._due.should_stop
+
+    def exit_if_asked(self, status: int = ASKED_TO_STOP_STATUS) -> None:
+        """Raise SystemExit where `should_stop`; the default status is that of an end by SIGTERM."""
+        if self.should_stop:
+            self.close()
+            raise SystemExit(status)
+
+    def wait(self) -> None:
+        """Return when the save in flight is durable; raises what it failed with, once."""
+        self._background.settle()
+
+    def close(self) -> None:
+        """`wait`, and give signals back to the handlers that were there before."""
+        self._due.stop.forget()
+        self._background.settle()
+
+    def __enter__(self) -> Checkpointer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # What ended the training must not be replaced by a save that failed; that one is in the log.
+        try:
+            self.close()
+        except CheckpointError:
+            if error is None:
+                raise
+
+    def _write(self, progress: Progress, state: State, *, background: bool) -> None:
+        def write() -> None:
+            begun = self._now()
+            self._writer.save(progress, state)
+            self._due.learn((self._now() - begun).total_seconds())
+
+        def write_and_log() -> None:
+            try:
+                write()
+            except CheckpointError:
+                # It is raised at the next call, which after the last save may never come.
+                _LOG.exception("the save of step %d failed", progress.step)
+                raise
+
+        if background:
+            state = hold(state, self._snapshot)
+            self._background.start(write_and_log)
+        else:
+            write()
 
     def _describe(self, done: int, metrics: dict[str, float | None], pace: Pace, now: datetime) -> Progress:
         return Progress(
@@ -155,133 +271,44 @@ class Checkpointer:
             total_steps=self._total_steps,
             seconds_per_step=pace.seconds_per_step(done, now),
             saved_at=now,
-            checkpoint=files.checkpoint_name(done, _RANK),
+            checkpoint=files.checkpoint_name(done, self._seat.rank),
             metrics=metrics,
             resumed_from=self._resumed_from,
+            started_at=self._started_at,
+            world_size=self._seat.world_size,
         )
 
-    def _resume(
-        self,
-        found: files.Found,
-        progress: Progress,
-        state: bytes | dict[str, bytes],
-        skipped: tuple[Skipped, ...],
-    ) -> Restored:
-        self._warn_of_other_training(progress)
-        now = self._now()
-        self._whole[found.path.name] = True
+    def _resume(self, whole: Whole, skipped: tuple[Skipped, ...]) -> Restored:
+        progress, now = whole.progress, self._now()
+        warn_of_other_training(progress, self._origin.run_id, self._total_steps)
         self._last_step = progress.step
         self._pace = Pace(now, progress.step, progress.seconds_per_step)
         self._resumed_from = ResumedFrom(progress.step, progress.attempt)
-        resumed = replace(
-            progress,
-            run_id=self._origin.run_id,
-            attempt=self._origin.attempt,
-            training_job_name=self._origin.training_job_name,
-            total_steps=self._total_steps,
-            resumed_from=self._resumed_from,
-        )
-        self._write_progress(resumed, now)
-        _LOG.info("restored step %d from %s", progress.step, found.path.name)
+        self._due.begin(progress.step)
+        self._writer.know(progress)
+        ours = self._describe(progress.step, progress.metrics, self._pace, progress.saved_at)
+        self._writer.announce(replace(ours, seconds_per_step=progress.seconds_per_step))
+        _LOG.info("restored step %d from %s", progress.step, whole.path.name)
         return Restored(
             step=progress.step,
-            state=state,
+            state=whole.state,
             metrics=progress.metrics,
             run_id=progress.run_id,
             attempt=progress.attempt,
             training_job_name=progress.training_job_name,
             saved_at=progress.saved_at,
-            path=found.path,
+            path=whole.path,
             skipped=skipped,
         )
 
-    def _start_from_nothing(self, skipped: list[Skipped]) -> None:
+    def _start_from_nothing(self, skipped: tuple[Skipped, ...]) -> None:
         self._pace = Pace(self._now(), 0)
         self._resumed_from = None
+        self._due.begin(0)
         if skipped:
             _LOG.error(
                 "no checkpoint in %s is whole, training starts from the beginning: %s",
                 self._directory,
                 "; ".join(f"{each.path.name}: {each.reason}" for each in skipped),
             )
-        # It would promise progress that no checkpoint backs.
-        stale = self._directory / files.PROGRESS_NAME
-        if stale.exists():
-            _LOG.warning("removed %s: no whole checkpoint stands behind it", stale.name)
-            stale.unlink()
-
-    def _write_progress(self, progress: Progress, now: datetime) -> None:
-        document = {**progress.document(), "written_at": as_text(now)}
-        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-        files.write_durably(self._directory / files.PROGRESS_NAME, [text.encode()])
-
-    def _check_step(self, step: SupportsIndex) -> int:
-        try:
-            done = operator.index(step)
-        except TypeError:
-            done = -1
-        if isinstance(step, bool) or done < 0:
-            raise StepError(f"step={step!r}: must be a whole number of steps done, from 0 on")
-        if self._total_steps is not None and done > self._total_steps:
-            raise StepError(f"step={done}: must not be beyond total_steps={self._total_steps}")
-        if self._last_step is not None and done < self._last_step:
-            raise StepError(
-                f"step={done}: must not go backwards, step {self._last_step} was saved or restored"
-            )
-        return done
-
-    def _prune(self, done: int) -> None:
-        kept = 0
-        for found in files.checkpoints(self._directory, _RANK):
-            # A later step than ours is broken, or was never restored: not ours to delete.
-            if found.step > done:
-                continue
-            if kept < self._keep_last:
-                kept += self._is_whole(found)
-            else:
-                files.remove_leftover(found.path)
-
-    def _is_whole(self, found: files.Found) -> bool:
-        # Only files of an earlier process that restore() did not need to open are read here, once.
-        known = self._whole.get(found.path.name)
-        if known is None:
-            try:
-                envelope.verify(found.path)
-                known = True
-            except (BrokenCheckpointError, OSError):
-                known = False
-            self._whole[found.path.name] = known
-        return known
-
-    def _warn_of_unrestored(self, done: int) -> None:
-        ahead = [f.path.name for f in files.checkpoints(self._directory, _RANK) if f.step > done]
-        if ahead and not self._whole:
-            _LOG.warning(
-                "saving step %d although %s is further on: call restore() before training",
-                done,
-                ahead[0],
-            )
-
-    def _warn_of_other_training(self, progress: Progress) -> None:
-        ours = self._origin.run_id
-        if ours is not None and progress.run_id is not None and progress.run_id != ours:
-            _LOG.warning(
-                "%s is of run %s, this is run %s: a checkpoint prefix should belong to one run",
-                progress.checkpoint,
-                progress.run_id,
-                ours,
-            )
-        if self._total_steps is not None and progress.step > self._total_steps:
-            _LOG.warning(
-                "%s is beyond total_steps=%d: nothing is left to train",
-                progress.checkpoint,
-                self._total_steps,
-            )
-
-
-def _read(found: files.Found) -> tuple[Progress, bytes | dict[str, bytes]]:
-    contents = envelope.read(found.path)
-    progress = from_document(contents.progress)
-    if progress.step != found.step or contents.rank != _RANK:
-        raise BrokenCheckpointError(f"the file was saved as {progress.checkpoint}")
-    return progress, contents.state
+        self._writer.withdraw()

@@ -20,7 +20,7 @@ class StepError(CheckpointError, ValueError):
 
 
 class StateError(CheckpointError, TypeError):
-    """The state is neither bytes nor a mapping of names to bytes."""
+    """The state is of a kind that cannot be saved, or does not fit what it is loaded into."""
 
 
 class MetricsError(CheckpointError, TypeError):
@@ -29,6 +29,14 @@ class MetricsError(CheckpointError, TypeError):
 
 class DirectoryError(CheckpointError):
     """The checkpoint directory cannot be created, written or listed."""
+
+
+class WorldSizeError(CheckpointError):
+    """The newest complete checkpoint was saved by another number of ranks."""
+
+
+class UnreadableStateError(CheckpointError):
+    """Checkpoints are whole, and `deserialise` can read the state of none of them."""
 
 
 class BrokenCheckpointError(CheckpointError):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import re
-from collections.abc import Iterable
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 PROGRESS_NAME = "nightspot.json"
 
-# A sync daemon uploads whatever it sees, half-written files included, and brings them back to the
-# next start. The suffix keeps them from ever matching a checkpoint's name. There is no random part
-# in it: the next attempt at the same step then overwrites the leftover.
-_TEMPORARY_SUFFIX = ".tmp"
-
 # SageMaker gives every instance the same prefix, so the writer's rank is part of the name.
-_NAME = re.compile(r"checkpoint-(?P<step>\d{9,})-rank(?P<rank>\d{5})\.nsck")
+_NAME = re.compile(r"checkpoint-(?P<step>\d{9,})-rank(?P<rank>\d{5,})\.nsck")
+
+# A sync daemon uploads whatever it sees, half-written files included, and brings them back to the
+# next start. The suffix keeps them from ever matching a checkpoint's name. The random part keeps
+# two processes that were started on one directory from writing into each other's file.
+_TEMPORARY = re.compile(r"(checkpoint-\d{9,}-rank(?P<rank>\d{5,})\.nsck|nightspot\.json)(\.[0-9a-f]+)?\.tmp")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Found:
     """A file that is named as a checkpoint; nothing is known yet of what is in it."""
 
     step: int
+    rank: int
     path: Path
 
 
@@ -33,49 +38,78 @@ def checkpoint_name(step: int, rank: int) -> str:
     return f"checkpoint-{step:09d}-rank{rank:05d}.nsck"
 
 
+def all_checkpoints(directory: Path) -> list[Found]:
+    """Every rank's checkpoint files, the highest step first; OSError if it cannot be listed."""
+    matches = [(path, _NAME.fullmatch(path.name)) for path in directory.iterdir()]
+    found = [Found(int(match["step"]), int(match["rank"]), path) for path, match in matches if match]
+    return sorted(found, key=lambda each: (-each.step, each.rank))
+
+
 def checkpoints(directory: Path, rank: int) -> list[Found]:
     """This rank's checkpoint files, the highest step first; OSError if it cannot be listed."""
-    found = []
-    for path in directory.iterdir():
-        match = _NAME.fullmatch(path.name)
-        if match and int(match["rank"]) == rank:
-            found.append(Found(int(match["step"]), path))
-    return sorted(found, key=lambda each: each.step, reverse=True)
+    return [found for found in all_checkpoints(directory) if found.rank == rank]
 
 
-def write_durably(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+def write_durably(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     """Put the file under its name whole or not at all, and return when it survives a power cut.
 
-    Raises OSError, with the file that was there before left as it was.
+    `fill` writes the contents. Raises OSError, or whatever `fill` raises, with the file that was
+    there before left as it was.
     """
-    temporary = path.with_name(path.name + _TEMPORARY_SUFFIX)
-    try:
-        with temporary.open("wb") as stream:
-            stream.writelines(pieces)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    except OSError:
-        # On a full disk the half-written file would stand in the way of every later save.
-        remove_leftover(temporary)
-        raise
+    while not _write_once(path, fill):
+        pass
+    _sync_directory(path.parent)
 
 
 def remove_leftovers(directory: Path, rank: int) -> None:
-    """Delete the temporary files that a killed save of this rank left behind."""
-    ours = f"-rank{rank:05d}.nsck{_TEMPORARY_SUFFIX}"
+    """Delete the temporary files that killed saves of this rank left behind; OSError.
+
+    Those of nightspot.json are rank 0's. What a living process is writing stays.
+    """
     for path in directory.iterdir():
-        if path.name.endswith(ours) or path.name == PROGRESS_NAME + _TEMPORARY_SUFFIX:
-            remove_leftover(path)
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and int(match["rank"] or 0) == rank:
+            with contextlib.suppress(OSError), path.open("rb") as stream:
+                if _lock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    remove(path)
 
 
-def remove_leftover(path: Path) -> None:
+def remove(path: Path) -> None:
     """Delete a file that nobody needs; one that cannot be deleted does no harm."""
-    try:
+    with contextlib.suppress(OSError):
         path.unlink()
+
+
+def _write_once(path: Path, fill: Callable[[BinaryIO], object]) -> bool:
+    """Write and rename; False where another process took the new file for a leftover."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            # The lock goes with the process, however it ends, and so tells a leftover from a file
+            # that is being written.
+            _lock(stream, fcntl.LOCK_EX)
+            if os.fstat(stream.fileno()).st_nlink == 0:
+                return False
+            fill(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+            temporary.replace(path)
+    except BaseException:
+        # On a full disk the half-written file would stand in the way of every later save.
+        remove(temporary)
+        raise
+    return True
+
+
+def _lock(stream: BinaryIO, how: int) -> bool:
+    """Whether the lock is ours now, or the file system has no locks."""
+    try:
+        fcntl.flock(stream.fileno(), how)
+    except BlockingIOError:
+        return False
     except OSError:
-        return
+        return True
+    return True
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Decides what is said about a checkpoint: in its own header, and in nightspot.json beside it.
+"""Decides what is said about a checkpoint: in its own footer, and in nightspot.json beside it.
 
 nightspot.json is how the scheduler, which sees only S3, knows the progress and proves a resume.
 """
@@ -6,14 +6,15 @@ nightspot.json is how the scheduler, which sees only S3, knows the progress and 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, SupportsIndex
 
 from .clock import as_text, from_text
-from .errors import BrokenCheckpointError, MetricsError
+from .errors import BrokenCheckpointError, MetricsError, StepError
 from .version import LIBRARY_VERSION
 
 SCHEMA = 1
@@ -31,8 +32,9 @@ class ResumedFrom:
 class Progress:
     """How far training is, as of one checkpoint that is whole and durable.
 
-    `saved_at` is when that checkpoint was saved; `resumed_from` is null in a process that started
-    from nothing; `seconds_per_step` is null until it has been measured.
+    `saved_at` is when its state was taken and `started_at` when the process that says so began;
+    `resumed_from` is null in a process that started from nothing; `seconds_per_step` is null until
+    it has been measured; `world_size` is how many ranks train together.
     """
 
     run_id: str | None
@@ -45,6 +47,8 @@ class Progress:
     checkpoint: str
     metrics: dict[str, float | None]
     resumed_from: ResumedFrom | None
+    started_at: datetime
+    world_size: int = 1
 
     @property
     def fraction(self) -> float | None:
@@ -69,6 +73,8 @@ class Progress:
             "checkpoint": self.checkpoint,
             "metrics": self.metrics,
             "resumed_from": resumed and {"step": resumed.step, "attempt": resumed.attempt},
+            "started_at": as_text(self.started_at),
+            "world_size": self.world_size,
             "library_version": LIBRARY_VERSION,
         }
 
@@ -88,9 +94,11 @@ def from_document(document: Mapping[str, Any]) -> Progress:
             checkpoint=document["checkpoint"],
             metrics=document["metrics"],
             resumed_from=resumed and ResumedFrom(resumed["step"], resumed["attempt"]),
+            started_at=from_text(document["started_at"]),
+            world_size=document["world_size"],
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise BrokenCheckpointError(f"the header is not this library's ({error!r})") from error
+        raise BrokenCheckpointError(f"the footer is not this library's ({error!r})") from error
 
 
 def check_metrics(metrics: Mapping[str, float] | None) -> dict[str, float | None]:
@@ -104,6 +112,21 @@ def check_metrics(metrics: Mapping[str, float] | None) -> dict[str, float | None
     if not isinstance(metrics, Mapping):
         raise MetricsError(f"metrics is {type(metrics).__name__}: must be a mapping of names")
     return {_name(name): _number(name, value) for name, value in metrics.items()}
+
+
+def check_step(step: SupportsIndex, total_steps: int | None, last_step: int | None) -> int:
+    """The step as an int; StepError unless it is a count of steps done, within bounds, not going back."""
+    try:
+        done = operator.index(step)
+    except TypeError:
+        done = -1
+    if isinstance(step, bool) or done < 0:
+        raise StepError(f"step={step!r}: must be a whole number of steps done, from 0 on")
+    if total_steps is not None and done > total_steps:
+        raise StepError(f"step={done}: must not be beyond total_steps={total_steps}")
+    if last_step is not None and done < last_step:
+        raise StepError(f"step={done}: must not go backwards, step {last_step} was saved or restored")
+    return done
 
 
 def _name(name: object) -> str:

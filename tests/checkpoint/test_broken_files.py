@@ -50,15 +50,29 @@ def test_a_single_flipped_bit_anywhere_is_noticed(process, newest):
     [
         (lambda path: path.write_bytes(b""), "empty"),
         (lambda path: path.write_bytes(b"PK\x03\x04 something else"), "does not start as"),
-        (lambda path: path.write_bytes(path.read_bytes() + b"x"), "bytes where"),
-        (lambda path: path.write_bytes(path.read_bytes()[:30]), "ends inside its header"),
-        (lambda path: path.write_bytes(path.read_bytes()[:10]), "ends inside its header"),
-        (lambda path: flip(path, -1), "checksum of part 'generator'"),
-        (lambda path: flip(path, 70), "header's checksum"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"x"), "does not end as a whole one does"),
+        (lambda path: path.write_bytes(path.read_bytes()[:30]), "does not end as a whole one does"),
+        (lambda path: path.write_bytes(path.read_bytes()[:10]), "ends inside its first line"),
+        (lambda path: flip(path, 40), "checksum of part 'model'"),
+        (lambda path: flip(path, -100), "footer's checksum"),
+        (lambda path: flip(path, -25), "length of the footer is damaged"),
+        (lambda path: flip(path, -1), "does not end as a whole one does"),
         (lambda path: flip(path, 21), "a format that this version"),
         (lambda path: (path.unlink(), path.mkdir()), "directory"),
     ],
-    ids=["empty", "foreign", "longer", "cut", "cut-early", "payload", "header", "format", "folder"],
+    ids=[
+        "empty",
+        "foreign",
+        "longer",
+        "cut",
+        "cut-early",
+        "payload",
+        "footer",
+        "length",
+        "end",
+        "format",
+        "folder",
+    ],
 )
 def test_the_reason_for_skipping_says_what_is_wrong(process, newest, caplog, damage, reason):
     damage(newest)
@@ -117,9 +131,9 @@ def test_a_broken_file_is_replaced_when_its_step_is_saved_again(process, newest)
 
 def test_a_save_killed_before_its_rename_is_ignored_and_cleaned_up_by_the_next(process, newest, tmp_path):
     # The bytes are those of a whole checkpoint: only the missing rename tells.
-    leftover = tmp_path / (path_of(tmp_path, 9).name + ".tmp")
+    leftover = tmp_path / (path_of(tmp_path, 9).name + ".0a1b2c3d.tmp")
     leftover.write_bytes(newest.read_bytes())
-    progress = tmp_path / "nightspot.json.tmp"
+    progress = tmp_path / "nightspot.json.0a1b2c3d.tmp"
     progress.write_text("{")
     starting = process()
 

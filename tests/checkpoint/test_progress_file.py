@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -34,6 +35,8 @@ def test_the_progress_file_says_how_far_and_how_fast(process, clock, tmp_path):
         "checkpoint": "checkpoint-000000003-rank00000.nsck",
         "metrics": {"recall_at_10": 0.2},
         "resumed_from": None,
+        "started_at": "2026-11-20T22:00:00.000Z",
+        "world_size": 1,
         "library_version": LIBRARY_VERSION,
     }
 
@@ -61,6 +64,26 @@ def test_a_resume_shows_before_the_next_save(process, clock, tmp_path):
     assert document["written_at"] == "2026-11-21T00:30:00.000Z"
     assert document["metrics"] == {"loss": 0.5}
     assert document["seconds_per_step"] == 600.0
+
+
+def test_a_process_that_did_not_resume_says_since_when_it_runs(process, clock, tmp_path):
+    process(environ=ENVIRON).save(3, b"s")
+    clock.move(3600)
+    second = process(environ=ENVIRON | {"NIGHTSPOT_ATTEMPT": "2"})
+    clock.move(60)
+    second.save(4, b"s")
+
+    document = progress(tmp_path)
+    assert (document["attempt"], document["resumed_from"]) == (2, None)
+    assert document["started_at"] == "2026-11-20T23:00:00.000Z"
+
+
+def test_a_resumed_process_says_since_when_it_runs_itself(process, clock, tmp_path):
+    process().save(3, b"s")
+    clock.move(3600)
+    process().restore()
+
+    assert progress(tmp_path)["started_at"] == "2026-11-20T23:00:00.000Z"
 
 
 def test_later_saves_still_say_where_the_attempt_resumed_from(process, tmp_path):
@@ -119,8 +142,8 @@ def test_numbers_that_json_cannot_say_become_null(process, tmp_path):
 def test_a_checkpoint_that_could_not_be_written_is_not_announced(process, tmp_path):
     trainer = process()
     trainer.save(3, b"s")
-    # Stands where the temporary file has to go.
-    (tmp_path / "checkpoint-000000006-rank00000.nsck.tmp").mkdir()
+    # Stands where the checkpoint has to go.
+    (tmp_path / "checkpoint-000000006-rank00000.nsck").mkdir()
 
     with pytest.raises(DirectoryError, match="step=6: cannot save"):
         trainer.save(6, b"s")
@@ -132,14 +155,15 @@ def test_a_checkpoint_that_could_not_be_written_is_not_announced(process, tmp_pa
 def test_the_checkpoint_is_there_before_it_is_announced_and_nothing_goes_before_that(process, tmp_path):
     trainer = process(keep_last=1)
     trainer.save(3, b"s")
-    (tmp_path / "nightspot.json.tmp").mkdir()
+    announced = tmp_path / "nightspot.json"
+    announced.unlink()
+    announced.mkdir()
 
     with pytest.raises(DirectoryError):
         trainer.save(6, b"six")
 
-    assert progress(tmp_path)["step"] == 3
     assert (tmp_path / "checkpoint-000000003-rank00000.nsck").exists()
-    (tmp_path / "nightspot.json.tmp").rmdir()
+    announced.rmdir()
     assert process().restore().state == b"six"
 
 
@@ -151,16 +175,17 @@ def test_content_is_synced_before_the_rename_and_the_directory_after_it(process,
         inode = os.fstat(descriptor).st_ino
         names = {each.stat().st_ino: each.name for each in tmp_path.iterdir()}
         visible = sorted(name for name in names.values() if not name.endswith(".tmp"))
-        events.append((names.get(inode, "directory"), visible))
+        name = re.sub(r"\.[0-9a-f]{8}\.tmp$", " (temporary)", names.get(inode, "directory"))
+        events.append((name, visible))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", recording)
     name = process().save(3, b"s").name
 
     assert events == [
-        (f"{name}.tmp", []),
+        (f"{name} (temporary)", []),
         ("directory", [name]),
-        ("nightspot.json.tmp", [name]),
+        ("nightspot.json (temporary)", [name]),
         ("directory", [name, "nightspot.json"]),
     ]
 

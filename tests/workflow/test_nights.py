@@ -143,6 +143,19 @@ def test_a_script_without_the_library_still_falls_back_in_time(play):
     assert played.summary["attempts"][1]["resumed_from_step"] is None
 
 
+def test_a_script_that_starts_over_is_found_out_and_not_interrupted_for_savings_again(play):
+    # Six steps are safe when the machine goes; the next one begins at zero, and saves step 2.
+    market = night({"available": "38m"}, {"reclaim": "5m"}, {"available": "rest"})
+    played = play(market, hyperparameters={"forgetful": "1"})
+
+    assert [attempt["resume"] for attempt in played.summary["attempts"]] == ["broken", "broken"]
+    assert played.summary["resume"] == "broken"
+    assert markets_of(played) == ["spot", "on_demand"]
+    assert any("did not go on from its checkpoint" in step.because for step in played.steps)
+    assert [entry["DetailType"] for entry in played.notices].count("Nightspot Resume Broken") == 1
+    assert played.output["outcome"] == "succeeded"
+
+
 def test_a_job_that_forbids_on_demand_is_skipped_when_spot_is_too_late(play):
     played = play(
         Night("test", "", Markets(default_spot=Market.never())),

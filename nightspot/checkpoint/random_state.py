@@ -1,0 +1,102 @@
+"""Decides which random generators a script forgets: those of every process, saved as plain values.
+
+Only modules that are imported already are looked at; none is imported from here.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .errors import StateError
+
+_LOG = logging.getLogger("nightspot.checkpoint")
+
+
+def capture_random_state() -> dict[str, Any]:
+    """The states of `random`, and of NumPy's and torch's global generators where they are imported.
+
+    A dict of numbers, lists and texts, which every serialiser takes, torch's weights-only one
+    included. Generators of one's own (numpy.random.default_rng, torch.Generator) are not in it.
+    """
+    return {name: capture() for name, (_, capture, _) in _GENERATORS.items() if _is_there(name)}
+
+
+def restore_random_state(state: Mapping[str, Any]) -> None:
+    """Become what `capture_random_state` described.
+
+    Raises StateError, with no generator touched, where a module whose state was captured is not
+    imported now: its numbers would start again from the beginning. A generator that is there now
+    and was not captured is logged.
+    """
+    absent = [name for name in state if name not in _GENERATORS or not _is_there(name)]
+    if absent:
+        raise StateError(f"random state of {absent}: must be imported (and usable) before it is restored")
+    for name in _GENERATORS:
+        if name not in state and _is_there(name):
+            _LOG.warning("the checkpoint has no random state of %s", name)
+    for name, value in state.items():
+        _GENERATORS[name][2](value)
+
+
+def _is_there(name: str) -> bool:
+    return _GENERATORS[name][0]()
+
+
+def _capture_python() -> list[Any]:
+    version, numbers, gauss = random.getstate()
+    return [version, list(numbers), gauss]
+
+
+def _restore_python(value: Any) -> None:
+    version, numbers, gauss = value
+    random.setstate((version, tuple(numbers), gauss))
+
+
+def _capture_numpy() -> list[Any]:
+    kind, key, position, has_gauss, gauss = sys.modules["numpy"].random.get_state(legacy=True)
+    return [str(kind), key.tolist(), int(position), int(has_gauss), float(gauss)]
+
+
+def _restore_numpy(value: Any) -> None:
+    sys.modules["numpy"].random.set_state(tuple(value))
+
+
+def _capture_torch() -> list[int]:
+    numbers: list[int] = sys.modules["torch"].get_rng_state().tolist()
+    return numbers
+
+
+def _restore_torch(value: Any) -> None:
+    torch = sys.modules["torch"]
+    torch.set_rng_state(torch.tensor(value, dtype=torch.uint8))
+
+
+def _has_cuda() -> bool:
+    # Asking an uninitialised CUDA for its state would take a context's memory on every device.
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+
+
+def _capture_cuda() -> list[list[int]]:
+    return [each.tolist() for each in sys.modules["torch"].cuda.get_rng_state_all()]
+
+
+def _restore_cuda(value: Any) -> None:
+    torch = sys.modules["torch"]
+    devices = torch.cuda.device_count()
+    if devices != len(value):
+        raise StateError(f"random state of {len(value)} CUDA devices: this machine has {devices}")
+    torch.cuda.set_rng_state_all([torch.tensor(each, dtype=torch.uint8) for each in value])
+
+
+# What there is, how to read it, and how to set it.
+_GENERATORS: Mapping[str, tuple[Callable[[], bool], Callable[[], Any], Callable[[Any], None]]] = {
+    "random": (lambda: True, _capture_python, _restore_python),
+    "numpy": (lambda: "numpy" in sys.modules, _capture_numpy, _restore_numpy),
+    "torch": (lambda: "torch" in sys.modules, _capture_torch, _restore_torch),
+    "torch.cuda": (_has_cuda, _capture_cuda, _restore_cuda),
+}
