@@ -24,7 +24,7 @@ from nightspot.run import (
     Step,
 )
 
-MOST_ATTEMPTS = 100  # keeps the ledger below Step Functions' 256 KiB of variables
+MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variables
 TURN_PAUSE_SECONDS = 60  # while the run that this one replaces is still ending
 
 

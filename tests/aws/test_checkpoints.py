@@ -175,6 +175,7 @@ def test_what_the_checkpoint_library_writes_is_what_is_read(bucket, tmp_path):
         seconds_per_step=12.5,
         attempt=2,
         resumed_from_step=30,
+        process_started_at=MIDNIGHT + timedelta(seconds=300),
         metrics={"loss": 0.25},
     )
 

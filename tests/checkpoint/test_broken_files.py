@@ -1,6 +1,7 @@
 """Whatever a killed save or a bad disk left behind, the newest whole checkpoint is restored."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -143,3 +144,20 @@ def test_a_save_killed_before_its_rename_is_ignored_and_cleaned_up_by_the_next(p
     starting.save(12, b"s")
     assert not leftover.exists()
     assert not progress.exists()
+
+
+def test_a_checkpoint_that_another_process_replaces_while_it_is_looked_for_is_no_loss(
+    process, tmp_path, monkeypatch
+):
+    other = process(keep_last=1)
+    other.save(1, b"one")
+    starting, opened = process(), Path.open
+
+    def late(path, *arguments, **options):
+        monkeypatch.setattr(Path, "open", opened)
+        other.save(2, b"two")
+        return path.open(*arguments, **options)
+
+    monkeypatch.setattr(Path, "open", late)
+
+    assert starting.restore().state == b"two"
