@@ -13,7 +13,6 @@ from heapq import heappop, heappush
 from nightspot.market.model import Belief, Doing, NightResult, Span, Truth, changeover, durable
 from nightspot.market.rule import Decision, Rule, State, View
 
-LATE_SECONDS = 1e-6
 # By a rule's own wish. One that looks every second of a night makes tens of thousands.
 MOST_LOOKS = 100_000
 
@@ -141,7 +140,7 @@ class _Night:
         return NightResult(
             cost=self._cost,
             finished_seconds=finished,
-            late=finished > self._truth.window_seconds + LATE_SECONDS,
+            late=self._truth.is_late(finished),
             interruptions=self._interruptions,
             launches=sum(self._launches.values()),
             on_demand_seconds=self._paid[State.ON_DEMAND],

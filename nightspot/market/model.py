@@ -12,6 +12,8 @@ from enum import StrEnum
 from nightspot.market.availability import Availability
 from nightspot.market.prices import Prices
 
+LATE_SECONDS = 1e-6  # what sums of floats may be off by
+
 
 class Doing(StrEnum):
     """What a span of a simulated night is spent on."""
@@ -40,6 +42,10 @@ class Truth:
     checkpoint_seconds: float = 0.0  # training time from one checkpoint to the next; 0: nothing is ever lost
     stop_seconds: float = 0.0  # from asking a machine to stop to the moment at which another may start
     detection_seconds: float = 0.0  # until a change is known to whoever decides
+
+    def is_late(self, finished_seconds: float) -> bool:
+        """Whether a model that is ready then comes after the deadline."""
+        return finished_seconds > self.window_seconds + LATE_SECONDS
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,6 @@ from nightspot.run import (
 
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 MOST_DECISIONS = 5_000
-LATE_SECONDS = 1e-6
 
 _OF_DOING = {
     Doing.WAITING: AttemptState.WAITING,
@@ -178,7 +177,7 @@ class _World:
         return NightResult(
             cost=self._cost,
             finished_seconds=finished,
-            late=finished > self._truth.window_seconds + LATE_SECONDS,
+            late=self._truth.is_late(finished),
             interruptions=self._interruptions,
             launches=sum(self._launches.values()),
             on_demand_seconds=self._paid[Market.ON_DEMAND],
