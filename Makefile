@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
+TORCH := 2.13.0
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # Node comes from a wheel; its npm is called by its script because uv does not keep the wheel's links.
@@ -63,6 +64,9 @@ destroy: $(VENV)/.dev node_modules/.installed ## Remove the deployment; data is 
 bench: $(VENV)/.dev ## Print the benchmark tables
 	@for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b; done
 
+.PHONY: frameworks
+frameworks: $(VENV)/.frameworks ## Install PyTorch, XGBoost and others, for the tests of the adapters (large)
+
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format .
@@ -72,6 +76,7 @@ format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 lock: $(VENV)/.uv ## Write requirements/*.txt again from pyproject.toml
 	@$(UV_COMPILE) --extra dev -o requirements/dev.txt
 	@$(UV_COMPILE) --extra local --extra build -c requirements/dev.txt -o requirements/local.txt
+	@$(UV_COMPILE) --extra frameworks -c requirements/dev.txt --override requirements/not-from-the-lock.txt -o requirements/frameworks.txt
 	@$(UV_COMPILE) --extra lambda -c requirements/dev.txt -o requirements/lambda.txt
 	@echo 'uv' | $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -c requirements/dev.txt - -o requirements/bootstrap.txt
 
@@ -97,6 +102,12 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml $(VENV)/.uv
 	@$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.local
+
+# Which build of PyTorch comes is pip's to choose: an index or folder of CPU builds is much smaller.
+$(VENV)/.frameworks: requirements/frameworks.txt $(VENV)/.dev
+	@$(UV) pip install --quiet --require-hashes -r requirements/frameworks.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$(TORCH)
+	@touch $@
 
 node_modules/.installed: package.json package-lock.json $(VENV)/.dev
 	@mkdir -p $(VENV)/node && ln -sf "$(NODE_HOME)/bin/node" $(VENV)/node/node

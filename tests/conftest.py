@@ -118,3 +118,22 @@ class Story:
 @pytest.fixture(scope="session")
 def story() -> Story:
     return Story()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The nights go first, or they would be a tail on one core; each may be played three times.
+
+    A night's hours pass in real seconds, with real processes in it: a machine that is busy for half a second is
+    late by minutes of the story. So one that fails is played again at half the pace, then at a quarter. What is
+    wrong fails at every pace.
+    """
+    for item in items:
+        if item.get_closest_marker("workflow") or "night" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.flaky(reruns=2))
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+
+
+@pytest.fixture
+def slower(request: pytest.FixtureRequest) -> int:
+    """How many times slower than at first the story is to pass: 1, and 2 and 4 when the test is tried again."""
+    return 2 ** (getattr(request.node, "execution_count", 1) - 1)

@@ -17,7 +17,7 @@ STEP_SECONDS = 300.0  # of the story: twelve steps are an hour of work
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 SCRIPTS = Path(__file__).parent / "scripts"
 
-AWS_CHANGES = ("check_quotas", "meanwhile", "on_sighting", "time_scale", "wrap")
+AWS_CHANGES = ("check_quotas", "meanwhile", "on_sighting", "wrap")
 
 Play = Callable[..., LocalNight]
 
@@ -46,8 +46,6 @@ def job_of(**changes: Any) -> Job:
         },
         "local": {
             "command": [sys.executable, str(SCRIPTS / "trainer.py")],
-            "time_scale": SCALE,
-            "environment": {"REAL_SECONDS_PER_STEP": str(STEP_SECONDS / SCALE)},
         },
         **changes,
     }
@@ -55,18 +53,24 @@ def job_of(**changes: Any) -> Job:
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Play:
+def play(tmp_path: Path, slower: int) -> Play:
     """play(night, **changes of the job or of LocalAws) -> what is left of the night."""
 
-    def played(night: Night | None = None, *, run_input: Any = None, **changes: Any) -> LocalNight:
+    def played(
+        night: Night | None = None, *, run_input: Any = None, time_scale: float = SCALE, **changes: Any
+    ) -> LocalNight:
         aws_changes = {key: changes.pop(key) for key in AWS_CHANGES if key in changes}
         job = job_of(**changes)
+        pause = {"REAL_SECONDS_PER_STEP": str(STEP_SECONDS / SCALE * slower)}
+        local = job.local.model_copy(update={"environment": {**job.local.environment, **pause}})
+        job = job.model_copy(update={"local": local})
         aws = LocalAws(
             jobs={job.name: job},
             night=night or Night("quiet", ""),
             scratch=tmp_path / "scratch",
             started_at=MIDNIGHT,
             price=lambda _instance_type, _region: 10.0,
+            time_scale=time_scale / slower,
             **aws_changes,
         )
         return aws.play(job.name, run_input)

@@ -183,7 +183,7 @@ def test_a_budget_stops_spots_repeated_work_before_it_is_passed_and_buys_nothing
     options = SimulationOptions(spot_provisioning_seconds=30, download_seconds=15, spot_discount=0.0)
     played = play(
         Night("repeating", "", Markets(default_spot=again_and_again), options),
-        time_scale=150.0,  # the stop has three minutes of the story, and a busy machine must keep to them
+        time_scale=100.0,  # the stop has three minutes of the story, and a busy machine must keep to them
         work="5m",
         checkpoint_every="5m",
         hyperparameters={"steps": "12", "every": "12"},

@@ -31,7 +31,7 @@ SMALL = {
 
 
 @pytest.fixture
-def final_metrics(tmp_path):
+def final_metrics(tmp_path, slower):
     """final_metrics(night) -> (metrics.json in the model artefact as text, the night)."""
 
     def played(night):
@@ -39,8 +39,8 @@ def final_metrics(tmp_path):
         training_job = {**shipped.training_job, "HyperParameters": SMALL}
         local = shipped.local.model_copy(
             update={
-                "time_scale": SCALE,
-                "environment": {"RECOMMENDER_SECONDS_PER_EPOCH": str(SECONDS_PER_EPOCH)},
+                "time_scale": SCALE / slower,
+                "environment": {"RECOMMENDER_SECONDS_PER_EPOCH": str(SECONDS_PER_EPOCH * slower)},
             }
         )
         job = shipped.model_copy(update={"training_job": training_job, "local": local, "budget": None})
