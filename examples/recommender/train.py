@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -82,14 +83,20 @@ def train(arguments: argparse.Namespace) -> None:
     for epoch in range(done + 1, arguments.epochs + 1):
         loss, recall = paced(lambda: (model.epoch(), model.recall()), padded_seconds)
         best = max(best, recall)
-        if checkpointer.due(epoch):
-            checkpointer.save(
-                epoch,
-                model.to_state() | {"settings": settings, "recall": recall, "best": best},
-                metrics={"recall_at_10": recall, "best_recall_at_10": best, "loss": loss},
-            )
+        checkpointer.save_if_due(
+            epoch,
+            partial(state_of, model, settings, recall, best),
+            metrics={"recall_at_10": recall, "best_recall_at_10": best, "loss": loss},
+        )
         print(f"epoch {epoch}/{arguments.epochs} loss={loss:.4f} recall@10={recall:.4f}", flush=True)
     write_results(arguments, model, {"recall_at_10": recall, "best_recall_at_10": best}, data)
+
+
+def state_of(
+    model: bpr.Model, settings: Mapping[str, object], recall: float, best: float
+) -> dict[str, object]:
+    """Everything that the next epoch and the results depend on."""
+    return {**model.to_state(), "settings": settings, "recall": recall, "best": best}
 
 
 def resume(model: bpr.Model, restored: Restored, settings: Mapping[str, object]) -> tuple[int, float, float]:

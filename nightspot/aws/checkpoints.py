@@ -16,6 +16,7 @@ from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transien
 from nightspot.run import Progress
 
 PROGRESS_FILE = "nightspot.json"
+CHECKPOINT_END = ".nsck"  # what half-written files, which may be uploaded too, do not end with
 MAX_SECONDS = 28 * 24 * 3600.0  # of a step: SageMaker's longest job
 
 N = TypeVar("N", int, float)
@@ -29,6 +30,7 @@ class S3Client(Protocol):
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]: ...  # noqa: N803
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]: ...  # noqa: N803
+    def list_objects_v2(self, *, Bucket: str, Prefix: str, **page: str) -> dict[str, Any]: ...  # noqa: N803
 
 
 class Checkpoints:
@@ -51,15 +53,23 @@ class Checkpoints:
             document = json.loads(body)
             progress = progress_of(document)
             checkpoint = document.get("checkpoint")
+            files = _within(1, inf, int(document.get("files") or 1))
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             # A file that cannot be read costs an estimate, never the run.
             _log.warning("%s/%s is not a progress file: %s", s3_uri, PROGRESS_FILE, error)
             return None
         # SageMaker uploads files in no promised order: the word may arrive before what it speaks of.
-        if checkpoint is not None and not self._exists(parts.netloc, f"{prefix}{checkpoint}"):
+        if checkpoint is not None and not self._is_complete(parts.netloc, f"{prefix}{checkpoint}", files):
             _log.info("%s: checkpoint %s is not uploaded yet", s3_uri, checkpoint)
             return None
         return progress
+
+    def _is_complete(self, bucket: str, key: str, files: int) -> bool:
+        """Whether the checkpoint is there: of sharded state each rank uploads a file of its own."""
+        if files == 1:
+            return self._exists(bucket, key)
+        same_step, _, _ = key.rpartition("-rank")
+        return self._count(bucket, f"{same_step}-rank") >= files
 
     def _read(self, bucket: str, key: str) -> bytes | None:
         try:
@@ -70,6 +80,23 @@ class Checkpoints:
             _raise_unless_missing(error)
             return None
         return body
+
+    def _count(self, bucket: str, prefix: str) -> int:
+        count = 0
+        page: dict[str, str] = {}
+        try:
+            while True:
+                answer = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, **page)
+                keys = [str(found["Key"]) for found in answer.get("Contents", ())]
+                count += sum(key.endswith(CHECKPOINT_END) for key in keys)
+                if not answer.get("IsTruncated"):
+                    return count
+                page = {"ContinuationToken": str(answer["NextContinuationToken"])}
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            raise_if_transient(error)
+            raise
 
     def _exists(self, bucket: str, key: str) -> bool:
         try:

@@ -7,26 +7,27 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, SupportsIndex
 
-from . import files, settings
+from . import settings
 from .background import Background
 from .clock import clock_from
 from .due import Due
 from .errors import CheckpointError, DirectoryError
+from .journal import Event, journal_from
 from .pace import Pace
 from .progress import Progress, ResumedFrom, check_metrics, check_step
 from .ranks import Gather, seat_from
 from .restored import Restored, Skipped
-from .restoring import Restorer, Whole, warn_of_other_training
+from .restoring import Restorer, Whole, warn_of_other_training, warn_that_none_is_whole
 from .retention import KeepBest, keep_best_from
 from .serialising import Deserialise, Serialise, pickled, unpickled
-from .state import Snapshot, State, can, describe, hold
+from .state import Snapshot, State, called, describe, hold
 from .stopping import ASKED_TO_STOP_STATUS
+from .telling import Teller
 from .writer import Writer
 
 _LOG = logging.getLogger("nightspot.checkpoint")
@@ -80,12 +81,14 @@ class Checkpointer:
         self._total_steps = total_steps
         self._asynchronous = asynchronous
         self._snapshot = snapshot
-        self._origin = settings.origin_from(environ)
+        origin = settings.origin_from(environ)
         self._seat = seat_from(environ, rank, world_size, replicated)
         self._now = now or clock_from(environ)
-        self._started_at = self._now()
+        self._journal = journal_from(environ, self._seat.rank, self._now)
+        started_at = self._now()
+        self._teller = Teller(origin, self._seat, total_steps, started_at)
         every = every_steps, every_seconds, interval
-        self._due = Due(every, total_steps, self._seat, gather, environ, self._now, self._started_at)
+        self._due = Due(every, total_steps, self._seat, gather, environ, self._now, started_at)
         keep = settings.at_least_one("keep_last", keep_last), keep_best_from(keep_best)
         chosen = settings.directory_from(environ) if directory is None else Path(directory)
         self._directory = settings.prepare(chosen)
@@ -95,6 +98,7 @@ class Checkpointer:
         self._last_step: int | None = None
         self._resumed_from: ResumedFrom | None = None
         self._pace: Pace | None = None
+        self._journal.tell(Event.STARTED, total_steps=total_steps)
         if handle_sigterm:
             self.on_signal()
 
@@ -130,6 +134,7 @@ class Checkpointer:
         anything is written, DirectoryError if it cannot be written; what was saved before is then
         still there. Raises what the background save before this one failed with, if it did.
         """
+        self._journal.step(step, state, metrics)
         done = check_step(step, self._total_steps, self._last_step)
         checked = check_metrics(metrics)
         asked = self._due.asked_to_stop
@@ -142,7 +147,7 @@ class Checkpointer:
             now = self._now()
             # Without a restore() nothing says when the first step began: time from the first save on.
             pace = self._pace or Pace(now, done)
-            progress = self._describe(done, checked, pace, now)
+            progress = self._teller.progress(done, checked, pace, now, self._resumed_from)
             path = self._directory / progress.checkpoint
             if self._last_step is None:
                 self._writer.warn_of_unrestored(done)
@@ -160,6 +165,7 @@ class Checkpointer:
         is requested. With `gather` every rank must ask after the same steps, and all get the same
         answer. Raises StepError, and SettingError where several ranks would go by their own clocks.
         """
+        self._journal.step(step, None, None)
         return self._due.is_due(check_step(step, self._total_steps, self._last_step))
 
     def save_if_due(
@@ -167,12 +173,13 @@ class Checkpointer:
     ) -> Path | None:
         """`save` where `due` says so; the path, or None where nothing was saved.
 
-        `state` can be a function without arguments, called only if its result is needed.
+        `state` can be a function without arguments, called only if its result is needed; in a drill
+        (`journal`) after every step.
         """
-        if not self.due(step):
-            return None
-        is_function = callable(state) and not can(state, "state_dict")
-        return self.save(step, state() if is_function else state, metrics=metrics)
+        if self._journal.on:
+            state = called(state)
+            self._journal.step(step, state, metrics)
+        return self.save(step, called(state), metrics=metrics) if self.due(step) else None
 
     def restore(self) -> Restored | None:
         """The newest checkpoint that counts, or None; nightspot.json then says so at once.
@@ -183,6 +190,7 @@ class Checkpointer:
         there are whole ones that `deserialise` cannot read.
         """
         self._background.settle()
+        self._journal.tell(Event.RESTORING)
         try:
             whole, skipped = self._restorer.newest()
             if whole is not None:
@@ -190,6 +198,7 @@ class Checkpointer:
             self._start_from_nothing(skipped)
         except OSError as error:
             raise DirectoryError(f"directory={self._directory}: cannot be used ({error})") from error
+        self._journal.tell(Event.RESTORED, step=None, skipped=skipped)
         return None
 
     def on_signal(self, signum: int = signal.SIGTERM) -> None:
@@ -245,7 +254,9 @@ class Checkpointer:
     def _write(self, progress: Progress, state: State, *, background: bool) -> None:
         def write() -> None:
             begun = self._now()
+            self._journal.tell(Event.SAVING, step=progress.step)
             self._writer.save(progress, state)
+            self._journal.tell(Event.SAVED, step=progress.step)
             self._due.learn((self._now() - begun).total_seconds())
 
         def write_and_log() -> None:
@@ -262,53 +273,26 @@ class Checkpointer:
         else:
             write()
 
-    def _describe(self, done: int, metrics: dict[str, float | None], pace: Pace, now: datetime) -> Progress:
-        return Progress(
-            run_id=self._origin.run_id,
-            attempt=self._origin.attempt,
-            training_job_name=self._origin.training_job_name,
-            step=done,
-            total_steps=self._total_steps,
-            seconds_per_step=pace.seconds_per_step(done, now),
-            saved_at=now,
-            checkpoint=files.checkpoint_name(done, self._seat.rank),
-            metrics=metrics,
-            resumed_from=self._resumed_from,
-            started_at=self._started_at,
-            world_size=self._seat.world_size,
-        )
-
     def _resume(self, whole: Whole, skipped: tuple[Skipped, ...]) -> Restored:
         progress, now = whole.progress, self._now()
-        warn_of_other_training(progress, self._origin.run_id, self._total_steps)
+        warn_of_other_training(progress, self._teller.origin.run_id, self._total_steps)
         self._last_step = progress.step
         self._pace = Pace(now, progress.step, progress.seconds_per_step)
         self._resumed_from = ResumedFrom(progress.step, progress.attempt)
         self._due.begin(progress.step)
         self._writer.know(progress)
-        ours = self._describe(progress.step, progress.metrics, self._pace, progress.saved_at)
-        self._writer.announce(replace(ours, seconds_per_step=progress.seconds_per_step))
-        _LOG.info("restored step %d from %s", progress.step, whole.path.name)
-        return Restored(
-            step=progress.step,
-            state=whole.state,
-            metrics=progress.metrics,
-            run_id=progress.run_id,
-            attempt=progress.attempt,
-            training_job_name=progress.training_job_name,
-            saved_at=progress.saved_at,
-            path=whole.path,
-            skipped=skipped,
+        self._writer.announce(
+            self._teller.progress(
+                progress.step, progress.metrics, self._pace, progress.saved_at, self._resumed_from
+            )
         )
+        _LOG.info("restored step %d from %s", progress.step, whole.path.name)
+        self._journal.tell(Event.RESTORED, step=progress.step, skipped=skipped)
+        return whole.restored(self._journal.watched(whole.state), skipped)
 
     def _start_from_nothing(self, skipped: tuple[Skipped, ...]) -> None:
         self._pace = Pace(self._now(), 0)
         self._resumed_from = None
         self._due.begin(0)
-        if skipped:
-            _LOG.error(
-                "no checkpoint in %s is whole, training starts from the beginning: %s",
-                self._directory,
-                "; ".join(f"{each.path.name}: {each.reason}" for each in skipped),
-            )
+        warn_that_none_is_whole(self._directory, skipped)
         self._writer.withdraw()

@@ -34,7 +34,8 @@ class Progress:
 
     `saved_at` is when its state was taken and `started_at` when the process that says so began;
     `resumed_from` is null in a process that started from nothing; `seconds_per_step` is null until
-    it has been measured; `world_size` is how many ranks train together.
+    it has been measured; `world_size` is how many ranks train together, and `files` how many files,
+    one of each rank that writes, make the checkpoint complete.
     """
 
     run_id: str | None
@@ -49,6 +50,7 @@ class Progress:
     resumed_from: ResumedFrom | None
     started_at: datetime
     world_size: int = 1
+    files: int = 1
 
     @property
     def fraction(self) -> float | None:
@@ -75,6 +77,7 @@ class Progress:
             "resumed_from": resumed and {"step": resumed.step, "attempt": resumed.attempt},
             "started_at": as_text(self.started_at),
             "world_size": self.world_size,
+            "files": self.files,
             "library_version": LIBRARY_VERSION,
         }
 
@@ -96,6 +99,7 @@ def from_document(document: Mapping[str, Any]) -> Progress:
             resumed_from=resumed and ResumedFrom(resumed["step"], resumed["attempt"]),
             started_at=from_text(document["started_at"]),
             world_size=document["world_size"],
+            files=document.get("files", 1),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenCheckpointError(f"the footer is not this library's ({error!r})") from error

@@ -21,6 +21,9 @@ class Skipped:
     path: Path
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.path.name}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class SavedFile:

@@ -21,7 +21,7 @@ from .errors import BrokenCheckpointError, UnreadableStateError, WorldSizeError
 from .files import Found
 from .progress import Progress, from_document
 from .ranks import Gather, Seat
-from .restored import SavedFile, Skipped
+from .restored import Restored, SavedFile, Skipped
 from .serialising import Deserialise, Window
 from .state import Form, Kind
 
@@ -37,6 +37,20 @@ class Whole:
     path: Path
     progress: Progress
     state: Any
+
+    def restored(self, state: Any, skipped: tuple[Skipped, ...]) -> Restored:
+        """What the script gets: `state`, and where it comes from."""
+        return Restored(
+            step=self.progress.step,
+            state=state,
+            metrics=self.progress.metrics,
+            run_id=self.progress.run_id,
+            attempt=self.progress.attempt,
+            training_job_name=self.progress.training_job_name,
+            saved_at=self.progress.saved_at,
+            path=self.path,
+            skipped=skipped,
+        )
 
 
 class Restorer:
@@ -215,4 +229,14 @@ def warn_of_other_training(progress: Progress, run_id: str | None, total_steps: 
             "%s is beyond total_steps=%d: nothing is left to train",
             progress.checkpoint,
             total_steps,
+        )
+
+
+def warn_that_none_is_whole(directory: Path, skipped: tuple[Skipped, ...]) -> None:
+    """Log, where there are checkpoints, that training begins from nothing all the same, and why."""
+    if skipped:
+        _LOG.error(
+            "no checkpoint in %s is whole, training starts from the beginning: %s",
+            directory,
+            "; ".join(map(str, skipped)),
         )

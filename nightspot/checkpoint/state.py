@@ -104,6 +104,11 @@ def can(value: object, method: str) -> bool:
     return not isinstance(value, type) and callable(getattr(value, method, None))
 
 
+def called(state: Any) -> Any:
+    """The state, or what the function that builds it gives."""
+    return state() if callable(state) and not can(state, "state_dict") else state
+
+
 def _plain(value: Any) -> Any:
     return value.state_dict() if can(value, "state_dict") else value
 

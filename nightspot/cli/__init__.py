@@ -1,5 +1,5 @@
-"""The command line: says what is wrong with job files, plays nights, shows their records, explains failures,
-plays policies against each other."""
+"""The command line: says what is wrong with job files, plays nights, drills interruptions, shows records, explains
+failures, plays policies against each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from nightspot.cli import backtest, explain, nights, show, validate
+from nightspot.cli import backtest, drill, explain, nights, show, validate
 
 __all__ = ["app", "main"]
 
@@ -31,5 +31,13 @@ def nightspot() -> None:
 
 
 # The order of the help.
-for _command in (validate.validate, nights.demo, nights.run, show.show, explain.explain, backtest.backtest):
+for _command in (
+    validate.validate,
+    nights.demo,
+    nights.run,
+    drill.drill,
+    show.show,
+    explain.explain,
+    backtest.backtest,
+):
     app.command()(_command)

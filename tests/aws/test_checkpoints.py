@@ -153,6 +153,53 @@ def test_progress_counts_only_once_its_checkpoint_is_uploaded(bucket):
     assert bucket.progress().step == 40
 
 
+def test_of_sharded_state_progress_counts_only_once_every_rank_has_uploaded_its_file(bucket):
+    bucket.put_progress(world_size=3, files=3)
+    for name in ("rank00000.nsck", "rank00001.nsck", "rank00002.nsck.1f.tmp"):
+        bucket.put(f"checkpoint-000000040-{name}")
+    bucket.put("checkpoint-000000041-rank00002.nsck")
+    assert bucket.progress() is None
+    bucket.put("checkpoint-000000040-rank00002.nsck")
+    assert bucket.progress().step == 40
+
+
+def test_more_ranks_than_one_page_of_a_listing_holds_are_counted():
+    pages = {
+        None: {"IsTruncated": True, "NextContinuationToken": "more"},
+        "more": {"IsTruncated": False},
+    }
+
+    class Paged(Refusing):
+        def get_object(self, **_key):
+            return {"Body": io.BytesIO(json.dumps({**GOOD, "files": 2}).encode())}
+
+        def list_objects_v2(self, *, Prefix, ContinuationToken=None, **_bucket):  # noqa: N803
+            name = f"{Prefix}0000{len(pages) if ContinuationToken else 0}.nsck"
+            return {"Contents": [{"Key": name}], **pages[ContinuationToken]}
+
+    assert Checkpoints(Paged("none", ValueError())).progress(PREFIX).step == 40
+
+
+def test_what_each_rank_of_sharded_state_writes_is_what_is_counted(bucket, tmp_path):
+    for rank in range(2):
+        Checkpointer(tmp_path, rank=rank, world_size=2, every_steps=1, environ={}).save(7, b"part")
+    first, second = sorted(tmp_path.glob("*.nsck"))
+    for path in (tmp_path / PROGRESS_FILE, first):
+        bucket.put(path.name, path.read_bytes())
+    assert bucket.progress() is None
+    bucket.put(second.name, second.read_bytes())
+    assert bucket.progress().step == 7
+
+
+@pytest.mark.parametrize("replicated", [True, False])
+def test_one_file_is_enough_where_one_rank_writes(bucket, tmp_path, replicated):
+    size = 4 if replicated else 1
+    Checkpointer(tmp_path, rank=0, world_size=size, replicated=replicated, environ={}).save(7, b"all")
+    for path in tmp_path.iterdir():
+        bucket.put(path.name, path.read_bytes())
+    assert bucket.progress().step == 7
+
+
 def test_what_the_checkpoint_library_writes_is_what_is_read(bucket, tmp_path):
     moment = MIDNIGHT
     first = Checkpointer(tmp_path, total_steps=100, environ={"NIGHTSPOT_ATTEMPT": "1"}, now=lambda: moment)
@@ -189,9 +236,13 @@ class Refusing:
     def get_object(self, **_key):
         if self._operation == "get":
             raise self._error
-        return {"Body": io.BytesIO(json.dumps(GOOD).encode())}
+        document = GOOD if self._operation != "list" else {**GOOD, "files": 2}
+        return {"Body": io.BytesIO(json.dumps(document).encode())}
 
     def head_object(self, **_key):
+        raise self._error
+
+    def list_objects_v2(self, **_prefix):
         raise self._error
 
 
@@ -199,7 +250,7 @@ def refusal(code: str, status: int = 400) -> ClientError:
     return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Any")
 
 
-@pytest.mark.parametrize("operation", ["get", "head"])
+@pytest.mark.parametrize("operation", ["get", "head", "list"])
 @pytest.mark.parametrize(
     "error",
     [refusal("SlowDown", 503), refusal("500", 500), ReadTimeoutError(endpoint_url="https://example.org")],
@@ -209,7 +260,7 @@ def test_a_service_fault_is_worth_repeating(operation, error):
         Checkpoints(Refusing(operation, error)).progress(PREFIX)
 
 
-@pytest.mark.parametrize("operation", ["get", "head"])
+@pytest.mark.parametrize("operation", ["get", "head", "list"])
 @pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "403"])
 def test_a_refusal_is_not_taken_for_missing_progress(operation, code):
     with pytest.raises(ClientError):

@@ -37,6 +37,7 @@ def test_the_progress_file_says_how_far_and_how_fast(process, clock, tmp_path):
         "resumed_from": None,
         "started_at": "2026-11-20T22:00:00.000Z",
         "world_size": 1,
+        "files": 1,
         "library_version": LIBRARY_VERSION,
     }
 

@@ -253,8 +253,9 @@ def test_a_real_night_with_overrides_does_as_they_say_and_keeps_them_on_record(t
     (tmp_path / "trainer.py").write_text(TRAINER.read_text(encoding="utf-8"), encoding="utf-8")
     overrides = ["--market", "spot", "--instance-type", f"{G4}@0.5", "--deadline", "4h", "--budget", "5"]
     overrides += ["--hyperparameter", "steps=4", "--hyperparameter", "every=2", "--fallback", "never"]
+    command = [sys.executable, "-m", "nightspot", "run", "job.yaml", "--local"]
     done = subprocess.run(
-        [sys.executable, "-m", "nightspot", "run", "job.yaml", "--local", "--time-scale", str(400 / slower), *overrides],
+        [*command, "--time-scale", str(400 / slower), *overrides],
         capture_output=True,
         text=True,
         check=False,

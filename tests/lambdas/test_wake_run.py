@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from lambdas.wake_run import NotWaitingYetError
+from nightspot.aws.drill_plan import drill_id
 from nightspot.run import run_from_json
 
 JOB = "nightspot-recommender-20261121-abc123-1"
+MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 MOMENT = 1_795_219_200_000
 
 
@@ -54,6 +58,17 @@ def test_what_no_decision_turns_on_wakes_nobody(waiting, secondary):
     assert not waiting.wake(**news(SecondaryStatus=secondary))
     assert waiting.step_functions.returned == []
     assert waiting.table.waiting(JOB).token == "first"
+
+
+def test_a_drills_job_belongs_to_no_run_and_does_not_come_again(world):
+    drill = f"nightspot-recommender-drill-{drill_id(MIDNIGHT, 'abcde')}-2"
+    assert not world.wake(**news(TrainingJobName=drill, TrainingJobStatus="Stopped", SecondaryStatus="Stopped"))
+
+
+def test_a_run_of_a_job_that_is_called_a_drill_is_woken(world):
+    job = "nightspot-fire-drill-20261121-abc123-1"
+    world.begin_to_wait(job, "first")
+    assert world.wake(**news(TrainingJobName=job))
 
 
 def test_no_news_of_a_job_that_nobody_waits_for_is_no_reason_to_come_again(world):

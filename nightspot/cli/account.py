@@ -1,0 +1,111 @@
+"""Whose account and which region a command asks, and what a job file's placeholders stand for there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from nightspot.cli._shared import fail
+from nightspot.job import Job, fill
+from nightspot.job.errors import nearest
+from nightspot.job.placeholders import SAMPLES
+
+STACK = "Nightspot"  # what `make deploy` calls it
+
+Placeholders = Annotated[
+    list[str] | None,
+    typer.Option("--placeholder", metavar="NAME=VALUE", help="What ${NAME} in the job file stands for."),
+]
+Stack = Annotated[
+    str | None, typer.Option(metavar="NAME", help=f"The stack that knows the placeholders [{STACK}].")
+]
+Region = Annotated[str | None, typer.Option(metavar="REGION", help="Instead of the configured one.")]
+Profile = Annotated[str | None, typer.Option(metavar="NAME", help="The AWS profile whose credentials count.")]
+
+
+@dataclass(frozen=True)
+class Aws:
+    """An account in a region: `client(service)` gives boto3's client of that service."""
+
+    region: str
+    client: Callable[[str], Any]
+    profile: str | None = None
+
+
+def localised(job: Job, aws: Aws, given: dict[str, str], stack: str | None) -> Job:
+    """The job with its placeholders filled in: from --placeholder, then AWS itself, then the deployed stack."""
+    from nightspot.aws.deployed_names import (  # noqa: PLC0415
+        Deployment,
+        DeploymentError,
+        read_deployment,
+    )
+
+    text = json.dumps(job.training_job)
+    needed = [name for name in SAMPLES if f"${{{name}}}" in text]
+    names = {"AWS::Region": aws.region, **given}
+    if "AWS::AccountId" in needed and "AWS::AccountId" not in names:
+        names["AWS::AccountId"] = _account_id(aws)
+    deployment, why = Deployment(), ""
+    if stack is not None or not names.keys() >= set(needed):
+        try:
+            deployment = read_deployment(
+                stack or STACK, cloudformation=aws.client("cloudformation"), lambdas=aws.client("lambda")
+            )
+        except DeploymentError as error:
+            if stack is not None:
+                fail(f"--stack: {error}")
+            why = f": {error}"
+    names = {**deployment.names, **names}
+    if missing := [name for name in needed if name not in names]:
+        way = f"give --placeholder {missing[0]}=VALUE, or --stack NAME"
+        fail(*(f"training_job: ${{{name}}}: is not known here{why}; {way}" for name in missing))
+    request = fill(job.training_job, names)
+    if deployment.vpc_config is not None:
+        # As a run has it.
+        request.setdefault("VpcConfig", deployment.vpc_config)
+    return job.model_copy(update={"training_job": request})
+
+
+def _account_id(aws: Aws) -> str:
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    from nightspot.aws.drill_jobs import refusal  # noqa: PLC0415
+
+    try:
+        return str(aws.client("sts").get_caller_identity()["Account"])
+    except (ClientError, BotoCoreError) as error:
+        fail(f"training_job: ${{AWS::AccountId}}: {refusal('AWS does not say whose account this is', error)}")
+
+
+def aws_of(profile: str | None, region: str | None) -> Aws:
+    """The account of the configured credentials, or of a profile's. Raises typer.BadParameter."""
+    import boto3  # noqa: PLC0415 - it takes a second, which other commands do without
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+    try:
+        session = boto3.Session(profile_name=profile, region_name=region)
+    except BotoCoreError as error:
+        raise typer.BadParameter(f"--profile: {profile!r}: {error}") from error
+    if session.region_name is None:
+        raise typer.BadParameter("--region: nothing: must be given, because no region is configured")
+    return Aws(session.region_name, session.client, profile)
+
+
+def named(given: list[str]) -> dict[str, str]:
+    """What --placeholder says, by name. Raises typer.BadParameter."""
+    names: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not value:
+            raise typer.BadParameter(f"--placeholder: {text!r}: must be NAME=VALUE")
+        if name not in SAMPLES:
+            rule = f"must be one of {', '.join(SAMPLES)}{nearest(name, SAMPLES)}"
+            raise typer.BadParameter(f"--placeholder: {name!r}: {rule}")
+        if name in names:
+            raise typer.BadParameter(f"--placeholder: {name!r}: must be given only once")
+        names[name] = value
+    return names

@@ -1,0 +1,191 @@
+"""`nightspot drill`: which training is killed and resumed, and where; what may be asked for in either place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nightspot.cli import account, drill_aws
+from nightspot.cli._shared import Json, fail, mistakes
+from nightspot.durations import DurationError, parse_duration
+from nightspot.job import load_job
+
+BAD_INPUT = 2
+PICTURES = (".png", ".svg", ".pdf")
+MOST_KILLS = 1000
+
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def drill(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The job file.")],
+    *,
+    local: Annotated[
+        bool, typer.Option("--local", help="On this machine, by local.command; else on AWS.")
+    ] = False,
+    kills: Annotated[
+        int | None, typer.Option(metavar="N", help="Local: how often the training is killed. [6]")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Local: draws the kinds and moments of the kills. [7]")
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(metavar="R", help="Local: numbers may differ by this share of themselves. [not at all]"),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Local: for the command, before the job file's; repeatable."),
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Local: the longest one process may take. [10min]")
+    ] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Local: from SIGTERM to SIGKILL; SageMaker's is 2min. [10s]"),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Local: the two curves. [build/drills/NAME.png]")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Local: keep logs and journals in this new folder.")
+    ] = None,
+    market: drill_aws.Market = None,
+    instance_type: drill_aws.InstanceType = None,
+    max_minutes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=40_320, help="The most that each of the two jobs may train. [60]"
+        ),
+    ] = None,
+    max_usd: drill_aws.MaxUsd = None,
+    to_the_end: drill_aws.ToTheEnd = False,
+    keep_checkpoints: drill_aws.KeepCheckpoints = False,
+    yes: drill_aws.Yes = False,
+    placeholder: account.Placeholders = None,
+    stack: account.Stack = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Kill a training, resume it, and see whether it is the training that nobody disturbed: PASS or FAIL.
+
+    With --local at random moments, in the current directory. Else on AWS: one stop, one resume, for money.
+    Exit status: 0 PASS, 1 FAIL, 2 where the drill cannot be done.
+    """
+    here = {
+        "kills": kills,
+        "seed": seed,
+        "tolerance": tolerance,
+        "env": env,
+        "timeout": timeout,
+        "grace": grace,
+        "picture": picture,
+        "keep": keep,
+    }
+    there = {
+        "market": market,
+        "instance_type": instance_type,
+        "max_minutes": max_minutes,
+        "max_usd": max_usd,
+        "to_the_end": to_the_end,
+        "keep_checkpoints": keep_checkpoints,
+        "yes": yes,
+        "placeholders": placeholder,
+        "stack": stack,
+        "region": region,
+        "profile": profile,
+    }
+    _refuse(there if local else here, local=local)
+    if local:
+        _drill_here(file, _given(here), as_json=as_json)
+        return
+    with bad_input():
+        job = load_job(file)
+    drill_aws.drill_on_aws(job, **_given(there), as_json=as_json)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _refuse(others: Mapping[str, Any], *, local: bool) -> None:
+    """Options of the other kind of drill would be silently without effect."""
+    for name, value in others.items():
+        if value is not None and value is not False:
+            rule = "is for a drill on AWS, without --local" if local else "is for a drill with --local"
+            option = name.removesuffix("s") if name == "placeholders" else name.replace("_", "-")
+            raise typer.BadParameter(f"--{option}: {rule}")
+
+
+def _drill_here(file: Path, given: dict[str, Any], *, as_json: bool) -> None:
+    _check_numbers(given.get("kills", 1), given.get("tolerance", 0.0))
+    picture, keep = given.pop("picture", None), given.pop("keep", None)
+    for name, field in (("timeout", "limit_seconds"), ("grace", "grace_seconds")):
+        if name in given:
+            given[field] = _seconds(f"--{name}", given.pop(name))
+    given["environment"] = _environment(given.pop("env", []))
+    if picture is not None:
+        _check_picture(picture)
+    from nightspot.cli import drill_here  # noqa: PLC0415 - only where a drill is done
+
+    with bad_input():
+        report = drill_here.play(file, given, picture=picture, keep=keep, as_json=as_json)
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@contextmanager
+def bad_input() -> Iterator[None]:
+    """Inside: what the user can mend ends the command with its words and status 2: status 1 is FAIL."""
+    from nightspot.drill.reading import MetricDefinitionError  # noqa: PLC0415 - as in `_drill_here`
+    from nightspot.local.process import CommandError  # noqa: PLC0415
+
+    try:
+        with mistakes():
+            try:
+                yield
+            except (MetricDefinitionError, CommandError) as error:
+                fail(str(error))
+    except typer.Exit as ended:
+        raise typer.Exit(BAD_INPUT if ended.exit_code == 1 else ended.exit_code) from None
+
+
+def _check_numbers(kills: int, tolerance: float) -> None:
+    if not 1 <= kills <= MOST_KILLS:
+        raise typer.BadParameter(f"--kills: {kills}: must be a number from 1 to {MOST_KILLS}")
+
+    if not 0 <= tolerance < 1:
+        raise typer.BadParameter(f"--tolerance: {tolerance:g}: must be a share from 0 to less than 1")
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except DurationError as error:
+        raise typer.BadParameter(f"{option}: {text!r}: {error}") from error
+
+
+def _environment(given: list[str]) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not _ENVIRONMENT_NAME.fullmatch(name):
+            raise typer.BadParameter(
+                f"--env: {name!r}: must be NAME=VALUE, with letters, digits and _ in NAME"
+            )
+        if name in named:
+            raise typer.BadParameter(f"--env: {name!r}: must be given only once")
+        named[name] = value
+    return named
+
+
+def _check_picture(picture: Path) -> None:
+    if picture.suffix.lower() not in PICTURES:
+        raise typer.BadParameter(f"--picture: {str(picture)!r}: must end in {', '.join(PICTURES)}")
+    if picture.is_dir():
+        raise typer.BadParameter(f"--picture: {str(picture)!r}: must be a file, and is a folder")

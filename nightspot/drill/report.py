@@ -1,0 +1,236 @@
+"""Decides what is reported of a drill: its outcome, why, every kill with what it cost, and what else was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from nightspot.drill.kinds import Kind
+from nightspot.drill.lives import Kill, Life, Training
+from nightspot.drill.reasons import WORDS as CAUSE_WORDS
+from nightspot.drill.reasons import Reason, told
+from nightspot.drill.resumes import quoted
+from nightspot.drill.verdict import Evidence, reasons_of
+from nightspot.drill.yardstick import apart
+
+
+class Outcome(StrEnum):
+    """What a drill comes to."""
+
+    PASS = "PASS"  # noqa: S105 - no password
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True)
+class KillReport:
+    """One kill: what was going on, and what the next life made of it.
+
+    `moment` is in words. `resumed_from` is the step that training went on from, 0 from the beginning and None where
+    that cannot be seen; `lost_steps` are the steps that were done again, `lost_seconds` what they took undisturbed
+    and `restore_seconds` what the restore took, None where that is not known. `verdict` is "ok", "failed: …", or
+    why nothing can be said.
+    """
+
+    number: int
+    training: int
+    kind: Kind
+    moment: str
+    at_step: int | None
+    resumed_from: int | None
+    lost_steps: int | None
+    lost_seconds: float | None
+    restore_seconds: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class DrillReport:
+    """A drill that is over; `notes` say what is worth to know and fails nothing."""
+
+    job: str
+    where: str  # "local" or "aws"
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    kills: tuple[KillReport, ...] = ()
+    facts: Mapping[str, Any] | None = None  # more for --json, JSON-ready
+
+    @property
+    def passed(self) -> bool:
+        """Whether the training survives being killed."""
+        return self.outcome is Outcome.PASS
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "job": self.job,
+            "where": self.where,
+            "outcome": self.outcome.value,
+            "reasons": list(self.reasons),
+            "notes": list(self.notes),
+            "kills": [{**asdict(kill), "kind": kill.kind.value} for kill in self.kills],
+            **(self.facts or {}),
+        }
+
+
+def report_of(job: str, evidence: Evidence, facts: Mapping[str, Any] | None = None) -> DrillReport:
+    """The report of a drill on this machine."""
+    every = reasons_of(evidence)
+    reasons = told(every)
+    kills = tuple(
+        _kill_report(n, training, k, evidence, every)
+        for n, training in enumerate(evidence.disturbed)
+        for k, life in enumerate(training.lives)
+        if life.kill is not None
+    )
+    return DrillReport(
+        job=job,
+        where="local",
+        outcome=Outcome.FAIL if reasons else Outcome.PASS,
+        reasons=tuple(reason.text for reason in reasons),
+        notes=tuple(_notes(evidence)),
+        kills=kills,
+        facts={"causes": [reason.cause.value for reason in reasons], **(facts or {})},
+    )
+
+
+def _kill_report(
+    n: int, training: Training, k: int, evidence: Evidence, reasons: Sequence[Reason]
+) -> KillReport:
+    life, kill = training.lives[k], training.lives[k].kill
+    assert kill is not None  # noqa: S101 - the caller's filter, for the type checker
+    following = training.lives[k + 1 :]
+    life_after = next((each for each in following if each.seen.restore or each.seen.steps), None)
+    resumed = None if life_after is None else _resumed_from(life_after, training.lives[0].first)
+    lost = None if resumed is None else _lost(life, resumed, training.lives[0].first)
+    seconds = _step_seconds(evidence.undisturbed)
+    restore = life_after.seen.restore if life_after else None
+    return KillReport(
+        number=kill.number,
+        training=n + 1,
+        kind=kill.kind,
+        moment=moment_in_words(life, kill),
+        at_step=life.seen.steps[-1].step if life.seen.steps else None,
+        resumed_from=resumed,
+        lost_steps=lost,
+        lost_seconds=None if lost is None or seconds is None else round(lost * seconds, 3),
+        restore_seconds=None if restore is None or restore.step is None else round(restore.seconds, 4),
+        verdict=_verdict(n, k, following, reasons),
+    )
+
+
+def _resumed_from(life: Life, beginning: int | None) -> int | None:
+    """What the life's first step shows, else the step that was restored."""
+    restored = life.seen.restore.step if life.seen.restore else None
+    if life.first is None:
+        return restored
+    if life.first == beginning:
+        return 0
+    return life.first - 1 if restored is None or life.first <= restored else restored
+
+
+def _lost(life: Life, resumed: int, beginning: int | None) -> int:
+    """The steps of this life that were done in vain; none of a life that was killed before its first."""
+    done = [seen.step for seen in life.seen.steps]
+    return max(0, done[-1] - max(resumed, (beginning or 1) - 1)) if done else 0
+
+
+def _step_seconds(undisturbed: Training) -> float | None:
+    times = [each.at for each in undisturbed.lives[0].seen.steps if each.at is not None]
+    return median(b - a for a, b in pairwise(times)) if len(times) > 1 else None
+
+
+def _verdict(n: int, k: int, following: Sequence[Life], reasons: Sequence[Reason]) -> str:
+    here = [each for each in reasons if each.training == n and each.life is not None]
+    own = [each for each in here if each.life == k + 1]
+    if own:
+        return f"failed: {CAUSE_WORDS[own[0].cause]}"
+    if any(each.life is not None and each.life <= k for each in here):
+        return "after the first failure"
+    if not following:
+        return "not resumed"
+    life = following[0]
+    if life.kill is not None and life.kill.kind is Kind.DURING_RESTORE and not life.seen.steps:
+        return "ok, killed again"
+    return "ok"
+
+
+def moment_in_words(life: Life, kill: Kill) -> str:
+    """What the life was doing when it was killed."""
+    seen = life.seen
+    step = f"step {seen.steps[-1].step:,}" if seen.steps else None
+    if kill.kind is Kind.DURING_RESTORE:
+        if not seen.library:
+            return "while starting up" if step is None else f"after {step}"
+        if seen.restore is None:
+            return "during the restore"
+        return "right after the restore" if step is None else f"after {step}"
+    if kill.kind is Kind.UNSYNCED and life.kept is not None:
+        lost = [save.step for save in seen.saves[life.kept :]]
+        return f"after the save of step {lost[-1]:,}" if lost else "after a save"
+    if seen.saving is not None:
+        return f"during the save of step {seen.saving:,}"
+    if kill.kind is Kind.DURING_SAVE and seen.saves:
+        return f"right after the save of step {seen.saves[-1].step:,}"
+    if kill.kind is Kind.DURING_SAVE or life.was_saving:
+        return f"as checkpoint files changed after {step}" if step else "as checkpoint files changed"
+    return f"after {step}" if step else f"{life.seconds:.1f} s after its start"
+
+
+def _notes(evidence: Evidence) -> Iterator[str]:
+    landed = sum(len(training.kills) for training in evidence.disturbed)
+    if 0 < landed < evidence.planned:
+        yield f"{landed} of {evidence.planned} kills landed: the training ended before the others"
+    yield from _on_sigterm(evidence)
+    if evidence.varies and evidence.again is not None:
+        distance = apart(evidence.undisturbed, evidence.again)
+        files = [
+            name
+            for name, each in evidence.undisturbed.model.items()
+            if evidence.again.model.get(name) != each
+        ]
+        model = f" and the model's {quoted(files, 'file')} differ" if files else ""
+        numbers = f"their metrics are up to {100 * distance:.3g} % apart{model}"
+        yield (
+            f"the job is not deterministic: two undisturbed trainings differ, {numbers}; judged by "
+            f"{'that spread, four times of which is allowed' if evidence.tolerance is None else 'the tolerance'}"
+        )
+    elif evidence.again is not None:
+        yield "a second undisturbed training was the same to the bit: the differences come from the kills"
+    if not evidence.undisturbed.lives[0].seen.library:
+        what = "its steps and metrics by its log" if evidence.undisturbed.steps else "no step of it was seen"
+        yield (
+            f"the script does not use nightspot.checkpoint: {what}, "
+            "saves by the checkpoint directory, the end by exit code and model"
+        )
+    if not evidence.undisturbed.model and evidence.undisturbed.completed:
+        yield "the training left no file in the model directory, so there was no model to compare"
+
+
+def _on_sigterm(evidence: Evidence) -> Iterator[str]:
+    lives = [
+        life
+        for training in evidence.disturbed
+        for life in training.lives
+        if life.kill is not None and life.kill.kind is Kind.TERM
+    ]
+    if not lives:
+        return
+    said = dict.fromkeys(_reaction(life) for life in lives)
+    yield f"SIGTERM, which SageMaker does not promise to send: {'; '.join(said)}"
+
+
+def _reaction(life: Life) -> str:
+    assert life.kill is not None  # noqa: S101 - the caller's filter, for the type checker
+    kill, seen = life.kill, life.seen
+    after = [save.step for save in seen.saves if kill.asked_at is not None and save.at > kill.asked_at]
+    saved = f"saved step {after[-1]:,} once more" if after else "saved nothing more"
+    if not seen.library:
+        saved = "what it saved is not known"
+    if kill.left_seconds is None:
+        return f"the script did not leave in time and was killed ({saved})"
+    return f"the script left within {kill.left_seconds:.1f} s with exit code {life.exit_code} ({saved})"

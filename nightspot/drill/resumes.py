@@ -1,0 +1,244 @@
+"""Decides whether one resume was right: where it began, whether it left out or repeated a step, and what came back.
+
+Each check looks at a life that began where others had been killed, and compares it with the undisturbed training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from nightspot.drill import roles
+from nightspot.drill.lives import Life, StepSeen, Training
+from nightspot.drill.reasons import Cause
+from nightspot.drill.yardstick import Yardstick
+
+_MOST_NAMED = 3
+# A metric jumps where it moves further in one step than it moved undisturbed, times this.
+_A_JUMP = 2.0
+# By its log, a save is known to within a step: the line about a step may come before or after it.
+_CERTAIN_STEPS = 2
+
+Finding = tuple[Cause, str]
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A life that began after `before`, all on one checkpoint directory."""
+
+    before: Sequence[Life]
+    life: Life
+
+    @property
+    def saved(self) -> int | None:
+        """The newest step that was certainly saved and uploaded before; None: none, or it is not known."""
+        return max((step for life in self.before for step in life.saved_steps), default=None)
+
+    @property
+    def reached(self) -> int | None:
+        """The furthest step that was done before."""
+        return max((seen.step for life in self.before for seen in life.seen.steps), default=None)
+
+    @property
+    def restored(self) -> int | None:
+        """The step of the checkpoint that the library restored."""
+        restore = self.life.seen.restore
+        return restore.step if restore else None
+
+
+def stride_of(undisturbed: Training) -> int | None:
+    """By how much the steps grow that the script tells of; None where that is not one number."""
+    steps = [each.step for each in undisturbed.lives[0].seen.steps]
+    strides = {later - earlier for earlier, later in pairwise(steps)}
+    return strides.pop() if len(strides) == 1 else None
+
+
+def findings(
+    resume: Resume, undisturbed: Training, again: Training | None, yardstick: Yardstick
+) -> Iterator[Finding]:
+    """What is wrong with this resume, the cause before what follows from it; nothing where it is right."""
+    astray = list(_where_it_began(resume, undisturbed))
+    yield from astray
+    if not astray:
+        # A training that lost its place has another state for that reason alone.
+        yield from _what_came_back(resume, undisturbed, again, yardstick)
+
+
+def _where_it_began(resume: Resume, undisturbed: Training) -> Iterator[Finding]:
+    first, restored, saved = resume.life.first, resume.restored, resume.saved
+    began, stride = undisturbed.lives[0].first, stride_of(undisturbed)
+    if first is None:
+        return
+    if first == began and saved is not None and _is_behind(first, saved, resume):
+        yield Cause.BEGAN_AGAIN, _began_again(first, saved, resume.life)
+    elif restored is not None and saved is not None and restored < saved:
+        yield (
+            Cause.WENT_BACK,
+            f"step {restored:,} was restored although step {saved:,} was saved{_left_out(resume)}",
+        )
+    elif restored is not None and first <= restored:
+        yield Cause.TWICE, _twice(first, restored)
+    elif stride is not None and (due := _next_after(resume, stride)) is not None and first > due:
+        yield Cause.SKIPPED, _skipped(due, first - stride, stride, resume)
+    elif restored is None and saved is not None and first + _CERTAIN_STEPS * (stride or 1) <= saved:
+        yield Cause.WENT_BACK, f"training went on with step {first:,} although step {saved:,} was saved"
+
+
+def _is_behind(first: int, saved: int, resume: Resume) -> bool:
+    """Whether a life that did this step first has thrown away what was saved."""
+    return first <= saved if resume.life.seen.library else first < saved
+
+
+def _began_again(first: int, saved: int, life: Life) -> str:
+    restore = life.seen.restore
+    because = "the checkpoint was ignored"
+    if restore is not None and restore.step is None and restore.skipped:
+        because = f"no checkpoint counted: {restore.skipped[0]}"
+    known = "" if life.seen.library else "about "
+    return f"training began again at step {first:,} although {known}step {saved:,} was saved: {because}"
+
+
+def _twice(first: int, restored: int) -> str:
+    which = f"step {first:,} was" if first == restored else f"steps {first:,} to {restored:,} were"
+    return (
+        f"{which} trained twice: the checkpoint of step {restored:,} was restored and training went on with step "
+        f"{first:,}"
+    )
+
+
+def _next_after(resume: Resume, stride: int) -> int | None:
+    """The latest step that may come first now."""
+    done = resume.restored if resume.restored is not None else resume.reached
+    return None if done is None else done + stride
+
+
+def _skipped(due: int, last: int, stride: int, resume: Resume) -> str:
+    first = last + stride
+    which = f"step {due:,} was" if due == last else f"steps {due:,} to {last:,} were"
+    if resume.restored is None:
+        return f"{which} skipped: training had got to step {resume.reached:,} and went on with step {first:,}"
+    return (
+        f"{which} skipped: the checkpoint of step {resume.restored:,} was restored and training went on with step "
+        f"{first:,}"
+    )
+
+
+def _left_out(resume: Resume) -> str:
+    restore = resume.life.seen.restore
+    return f" ({restore.skipped[0]})" if restore and restore.skipped else ""
+
+
+def _what_came_back(
+    resume: Resume, undisturbed: Training, again: Training | None, yardstick: Yardstick
+) -> Iterator[Finding]:
+    expected = undisturbed.steps
+    seen = next((each for each in resume.life.seen.steps if each.parts and each.step in expected), None)
+    if seen is not None:
+        differing = differing_parts(seen, expected[seen.step], again.steps.get(seen.step) if again else None)
+        # A job that may vary is not blamed for other bits while its numbers are right.
+        if differing and (yardstick.exact or again or not numbers_agree(resume.life, undisturbed, yardstick)):
+            yield Cause.NOT_RESTORED, _not_restored(seen, differing, resume, undisturbed)
+            return
+    wrong = first_other_number(resume.life, undisturbed, yardstick)
+    if wrong is not None:
+        step, name = wrong
+        yield Cause.METRICS_DIFFER, f"after a resume {_moved(name, step, resume.life, undisturbed)}"
+
+
+def differing_parts(seen: StepSeen, expected: StepSeen, again: StepSeen | None) -> list[str]:
+    """The parts with another digest; with a second undisturbed training, of those that are the same in both."""
+
+    def known(name: str) -> bool:
+        mine, theirs = seen.parts[name], expected.parts.get(name)
+        stable = again is None or again.parts.get(name) == theirs
+        return stable and mine is not None and theirs is not None and mine != theirs
+
+    return [name for name in seen.parts if known(name)]
+
+
+def first_other_number(life: Life, undisturbed: Training, yardstick: Yardstick) -> tuple[int, str] | None:
+    """The first step of this life, and the metric, that is not as undisturbed."""
+    expected = undisturbed.steps
+    for seen in life.seen.steps:
+        if seen.step in expected:
+            for name in sorted(seen.metrics, key=_loss_first):
+                theirs = expected[seen.step].metrics
+                if name in theirs and not yardstick.same(seen.metrics[name], theirs[name]):
+                    return seen.step, name
+    return None
+
+
+def numbers_agree(life: Life, undisturbed: Training, yardstick: Yardstick) -> bool:
+    """Whether every metric of this life is as undisturbed."""
+    return first_other_number(life, undisturbed, yardstick) is None
+
+
+def _not_restored(seen: StepSeen, differing: Sequence[str], resume: Resume, undisturbed: Training) -> str:
+    names, because = _root(seen, differing, resume, undisturbed)
+    jump = first_other_number(resume.life, undisturbed, Yardstick())
+    text = f"{quoted(names)} {'differs' if len(names) == 1 else 'differ'} at step {seen.step:,}{because}"
+    if jump is not None and jump[0] == seen.step:
+        text += f", {_moved(jump[1], seen.step, resume.life, undisturbed)}"
+    if not because and set(names) != set(_generators(names)):
+        return f"something that the next step depends on is not in the checkpoint, or was not loaded: {text}"
+    return f"{roles.in_words(names)}: {text}"
+
+
+def _root(
+    seen: StepSeen, differing: Sequence[str], resume: Resume, undisturbed: Training
+) -> tuple[Sequence[str], str]:
+    """The parts that were not restored, of those that differ because one was not; and how that shows."""
+    unread = [
+        name for name in differing if any(name == each or name.startswith(f"{each}.") for each in seen.unread)
+    ]
+    if unread:
+        return unread, " (never taken from the checkpoint)"
+    place = [each.step for each in resume.life.seen.steps].index(seen.step)
+    beginning = undisturbed.lives[0].seen.steps[place]
+    fresh = [name for name in differing if seen.parts[name] == beginning.parts.get(name)]
+    if fresh:
+        return fresh, f" (as at step {beginning.step:,}, from the beginning)"
+    # What is drawn does not hang on what has been learnt, so a generator that differs is the first that did.
+    return _generators(differing) or differing, ""
+
+
+def _generators(parts: Sequence[str]) -> list[str]:
+    return [name for name in parts if roles.role_of(name) is roles.Role.GENERATOR]
+
+
+def _moved(name: str, step: int, life: Life, undisturbed: Training) -> str:
+    """How a metric went wrong: "loss jumps from 0.31 to 0.58 (undisturbed: 0.3)"."""
+    expected = undisturbed.steps
+    now = next(seen for seen in life.seen.steps if seen.step == step).metrics[name]
+    instead = expected[step].metrics[name]
+    before = max((each for each in expected if each < step), default=None)
+    was = expected[before].metrics.get(name) if before is not None else None
+    if None not in (now, instead, was) and _jumps(now, instead, was):  # type: ignore[arg-type]
+        return f"{name} jumps from {number(was)} to {number(now)} (undisturbed: {number(instead)})"
+    return f"{name} is {number(now)} instead of {number(instead)} at step {step:,}"
+
+
+def _jumps(now: float, instead: float, was: float) -> bool:
+    return abs(now - instead) > _A_JUMP * abs(instead - was)
+
+
+def quoted(names: Sequence[str], noun: str = "part") -> str:
+    """The first of them by name, and how many more there are: "parts `a`, `b`, `c` and 2 more"."""
+    shown = ", ".join(f"`{name}`" for name in names[:_MOST_NAMED])
+    more = len(names) - _MOST_NAMED
+    return f"{noun}{'' if len(names) == 1 else 's'} {shown}{f' and {more} more' if more > 0 else ''}"
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; a number that is not finite by that name."""
+    return "not finite" if value is None else f"{value:.4g}"
+
+
+def _loss_first(name: str) -> tuple[bool, str]:
+    return "loss" not in name.lower(), name
+
+
+def by_loss(metrics: Mapping[str, float | None]) -> str | None:
+    """The metric that a curve is drawn of: a loss where there is one."""
+    return min(metrics, key=_loss_first, default=None)

@@ -1,0 +1,97 @@
+"""What a deployed stack says of the placeholders of job files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lambdas.environment import Environment
+from nightspot.aws.deployed_names import PLANNER, VARIABLES, DeploymentError, read_deployment
+
+NIGHTSPOT = [
+    ("TrainingDataCheckpoints1A2B3C4D", "AWS::S3::Bucket", "stack-checkpoints"),
+    ("TrainingFunctionsPlanRunRole5E6F7A8B", "AWS::IAM::Role", "stack-plan-run-role"),
+    ("TrainingFunctionsPlanRun2052680D", "AWS::Lambda::Function", "stack-plan-run"),
+]
+ENVIRONMENT = {
+    "NIGHTSPOT_CHECKPOINT_BUCKET": "our-checkpoints",
+    "NIGHTSPOT_MODEL_BUCKET": "our-models",
+    "NIGHTSPOT_TRAINING_ROLE_ARN": "arn:aws:iam::123456789012:role/ours",
+    "NIGHTSPOT_SUBNET_IDS": "",
+    "NIGHTSPOT_SECURITY_GROUP_IDS": "",
+}
+
+
+class Stack:
+    """CloudFormation and Lambda, of one stack whose resources fill two pages."""
+
+    def __init__(self, resources: list[tuple[str, str, str]] = NIGHTSPOT, **environment: str) -> None:
+        self.resources = resources
+        self.environment = {**ENVIRONMENT, **environment}
+
+    def get_paginator(self, operation: str) -> Stack:
+        assert operation == "list_stack_resources"
+        return self
+
+    def paginate(self, **request: str) -> list[dict[str, Any]]:
+        if request["StackName"] != "Nightspot":
+            raise ClientError(
+                {"Error": {"Code": "ValidationError", "Message": "Stack with id other does not exist"}},
+                "ListStackResources",
+            )
+        found = [
+            {"LogicalResourceId": logical, "ResourceType": kind, "PhysicalResourceId": physical}
+            for logical, kind, physical in self.resources
+        ]
+        return [{"StackResourceSummaries": found[:1]}, {"StackResourceSummaries": found[1:]}]
+
+    def get_function_configuration(self, **request: str) -> dict[str, Any]:
+        assert request["FunctionName"] == "stack-plan-run"
+        return {"Environment": {"Variables": self.environment}}
+
+
+def read(stack: Stack, name: str = "Nightspot"):
+    return read_deployment(name, cloudformation=stack, lambdas=stack)
+
+
+def test_a_stack_says_what_its_own_function_fills_in():
+    deployment = read(Stack())
+    assert deployment.names == {
+        "CheckpointBucket": "our-checkpoints",
+        "ModelBucket": "our-models",
+        "TrainingRoleArn": "arn:aws:iam::123456789012:role/ours",
+    }
+    assert deployment.vpc_config is None
+
+
+def test_a_stack_in_a_vpc_gives_its_jobs_the_vpc():
+    deployment = read(Stack(NIGHTSPOT_SUBNET_IDS="subnet-1,subnet-2", NIGHTSPOT_SECURITY_GROUP_IDS="sg-1"))
+    assert deployment.vpc_config == {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+
+
+def test_a_name_that_the_stack_does_not_know_is_left_out():
+    assert "ModelBucket" not in read(Stack(NIGHTSPOT_MODEL_BUCKET="")).names
+
+
+def test_a_stack_that_is_not_there_is_told_with_awss_words():
+    with pytest.raises(DeploymentError, match=r"stack 'other' could not be read: .*does not exist"):
+        read(Stack(), "other")
+
+
+def test_a_stack_of_somebody_elses_is_told():
+    with pytest.raises(DeploymentError, match="stack 'Nightspot' is not Nightspot's"):
+        read(Stack(NIGHTSPOT[:2]))
+
+
+def test_the_names_are_those_that_the_deployed_functions_read(request):
+    aliases = {field.alias for field in Environment.model_fields.values()}
+    assert set(VARIABLES.values()) <= aliases
+    known = Environment.model_construct(
+        checkpoint_bucket="", model_bucket="", training_role_arn="", region=""
+    )
+    assert set(VARIABLES) <= set(known.names("123456789012"))
+    snapshot = json.loads((request.config.rootpath / "tests/infra/snapshot.json").read_text(encoding="utf-8"))
+    assert PLANNER in json.dumps(snapshot["what_a_run_may_do"])

@@ -1,0 +1,259 @@
+"""Real drills: real processes, killed for real, of a small training and of copies that are broken in one way."""
+
+import difflib
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from nightspot.drill.kinds import Kind
+from nightspot.drill.reasons import Cause
+from nightspot.drill.report import report_of
+from nightspot.drill.verdict import judge
+from nightspot.job import parse_job
+from nightspot.local import drill as drills
+from nightspot.local import staging
+from nightspot.local.drill import DrillOptions, drill, environment_of, request_of
+from nightspot.local.emulated_aws import local_job
+from nightspot.local.process import CommandError
+
+SCRIPTS = Path(__file__).parent / "sabotage"
+
+JOB = """
+name: small
+deadline: {{within: 1h}}
+work: 10m
+capacity: {{spot: [ml.m5.large]}}
+fallback: never
+training_job:
+  RoleArn: ${{TrainingRoleArn}}
+  AlgorithmSpecification:
+    TrainingImage: ${{AWS::AccountId}}.dkr.ecr.${{AWS::Region}}.amazonaws.com/small:latest
+    TrainingInputMode: File
+    MetricDefinitions:
+      - {{Name: step, Regex: "step ([0-9]+)"}}
+      - {{Name: loss, Regex: "loss=([0-9.]+)"}}
+  OutputDataConfig: {{S3OutputPath: "s3://${{ModelBucket}}/small/"}}
+  CheckpointConfig: {{S3Uri: "s3://${{CheckpointBucket}}/small/"}}
+  ResourceConfig: {{InstanceCount: 1, VolumeSizeInGB: 30}}
+  StoppingCondition: {{MaxRuntimeInSeconds: 3600}}
+local: {{command: [python, {script}]}}
+"""
+
+
+def job_of(script):
+    return parse_job(JOB.format(script=script))
+
+
+@pytest.fixture
+def drilled(tmp_path):
+    def play(script, **options):
+        path = script if isinstance(script, Path) else SCRIPTS / f"{script}.py"
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        return drill(job_of(path), DrillOptions(**options), scratch=scratch, directory=tmp_path)
+
+    return play
+
+
+def script_of(folder, *lines):
+    path = folder / "script.py"
+    path.write_text("import os, signal, sys, time\nfrom pathlib import Path\n" + "\n".join(lines))
+    return path
+
+
+def test_a_good_script_passes_whatever_kills_it(drilled):
+    evidence = drilled("trainer", kills=7)
+    assert [reason.text for reason in judge(evidence)] == []
+    landed = [kill for training in evidence.disturbed for kill in training.kills]
+    assert sorted(kill.number for kill in landed) == list(range(1, 8))
+    assert {kill.kind for kill in landed} == set(Kind)
+    assert evidence.again is None
+    report = report_of("small", evidence)
+    assert all(kill.verdict.startswith("ok") for kill in report.kills)
+    assert all(kill.resumed_from % 2 == 0 and kill.restore_seconds is not None for kill in report.kills)
+
+
+def test_a_good_script_without_the_library_passes(drilled):
+    evidence = drilled("plain", kills=5)
+    assert [reason.text for reason in judge(evidence)] == []
+    assert not evidence.undisturbed.lives[0].seen.library
+    assert len(evidence.undisturbed.steps) == 16
+    assert any("does not use nightspot.checkpoint" in note for note in report_of("small", evidence).notes)
+
+
+SABOTAGES = {
+    "optimiser_not_restored": (
+        Cause.NOT_RESTORED,
+        r"the optimiser's state was not restored: part `optimiser\.velocity` differs at step \d+ \(never taken",
+    ),
+    "optimiser_not_saved": (
+        Cause.NOT_RESTORED,
+        r"something that the next step depends on is not in the checkpoint.*part `weights` differs at step \d+, ",
+    ),
+    "generator_not_restored": (
+        Cause.NOT_RESTORED,
+        r"the generator was not restored: part `generator` differs at step \d+",
+    ),
+    "step_twice": (
+        Cause.TWICE,
+        r"step (\d+) was trained twice: the checkpoint of step \1 was restored and training went on with step \1",
+    ),
+    "step_skipped": (
+        Cause.SKIPPED,
+        r"step \d+ was skipped: the checkpoint of step \d+ was restored and training went on with step \d+",
+    ),
+    "not_atomic": (
+        Cause.NOT_WHOLE,
+        r"the checkpoint was not whole after a kill during a save: the next life ended with exit code 1: "
+        r"(EOFError|_pickle\.UnpicklingError)",
+    ),
+    "resume_ignored": (
+        Cause.BEGAN_AGAIN,
+        r"training began again at step 1 although step \d+ was saved: the checkpoint was ignored",
+    ),
+    "resume_thrown_away": (
+        Cause.BEGAN_AGAIN,
+        r"training began again at step 1 although step \d+ was saved: the checkpoint was ignored",
+    ),
+}
+
+
+@pytest.mark.parametrize("script", SABOTAGES)
+def test_a_sabotaged_copy_fails_for_what_is_wrong_with_it(drilled, script):
+    cause, text = SABOTAGES[script]
+    reasons = judge(drilled(script, kills=6))
+    assert reasons[0].cause is cause
+    assert re.match(text, reasons[0].text)
+
+
+def test_every_sabotage_is_tried_and_differs_from_a_good_script_by_few_lines():
+    good = {"trainer", "plain", "never_the_same"}
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*good, *SABOTAGES}
+    for name in SABOTAGES:
+        base = SCRIPTS / ("plain.py" if name == "not_atomic" else "trainer.py")
+        changes = difflib.ndiff(
+            base.read_text().splitlines(), (SCRIPTS / f"{name}.py").read_text().splitlines()
+        )
+        assert sum(line.startswith(("+ ", "- ")) for line in changes) <= 8
+
+
+def test_a_job_that_is_never_the_same_passes_by_how_far_two_undisturbed_ones_are_apart(drilled):
+    evidence = drilled("never_the_same", kills=3)
+    assert evidence.varies
+    assert [reason.text for reason in judge(evidence)] == []
+    assert any("not deterministic" in note for note in report_of("small", evidence).notes)
+
+
+def test_a_job_that_is_never_the_same_passes_within_the_tolerance_that_was_given(drilled):
+    evidence = drilled("never_the_same", kills=3, tolerance=0.01)
+    assert judge(evidence) == ()
+    assert evidence.again is None
+
+
+def test_a_script_that_never_saves_is_not_even_killed(drilled, tmp_path):
+    evidence = drilled(script_of(tmp_path, 'print("step 1")'))
+    assert [reason.cause for reason in judge(evidence)] == [Cause.NEVER_SAVED]
+    assert evidence.disturbed == ()
+
+
+def test_a_script_that_never_ends_is_ended(drilled, tmp_path):
+    evidence = drilled(script_of(tmp_path, "time.sleep(600)"), limit_seconds=0.5)
+    (reason,) = judge(evidence)
+    assert reason.cause is Cause.UNDISTURBED_FAILED
+    assert "was still running after" in reason.text
+
+
+def test_a_script_that_is_deaf_to_sigterm_is_killed_when_the_grace_is_over(drilled, tmp_path):
+    saves = (
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        'path = Path(os.environ["SM_INPUT_CONFIG_DIR"], "../../checkpoints/done").resolve()',
+        "done = int(path.read_text()) if path.exists() else 0",
+        "for step in range(done + 1, 9):",
+        "    time.sleep(0.1)",
+        "    path.with_suffix('.new').write_text(str(step))",
+        "    path.with_suffix('.new').replace(path)",
+        "    print('step', step)",
+        'Path(os.environ["SM_MODEL_DIR"], "model").write_text("done")',
+    )
+    evidence = drilled(script_of(tmp_path, *saves), kills=5, grace_seconds=0.05)
+    assert judge(evidence) == ()
+    (deaf,) = [kill for training in evidence.disturbed for kill in training.kills if kill.kind is Kind.TERM]
+    assert deaf.left_seconds is None
+    assert any("did not leave in time" in note for note in report_of("small", evidence).notes)
+
+
+def test_a_script_that_saves_at_sigterm_is_told_to_have_done_so(drilled, tmp_path):
+    text = (SCRIPTS / "trainer.py").read_text()
+    text = text.replace("every_steps=EVERY)", "every_steps=EVERY, handle_sigterm=True)")
+    text = text.replace('{"loss": loss})', '{"loss": loss})\n        checkpointer.exit_if_asked()')
+    path = tmp_path / "listens.py"
+    path.write_text(text)
+    report = report_of("small", drilled(path, kills=5))
+    assert report.passed
+    (note,) = [note for note in report.notes if note.startswith("SIGTERM")]
+    assert re.search(r"left within [\d.]+ s with exit code 143 \(saved step \d+ once more\)", note)
+
+
+def test_a_command_that_is_not_there_is_an_error(drilled, tmp_path):
+    job = parse_job(JOB.format(script="x").replace("python, x", "no-such-command"))
+    with pytest.raises(CommandError, match="no-such-command"):
+        drill(job, DrillOptions(), scratch=tmp_path, directory=tmp_path)
+
+
+def test_nothing_that_was_started_is_left_when_a_drill_is_broken_off(tmp_path, monkeypatch):
+    started = tmp_path / "pid"
+    script = script_of(tmp_path, f"Path({str(started)!r}).write_text(str(os.getpid()))", "time.sleep(600)")
+
+    def until_it_runs(process, *_):
+        while not started.exists() or not started.read_text():
+            time.sleep(0.005)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nightspot.local.drill_process._until_the_end", until_it_runs)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        drill(job_of(script), DrillOptions(), scratch=scratch, directory=tmp_path)
+    assert not Path("/proc", started.read_text()).exists()
+    assert not any("log-" in thread.name for thread in threading.enumerate())
+
+
+def test_the_command_finds_the_names_of_the_local_run_and_a_container_of_one_job(tmp_path):
+    job = job_of("x")
+    request = request_of(job)
+    filled = local_job(job).training_job
+    assert {name: request[name] for name in filled if name != "ResourceConfig"} == {
+        name: value for name, value in filled.items() if name != "ResourceConfig"
+    }
+    assert request["ResourceConfig"]["InstanceType"] == "ml.m5.large"
+
+
+def test_a_story_s_padding_is_left_out_unless_it_is_asked_for():
+    assert drills.PADDING == staging.PADDING
+    job = job_of("x")
+    local = job.local.model_copy(update={"environment": {drills.PADDING: "1.25", "OTHER": "1"}})
+    job = job.model_copy(update={"local": local})
+    assert drills.PADDING not in environment_of(job, {})
+    given = environment_of(job, {drills.PADDING: "0.1", "OTHER": "2"})
+    assert (given[drills.PADDING], given["OTHER"]) == ("0.1", "2")
+
+
+def test_a_script_of_which_no_step_is_known_is_judged_by_its_model(drilled, tmp_path):
+    text = (SCRIPTS / "plain.py").read_text().replace('print(f"step', 'print(f"at')
+    (tmp_path / "mute.py").write_text(text)
+    evidence = drilled(tmp_path / "mute.py", kills=5)
+    assert judge(evidence) == ()
+    assert evidence.undisturbed.steps == {}
+    assert sum(len(training.kills) for training in evidence.disturbed) == 5
+
+
+def test_a_mute_script_that_begins_again_fails_by_what_it_ends_with(drilled, tmp_path):
+    text = (SCRIPTS / "plain.py").read_text().replace('print(f"step', 'print(f"at')
+    # The generator goes on from where it was, so beginning again gives another model.
+    text = text.replace('range(state["step"] + 1', "range(1")
+    (tmp_path / "mute.py").write_text(text)
+    causes = [reason.cause for reason in judge(drilled(tmp_path / "mute.py", kills=1))]
+    assert causes == [Cause.METRICS_DIFFER, Cause.MODEL_DIFFERS]

@@ -1,0 +1,204 @@
+"""What is said of each kill, what is worth a note, and what is drawn."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from matplotlib.figure import Figure
+
+from nightspot.drill.kinds import Kind
+from nightspot.drill.lives import Kill, Life, Seen
+from nightspot.drill.report import Outcome, moment_in_words, report_of
+from nightspot.drill.verdict import Evidence
+from nightspot.report import drill_plot, drill_text
+from nightspot.report.lines import console_for
+
+STARTS_WITH = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+
+
+def evidence_of(story, *disturbed, **more):
+    return Evidence(story.training(), disturbed, planned=1, **more)
+
+
+def reported(story, *disturbed, **more):
+    return report_of("small", evidence_of(story, *disturbed, **more))
+
+
+def test_a_kill_costs_the_steps_since_the_checkpoint_that_was_restored(story):
+    (kill,) = reported(story, story.killed_at(8)).kills
+    assert (kill.resumed_from, kill.lost_steps, kill.lost_seconds) == (6, 2, 2.0)
+    assert (kill.restore_seconds, kill.moment, kill.verdict) == (0.01, "after step 8", "ok")
+
+
+def test_a_kill_before_the_first_checkpoint_costs_everything(story):
+    (kill,) = reported(story, story.training(story.life(last=2, kill=Kind.KILL), story.life())).kills
+    assert (kill.resumed_from, kill.lost_steps, kill.restore_seconds) == (0, 2, None)
+
+
+def test_a_kill_in_a_restore_costs_nothing_and_the_one_before_is_not_judged_by_it(story):
+    restoring = Life(Seen(library=True, restoring=True), kill=Kill(2, Kind.DURING_RESTORE), found=2)
+    training = story.training(story.life(last=8, kill=Kind.KILL), restoring, story.life(7, restored=6))
+    first, second = reported(story, training).kills
+    assert (first.resumed_from, first.lost_steps, first.verdict) == (6, 2, "ok, killed again")
+    assert (second.lost_steps, second.moment, second.verdict) == (0, "during the restore", "ok")
+
+
+def test_the_kill_whose_resume_was_wrong_is_marked_and_those_after_it_are_not_judged(story):
+    lives = [
+        story.life(last=4, kill=Kind.KILL),
+        story.life(4, 7, restored=3, kill=Kind.KILL),
+        story.life(8, 10, restored=6, kill=Kind.KILL),
+        story.life(10, restored=9),
+    ]
+    report = reported(story, story.training(*lives))
+    assert [kill.verdict for kill in report.kills] == [
+        "ok",
+        "failed: a step skipped",
+        "after the first failure",
+    ]
+
+
+def test_a_step_done_twice_is_shown_to_have_been(story):
+    (kill,) = reported(story, story.killed_at(8, first=6, restored=6)).kills
+    assert (kill.resumed_from, kill.lost_steps, kill.verdict) == (5, 3, "failed: a step twice")
+
+
+def test_a_life_that_began_again_is_shown_to_have_done_so_whatever_it_had_restored(story):
+    began_again = story.training(story.life(last=8, kill=Kind.KILL), story.life(restored=6))
+    (kill,) = reported(story, began_again).kills
+    assert (kill.resumed_from, kill.lost_steps) == (0, 8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        (Kind.KILL, {}, "after step 8"),
+        (Kind.KILL, {"seen": {"saving": 8}}, "during the save of step 8"),
+        (Kind.DURING_SAVE, {"seen": {"saving": 8}}, "during the save of step 8"),
+        (Kind.DURING_SAVE, {}, "right after the save of step 6"),
+        (Kind.UNSYNCED, {"kept": 1}, "after the save of step 6"),
+        (Kind.DURING_RESTORE, {}, "after step 8"),
+        (Kind.DURING_RESTORE, {"seen": {"steps": (), "restore": None}}, "during the restore"),
+        (Kind.DURING_RESTORE, {"seen": {"steps": ()}}, "right after the restore"),
+        (Kind.DURING_RESTORE, {"seen": {"steps": (), "library": False}}, "while starting up"),
+        (Kind.KILL, {"seen": {"steps": ()}}, "2.0 s after its start"),
+        (
+            Kind.DURING_SAVE,
+            {"seen": {"library": False, "saves": ()}},
+            "as checkpoint files changed after step 8",
+        ),
+        (
+            Kind.TERM,
+            {"seen": {"library": False}, "writing": True},
+            "as checkpoint files changed after step 8",
+        ),
+    ],
+)
+def test_a_kill_s_moment_is_what_was_seen_of_it(story, kind, changes, words):
+    life = story.life(last=8, kill=kind, **changes)
+    assert moment_in_words(life, life.kill) == words
+
+
+def test_what_sigterm_did_is_a_note(story):
+    def said(kill, **changes):
+        killed = replace(story.life(last=8, kill=Kind.TERM, **changes), kill=kill)
+        report = reported(story, story.training(killed, story.life(7, restored=6)))
+        assert report.passed
+        return report.notes[0]
+
+    assert "did not leave in time and was killed (saved nothing more)" in said(
+        Kill(1, Kind.TERM, asked_at=8.0)
+    )
+    left = Kill(1, Kind.TERM, asked_at=5.0, left_seconds=0.25)
+    assert "left within 0.2 s with exit code 143 (saved step 6 once more)" in said(left, exit_code=143)
+
+
+def test_kills_that_came_too_late_and_models_that_are_not_there_are_notes(story):
+    report = reported(story, story.killed_at(8))
+    assert not any("landed" in note for note in report.notes)
+    few = report_of("small", replace(evidence_of(story, story.killed_at(8)), planned=3))
+    assert "1 of 3 kills landed: the training ended before the others" in few.notes
+    no_model = Evidence(story.training(model={}), (replace(story.killed_at(8), model={}),), planned=1)
+    assert any("no model to compare" in note for note in report_of("small", no_model).notes)
+
+
+def test_a_report_is_json_with_its_outcome_causes_and_kills(story):
+    told = json.loads(json.dumps(reported(story, story.killed_at(8, first=8)).as_json(), allow_nan=False))
+    assert (told["job"], told["where"], told["outcome"], told["causes"]) == (
+        "small",
+        "local",
+        "FAIL",
+        ["skipped"],
+    )
+    assert told["reasons"][0].startswith("step 7 was skipped")
+    assert (told["kills"][0]["kind"], told["kills"][0]["resumed_from"]) == ("kill", 6)
+
+
+def test_the_text_shows_outcome_reasons_and_a_row_for_each_kill(story, capsys):
+    report = reported(story, story.killed_at(8, first=8))
+    drill_text.show_report(console_for(), report)
+    shown = capsys.readouterr().out
+    assert "FAIL  small: for this reason" in shown
+    assert "because         step 7 was skipped" in shown
+    assert "after step 8" in shown
+    assert "failed: a step skipped" in shown
+    drill_text.show_report(console_for(), reported(story, story.killed_at(8)))
+    assert "PASS" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
+def test_a_picture_is_written_in_the_kind_that_its_name_says(story, tmp_path, ending):
+    path = tmp_path / "new" / f"drill{ending}"
+    evidence = evidence_of(story, story.killed_at(8))
+    drill_plot.draw(path, evidence, report_of("small", evidence))
+    assert path.read_bytes().startswith(STARTS_WITH[ending])
+
+
+def test_the_curves_are_the_undisturbed_one_and_one_for_each_life_with_its_kill(story):
+    axes = Figure().subplots()
+    drill_plot.draw_curves(axes, evidence_of(story, story.killed_at(8)), "loss")
+    undisturbed, first, second, kill = axes.get_lines()
+    assert list(undisturbed.get_xdata()) == list(range(1, 13))
+    assert (first.get_xdata()[-1], second.get_xdata()[0]) == (8, 7)
+    assert (list(kill.get_xdata()), list(kill.get_ydata())) == ([8], [1 / 8])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "undisturbed",
+        "killed and resumed",
+    ]
+
+
+def test_the_lives_show_what_was_kept_and_what_was_lost(story):
+    axes = Figure().subplots()
+    drill_plot.draw_lives(axes, evidence_of(story, story.killed_at(8)))
+    bars = [(bar.get_x(), bar.get_width()) for bar in axes.patches]
+    assert bars == [(0, 6), (6, 2), (6, 6), (12, 0)]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["life 1", "life 2"]
+    twice = Figure().subplots()
+    drill_plot.draw_lives(twice, evidence_of(story, story.killed_at(8), story.killed_at(5)))
+    assert [label.get_text() for label in twice.get_yticklabels()][2] == "2: life 1"
+
+
+def test_a_training_without_steps_has_no_picture_and_one_without_metrics_only_lives(story):
+    silent = story.training(replace(story.life(), seen=Seen()))
+    assert not drill_plot.can_draw(Evidence(silent, (silent,)))
+    assert not drill_plot.can_draw(Evidence(story.training()))
+    assert drill_plot.can_draw(evidence_of(story, story.killed_at(8)))
+    steps = tuple(replace(each, metrics={}) for each in story.life().seen.steps)
+    mute = story.training(replace(story.life(), seen=replace(story.life().seen, steps=steps)))
+    assert drill_plot.metric_of(Evidence(mute)) is None
+
+
+def test_every_kind_of_kill_has_a_mark_of_its_own():
+    assert set(drill_plot.MARKS) == set(Kind)
+    assert len({mark.shape for mark in drill_plot.MARKS.values()}) == len(Kind)
+    assert len({mark.colour for mark in drill_plot.MARKS.values()}) == len(Kind)
+
+
+def test_the_title_says_the_outcome_and_the_first_reason_in_two_lines_at_most(story):
+    report = reported(story, story.killed_at(8))
+    assert drill_plot.title_of(report) == "PASS  small: after 1 kill it is the training that nobody disturbed"
+    long = replace(report, outcome=Outcome.FAIL, reasons=("a `part` of it " * 40,))
+    title = drill_plot.title_of(long)
+    assert title.startswith("FAIL  small: a part of it")
+    assert title.count("\n") == 2
+    assert title.endswith("…")
