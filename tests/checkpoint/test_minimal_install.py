@@ -1,0 +1,176 @@
+"""What goes into a training image is the wheel, or the one folder, and brings nothing with it."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("hatchling", reason="hatchling is not installed: make test")
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "nightspot" / "checkpoint"
+
+# The adapters import the framework that they are for, which must then be there.
+FRAMEWORKS = {"xgboost", "lightgbm", "torch", "transformers", "lightning"}
+
+SAVE_AND_RESTORE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import importlib
+library = importlib.import_module(sys.argv[2])
+Checkpointer = library.Checkpointer
+state = {"weights": b"w", "training": library.TrainingState(), "numbers": [1, 2]}
+with Checkpointer(sys.argv[3], environ={}, total_steps=4, asynchronous=True) as checkpointer:
+    checkpointer.save(4, state, metrics={"a": 1.5})
+restored = Checkpointer(sys.argv[3], environ={}).restore()
+assert (restored.step, restored.state["weights"], restored.state["numbers"]) == (4, b"w", [1, 2])
+own = importlib.import_module(sys.argv[2] + ".own")
+print(library.__file__)
+print(*sorted(name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names), sep="\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The working tree's wheel, built in a copy: others may be writing here at the same time."""
+    copy, dist = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
+    without = shutil.ignore_patterns("__pycache__", "*.tmp")
+    for name in ("nightspot", "lambdas"):
+        shutil.copytree(ROOT / name, copy / name, ignore=without)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(dist)],
+        cwd=copy,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (built,) = dist.glob("*.whl")
+    return built
+
+
+@pytest.fixture
+def installed(wheel, tmp_path):
+    """A folder with what the wheel installs, and nothing else."""
+    folder = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def run(folder, package, checkpoints):
+    """Save and restore with that folder alone on the path, after Python's own."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-W", "error", "-c", SAVE_AND_RESTORE, folder, package, checkpoints],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    where, *modules = done.stdout.split("\n")[:-1]
+    return Path(where), [name for name in modules if name != "__main__"]
+
+
+def test_the_wheel_alone_saves_and_restores_and_loads_nothing_else(installed, tmp_path):
+    where, modules = run(installed, "nightspot.checkpoint", tmp_path / "checkpoints")
+
+    assert where.is_relative_to(installed)
+    assert "nightspot.checkpoint.own" in modules
+    foreign = [
+        name
+        for name in modules
+        if name != "nightspot" and not (name + ".").startswith("nightspot.checkpoint.")
+    ]
+    assert foreign == []
+
+
+def test_the_folder_alone_works_under_another_name(tmp_path):
+    shutil.copytree(LIBRARY, tmp_path / "script" / "saving", ignore=shutil.ignore_patterns("__pycache__"))
+
+    where, modules = run(tmp_path / "script", "saving", tmp_path / "checkpoints")
+
+    assert where == tmp_path / "script" / "saving" / "__init__.py"
+    assert {name.partition(".")[0] for name in modules} == {"saving"}
+
+
+def test_the_wheel_can_be_installed_where_training_images_are(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = Parser().parsestr(archive.read(name).decode())
+
+    assert metadata["Requires-Python"] == ">=3.9"
+    assert "checkpoint" in metadata.get_all("Provides-Extra")
+    # Every requirement belongs to an extra, and none to this one.
+    required = metadata.get_all("Requires-Dist", [])
+    assert [each for each in required if "extra ==" not in each.replace("extra==", "extra ==")] == []
+    assert [each for each in required if "'checkpoint'" in each.partition(";")[2]] == []
+
+
+def test_the_wheel_has_every_file_of_the_library(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {Path(name).name for name in archive.namelist() if name.startswith("nightspot/checkpoint/")}
+
+    assert packed >= {path.name for path in LIBRARY.glob("*.py")}
+
+
+@pytest.mark.parametrize(
+    "source", [ROOT / "nightspot" / "__init__.py", *sorted(LIBRARY.glob("*.py"))], ids=lambda path: path.name
+)
+class TestPython39:
+    """Images with Python 3.9 can import it; its interpreter is not here, so its grammar is asked."""
+
+    def test_can_parse_it(self, source):
+        ast.parse(source.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+    def test_has_what_it_calls(self, source):
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        called = [each for each in ast.walk(tree) if isinstance(each, ast.Call)]
+        strict = [
+            each.lineno
+            for each in called
+            if isinstance(each.func, ast.Name)
+            and each.func.id == "zip"
+            and any(keyword.arg == "strict" for keyword in each.keywords)
+        ]
+        slotted = [
+            each.lineno
+            for each in called
+            if isinstance(each.func, ast.Name)
+            and each.func.id == "dataclass"
+            and {"slots", "kw_only"} & {keyword.arg for keyword in each.keywords}
+        ]
+        assert strict + slotted == []
+
+    def test_has_what_it_imports(self, source):
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        absolute = {
+            each.module.partition(".")[0]
+            for each in ast.walk(tree)
+            if isinstance(each, ast.ImportFrom) and not each.level and each.module
+        } | {
+            alias.name.partition(".")[0]
+            for each in ast.walk(tree)
+            if isinstance(each, ast.Import)
+            for alias in each.names
+        }
+        since_3_9 = {"tomllib"}
+        own = {source.stem} if source.stem in FRAMEWORKS else set()
+        later = {"UTC", "StrEnum", "Self", "assert_never", "TypeAlias", "ParamSpec", "override"}
+        names = {
+            alias.name
+            for each in ast.walk(tree)
+            if isinstance(each, ast.ImportFrom) and each.module in ("datetime", "enum", "typing")
+            for alias in each.names
+        }
+        assert absolute - set(sys.stdlib_module_names) <= (own or FRAMEWORKS)
+        assert absolute & since_3_9 == set()
+        assert names & later == set()
