@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import Any, SupportsIndex
 from . import settings
 from .background import Background
 from .clock import clock_from
+from .copies import ReusedCopies
 from .due import Due
 from .errors import CheckpointError, DirectoryError
 from .journal import Event, journal_from
@@ -41,7 +41,7 @@ class Checkpointer:
     keep_last, keep_best: how many whole checkpoints to keep; ("loss", "min", 2) keeps the best two
         by a metric as well.
     every_steps, every_seconds, interval: when `due` says yes; "auto" if none is given.
-    asynchronous: write beside training; `snapshot` copies the values (default copy.deepcopy).
+    asynchronous: write beside training; `snapshot` copies the values (default `copies.ReusedCopies`).
     serialise, deserialise: value and binary stream, binary stream; default pickle.
     rank, world_size, replicated: several processes on one prefix; see `ranks.seat_from`. With
         replicated state rank 0 writes alone and every rank restores its file.
@@ -65,7 +65,7 @@ class Checkpointer:
         every_seconds: float | None = None,
         interval: str | None = None,
         asynchronous: bool = False,
-        snapshot: Snapshot = copy.deepcopy,
+        snapshot: Snapshot | None = None,
         serialise: Serialise = pickled,
         deserialise: Deserialise = unpickled,
         rank: int | None = None,
@@ -80,7 +80,7 @@ class Checkpointer:
             settings.at_least_one("total_steps", total_steps)
         self._total_steps = total_steps
         self._asynchronous = asynchronous
-        self._snapshot = snapshot
+        self._snapshot = snapshot or ReusedCopies()
         origin = settings.origin_from(environ)
         self._seat = seat_from(environ, rank, world_size, replicated)
         self._now = now or clock_from(environ)
@@ -191,9 +191,11 @@ class Checkpointer:
         """
         self._background.settle()
         self._journal.tell(Event.RESTORING)
+        begun = self._now()
         try:
             whole, skipped = self._restorer.newest()
             if whole is not None:
+                self._due.assume((self._now() - begun).total_seconds(), beside=self._asynchronous)
                 return self._resume(whole, skipped)
             self._start_from_nothing(skipped)
         except OSError as error:
@@ -252,12 +254,21 @@ class Checkpointer:
                 raise
 
     def _write(self, progress: Progress, state: State, *, background: bool) -> None:
+        begun = self._now()
+        if background:
+            state = hold(state, self._snapshot)
+        held = self._now()
+        held_up_seconds = (held - begun).total_seconds()
+
         def write() -> None:
-            begun = self._now()
             self._journal.tell(Event.SAVING, step=progress.step)
             self._writer.save(progress, state)
             self._journal.tell(Event.SAVED, step=progress.step)
-            self._due.learn((self._now() - begun).total_seconds())
+            written_seconds = (self._now() - held).total_seconds()
+            if background:
+                self._due.learn(held_up_seconds, written_seconds)
+            else:
+                self._due.learn(written_seconds)
 
         def write_and_log() -> None:
             try:
@@ -268,7 +279,6 @@ class Checkpointer:
                 raise
 
         if background:
-            state = hold(state, self._snapshot)
             self._background.start(write_and_log)
         else:
             write()

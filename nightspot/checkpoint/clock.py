@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 from .errors import ClockSettingError
 
-UTC = timezone.utc  # noqa: UP017 - datetime.UTC came with Python 3.11, containers run 3.9
+UTC = timezone.utc  # datetime.UTC came with Python 3.11, containers run 3.9
 CLOCK_VARIABLE = "NIGHTSPOT_CLOCK"
 
 _RULE = (

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from .errors import SettingError
 from .ranks import Gather, Seat
-from .schedule import Schedule, every_from
+from .schedule import Cost, Schedule, every_from
 from .settings import mean_life_from
 from .stopping import StopRequests
 
@@ -78,9 +78,13 @@ class Due:
         self._last_step = step
         self._schedule.begin(step, self._now())
 
-    def learn(self, cost_seconds: float) -> None:
-        """A save took this long."""
-        self._schedule.learn(cost_seconds)
+    def assume(self, seconds: float, *, beside: bool) -> None:
+        """Until a save is measured: it takes this long, or is written beside training for so long."""
+        self._schedule.assume(Cost(0.0, seconds) if beside else Cost(seconds))
+
+    def learn(self, cost_seconds: float, beside_seconds: float = 0.0) -> None:
+        """A save held up the loop for so long, and was then written beside it for so long."""
+        self._schedule.learn(cost_seconds, beside_seconds)
 
     def _wish(self, step: int) -> int:
         # A rank that never writes has nothing to save, unless the others ask it along.

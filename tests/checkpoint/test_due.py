@@ -1,8 +1,11 @@
 """A checkpoint is due by steps, by time, or as often as serves the training best."""
 
+import pickle
+
 import pytest
 
-from nightspot.checkpoint import SettingError, StepError
+from nightspot.checkpoint import SettingError, StepError, interval_seconds
+from nightspot.checkpoint.schedule import Cost, Every, Schedule
 
 
 def due_steps(trainer, clock, last, seconds=60.0):
@@ -75,21 +78,16 @@ class Costly:
         self.clock.move(self.seconds)
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_auto_learns_what_a_save_costs_and_how_long_machines_live(process, clock, asynchronous):
-    trainer = process(
-        asynchronous=asynchronous,
-        serialise=Costly(clock, 8.0),
-        environ={"NIGHTSPOT_MEAN_LIFE_SECONDS": "10000"},
-    )
-    trainer.save(1, {"value": 1}, wait=True)
+def test_auto_learns_what_a_save_costs_and_how_long_machines_live(process, clock):
+    trainer = process(serialise=Costly(clock, 8.0), environ={"NIGHTSPOT_MEAN_LIFE_SECONDS": "10000"})
+    trainer.save(1, {"value": 1})
     trainer.save(2, {"value": 1})
-    trainer.wait()
 
-    assert trainer.interval_seconds == pytest.approx(400.0)  # sqrt(2 · 8 · 10,000)
-    clock.move(391)  # in the background, the interval began up to 8 seconds ago
+    seconds = interval_seconds(8.0, 10_000, age_seconds=16.0)
+    assert trainer.interval_seconds == pytest.approx(seconds)
+    clock.move(seconds - 1)
     assert not trainer.due(3)
-    clock.move(9)
+    clock.move(1.001)
     assert trainer.due(3)
 
 
@@ -101,11 +99,91 @@ def test_auto_goes_by_the_last_few_saves(process, clock):
     for step in range(2, 7):
         trainer.save(step, {"value": 1})
 
-    assert trainer.interval_seconds == pytest.approx(360.0)  # three hours of life where nothing is said
+    # Three hours of life where nothing is said.
+    assert trainer.interval_seconds == pytest.approx(interval_seconds(6.0, 10_800, age_seconds=130.0))
+
+
+def test_auto_grows_with_the_age_of_the_process(process, clock):
+    trainer = process(serialise=Costly(clock, 8.0))
+    trainer.save(1, {"value": 1})
+    young = trainer.interval_seconds
+    clock.move(4 * 3600)
+    assert trainer.interval_seconds == young  # it goes by the age at the last save, and so stands still
+    trainer.save(2, {"value": 1})
+
+    assert trainer.interval_seconds > 1.5 * young
+
+
+class CostlyCopy:
+    """A snapshot that takes its time."""
+
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds = clock, seconds
+
+    def __call__(self, value):
+        self.clock.move(self.seconds)
+        return value
+
+
+def test_auto_learns_apart_what_holds_the_loop_up_and_what_is_written_beside_it(process, clock):
+    trainer = process(asynchronous=True, serialise=Costly(clock, 40.0), snapshot=CostlyCopy(clock, 2.0))
+    trainer.save(1, {"value": 1})
+    trainer.wait()
+
+    # The interval began between the copy and the end of the write: 2 to 42 seconds of age.
+    seconds = interval_seconds(2.0, 10_800, beside_seconds=40.0, age_seconds=0.0)
+    assert trainer.interval_seconds == pytest.approx(seconds, rel=0.03)
+
+
+@pytest.mark.parametrize(("asynchronous", "cost"), [(False, (90.0, 0.0)), (True, (0.0, 90.0))])
+def test_auto_takes_a_restores_time_for_a_saves_until_one_is_measured(process, clock, asynchronous, cost):
+    process().save(6, {"value": 1})
+
+    def slowly(stream):
+        clock.move(90.0)
+        return pickle.load(stream)  # noqa: S301 - saved above
+
+    trainer = process(asynchronous=asynchronous, deserialise=slowly)
+    trainer.restore()
+
+    seconds = interval_seconds(cost[0], 10_800, beside_seconds=cost[1], age_seconds=90.0)
+    assert trainer.interval_seconds == pytest.approx(seconds)
+
+
+def scheduled(clock):
+    return Schedule(Every(), 10_800.0, clock())
+
+
+def test_auto_counts_what_is_written_beside_training_by_what_it_slows_the_loop(clock):
+    schedule = scheduled(clock)
+    schedule.learn(0.5, 20.0)
+    schedule.learn(1.5, 40.0)
+
+    mean = interval_seconds(1.0, 10_800, beside_seconds=30.0, age_seconds=0.0)
+    assert schedule.interval_seconds == pytest.approx(mean)
+
+
+def test_auto_goes_by_what_is_assumed_until_a_save_is_measured(clock):
+    schedule = scheduled(clock)
+    schedule.assume(Cost(60.0))
+    schedule.assume(Cost(-1.0))  # of a clock that was set back
+
+    assert schedule.interval_seconds == pytest.approx(interval_seconds(60.0, 10_800, age_seconds=0.0))
+    schedule.learn(2.0)
+    assert schedule.interval_seconds == pytest.approx(interval_seconds(2.0, 10_800, age_seconds=0.0))
+
+
+@pytest.mark.parametrize("measured", [(-1.0,), (1.0, -1.0)])
+def test_a_clock_that_was_set_back_during_a_save_measured_nothing(clock, measured):
+    schedule = scheduled(clock)
+    schedule.learn(2.0)
+    schedule.learn(*measured)
+
+    assert schedule.interval_seconds == pytest.approx(interval_seconds(2.0, 10_800, age_seconds=0.0))
 
 
 def test_auto_saves_within_minutes_before_it_has_measured_anything(process, clock):
-    assert due_steps(process(), clock, 4)[0] == 3
+    assert due_steps(process(), clock, 4)[0] == 2
 
 
 def test_by_steps_there_is_no_interval_of_time(process):

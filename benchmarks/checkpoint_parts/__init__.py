@@ -1,0 +1,1 @@
+"""Parts of benchmarks/checkpoint.py, in a folder of their own so that `make bench` does not run them."""
