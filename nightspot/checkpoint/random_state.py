@@ -29,12 +29,13 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
     """Become what `capture_random_state` described.
 
     Raises StateError, with no generator touched, where a module whose state was captured is not
-    imported now: its numbers would start again from the beginning. A generator that is there now
-    and was not captured is logged.
+    imported now: its numbers would start again from the beginning. Logged are a generator that is
+    there now and was not captured, and CUDA devices that there are more or fewer of: training goes on
+    on another machine, and only the numbers drawn there are others.
     """
-    absent = [name for name in state if name not in _GENERATORS or not _is_there(name)]
+    absent = [name for name in state if name not in _GENERATORS or not _can_be_set(name)]
     if absent:
-        raise StateError(f"random state of {absent}: must be imported (and usable) before it is restored")
+        raise StateError(f"random state of {absent}: must be imported before it is restored")
     for name in _GENERATORS:
         if name not in state and _is_there(name):
             _LOG.warning("the checkpoint has no random state of %s", name)
@@ -44,6 +45,11 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 
 def _is_there(name: str) -> bool:
     return _GENERATORS[name][0]()
+
+
+def _can_be_set(name: str) -> bool:
+    # A script may well restore before anything of it is on a device.
+    return "torch" in sys.modules if name == "torch.cuda" else _is_there(name)
 
 
 def _capture_python() -> list[Any]:
@@ -72,7 +78,12 @@ def _capture_torch() -> list[int]:
 
 def _restore_torch(value: Any) -> None:
     torch = sys.modules["torch"]
-    torch.set_rng_state(torch.tensor(value, dtype=torch.uint8))
+    torch.set_rng_state(_on_host(torch, value))
+
+
+def _on_host(torch: Any, value: list[int]) -> Any:
+    # Wherever torch.set_default_device puts new tensors, generators take theirs from the host.
+    return torch.tensor(value, dtype=torch.uint8, device="cpu")
 
 
 def _has_cuda() -> bool:
@@ -87,10 +98,16 @@ def _capture_cuda() -> list[list[int]]:
 
 def _restore_cuda(value: Any) -> None:
     torch = sys.modules["torch"]
-    devices = torch.cuda.device_count()
+    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if devices != len(value):
-        raise StateError(f"random state of {len(value)} CUDA devices: this machine has {devices}")
-    torch.cuda.set_rng_state_all([torch.tensor(each, dtype=torch.uint8) for each in value])
+        _LOG.warning(
+            "random state of %d CUDA devices: this machine has %d, and draws other numbers there",
+            len(value),
+            devices,
+        )
+    # Where CUDA is not initialised yet, torch keeps the state and sets it then.
+    for device, each in enumerate(value[:devices]):
+        torch.cuda.set_rng_state(_on_host(torch, each), device)
 
 
 # What there is, how to read it, and how to set it.

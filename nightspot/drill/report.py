@@ -200,7 +200,7 @@ def _notes(evidence: Evidence) -> Iterator[str]:
             f"{'that spread, four times of which is allowed' if evidence.tolerance is None else 'the tolerance'}"
         )
     elif evidence.again is not None:
-        yield "a second undisturbed training was the same to the bit: the differences come from the kills"
+        yield _of_the_same_again(evidence.undisturbed, evidence.again)
     if not evidence.undisturbed.lives[0].seen.library:
         what = "its steps and metrics by its log" if evidence.undisturbed.steps else "no step of it was seen"
         yield (
@@ -209,6 +209,24 @@ def _notes(evidence: Evidence) -> Iterator[str]:
         )
     if not evidence.undisturbed.model and evidence.undisturbed.completed:
         yield "the training left no file in the model directory, so there was no model to compare"
+
+
+def _of_the_same_again(undisturbed: Training, again: Training) -> str:
+    """Two undisturbed trainings with the same numbers and model; parts of their states may differ all the same."""
+    known = again.steps
+    parts = dict.fromkeys(
+        name
+        for step, seen in undisturbed.steps.items()
+        if step in known
+        for name, digest in seen.parts.items()
+        if name in known[step].parts and known[step].parts[name] != digest
+    )
+    if parts:
+        return (
+            f"{quoted(list(parts))} of the state differs between two undisturbed trainings, which have the same "
+            "metrics and model, and so was not compared (a generator without a seed that nothing draws from?)"
+        )
+    return "a second undisturbed training was the same to the bit: the differences come from the kills"
 
 
 def _on_sigterm(evidence: Evidence) -> Iterator[str]:

@@ -23,12 +23,13 @@ class Torch:
     def __init__(self, devices=0):
         self.state = Numbers([1, 2, 3])
         self.devices = [Numbers([each]) for each in range(devices)]
+        self.initialised = True
         self.cuda = SimpleNamespace(
             is_available=lambda: bool(self.devices),
-            is_initialized=lambda: True,
+            is_initialized=lambda: self.initialised,
             device_count=lambda: len(self.devices),
             get_rng_state_all=lambda: self.devices,
-            set_rng_state_all=lambda states: setattr(self, "devices", states),
+            set_rng_state=lambda state, device: self.devices.__setitem__(device, state),
         )
 
     def get_rng_state(self):
@@ -37,8 +38,8 @@ class Torch:
     def set_rng_state(self, state):
         self.state = state
 
-    def tensor(self, values, dtype):
-        assert dtype == "uint8"
+    def tensor(self, values, dtype, device):
+        assert (dtype, device) == ("uint8", "cpu")
         return Numbers(values)
 
 
@@ -93,13 +94,28 @@ def test_torch_is_restored_with_all_its_devices(torch):
     assert there.devices == [[0], [1]]
 
 
-def test_another_number_of_devices_is_refused(torch):
+@pytest.mark.parametrize(("now", "restored"), [(0, []), (1, [[0]]), (3, [[0], [1], [9]])])
+def test_on_another_number_of_devices_those_there_are_go_on_and_the_log_says_so(torch, caplog, now, restored):
     torch(devices=2)
     state = capture_random_state()
-    torch(devices=1)
+    there = torch(devices=now)
+    there.devices = [Numbers([9]) for _ in range(now)]
 
-    with pytest.raises(StateError, match="random state of 2 CUDA devices: this machine has 1"):
-        restore_random_state(state)
+    restore_random_state(state)
+
+    assert there.devices == restored
+    assert f"random state of 2 CUDA devices: this machine has {now}" in caplog.text
+
+
+def test_devices_that_are_not_in_use_yet_are_restored_and_not_captured(torch):
+    there = torch(devices=1)
+    state = capture_random_state()
+    there.initialised, there.devices = False, [Numbers([9])]
+
+    assert "torch.cuda" not in capture_random_state()
+    restore_random_state(state)
+
+    assert there.devices == [[0]]
 
 
 def test_a_module_that_is_not_imported_now_is_named_and_nothing_is_touched(torch, monkeypatch):

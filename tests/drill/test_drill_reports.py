@@ -113,6 +113,29 @@ def test_what_sigterm_did_is_a_note(story):
     assert "left within 0.2 s with exit code 143 (saved step 6 once more)" in said(left, exit_code=143)
 
 
+def test_a_part_that_chance_alone_changes_is_named_and_not_blamed_on_the_kills(story):
+    other = story.training(
+        story.life(changed=[story.step(n, parts={"generator": f"x{n}"}) for n in range(1, 13)])
+    )
+    resumed = story.training(
+        story.life(last=8, kill=Kind.KILL),
+        story.life(
+            7, restored=6, changed=[story.step(n, parts={"generator": f"y{n}"}) for n in range(7, 13)]
+        ),
+    )
+    report = reported(story, resumed, again=other)
+    assert report.outcome is Outcome.PASS
+    assert any(note.startswith("part `generator` of the state differs between two") for note in report.notes)
+
+
+def test_where_a_second_undisturbed_training_is_the_same_the_kills_are_to_blame(story):
+    report = reported(story, story.killed_at(8), again=story.training())
+    assert (
+        "a second undisturbed training was the same to the bit: the differences come from the kills"
+        in report.notes
+    )
+
+
 def test_kills_that_came_too_late_and_models_that_are_not_there_are_notes(story):
     report = reported(story, story.killed_at(8))
     assert not any("landed" in note for note in report.notes)

@@ -1,0 +1,122 @@
+"""Decides how the Trainer of Hugging Face's transformers saves into our checkpoints and resumes from them.
+
+    nightspot = NightspotCallback(asynchronous=True, handle_sigterm=True)
+    trainer = Trainer(model, arguments, train_dataset=dataset, callbacks=[nightspot])
+    trainer.train(resume_from_checkpoint=nightspot.restore())
+    nightspot.exit_if_asked()
+
+What is saved is the Trainer's own checkpoint folder, so that its own resume brings everything back:
+model, optimiser, scheduler, scaler, random generators, its state and the place in the data.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from .attached import Attached
+from .checkpointer import Checkpointer
+from .errors import SettingError
+from .pytorch import torch_gather
+from .stopping import ASKED_TO_STOP_STATUS
+
+
+class NightspotCallback(TrainerCallback):  # type: ignore[misc] # transformers is Any to the type checker
+    """Lets the Trainer save when a checkpoint is due, and puts what it wrote into one of ours.
+
+    directory, settings: those of Checkpointer, less total_steps, rank, world_size and replicated,
+        which the Trainer says. scratch: where a checkpoint is unpacked (`attached.Attached`).
+
+    A step is an optimiser's step (global_step). The metrics are the newest of all numbers that were
+    logged: loss, learning_rate, and of an evaluation eval_loss and so on. When a stop is requested,
+    training ends after the step with its state saved; exit_if_asked() after train() then leaves, before
+    half a model is taken for the result. Set save_strategy="no": the Trainer's own saves stay its own.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        scratch: str | os.PathLike[str] | None = None,
+        **settings: Any,
+    ) -> None:
+        self._attached = Attached(directory, scratch, settings)
+        self._gather = settings.get("gather")
+        self._wanted = self._asked_by_trainer = False
+
+    @property
+    def checkpointer(self) -> Checkpointer:
+        """The one that saves; SettingError before training has begun."""
+        return self._attached.checkpointer
+
+    def restore(self) -> str | None:
+        """What to pass as resume_from_checkpoint: a folder, or None; raises as Checkpointer.restore."""
+        folder = self._attached.restore()
+        return None if folder is None else str(folder)
+
+    def exit_if_asked(self, status: int = ASKED_TO_STOP_STATUS) -> None:
+        """As Checkpointer.exit_if_asked, for the line after train()."""
+        self._attached.exit_if_asked(status)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - transformers' signature
+        """Go on from where the Trainer is; SettingError or StateError where it could not be resumed."""
+        if args.save_only_model:
+            raise SettingError("save_only_model=True: must be False, or the optimiser is lost at a resume")
+        if args.world_size > 1 and self._gather is None:
+            self._gather = torch_gather()
+        self._attached.begin(
+            state.global_step,
+            how="trainer.train(resume_from_checkpoint=...)",
+            total_steps=state.max_steps,
+            rank=args.process_index,
+            world_size=args.world_size,
+            gather=self._gather,
+        )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - transformers' signature
+        """Ask the Trainer for a checkpoint where one is due."""
+        self._wanted = self._attached.due(state.global_step)
+        if self._wanted:
+            self._asked_by_trainer = control.should_save
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Take over what the Trainer has written."""
+        if not self._wanted:
+            return
+        self._wanted = False
+        folder = Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+        if self._gather is not None:
+            self._gather(state.global_step)  # each rank has written its part when all have come here
+        writes = state.is_world_process_zero
+        self.checkpointer.save(
+            state.global_step, _files(folder) if writes else {}, metrics=_newest(state.log_history)
+        )
+        if writes and not self._asked_by_trainer and args.save_total_limit is None:
+            shutil.rmtree(folder)
+        if self.checkpointer.should_stop:
+            control.should_training_stop = True
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - transformers' signature
+        """Return when the save in flight is durable."""
+        self.checkpointer.close()
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _newest(log: list[Mapping[str, Any]]) -> dict[str, float]:
+    merged = {name: value for entry in log for name, value in entry.items()}
+    return {
+        name: float(value)
+        for name, value in merged.items()
+        if isinstance(value, Real) and name not in ("step", "epoch")
+    }
