@@ -17,7 +17,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("nightspot"):
             raise
-        sys.exit(_refused(f"the package {error.name} is missing; install nightspot[cli], or nightspot[local]"))
+        sys.exit(
+            _refused(f"the package {error.name} is missing; install nightspot[cli], or nightspot[local]")
+        )
     command_line()
 
 

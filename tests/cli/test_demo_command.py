@@ -35,7 +35,16 @@ ATTEMPT_KEYS = {
 
 @pytest.mark.workflow
 def test_a_quiet_night_is_one_json_object_and_a_record(tmp_path, slower):
-    command = ["demo", "--json", "--night", "quiet", "--time-scale", str(600 / slower), "--build", str(tmp_path)]
+    command = [
+        "demo",
+        "--json",
+        "--night",
+        "quiet",
+        "--time-scale",
+        str(600 / slower),
+        "--build",
+        str(tmp_path),
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "nightspot", *command],
         capture_output=True,

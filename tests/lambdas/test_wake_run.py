@@ -62,7 +62,9 @@ def test_what_no_decision_turns_on_wakes_nobody(waiting, secondary):
 
 def test_a_drills_job_belongs_to_no_run_and_does_not_come_again(world):
     drill = f"nightspot-recommender-drill-{drill_id(MIDNIGHT, 'abcde')}-2"
-    assert not world.wake(**news(TrainingJobName=drill, TrainingJobStatus="Stopped", SecondaryStatus="Stopped"))
+    assert not world.wake(
+        **news(TrainingJobName=drill, TrainingJobStatus="Stopped", SecondaryStatus="Stopped")
+    )
 
 
 def test_a_run_of_a_job_that_is_called_a_drill_is_woken(world):
