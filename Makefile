@@ -105,7 +105,7 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml $(VENV)/.uv
 
 # Which build of PyTorch comes is pip's to choose: an index or folder of CPU builds is much smaller.
 $(VENV)/.frameworks: requirements/frameworks.txt $(VENV)/.dev
-	@$(UV) pip install --quiet --require-hashes -r requirements/frameworks.txt
+	@$(UV) pip install --quiet --no-deps --require-hashes -r requirements/frameworks.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$(TORCH)
 	@touch $@
 
