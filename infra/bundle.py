@@ -13,13 +13,17 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from nightspot.job import Job, dump_jobs
+from nightspot.pages import charts_script
 
 PYTHON_VERSION = "3.13"
 PLATFORM = "aarch64-manylinux2014"
 JOBS_FILE = "jobs.json"
+# What draws the charts of reports; made here, because what makes it is ten times the size of the rest.
+CHARTS_FILE = Path("nightspot", "pages", charts_script.FILE.name)
 # Lambda's runtime brings boto3 and what it needs; the X-Ray SDK asks for it once more.
 IN_THE_RUNTIME = frozenset(
     {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
@@ -27,11 +31,13 @@ IN_THE_RUNTIME = frozenset(
 # The job files travel as checked JSON, so nothing reads YAML there.
 NOT_NEEDED = frozenset({"pyyaml"})
 OWN_PACKAGES = ("nightspot", "lambdas")
+OWN_SUFFIXES = frozenset({".css", ".j2", ".js", ".json", ".py"})
 # What never runs in a function.
 LEFT_OUT = (
     "nightspot/checkpoint",
     "nightspot/cli",
     "nightspot/local",
+    "nightspot/advise",
     "nightspot/market",
     "nightspot/report",
 )
@@ -52,7 +58,7 @@ class Bundle:
 def build_bundle(root: Path, jobs: Mapping[str, Job], build: Path) -> Bundle:
     """The bundle of the sources below `root`, made in `build` unless it is there already.
 
-    Raises BundleError where uv cannot install the wheels.
+    Raises BundleError where uv cannot install the wheels, or where nothing can make the charts' script.
     """
     lock = _needed(root / "requirements" / "lambda.txt")
     sources = sorted(_sources(root))
@@ -68,6 +74,7 @@ def build_bundle(root: Path, jobs: Mapping[str, Job], build: Path) -> Bundle:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
         (fresh / JOBS_FILE).write_text(document, encoding="utf-8")
+        (fresh / CHARTS_FILE).write_text(charts_script.make(), encoding="utf-8")
         fresh.rename(path)
     return Bundle(path, digest)
 
@@ -85,17 +92,25 @@ def _sources(root: Path) -> Iterable[Path]:
     left_out = tuple(root / name for name in LEFT_OUT)
     for package in OWN_PACKAGES:
         for path in (root / package).rglob("*"):
-            is_ours = path.suffix in {".py", ".json"} and "__pycache__" not in path.parts
+            is_ours = path.suffix in OWN_SUFFIXES and "__pycache__" not in path.parts
             if is_ours and not any(path == part or part in path.parents for part in left_out):
                 yield path
 
 
 def _digest(root: Path, lock: str, sources: Iterable[Path], jobs: str) -> str:
-    digest = hashlib.sha256(f"{PYTHON_VERSION}\n{PLATFORM}\n{lock}\n{jobs}\n".encode())
+    versions = f"{PYTHON_VERSION}\n{PLATFORM}\n{_charts_maker()}"
+    digest = hashlib.sha256(f"{versions}\n{lock}\n{jobs}\n".encode())
     for source in sources:
         digest.update(f"{source.relative_to(root).as_posix()}\n".encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()
+
+
+def _charts_maker() -> str:
+    try:
+        return charts_script.made_by()
+    except PackageNotFoundError as error:
+        raise BundleError("the package vl-convert-python is missing: install nightspot[cdk]") from error
 
 
 def _dependencies(lock: str, build: Path) -> Path:

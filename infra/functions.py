@@ -1,4 +1,4 @@
-"""The Lambda functions: one bundle, four handlers, each with only the permissions that it uses."""
+"""The Lambda functions: one bundle, five handlers, each with only the permissions that it uses."""
 
 from __future__ import annotations
 
@@ -16,11 +16,23 @@ from infra.records import Records
 from infra.settings import Settings, log_retention
 from infra.training_data import TrainingData
 
+# Reads of public prices and of the account's own rates. Prices know no resources; a Savings Plan's ARN is known
+# only once all of them have been listed.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awspricelist.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssavingsplans.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+PRICE_ACTIONS = [
+    "pricing:GetProducts",
+    "savingsplans:DescribeSavingsPlans",
+    "savingsplans:DescribeSavingsPlanRates",
+    "ec2:DescribeSpotPriceHistory",
+]
+
 BUS_NAME = "default"  # where SageMaker's own events arrive as well
 
 
 class Functions(Construct):
-    """`plan_run`, `decide_next_step`, `wake_run`, `record_outcome`."""
+    """`plan_run`, `decide_next_step`, `wake_run`, `record_outcome`, `tell_people`."""
 
     def __init__(
         self,
@@ -63,15 +75,25 @@ class Functions(Construct):
             max_event_age=Duration.hours(1),
             on_failure=destinations.SqsDestination(records.dead_letters),
         )
+        self.tell_people = self._function(
+            "TellPeople",
+            "Writes the messages by which people hear of a run",
+            # What SNS or the table would not take is tried again, and then told: see WakeRun.
+            retry_attempts=2,
+            max_event_age=Duration.hours(6),
+            on_failure=destinations.SqsDestination(records.dead_letters),
+        )
         for function in (self.plan_run, self.decide_next_step, self.record_outcome):
             self._let_it_send_notices(function)
         self._let_them_use_the_table(records)
         self._let_it_check_quotas(self.plan_run)
+        self._let_it_ask_prices(self.plan_run)
         _allow(self.decide_next_step, ["sagemaker:DescribeTrainingJob"], training_jobs_arn(self))
         # Without ListBucket a missing progress file would be "access denied".
         _allow(self.decide_next_step, ["s3:ListBucket"], data.checkpoints.bucket_arn)
         checkpoints = data.checkpoints.arn_for_objects("*")
         _allow(self.decide_next_step, ["s3:GetObject"], checkpoints)
+        self._let_it_write_reports(self.record_outcome, data)
         deciding = self.decide_next_step.role
         if deciding is not None:
             accept_wildcard(deciding, checkpoints, "Every run has a prefix of its own in this bucket.")
@@ -110,7 +132,7 @@ class Functions(Construct):
             description=description,
             **options,
         )
-        accept_wildcard(role, "*", "X-Ray's actions know no resources.")
+        accept_wildcard(role, "*", self._why_any_resource(name))
         accept(
             function, "AwsSolutions-L1", "The bundle's wheels are built for this version; both move together."
         )
@@ -121,11 +143,18 @@ class Functions(Construct):
         for function, also in (
             (self.plan_run, ["PutItem", "GetItem", "Query"]),
             (self.decide_next_step, ["PutItem", "GetItem"]),
-            (self.record_outcome, ["PutItem", "DeleteItem"]),
+            (self.record_outcome, ["PutItem", "DeleteItem", "Query"]),
             (self.wake_run, ["GetItem"]),
+            (self.tell_people, []),
         ):
             actions = [f"dynamodb:{action}" for action in ("UpdateItem", *also)]
             _allow(function, actions, records.table.table_arn)
+
+    def _let_it_write_reports(self, function: lambda_.Function, data: TrainingData) -> None:
+        reports = data.models.arn_for_objects("reports/*")
+        _allow(function, ["s3:PutObject"], reports)
+        if function.role is not None:
+            accept_wildcard(function.role, reports, "Every run has a page of its own below this prefix.")
 
     def _let_it_check_quotas(self, function: lambda_.Function) -> None:
         asked = self._settings.check_quotas
@@ -135,10 +164,21 @@ class Functions(Construct):
         _allow(
             function, ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"], "*"
         )
-        if function.role is not None:
-            accept_wildcard(
-                function.role, "*", "Neither X-Ray's actions nor lists of quotas know a resource."
-            )
+
+    def _let_it_ask_prices(self, function: lambda_.Function) -> None:
+        asked = self._settings.live_prices
+        function.add_environment("NIGHTSPOT_LIVE_PRICES", "true" if asked else "false")
+        if asked:
+            _allow(function, PRICE_ACTIONS, "*")
+
+    def _why_any_resource(self, name: str) -> str:
+        """Why a statement of this function's role stands on `*`; one reason for all, as cdk-nag counts it once."""
+        blind = ["X-Ray's actions"]
+        if name == "PlanRun" and self._settings.check_quotas:
+            blind.append("lists of quotas")
+        if name == "PlanRun" and self._settings.live_prices:
+            blind.append("prices, the listing of Savings Plans")
+        return f"{', '.join(blind)} know no resources that could be named beforehand."
 
     def _let_it_send_notices(self, function: lambda_.Function) -> None:
         _allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))

@@ -1,8 +1,8 @@
-"""Where people hear of a run: a topic that gets the notices that matter."""
+"""Where people hear of a run: topics for e-mail and chat, and the rules by which notices become messages."""
 
 from __future__ import annotations
 
-from aws_cdk import Stack
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -11,15 +11,17 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from infra.arns import arn
+from infra.functions import Functions
 from infra.records import Records
 from infra.settings import Settings
 
-# A quiet success is quiet. The rest of Nightspot's events stay on the bus for whoever wants them.
+# What can become a message; nightspot.messages.telling decides what does, and a test compares the two. The rest of
+# Nightspot's events stay on the bus for whoever wants them.
 TOLD = (
-    "Nightspot Fell Back",
     "Nightspot At Risk Of Being Late",
     "Nightspot Unknown Failure",
     "Nightspot Resume Broken",
+    "Nightspot Run Succeeded",
     "Nightspot Run Failed",
     "Nightspot Run Skipped",
     "Nightspot Run Stopped",
@@ -30,36 +32,37 @@ CRASHED = "Nightspot Decision Crashed"
 
 
 class NoticeTopic(Construct):
-    """`topic`: e-mail (if the settings name an address) or whatever else subscribes to it.
+    """`topic`: e-mail (if the settings name an address) or whatever else subscribes to it; alarms ring here.
 
-    `crashed`: the rule that matches crashed decisions.
+    `chat_topic`: the same messages in the form for chat, where the settings ask for it. `crashed`: the rule that
+    matches crashed decisions.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, records: Records, settings: Settings) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        functions: Functions,
+        records: Records,
+        settings: Settings,
+    ) -> None:
         super().__init__(scope, construct_id)
+        self._functions = functions
+        self._records = records
         self.topic = sns.Topic(self, "Topic", display_name="Nightspot", enforce_ssl=True)
         if settings.notice_email is not None:
             self.topic.add_subscription(subscriptions.EmailSubscription(settings.notice_email))
+        self.chat_topic = (
+            sns.Topic(self, "ChatTopic", display_name="Nightspot", enforce_ssl=True)
+            if settings.chat_topic
+            else None
+        )
         self._let_alarms_ring()
-        detail = events.EventField.from_path
-        run = (
-            f"{events.EventField.detail_type}: job {detail('$.detail.job')}, run {detail('$.detail.run_id')}"
-        )
-        self._tell(
-            "Told",
-            "Notices of Nightspot that a person should hear of",
-            TOLD,
-            f"{run}, deadline {detail('$.detail.deadline')}. {detail('$.detail.because')}",
-            records,
-        )
+        self._let_messages_out(settings)
+        self._tell("Told", "Notices of Nightspot that a person may have to hear of", TOLD)
         self.crashed = self._tell(
-            "Crashed",
-            "A run crashed; what it started may still be training",
-            (CRASHED,),
-            f"{run}. {detail('$.detail.error')}: {detail('$.detail.cause')} "
-            f"Training jobs left running: {detail('$.detail.training_jobs_left_running')}. "
-            f"Execution: {detail('$.detail.execution_arn')}",
-            records,
+            "Crashed", "A run crashed; what it started may still be training", (CRASHED,)
         )
 
     def _let_alarms_ring(self) -> None:
@@ -77,19 +80,30 @@ class NoticeTopic(Construct):
             )
         )
 
-    def _tell(
-        self, name: str, description: str, detail_types: tuple[str, ...], text: str, records: Records
-    ) -> events.Rule:
+    def _let_messages_out(self, settings: Settings) -> None:
+        messenger = self._functions.tell_people
+        topics = [topic for topic in (self.topic, self.chat_topic) if topic is not None]
+        messenger.add_to_role_policy(
+            iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn for topic in topics])
+        )
+        messenger.add_environment("NIGHTSPOT_NOTICE_TOPIC_ARN", self.topic.topic_arn)
+        messenger.add_environment(
+            "NIGHTSPOT_CHAT_TOPIC_ARN", self.chat_topic.topic_arn if self.chat_topic else ""
+        )
+        messenger.add_environment("NIGHTSPOT_TELL_SUCCESS", "true" if settings.tell_success else "false")
+
+    def _tell(self, name: str, description: str, detail_types: tuple[str, ...]) -> events.Rule:
         return events.Rule(
             self,
             name,
             description=description,
             event_pattern=events.EventPattern(source=["nightspot"], detail_type=list(detail_types)),
             targets=[
-                targets.SnsTopic(
-                    self.topic,
-                    message=events.RuleTargetInput.from_text(text),
-                    dead_letter_queue=records.dead_letters,
+                targets.LambdaFunction(
+                    self._functions.tell_people,
+                    dead_letter_queue=self._records.dead_letters,
+                    max_event_age=Duration.hours(6),
+                    retry_attempts=10,
                 )
             ],
         )

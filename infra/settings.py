@@ -34,7 +34,11 @@ class SettingsError(ValueError):
 class Settings:
     """The choices of one deployment. Names in `cdk.json` or `-c` are `nightspot:<field>`."""
 
-    notice_email: str | None = None  # gets the notices that matter; None: subscribe to the topic yourself
+    notice_email: str | None = (
+        None  # gets a message per run that matters; None: subscribe to the topic yourself
+    )
+    chat_topic: bool = False  # whether there is a second topic, with the same messages in the form for chat
+    tell_success: bool = False  # whether a success in time, with nothing to tell of, is told as well
     checkpoint_bucket_name: str | None = None  # an existing bucket; None: the stack makes one
     model_bucket_name: str | None = None
     training_role_arn: str | None = None  # an existing role; None: the stack makes one
@@ -45,6 +49,7 @@ class Settings:
     log_days: int = 90
     reserved_concurrency: int = 0  # of each function; 0: none is taken out of the account's
     check_quotas: bool = False  # whether a plan asks Service Quotas, which takes it some seconds
+    live_prices: bool = True  # whether a plan asks AWS for prices once a day; False: the shipped book alone
     keep_data: bool = True  # False: `cdk destroy` takes table, buckets and logs along
 
     def __post_init__(self) -> None:

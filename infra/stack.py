@@ -43,4 +43,11 @@ class NightspotStack(Stack):
         CfnOutput(self, "StateMachineArn", value=machine_arn)
         CfnOutput(self, "TableName", value=self.training.records.table.table_name)
         CfnOutput(self, "NoticeTopicArn", value=self.training.notices.topic.topic_arn)
+        if self.training.notices.chat_topic is not None:
+            CfnOutput(
+                self,
+                "ChatTopicArn",
+                description="For a channel of Amazon Q Developer in chat applications",
+                value=self.training.notices.chat_topic.topic_arn,
+            )
         CfnOutput(self, "TrainingRoleArn", value=self.training.data.role.role_arn)

@@ -52,7 +52,9 @@ class TrainingRuns(Construct):
         )
         self.schedules = Schedules(self, "Schedules", jobs=jobs, workflow=self.workflow, records=self.records)
         self.wake_up = WakeUp(self, "WakeUp", functions=self.functions, records=self.records)
-        self.notices = NoticeTopic(self, "Notices", records=self.records, settings=chosen)
+        self.notices = NoticeTopic(
+            self, "Notices", functions=self.functions, records=self.records, settings=chosen
+        )
         # Alarms and dashboards cost money by the month; without jobs there is nothing to watch.
         self.observability = (
             Observability(

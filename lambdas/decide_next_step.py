@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from lambdas import turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
-from nightspot import happenings, ledger, requests
+from nightspot import happenings, ladder, ledger, requests
 from nightspot.failures import Fault
+from nightspot.phases import phases_of
 from nightspot.policy import next_step
-from nightspot.run import Action, Run, Step, run_from_json, to_json
+from nightspot.run import Action, Phase, Run, Step, run_from_json, to_json
 
 
 class CallFault(BaseModel):
@@ -49,7 +50,8 @@ def handler(
     request = DecisionRequest.model_validate(event)
     before = run_from_json(request.run)
     now = use.now()
-    seen = ledger.fold(turns.keep(before, use), _look(before, request.fault, use), now)
+    look = _look(before, request.fault, use)
+    seen = ledger.fold(turns.keep(before, use), look, now)
     step = next_step(seen, now)
     job_name = None
     if step.action is Action.START and step.rung is not None and step.attempt is not None:
@@ -57,7 +59,11 @@ def handler(
         asked = requests.create_training_job(seen, step.rung, step.attempt, now)
         step = replace(step, training_job_name=job_name, request=asked)
     after = ledger.book(seen, step, job_name)
-    use.table.record_step(before, after, replace(step, request=None))
+    asked_for = step.rung if step.action is Action.START else None
+    last_safe_at = None if step.action is Action.FINISH else ladder.last_safe_at(seen, now, asked_for)
+    written = replace(step, request=None, progress=seen.progress, last_safe_at=last_safe_at)
+    use.table.record_step(before, after, written)
+    use.table.record_phases(after, _phases(after, look))
     _say(before, after, step, use)
     return {"run": to_json(after), "step": to_json(step)}
 
@@ -72,6 +78,11 @@ def _look(run: Run, fault: CallFault | None, use: Dependencies) -> ledger.Observ
         progress=progress,
         fault=None if fault is None else Fault(fault.error, fault.cause),
     )
+
+
+def _phases(run: Run, look: ledger.Observation) -> dict[int, tuple[Phase, ...]]:
+    views = ((attempt.number, look.jobs.get(attempt.training_job_name)) for attempt in run.attempts)
+    return {number: phases_of(view) for number, view in views if view is not None}
 
 
 def _say(before: Run, after: Run, step: Step, use: Dependencies) -> None:

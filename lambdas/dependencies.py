@@ -13,15 +13,29 @@ from nightspot import job as job_room  # by its names' first use: only a plan ne
 from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
+from nightspot.aws.live_prices import KnownPrices, LivePrices
 from nightspot.aws.notices import Notices
+from nightspot.aws.price_list import PriceList, api_region
+from nightspot.aws.price_round import Sources
 from nightspot.aws.prices import load_price_book
 from nightspot.aws.quotas import Quotas
+from nightspot.aws.reports import Reports
 from nightspot.aws.run_table import RunTable
+from nightspot.aws.savings_plans import API_REGION as SAVINGS_PLANS_REGION
+from nightspot.aws.savings_plans import SavingsPlans
+from nightspot.aws.spot_discount import SpotPrices
 from nightspot.aws.training_jobs import TrainingJobs
 
 if TYPE_CHECKING:
     from nightspot.job import Job
     from nightspot.planning import Price
+
+# botocore's Config of the clients that a plan can do without.
+IMPATIENT: Mapping[str, Any] = {
+    "connect_timeout": 1,
+    "read_timeout": 2,
+    "retries": {"mode": "standard", "total_max_attempts": 1},
+}
 
 
 @dataclass(frozen=True)
@@ -43,17 +57,16 @@ class Dependencies:
     checkpoints: Checkpoints
     notices: Notices
     step_functions: Any  # boto3's client
+    # (instance types) -> what AWS says, or has said, of their prices; None: not asked, `price` decides
+    live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
+    reports: Reports | None = None  # None: no pages are kept
 
 
 @cache
 def dependencies() -> Dependencies:
     """The ones of the deployed functions."""
     environment = read_environment()
-    prices = load_price_book()
-
-    def price(instance_type: str, region: str) -> float | None:
-        found = prices.usd_per_hour(instance_type, region)
-        return None if found is None else found.usd_per_hour
+    book = load_price_book()
 
     @cache
     def jobs() -> Mapping[str, Job]:
@@ -67,21 +80,33 @@ def dependencies() -> Dependencies:
             request.setdefault("VpcConfig", environment.vpc_config)
         return job.model_copy(update={"training_job": request})
 
-    dynamodb, step_functions = _client("dynamodb"), _client("stepfunctions")
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    dynamodb, step_functions = late_client("dynamodb"), late_client("stepfunctions")
+    table = RunTable(dynamodb, environment.table_name)
+    sources = Sources(
+        PriceList(_impatient_client("pricing", api_region(environment.region))),
+        SavingsPlans(_impatient_client("savingsplans", SAVINGS_PLANS_REGION)),
+        SpotPrices(_impatient_client("ec2", environment.region)),
+    )
+    live_prices = LivePrices(sources, book, table, region=environment.region, now=now)
     return Dependencies(
         region=environment.region,
-        now=lambda: datetime.now(UTC),
+        now=now,
         jobs=jobs,
         localise=localise,
-        price=price,
-        table=RunTable(dynamodb, environment.table_name),
+        price=book.usd_per_hour,
+        table=table,
         lock=JobLock(dynamodb, environment.table_name),
         executions=Executions(step_functions),
-        quotas=Quotas(_client("service-quotas")).limits if environment.check_quotas else None,
-        training_jobs=TrainingJobs(_client("sagemaker")),
-        checkpoints=Checkpoints(_client("s3")),
-        notices=Notices(_client("events"), environment.bus_name),
+        quotas=Quotas(late_client("service-quotas")).limits if environment.check_quotas else None,
+        training_jobs=TrainingJobs(late_client("sagemaker")),
+        checkpoints=Checkpoints(late_client("s3")),
+        notices=Notices(late_client("events"), environment.bus_name),
         step_functions=step_functions,
+        live_prices=live_prices.known if environment.live_prices else None,
+        reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
     )
 
 
@@ -91,18 +116,29 @@ class _LateClient:
     Loading boto3 and a service's model is most of a cold start.
     """
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, **options: Any) -> None:
         self._service = service
+        self._options = options
 
     @cached_property
     def _made(self) -> Any:
         import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
 
-        return boto3.client(self._service)
+        options = dict(self._options)
+        if "config" in options:
+            options["config"] = Config(**options["config"])
+        return boto3.client(self._service, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)
 
 
-def _client(service: str) -> Any:
+def late_client(service: str) -> Any:
+    """boto3's client of a service, made at its first call."""
     return _LateClient(service)
+
+
+def _impatient_client(service: str, region: str) -> Any:
+    """One that gives up soon and does not try again: without its answer a plan is only less exact."""
+    return _LateClient(service, region_name=region, config=IMPATIENT)

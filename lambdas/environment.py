@@ -22,6 +22,10 @@ class Environment(BaseModel):
     model_bucket: str = Field(alias="NIGHTSPOT_MODEL_BUCKET", default="")
     training_role_arn: str = Field(alias="NIGHTSPOT_TRAINING_ROLE_ARN", default="")
     check_quotas: bool = Field(alias="NIGHTSPOT_CHECK_QUOTAS", default=False)
+    live_prices: bool = Field(alias="NIGHTSPOT_LIVE_PRICES", default=False)
+    notice_topic_arn: str = Field(alias="NIGHTSPOT_NOTICE_TOPIC_ARN", default="")
+    chat_topic_arn: str = Field(alias="NIGHTSPOT_CHAT_TOPIC_ARN", default="")
+    tell_success: bool = Field(alias="NIGHTSPOT_TELL_SUCCESS", default=False)
     subnet_ids: str = Field(alias="NIGHTSPOT_SUBNET_IDS", default="")  # comma-separated
     security_group_ids: str = Field(alias="NIGHTSPOT_SECURITY_GROUP_IDS", default="")
 

@@ -15,6 +15,7 @@ from lambdas import month, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from nightspot import job as job_room  # by its names' first use: an import must stay light
+from nightspot.aws.live_prices import KnownPrices
 from nightspot.aws.quotas import QuotasUnknownError
 from nightspot.happenings import Happening
 from nightspot.job import Market
@@ -87,10 +88,12 @@ def handler(
 
 def _plan(job: Job, execution: Execution, overrides: dict[str, Any], use: Dependencies) -> Run:
     """The run with its turn and its budget. What it needs to know of AWS beside the job is asked here."""
+    prices = _live_prices(job, use)
     known = Known(
-        price=use.price,
+        price=prices.price if prices else use.price,
         history=use.table.history(job.name, limit=HISTORY_RUNS),
         quotas=_quotas(job, use),
+        spot_hints=prices.spot_hints if prices else {},
     )
 
     def plan(known: Known) -> Run:
@@ -115,6 +118,20 @@ def _plan(job: Job, execution: Execution, overrides: dict[str, Any], use: Depend
         waits_for_run=taken.waits_for_run,
         refused_because=taken.refused_because,
     )
+
+
+def _live_prices(job: Job, use: Dependencies) -> KnownPrices | None:
+    """What AWS says of the ladder's prices; None where it is not asked. It never fails a plan."""
+    if use.live_prices is None:
+        return None
+    prices = use.live_prices(
+        spec.instance_type for market in Market for spec in job.capacity.rungs_of(market)
+    )
+    if prices.problems:
+        logger.warning(
+            "planned with the prices known before", extra={"job": job.name, "error": prices.problems}
+        )
+    return prices
 
 
 def _quotas(job: Job, use: Dependencies) -> Mapping[str, float]:

@@ -8,10 +8,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel
 
-from lambdas import turns
+from lambdas import run_report, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
-from nightspot.happenings import OF_OUTCOME
+from nightspot.happenings import OF_OUTCOME, of_run
 from nightspot.run import run_from_json
 from nightspot.summary import summarise
 
@@ -57,7 +57,12 @@ def handler(
         [OF_OUTCOME[run.outcome]],
         run,
         use.now(),
-        {"because": run.outcome_because, "summary": summary},
+        {
+            "because": run.outcome_because,
+            "happened": [happening.value for happening in of_run(run)],
+            "summary": summary,
+            "report": run_report.written(run, use),
+        },
         use.notices,
     )
     return summary

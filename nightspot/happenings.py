@@ -23,6 +23,7 @@ class Happening(StrEnum):
     RUN_SKIPPED = "RunSkipped"
     RUN_STOPPED = "RunStopped"
     RUN_REFUSED = "RunRefused"
+    DECISION_CRASHED = "DecisionCrashed"  # told by the state machine itself: no function was able to
 
     @property
     def detail_type(self) -> str:
@@ -60,6 +61,19 @@ def between(before: Run, after: Run, step: Step) -> tuple[Happening, ...]:
     if step.late and not before.said_late:
         happened.append(Happening.AT_RISK)
     return tuple(happened)
+
+
+def of_run(run: Run) -> tuple[Happening, ...]:
+    """What has come to light in the whole of a run, each once; how it ended is told with its outcome."""
+    on_demand = any(attempt.rung.market is Market.ON_DEMAND for attempt in run.attempts)
+    seen = {
+        Happening.INTERRUPTED: _interruptions(run) > 0,
+        Happening.FELL_BACK: on_demand and bool(run.rungs_of(Market.SPOT)),
+        Happening.AT_RISK: run.said_late,
+        Happening.UNKNOWN_FAILURE: _unknown(run) > 0,
+        Happening.RESUME_BROKEN: run.resume_is_broken,
+    }
+    return tuple(happening for happening, has_happened in seen.items() if has_happened)
 
 
 def _interruptions(run: Run) -> int:

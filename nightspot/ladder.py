@@ -183,6 +183,22 @@ def spot_leave_at(run: Run, rung: Rung, repair: Rung | None, *, has_machine: boo
     return run.deadline - timedelta(seconds=seconds_needed(run, repair) + margin)
 
 
+def last_safe_at(run: Run, now: datetime, asked_for: Rung | None = None) -> datetime | None:
+    """The last safe moment of the Spot job that `run` has open, or of `asked_for`, which it starts now.
+
+    None where no Spot job is open that could still be left: on-demand, or stopping already.
+    """
+    attempt = run.open_attempt
+    repair = repair_rung(run, now)
+    if asked_for is not None:
+        return spot_leave_at(run, asked_for, repair) if asked_for.market is Market.SPOT else None
+    if attempt is None or attempt.rung.market is not Market.SPOT or attempt.state is AttemptState.STOPPING:
+        return None
+    if attempt.state is AttemptState.TRAINING:
+        return spot_leave_at(run, attempt.rung, repair, has_machine=True)
+    return leave_at(run, attempt, repair)
+
+
 def leave_at(run: Run, attempt: Attempt, repair: Rung | None) -> datetime:
     """`spot_leave_at` for a Spot job that is waiting or starting.
 

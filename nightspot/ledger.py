@@ -25,7 +25,7 @@ from nightspot.run import (
 UNSEEN_SECONDS = 15 * 60
 
 _TERMINAL = {"Completed", "Failed", "Stopped", "Deleting"}
-_STATES = {
+STATES = {
     "Starting": AttemptState.WAITING,
     "Pending": AttemptState.WAITING,
     "LaunchingMLInstances": AttemptState.WAITING,
@@ -144,14 +144,14 @@ def _state_of(attempt: Attempt, view: JobView) -> AttemptState:
         return AttemptState.STOPPING
     # AWS: "Valid values for SecondaryStatus are subject to change." What is not known changes nothing.
     known = AttemptState.WAITING if attempt.state is AttemptState.ASKED else attempt.state
-    return _STATES.get(view.secondary_status, known)
+    return STATES.get(view.secondary_status, known)
 
 
 def _state_since(view: JobView, state: AttemptState) -> datetime | None:
     """When the newest unbroken row of transitions in `state` began."""
     since = None
     for transition in reversed(view.transitions):
-        if _STATES.get(transition.status) is not state:
+        if STATES.get(transition.status) is not state:
             break
         since = transition.started_at
     return since
@@ -175,12 +175,12 @@ def _fold_end(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
         failure=failure.failure,
         failure_reason=failure.reason or None,
         failed_in=phase,
-        ended_waiting=phase is None or _STATES[phase] is AttemptState.WAITING,
+        ended_waiting=phase is None or STATES[phase] is AttemptState.WAITING,
     )
 
 
 def _last_phase(view: JobView) -> str | None:
-    phases = [t.status for t in view.transitions if t.status in _STATES and t.status != "Stopping"]
+    phases = [t.status for t in view.transitions if t.status in STATES and t.status != "Stopping"]
     return phases[-1] if phases else None
 
 
@@ -200,7 +200,7 @@ def _queued_seconds(view: JobView, attempt: Attempt) -> float | None:
 
 
 def _ready_seconds(view: JobView, attempt: Attempt) -> float | None:
-    starts = [t.started_at for t in view.transitions if _STATES.get(t.status) is AttemptState.TRAINING]
+    starts = [t.started_at for t in view.transitions if STATES.get(t.status) is AttemptState.TRAINING]
     return max(0.0, (starts[0] - attempt.asked_at).total_seconds()) if starts else None
 
 
@@ -215,7 +215,7 @@ def _seconds_in(view: JobView, now: datetime, state: AttemptState) -> float:
     return sum(
         ((t.ended_at or now) - t.started_at).total_seconds()
         for t in view.transitions
-        if _STATES.get(t.status) is state
+        if STATES.get(t.status) is state
     )
 
 

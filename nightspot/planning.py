@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from nightspot import history, requests
+from nightspot import history, pricing, requests
 from nightspot.job import Market
 from nightspot.run import LeftOut, Run, Rung
 
 if TYPE_CHECKING:
     from nightspot.job import InstanceType, Job
 
-Price = Callable[[str, str], float | None]
-"""(instance type, region) -> on-demand USD per instance hour, or None where it is not known."""
+Price = Callable[[str, str], pricing.Price | float | None]
+"""(instance type, region) -> the on-demand price of an instance hour, or None where it is not known.
+
+A bare number is USD that nobody stands behind, such as a simulated market's.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Known:
     quotas: Mapping[str, float] = field(
         default_factory=dict
     )  # by name, as Service Quotas writes it; may lack any
+    # By instance type, what EC2's Spot prices let expect; may lack any.
+    spot_hints: Mapping[str, pricing.SpotDiscount] = field(default_factory=dict)
 
 
 def plan_run(
@@ -120,7 +125,6 @@ def _rung(job: Job, market: Market, spec: InstanceType, region: str, known: Know
         region=region,
         instance_count=job.instance_count,
         speed=spec.speed,
-        usd_per_hour=known.price(spec.instance_type, region),
         change_over_seconds=history.change_over_seconds(known.history, market, spec.instance_type, stated),
         patience_seconds=(
             spec.patience_seconds
@@ -130,4 +134,28 @@ def _rung(job: Job, market: Market, spec: InstanceType, region: str, known: Know
         mean_life_seconds=(
             history.mean_life_seconds(known.history, spec.instance_type) if market is Market.SPOT else None
         ),
+        **_priced(known.price(spec.instance_type, region), market, job.instance_count),
+        **(_expected_discount(spec.instance_type, known) if market is Market.SPOT else {}),
     )
+
+
+def _priced(price: pricing.Price | float | None, market: Market, instance_count: int) -> dict[str, Any]:
+    """A rung's fields about its price. A Savings Plan never touches Spot: nobody documents that it would."""
+    if not isinstance(price, pricing.Price):
+        return {"usd_per_hour": price}
+    return {
+        "usd_per_hour": price.usd_per_hour,
+        "price_source": price.origin,
+        "price_date": price.date,
+        "price_assumed": price.assumed,
+        "plan_usd_per_hour": (
+            price.on_demand_leg_usd_per_hour(instance_count) if market is Market.ON_DEMAND else None
+        ),
+    }
+
+
+def _expected_discount(instance_type: str, known: Known) -> dict[str, Any]:
+    expected = pricing.expected_spot_discount(
+        known.history, instance_type, known.spot_hints.get(instance_type)
+    )
+    return {"spot_discount": expected.value, "spot_discount_basis": expected.basis}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from nightspot.job import Fallback, Market, Policy
+from nightspot.pricing import Basis, PriceSource
 
 STOP_SECONDS = 180  # StopTrainingJob: SIGTERM, 120 s, SIGKILL, and the upload after it
 
@@ -89,6 +90,19 @@ class Rung:
     change_over_seconds: int = 600  # upper estimate: queue, start, restore
     patience_seconds: int = 1800  # how long to wait for a machine before the next rung gets its turn
     mean_life_seconds: float | None = None  # of a Spot machine, learnt from past runs
+    price_source: PriceSource | None = None  # who says `usd_per_hour`; None: nobody, or not recorded
+    price_date: date | None = None  # when it held
+    price_assumed: bool = False  # no price list stands behind it
+    # On-demand alone: what an instance comes down to while the account's Savings Plans have room; None: no plan.
+    plan_usd_per_hour: float | None = None
+    # Spot alone: the part of the price that it is expected to save, 0..1, and how that came to be.
+    spot_discount: float | None = None
+    spot_discount_basis: Basis | None = None
+
+    @property
+    def expected_usd_per_hour(self) -> float | None:
+        """What a billed hour of an instance should cost: under a Savings Plan, else the price; None: not known."""
+        return self.usd_per_hour if self.plan_usd_per_hour is None else self.plan_usd_per_hour
 
     @property
     def label(self) -> str:
@@ -123,6 +137,15 @@ class Progress:
     resumed_from_step: int | None = None  # where `attempt` took up the training
     process_started_at: datetime | None = None  # of the process that wrote it: each machine has its own
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of an attempt in one state. On record beside the ledger, which carries the sums alone."""
+
+    state: AttemptState
+    started_at: datetime
+    ended_at: datetime | None = None  # None: it is still in it
 
 
 @dataclass(frozen=True)
@@ -190,6 +213,9 @@ class Step:
     outcome: Outcome | None = None  # finish
     late: bool = False  # the model is expected after the deadline
     request: Mapping[str, Any] | None = None  # start: the CreateTrainingJob request
+    # What the decision saw; written down with it, and not carried on.
+    progress: Progress | None = None
+    last_safe_at: datetime | None = None  # until when Spot may be waited for, as of this decision
 
 
 @dataclass(frozen=True)
@@ -281,7 +307,7 @@ def _adapter(kind: type) -> Any:
     return _adapters[kind]
 
 
-def to_json(record: Run | Step | Attempt | Progress) -> dict[str, Any]:
+def to_json(record: Run | Step | Attempt | Progress | Phase) -> dict[str, Any]:
     """The record as JSON-ready values (times as ISO 8601 strings)."""
     dumped: dict[str, Any] = _adapter(type(record)).dump_python(record, mode="json")
     return dumped
@@ -300,3 +326,9 @@ def step_from_json(value: Mapping[str, Any]) -> Step:
     """The step written by `to_json`. Raises pydantic.ValidationError like `run_from_json`."""
     step: Step = _adapter(Step).validate_python(value)
     return step
+
+
+def phase_from_json(value: Mapping[str, Any]) -> Phase:
+    """The phase written by `to_json`. Raises pydantic.ValidationError like `run_from_json`."""
+    phase: Phase = _adapter(Phase).validate_python(value)
+    return phase

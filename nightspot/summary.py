@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nightspot import costs, ladder, ledger
+from nightspot.job import Market
 from nightspot.run import Attempt, Outcome, Resume, Run
 
 
@@ -27,12 +28,15 @@ def summarise(run: Run) -> dict[str, Any]:
         "margin_seconds": _rounded(margin),
         "work_key": run.work_key,
         "work_seconds": _rounded(costs.needed_seconds(run)) if succeeded else None,
-        "cost_usd": _rounded(account.cost_usd, 4),
-        "on_demand_cost_usd": _rounded(account.on_demand_cost_usd, 4),
-        "saved_percent": _rounded(account.saved_percent, 2) if succeeded else None,
+        **_figures(account),
+        "cost_at_least_usd": _rounded(account.cost_at_least_usd, 4),
+        "saved_percent": _rounded(account.saved_percent, 2),
+        "uses_plan_rate": account.uses_plan_rate,
         "spent_usd": _rounded(costs.spent_usd(run), 4),
         "committed_usd": _rounded(ladder.worst_usd(run), 4) if run.outcome is None else None,
         "unpriced_attempts": list(account.unpriced_attempts),
+        "interruptions": account.interruptions,
+        "fell_back": fell_back(run),
         "model_artifact": last.model_artifact if last and succeeded else None,
         "checkpoints": run.checkpoint_s3_uri,
         "metrics": dict(run.progress.metrics) if run.progress else {},
@@ -48,12 +52,18 @@ def summarise(run: Run) -> dict[str, Any]:
             }
             for out in ladder.left_out(run)
         ],
-        "attempts": [summarise_attempt(attempt) for attempt in run.attempts],
+        "attempts": [
+            {**summarise_attempt(attempt), **_figures(of_attempt)}
+            for attempt, of_attempt in zip(run.attempts, account.attempts, strict=True)
+        ],
     }
 
 
 def summarise_attempt(attempt: Attempt) -> dict[str, Any]:
-    """One attempt, JSON-ready. `failure_class` is None for the one that completed."""
+    """One attempt as it stands by itself, JSON-ready. `failure_class` is None for the one that completed.
+
+    What only the run can tell of it, such as what it saved, is in the run's summary.
+    """
     return {
         "number": attempt.number,
         "training_job_name": attempt.training_job_name,
@@ -79,6 +89,31 @@ def summarise_attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
+def fell_back(run: Run) -> bool:
+    """Whether the run asked for on-demand although it has a Spot rung: tonight Spot alone would not do."""
+    return bool(run.rungs_of(Market.SPOT)) and any(
+        attempt.rung.market is Market.ON_DEMAND for attempt in run.attempts
+    )
+
+
+def _figures(account: costs.Account | costs.AttemptAccount) -> dict[str, Any]:
+    """What a run and its attempts are accounted for by alike; see docs/costs.md."""
+    evidence = account.repeated_evidence
+    return {
+        "waited_seconds": _rounded(account.waited_seconds),
+        "starting_seconds": _rounded(account.starting_seconds),
+        "trained_seconds": _rounded(account.trained_seconds),
+        "billable_seconds": _rounded(account.billable_seconds),
+        "repeated_seconds": _rounded(account.repeated_seconds),
+        "repeated_evidence": evidence.value if evidence else None,
+        "lost_seconds": _rounded(account.lost_seconds),
+        "cost_usd": _rounded(account.cost_usd, 4),
+        "on_demand_cost_usd": _rounded(account.on_demand_cost_usd, 4),
+        "saved_usd": _rounded(account.saved_usd, 4),
+        "missing": [field.value for field in account.missing],
+    }
+
+
 def _resume(run: Run) -> str | None:
     """The worst verdict on the run's attempts; None where none had anything to resume from."""
     verdicts = {attempt.resume for attempt in run.attempts}
@@ -87,4 +122,4 @@ def _resume(run: Run) -> str | None:
 
 
 def _rounded(value: float | None, digits: int = 1) -> float | None:
-    return None if value is None else round(value, digits)
+    return None if value is None else round(value, digits) + 0.0  # no -0.0

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from nightspot import costs
-from nightspot.run import FailureClass
+from nightspot.costs import Missing
+from nightspot.lost_work import Evidence
+from nightspot.run import FailureClass, Outcome
 
 HOUR = 3600.0
 
@@ -38,8 +40,28 @@ def test_every_instance_costs(story, paid):
     assert costs.attempt_cost_usd(paid(1, replace(story.spot, instance_count=4))) == 132
 
 
-def test_an_attempt_that_never_had_a_machine_costs_nothing(paid):
-    assert costs.attempt_cost_usd(paid(None, trained=0, failure=FailureClass.NO_CAPACITY)) == 0
+@pytest.fixture
+def good_night(story):
+    """A run that ended with a model; its attempts, and what else is different."""
+
+    def run(*attempts, **changes):
+        return story.run(**{"outcome": Outcome.SUCCEEDED, "attempts": attempts, **changes})
+
+    return run
+
+
+@pytest.mark.parametrize("seen", [{"worked_seconds": 0.0}, {"status": None}], ids=["waited", "not created"])
+def test_an_attempt_that_never_had_a_machine_costs_nothing(paid, seen):
+    assert costs.attempt_cost_usd(paid(None, trained=0, failure=FailureClass.NO_CAPACITY, **seen)) == 0
+
+
+def test_where_sagemaker_tells_nothing_at_all_a_cost_is_not_known(good_night, paid):
+    # No TrainingTimeInSeconds, no BillableTimeInSeconds, no transitions: it may have trained all night.
+    silent = paid(None, trained=0, status="Completed")
+    account = costs.account(good_night(silent))
+    assert costs.attempt_cost_usd(silent) is None
+    assert (account.cost_usd, account.trained_seconds, account.saved_usd) == (None, None, None)
+    assert account.missing == (Missing.BILLABLE_SECONDS, Missing.WORK_SECONDS)
 
 
 def test_an_open_attempts_cost_is_not_known(story):
@@ -57,7 +79,7 @@ def test_a_run_costs_the_sum_of_all_its_attempts_useless_ones_included(story, pa
         attempts=[
             paid(0.5, trained=2, failure=FailureClass.INTERRUPTED),
             paid(1, trained=2, number=2, failure=FailureClass.NO_CAPACITY),
-            paid(None, trained=0, number=3, failure=FailureClass.THROTTLED),
+            paid(None, trained=0, number=3, failure=FailureClass.THROTTLED, status=None),
             paid(2, story.on_demand, trained=2, number=4),
         ]
     )
@@ -68,21 +90,37 @@ def test_a_run_costs_the_sum_of_all_its_attempts_useless_ones_included(story, pa
     assert account.unpriced_attempts == ()
 
 
-def test_savings_are_against_the_same_work_on_demand(story, paid):
+def test_savings_are_against_the_same_work_on_demand(story, paid, good_night):
     # 24 steps of 600 s are 4 h: $132 on demand. Billed 1.2 h: $39.60.
-    run = story.run(
-        attempts=[paid(1.2, trained=5, seconds_per_step=600.0)], progress=story.progress(24, "06:00")
-    )
+    run = good_night(paid(1.2, trained=5, seconds_per_step=600.0), progress=story.progress(24, "06:00"))
     account = costs.account(run)
     assert account.on_demand_cost_usd == pytest.approx(132)
+    assert account.saved_usd == pytest.approx(92.4)
     assert account.saved_percent == pytest.approx(70)
+    assert account.missing == ()
 
 
-def test_a_night_dearer_than_on_demand_says_so(story, paid):
-    run = story.run(
-        attempts=[paid(8, trained=8, seconds_per_step=600.0)], progress=story.progress(24, "08:00")
+def test_a_night_dearer_than_on_demand_says_so(story, paid, good_night):
+    account = costs.account(
+        good_night(paid(8, trained=8, seconds_per_step=600.0), progress=story.progress(24, "08:00"))
     )
-    assert costs.account(run).saved_percent == pytest.approx(-100)
+    assert (account.saved_usd, account.saved_percent) == (pytest.approx(-132), pytest.approx(-100))
+
+
+@pytest.mark.parametrize(
+    "outcome", [outcome for outcome in Outcome if outcome is not Outcome.SUCCEEDED], ids=str
+)
+def test_without_a_model_the_whole_cost_is_a_loss(paid, good_night, outcome):
+    account = costs.account(good_night(paid(1, trained=4, failure=FailureClass.USER_CODE), outcome=outcome))
+    assert (account.cost_usd, account.on_demand_cost_usd, account.saved_usd) == (33, 0, -33)
+    assert account.saved_percent is None
+    assert [a.saved_usd for a in account.attempts] == [-33]
+
+
+def test_while_a_run_is_open_nothing_is_saved_yet(paid, good_night):
+    account = costs.account(good_night(paid(1, trained=4), outcome=None))
+    assert (account.saved_usd, account.missing) == (None, (Missing.OUTCOME,))
+    assert account.on_demand_cost_usd == pytest.approx(132)
 
 
 def test_without_progress_all_that_was_trained_was_needed(story, paid):
@@ -122,22 +160,108 @@ def test_a_ladder_without_on_demand_is_measured_on_its_first_rung(story, paid):
     assert costs.on_demand_alone_usd(run) == pytest.approx(132)
 
 
-def test_nothing_is_saved_where_a_figure_is_missing(story, paid):
-    unbilled = costs.account(story.run(attempts=[paid(1, trained=4), paid(None, trained=1, number=2)]))
-    assert (unbilled.cost_usd, unbilled.saved_percent) == (None, None)
+def test_nothing_is_saved_where_a_figure_is_missing(story, paid, good_night):
+    unbilled = costs.account(good_night(paid(1, trained=4), paid(None, trained=1, number=2)))
+    assert (unbilled.cost_usd, unbilled.saved_usd, unbilled.saved_percent) == (None, None, None)
+    assert (unbilled.cost_at_least_usd, unbilled.billable_seconds) == (33, None)
     assert unbilled.unpriced_attempts == (2,)
-    assert unbilled.billable_seconds == HOUR
+    assert unbilled.missing == (Missing.BILLABLE_SECONDS,)
 
     unpriced = tuple(replace(rung, usd_per_hour=None) for rung in (story.spot, story.on_demand))
-    account = costs.account(story.run(rungs=unpriced, attempts=[paid(1, unpriced[0], trained=4)]))
-    assert (account.cost_usd, account.on_demand_cost_usd, account.saved_percent) == (None, None, None)
+    account = costs.account(good_night(paid(1, unpriced[0], trained=4), rungs=unpriced))
+    assert (account.cost_usd, account.on_demand_cost_usd, account.saved_usd) == (None, None, None)
+    assert account.missing == (Missing.USD_PER_HOUR, Missing.ON_DEMAND_USD_PER_HOUR)
 
 
-def test_nothing_is_saved_before_anything_trained(story):
+def test_a_model_that_took_no_training_saved_nothing_that_is_known(paid, good_night):
+    account = costs.account(good_night(paid(None, trained=0, worked_seconds=0.0)))
+    assert (account.cost_usd, account.on_demand_cost_usd, account.saved_usd) == (0, None, None)
+    assert account.missing == (Missing.WORK_SECONDS,)
+
+
+def test_before_anything_trained_nothing_is_owed(story):
     account = costs.account(story.run())
-    assert account.cost_usd == 0
-    assert account.saved_percent is None
-    assert account.billable_seconds is None
+    assert (account.cost_usd, account.billable_seconds) == (0, 0)
+    assert (account.on_demand_cost_usd, account.saved_usd) == (None, None)
+
+
+def test_starting_again_and_repeating_is_what_interruptions_take(story, paid, good_night):
+    # Two start-ups of 300 s on Spot, the second after a reclaim that lost 900 s, and one of 400 s on-demand.
+    spot = paid(
+        1,
+        trained=0,
+        failure=FailureClass.STOPPED_BY_NIGHTSPOT,
+        ended_waiting=True,
+        interruptions=1,
+        queued_seconds=60.0,
+        ready_seconds=360.0,
+        worked_seconds=8100.0,
+        seconds_per_step=600.0,
+        step_after=12,
+    )
+    spot = replace(spot, trained_seconds=8700.0)
+    on_demand = paid(2, story.on_demand, number=2, trained=0, worked_seconds=7200.0, ready_seconds=500.0)
+    on_demand = replace(on_demand, trained_seconds=7600.0, queued_seconds=100.0, seconds_per_step=600.0)
+    account = costs.account(good_night(spot, on_demand, progress=story.progress(24, "07:00")))
+    assert (account.starting_seconds, account.repeated_seconds) == (1000, 900)
+    assert account.lost_seconds == 900 + 300 + 400
+    assert account.repeated_evidence is Evidence.MEASURED
+    assert [a.on_demand_cost_usd for a in account.attempts] == [66, 66]
+    assert account.interruptions == 1
+
+
+def test_work_on_a_slow_machine_is_less_work_on_demand_and_every_instance_is_paid(story, paid, good_night):
+    # 4 h at half speed on two machines are 2 h on the on-demand rung's two: $132.
+    slow = replace(story.spot, speed=0.5, instance_count=2)
+    rungs = (slow, replace(story.on_demand, instance_count=2))
+    account = costs.account(good_night(paid(1, slow, trained=4), rungs=rungs))
+    assert account.on_demand_cost_usd == pytest.approx(132)
+
+
+def test_a_loss_needs_no_price_of_what_was_not_bought(story, paid, good_night):
+    rungs = (story.spot, replace(story.on_demand, usd_per_hour=None))
+    failed = paid(1, trained=4, failure=FailureClass.USER_CODE)
+    account = costs.account(good_night(failed, rungs=rungs, outcome=Outcome.FAILED))
+    assert (account.saved_usd, account.missing) == (-33, ())
+
+
+def test_one_estimate_makes_the_runs_figure_one_and_one_unknown_makes_it_unknown(paid, good_night):
+    cut = paid(1, trained=2, failure=FailureClass.SERVICE_FAULT)
+    whole = paid(1, trained=4, number=2)
+    silent = paid(None, trained=0, number=3, failure=FailureClass.SERVICE_FAULT)
+    assert costs.account(good_night(whole)).repeated_evidence is Evidence.MEASURED
+    assert costs.account(good_night(cut, whole)).repeated_evidence is Evidence.ESTIMATED
+    unknown = costs.account(good_night(cut, whole, silent))
+    assert (unknown.repeated_evidence, unknown.repeated_seconds) == (None, None)
+
+
+def test_a_request_that_was_refused_takes_no_machine_time(paid, good_night):
+    refused = paid(None, trained=0, failure=FailureClass.THROTTLED, status=None)
+    whole = paid(1, trained=4, number=2, worked_seconds=4 * HOUR, queued_seconds=9.0, ready_seconds=9.0)
+    account = costs.account(good_night(refused, whole))
+    assert (account.starting_seconds, account.lost_seconds, account.cost_usd) == (0, 0, 33)
+
+
+def test_without_transitions_start_ups_are_not_known(paid, good_night):
+    account = costs.account(good_night(paid(1, trained=4)))
+    assert (account.starting_seconds, account.lost_seconds, account.repeated_seconds) == (None, None, 0)
+
+
+def test_a_savings_plan_makes_on_demand_cheaper_and_never_spot(story, paid, good_night):
+    planned = replace(story.on_demand, plan_usd_per_hour=20.0)
+    rungs = (story.spot, planned)
+    account = costs.account(
+        good_night(
+            paid(1, trained=2, failure=FailureClass.STOPPED_BY_NIGHTSPOT, ended_waiting=True),
+            paid(2, planned, number=2, trained=2),
+            rungs=rungs,
+        )
+    )
+    # $33 for the Spot hour, 2 h at $20; on-demand alone is 4 h at $20.
+    assert (account.cost_usd, account.on_demand_cost_usd) == (73, pytest.approx(80))
+    assert account.uses_plan_rate
+    # The commitment may be used up by others: a budget counts the list price.
+    assert costs.spent_usd(good_night(paid(2, planned, trained=2), rungs=rungs)) == 66
 
 
 def test_what_is_not_billed_yet_counts_in_full_against_the_budget(story, paid):

@@ -7,6 +7,7 @@ import pytest
 from nightspot import happenings, steps
 from nightspot.happenings import Happening
 from nightspot.run import FailureClass, Outcome, Resume
+from nightspot.summary import summarise
 
 
 @pytest.fixture
@@ -121,3 +122,32 @@ def test_a_resume_that_failed_is_told_once(story, between):
 )
 def test_a_resume_that_is_proven_or_not_to_be_seen_yet_is_not_told(story, between, seen):
     assert between(after=story.run(attempts=[story.attempt(**seen)])) == ()
+
+
+def test_of_a_whole_run_each_thing_that_came_to_light_is_said_once(story):
+    spot = story.ended(FailureClass.UNKNOWN, interruptions=3, resume=Resume.BROKEN)
+    on_demand = story.attempt(story.on_demand, number=2)
+    assert happenings.of_run(story.run(attempts=[spot, on_demand], said_late=True)) == (
+        Happening.INTERRUPTED,
+        Happening.FELL_BACK,
+        Happening.AT_RISK,
+        Happening.UNKNOWN_FAILURE,
+        Happening.RESUME_BROKEN,
+    )
+
+
+def test_of_a_quiet_run_nothing_came_to_light(story):
+    assert happenings.of_run(story.run(attempts=[story.ended(None)])) == ()
+
+
+def test_a_run_without_spot_rungs_has_not_fallen_back(story):
+    run = story.run(rungs=(story.on_demand,), attempts=[story.attempt(story.on_demand)])
+    assert happenings.of_run(run) == ()
+
+
+@pytest.mark.parametrize("on_demand", [True, False])
+@pytest.mark.parametrize("has_spot", [True, False])
+def test_the_whole_run_has_fallen_back_where_its_summary_says_so(story, on_demand, has_spot):
+    rungs = (story.spot, story.on_demand) if has_spot else (story.on_demand,)
+    run = story.run(rungs=rungs, attempts=[story.ended(None, story.on_demand if on_demand else story.spot)])
+    assert (Happening.FELL_BACK in happenings.of_run(run)) == summarise(run)["fell_back"]

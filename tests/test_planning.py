@@ -1,16 +1,19 @@
 """A run is made out of a job and a moment."""
 
 import re
-from datetime import UTC, datetime, time
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
 
 import pytest
 
 from nightspot.job import Budget, Capacity, ChangeOver, Deadline, Fallback, InstanceType, Job
 from nightspot.job.model import RUN_ID_CHARACTERS
 from nightspot.planning import Known, plan_run, run_id_of
+from nightspot.pricing import Basis, PlanRate, Price, PriceSource, SpotDiscount
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot-recommender:night-1"
-PRICES = {("ml.p4d.24xlarge", "eu-west-1"): 33.0}
+PRICE = Price(33.0, "the reference story", date(2026, 11, 21), assumed=True)
+PRICES = {("ml.p4d.24xlarge", "eu-west-1"): PRICE}
 
 
 def price_of(*of):
@@ -33,7 +36,7 @@ def plan(story):
             started_at=started_at,
             execution_arn=execution_arn,
             region=region,
-            known=Known(price=price_of, **(known or {})),
+            known=Known(**{"price": price_of, **(known or {})}),
         )
 
     return plan
@@ -42,8 +45,14 @@ def plan(story):
 def test_the_reference_job_becomes_the_reference_run(story, plan):
     run = plan()
     prefix = f"s3://checkpoints/nightly/{run.run_id}"
+    pedigree = {"price_source": PriceSource.BOOK, "price_date": PRICE.date, "price_assumed": True}
+    expected = {"spot_discount": 0.65, "spot_discount_basis": Basis.ASSUMED}
     assert run == story.run(
-        run_id=run.run_id, execution_arn=ARN, checkpoint_s3_uri=prefix, work_key=run.work_key
+        run_id=run.run_id,
+        execution_arn=ARN,
+        checkpoint_s3_uri=prefix,
+        work_key=run.work_key,
+        rungs=(replace(story.spot, **pedigree, **expected), replace(story.on_demand, **pedigree)),
     )
 
 
@@ -81,6 +90,30 @@ def test_the_ladder_is_spot_first_each_with_its_speed_price_and_change_over(plan
 
 def test_prices_are_those_of_the_region(plan):
     assert {rung.usd_per_hour for rung in plan(region="us-east-1").rungs} == {None}
+
+
+def test_a_bare_number_is_a_price_that_nobody_stands_behind(plan):
+    rung = plan(known={"price": lambda *_: 33.0}).rungs[0]
+    assert (rung.usd_per_hour, rung.price_source, rung.price_date) == (33.0, None, None)
+
+
+def test_a_savings_plan_is_for_on_demand_alone_and_only_as_far_as_it_reaches(story, plan):
+    """A commitment of $80 an hour pays for four of eight instances at $20; the other four cost $33 each."""
+    saving = replace(PRICE, plans=(PlanRate(20.0, 80.0, story.deadline),))
+    request = {**story.run().training_job, "ResourceConfig": {"InstanceCount": 8}}
+    spot, on_demand = plan(training_job=request, known={"price": lambda *_: saving}).rungs
+    assert (spot.usd_per_hour, spot.plan_usd_per_hour) == (33.0, None)
+    assert (on_demand.usd_per_hour, on_demand.plan_usd_per_hour) == (33.0, 26.5)
+
+
+def test_the_expected_discount_of_spot_is_what_own_runs_saved_else_ec2_s_hint(plan):
+    hint = SpotDiscount(0.4, Basis.PRICED, "priced", PRICE.date)
+    hints = {"spot_hints": {"ml.p4d.24xlarge": hint}}
+    assert plan(known=hints).rungs[0].spot_discount == 0.4
+    past = {"market": "spot", "instance_type": "ml.p4d.24xlarge", "ended_at": "2026-11-20T08:00:00+00:00"}
+    attempt = {**past, "trained_seconds": 3600.0, "billable_seconds": 1800.0}
+    rung = plan(known={**hints, "history": [{"attempts": [attempt] * 5}]}).rungs[0]
+    assert (rung.spot_discount, rung.spot_discount_basis) == (0.5, Basis.MEASURED)
 
 
 def test_every_rung_has_the_requests_instances(story, plan):

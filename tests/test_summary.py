@@ -14,8 +14,11 @@ def night(story):
     spot = story.ended(
         FailureClass.STOPPED_BY_NIGHTSPOT,
         ended_at=story.at("03:00"),
-        trained_seconds=7200.0,
+        trained_seconds=8100.0,
+        worked_seconds=7500.0,
         waited_seconds=1800.0,
+        queued_seconds=300.0,
+        ready_seconds=500.0,
         billable_seconds=2160.0,
         seconds_per_step=600.0,
         interruptions=2,
@@ -68,6 +71,37 @@ def test_a_good_night_is_told_with_its_margin_cost_and_savings(night):
     assert summary["metrics"] == {"loss": 0.25}
 
 
+def test_a_night_says_where_its_machine_time_went(night):
+    summary = summarise(night())
+    figures = (
+        "waited_seconds",
+        "starting_seconds",
+        "trained_seconds",
+        "billable_seconds",
+        "repeated_seconds",
+    )
+    assert [summary[name] for name in figures] == [1800, None, 15_300, 9360, 300]
+    assert (summary["repeated_evidence"], summary["interruptions"]) == ("measured", 2)
+    spot, on_demand = summary["attempts"]
+    assert [spot[name] for name in figures] == [1800, 600, 8100, 2160, 300]
+    # The first start-up took 200 s, and any night needs one.
+    assert (spot["lost_seconds"], on_demand["lost_seconds"]) == (700, None)
+
+
+def test_each_attempt_says_what_it_saved(night):
+    summary = summarise(night())
+    assert (summary["saved_usd"], summary["missing"]) == (46.2, [])
+    assert [attempt["saved_usd"] for attempt in summary["attempts"]] == [46.2, 0]
+
+
+def test_a_run_fell_back_where_it_asked_for_on_demand_although_it_wants_spot(story, night):
+    spot, on_demand = night().attempts
+    assert summarise(night())["fell_back"] is True
+    assert summarise(night(attempts=[spot]))["fell_back"] is False
+    alone = night(rungs=(story.on_demand,), attempts=[on_demand])
+    assert summarise(alone)["fell_back"] is False
+
+
 def test_each_attempt_proves_where_it_went_on(night):
     spot, on_demand = summarise(night())["attempts"]
     assert (spot["failure_class"], spot["interruptions"], spot["step_after"]) == (
@@ -97,7 +131,7 @@ def test_without_a_model_nothing_was_met_or_saved(night, outcome):
         None,
         None,
     )
-    assert summary["cost_usd"] == 19.8
+    assert (summary["cost_usd"], summary["on_demand_cost_usd"], summary["saved_usd"]) == (19.8, 0, -19.8)
 
 
 def test_a_missing_bill_is_named_and_never_counted_as_saved(story, night):
@@ -105,7 +139,8 @@ def test_a_missing_bill_is_named_and_never_counted_as_saved(story, night):
     unbilled = story.ended(FailureClass.USER_CODE, trained_seconds=60.0)
     summary = summarise(night(attempts=[unbilled, on_demand]))
     assert (summary["cost_usd"], summary["saved_percent"]) == (None, None)
-    assert summary["unpriced_attempts"] == [1]
+    assert (summary["unpriced_attempts"], summary["missing"]) == ([1], ["billable_seconds"])
+    assert (summary["saved_usd"], summary["cost_at_least_usd"]) == (None, 66)
     assert summary["attempts"][0]["cost_usd"] is None
 
 
@@ -119,6 +154,7 @@ def test_a_run_that_bought_nothing_has_a_summary_too(story):
 def test_a_run_under_way_says_so(story):
     summary = summarise(story.run(attempts=[story.attempt()]))
     assert (summary["outcome"], summary["ended_at"]) == ("running", None)
+    assert (summary["saved_usd"], summary["missing"]) == (None, ["outcome", "billable_seconds"])
 
 
 def test_a_summary_is_json_as_it_stands(night, story):

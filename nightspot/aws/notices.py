@@ -45,6 +45,7 @@ class Notices:
                     "notice_id": f"{run.run_id}/{run.steps}/{happening.value}",
                     "job": run.job,
                     "run_id": run.run_id,
+                    "execution_arn": run.execution_arn,
                     "deadline": run.deadline.isoformat(),
                     **detail,
                 }

@@ -14,18 +14,9 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
+from nightspot.pricing import Price
 
-@dataclass(frozen=True)
-class Price:
-    """USD for one hour of one instance, who says so, and the date on which it held.
-
-    `assumed` marks a figure that no price list stands behind.
-    """
-
-    usd_per_hour: float
-    source: str
-    date: dt.date
-    assumed: bool
+__all__ = ["Price", "PriceBook", "better_founded", "load_price_book", "read_price_book"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +39,7 @@ def load_price_book() -> PriceBook:
 def read_price_book(document: Mapping[str, Any]) -> PriceBook:
     """The book of a document shaped like `prices.json`.
 
-    Where two blocks price the same type and region, a price list beats an assumption, and then the
-    later date wins.
+    Where two blocks price the same type and region, the better founded one counts.
     """
     prices: dict[tuple[str, str], Price] = {}
     for block in document["blocks"]:
@@ -58,9 +48,11 @@ def read_price_book(document: Mapping[str, Any]) -> PriceBook:
         for instance_type, usd in block["usd_per_hour"].items():
             key = (instance_type, block["region"])
             price = Price(float(usd), source, date, assumed)
-            prices[key] = max(prices.get(key, price), price, key=_standing)
+            prices[key] = better_founded(prices.get(key), price) or price
     return PriceBook(MappingProxyType(prices))
 
 
-def _standing(price: Price) -> tuple[bool, dt.date]:
-    return (not price.assumed, price.date)
+def better_founded(one: Price | None, other: Price | None) -> Price | None:
+    """The one to believe: a price list beats an assumption, and then the later date wins."""
+    given = [price for price in (one, other) if price is not None]
+    return max(given, key=lambda price: (not price.assumed, price.date), default=None)

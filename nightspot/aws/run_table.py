@@ -1,13 +1,13 @@
 """Keeps the record of runs in one DynamoDB table.
 
-Keys: JOB#name / RUN#time#id (history), RUN#id / RUN (the ledger), RUN#id / ATTEMPT#n, RUN#id / STEP#n,
-TRAINING_JOB#name / TOKEN (the task token that the state machine waits with), and JOB#name / LOCK, which is
-`job_lock`'s. Every write can be repeated.
+Keys: JOB#name / RUN#time#id (history), RUN#id / RUN (the ledger), RUN#id / ATTEMPT#n, RUN#id / PHASES#n,
+RUN#id / STEP#n, TRAINING_JOB#name / TOKEN (the task token that the state machine waits with), and JOB#name / LOCK,
+which is `job_lock`'s. Every write can be repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import fsum
@@ -16,10 +16,20 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from nightspot.aws.dynamodb import Table, from_dynamodb, is_condition_failure, key, to_dynamodb
-from nightspot.run import Attempt, Run, Step, run_from_json, step_from_json, to_json
+from nightspot.run import (
+    Attempt,
+    Phase,
+    Run,
+    Step,
+    phase_from_json,
+    run_from_json,
+    step_from_json,
+    to_json,
+)
 from nightspot.summary import summarise, summarise_attempt
 
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
+MOST_PHASES = 1000  # of an attempt, about 100 bytes each
 RUNNING = "running"  # a summary's outcome while the run has none
 
 
@@ -79,6 +89,17 @@ class RunTable:
                 self._close_token(attempt)
         self._put_unless_further(_ledger_item(run), run.steps)
 
+    def record_phases(self, run: Run, phases: Mapping[int, Sequence[Phase]]) -> None:
+        """Write what each attempt, by its number, went through; the longest histories without their middle."""
+        for number, whole in phases.items():
+            item = {
+                "pk": f"RUN#{run.run_id}",
+                "sk": f"PHASES#{number:03d}",
+                "attempt": number,
+                "phases": [to_json(phase) for phase in _within_an_item(whole)],
+            }
+            self._put_unless_further(item, run.steps)
+
     def record_outcome(self, run: Run) -> None:
         """Close the record: the summary in the history, and every token of the run."""
         self._put_unless_further(_ledger_item(run), run.steps)
@@ -94,6 +115,28 @@ class RunTable:
     def steps(self, run_id: str) -> list[Step]:
         """All decisions of a run, oldest first."""
         return [step_from_json(item) for item in self._query(f"RUN#{run_id}", "STEP#")]
+
+    def phases(self, run_id: str) -> dict[int, tuple[Phase, ...]]:
+        """What each attempt of a run went through, by its number."""
+        return {
+            int(item["attempt"]): tuple(phase_from_json(phase) for phase in item["phases"])
+            for item in self._query(f"RUN#{run_id}", "PHASES#")
+        }
+
+    def jobs(self) -> list[str]:
+        """The names of all jobs that have a run on record, in alphabetical order. Reads the whole table."""
+        names: set[str] = set()
+        arguments: dict[str, Any] = {
+            "FilterExpression": "begins_with(pk, :jobs) AND begins_with(sk, :runs)",
+            "ProjectionExpression": "pk",
+            "ExpressionAttributeValues": to_dynamodb({":jobs": "JOB#", ":runs": "RUN#"}),
+        }
+        while True:
+            page = self._call("scan", **arguments)
+            names.update(from_dynamodb(item)["pk"].removeprefix("JOB#") for item in page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return sorted(names)
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def history(self, job: str, limit: int = 100) -> list[dict[str, Any]]:
         """The summaries of a job's runs, newest first."""
@@ -122,6 +165,15 @@ class RunTable:
             open_run_ids.append(summary["run_id"])
             committed.append(max(_spent_usd(summary), summary.get("committed_usd") or 0.0))
         return MonthSpend(fsum(spent), tuple(open_run_ids), fsum(committed))
+
+    def price_records(self, region: str) -> dict[str, dict[str, Any]]:
+        """What is kept of the prices of a region, by instance type, JSON-ready."""
+        items = self._pages("pk = :pk", {":pk": f"PRICE#{region}"}, {})
+        return {item["sk"]: item["record"] for item in items}
+
+    def record_price(self, region: str, instance_type: str, record: Mapping[str, Any]) -> None:
+        """Keep `record` (JSON-ready) in place of what was kept of the type's price."""
+        self._put({"pk": f"PRICE#{region}", "sk": instance_type, "record": record})
 
     def waiting(self, training_job_name: str) -> Waiting | None:
         """The wait for this training job's news; None before the state machine has waited for the first time."""
@@ -224,6 +276,13 @@ class RunTable:
             if "LastEvaluatedKey" not in page:
                 return
             arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def _within_an_item(phases: Sequence[Phase]) -> Sequence[Phase]:
+    # An item holds 400 KB; a job that flickers for weeks has more to tell than anybody reads.
+    if len(phases) <= MOST_PHASES:
+        return phases
+    return [*phases[: MOST_PHASES // 2], *phases[-MOST_PHASES // 2 :]]
 
 
 def expires_at(now: datetime) -> int:

@@ -1,5 +1,5 @@
-"""The command line: says what is wrong with job files, plays nights, drills interruptions, shows records, explains
-failures, plays policies against each other."""
+"""The command line: says what is wrong with job files, plays nights, drills interruptions, shows records and
+reports, explains failures, says what training costs and whether Spot is right, plays policies against each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from nightspot.cli import backtest, drill, explain, nights, show, validate
+from nightspot.cli import advise, backtest, drill, explain, nights, prices, report, show, validate
 
 __all__ = ["app", "main"]
 
@@ -37,7 +37,10 @@ for _command in (
     nights.run,
     drill.drill,
     show.show,
+    report.report,
     explain.explain,
+    advise.advise,
+    prices.prices,
     backtest.backtest,
 ):
     app.command()(_command)

@@ -10,14 +10,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from nightspot.cli import overrides
+from nightspot.cli import overrides, report_files
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.durations import DurationError, parse_duration
 from nightspot.job import InvalidJobError, Job, Problem, apply_overrides, load_job, read_overrides
 from nightspot.local import night_files, records
 from nightspot.local.nights import NIGHTS, Night
 from nightspot.report import tables
-from nightspot.report.lines import console_for
+from nightspot.report.lines import console_for, paragraph
 from nightspot.report.timeline import Timeline
 
 # The repository that this package was installed from; the demo's job and training script are in it.
@@ -176,6 +176,7 @@ def _play(stage: Stage, *, as_json: bool) -> NoReturn:
         raise typer.Exit(INTERRUPTED) from None
     record = records.record_of(facts, night.summary, staging.ending(night))
     path = records.write(stage.records, record)
+    page = report_files.write_page(record, stage.scratch / "report.html")
     if as_json:
         print_json(record)
     else:
@@ -183,6 +184,7 @@ def _play(stage: Stage, *, as_json: bool) -> NoReturn:
         where = _from_here(stage.records)
         option = "" if where == str(Path("build/runs")) else f" --records {where}"
         tables.show_record_at(console, _from_here(path), f"nightspot show {path.stem}{option}")
+        paragraph(console, "Report", f"{_from_here(page)}; open it in a browser.")
     raise typer.Exit(0 if record["deadline_met"] else 1)
 
 

@@ -25,7 +25,7 @@ from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.training_jobs import TrainingJobs
 from nightspot.job import Job, Local
-from nightspot.local import moto_sagemaker
+from nightspot.local import messages, moto_sagemaker
 from nightspot.local.clock import StoryClock
 from nightspot.local.emulated_aws import (
     BUS,
@@ -43,9 +43,10 @@ from nightspot.local.engine import Handler, interpreter
 from nightspot.local.functions import AsyncInvoker, DeadLetters, functions
 from nightspot.local.nights import Night
 from nightspot.local.sagemaker import SimulatedSageMaker
+from nightspot.messages.message import Message
+from nightspot.pages.record import record_of
 from nightspot.planning import Price, run_id_of
-from nightspot.run import Run, Step, step_from_json
-from nightspot.summary import summarise
+from nightspot.run import Phase, Run, Step, step_from_json
 
 SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
 LONGEST_NIGHT_SECONDS = 3 * 24 * 3600.0  # of the story; a night that is not over by then hangs
@@ -73,12 +74,14 @@ class LocalNight:
     output: Mapping[str, Any] | None
     run: Run | None  # None where the input was refused
     steps: tuple[Step, ...]
+    phases: Mapping[int, tuple[Phase, ...]]  # what each attempt went through
     state_transitions: int
     states_entered: tuple[str, ...]
     notices: tuple[Mapping[str, Any], ...]  # EventBridge entries that Nightspot sent
     training_jobs: tuple[Mapping[str, Any], ...]  # DescribeTrainingJob of every job, in order of creation
     dead_letters: int
     real_seconds: float
+    messages: tuple[Message, ...]  # what people would have been told of those notices
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -86,10 +89,7 @@ class LocalNight:
         if self.run is None:
             return {"outcome": "refused", "because": self.cause}
         return {
-            **summarise(self.run),
-            "steps": [
-                {"action": s.action.value, "at": s.at.isoformat(), "because": s.because} for s in self.steps
-            ],
+            **record_of(self.run, self.steps, self.phases),
             "state_transitions": self.state_transitions,
         }
 
@@ -162,6 +162,7 @@ class LocalAws:
                 ),
                 dead_letters=len(dead_letters.letters),
                 real_seconds=time.monotonic() - began,
+                messages=messages.written(events.entries, job, self.scratch / "messages"),
             )
 
     def _dependencies(
@@ -279,4 +280,8 @@ def _execution_facts(client: Any, execution: Mapping[str, Any]) -> dict[str, Any
 
 
 def _recorded(table: RunTable, run_id: str) -> dict[str, Any]:
-    return {"run": table.run(run_id), "steps": tuple(table.steps(run_id))}
+    return {
+        "run": table.run(run_id),
+        "steps": tuple(table.steps(run_id)),
+        "phases": table.phases(run_id),
+    }

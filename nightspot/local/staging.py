@@ -34,7 +34,7 @@ __all__ = [
 # By this variable the example pads its epochs (examples/recommender/train.py).
 PADDING = "RECOMMENDER_SECONDS_PER_EPOCH"
 # What a scratch folder holds; a folder with anything else in it is somebody's own.
-_SCRATCH_NAMES = frozenset({"functions.log", "python.log", "logs", "machines"})
+_SCRATCH_NAMES = frozenset({"functions.log", "python.log", "logs", "machines", "messages", "report.html"})
 
 
 def with_seed(job: Job, seed: int) -> Job:
@@ -141,18 +141,12 @@ def play(
 
     Raises NightNotOverError where the night hangs.
     """
-    book = load_price_book()
-
-    def price(instance_type: str, region: str) -> float | None:
-        found = book.usd_per_hour(instance_type, region)
-        return found.usd_per_hour if found else None
-
     aws = LocalAws(
         jobs={job.name: job},
         night=night,
         scratch=scratch,
         started_at=started_at,
-        price=price,
+        price=load_price_book().usd_per_hour,
         directory=directory,
         on_sighting=on_sighting,
     )

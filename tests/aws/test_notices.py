@@ -64,6 +64,7 @@ def test_a_notice_says_what_happened_to_which_run_and_when():
             "notice_id": "20261121-abc123/4/FellBack",
             "job": "recommender",
             "run_id": "20261121-abc123",
+            "execution_arn": RUN.execution_arn,
             "deadline": "2026-11-21T08:00:00+00:00",
             "market": "on_demand",
         },

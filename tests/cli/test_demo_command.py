@@ -67,3 +67,4 @@ def test_a_quiet_night_is_one_json_object_and_a_record(tmp_path, slower):
     [record] = (tmp_path / "runs").glob("*.json")
     assert json.loads(record.read_text()) == night
     assert (tmp_path / "demo" / "functions.log").stat().st_size > 0
+    assert "The model was ready at" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")

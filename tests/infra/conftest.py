@@ -206,6 +206,18 @@ def checking_quotas(synthesise: Callable[..., Synthesised]) -> Synthesised:
 
 
 @pytest.fixture(scope="session")
+def by_the_book(synthesise: Callable[..., Synthesised]) -> Synthesised:
+    """Asks AWS for no prices: the shipped book alone."""
+    return synthesise(Settings(live_prices=False))
+
+
+@pytest.fixture(scope="session")
+def chatting(synthesise: Callable[..., Synthesised]) -> Synthesised:
+    """With a topic for chat, telling of every success."""
+    return synthesise(Settings(chat_topic=True, tell_success=True))
+
+
+@pytest.fixture(scope="session")
 def in_one_subnet(synthesise: Callable[..., Synthesised]) -> Synthesised:
     """In a VPC of one subnet, with a bucket of training data and short-lived checkpoints."""
     return synthesise(

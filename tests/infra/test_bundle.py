@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 from infra import Bundle, BundleError, build_bundle
 from infra.bundle import JOBS_FILE, LEFT_OUT, read_jobs_file, size_bytes
+from nightspot.pages import charts_script
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -18,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 # Everything on it is left to the runtime, so that there is nothing to install.
 NOTHING_TO_INSTALL = "boto3==1.0.0 \\\n    --hash=sha256:00\n    # via nightspot\npyyaml==1.0\n"
 HANDLERS = ("decide_next_step", "plan_run", "record_outcome", "wake_run")
-ABSENT_IN_LAMBDA = ("aws_cdk", "infra", "moto", "numpy", "rich", "typer", "yaml")
+OF_PAGES = {".css", ".j2", ".js"}
+ABSENT_IN_LAMBDA = ("aws_cdk", "infra", "moto", "numpy", "rich", "typer", "vl_convert", "yaml")
 
 
 @pytest.fixture
@@ -53,9 +56,39 @@ def test_it_holds_our_code_the_prices_and_the_jobs(build):
 def test_it_leaves_out_what_never_runs_in_a_function(build):
     found = files(build())
     assert not [name for name in found if name.startswith(LEFT_OUT)]
-    assert not [name for name in found if Path(name).suffix not in {".py", ".json"}]
+    assert not [name for name in found if Path(name).suffix not in {".py", ".json"} | OF_PAGES]
+    assert {Path(name).parts[:2] for name in found if Path(name).suffix in OF_PAGES} == {
+        ("nightspot", "pages")
+    }
     for part in LEFT_OUT:
         assert (ROOT / part).exists(), part
+
+
+def test_it_holds_what_pages_are_made_of_and_the_script_that_draws_their_charts(build):
+    bundle = build()
+    found = files(bundle)
+    own = {
+        f"nightspot/pages/templates/{path.name}" for path in (ROOT / "nightspot/pages/templates").iterdir()
+    }
+    assert own
+    assert own <= found
+    script = charts_script.read(bundle.path / "nightspot" / "pages" / charts_script.FILE.name)
+    assert "vegaEmbed" in charts_script.checked(script)
+
+
+def test_what_makes_the_charts_must_be_there(build, monkeypatch):
+    def missing():
+        raise PackageNotFoundError("vl-convert-python")
+
+    monkeypatch.setattr(charts_script, "made_by", missing)
+    with pytest.raises(BundleError, match=r"vl-convert-python is missing: install nightspot\[cdk\]"):
+        build()
+
+
+def test_another_version_of_what_draws_charts_gives_another_bundle(build, monkeypatch):
+    first = build()
+    monkeypatch.setattr(charts_script, "made_by", lambda: "vl-convert-python 99")
+    assert build().digest != first.digest
 
 
 def test_the_job_files_travel_as_checked_json(build, jobs):

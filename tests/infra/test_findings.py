@@ -22,7 +22,17 @@ def curious_role(stack, resource):
 
 
 @pytest.mark.parametrize(
-    "variant", ["deployed", "idle", "joined", "in_one_subnet", "disposable", "checking_quotas"]
+    "variant",
+    [
+        "deployed",
+        "idle",
+        "joined",
+        "in_one_subnet",
+        "disposable",
+        "checking_quotas",
+        "by_the_book",
+        "chatting",
+    ],
 )
 def test_no_finding_is_open_whatever_the_settings(request, variant):
     """An open one would have made the synthesis raise, as the next test shows."""

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from nightspot.aws.reports import PREFIX
 from nightspot.requests import training_job_name
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -42,6 +43,20 @@ KNOWS_NO_RESOURCE = {
     # https://docs.aws.amazon.com/service-authorization/latest/reference/list_servicequotas.html
     "servicequotas:ListAWSDefaultServiceQuotas",
     "servicequotas:ListServiceQuotas",
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awspricelist.html
+    "pricing:GetProducts",
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+    "ec2:DescribeSpotPriceHistory",
+    # By the ARN of a plan, says https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssavingsplans.html;
+    # but all of an account's plans are listed to find one.
+    "savingsplans:DescribeSavingsPlanRates",
+    "savingsplans:DescribeSavingsPlans",
+}
+PRICES = {
+    "ec2:DescribeSpotPriceHistory",
+    "pricing:GetProducts",
+    "savingsplans:DescribeSavingsPlanRates",
+    "savingsplans:DescribeSavingsPlans",
 }
 # Wildcards within a resource, each where its name is made at run time.
 KNOWN_WILDCARDS = {
@@ -52,6 +67,8 @@ KNOWN_WILDCARDS = {
     "arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>:network-interface/*",
     "<Checkpoints.Arn>/*",
     "<Models.Arn>/*",
+    "<Models.Arn>/reports/*",
+    "arn:<AWS::Partition>:s3:::our-models/reports/*",
     "arn:<AWS::Partition>:s3:::our-checkpoints/*",
     "arn:<AWS::Partition>:s3:::our-data/*",
 }
@@ -62,7 +79,7 @@ EVERY_FUNCTION = {
     "xray:PutTraceSegments",
 }
 # Not the disposable one: the CDK's own function that empties its buckets has a role of the CDK's making.
-VARIANTS = ["deployed", "idle", "joined", "in_one_subnet", "checking_quotas"]
+VARIANTS = ["deployed", "idle", "joined", "in_one_subnet", "checking_quotas", "by_the_book", "chatting"]
 
 
 @pytest.fixture(params=VARIANTS)
@@ -159,6 +176,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "events:PutEvents",
                 "states:DescribeExecution",
                 "states:SendTaskSuccess",
+                *PRICES,
             },
         ),
         (
@@ -177,7 +195,14 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
         ),
         (
             "RecordOutcome",
-            {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "events:PutEvents"},
+            {
+                "dynamodb:DeleteItem",
+                "dynamodb:PutItem",
+                "dynamodb:Query",
+                "dynamodb:UpdateItem",
+                "events:PutEvents",
+                "s3:PutObject",
+            },
         ),
         (
             "WakeRun",
@@ -191,13 +216,23 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "sqs:SendMessage",
             },
         ),
+        (
+            "TellPeople",
+            {
+                "dynamodb:UpdateItem",
+                "sns:Publish",
+                "sqs:GetQueueAttributes",
+                "sqs:GetQueueUrl",
+                "sqs:SendMessage",
+            },
+        ),
     ],
 )
 def test_a_function_has_only_what_it_uses(deployed, function, its_own):
     assert actions(deployed.allowed_to(f"{function}Role")) == EVERY_FUNCTION | its_own
 
 
-@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome", "WakeRun"])
+@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome", "TellPeople", "WakeRun"])
 def test_a_function_touches_the_one_table_alone(deployed, function):
     table, _ = deployed.only("DynamoDB::Table")
     for statement in deployed.allowed_to(f"{function}Role"):
@@ -219,12 +254,29 @@ def test_runs_of_this_state_machine_are_all_that_another_run_wakes(variant, func
     assert woken == {f"<{machine}>"}
 
 
+def test_only_the_messenger_publishes_and_only_on_this_stack_s_topics(deployed, chatting):
+    for synthesised in (deployed, chatting):
+        publishing = [s for s in synthesised.statements if "sns:Publish" in s.actions]
+        role, _ = synthesised.only("IAM::Role", "TellPeopleRole")
+        assert {name for statement in publishing for name in statement.roles} == {role}
+        topics = {f"<{name}>" for name in synthesised.of_type("SNS::Topic")}
+        assert resources_of("sns:Publish", publishing) == topics
+
+
 def test_quotas_are_listed_only_by_the_plan_and_only_where_the_deployment_says_so(deployed, checking_quotas):
     quotas = {"servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"}
     plan, _ = checking_quotas.only("IAM::Role", "PlanRunRole")
     assert quotas <= actions(checking_quotas.allowed_to("PlanRunRole"))
     assert {role for s in checking_quotas.statements if s.actions & quotas for role in s.roles} == {plan}
     assert not quotas & actions(deployed.statements)
+
+
+def test_prices_are_asked_only_by_the_plan_and_only_where_the_deployment_says_so(deployed, by_the_book):
+    plan, _ = deployed.only("IAM::Role", "PlanRunRole")
+    assert {role for s in deployed.statements if s.actions & PRICES for role in s.roles} == {plan}
+    for action in PRICES:
+        assert resources_of(action, deployed.allowed_to("PlanRunRole")) == {"*"}
+    assert not PRICES & actions(by_the_book.statements)
 
 
 def test_a_run_may_do_what_its_workflow_says_and_no_more(deployed):
@@ -279,7 +331,7 @@ def test_training_jobs_join_only_the_named_subnets_and_groups(in_one_subnet, dep
         "security-group/sg-1",
         "security-group/sg-2",
     }
-    assert not [a for a in actions(deployed.statements) if a.startswith("ec2:")]
+    assert not [a for a in actions(deployed.allowed_to("DataRole")) if a.startswith("ec2:")]
 
 
 def test_the_schedules_may_start_runs_and_leave_dead_letters(deployed):
@@ -295,10 +347,21 @@ def test_the_user_s_own_role_and_buckets_get_no_policy_of_ours(joined):
     assert not joined.of_type("S3::Bucket")
     assert not joined.of_type("S3::BucketPolicy")
     assert not [name for name in joined.of_type("IAM::Role") if "DataRole" in name]
-    assert not [s for s in joined.statements if "s3:PutObject" in s.actions]
+    writing = resources_of("s3:PutObject", joined.statements)
+    assert writing == {"arn:<AWS::Partition>:s3:::our-models/reports/*"}
 
 
 def test_the_decision_reads_progress_in_the_user_s_own_bucket(joined):
     statements = joined.allowed_to("DecideNextStepRole")
     assert resources_of("s3:GetObject", statements) == {"arn:<AWS::Partition>:s3:::our-checkpoints/*"}
     assert resources_of("s3:ListBucket", statements) == {"arn:<AWS::Partition>:s3:::our-checkpoints"}
+
+
+def test_the_outcome_writes_reports_and_touches_no_model(deployed):
+    found = resources_of("s3:PutObject", deployed.allowed_to("RecordOutcomeRole"))
+    assert {short(resource) for resource in found} == {"<Models.Arn>/reports/*"}
+
+
+def test_reports_lie_where_the_function_may_write(deployed):
+    (allowed,) = resources_of("s3:PutObject", deployed.allowed_to("RecordOutcomeRole"))
+    assert allowed.endswith(f"/{PREFIX}/*")

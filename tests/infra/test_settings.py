@@ -17,7 +17,10 @@ def test_without_context_everything_has_a_safe_default():
     assert read() == Settings()
     assert read().keep_data is True
     assert read().check_quotas is False
+    assert read().live_prices is True
     assert read().notice_email is None
+    assert read().chat_topic is False
+    assert read().tell_success is False
 
 
 def test_other_keys_of_the_context_are_none_of_its_business():
@@ -29,6 +32,7 @@ def test_text_from_the_command_line_is_read_as_what_it_means():
         checkpoint_days="14",
         keep_data="false",
         check_quotas="true",
+        live_prices="false",
         subnet_ids="subnet-1, subnet-2,",
         security_group_ids="sg-1",
         notice_email="nights@example.com",
@@ -37,6 +41,7 @@ def test_text_from_the_command_line_is_read_as_what_it_means():
         checkpoint_days=14,
         keep_data=False,
         check_quotas=True,
+        live_prices=False,
         subnet_ids=("subnet-1", "subnet-2"),
         security_group_ids=("sg-1",),
         notice_email="nights@example.com",
@@ -52,7 +57,10 @@ def test_cdk_json_may_hold_lists_numbers_and_truth_values():
     ("context", "message"),
     [
         ({"keep_data": "no"}, "nightspot:keep_data: 'no' must be true or false"),
+        ({"chat_topic": "slack"}, "nightspot:chat_topic: 'slack' must be true or false"),
+        ({"tell_success": 1.5}, "nightspot:tell_success: 1.5 must be true or false"),
         ({"check_quotas": "yes"}, "nightspot:check_quotas: 'yes' must be true or false"),
+        ({"live_prices": "no"}, "nightspot:live_prices: 'no' must be true or false"),
         ({"checkpoint_days": "soon"}, "nightspot:checkpoint_days: 'soon' must be a whole number"),
         ({"checkpoint_days": 30.5}, "nightspot:checkpoint_days: 30.5 must be a whole number"),
         ({"checkpoint_days": True}, "nightspot:checkpoint_days: True must be a whole number"),

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.xdist_group("infra")
 SNAPSHOT = Path(__file__).with_name("snapshot.json")
 KEPT = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::S3::Bucket"}
 RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
-OF_THE_PLAN = {"NIGHTSPOT_CHECK_QUOTAS"}
-FUNCTIONS = ["DecideNextStep", "PlanRun", "RecordOutcome", "WakeRun"]
+OF_THE_PLAN = {"NIGHTSPOT_CHECK_QUOTAS", "NIGHTSPOT_LIVE_PRICES"}
+OF_THE_MESSENGER = {"NIGHTSPOT_CHAT_TOPIC_ARN", "NIGHTSPOT_NOTICE_TOPIC_ARN", "NIGHTSPOT_TELL_SUCCESS"}
+FUNCTIONS = ["DecideNextStep", "PlanRun", "RecordOutcome", "TellPeople", "WakeRun"]
 
 # Paid for by what is kept or used; alarms and dashboards, which have a price per month, come with the first job.
 COSTS_NOTHING_WHILE_IDLE = {
@@ -141,12 +142,13 @@ def test_a_disposable_stack_empties_its_buckets_because_cloudformation_does_not(
     assert not [kind for kind in types(deployed) if kind.startswith("Custom::")]
 
 
-def test_there_are_four_functions(deployed):
+def test_there_are_five_functions(deployed):
     handlers = {function["Handler"] for function in deployed.of_type("Lambda::Function").values()}
     assert handlers == {
         "lambdas.decide_next_step.handler",
         "lambdas.plan_run.handler",
         "lambdas.record_outcome.handler",
+        "lambdas.tell_people.handler",
         "lambdas.wake_run.handler",
     }
 
@@ -182,6 +184,8 @@ def test_a_function_gets_an_environment_that_it_can_read(request, as_text, varia
     known = {field.alias for field in Environment.model_fields.values()} - {"AWS_REGION"}
     if name != "PlanRun":
         known -= OF_THE_PLAN
+    if name != "TellPeople":
+        known -= OF_THE_MESSENGER
     assert {key for key in variables if key.startswith("NIGHTSPOT_")} == known
     environment = Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"})
     assert environment.checkpoint_bucket
@@ -204,8 +208,8 @@ def test_concurrency_is_set_aside_only_where_it_is_asked_for(deployed, disposabl
         ours = [f for f in functions if f.get("Handler", "").startswith("lambdas.")]
         return [function.get("ReservedConcurrentExecutions") for function in ours]
 
-    assert reserved(deployed) == [None] * 4
-    assert reserved(disposable) == [3] * 4
+    assert reserved(deployed) == [None] * 5
+    assert reserved(disposable) == [3] * 5
 
 
 def test_the_plan_asks_for_quotas_where_the_deployment_says_so(deployed, checking_quotas, as_text):
@@ -216,6 +220,16 @@ def test_the_plan_asks_for_quotas_where_the_deployment_says_so(deployed, checkin
 
     assert asks(checking_quotas) is True
     assert asks(deployed) is False
+
+
+def test_the_plan_asks_for_prices_unless_the_deployment_says_otherwise(deployed, by_the_book, as_text):
+    def asks(synthesised):
+        _, function = synthesised.only("Lambda::Function", "PlanRun")
+        variables = {key: as_text(value) for key, value in function["Environment"]["Variables"].items()}
+        return Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"}).live_prices
+
+    assert asks(deployed) is True
+    assert asks(by_the_book) is False
 
 
 def test_the_vpc_reaches_the_functions_environment(joined, deployed, as_text):

@@ -77,13 +77,13 @@ def test_the_event_goes_to_the_function_that_wakes_and_else_to_the_dead_letters(
 
 
 def test_eventbridge_may_call_the_function_for_this_rule_only(deployed, as_text):
-    _, permission = deployed.only("Lambda::Permission")
+    _, permission = deployed.only("Lambda::Permission", "WakeUp")
     assert permission["Principal"] == "events.amazonaws.com"
     assert as_text(permission["SourceArn"]) == f"<{deployed.only('Events::Rule', 'WakeUp')[0]}.Arn>"
 
 
 def test_an_event_that_came_too_early_is_brought_back_twice_and_then_told(deployed, as_text):
-    _, config = deployed.only("Lambda::EventInvokeConfig")
+    _, config = deployed.only("Lambda::EventInvokeConfig", "WakeRun")
     assert as_text(config["FunctionName"]) == f"<{deployed.only('Lambda::Function', 'WakeRun')[0]}>"
     assert config["MaximumRetryAttempts"] == 2
     assert config["MaximumEventAgeInSeconds"] == 3600

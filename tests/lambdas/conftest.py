@@ -18,6 +18,7 @@ from lambdas.dependencies import Dependencies
 from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
+from nightspot.aws.live_prices import KnownPrices
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.training_jobs import TrainingJobs
@@ -134,6 +135,7 @@ class World:
         self.table = RunTable(self.dynamodb, TABLE)
         self.lock = JobLock(self.dynamodb, TABLE)
         self.quotas: Callable[[Iterable[str]], Mapping[str, float]] | None = None
+        self.live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
         self._wait = json.loads(WORKFLOW.read_text())["States"]["Wait for news"]["Arguments"]
 
     @property
@@ -152,6 +154,7 @@ class World:
             checkpoints=Checkpoints(self.s3),
             notices=Notices(self.bus, "nights"),
             step_functions=self.step_functions,
+            live_prices=self.live_prices,
         )
 
     def plan(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, date
 
+import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 from pydantic import ValidationError
 
@@ -63,8 +65,47 @@ def test_the_clock_is_aware_and_in_utc(deployed):
 
 def test_the_prices_are_those_of_the_package_and_unknown_where_it_has_none(deployed):
     price = dependencies().price
-    assert price("ml.g5.2xlarge", "us-east-1") == 1.515
+    assert price("ml.g5.2xlarge", "us-east-1").usd_per_hour == 1.515
     assert price("ml.never.heard", "us-east-1") is None
+
+
+def test_aws_is_asked_for_prices_only_where_the_deployment_says_so(deployed, monkeypatch):
+    assert dependencies().live_prices is None
+    monkeypatch.setenv("NIGHTSPOT_LIVE_PRICES", "true")
+    dependencies.cache_clear()
+    assert dependencies().live_prices is not None
+
+
+class Clients:
+    """In place of boto3.client: every service is silent, and who was asked is written down."""
+
+    def __init__(self):
+        self.made = []
+
+    def __call__(self, service, **options):
+        self.made.append((service, options))
+        return self
+
+    def __getattr__(self, name):
+        raise EndpointConnectionError(endpoint_url="https://example.org")
+
+
+def test_prices_are_asked_where_they_are_told_without_patience_and_without_repetition(deployed, monkeypatch):
+    monkeypatch.setenv("NIGHTSPOT_LIVE_PRICES", "true")
+    clients = Clients()
+    monkeypatch.setattr(boto3, "client", clients)
+    known = dependencies().live_prices(["ml.g5.xlarge"])
+    assert known.prices["ml.g5.xlarge"].date == date(2023, 12, 31)
+    assert len(known.problems) == 4
+    asked = {service: options for service, options in clients.made if service != "dynamodb"}
+    assert {service: options["region_name"] for service, options in asked.items()} == {
+        "pricing": "us-east-1",
+        "ec2": REGION,
+    }
+    for options in asked.values():
+        config = options["config"]
+        assert config.connect_timeout + config.read_timeout <= 3
+        assert config.retries["total_max_attempts"] == 1
 
 
 def test_a_request_that_was_checked_at_deployment_is_not_checked_against_an_older_model(deployed):

@@ -69,6 +69,14 @@ def test_each_outcome_has_its_own_notice_and_its_own_metric(world, over, metrics
     assert {name: counts[name] for name in outcomes & counts.keys()} == {f"Run{word}": [1]}
 
 
+def test_the_notice_says_what_had_happened_before_the_end(world, over):
+    run = over(Outcome.SUCCEEDED, interruptions=2)
+    world.record(to_json(run))
+    world.record(to_json(replace(run, said_late=True)))
+    told = [detail["happened"] for detail in world.bus.details()]
+    assert told == [["Interrupted"], ["Interrupted", "AtRiskOfBeingLate"]]
+
+
 def test_cost_savings_and_margin_are_metrics(world, over, metrics):
     world.record(to_json(over(Outcome.SUCCEEDED)))
     counts = metrics()

@@ -1,0 +1,112 @@
+"""Tells people what they should hear of a run: a message by e-mail and in chat for each notice that matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, ConfigDict, Field
+
+from lambdas.dependencies import dependencies, late_client
+from lambdas.environment import read_environment
+from lambdas.observability import logger, metrics, traced
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.notice_topics import MessageBeingSentError, NoticeTopics
+from nightspot.messages.content import Notice
+from nightspot.messages.message import Message, message_of
+from nightspot.messages.plain import zone_of
+from nightspot.messages.telling import happening_of
+
+_NOT_SENT = (MessageBeingSentError, TransientAwsError, ClientError, BotoCoreError)
+
+
+class NightspotEvent(BaseModel):
+    """EventBridge's event with Nightspot's own source, as far as telling needs it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    detail_type: str = Field(alias="detail-type")
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Messenger:
+    """What telling works with. A test passes its own."""
+
+    topics: NoticeTopics
+    zone: Callable[[str], str]  # (job) -> the IANA name of the zone in which its people think
+    now: Callable[[], datetime]
+    tell_success: bool = False
+
+
+@logger.inject_lambda_context
+@traced
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext, *, use: Messenger | None = None) -> dict[str, Any]:
+    """`{"told": [channels]}`, those on which a message was published now.
+
+    The same event again tells nothing twice. Raises what kept a channel from being told, after the others were;
+    Lambda's asynchronous retry brings the event back.
+    """
+    metrics.add_metric(name="Notice", unit=MetricUnit.Count, value=1)
+    given = NightspotEvent.model_validate(event)
+    happening = happening_of(given.detail_type)
+    if happening is None:
+        logger.info("not one of Nightspot's happenings", extra={"detail_type": given.detail_type})
+        return {"told": []}
+    use = use or messenger()
+    notice = Notice(happening, given.detail, use.zone(str(given.detail.get("job"))))
+    message = message_of(notice, tell_success=use.tell_success)
+    if message is None:
+        return {"told": []}
+    return {"told": _tell(message, use)}
+
+
+def _tell(message: Message, use: Messenger) -> list[str]:
+    now = use.now()
+    attributes = {"job": message.job, "happening": message.happening}
+    sends: dict[str, Callable[[], bool]] = {
+        "mail": lambda: use.topics.mail(message.key, message.subject, message.text, attributes, now),
+        "chat": lambda: use.topics.chat(message.key, message.chat, attributes, now),
+    }
+    told, failed = [], []
+    for channel, send in sends.items():
+        try:
+            if send():
+                told.append(channel)
+        except _NOT_SENT as error:
+            logger.warning("message not sent", extra={"channel": channel, "error": str(error)})
+            failed.append(error)
+    logger.info(message.subject, extra={"job": message.job, "notice": message.key, "told": told})
+    metrics.add_metric(name="MessageSent", unit=MetricUnit.Count, value=len(told))
+    if failed:
+        raise failed[0]
+    return told
+
+
+@cache
+def messenger() -> Messenger:
+    """The deployed function's."""
+    environment = read_environment()
+
+    def zone(job: str) -> str:
+        return zone_of(dependencies().jobs().get(job))
+
+    return Messenger(
+        topics=NoticeTopics(
+            late_client("sns"),
+            late_client("dynamodb"),
+            environment.table_name,
+            mail_arn=environment.notice_topic_arn,
+            chat_arn=environment.chat_topic_arn or None,
+        ),
+        zone=zone,
+        now=lambda: datetime.now(UTC),
+        tell_success=environment.tell_success,
+    )

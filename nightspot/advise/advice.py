@@ -1,0 +1,152 @@
+"""Decides what is advised: whether Spot, and if not, which option instead, in one sentence and with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nightspot.advise import filters
+from nightspot.advise.case import Case, case_of
+from nightspot.advise.findings import Finding, Money, Verdict, count, usd
+from nightspot.advise.month import WorkedMonth, worked_month
+from nightspot.advise.nights import with_nightspot, with_spot_alone
+from nightspot.advise.offers import Nights, missed_of, offers_of
+from nightspot.advise.options import LABELS, Offer, Option
+from nightspot.advise.question import Question
+from nightspot.job import Fallback
+
+# What may be recommended; the others lack a price, or belong to somebody else's decision.
+_SPOT = (Option.NIGHTSPOT, Option.MANAGED_SPOT)
+_NO_SPOT = (Option.ON_DEMAND, Option.SAVINGS_PLAN)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The answer to a question. `month` is None where no night can be in time."""
+
+    case: Case
+    recommended: Option
+    sentence: str
+    findings: tuple[Finding, ...]
+    offers: tuple[Offer, ...]
+    month: WorkedMonth | None
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether Spot is advised."""
+        return self.recommended in _SPOT
+
+
+def advise(question: Question) -> Advice:
+    """Is Spot right for this job? Pure; the same question has the same answer.
+
+    Raises BacktestError where the job file does not tell how long a night is, and NightError where a night under
+    its plan does not end.
+    """
+    case = case_of(question)
+    stage = case.stage
+    ours, alone = (None, None) if stage is None else (with_nightspot(stage), with_spot_alone(stage))
+    offers = offers_of(case, Nights(ours, alone))
+    money = _money(case, offers, None if ours is None else missed_of(case, ours))
+    findings = (
+        filters.resume_filter(case),
+        filters.deadline_filter(case, ours),
+        filters.pool_filter(case, ours),
+        filters.failed_night_filter(case, money),
+        filters.worth_filter(case, money),
+    )
+    month = None if stage is None or ours is None else worked_month(case, stage, ours)
+    recommended = _recommended(case, findings, offers)
+    sentence = _sentence(case, recommended, findings, offers, month)
+    return Advice(case, recommended, sentence, findings, offers, month)
+
+
+def _money(case: Case, offers: Sequence[Offer], missed: float | None) -> Money:
+    ours, on_demand = (_of(offers, option) for option in (Option.NIGHTSPOT, Option.ON_DEMAND))
+    bills = (ours.usd.value, on_demand.usd.value)
+    saving = None if bills[0] is None or bills[1] is None else bills[1] - bills[0]
+    return Money(saving, ours.work_usd, missed, case.question.economics.night_usd)
+
+
+def _of(offers: Sequence[Offer], option: Option) -> Offer:
+    return next(offer for offer in offers if offer.option is option)
+
+
+def _recommended(case: Case, findings: Sequence[Finding], offers: Sequence[Offer]) -> Option:
+    """The cheapest in total of what no filter forbids; managed Spot alone only where it never missed a night."""
+    refused = any(finding.verdict is Verdict.NO for finding in findings)
+    allowed = [*_NO_SPOT] if refused else [Option.NIGHTSPOT, *_NO_SPOT]
+    if not refused and _of(offers, Option.MANAGED_SPOT).missed_nights == 0:
+        allowed.append(Option.MANAGED_SPOT)
+    night_usd = case.question.economics.night_usd
+    totals = {
+        option: total for option in allowed if (total := _of(offers, option).total_usd(night_usd)) is not None
+    }
+    if case.hourly.value is None or not totals:
+        return Option.ON_DEMAND if refused else Option.NIGHTSPOT
+    return min(totals, key=lambda option: totals[option])
+
+
+def _sentence(
+    case: Case,
+    recommended: Option,
+    findings: Sequence[Finding],
+    offers: Sequence[Offer],
+    month: WorkedMonth | None,
+) -> str:
+    if recommended is Option.NIGHTSPOT and month is not None:
+        return _yes(case, offers, month)
+    if recommended is Option.MANAGED_SPOT:
+        return _alone(case, offers)
+    return _no(case, recommended, findings, offers)
+
+
+def _yes(case: Case, offers: Sequence[Offer], month: WorkedMonth) -> str:
+    ours, alone = _of(offers, Option.NIGHTSPOT).usd.value, case.on_demand_usd.value
+    skips = case.job.fallback is Fallback.NEVER
+    what = "skip the night where Spot has nothing" if skips else "fall back to on-demand"
+    becomes = "skipped" if skips else "on on-demand"
+    nights = f"{count(month.on_demand_nights)} of {count(month.nights)} nights {becomes}"
+    late = "none late" if not month.late_nights else f"{count(month.late_nights)} late"
+    if ours is None or alone is None:
+        share = 1 - month.median_hours / ((case.nights.value or 1.0) * case.night_hours)
+        return (
+            f"Use managed Spot with Nightspot and {what}: about {100 * share:.0f} % less than on-demand, {nights},"
+            f" {late}; whether that pays is unknown, because {case.hourly.source}."
+        )
+    return (
+        f"Use managed Spot with Nightspot and {what}: about {usd(ours)} a month instead of {usd(alone)};"
+        f" {nights}, {late}."
+    )
+
+
+def _alone(case: Case, offers: Sequence[Offer]) -> str:
+    spot = _of(offers, Option.MANAGED_SPOT).usd.value or 0.0
+    return (
+        f"Use managed Spot, and nothing beside it: about {usd(spot)} a month instead of"
+        f" {usd(case.on_demand_usd.value or 0.0)}; no night that was played missed its deadline, so a fallback"
+        " would have nothing to do."
+    )
+
+
+def _no(case: Case, recommended: Option, findings: Sequence[Finding], offers: Sequence[Offer]) -> str:
+    offer = _of(offers, recommended)
+    cost = "" if offer.usd.value is None else f", about {usd(offer.usd.value)} a month"
+    label = LABELS[recommended]
+    plan = _PLAN if recommended is Option.ON_DEMAND and case.stage is not None else ""
+    return (
+        f"Do not use Spot: use {label[:1].lower()}{label[1:]} instead{cost}{plan}."
+        f" {_why_not(findings, recommended)}"
+    )
+
+
+def _why_not(findings: Sequence[Finding], recommended: Option) -> str:
+    why = next((f for f in findings if f.verdict is Verdict.NO), None)
+    if why is not None:
+        return why.reason
+    if recommended is Option.SAVINGS_PLAN:
+        return "Your Savings Plan makes on-demand cheaper than Spot with its work and its failed nights."
+    return "What Spot saves is less than its work and its failed nights cost together."
+
+
+_PLAN = " (less under a Savings Plan, if other work of your account fills one)"

@@ -1,0 +1,225 @@
+"""Decides the five filters between a job and Spot: each a verdict, its numbers, and the reason in one sentence."""
+
+from __future__ import annotations
+
+from nightspot.advise.case import Case, least_window_seconds
+from nightspot.advise.findings import Filter, Finding, Money, Numbers, Verdict, capital, count, usd
+from nightspot.advise.nights import Played
+from nightspot.advise.pool import Depth
+from nightspot.durations import HOUR_SECONDS, format_duration
+from nightspot.estimates import lost_work_seconds, work_left_seconds
+from nightspot.job import Fallback, Market
+from nightspot.run import Resume
+
+# SageMaker's own limit for algorithms that do not checkpoint: MaxWaitTimeInSeconds of at most an hour.
+# https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
+LONGEST_WITHOUT_CHECKPOINTS_SECONDS = HOUR_SECONDS
+# The share of nights on on-demand from which Spot is the exception, and from which it has no turn.
+OFTEN_ON_DEMAND, MOSTLY_ON_DEMAND = 0.25, 0.75
+RARELY_LATE = 0.01
+HALF = 0.5
+SMALL_SHARE = 0.1  # of the saving
+COMFORTABLE = 2.0  # times its cost that the saving brings
+
+
+def resume_filter(case: Case) -> Finding:
+    """Whether a reclaim costs a checkpoint interval or everything: the file's word, and what proves it."""
+    work, every = case.run.work_seconds, case.run.checkpoint_every_seconds
+    proof = _proof(case)
+    numbers: Numbers = {
+        "work_seconds": work,
+        "checkpoint_every_seconds": float(every) if case.saves else None,
+        "proof": proof,
+    }
+
+    def say(verdict: Verdict, reason: str) -> Finding:
+        return Finding(Filter.RESUME, verdict, reason, numbers)
+
+    if proof in ("drill failed", "resume broken"):
+        return say(Verdict.NO, f"{_PROOF_WORDS[proof]}: after a reclaim the work begins again from nothing.")
+    if not case.saves:
+        lost = f"it writes no checkpoints, so a reclaim costs all that was trained, up to {format_duration(work)}"
+        if work <= LONGEST_WITHOUT_CHECKPOINTS_SECONDS:
+            return say(Verdict.WITH_CARE, f"{capital(lost)}; short enough to begin again.")
+        return say(
+            Verdict.NO, f"{capital(lost)}. Checkpoints first (docs/checkpoints.md), then ask once more."
+        )
+    said = f"it saves every {format_duration(every)} of {format_duration(work)}"
+    if proof is None:
+        return say(
+            Verdict.WITH_CARE,
+            f"{capital(said)}, says the job file; nothing proves yet that it resumes: run `nightspot drill`.",
+        )
+    return say(Verdict.YES, f"{capital(said)}, and {_PROOF_WORDS[proof]}.")
+
+
+_PROOF_WORDS = {
+    "drill failed": "The drill failed",
+    "resume broken": "The newest run that was interrupted did not resume",
+    "drill passed": "the drill passed",
+    "resume proven": "past runs have proven that it resumes",
+}
+
+
+def _proof(case: Case) -> str | None:
+    """What is known of resuming. A failure beats a success, and the newest run speaks for the history."""
+    drill = case.question.drill
+    outcome = str(drill.get("outcome", "")).upper() if drill is not None else ""
+    verdicts = {Resume.PROVEN.value: "resume proven", Resume.BROKEN.value: "resume broken"}
+    runs = sorted(case.question.history, key=lambda run: str(run.get("started_at") or ""), reverse=True)
+    past = next((verdicts[str(run["resume"])] for run in runs if str(run.get("resume")) in verdicts), None)
+    if outcome == "FAIL":
+        return "drill failed"
+    if past == "resume broken":
+        return past
+    return "drill passed" if outcome == "PASS" else past
+
+
+def needed_seconds(case: Case) -> float:
+    """How long a night must be for Spot to have one safe try: work, what a reclaim takes, and the changes."""
+    spot, on_demand = (case.run.rungs_of(market)[0] for market in Market)
+    return (
+        work_left_seconds(case.run, on_demand)
+        + lost_work_seconds(case.run, spot)
+        + spot.change_over_seconds
+        + case.run.stop_seconds
+        + on_demand.change_over_seconds
+    )
+
+
+def deadline_filter(case: Case, played: Played | None) -> Finding:
+    """The time that is left over once Spot has failed once, and how many nights need on-demand."""
+    window, needed = case.window_seconds, needed_seconds(case)
+    nights = case.nights.value or 0.0
+    numbers: dict[str, float | int | str | bool | None] = {
+        "window_seconds": window,
+        "needed_seconds": needed,
+        "slack_seconds": window - needed,
+        "on_demand_share": played.fallen_back if played else None,
+        "late_share": played.late if played else None,
+    }
+    sums = (
+        f"{format_duration(window)} from start to deadline, and {format_duration(needed)} are needed to try Spot"
+        " once and still repair it"
+    )
+    if played is None:
+        reason = (
+            f"Not even on-demand is in time: {format_duration(window)} from start to deadline, and it needs"
+            f" {format_duration(least_window_seconds(case))}. Start earlier, or make the deadline later."
+        )
+        return Finding(Filter.DEADLINE, Verdict.NO, reason, numbers)
+    words = f"{sums}; {_nights(nights * played.fallen_back, nights)} would need on-demand"
+    if window < needed or played.fallen_back >= MOSTLY_ON_DEMAND:
+        return Finding(Filter.DEADLINE, Verdict.NO, f"No slack: {words}.", numbers)
+    if played.fallen_back >= OFTEN_ON_DEMAND or played.late > RARELY_LATE:
+        return Finding(Filter.DEADLINE, Verdict.WITH_CARE, f"Little slack: {words}.", numbers)
+    return Finding(Filter.DEADLINE, Verdict.YES, f"{capital(words)}.", numbers)
+
+
+def pool_filter(case: Case, played: Played | None) -> Finding:
+    """How likely a machine is, from what is known of the pool and what the job file makes of it."""
+    pool = case.pool
+    interruptions = played.interruptions if played else None
+    numbers: Numbers = {
+        "depth": pool.depth.value,
+        "zones": pool.zones,
+        "spot_types": pool.instance_types,
+        "machines_at_once": pool.instance_count,
+        "interruptions_a_night": interruptions,
+    }
+    known = "; ".join(evidence.words for evidence in pool.evidence)
+    tight = tuple(_bottlenecks(case))
+    words = known or "nobody has measured it: no runs, no placement score, no interruption band"
+    because = f"{capital(words)}{'; ' if tight else ''}{' and '.join(tight)}."
+    shallow = pool.depth is Depth.SHALLOW
+    if shallow and played and played.fallen_back >= HALF:
+        return Finding(Filter.POOL, Verdict.NO, because, numbers)
+    if shallow or tight:
+        return Finding(Filter.POOL, Verdict.WITH_CARE, because, numbers)
+    if not known:
+        return Finding(
+            Filter.POOL, Verdict.UNKNOWN, f"{because} A pool of usual depth is reckoned with.", numbers
+        )
+    return Finding(Filter.POOL, Verdict.YES, because, numbers)
+
+
+def _bottlenecks(case: Case) -> list[str]:
+    pool = case.pool
+    found = []
+    if pool.zones == 1:
+        found.append("one subnet is one zone's pool: name subnets in every zone")
+    if pool.instance_count > 1:
+        found.append(f"{pool.instance_count} machines must be had at once")
+    return found
+
+
+_ASSUMED_NIGHT = "assumed: two hours of an engineer, and nothing for yesterday's model serving a day more"
+
+
+def failed_night_filter(case: Case, money: Money) -> Finding:
+    """What nights without a model in time cost, against what Spot saves."""
+    numbers: Numbers = {
+        "failed_night_usd": money.night_usd,
+        "missed_nights_a_month": money.missed_nights,
+        "saving_usd_a_month": money.saving_usd,
+    }
+    given = "failed_night_usd" in case.question.economics.are_given
+    source = "given by you" if given else _ASSUMED_NIGHT
+    night = f"a failed night costs {usd(money.night_usd)} ({source})"
+
+    def say(verdict: Verdict, reason: str) -> Finding:
+        return Finding(Filter.FAILED_NIGHT, verdict, reason, numbers)
+
+    if money.missed_nights is None or money.saving_usd is None:
+        return say(Verdict.UNKNOWN, f"{capital(night)}; what Spot saves is not known.")
+    cost, saving = money.missed_nights * money.night_usd, money.saving_usd
+    cause = " (fallback: never)" if case.job.fallback is Fallback.NEVER else ""
+    missed = f"about {count(money.missed_nights)} a month are" if money.missed_nights else "none is"
+    words = f"{capital(night)}, {missed} to be expected{cause}"
+    if money.missed_nights and cost >= max(0.0, saving):
+        return say(
+            Verdict.NO, f"{words}: {usd(cost)}, more than the {usd(max(0.0, saving))} that Spot saves."
+        )
+    if saving <= 0:
+        return say(Verdict.WITH_CARE, f"{words}, and Spot saves nothing to set against one.")
+    if money.night_usd >= saving:
+        return say(
+            Verdict.WITH_CARE, f"{words}; a single one is as dear as the month's saving of {usd(saving)}."
+        )
+    if cost > SMALL_SHARE * saving:
+        return say(Verdict.WITH_CARE, f"{words}: {usd(cost)} of the {usd(saving)} that Spot saves.")
+    return say(Verdict.YES, f"{words}, against {usd(saving)} that Spot saves.")
+
+
+def worth_filter(case: Case, money: Money) -> Finding:
+    """The month's saving against the hours that it takes to have it."""
+    economics = case.question.economics
+    numbers: Numbers = {
+        "saving_usd_a_month": money.saving_usd,
+        "work_usd_a_month": money.work_usd,
+        "engineer_usd_per_hour": economics.engineer_usd_per_hour,
+        "setup_hours": economics.setup_hours,
+        "operate_hours_a_month": economics.operate_hours,
+    }
+    work = (
+        f"{usd(money.work_usd)} a month of work ({economics.setup_hours:g} h to set up, spread over a year, and"
+        f" {economics.operate_hours:g} h a month, at {usd(economics.engineer_usd_per_hour)} an hour)"
+    )
+    saving = money.saving_usd
+    if saving is None:
+        return Finding(
+            Filter.WORTH, Verdict.UNKNOWN, f"{capital(case.hourly.source)}; it takes {work}.", numbers
+        )
+    if saving <= 0:
+        more = f": Spot would cost {usd(-saving)} more a month than on-demand" if saving <= -1 else ""
+        return Finding(Filter.WORTH, Verdict.NO, f"Nothing is saved{more}.", numbers)
+    words = f"{usd(saving)} a month are saved, against {work}"
+    if saving < money.work_usd:
+        return Finding(Filter.WORTH, Verdict.NO, f"Only {words}.", numbers)
+    if saving < COMFORTABLE * money.work_usd:
+        return Finding(Filter.WORTH, Verdict.WITH_CARE, f"{words}.", numbers)
+    return Finding(Filter.WORTH, Verdict.YES, f"{words}.", numbers)
+
+
+def _nights(number: float, of: float) -> str:
+    return f"{count(number)} of {count(of)} nights a month"

@@ -1,0 +1,167 @@
+"""Plays the same months of nights under a plan, a deadline and a checkpoint interval: the decisions are the
+deployed ones (`policy.next_step`), the markets and machines are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean
+
+from nightspot.advise.markets import MonthMarkets
+from nightspot.job import Market, Policy
+from nightspot.market.availability import Availability
+from nightspot.market.backtest import plan
+from nightspot.market.engine import play_rule
+from nightspot.market.model import Belief, NightResult, Truth
+from nightspot.market.night import Night, play_night
+from nightspot.market.prices import Prices
+from nightspot.market.rule import Decision, State, View
+from nightspot.market.samples import HOUR, Setting
+from nightspot.run import Run
+
+MONTHS = 10
+MOST_NIGHTS = 60  # of a month are played; more are counted up
+
+
+@dataclass(frozen=True)
+class Played:
+    """What became of every night, month by month. `nights` is how many a real month has."""
+
+    months: tuple[tuple[NightResult, ...], ...]
+    nights: float
+    cost_hours: Callable[[NightResult], float] = lambda night: night.cost  # in hours of on-demand
+
+    @cached_property
+    def month_hours(self) -> tuple[float, ...]:
+        """The cost of each month, in hours of on-demand."""
+        return tuple(
+            self.nights / len(month) * sum(self.cost_hours(night) for night in month) for month in self.months
+        )
+
+    @property
+    def mean_hours(self) -> float:
+        """The cost of a month on average, in hours of on-demand."""
+        return fmean(self.month_hours)
+
+    def share(self, holds: Callable[[NightResult], bool]) -> float:
+        """The share of all nights of which that holds, 0..1."""
+        return fmean(holds(night) for month in self.months for night in month)
+
+    @property
+    def fallen_back(self) -> float:
+        """The share of nights that bought on-demand."""
+        return self.share(lambda night: night.on_demand_seconds > 0)
+
+    @property
+    def late(self) -> float:
+        """The share of nights whose model came after the deadline."""
+        return self.share(lambda night: night.late)
+
+    @property
+    def interruptions(self) -> float:
+        """Reclaims of a night, on average."""
+        return fmean(night.interruptions for month in self.months for night in month)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The nights to play: their markets, what is planned (`run`), and what they are like (`setting`)."""
+
+    setting: Setting
+    run: Run
+    policy: Policy
+    markets: tuple[tuple[Availability, ...], ...]  # by month
+    nights: float
+
+    def with_window(self, seconds: float) -> Stage:
+        """The same nights with a deadline so long after the start."""
+        return replace(self, setting=replace(self.setting, window_seconds=seconds))
+
+    def with_checkpoints(self, every_seconds: float, work_seconds: float) -> Stage:
+        """The same nights with a checkpoint so often, and the work that is left of it then."""
+        share = work_seconds / self.setting.work_seconds
+        setting = replace(self.setting, checkpoint_seconds=every_seconds, work_seconds=work_seconds)
+        run = replace(
+            self.run,
+            checkpoint_s3_uri=self.run.checkpoint_s3_uri or "s3://simulated/checkpoints",
+            work_upper_seconds=self.run.work_upper_seconds * share,
+        )
+        return replace(self, setting=setting, run=run)
+
+
+def stage_of(setting: Setting, run: Run, policy: Policy, markets: MonthMarkets, nights: float) -> Stage:
+    """Ten months of nights on these markets."""
+    return Stage(setting, run, policy, tuple(markets(month) for month in range(MONTHS)), nights)
+
+
+def nights_played(nights: float) -> int:
+    """How many nights of a month are played, at least one."""
+    return max(1, min(MOST_NIGHTS, round(nights)))
+
+
+def with_nightspot(stage: Stage) -> Played:
+    """Each night by the deployed rule, start-ups on Spot paid in full. Raises NightError for one without end."""
+    planned = plan(stage.setting, _belief(stage), stage.policy, stage.run)
+    start_hours = stage.setting.changeover_of(Market.ON_DEMAND) / HOUR
+
+    def cost_hours(night: NightResult) -> float:
+        # On-demand alone is reckoned without its start-up (see `costs`), so that of the fallback does not count
+        # either: else on-demand would cost more as a fallback than as itself.
+        return night.cost - (start_hours if night.on_demand_seconds > 0 else 0.0)
+
+    return Played(
+        tuple(tuple(play_night(planned, Night(truth)) for truth in month) for month in _truths(stage)),
+        stage.nights,
+        cost_hours,
+    )
+
+
+def with_spot_alone(stage: Stage) -> Played:
+    """Each night as one managed Spot job that SageMaker ends at the deadline: late nights have no model at all."""
+    return Played(
+        tuple(
+            tuple(play_rule(_spot_to_the_deadline, truth, _belief(stage)) for truth in month)
+            for month in _truths(stage)
+        ),
+        stage.nights,
+        _spot_cost,
+    )
+
+
+def _spot_to_the_deadline(view: View) -> Decision:
+    over = view.left_seconds <= 0 or view.wanted is State.ON_DEMAND
+    return Decision(State.ON_DEMAND) if over else Decision(State.SPOT, view.left_seconds)
+
+
+def _spot_cost(night: NightResult) -> float:
+    """What follows the deadline only brings the simulated night to its end; nobody pays for it."""
+    return night.cost - night.on_demand_seconds / HOUR
+
+
+def _belief(stage: Stage) -> Belief:
+    spot, on_demand = (stage.run.rungs_of(market)[0] for market in Market)
+    return Belief(
+        work_seconds=stage.run.work_upper_seconds,
+        spot_changeover_seconds=spot.change_over_seconds,
+        on_demand_changeover_seconds=on_demand.change_over_seconds,
+        stop_seconds=stage.setting.stop_seconds,
+    )
+
+
+def _truths(stage: Stage) -> Sequence[Sequence[Truth]]:
+    return [[_truth(stage.setting, market) for market in month] for month in stage.markets]
+
+
+def _truth(setting: Setting, market: Availability) -> Truth:
+    ratio = setting.spot_ratio
+    return Truth(
+        market=market,
+        prices=Prices.flat(1.0 if ratio is None else ratio),
+        work_seconds=setting.work_seconds,
+        window_seconds=setting.window_seconds,
+        spot_changeover_seconds=(setting.changeover_of(Market.SPOT),),
+        on_demand_changeover_seconds=(setting.changeover_of(Market.ON_DEMAND),),
+        checkpoint_seconds=setting.checkpoint_seconds,
+        stop_seconds=setting.stop_seconds,
+    )

@@ -1,0 +1,267 @@
+"""Decides what the ways to buy this job's machines cost in a month, side by side, and what each risks and takes.
+
+A figure that nobody honest could give is unknown, and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from nightspot.advise.case import HOUR, Case
+from nightspot.advise.figures import Figure, derived, priced, unknown
+from nightspot.advise.findings import count, usd
+from nightspot.advise.nights import Played
+from nightspot.advise.options import NIGHTSPOT_WORK, WORK, Offer, Option, Work
+from nightspot.job import Fallback, Market
+
+HOURS_A_MONTH = 720.0
+# What AWS promises at most: https://aws.amazon.com/savingsplans/ml-pricing/
+MOST_SAVINGS_PLAN_DISCOUNT = 0.64
+
+
+@dataclass(frozen=True)
+class Nights:
+    """What was played for the options; both None where no night can be in time."""
+
+    ours: Played | None
+    alone: Played | None
+
+
+def offers_of(case: Case, nights: Nights) -> tuple[Offer, ...]:
+    """Every option, in the order of the table."""
+    return tuple(_MAKERS[option](case, nights) for option in Option)
+
+
+def work_of(case: Case, option: Option) -> Work:
+    """The hours of an option: Nightspot's as the user has them, the others' on top of the table."""
+    economics = case.question.economics
+    if option is Option.NIGHTSPOT:
+        return Work(economics.setup_hours, economics.operate_hours, NIGHTSPOT_WORK)
+    if option is Option.SAVINGS_PLAN_FALLBACK:
+        plan = WORK[Option.SAVINGS_PLAN]
+        return Work(
+            economics.setup_hours + plan.setup_hours,
+            economics.operate_hours + plan.operate_hours,
+            WORK[option].words,
+        )
+    return WORK[option]
+
+
+def missed_of(case: Case, ours: Played) -> float:
+    """Nights of a month without a model in time under Nightspot: late, or skipped where nothing may be bought."""
+    never = case.job.fallback is Fallback.NEVER
+    share = ours.share(lambda night: night.late or (never and night.on_demand_seconds > 0))
+    return share * ours.nights
+
+
+def _offer(
+    case: Case,
+    option: Option,
+    figure: Figure,
+    *,
+    interruptions: str,
+    capacity: str,
+    missed: float | None,
+    note: str = "",
+) -> Offer:
+    work = work_of(case, option)
+    cost = work.usd_a_month(case.question.economics.engineer_usd_per_hour)
+    return Offer(option, figure, interruptions, capacity, work, cost, missed, note)
+
+
+def _reclaims(played: Played | None) -> str:
+    return "yes" if played is None else f"{count(round(played.interruptions * played.nights))} reclaims"
+
+
+def _nightspot(case: Case, nights: Nights) -> Offer:
+    ours = nights.ours
+    if ours is None:
+        figure, capacity, missed = unknown("no night can be in time"), "no night can be in time", None
+    else:
+        figure = case.simulated_usd(ours.mean_hours)
+        capacity = f"on-demand takes over on {count(ours.fallen_back * ours.nights)} nights"
+        if case.job.fallback is Fallback.NEVER:
+            capacity = f"{count(missed_of(case, ours))} nights skipped"
+        missed = missed_of(case, ours)
+    return _offer(
+        case,
+        Option.NIGHTSPOT,
+        figure,
+        interruptions=f"{_reclaims(ours)}, resumed",
+        capacity=capacity,
+        missed=missed,
+    )
+
+
+def _managed_spot(case: Case, nights: Nights) -> Offer:
+    alone = nights.alone
+    figure = unknown("no night can be in time") if alone is None else case.simulated_usd(alone.mean_hours)
+    missed = None if alone is None else alone.late * alone.nights
+    words = "" if missed is None else f": {count(missed)} nights without a model"
+    return _offer(
+        case,
+        Option.MANAGED_SPOT,
+        figure,
+        interruptions=f"{_reclaims(alone)}, started again",
+        capacity=f"nothing takes over{words}",
+        missed=missed,
+    )
+
+
+def _on_demand(case: Case, _nights: Nights) -> Offer:
+    in_time = case.stage is not None
+    return _offer(
+        case,
+        Option.ON_DEMAND,
+        case.on_demand_usd,
+        interruptions="none",
+        capacity="GPU types may queue",
+        missed=0.0 if in_time else case.nights.value,
+        note="" if in_time else "every night is late: the deadline leaves less time than training takes",
+    )
+
+
+def _on_ec2(case: Case, nights: Nights, option: Option, capacity: str, note: str) -> Offer:
+    price = case.question.hints.ec2_spot_usd_per_hour
+    if price is None:
+        figure = unknown("EC2's Spot price of the type is not known: give --ec2-spot-usd-per-hour")
+    elif nights.alone is None:
+        figure = unknown("no night can be in time")
+    else:
+        hourly = priced(price * case.job.instance_count, "EC2's Spot price as given by you")
+        market = Figure(1.0, case.pool.basis, "the market")
+        hours = _spot_hours(nights.alone)
+        figure = derived(
+            hours * (hourly.value or 0.0),
+            [hourly, market],
+            f"Spot hours of nights played on {case.market_words}; {hourly.source}",
+        )
+    missed = None if nights.alone is None else nights.alone.late * nights.alone.nights
+    return _offer(
+        case,
+        option,
+        figure,
+        interruptions=f"{_reclaims(nights.alone)}, 2 min notice",
+        capacity=capacity,
+        missed=missed,
+        note=note,
+    )
+
+
+def _spot_hours(played: Played) -> float:
+    """Machine hours on Spot of a month on average."""
+    seconds = [sum(night.spot_seconds for night in month) / len(month) for month in played.months]
+    return sum(seconds) / len(seconds) / HOUR * played.nights
+
+
+def _ec2_spot(case: Case, nights: Nights) -> Offer:
+    return _on_ec2(
+        case,
+        nights,
+        Option.EC2_SPOT,
+        "a fallback is yours to build",
+        "EC2's pool, with all its zones and types",
+    )
+
+
+def _batch(case: Case, nights: Nights) -> Offer:
+    return _on_ec2(
+        case,
+        nights,
+        Option.BATCH_SPOT,
+        "queues, whatever the deadline",
+        "several types and zones; AWS Batch itself costs nothing, its machines are EC2's",
+    )
+
+
+def _reserved(case: Case, _nights: Nights) -> Offer:
+    used = (case.nights.value or 0.0) * case.night_hours / HOURS_A_MONTH
+    return _offer(
+        case,
+        Option.RESERVED,
+        unknown("an offer's upfront fee comes from sagemaker:SearchTrainingPlanOfferings, for the account"),
+        interruptions="none",
+        capacity="reserved, a few large types",
+        missed=0.0 if case.stage is not None else case.nights.value,
+        note=f"paid for every hour of its term; this job uses {100 * min(1.0, used):.0f} % of them",
+    )
+
+
+def _savings_plan(case: Case, _nights: Nights) -> Offer:
+    rate = plan_rate(case)
+    hours = (case.nights.value or 0.0) * case.night_hours
+    share = hours / HOURS_A_MONTH
+    if rate is not None:
+        figure, note = derived(hours * (rate.value or 0.0), [rate], rate.source), "your account's own plan"
+    else:
+        figure = unknown(
+            "no active Savings Plan is known; AWS promises up to 64 % off, for every hour of a year"
+        )
+        note = _commitment_words(case, share)
+    return _offer(
+        case,
+        Option.SAVINGS_PLAN,
+        figure,
+        interruptions="none",
+        capacity="may queue: nothing is reserved",
+        missed=0.0 if case.stage is not None else case.nights.value,
+        note=note,
+    )
+
+
+def _commitment_words(case: Case, share: float) -> str:
+    """What a plan for this job alone would come to: it is paid in every hour, used or not."""
+    whole = case.usd(HOURS_A_MONTH * (1 - MOST_SAVINGS_PLAN_DISCOUNT), "").value
+    cost = "" if whole is None else f": at the most that AWS promises (64 %) still {usd(whole)} a month"
+    return f"for this job alone, used {100 * min(1.0, share):.0f} % of the hours{cost}"
+
+
+def _savings_plan_fallback(case: Case, nights: Nights) -> Offer:
+    rate, ours = plan_rate(case), nights.ours
+    base = _nightspot(case, nights)
+    if rate is None or ours is None or case.hourly.value is None:
+        figure = unknown("no active Savings Plan is known") if rate is None else base.usd
+    else:
+        bought = sum(n.on_demand_seconds for month in ours.months for n in month) / HOUR
+        bought *= ours.nights / sum(len(month) for month in ours.months)
+        less = bought * (case.hourly.value - (rate.value or 0.0))
+        figure = derived(
+            (base.usd.value or 0.0) - less, [base.usd, rate], f"{base.usd.source}; {rate.source}"
+        )
+    return _offer(
+        case,
+        Option.SAVINGS_PLAN_FALLBACK,
+        figure,
+        interruptions=base.interruptions,
+        capacity=base.capacity,
+        missed=base.missed_nights,
+        note="worth it only if a plan is there for other work; whether one covers Spot is not documented",
+    )
+
+
+def plan_rate(case: Case) -> Figure | None:
+    """USD for an hour of all on-demand instances under the account's Savings Plans; None without any."""
+    rung = case.run.rungs_of(Market.ON_DEMAND)[0]
+    price = case.question.price(rung.instance_type, case.question.region)
+    rate = price.on_demand_leg_usd_per_hour(rung.instance_count) if price else None
+    if rate is None:
+        return None
+    return priced(
+        rate * rung.instance_count, "the rates of your active Savings Plans, taken as free for this job"
+    )
+
+
+_MAKERS: Mapping[Option, Callable[[Case, Nights], Offer]] = MappingProxyType(
+    {
+        Option.NIGHTSPOT: _nightspot,
+        Option.MANAGED_SPOT: _managed_spot,
+        Option.ON_DEMAND: _on_demand,
+        Option.EC2_SPOT: _ec2_spot,
+        Option.BATCH_SPOT: _batch,
+        Option.RESERVED: _reserved,
+        Option.SAVINGS_PLAN: _savings_plan,
+        Option.SAVINGS_PLAN_FALLBACK: _savings_plan_fallback,
+    }
+)

@@ -1,0 +1,88 @@
+"""What is asked when somebody asks for advice: the job, and what is known beside its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from nightspot.job import Job
+from nightspot.market.samples import Zone
+from nightspot.pricing import Price, SpotDiscount
+
+FAILED_NIGHT_HOURS = 2.0
+
+PriceOf = Callable[[str, str], Price | None]
+"""(instance type, region) -> what an hour of one instance costs, or None where that is not known."""
+
+
+class Band(StrEnum):
+    """How often EC2 takes machines of a type back within a month, as the Spot Instance Advisor groups it."""
+
+    UNDER_5 = "<5"
+    UNDER_10 = "5-10"
+    UNDER_15 = "10-15"
+    UNDER_20 = "15-20"
+    OVER_20 = ">20"
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is known of the pool and of prices beside the job's own runs. None: not known.
+
+    Placement score and band are about EC2's pool, not SageMaker's: hints, not facts.
+    """
+
+    placement_score: int | None = None  # 1..10, ec2:GetSpotPlacementScores
+    band: Band | None = None
+    zones: int | None = None  # availability zones that the job may be trained in
+    spot_discount: SpotDiscount | None = None  # the user's word, or EC2's Spot prices
+    ec2_spot_usd_per_hour: float | None = None  # of one instance of the first Spot type
+
+
+@dataclass(frozen=True)
+class Economics:
+    """What work and failed nights cost. `failed_night_usd` None: two hours of an engineer."""
+
+    engineer_usd_per_hour: float = 100.0
+    setup_hours: float = 16.0  # checkpoints, a drill, quotas, the deployment
+    operate_hours: float = 1.0  # a month
+    failed_night_usd: float | None = None
+    are_given: frozenset[str] = frozenset()  # which of them the user has said
+
+    @property
+    def night_usd(self) -> float:
+        """What a night without a model in time costs.
+
+        Unless it is given, only what surely comes: somebody finds out why, starts the job again and waits for it.
+        What yesterday's model costs the business nobody else can know.
+        """
+        if self.failed_night_usd is not None:
+            return self.failed_night_usd
+        return FAILED_NIGHT_HOURS * self.engineer_usd_per_hour
+
+
+@dataclass(frozen=True)
+class Question:
+    """Is Spot right for `job`?
+
+    `history`: summaries of the job's past runs on AWS (see `summary`). `drill`: what `nightspot drill --json`
+    wrote, of which only `outcome` is read. `zones`: Spot markets of the user's own, from traces, else made-up ones.
+    `nights` and `window_seconds` stand in for what the job file does not tell. `today` is for the age of prices.
+    """
+
+    job: Job
+    price: PriceOf
+    region: str
+    today: date
+    history: Sequence[Mapping[str, Any]] = ()
+    drill: Mapping[str, Any] | None = None
+    zones: Sequence[Zone] = ()
+    hints: Hints = field(default_factory=Hints)
+    economics: Economics = field(default_factory=Economics)
+    nights: float | None = None  # a month
+    window_seconds: float | None = None
+    save_seconds: float = 30.0  # what writing one checkpoint takes of the training's time
+    seed: int = 7

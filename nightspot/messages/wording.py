@@ -1,0 +1,98 @@
+"""Decides in which words each happening is told, and what a person is advised to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nightspot.advice import EXPLANATIONS
+from nightspot.happenings import Happening
+from nightspot.run import FailureClass
+
+
+class Mood(StrEnum):
+    """How a message looks at first sight, before it is read."""
+
+    GOOD = "good"
+    CAUTION = "caution"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Wording:
+    """`subject` follows the job's name in a subject; `headline` is a sentence with `{job}` in it."""
+
+    mood: Mood
+    subject: str
+    headline: str
+    advice: str = ""
+
+
+_LATE_ADVICE = (
+    "So that it does not come again: start the job earlier, let its deadline be later, or name another instance "
+    "type under capacity.on_demand."
+)
+
+# `RUN_SUCCEEDED`'s is that of a model in time; `LATE` that of one that was not.
+WORDINGS: Mapping[Happening, Wording] = {
+    Happening.AT_RISK: Wording(
+        Mood.CAUTION,
+        "the model may be late",
+        "The model of {job} is expected after its deadline.",
+        "Tell those who wait for the model. Nightspot goes on with what is fastest. " + _LATE_ADVICE,
+    ),
+    Happening.UNKNOWN_FAILURE: Wording(
+        Mood.BAD,
+        "a failure that nobody has seen before",
+        "SageMaker gave a reason for the end of a training job of {job} that Nightspot does not understand.",
+        EXPLANATIONS[FailureClass.UNKNOWN].advice,
+    ),
+    Happening.RESUME_BROKEN: Wording(
+        Mood.CAUTION,
+        "training did not resume from its checkpoint",
+        "A training job of {job} was given a checkpoint and began again from nothing, or far behind it.",
+        "Mend how the training script loads its checkpoint; docs/checkpoints.md says how. Tonight nothing is "
+        "interrupted any more to save money.",
+    ),
+    Happening.RUN_SUCCEEDED: Wording(Mood.GOOD, "model ready", "The model of {job} is ready."),
+    Happening.RUN_FAILED: Wording(
+        Mood.BAD, "NO MODEL, the run failed", "There is no new model of {job}: its run failed."
+    ),
+    Happening.RUN_SKIPPED: Wording(
+        Mood.CAUTION,
+        "no new model, the night was skipped",
+        "There is no new model of {job}: the market had nothing in time, and the one before stays.",
+        "The job forbids on-demand. `fallback: on_demand` in its file buys a model on such nights.",
+    ),
+    Happening.RUN_STOPPED: Wording(
+        Mood.CAUTION,
+        "no new model, the run was stopped",
+        "There is no new model of {job}: its run was stopped.",
+    ),
+    Happening.RUN_REFUSED: Wording(
+        Mood.CAUTION,
+        "run refused, nothing was started",
+        "A run of {job} was refused: another one of the same job is still going on.",
+        "`concurrency: replace` in the job file lets the newer run take the older one's place, `allow` lets both "
+        "train.",
+    ),
+    Happening.DECISION_CRASHED: Wording(
+        Mood.BAD,
+        "THE RUN CRASHED, machines may still be running",
+        "A run of {job} crashed. Nightspot does not watch its training jobs any more.",
+        "Stop the training jobs that are left running, or let them end; until then they cost money. Then look for "
+        "the cause in the execution, and start the run again.",
+    ),
+}
+
+LATE = Wording(Mood.CAUTION, "model ready", "The model of {job} is ready, after its deadline.", _LATE_ADVICE)
+
+# What a closing message says had happened before the end. How often the machine was taken back is counted.
+HAD_HAPPENED: Mapping[Happening, str] = {
+    Happening.INTERRUPTED: "Spot took the machine back {interruptions} times.",
+    Happening.FELL_BACK: "It fell back to on-demand.",
+    Happening.AT_RISK: "It was expected to be late.",
+    Happening.UNKNOWN_FAILURE: "A training job ended for a reason that nobody has seen before.",
+    Happening.RESUME_BROKEN: "Training did not go on from its checkpoint.",
+}

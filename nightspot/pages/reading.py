@@ -1,0 +1,148 @@
+"""Decides which records a page can be made of, and how their fields are understood; what is missing stays so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from nightspot.job import Market
+from nightspot.run import Action, AttemptState, FailureClass, Resume
+from nightspot.run_account import RunAccount, SummaryError, run_account
+
+Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class RecordNotReadableError(ValueError):
+    """A record of a run lacks what a page needs; the text names the field, the value and the rule."""
+
+
+class _Part(BaseModel):
+    # Records of other versions have more, or fewer, fields.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class PhaseRecord(_Part):
+    """A stretch of an attempt in one state; `ended_at` is None while it lasts."""
+
+    state: AttemptState
+    started_at: Moment
+    ended_at: Moment | None = None
+
+
+class AttemptRecord(_Part):
+    """One training job."""
+
+    number: int
+    training_job_name: str
+    market: Market
+    instance_type: str
+    asked_at: Moment
+    ended_at: Moment | None = None
+    status: str | None = None
+    failure_class: FailureClass | None = None
+    failure_reason: str | None = None
+    waited_seconds: Seconds | None = None
+    trained_seconds: Seconds | None = None
+    billable_seconds: Seconds | None = None
+    interruptions: Count = 0
+    resume: Resume | None = None
+    resumed_from_step: int | None = None
+    step_before: int | None = None
+    step_after: int | None = None
+    cost_usd: Amount | None = None
+    phases: tuple[PhaseRecord, ...] = ()
+
+
+class ProgressRecord(_Part):
+    """What was durable at a moment."""
+
+    step: Count
+    saved_at: Moment
+    total_steps: Count | None = None
+    fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    metrics: Mapping[str, Amount | None] = {}
+
+
+class StepRecord(_Part):
+    """One decision."""
+
+    action: Action
+    at: Moment
+    because: str
+    attempt: int | None = None
+    late: bool = False
+    last_safe_at: Moment | None = None
+    progress: ProgressRecord | None = None
+
+
+class LeftOutRecord(_Part):
+    """A rung that the run did without."""
+
+    market: Market
+    instance_type: str
+    because: str
+
+
+class RunRecord(_Part):
+    """One run: `record.record_of`'s shape, or a summary alone, whose steps and phases are not at hand."""
+
+    job: str
+    run_id: str
+    because: str | None = None
+    started_at: Moment
+    ended_at: Moment | None = None
+    deadline: Moment
+    unpriced_attempts: tuple[int, ...] = ()
+    model_artifact: str | None = None
+    checkpoints: str | None = None
+    metrics: Mapping[str, Amount | None] = {}
+    execution_arn: str | None = None
+    resume: Resume | None = None
+    left_out: tuple[LeftOutRecord, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
+    steps: tuple[StepRecord, ...] = ()
+    # Of a night that was played on somebody's machine.
+    simulated: bool = False
+    story: str | None = None
+    account: RunAccount
+
+    @property
+    def succeeded(self) -> bool:
+        """True if it left a model."""
+        return self.account.has_model
+
+    @property
+    def over_at(self) -> datetime:
+        """When the record ends: the newest moment that it knows."""
+        known = [self.started_at, self.ended_at, *(step.at for step in self.steps)]
+        known += [moment for attempt in self.attempts for moment in (attempt.asked_at, attempt.ended_at)]
+        return max(moment for moment in known if moment is not None)
+
+
+def read_record(value: Mapping[str, Any]) -> RunRecord:
+    """`value` as a page needs it.
+
+    Raises RecordNotReadableError, naming the first field that is not as it must be.
+    """
+    # A local record, where the execution's input was refused before there was a ledger, has neither.
+    known = {
+        **value,
+        "run_id": value.get("run_id") or "refused",
+        "started_at": value.get("started_at") or value.get("story_started_at"),
+    }
+    try:
+        return RunRecord.model_validate({**known, "account": run_account(known)})
+    except SummaryError as error:
+        raise RecordNotReadableError(str(error)) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        given = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
+        rule = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+        raise RecordNotReadableError(f"{field}: {given}: {rule}") from error

@@ -1,0 +1,160 @@
+"""Decides what an instance hour is expected to cost and what Spot is expected to save, each with source and age.
+
+The on-demand leg may be cheaper under the account's Savings Plans. Whether a plan covers managed Spot training is
+not documented: no plan ever touches a Spot attempt here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import fsum
+from typing import Any
+
+from nightspot.job import Market
+
+FEWEST_SPOT_ATTEMPTS = 5  # before the account's own runs are believed
+
+_DAYS_A_MONTH = 365.25 / 12
+# An age is told in the unit in which it is about two or more.
+_MONTHS_FROM_DAYS = 60
+_YEARS_FROM_DAYS = 700
+
+
+class Basis(StrEnum):
+    """How a figure about money came to be."""
+
+    MEASURED = "measured"  # on this account's own runs
+    PRICED = "priced"  # from a price that somebody publishes
+    ASSUMED = "assumed"  # nobody's figure
+
+
+class PriceSource(StrEnum):
+    """Who says what an instance hour costs."""
+
+    PRICE_LIST = "price_list"  # AWS's, asked by this account
+    BOOK = "book"  # the one that ships with Nightspot
+
+
+@dataclass(frozen=True)
+class PlanRate:
+    """What one Savings Plan of the account makes of one hour of one instance, on-demand."""
+
+    usd_per_hour: float
+    commitment_usd_per_hour: float  # what the plan pays for in every hour, at such rates
+    ends_at: dt.datetime  # aware
+
+
+@dataclass(frozen=True)
+class Price:
+    """USD for one hour of one instance at the list, who says so, and the date on which it held.
+
+    `assumed` marks a figure that no price list stands behind. `plans` are the Savings Plans that make it cheaper on
+    the on-demand leg.
+    """
+
+    usd_per_hour: float
+    source: str
+    date: dt.date
+    assumed: bool
+    origin: PriceSource = PriceSource.BOOK
+    plans: tuple[PlanRate, ...] = ()
+
+    @property
+    def basis(self) -> Basis:
+        """Priced, unless it is assumed."""
+        return Basis.ASSUMED if self.assumed else Basis.PRICED
+
+    def words(self, today: dt.date) -> str:
+        """ "price of 2023-12-31, 3 years old"; without an age on its first day."""
+        age = age_words(self.date, today)
+        return f"{'assumed ' if self.assumed else ''}price of {self.date}{f', {age}' if age else ''}"
+
+    def on_demand_leg_usd_per_hour(self, instance_count: int) -> float | None:
+        """One on-demand instance of `instance_count`, for one hour, under the Savings Plans; None without any.
+
+        The cheapest rate is used up first, as AWS applies the highest discount first; what the plans' commitments
+        do not pay for costs the list price. Each commitment is taken as wholly free for this job, so the figure is
+        what it can come down to, and the list price what it can come up to.
+        Source: https://docs.aws.amazon.com/savingsplans/latest/userguide/sp-applying.html
+        """
+        rates = [plan for plan in self.plans if plan.usd_per_hour < self.usd_per_hour]
+        if not rates:
+            return None
+        left, paid = float(instance_count), []
+        for plan in sorted(rates, key=lambda plan: plan.usd_per_hour):
+            covered = min(left, plan.commitment_usd_per_hour / plan.usd_per_hour)
+            paid.append(covered * plan.usd_per_hour)
+            left -= covered
+        return fsum([*paid, left * self.usd_per_hour]) / instance_count
+
+
+@dataclass(frozen=True)
+class SpotDiscount:
+    """The part of the on-demand price that Spot is expected to save, 0..1, and why one should think so."""
+
+    value: float
+    basis: Basis
+    words: str
+    date: dt.date
+
+
+# The middle of what jobs in public training logs saved (SageMaker's own line "Managed Spot Training savings": 53.7,
+# 62.8, 66.9, 70.0 and 77.7 %), rounded down.
+ASSUMED_SPOT_DISCOUNT = SpotDiscount(
+    value=0.65,
+    basis=Basis.ASSUMED,
+    words="assumed: five public SageMaker training logs tell of 54 to 78 % saved; AWS promises up to 90 %",
+    date=dt.date(2026, 11, 21),
+)
+
+
+def expected_spot_discount(
+    history: Iterable[Mapping[str, Any]], instance_type: str, hint: SpotDiscount | None = None
+) -> SpotDiscount:
+    """What Spot is expected to save on this type: measured, else `hint`, else a stated default.
+
+    `history`: summaries of runs as recorded (see `summary`); `hint`: what EC2's Spot prices say of the type.
+    """
+    return measured_spot_discount(history, instance_type) or hint or ASSUMED_SPOT_DISCOUNT
+
+
+def measured_spot_discount(history: Iterable[Mapping[str, Any]], instance_type: str) -> SpotDiscount | None:
+    """What Spot has saved on this type: 1 - billable / trained, over all attempts together.
+
+    None before there are enough. An attempt that is open, had no machine, or of which SageMaker bills nothing (its
+    own fault) says nothing of a discount.
+    """
+    past = [
+        attempt
+        for run in history
+        for attempt in run.get("attempts", ())
+        if (attempt.get("market"), attempt.get("instance_type")) == (Market.SPOT.value, instance_type)
+        and attempt.get("ended_at")
+        and (attempt.get("trained_seconds") or 0) > 0
+        and (attempt.get("billable_seconds") or 0) > 0
+    ]
+    if len(past) < FEWEST_SPOT_ATTEMPTS:
+        return None
+    trained = fsum(attempt["trained_seconds"] for attempt in past)
+    billable = fsum(attempt["billable_seconds"] for attempt in past)
+    return SpotDiscount(
+        value=min(1.0, max(0.0, 1 - billable / trained)),
+        basis=Basis.MEASURED,
+        words=f"measured: {len(past)} Spot attempts of this job on {instance_type}",
+        date=max(dt.datetime.fromisoformat(attempt["ended_at"]) for attempt in past).date(),
+    )
+
+
+def age_words(date: dt.date, today: dt.date) -> str:
+    """ "12 days old", "8 months old", "3 years old"; nothing for today and for days to come."""
+    days = (today - date).days
+    if days <= 0:
+        return ""
+    if days < _MONTHS_FROM_DAYS:
+        return "1 day old" if days == 1 else f"{days} days old"
+    if days < _YEARS_FROM_DAYS:
+        return f"{round(days / _DAYS_A_MONTH)} months old"
+    return f"{round(days / _DAYS_A_MONTH / 12)} years old"

@@ -1,0 +1,114 @@
+"""The worked month: the same nights with another deadline or interval, and the same answer every time."""
+
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+import pytest
+
+from nightspot.advise.case import windows_to_try
+from nightspot.advise.nights import nights_played, with_nightspot
+from nightspot.market.availability import Availability
+from nightspot.market.samples import Zone
+
+HOUR = 3600.0
+
+
+def half_up(days):
+    """Six hours with machines, six without."""
+    starts = np.arange(0, days * 24, 6) * HOUR
+    return Availability(starts, np.arange(len(starts)) % 2 == 0, days * 24 * HOUR)
+
+
+def test_a_later_deadline_never_costs_more_on_the_same_nights(recommender_advice):
+    month = recommender_advice.month
+    hours = [trial.hours for trial in month.deadlines]
+    assert [trial.seconds / HOUR for trial in month.deadlines] == [6, 7, 8, 9, 10, 12]
+    for earlier, later in pairwise(hours):
+        assert later <= earlier * 1.01
+
+
+def test_a_later_deadline_never_needs_on_demand_more_often(recommender_advice):
+    shares = [trial.fallen_back for trial in recommender_advice.month.deadlines]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > shares[-1]
+
+
+def test_the_months_spread_around_their_median(recommender_advice):
+    month, case = recommender_advice.month, recommender_advice.case
+    hours = with_nightspot(case.stage).month_hours
+    assert len(hours) == 10
+    assert month.median_usd.value == pytest.approx(33 * median(hours))
+    assert month.best_usd.value == pytest.approx(33 * min(hours))
+    assert month.worst_usd.value == pytest.approx(33 * max(hours))
+    assert month.best_usd.value < month.median_usd.value < month.worst_usd.value
+
+
+def test_the_sentence_about_an_hour_more_is_the_difference_of_the_trials(recommender_advice):
+    month = recommender_advice.month
+    own, later = (next(t for t in month.deadlines if t.seconds == h * HOUR) for h in (8, 9))
+    said = next(s for s in month.advice if s.startswith("Finishing by 09:00 UTC instead of 08:00 UTC"))
+    assert f"would save another ${own.usd.value - later.usd.value:.2f} a month" in said
+
+
+def test_no_interval_is_tried_whose_saves_would_take_more_than_a_twentieth(recommender_advice):
+    assert min(trial.seconds for trial in recommender_advice.month.intervals) == 600  # 20 x 30 s
+
+
+def test_the_best_interval_is_the_cheapest_of_those_tried(recommender_advice):
+    month = recommender_advice.month
+    cheapest = min(month.intervals, key=lambda trial: trial.hours)
+    assert month.best_interval in (cheapest, next(trial for trial in month.intervals if trial.is_own))
+    assert month.best_interval.hours <= cheapest.hours * 1.02
+
+
+def test_without_slack_every_night_is_on_demand_and_costs_what_on_demand_costs(advising):
+    case = advising.case("examples/advise/no_slack.yaml")
+    played = with_nightspot(case.stage)
+    assert played.fallen_back == 1
+    assert played.mean_hours == pytest.approx(30 * 4)
+    assert with_nightspot(case.stage.with_window(windows_to_try(case)[-1])).fallen_back < 0.3
+
+
+def test_less_slack_means_more_nights_on_on_demand_and_more_money(advising):
+    stage = advising.case().stage
+    tight, loose = (with_nightspot(stage.with_window(hours * HOUR)) for hours in (6, 12))
+    assert tight.fallen_back > loose.fallen_back
+    assert tight.mean_hours > loose.mean_hours
+
+
+def test_no_night_is_late_where_the_inputs_are_true(recommender_advice):
+    assert recommender_advice.month.late_nights == 0
+
+
+def test_a_month_of_many_nights_is_played_in_part_and_counted_up(advising):
+    case = advising.case(nights=300)
+    assert nights_played(300) == 60
+    played = with_nightspot(case.stage)
+    assert len(played.months[0]) == 60
+    assert played.mean_hours == pytest.approx(5 * sum(n for n in _costs(played)) / 10, rel=1e-9)
+
+
+def _costs(played):
+    return [sum(played.cost_hours(night) for night in month) for month in played.months]
+
+
+def test_a_shallow_pool_costs_more_than_a_deep_one(advising):
+    deep, shallow = (
+        with_nightspot(advising.case(hints={"placement_score": score}).stage) for score in (9, 1)
+    )
+    assert deep.mean_hours < shallow.mean_hours
+    assert deep.fallen_back < shallow.fallen_back
+
+
+def test_one_zone_costs_more_than_three(advising):
+    one, three = (with_nightspot(advising.case(hints={"zones": zones}).stage) for zones in (1, 3))
+    assert three.mean_hours < one.mean_hours
+
+
+def test_nights_of_the_users_own_traces_are_played_on_them(advising):
+    case = advising.case(zones=[Zone("zone-a", half_up(days=6))])
+    played = with_nightspot(case.stage)
+    assert case.market_words == "your traces (1)"
+    assert case.simulated_usd(1.0).word == "assumed"  # the discount still is
+    assert 0 < played.fallen_back < 1

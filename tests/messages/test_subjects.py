@@ -1,0 +1,47 @@
+"""The rules of SNS for a subject, kept whatever a job is called."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nightspot.happenings import Happening
+from nightspot.messages.content import Notice
+from nightspot.messages.message import message_of
+from nightspot.messages.telling import may_be_told
+
+TELLABLE = [happening for happening in Happening if may_be_told(happening)]
+
+
+def notice(happening, job):
+    detail = {"job": job, "run_id": "r", "action": "watch", "summary": {"cost_usd": 12345.678}}
+    return Notice(happening, detail)
+
+
+@pytest.mark.parametrize("happening", TELLABLE)
+@given(job=st.one_of(st.text(max_size=300), st.text(alphabet="\r\n\t \u202e\x00é東", max_size=20)))
+def test_a_subject_is_one_that_sns_takes(happening, job):
+    subject = message_of(notice(happening, job)).subject
+    assert 0 < len(subject) < 100
+    assert subject.isascii()
+    assert subject.isprintable()
+    assert not subject[0].isspace()
+
+
+@pytest.mark.parametrize("happening", TELLABLE)
+def test_the_longest_name_that_a_job_can_have_pushes_no_news_out(happening):
+    """63 characters: SageMaker's limit for the names of training jobs."""
+    late = {"margin_seconds": -99_999.0, "cost_usd": 12_345.678, "deadline_met": False}
+    detail = {"run_id": "r", "action": "watch", "happened": ["FellBack"], "summary": late}
+    long, short = (message_of(Notice(happening, {**detail, "job": name})).subject for name in ("x" * 63, "x"))
+    assert long.partition(": ")[2] == short.partition(": ")[2]
+    assert long.startswith("x" * 29 + "...: ")
+
+
+def test_news_that_are_too_long_are_cut():
+    subject = message_of(Notice(Happening.RUN_FAILED, {"job": "j", "summary": {"cost_usd": 1e90}})).subject
+    assert len(subject) == 99
+    assert subject.endswith("...")
+
+
+def test_a_job_without_a_name_is_a_job():
+    assert message_of(notice(Happening.RUN_FAILED, "\u202e")).subject.startswith("job: ")

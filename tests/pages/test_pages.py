@@ -1,0 +1,235 @@
+"""The pages as files: whole, self-contained, and deaf to whatever markup a text may hold."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from nightspot.accounts import statement
+from nightspot.pages import charts_script
+from nightspot.pages.run_page import run_page
+from nightspot.pages.runs_page import SHARES, accounted, headline, runs_page, title
+
+SCRIPT = "window.vegaEmbed = () => {};"
+HOSTILE = """<img src=x onerror=alert(1)></script><script>alert(2)</script>"'`\u2028\u202e{{ 7*7 }}"""
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes, and the text of scripts and styles."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.raw, self.text = [], [], []
+        self._inside = None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        self._inside = tag if tag in {"script", "style"} else None
+        if self._inside:
+            self.raw.append((tag, dict(attrs), []))
+
+    def handle_endtag(self, tag):
+        self._inside = None
+
+    def handle_data(self, data):
+        (self.raw[-1][2] if self._inside else self.text).append(data)
+
+    def names(self):
+        return {tag for tag, _ in self.found}
+
+    def attributes(self, name):
+        return [attributes[name] for _, attributes in self.found if name in attributes]
+
+    def data(self, unit):
+        return [
+            float(attributes["value"])
+            for tag, attributes in self.found
+            if tag == "data" and attributes["data-unit"] == unit
+        ]
+
+
+def hostile(record):
+    record |= {"job": HOSTILE, "run_id": HOSTILE, "story": HOSTILE, "because": HOSTILE, "outcome": "failed"}
+    record |= {"model_artifact": HOSTILE, "checkpoints": HOSTILE, "metrics": {HOSTILE: 1.0}}
+    record["left_out"] = [{"market": "spot", "instance_type": HOSTILE, "because": HOSTILE}]
+    for attempt in record["attempts"]:
+        attempt |= {"instance_type": HOSTILE, "training_job_name": HOSTILE, "failure_reason": HOSTILE}
+        attempt |= {"status": HOSTILE, "failure_class": None}
+    for step in record["steps"]:
+        step["because"] = HOSTILE
+        if step["progress"]:
+            step["progress"]["metrics"] = {HOSTILE: 0.5}
+    return record
+
+
+def pages_of(record):
+    yield run_page(record, SCRIPT)
+    yield runs_page([record], SCRIPT, job=record["job"], link_of=lambda _: "x.html")
+    yield runs_page([record, {**record, "job": "another"}], SCRIPT)
+
+
+def test_a_page_fetches_nothing_and_says_so_to_the_browser(record):
+    for page in pages_of(record):
+        elements = Elements(page)
+        assert not elements.names() & {"link", "img", "iframe", "object", "base", "form", "video"}
+        assert elements.attributes("src") == []
+        policy = elements.attributes("content")[0]
+        assert policy.startswith("default-src 'none'; ")
+        assert "unsafe" not in policy
+
+
+def test_the_policy_names_exactly_the_scripts_and_the_style_of_the_page(record):
+    for page in pages_of(record):
+        elements = Elements(page)
+        policy = elements.attributes("content")[0]
+        ours = ["".join(text) for _, attributes, text in elements.raw if attributes.get("type") is None]
+        hashes = {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in ours}
+        assert len(ours) == 3
+        assert set(re.findall(r"'sha256-([^']+)'", policy)) == hashes
+
+
+def test_hostile_texts_are_texts(record):
+    benign = [Elements(page) for page in pages_of(record)]
+    attacked = [Elements(page) for page in pages_of(hostile(record))]
+    for before, after in zip(benign, attacked, strict=True):
+        assert after.names() <= before.names() | {"p"}
+        assert after.attributes("onerror") == []
+        assert after.attributes("src") == []
+        assert len(after.raw) == sum(tag in {"script", "style"} for tag, _ in after.found)
+        assert "".join(after.text).count("<img src=x onerror=alert(1)>")
+        assert "49" not in re.findall(r"\{\{|49", "".join(after.text))
+
+
+def test_specs_survive_in_their_script_elements(record):
+    elements = Elements(run_page(hostile(record), SCRIPT))
+    specs = [json.loads("".join(t)) for _, a, t in elements.raw if a.get("type") == "application/json"]
+    assert [spec for spec in specs if "onerror=alert(1)" in json.dumps(spec)]
+    assert len(specs) == len(elements.attributes("data-spec"))
+
+
+def test_a_script_that_would_end_its_element_is_refused(record):
+    for text in ("a</SCRIPT>b", "a<!--b"):
+        with pytest.raises(charts_script.ChartsScriptError, match="neither"):
+            run_page(record, text)
+
+
+def test_a_page_without_the_script_has_tables_and_no_charts(record):
+    page = run_page(record, None)
+    elements = Elements(page)
+    assert "script" not in elements.names()
+    assert "script-src 'none'" in elements.attributes("content")[0]
+    assert record["steps"][0]["because"] in html.unescape(page)
+
+
+def test_every_amount_of_the_ledger_is_on_the_page_and_no_other(record):
+    amounts = Elements(run_page(record, None)).data("usd")
+    ledger = {record[name] for name in ("cost_usd", "on_demand_cost_usd")}
+    ledger |= {attempt["cost_usd"] for attempt in record["attempts"]}
+    saved = record["on_demand_cost_usd"] - record["cost_usd"]
+    assert saved == pytest.approx(record["saved_usd"], abs=1e-3)
+    assert set(amounts) == ledger | {saved}
+
+
+def test_every_duration_of_the_ledger_is_on_the_page(record):
+    durations = Elements(run_page(record, None)).data("seconds")
+    for attempt in record["attempts"]:
+        for name in ("waited_seconds", "trained_seconds", "billable_seconds"):
+            assert attempt[name] in durations
+    assert record["margin_seconds"] in durations
+
+
+def test_every_decision_is_in_the_table(record):
+    page = html.unescape(run_page(record, None))
+    for step in record["steps"]:
+        assert f"<bdi>{step['because']}</bdi>" in page
+        assert f'datetime="{step["at"]}"' in page
+
+
+def test_a_simulated_night_says_that_it_is_one(changed):
+    assert "A simulated night" in run_page(changed(), None)
+    assert "A simulated night" not in run_page(changed(simulated=False), None)
+
+
+def test_a_real_night_leads_to_the_console_and_a_simulated_one_nowhere(changed):
+    real = Elements(run_page(changed(simulated=False), None)).attributes("href")
+    assert [link for link in real if link.startswith("https://eu-west-1.console.aws.amazon.com/")]
+    simulated = Elements(run_page(changed(), None)).attributes("href")
+    assert [link for link in simulated if not link.startswith("#")] == []
+
+
+@pytest.mark.parametrize("outcome", ["running", "failed", "skipped", "stopped", "refused"])
+def test_every_outcome_has_a_page(changed, outcome):
+    unfinished = changed(outcome=outcome, margin_seconds=None, deadline_met=False, model_artifact=None)
+    assert "no model" in run_page(unfinished, SCRIPT)
+    assert "no model" in run_page({**unfinished, "attempts": [], "steps": []}, SCRIPT)
+
+
+def test_an_old_record_has_a_page(old_record):
+    assert "open (no details on record)" in run_page(old_record, SCRIPT)
+
+
+def month(changed):
+    for day in range(1, 11):
+        fields = {"started_at": f"2026-11-{day:02d}T00:00:00+00:00", "run_id": f"run-{day}"}
+        if day == 3:
+            fields |= {"deadline_met": False, "margin_seconds": -60.0}
+        if day == 4:
+            fields |= {"outcome": "failed", "deadline_met": False, "margin_seconds": None}
+        if day == 5:
+            fields |= {"cost_usd": None, "cost_at_least_usd": 20.0, "missing": ["billable_seconds"]}
+        yield changed(**fields)
+
+
+def test_the_sums_of_a_page_are_the_accounts(changed):
+    runs = list(month(changed))
+    sums = statement([accounted(run) for run in runs])
+    amounts = Elements(runs_page(runs, None)).data("usd")
+    for name in ("cost_usd", "on_demand_cost_usd", "saved_usd"):
+        assert sums.totals[name].known in amounts
+    page = runs_page(runs, None)
+    assert "of 9 of 10 nights" in re.sub(r"\s+", " ", page)
+    shares = Elements(page).data("percent")
+    assert [sums.shares[name] * 100 for name in SHARES] == shares[-len(SHARES) :]
+
+
+def test_a_month_is_headed_by_its_count_and_its_saving(changed):
+    runs = list(month(changed))
+    said = headline(statement([accounted(run) for run in runs]))
+    assert said.startswith("8 of 10 nights had the model in time; $")
+    assert said.endswith("saved against on-demand alone, as far as is known (9 of 10 nights).")
+    assert headline(statement([])) == "No night is on record here."
+
+
+def test_a_loss_is_not_called_a_saving(changed):
+    dear = changed(cost_usd=200.0, saved_usd=-66.8)
+    assert "$66.81 (50.2\u00a0%) more than on-demand alone" in headline(statement([accounted(dear)]))
+
+
+def test_runs_are_listed_newest_first_with_their_links(changed):
+    runs = list(month(changed))
+    elements = Elements(runs_page(runs, None, link_of=lambda run: f"{run['run_id']}.html"))
+    ids = elements.attributes("data-run")
+    assert ids == [f"run-{day}" for day in range(10, 0, -1)]
+    assert elements.attributes("href") == [f"{name}.html" for name in ids]
+
+
+def test_jobs_and_months_are_compared_where_there_are_several(changed):
+    october = changed(started_at="2026-10-31T00:00:00+00:00", job="search", run_id="x")
+    several = runs_page([*month(changed), october], SCRIPT)
+    assert {'id="jobs"', 'id="months"'} <= set(re.findall(r'id="\w+"', several))
+    alone = runs_page(list(month(changed)), SCRIPT)
+    assert not {'id="jobs"', 'id="months"'} & set(re.findall(r'id="\w+"', alone))
+
+
+def test_no_runs_make_a_page_that_says_so():
+    assert "No run is on record here." in runs_page([], SCRIPT)
+
+
+def test_a_page_is_named_by_what_it_is_about():
+    assert title("recommender", "2026-11") == "recommender, November 2026"
+    assert title(None, None) == "All jobs"

@@ -1,0 +1,140 @@
+"""Accounts hold for any runs, however they are grouped."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nightspot import accounts
+from nightspot.accounts import FIGURES
+from nightspot.lost_work import Evidence
+from nightspot.run import Outcome
+from nightspot.run_account import Ending, run_account, to_json
+
+bounded = settings(max_examples=80, deadline=None, derandomize=True)
+figure = st.none() | st.floats(0, 1e5).map(lambda value: round(value, 4))  # as summaries store them
+
+
+@st.composite
+def runs(draw):
+    """The account of a run whose summary may lack any figure."""
+    started = datetime(2026, 10, 1, tzinfo=UTC) + timedelta(hours=draw(st.integers(0, 24 * 92)))
+    summary = {
+        "job": draw(st.sampled_from(["recommender", "adverts"])),
+        "run_id": "20261121-abc123",
+        "outcome": draw(st.sampled_from([*(outcome.value for outcome in Outcome), "running"])),
+        "started_at": started.isoformat(),
+        "deadline_met": draw(st.booleans()),
+        "interruptions": draw(st.integers(0, 5)),
+        "fell_back": draw(st.booleans()),
+        "repeated_evidence": draw(st.none() | st.sampled_from([each.value for each in Evidence])),
+        **{name: draw(figure) for name in FIGURES if name != "saved_usd"},
+    }
+    cost = summary["cost_usd"]
+    summary["cost_at_least_usd"] = draw(st.floats(0, 100)) if cost is None else cost
+    return run_account(summary)
+
+
+many = st.lists(runs(), max_size=12)
+
+
+def alike(one, other):
+    """The same statement, but for how its sums were rounded."""
+    ours, theirs = accounts.to_json(one), accounts.to_json(other)
+    for name in FIGURES:
+        assert ours["totals"][name] == pytest.approx(theirs["totals"][name], abs=1e-6)
+    for name in ("compared_usd", "open_cost_at_least_usd"):
+        assert ours[name] == pytest.approx(theirs[name], abs=1e-6)
+    for name in ("saved_percent", "known_saved_percent"):  # made of the two sums above
+        assert (ours[name] is None) == (theirs[name] is None)
+    for both in (ours, theirs):
+        for name in (
+            "totals",
+            "compared_usd",
+            "open_cost_at_least_usd",
+            "saved_percent",
+            "known_saved_percent",
+        ):
+            del both[name]
+    assert ours == theirs
+
+
+@bounded
+@given(many, st.randoms(use_true_random=False))
+def test_the_whole_is_the_sum_of_its_parts_however_runs_are_grouped(several, random):
+    whole = accounts.statement(several)
+    alike(accounts.combined(accounts.by_month(several).values()), whole)
+    alike(accounts.combined(accounts.by_job_and_month(several).values()), whole)
+    shuffled = list(several)
+    random.shuffle(shuffled)
+    cut = random.randint(0, len(shuffled))
+    alike(accounts.combined(map(accounts.statement, (shuffled[:cut], shuffled[cut:]))), whole)
+
+
+@bounded
+@given(many)
+def test_a_month_is_the_sum_of_its_nights(several):
+    for month, statement in accounts.by_month(several).items():
+        nights = [
+            run
+            for run in accounts.in_month(several, month)
+            if run.ending not in (Ending.RUNNING, Ending.REFUSED)
+        ]
+        for name in FIGURES:
+            figures = [getattr(run, name) for run in nights]
+            total = statement.totals[name]
+            assert (total.covers, total.of) == (len(figures) - figures.count(None), len(nights))
+            if None in figures:
+                assert total.value is None
+            else:
+                assert total.value == pytest.approx(sum(figures), abs=1e-6)
+
+
+@bounded
+@given(runs())
+def test_a_run_saved_something_known_only_where_all_it_needs_is_known(run):
+    over = run.ending is not Ending.RUNNING
+    needed = over and None not in (run.cost_usd, run.on_demand_cost_usd)
+    assert (run.saved_usd is not None) == needed
+    assert (run.missing == ()) == needed
+
+
+@bounded
+@given(many)
+def test_the_months_percent_and_its_saving_are_there_together(several):
+    whole = accounts.statement(several)
+    saved = whole.totals["saved_usd"]
+    if saved.covers < saved.of:
+        assert (saved.value, whole.saved_percent) == (None, None)
+    if whole.known_saved_percent is not None:
+        assert whole.known_saved_percent <= 100 + 1e-9
+        assert saved.known == pytest.approx(whole.compared_usd * whole.known_saved_percent / 100, abs=1e-6)
+
+
+@bounded
+@given(many, runs())
+def test_another_night_never_lowers_what_is_known_to_be_spent(several, more):
+    before, after = accounts.statement(several), accounts.statement([*several, more])
+    for name in FIGURES:
+        if name != "saved_usd":
+            assert after.totals[name].known >= before.totals[name].known - 1e-9
+
+
+@bounded
+@given(many)
+def test_nothing_is_negative_but_savings(several):
+    whole = accounts.statement(several)
+    assert all(total.known >= 0 for name, total in whole.totals.items() if name != "saved_usd")
+    assert whole.compared_usd >= 0
+    assert all(share is None or 0 <= share <= 1 for share in whole.shares.values())
+
+
+@bounded
+@given(many)
+def test_json_is_read_back_as_it_was_written(several):
+    whole = accounts.statement(several)
+    assert accounts.from_json(json.loads(json.dumps(accounts.to_json(whole), allow_nan=False))) == whole
+    for run in several:
+        assert run_account(json.loads(json.dumps(to_json(run), allow_nan=False))) == run

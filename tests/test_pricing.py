@@ -1,0 +1,189 @@
+"""What an instance hour is expected to cost, what Spot is expected to save, and how old such figures sound."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nightspot.pricing import (
+    ASSUMED_SPOT_DISCOUNT,
+    FEWEST_SPOT_ATTEMPTS,
+    Basis,
+    PlanRate,
+    Price,
+    PriceSource,
+    SpotDiscount,
+    age_words,
+    expected_spot_discount,
+    measured_spot_discount,
+)
+
+TODAY = date(2026, 11, 21)
+LATER = datetime(2027, 1, 1, tzinfo=UTC)
+P4D = "ml.p4d.24xlarge"
+bounded = settings(max_examples=100, deadline=None, derandomize=True)
+amounts = st.floats(0.01, 200)
+
+
+def price_of(usd=33.0, plans=(), **changes):
+    fields = {"usd_per_hour": usd, "source": "a list", "date": TODAY, "assumed": False}
+    return Price(**{**fields, "plans": tuple(plans), **changes})
+
+
+def plan_of(usd, commitment=1000.0):
+    return PlanRate(usd_per_hour=usd, commitment_usd_per_hour=commitment, ends_at=LATER)
+
+
+def attempt(trained=3600.0, billable=1080.0, *, ended="2026-11-20T08:00:00+00:00", **changes):
+    fields = {"market": "spot", "instance_type": P4D, "ended_at": ended}
+    return {**fields, "trained_seconds": trained, "billable_seconds": billable, **changes}
+
+
+def nights(*attempts):
+    """A history: one run for each attempt."""
+    return [{"outcome": "succeeded", "attempts": [each]} for each in attempts]
+
+
+@pytest.mark.parametrize(
+    ("day", "words"),
+    [
+        (date(2026, 11, 22), ""),
+        (date(2026, 11, 21), ""),
+        (date(2026, 11, 20), "1 day old"),
+        (date(2026, 9, 23), "59 days old"),
+        (date(2026, 9, 22), "2 months old"),
+        (date(2026, 3, 21), "8 months old"),
+        (date(2023, 12, 31), "3 years old"),
+        (date(2024, 12, 22), "23 months old"),
+        (date(2024, 12, 20), "2 years old"),
+    ],
+)
+def test_an_age_is_told_as_people_tell_it(day, words):
+    assert age_words(day, TODAY) == words
+
+
+def test_a_price_says_its_date_its_age_and_that_it_is_assumed():
+    old = price_of(date=date(2023, 12, 31))
+    assert old.words(TODAY) == "price of 2023-12-31, 3 years old"
+    assert price_of().words(TODAY) == "price of 2026-11-21"
+    assert price_of(assumed=True).words(TODAY) == "assumed price of 2026-11-21"
+
+
+@pytest.mark.parametrize(("assumed", "basis"), [(True, Basis.ASSUMED), (False, Basis.PRICED)])
+def test_a_price_is_priced_unless_nobody_lists_it(assumed, basis):
+    assert price_of(assumed=assumed).basis is basis
+
+
+def test_a_price_is_the_book_s_unless_it_says_otherwise():
+    assert price_of().origin is PriceSource.BOOK
+
+
+def test_without_a_savings_plan_the_on_demand_leg_has_no_rate_of_its_own():
+    assert price_of().on_demand_leg_usd_per_hour(4) is None
+
+
+def test_a_savings_plan_with_room_for_all_instances_makes_its_rate():
+    assert price_of(plans=[plan_of(20.0, commitment=80.0)]).on_demand_leg_usd_per_hour(4) == 20.0
+
+
+def test_what_a_commitment_does_not_pay_for_costs_the_list_price():
+    """Of four instances at $20 a commitment of $40 pays two; the others cost $33 each."""
+    price = price_of(plans=[plan_of(20.0, commitment=40.0)])
+    assert price.on_demand_leg_usd_per_hour(4) == (2 * 20.0 + 2 * 33.0) / 4
+
+
+def test_of_two_plans_the_cheaper_is_used_up_first():
+    price = price_of(plans=[plan_of(25.0, commitment=25.0), plan_of(20.0, commitment=20.0)])
+    assert price.on_demand_leg_usd_per_hour(1) == 20.0
+    assert price.on_demand_leg_usd_per_hour(3) == pytest.approx((20 + 25 + 33) / 3)
+
+
+def test_a_plan_that_is_no_cheaper_than_the_list_is_none():
+    assert price_of(plans=[plan_of(33.0)]).on_demand_leg_usd_per_hour(1) is None
+
+
+@bounded
+@given(amounts, st.lists(st.tuples(amounts, amounts), min_size=1, max_size=4), st.integers(1, 20))
+def test_the_on_demand_leg_lies_between_the_cheapest_rate_and_the_list(usd, plans, count):
+    price = price_of(usd, [plan_of(*plan) for plan in plans])
+    leg = price.on_demand_leg_usd_per_hour(count)
+    if leg is None:
+        assert min(rate for rate, _ in plans) >= usd
+    else:
+        assert min(rate for rate, _ in plans) * (1 - 1e-9) <= leg <= usd * (1 + 1e-9)
+
+
+@bounded
+@given(amounts, amounts, st.floats(0.01, 100), st.floats(1, 10), st.integers(1, 20))
+def test_a_larger_commitment_never_makes_the_leg_dearer(usd, rate, commitment, more, count):
+    small = price_of(usd, [plan_of(rate, commitment)]).on_demand_leg_usd_per_hour(count)
+    large = price_of(usd, [plan_of(rate, commitment * more)]).on_demand_leg_usd_per_hour(count)
+    assert (small is None) == (large is None)
+    if small is not None:
+        assert large <= small * (1 + 1e-9)
+
+
+def test_the_measured_discount_is_over_all_attempts_together():
+    """Four hours at 70 % off and one at 20 % off are 60 % off."""
+    history = nights(*[attempt()] * 4, attempt(billable=2880.0, ended="2026-11-21T07:00:00+00:00"))
+    assert measured_spot_discount(history, P4D) == SpotDiscount(
+        value=pytest.approx(0.6),
+        basis=Basis.MEASURED,
+        words=f"measured: 5 Spot attempts of this job on {P4D}",
+        date=TODAY,
+    )
+
+
+def test_a_long_attempt_counts_for_more_than_a_short_one():
+    history = nights(attempt(trained=36_000, billable=3600), *[attempt(trained=100, billable=100)] * 4)
+    assert measured_spot_discount(history, P4D).value == pytest.approx(1 - 4000 / 36_400)
+
+
+def test_several_attempts_of_one_night_count_each():
+    assert measured_spot_discount([{"attempts": [attempt()] * 5}], P4D).value == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        attempt(market="on_demand"),
+        attempt(instance_type="ml.g5.48xlarge"),
+        attempt(ended=None),
+        attempt(billable=None),
+        attempt(billable=0.0),
+        attempt(trained=0.0),
+        attempt(trained=None),
+        {"market": "spot", "instance_type": P4D},
+    ],
+)
+def test_what_says_nothing_of_spot_s_discount_is_left_out(strange):
+    enough = [attempt()] * FEWEST_SPOT_ATTEMPTS
+    assert measured_spot_discount(nights(*enough[1:], strange), P4D) is None
+    assert measured_spot_discount(nights(*enough, strange), P4D).value == pytest.approx(0.7)
+
+
+def test_four_attempts_are_too_few_to_believe():
+    assert measured_spot_discount(nights(*[attempt()] * 4), P4D) is None
+    assert measured_spot_discount([{"outcome": "refused"}], P4D) is None
+
+
+@bounded
+@given(st.lists(st.tuples(st.floats(1, 1e6), st.floats(1, 1e6)), min_size=5, max_size=9))
+def test_a_measured_discount_is_a_part_of_the_price_whatever_sagemaker_bills(pairs):
+    history = nights(*(attempt(trained=trained, billable=billable) for trained, billable in pairs))
+    assert 0 <= measured_spot_discount(history, P4D).value <= 1
+
+
+def test_own_runs_beat_a_hint_and_a_hint_beats_the_default():
+    hint = SpotDiscount(0.4, Basis.PRICED, "priced", TODAY)
+    enough = nights(*[attempt()] * 5)
+    assert expected_spot_discount(enough, P4D, hint).basis is Basis.MEASURED
+    assert expected_spot_discount(enough[1:], P4D, hint) is hint
+    assert expected_spot_discount(enough[1:], P4D) is ASSUMED_SPOT_DISCOUNT
+
+
+def test_the_default_says_that_it_is_one_and_where_it_comes_from():
+    assert ASSUMED_SPOT_DISCOUNT.basis is Basis.ASSUMED
+    assert ASSUMED_SPOT_DISCOUNT.words.startswith("assumed: five public SageMaker training logs")
+    assert 0.5 < ASSUMED_SPOT_DISCOUNT.value < 0.78
