@@ -1,5 +1,5 @@
-"""The command line: says what is wrong with job files, plays nights, drills interruptions, shows records and
-reports, explains failures, says what training costs and whether Spot is right, plays policies against each other."""
+"""The command line: says what is wrong with job files, plays nights, drills interruptions, shows and reports runs,
+explains failures, says what training costs and whether Spot is right, plays policies against each other."""
 
 from __future__ import annotations
 
