@@ -1,4 +1,4 @@
-"""The command line: says what is wrong with job files, plays nights, drills interruptions, shows and reports runs,
+"""The command line: writes and checks job files, plays nights, drills interruptions, shows, stops and reports runs,
 explains failures, says what training costs and whether Spot is right, plays policies against each other."""
 
 from __future__ import annotations
@@ -7,7 +7,24 @@ import sys
 
 import typer
 
-from nightspot.cli import advise, backtest, drill, explain, nights, prices, report, show, validate
+from nightspot.cli import (
+    advise,
+    backtest,
+    doctor,
+    drill,
+    explain,
+    init,
+    nights,
+    operate_jobs,
+    operate_logs,
+    operate_runs,
+    operate_stop,
+    prices,
+    report,
+    schema,
+    show,
+    validate,
+)
 
 __all__ = ["app", "main"]
 
@@ -32,15 +49,22 @@ def nightspot() -> None:
 
 # The order of the help.
 for _command in (
+    init.init,
     validate.validate,
+    doctor.doctor,
     nights.demo,
     nights.run,
     drill.drill,
+    operate_jobs.jobs,
+    operate_runs.runs,
     show.show,
+    operate_logs.logs,
+    operate_stop.stop,
     report.report,
     explain.explain,
     advise.advise,
     prices.prices,
     backtest.backtest,
+    schema.schema,
 ):
     app.command()(_command)

@@ -25,6 +25,8 @@ def mistakes() -> Iterator[None]:
         fail(*(f"{error.source}: {problem}" for problem in error.problems))
     except (night_files.NightError, records.RecordError) as error:
         fail(*str(error).splitlines())
+    except BrokenPipeError:
+        raise  # `| head` has seen enough; click ends quietly
     except OSError as error:
         fail(f"{error.filename or 'file'}: {error.strerror or error}")
 

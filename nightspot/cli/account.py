@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -87,9 +88,15 @@ def aws_of(profile: str | None, region: str | None) -> Aws:
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
     try:
-        session = boto3.Session(profile_name=profile, region_name=region)
+        # boto3 itself knows AWS_DEFAULT_REGION only; everything else of AWS's sets and reads AWS_REGION.
+        session = boto3.Session(
+            profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None
+        )
     except BotoCoreError as error:
-        raise typer.BadParameter(f"--profile: {profile!r}: {error}") from error
+        named_by = "--profile" if profile else "AWS_PROFILE"
+        raise typer.BadParameter(
+            f"{named_by}: {profile or os.environ.get('AWS_PROFILE')!r}: {error}"
+        ) from error
     if session.region_name is None:
         raise typer.BadParameter("--region: nothing: must be given, because no region is configured")
     return Aws(session.region_name, session.client, profile)

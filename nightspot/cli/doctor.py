@@ -1,0 +1,192 @@
+"""`nightspot doctor`: which account and job files are looked at, or this machine, and what the status says."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from nightspot import __version__
+from nightspot.cli import account
+from nightspot.cli._shared import Json, print_json
+
+if TYPE_CHECKING:
+    from nightspot.aws.doctor_visit import Finding
+    from nightspot.job import CheckedFile
+
+JOBS = Path("jobs")
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
+_STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")  # CloudFormation's own rule
+
+
+def doctor(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help=f"A job file, or a folder of them. [{JOBS}/]")
+    ] = None,
+    *,
+    local: Annotated[
+        bool, typer.Option("--local", help="Look at this machine instead of AWS: can it play a night?")
+    ] = False,
+    placeholder: account.Placeholders = None,
+    stack: account.Stack = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Look at all that a night needs, and say how to mend what is wrong. Changes nothing.
+
+    Ends with 0 where there is no problem, 1 where there is one, 2 for a mistake in the call.
+    """
+    run_doctor(
+        file,
+        local=local,
+        placeholders=placeholder,
+        stack=stack,
+        region=region,
+        profile=profile,
+        as_json=as_json,
+    )
+
+
+def run_doctor(
+    file: Path | None,
+    *,
+    local: bool = False,
+    placeholders: list[str] | None = None,
+    stack: str | None = None,
+    region: str | None = None,
+    profile: str | None = None,
+    as_json: bool = False,
+    aws: account.Aws | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> NoReturn:
+    """Examine, show, and exit. The arguments up to `as_json` are the command's; `aws` and `now` are for tests."""
+    given = account.named(placeholders or [])
+    about_aws = {"--placeholder": placeholders, "--stack": stack, "--region": region, "--profile": profile}
+    _check_call(about_aws, local=local)
+    files = _files(file)
+    if local:
+        _show(_of_this_machine(files, now), as_json=as_json)
+    _show(
+        _of_the_account(files, aws, given=given, stack=stack, region=region, profile=profile, now=now),
+        as_json=as_json,
+    )
+
+
+def _check_call(about_aws: Mapping[str, Any], *, local: bool) -> None:
+    for option, value in about_aws.items():
+        if local and value:
+            raise typer.BadParameter(f"{option}: {value!r}: means nothing with --local, which asks no AWS")
+    region, stack = about_aws["--region"], about_aws["--stack"]
+    if region is not None and not _REGION.fullmatch(region):
+        raise typer.BadParameter(f"--region: {region!r}: must be the name of a region, such as eu-west-1")
+    if stack is not None and not _STACK.fullmatch(stack):
+        rule = "must be a letter, then letters, digits and hyphens, at most 128"
+        raise typer.BadParameter(f"--stack: {stack!r}: {rule}")
+
+
+def _files(given: Path | None) -> tuple[CheckedFile, ...]:
+    """The job files. A default folder that is not there holds none: the rest can still be looked at."""
+    from nightspot.job import check_files  # noqa: PLC0415 - its YAML reader and models take a while
+
+    path = given or JOBS
+    if given is not None and not given.exists():
+        raise typer.BadParameter(
+            f"FILE: {str(given)!r}: must be a job file or a folder of them: it is not there"
+        )
+    if not path.exists():
+        return ()
+    try:
+        found = tuple(check_files([path]))
+    except OSError as error:
+        raise typer.BadParameter(f"FILE: {str(path)!r}: cannot be read: {error.strerror or error}") from error
+    if given is not None and not found:
+        raise typer.BadParameter(f"FILE: {str(given)!r}: holds no job files (*.yaml, *.yml)")
+    return found
+
+
+def _of_this_machine(files: tuple[CheckedFile, ...], now: Callable[[], datetime]) -> Iterable[Finding]:
+    from nightspot.aws.doctor_visit import Visit  # noqa: PLC0415 - AWS's SDK takes a second to load
+    from nightspot.cli.doctor_local import Machine, examine_machine  # noqa: PLC0415
+
+    return examine_machine(Machine(Path.cwd()), Visit(None, _no_client, now, files))
+
+
+def _of_the_account(
+    files: tuple[CheckedFile, ...],
+    aws: account.Aws | None,
+    *,
+    given: dict[str, str],
+    stack: str | None,
+    region: str | None,
+    profile: str | None,
+    now: Callable[[], datetime],
+) -> Iterable[Finding]:
+    from nightspot.aws.doctor import Visit, examine  # noqa: PLC0415
+
+    known_region, client = (aws.region, aws.client) if aws else _session(profile, region)
+    options = (f" --region {known_region}" if known_region else "") + (
+        f" --profile {profile}" if profile else ""
+    )
+    return examine(
+        Visit(
+            known_region,
+            client,
+            now,
+            files,
+            stack=stack or account.STACK,
+            version=__version__,
+            given=given,
+            options=options,
+        )
+    )
+
+
+def _session(profile: str | None, region: str | None) -> tuple[str | None, Callable[[str], Any]]:
+    """The region, None where none is configured, and what gives clients. Raises typer.BadParameter."""
+    import boto3  # noqa: PLC0415 - it takes a second
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+    try:
+        session = boto3.Session(
+            profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None
+        )
+    except BotoCoreError as error:
+        option = "--profile" if profile else "AWS_PROFILE"
+        raise typer.BadParameter(f"{option}: {error}") from error
+    # A person waits: without a network, boto3 would try for minutes.
+    hasty = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2})
+    return session.region_name, partial(session.client, config=hasty)
+
+
+def _no_client(service: str) -> Any:
+    raise AssertionError(f"nobody asks {service} about this machine")
+
+
+def _show(findings: Iterable[Finding], *, as_json: bool) -> NoReturn:
+    from nightspot.report.doctor_text import (  # noqa: PLC0415
+        findings_as_json,
+        has_problems,
+        show_finding,
+        show_sum,
+    )
+    from nightspot.report.lines import console_for  # noqa: PLC0415
+
+    seen = []
+    console = console_for()
+    for finding in findings:
+        seen.append(finding)
+        if not as_json:
+            show_finding(console, finding)  # at once: the next one may have to wait for AWS
+    if as_json:
+        print_json(findings_as_json(seen))
+    else:
+        show_sum(console, seen)
+    raise typer.Exit(1 if has_problems(seen) else 0)

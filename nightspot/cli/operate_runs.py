@@ -1,0 +1,195 @@
+"""`nightspot runs`: which runs are listed, and what is told of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from nightspot.accounts import MonthError, bounds_of
+from nightspot.cli import account
+from nightspot.cli._shared import Json, mistakes, print_json
+from nightspot.cli.operate_sources import (
+    FromFolder,
+    Local,
+    StackName,
+    TableName,
+    check_at_least_one,
+    operating_mistakes,
+    place_of,
+    summaries_of,
+)
+from nightspot.durations import DurationError, parse_duration
+from nightspot.pages.figures import duration, percent, usd
+from nightspot.pages.runs_page import accounted
+from nightspot.report.lines import console_for
+from nightspot.run_account import Ending, RunAccount, to_json
+
+DEFAULT_LIMIT = 20
+
+
+class Wanted(StrEnum):
+    """Which endings are listed."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"  # in time or late
+    IN_TIME = "in_time"
+    LATE = "late"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    STOPPED = "stopped"
+    REFUSED = "refused"
+
+
+ENDINGS: Mapping[Wanted, frozenset[Ending]] = {
+    Wanted.RUNNING: frozenset({Ending.RUNNING}),
+    Wanted.SUCCEEDED: frozenset({Ending.IN_TIME, Ending.LATE}),
+    Wanted.IN_TIME: frozenset({Ending.IN_TIME}),
+    Wanted.LATE: frozenset({Ending.LATE}),
+    Wanted.FAILED: frozenset({Ending.FAILED}),
+    Wanted.SKIPPED: frozenset({Ending.SKIPPED}),
+    Wanted.STOPPED: frozenset({Ending.STOPPED}),
+    Wanted.REFUSED: frozenset({Ending.REFUSED}),
+}
+STYLES: Mapping[Ending, str] = {
+    Ending.RUNNING: "cyan",
+    Ending.IN_TIME: "green",
+    Ending.LATE: "yellow",
+    Ending.FAILED: "red",
+    Ending.SKIPPED: "yellow",
+    Ending.STOPPED: "yellow",
+    Ending.REFUSED: "dim",
+}
+
+
+def runs(
+    *,
+    job: Annotated[str | None, typer.Option(metavar="NAME", help="Only this job's.")] = None,
+    outcome: Annotated[
+        list[Wanted] | None, typer.Option(help="Only these; may be repeated. succeeded: in_time or late.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN", help="Started at or after: a duration ago (7d, 36h) or an ISO 8601 time."
+        ),
+    ] = None,
+    month: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM", help="Only what started in this month (UTC).")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = DEFAULT_LIMIT,
+    from_folder: FromFolder = None,
+    local: Local = False,
+    table: TableName = None,
+    stack: StackName = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    as_json: Json = False,
+) -> None:
+    """List runs, the newest first: how each ended, what it cost and saved, its margin, and whether it resumed."""
+    earliest = since_of(since, datetime.now(UTC))
+    _check(month)
+    check_at_least_one("--limit", limit)
+    with mistakes(), operating_mistakes():
+        place = place_of(
+            from_folder=from_folder, local=local, table=table, stack=stack, region=region, profile=profile
+        )
+        pairs = [(accounted(summary), summary) for summary in summaries_of(place, job)]
+    wanted = frozenset[Ending]().union(*(ENDINGS[each] for each in outcome or list(Wanted)))
+    chosen = [
+        (run, summary)
+        for run, summary in sorted(pairs, key=lambda pair: pair[0].started_at, reverse=True)
+        if run.ending in wanted
+        and (earliest is None or run.started_at >= earliest)
+        and (month is None or run.month == month)
+    ]
+    if as_json:
+        shown = [{**to_json(run), **_beside(summary)} for run, summary in chosen[:limit]]
+        print_json({"runs": shown, "matching": len(chosen)})
+        return
+    if not chosen:
+        typer.echo(
+            f"No run of {len(pairs)} in {place.words} is like that."
+            if pairs
+            else f"{place.words} has no run."
+        )
+        return
+    console = console_for()
+    console.print(_table(chosen[:limit]))
+    if len(chosen) > limit:
+        console.print(f"{limit} of {len(chosen)}; --limit shows more.")
+
+
+def since_of(text: str | None, now: datetime) -> datetime | None:
+    """The moment (aware) that --since names, seen from `now`; without a zone in UTC. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    try:
+        return now - timedelta(seconds=parse_duration(text))
+    except DurationError:
+        pass  # then it is a time, or a mistake
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        rule = "must be a duration such as 7d or 36h, or an ISO 8601 time such as 2026-11-21"
+        raise typer.BadParameter(f"--since: {text!r}: {rule}") from error
+    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
+
+
+def _check(month: str | None) -> None:
+    if month is None:
+        return
+    try:
+        bounds_of(month)
+    except MonthError as error:
+        raise typer.BadParameter(f"--{error}") from error
+
+
+def _beside(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What a list tells and the account does not."""
+    return {
+        "resume": summary.get("resume"),
+        "because": summary.get("because"),
+        "deadline": summary.get("deadline"),
+        "model_artifact": summary.get("model_artifact"),
+        "execution_arn": summary.get("execution_arn"),
+    }
+
+
+def _table(chosen: list[tuple[RunAccount, dict[str, Any]]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
+    table.add_column("run", no_wrap=True)
+    table.add_column("job", overflow="fold")
+    for heading in ("started (UTC)", "outcome"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("cost", "saved", "margin"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("resume", no_wrap=True)
+    table.add_column("attempts", justify="right", no_wrap=True)
+    for run, summary in chosen:
+        resume = summary.get("resume")
+        table.add_row(
+            run.run_id,
+            run.job,
+            f"{run.started_at:%Y-%m-%d %H:%M}",
+            run.ending.value.replace("_", " "),
+            _cost(run),
+            percent(run.saved_percent) if run.saved_percent is not None else "-",
+            duration(run.margin_seconds) if run.margin_seconds is not None else "-",
+            resume.replace("_", " ") if resume else "-",
+            str(run.attempts),
+            style=STYLES[run.ending],
+        )
+    return table
+
+
+def _cost(run: RunAccount) -> str:
+    """The cost; of what is not known altogether, at least what is."""
+    if run.cost_usd is not None:
+        return usd(run.cost_usd)
+    return f">= {usd(run.cost_at_least_usd)}" if run.cost_at_least_usd else usd(None)

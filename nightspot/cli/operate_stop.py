@@ -1,0 +1,140 @@
+"""`nightspot stop`: which run a person ends, whether they are sure, and how long it is waited for."""
+
+from __future__ import annotations
+
+from time import sleep
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nightspot.cli import account
+from nightspot.cli._shared import Json, fail, mistakes, print_json
+from nightspot.cli.operate_sources import (
+    Place,
+    StackName,
+    TableName,
+    operating_mistakes,
+    place_of,
+    record_of,
+)
+from nightspot.durations import DurationError, format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from nightspot.aws.operating import Stopper, Stopping
+
+# SIGTERM, 120 s and the upload; then the event, or at the worst the loop's own look after five minutes.
+DEFAULT_TIMEOUT = "15m"
+
+
+def stop(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `nightspot runs` shows it.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait/--no-wait", help="Until the end of the run is on record, or only ask for it."),
+    ] = True,
+    timeout: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long to wait at the most.")
+    ] = DEFAULT_TIMEOUT,
+    table: TableName = None,
+    stack: StackName = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Stop a deployed run and its training job, for good: nothing more is bought, and the record says so."""
+    longest_seconds = _seconds(timeout)
+    if as_json and not yes:
+        raise typer.BadParameter("--json needs --yes, because nobody is asked")
+    # A local run ends with the command that plays it, so there is a deployment to be stopped or nothing.
+    chosen = account.STACK if table is None and stack is None else stack
+    with mistakes(), operating_mistakes():
+        place = place_of(
+            from_folder=None, local=False, table=table, stack=chosen, region=region, profile=profile
+        )
+        record = record_of(place, run)
+        if not yes and record["outcome"] == "running":
+            typer.confirm(_question(record, place), abort=True, err=True)
+        _stop(_stopper(place), run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+
+
+def _seconds(timeout: str) -> int:
+    try:
+        return parse_duration(timeout)
+    except DurationError as error:
+        raise typer.BadParameter(f"--timeout: {timeout!r}: {error}") from error
+
+
+def _question(record: dict[str, Any], place: Place) -> str:
+    open_names = [each["training_job_name"] for each in record["attempts"] if each["ended_at"] is None]
+    what = f" and its training job {open_names[-1]}" if open_names else ""
+    return f"Stop run {record['run_id']} of {record['job']} in {place.words}{what}?"
+
+
+def _stopper(place: Place) -> Stopper:
+    from nightspot.aws.executions import Executions  # noqa: PLC0415 - not for --help
+    from nightspot.aws.operating import Stopper  # noqa: PLC0415
+
+    if place.aws is None:
+        raise ValueError("only a deployment's runs can be stopped")
+    client = place.aws.client
+    return Stopper(place.table(), client("sagemaker"), Executions(client("stepfunctions")))
+
+
+def _stop(stopper: Stopper, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool) -> None:
+    from nightspot.aws.operating import StopRefusedError, StopState, UnknownRunError  # noqa: PLC0415
+
+    def say(look: Stopping) -> None:
+        if not as_json:
+            typer.echo(_sentence(look))
+
+    try:
+        if wait:
+            look = stopper.until_recorded(run_id, longest_seconds=longest_seconds, sleep=sleep, on_news=say)
+        else:
+            look = stopper.ask(run_id)
+            say(look)
+    except UnknownRunError:
+        fail(f"run: {run_id!r}: is no longer on record")
+    except StopRefusedError as error:
+        fail(f"run: {run_id!r}: cannot be stopped: {error}")
+    if as_json:
+        print_json(_as_json(look))
+    if look.state is StopState.OVER or (look.state is StopState.ASKED and not wait):
+        return
+    if look.state is StopState.UNRECORDED:
+        fail(
+            f"run: {run_id!r}: its execution ended without recording an outcome, so its record stays `running`"
+        )
+    if not wait:
+        fail(f"run: {run_id!r}: has no training job to stop just now; try again without --no-wait")
+    fail(
+        f"run: {run_id!r}: its end is not on record after {format_duration(longest_seconds)}; ask again later"
+    )
+
+
+def _sentence(look: Stopping) -> str:
+    from nightspot.aws.operating import StopState  # noqa: PLC0415
+
+    run, name = look.run, look.training_job_name
+    if look.state is StopState.OVER:
+        ended = run.outcome.value if run.outcome else ""
+        return f"Run {run.run_id} is over: {ended}. {run.outcome_because or ''}".rstrip()
+    if look.state is StopState.ASKED:
+        return f"Training job {name} was asked to stop; the run ends when that is over."
+    if look.state is StopState.UNRECORDED:
+        left = f" Its training job {name} was asked to stop." if name else ""
+        return f"The execution of run {run.run_id} is gone.{left}"
+    return f"Run {run.run_id} is between two training jobs; the next one is stopped as soon as it is there."
+
+
+def _as_json(look: Stopping) -> dict[str, Any]:
+    return {
+        "run_id": look.run.run_id,
+        "job": look.run.job,
+        "state": look.state.value,
+        "training_job_name": look.training_job_name,
+        "outcome": look.run.outcome.value if look.run.outcome else "running",
+        "because": look.run.outcome_because,
+    }

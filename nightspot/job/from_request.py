@@ -1,0 +1,306 @@
+"""Decides how a training job that exists already reads as a job file: out of a CreateTrainingJob request, or of
+what DescribeTrainingJob answers about a job, in which the request stands among what came of it.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem, describe, problem
+from nightspot.job.first_guesses import (
+    Measured,
+    deadline_of,
+    duration_text,
+    guessed_work_seconds,
+    schedule_of,
+    time_scale_of,
+    work_comment,
+)
+from nightspot.job.model import JOB_NAME_CHARACTERS, dig
+
+# The fields of a CreateTrainingJob request; a test holds both tables against botocore's model.
+# fmt: off
+REQUEST_FIELDS = frozenset({
+    "AlgorithmSpecification", "CheckpointConfig", "DebugHookConfig",
+    "DebugRuleConfigurations", "EnableInterContainerTrafficEncryption",
+    "EnableManagedSpotTraining", "EnableNetworkIsolation", "Environment",
+    "ExperimentConfig", "HyperParameters", "InfraCheckConfig", "InputDataConfig",
+    "MlflowConfig", "ModelPackageConfig", "OutputDataConfig", "ProfilerConfig",
+    "ProfilerRuleConfigurations", "RemoteDebugConfig", "ResourceConfig",
+    "RetryStrategy", "RoleArn", "ServerlessJobConfig", "SessionChainingConfig",
+    "StoppingCondition", "Tags", "TensorBoardOutputConfig", "TrainingJobName", "VpcConfig",
+})
+# fmt: on
+# What DescribeTrainingJob says beside them: what became of the job, and nothing to ask for.
+# fmt: off
+ANSWER_FIELDS = frozenset({
+    "AutoMLJobArn", "BillableTimeInSeconds", "BillableTokenCount", "CreationTime",
+    "DebugRuleEvaluationStatuses", "FailureReason", "FinalMetricDataList",
+    "LabelingJobArn", "LastModifiedTime", "MlflowDetails", "ModelArtifacts",
+    "OutputModelPackageArn", "ProfilerRuleEvaluationStatuses", "ProfilingStatus",
+    "ProgressInfo", "SecondaryStatus", "SecondaryStatusTransitions", "TrainingEndTime",
+    "TrainingJobArn", "TrainingJobStatus", "TrainingStartTime", "TrainingTimeInSeconds",
+    "TuningJobArn", "WarmPoolStatus",
+})
+# fmt: on
+_WRAPPERS = frozenset({"ResponseMetadata"})  # boto3's own, around every answer
+
+# The SDK's unique names end in a moment: recommender-2026-11-20-03-12-45-123.
+_MOMENT = re.compile(r"-\d{4}-\d{2}-\d{2}-\d{2}-\d{2}-\d{2}(-\d{3})?$")
+_OWN_NAME = re.compile(r"nightspot-(?P<job>.+)-\d{8}-[0-9a-z]{6}-\d{1,3}")
+_JOB = "training_job"
+_PREFIX = ("CheckpointConfig", "S3Uri")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the author says beside the request, in the words of a job file; None where a guess is welcome.
+
+    `schedule` is a time of day, a cron or a rate; `deadline` a time of day or a duration; `instance_types` are
+    the ladder of both markets; `on_demand` False is `fallback: never`; `command` trains on this machine.
+    """
+
+    name: str | None = None
+    schedule: str | None = None
+    deadline: str | None = None
+    timezone: str | None = None
+    work: str | None = None
+    instance_types: tuple[str, ...] = ()
+    on_demand: bool = True
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DraftedJob:
+    """A job file before it is text: its document, one comment per top key that deserves one, and notes on what
+    was changed or left out (each with field, value and reason)."""
+
+    document: dict[str, Any]
+    comments: dict[str, str] = field(default_factory=dict)
+    notes: tuple[Problem, ...] = ()
+
+
+def draft_job(
+    given: object, wishes: Wishes | None = None, *, source: str = "<string>", named_after: str = ""
+) -> DraftedJob:
+    """The job file of the request or description `given` (plain data, as JSON or YAML reads it).
+
+    `named_after` names the job where neither a wish nor the request does. The draft has not been held
+    against the rules of job files: `parse_job` does that. Raises InvalidJobError where `given` is neither,
+    where nothing names the job or its machine, and where a wish means nothing.
+    """
+    wishes = wishes or Wishes()
+    found = _tidy(_described(given, source))
+    outside = _not_asked(found)
+    request = {key: value for key, value in found.items() if key not in outside}
+    measured = _measured(found)
+    known = _Basics(
+        name=wishes.name or name_of(request.get("TrainingJobName")) or named_after,
+        types=wishes.instance_types or _types(request),
+        work=wishes.work or guessed_work_seconds(request, measured),
+    )
+    problems = [*known.missing(), *_timeless_zone(wishes)]
+    if problems:
+        raise InvalidJobError(problems, source)
+    # What a newer SageMaker answers may be left out; what a plain request asks for is for the rules to refuse.
+    notes = [_unknown(key) for key in sorted(outside - ANSWER_FIELDS - _WRAPPERS)] + _changed(request)
+    comments = {"work": work_comment(measured, said=bool(wishes.work))}
+    return DraftedJob(_document(known, request, wishes), comments, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Basics:
+    """What no job file can do without; empty or None where neither the author nor the request says it."""
+
+    name: str
+    types: tuple[str, ...]
+    work: str | int | None
+
+    def missing(self) -> Iterator[Problem]:
+        if not self.name:
+            yield Problem("name", "nothing", "is required: the request has no name, so give one with --name")
+        if not self.types:
+            rule = "is required: it is the first rung of the ladder under capacity"
+            yield problem((_JOB, "ResourceConfig", "InstanceType"), None, rule)
+        if self.work is None:
+            rule = (
+                "is required: neither a measured training nor MaxRuntimeInSeconds says how long it takes, "
+                "so say it with --work"
+            )
+            yield Problem("work", "nothing", rule)
+
+
+def _document(known: _Basics, request: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
+    work, types = known.work or 0, list(known.types)
+    document: dict[str, Any] = {"name": known.name}
+    if wishes.schedule:
+        document["schedule"] = schedule_of(wishes.schedule, wishes.timezone)
+    document["deadline"] = deadline_of(wishes.deadline, wishes.timezone, work)
+    document["work"] = work if isinstance(work, str) else duration_text(work)
+    document["capacity"] = {"spot": types, "on_demand": types} if wishes.on_demand else {"spot": types}
+    document["fallback"] = "on_demand" if wishes.on_demand else "never"
+    document["interruptible"] = "from_start" if dig(request, *_PREFIX) is None else "from_checkpoint"
+    document[_JOB] = request
+    if wishes.command:
+        document["local"] = {"command": list(wishes.command), "time_scale": time_scale_of(work)}
+    return document
+
+
+def _timeless_zone(wishes: Wishes) -> Iterator[Problem]:
+    if wishes.timezone and not wishes.schedule and "at" not in deadline_of(wishes.deadline, None, 1):
+        rule = "means nothing here: it is the zone of a schedule or of a deadline at a time of day"
+        yield problem(("timezone",), wishes.timezone, rule)
+
+
+def _unknown(key: str) -> Problem:
+    return _note((key,), key, "was left out: it is not a field of CreateTrainingJob that this version knows")
+
+
+def name_of(training_job_name: object) -> str:
+    """A job's name out of a training job's: lower case, without the moment that the SDK or Nightspot adds, and no
+    longer than a job's may be; empty where nothing is left of it."""
+    text = training_job_name if isinstance(training_job_name, str) else ""
+    own = _OWN_NAME.fullmatch(text)
+    text = own["job"] if own else _MOMENT.sub("", text)
+    plain = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+    return plain[:JOB_NAME_CHARACTERS].strip("-")
+
+
+def _described(given: object, source: str) -> Mapping[str, Any]:
+    rule = "must be a CreateTrainingJob request, or what DescribeTrainingJob answers"
+    if not isinstance(given, Mapping) or not REQUEST_FIELDS & given.keys():
+        raise InvalidJobError([Problem(WHOLE_FILE, describe(given), rule)], source)
+    return given
+
+
+def _tidy(value: Any) -> Any:
+    """A copy without what says nothing: null, empty lists and mappings, and empty key ids, which AWS answers with
+    and its own model refuses."""
+    if isinstance(value, Mapping):
+        inner = {key: _tidy(item) for key, item in value.items()}
+        return {
+            key: item
+            for key, item in inner.items()
+            if item not in (None, [], {}) and not (str(key).endswith("KmsKeyId") and item == "")
+        }
+    return [_tidy(item) for item in value] if isinstance(value, list) else value
+
+
+def _not_asked(found: Mapping[str, Any]) -> set[str]:
+    """The top keys of a description that are no part of its request; none in a plain request."""
+    answered = found.keys() & (ANSWER_FIELDS | _WRAPPERS)
+    return {key for key in found if key not in REQUEST_FIELDS} if answered else set()
+
+
+def _types(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """The instance types in the order that the request prefers them."""
+    one = dig(request, "ResourceConfig", "InstanceType")
+    several = dig(request, "ResourceConfig", "InstancePreferences")
+    preferred = [dig(entry, "InstanceType") for entry in several] if isinstance(several, list) else []
+    return tuple(dict.fromkeys(name for name in (one, *preferred) if isinstance(name, str)))
+
+
+def _measured(found: Mapping[str, Any]) -> Measured:
+    trained, billed = found.get("TrainingTimeInSeconds"), found.get("BillableTimeInSeconds")
+    return Measured(
+        completed=found.get("TrainingJobStatus") == "Completed",
+        trained_seconds=trained if isinstance(trained, int) and trained > 0 else None,
+        billed_seconds=billed if isinstance(billed, int) and billed > 0 else None,
+    )
+
+
+def _changed(request: dict[str, Any]) -> list[Problem]:
+    """Takes out of `request` (its own copy) what Nightspot sets or cannot use, and says so."""
+    return [
+        *_without_own_names(request),
+        *_without_own_settings(request),
+        *_machines(request),
+        *_checkpoints(request),
+    ]
+
+
+def _without_own_settings(request: dict[str, Any]) -> Iterator[Problem]:
+    for key in ("TrainingJobName", "EnableManagedSpotTraining"):
+        request.pop(key, None)
+    stopping = _below(request, "StoppingCondition")
+    wait = stopping.pop("MaxWaitTimeInSeconds", None)
+    if wait is not None:
+        rule = "was left out: the deadline decides how long Spot is waited for"
+        yield _note((_JOB, "StoppingCondition", "MaxWaitTimeInSeconds"), wait, rule)
+    if "StoppingCondition" in request and not stopping:
+        del request["StoppingCondition"]
+
+
+def _machines(request: dict[str, Any]) -> Iterator[Problem]:
+    resources = _below(request, "ResourceConfig")
+    for key in ("InstanceType", "SelectedInstanceType", "SelectedInstanceCount"):
+        resources.pop(key, None)
+    several = resources.pop("InstancePreferences", None)
+    if several is not None:
+        rule = "became the ladder under capacity; say the speed of each type there, relative to the first"
+        yield _note((_JOB, "ResourceConfig", "InstancePreferences"), several, rule)
+    keep = resources.pop("KeepAlivePeriodInSeconds", None)
+    if keep:
+        rule = "was left out: warm pools exclude managed Spot"
+        yield _note((_JOB, "ResourceConfig", "KeepAlivePeriodInSeconds"), keep, rule)
+
+
+def _checkpoints(request: dict[str, Any]) -> Iterator[Problem]:
+    config = _below(request, "CheckpointConfig")
+    uri, path = config.get("S3Uri"), (_JOB, *_PREFIX)
+    if uri is None:
+        rule = (
+            "is missing, so the job starts over after each reclaim (interruptible: from_start); "
+            "where the script saves checkpoints, name a prefix and say from_checkpoint"
+        )
+        yield _note(path, None, rule)
+    else:
+        rule = "each run gets a prefix of its own below it and starts fresh; its attempts share it"
+        yield _note(path, uri, rule)
+
+
+def _without_own_names(request: dict[str, Any]) -> Iterator[Problem]:
+    """Nightspot's own marks on a job it started, and the name that the SDK hands to the script."""
+    environment = _below(request, "Environment")
+    run_id = environment.get("NIGHTSPOT_RUN_ID")
+    for key in [key for key in environment if str(key).upper().startswith("NIGHTSPOT_")]:
+        del environment[key]
+    config = _below(request, "CheckpointConfig")
+    if run_id and str(config.get("S3Uri", "")).endswith(f"/{run_id}"):
+        config["S3Uri"] = config["S3Uri"].removesuffix(run_id)
+    if "Environment" in request and not environment:
+        del request["Environment"]
+    if isinstance(request.get("Tags"), list):
+        request["Tags"] = [tag for tag in request["Tags"] if not _is_taken(dig(tag, "Key"))]
+    parameters = _below(request, "HyperParameters")
+    if parameters.pop("sagemaker_job_name", None) is not None:
+        rule = "was left out: it is the name of the one job that was described"
+        yield Problem(f"{_JOB}.HyperParameters.sagemaker_job_name", "a text", rule, "warning")
+    if "sagemaker_submit_directory" in parameters:
+        rule = (
+            "is the code as it was uploaded for that job: upload new code there, or name a place of its own"
+        )
+        yield Problem(f"{_JOB}.HyperParameters.sagemaker_submit_directory", "a text", rule, "warning")
+    if environment:
+        rule = "is copied as it stands: see that it holds no secret before the file is committed"
+        yield _note((_JOB, "Environment"), environment, rule)
+
+
+def _is_taken(key: object) -> bool:
+    return isinstance(key, str) and key.lower().startswith(("nightspot:", "aws:"))
+
+
+def _below(request: dict[str, Any], key: str) -> dict[str, Any]:
+    """The section of `request`; an empty one of nobody's where it is missing or no mapping."""
+    section = request.get(key)
+    return section if isinstance(section, dict) else {}
+
+
+def _note(path: tuple[str, ...], value: object, rule: str) -> Problem:
+    found = problem(path, value, rule)
+    return Problem(found.field, found.value, rule, "warning")

@@ -1,0 +1,636 @@
+"""The doctor looks at an account: what is well, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from moto import mock_aws
+
+from nightspot.aws.doctor import CHECKS, Check, Finding, State, Visit, examine
+from nightspot.aws.doctor_checks import CREDENTIAL_FAULTS, STACK_STATES
+from nightspot.aws.doctor_visit import PERMISSIONS, job_of
+from nightspot.aws.faults import NO_ANSWER
+from nightspot.job import Market, check_files
+from nightspot.planning import quota_name
+
+REGION, ACCOUNT = "eu-west-1", "123456789012"
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+P4D = "ml.p4d.24xlarge"
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ],
+}
+ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/training"
+BUCKETS = ("our-checkpoints", "our-models")
+VARIABLES = {
+    "NIGHTSPOT_CHECKPOINT_BUCKET": BUCKETS[0],
+    "NIGHTSPOT_MODEL_BUCKET": BUCKETS[1],
+    "NIGHTSPOT_TRAINING_ROLE_ARN": ROLE_ARN,
+}
+TEMPLATE = {
+    "Resources": {
+        "TrainingNoticesTopic1": {"Type": "AWS::SNS::Topic"},
+        "TrainingRecordsDeadLetters1": {"Type": "AWS::SQS::Queue"},
+    },
+    "Outputs": {
+        "NoticeTopicArn": {"Value": {"Ref": "TrainingNoticesTopic1"}},
+        "StateMachineArn": {"Value": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:runs"},
+        "Version": {"Value": "1.0"},
+    },
+}
+
+
+def client_error(code: str, operation: str, **headers: str) -> ClientError:
+    response = {
+        "Error": {"Code": code, "Message": "not so"},
+        "ResponseMetadata": {"HTTPHeaders": headers},
+    }
+    return ClientError(response, operation)
+
+
+@cache
+def client(service: str) -> Any:
+    """boto3's, made once: that takes longer than a test. What moto holds behind it is each test's own."""
+    return boto3.client(service, region_name=REGION)
+
+
+class Pages:
+    """A paginator of one page."""
+
+    def __init__(self, **page: Any) -> None:
+        self._page = page
+
+    def paginate(self, **request: Any) -> list[dict[str, Any]]:
+        return [self._page]
+
+
+class Watched:
+    """boto3's client of a service, some of whose calls are answered, or refused, by the test."""
+
+    def __init__(self, account: Account, service: str) -> None:
+        self._account = account
+        self._client = client(service)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "get_paginator":
+            return self._paginator
+        return self._answer(name) or getattr(self._client, name)
+
+    def _answer(self, name: str) -> Any:
+        self._account.calls.append(name)
+        answer = self._account.answers.get(name)
+        if isinstance(answer, Exception):
+            raise answer
+        return None if answer is None else lambda **request: answer
+
+    def _paginator(self, name: str) -> Any:
+        answer = self._answer(name)
+        return Pages(**answer()) if answer else self._client.get_paginator(name)
+
+
+class Account:
+    """An account where all is well. `answers[call]`: what a call answers, or raises, instead of moto."""
+
+    def __init__(self, folder: Path, job: str) -> None:
+        self.folder, self.job = folder, job
+        self.calls: list[str] = []
+        self.now = NOON
+        quotas = [{"QuotaName": quota_name(market, P4D), "Value": 2.0} for market in Market]
+        dated = {"HTTPHeaders": {"date": format_datetime(NOON, usegmt=True)}}
+        arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/on-call/ann"
+        self.answers: dict[str, Any] = {
+            "get_caller_identity": {"Account": ACCOUNT, "Arn": arn, "ResponseMetadata": dated},
+            "list_service_quotas": {"Quotas": quotas},
+            "simulate_principal_policy": {"EvaluationResults": []},
+            "get_function_configuration": {"Environment": {"Variables": VARIABLES}},
+        }
+        self._deploy()
+
+    def _deploy(self) -> None:
+        client("cloudformation").create_stack(StackName="Nightspot", TemplateBody=json.dumps(TEMPLATE))
+        client("iam").create_role(RoleName="training", AssumeRolePolicyDocument=json.dumps(TRUST))
+        client("stepfunctions").create_state_machine(
+            name="runs", definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}', roleArn=ROLE_ARN
+        )
+        for bucket in BUCKETS:
+            where = {"LocationConstraint": REGION}
+            client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+            client("s3").put_bucket_encryption(
+                Bucket=bucket,
+                ServerSideEncryptionConfiguration={
+                    "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+                },
+            )
+        self.keep_versions("Enabled")
+        client("ecr").create_repository(repositoryName="recommender-training")
+        client("ecr").put_image(
+            repositoryName="recommender-training",
+            imageManifest='{"schemaVersion": 2}',
+            imageManifestMediaType="application/vnd.oci.image.manifest.v1+json",
+            imageTag="latest",
+        )
+        listed = client("cloudformation").list_stack_resources(StackName="Nightspot")
+        found = listed["StackResourceSummaries"]
+        self.resources = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
+        for logical, kind, physical in (
+            ("SchedulesRecommender", "AWS::Scheduler::Schedule", "nightly"),  # moto skips these
+            ("TrainingFunctionsPlanRun1", "AWS::Lambda::Function", "plan-run"),
+        ):
+            found.append({"LogicalResourceId": logical, "ResourceType": kind, "PhysicalResourceId": physical})
+        self.answers["list_stack_resources"] = {"StackResourceSummaries": found}
+        client("sns").subscribe(
+            TopicArn=self.resources["TrainingNoticesTopic1"],
+            Protocol="https",
+            Endpoint="https://example.com/hook",
+        )
+        self.schedule(client("scheduler").create_schedule)
+
+    def keep_versions(self, status: str) -> None:
+        client("s3").put_bucket_versioning(Bucket=BUCKETS[0], VersioningConfiguration={"Status": status})
+
+    def schedule(self, call: Any = None, **changes: Any) -> None:
+        """Deploy the schedule anew, with changes."""
+        request = {
+            "Name": "nightly",
+            "ScheduleExpression": "cron(0 0 * * ? *)",
+            "ScheduleExpressionTimezone": "UTC",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "State": "ENABLED",
+            "Target": {
+                "Arn": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:runs",
+                "RoleArn": ROLE_ARN,
+                "Input": '{"job": "recommender"}',
+            },
+        }
+        (call or client("scheduler").update_schedule)(**{**request, **changes})
+
+    def visit(self, **changes: Any) -> Visit:
+        path = self.folder / "recommender.yaml"
+        path.write_text(self.job, encoding="utf-8")
+        files = tuple(check_files([path]))
+        fields = {"region": REGION, "files": files, "version": "1.0", "options": f" --region {REGION}"}
+        return Visit(
+            client=lambda service: Watched(self, service), now=lambda: self.now, **{**fields, **changes}
+        )
+
+    def examined(self, **changes: Any) -> list[Finding]:
+        return list(examine(self.visit(**changes)))
+
+    def findings(self, check: Check, **changes: Any) -> list[Finding]:
+        return [found for found in self.examined(**changes) if found.check is check]
+
+    def only(self, check: Check, state: State, **changes: Any) -> Finding:
+        """The one finding of the check in this state."""
+        (finding,) = (found for found in self.findings(check, **changes) if found.state is state)
+        return finding
+
+
+@pytest.fixture
+def account(monkeypatch, tmp_path, request):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    job = (request.config.rootpath / "jobs" / "recommender.yaml").read_text(encoding="utf-8")
+    with mock_aws():
+        yield Account(tmp_path, job)
+
+
+def test_where_all_is_well_every_check_says_so(account):
+    found = account.examined()
+    assert {finding.state for finding in found} == {State.OK}, found
+    assert [check for check in CHECKS if check not in {finding.check for finding in found}] == []
+    assert all(not finding.mend for finding in found)
+
+
+def test_each_problem_and_warning_comes_with_a_mend(account):
+    account.answers |= {
+        "list_service_quotas": {"Quotas": [{"QuotaName": quota_name(m, P4D), "Value": 0.0} for m in Market]},
+        "list_subscriptions_by_topic": {"Subscriptions": []},
+        "get_bucket_versioning": {},
+        "get_queue_attributes": {"Attributes": {"ApproximateNumberOfMessages": "3"}},
+    }
+    bad = [each for each in account.examined() if each.state in {State.PROBLEM, State.WARNING}]
+    assert len(bad) == 5
+    assert all(finding.mend for finding in bad)
+
+
+def test_the_credentials_finding_says_whose_account_it_is(account):
+    assert (
+        account.only(Check.CREDENTIALS, State.OK).found == f"account {ACCOUNT}, as assumed-role/on-call/ann"
+    )
+
+
+@pytest.mark.parametrize("code", [*CREDENTIAL_FAULTS, "NeverHeardOf"])
+def test_credentials_that_aws_does_not_take_are_a_problem_and_nothing_else_is_asked(account, code):
+    account.answers["get_caller_identity"] = client_error(code, "GetCallerIdentity")
+    finding = account.only(Check.CREDENTIALS, State.PROBLEM)
+    assert finding.mend
+    assert CREDENTIAL_FAULTS.get(code, ("not so",))[0] in finding.found
+    assert set(account.calls) == {"get_caller_identity"}
+    assert account.only(Check.QUOTAS, State.NOT_CHECKED).found == "needs credentials that AWS takes"
+
+
+def test_no_credentials_are_a_problem_with_the_command_that_gets_some(account):
+    account.answers["get_caller_identity"] = NoCredentialsError()
+    assert "aws configure" in account.only(Check.CREDENTIALS, State.PROBLEM).mend
+
+
+def test_without_a_network_nothing_is_checked_but_the_files(account):
+    account.answers["get_caller_identity"] = EndpointConnectionError(endpoint_url="https://example.org")
+    states = {finding.check: finding.state for finding in account.examined()}
+    assert {check for check, state in states.items() if state is State.OK} == {Check.REGION, Check.JOBS}
+    assert {state for state in states.values() if state is not State.OK} == {State.NOT_CHECKED}
+    assert set(account.calls) == {"get_caller_identity"}
+
+
+def test_a_network_that_breaks_on_the_way_leaves_one_check_out(account):
+    account.answers["describe_images"] = EndpointConnectionError(endpoint_url="https://example.org")
+    assert "could not be reached" in account.only(Check.IMAGE, State.NOT_CHECKED).found
+    assert account.only(Check.NOTICES, State.OK)
+    assert isinstance(account.answers["describe_images"], NO_ANSWER)
+
+
+@pytest.mark.parametrize(("region", "said"), [(None, "no region"), ("mars", "'mars' is no name of a region")])
+def test_without_a_region_nobody_is_asked(account, region, said):
+    finding = account.only(Check.REGION, State.PROBLEM, region=region)
+    assert said in finding.found
+    assert "aws configure set region" in finding.mend
+    assert account.calls == []
+    assert account.only(Check.CREDENTIALS, State.NOT_CHECKED, region=region).found == "needs a region"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state", "said"),
+    [
+        (60, State.OK, "agrees"),
+        (-300, State.WARNING, "5 min behind"),
+        (301, State.PROBLEM, "5 min 1 s ahead of"),
+        (-7200, State.PROBLEM, "2 h behind"),
+    ],
+)
+def test_the_clock_is_compared_with_the_date_of_aws_s_answer(account, seconds, state, said):
+    account.now = NOON + timedelta(seconds=seconds)
+    assert said in account.only(Check.CLOCK, state).found
+
+
+def test_a_refusal_tells_the_time_as_well(account):
+    date = format_datetime(NOON - timedelta(hours=1), usegmt=True)
+    account.answers["get_caller_identity"] = client_error(
+        "SignatureDoesNotMatch", "GetCallerIdentity", date=date
+    )
+    assert "1 h ahead" in account.only(Check.CLOCK, State.PROBLEM).found
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": "soon"}])
+def test_an_answer_without_a_date_leaves_the_clock_unchecked(account, headers):
+    account.answers["get_caller_identity"]["ResponseMetadata"] = {"HTTPHeaders": headers}
+    assert account.only(Check.CLOCK, State.NOT_CHECKED)
+
+
+@pytest.mark.parametrize(
+    ("operation", "permission"),
+    [(name, action) for name, action in PERMISSIONS.items() if name != "SimulatePrincipalPolicy"],
+)
+@pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException"])
+def test_a_call_that_is_not_allowed_names_the_permission_and_the_rest_goes_on(
+    account, operation, permission, code
+):
+    method = boto3_name(operation)
+    if method == "list_aws_default_service_quotas":
+        account.answers["list_service_quotas"] = {"Quotas": []}
+    account.answers[method] = client_error(code, operation)
+    found = account.examined()
+    missing = [each for each in found if each.state is State.NOT_CHECKED]
+    assert missing, operation
+    assert {each.found for each in missing} == {f"needs the permission {permission}"}
+    assert all(permission in each.mend for each in missing)
+    assert not [each for each in found if each.state in {State.PROBLEM, State.WARNING}]
+
+
+def boto3_name(operation: str) -> str:
+    names = {"ListAWSDefaultServiceQuotas": "list_aws_default_service_quotas"}
+    if operation in names:
+        return names[operation]
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation).lstrip("_")
+
+
+def test_another_refusal_is_told_in_aws_s_words(account):
+    account.answers["describe_images"] = client_error("ThrottlingException", "DescribeImages")
+    assert "AWS refused DescribeImages" in account.only(Check.IMAGE, State.NOT_CHECKED).found
+
+
+def test_a_stack_that_is_not_there_is_a_problem_and_what_it_holds_is_not_asked_for(account):
+    finding = account.only(Check.STACK, State.PROBLEM, stack="Other")
+    assert finding.found == f"there is no stack 'Other' in {REGION}"
+    assert "make deploy" in finding.mend
+    assert account.only(Check.SCHEDULES, State.NOT_CHECKED, stack="Other").found == "needs the stack in order"
+
+
+STATUSES = {
+    "CREATE_COMPLETE": State.OK,
+    "UPDATE_COMPLETE": State.OK,
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": State.WARNING,
+    "UPDATE_ROLLBACK_COMPLETE": State.WARNING,
+    "IMPORT_ROLLBACK_COMPLETE": State.WARNING,
+    "ROLLBACK_COMPLETE": State.PROBLEM,
+    "DELETE_COMPLETE": State.PROBLEM,
+    "UPDATE_ROLLBACK_FAILED": State.PROBLEM,
+}
+
+
+@pytest.mark.parametrize(("status", "state"), STATUSES.items())
+def test_how_cloudformation_left_the_stack_counts(account, status, state):
+    described = account.visit().described
+    account.answers["describe_stacks"] = {"Stacks": [{**described, "StackStatus": status}]}
+    finding = account.only(Check.STACK, state)
+    assert status in finding.found
+    assert bool(finding.mend) is (state is not State.OK)
+
+
+def test_the_table_of_statuses_is_tried_whole():
+    assert all(any(status.endswith(end) for status in STATUSES) for end in STACK_STATES)
+
+
+def test_a_stack_of_another_version_is_a_warning(account):
+    finding = account.only(Check.STACK, State.WARNING, version="1.1")
+    assert "version 1.0; here it is 1.1" in finding.found
+    assert finding.mend == "make deploy"
+
+
+def test_a_state_machine_that_is_gone_is_a_problem(account):
+    client("stepfunctions").delete_state_machine(
+        stateMachineArn=f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:runs"
+    )
+    assert account.only(Check.STATE_MACHINE, State.PROBLEM).found == "runs is gone"
+
+
+@pytest.mark.parametrize("check", [Check.STATE_MACHINE, Check.NOTICES])
+def test_a_stack_that_tells_nothing_is_not_nightspot_s(account, check):
+    account.answers["describe_stacks"] = {"Stacks": [{**account.visit().described, "Outputs": []}]}
+    assert "has no output" in account.only(check, State.PROBLEM).found
+
+
+def test_a_job_without_its_schedule_is_a_problem(account):
+    client("scheduler").delete_schedule(Name="nightly")
+    finding = account.only(Check.SCHEDULES, State.PROBLEM)
+    assert (finding.subject, finding.mend) == ("recommender", "make deploy")
+
+
+def test_a_schedule_of_somebody_else_s_does_not_count(account):
+    listed = account.answers["list_stack_resources"]["StackResourceSummaries"]
+    listed[:] = [each for each in listed if each["PhysicalResourceId"] != "nightly"]
+    assert account.only(Check.SCHEDULES, State.PROBLEM)
+
+
+def test_a_disabled_schedule_is_a_warning(account):
+    account.schedule(State="DISABLED")
+    assert "disabled" in account.only(Check.SCHEDULES, State.WARNING).found
+
+
+def test_a_schedule_that_says_other_than_the_file_is_a_warning(account):
+    account.schedule(ScheduleExpression="cron(30 1 * * ? *)")
+    finding = account.only(Check.SCHEDULES, State.WARNING)
+    assert finding.found == "deployed as cron(30 1 * * ? *), the file says cron(0 0 * * ? *) UTC"
+
+
+def test_a_job_without_a_schedule_needs_none(account):
+    account.job = account.job.replace("schedule: {", "# schedule: {")
+    assert "by hand" in account.only(Check.SCHEDULES, State.OK).found
+
+
+@pytest.mark.parametrize(
+    ("text", "job"),
+    [
+        ('{"job": "a"}', "a"),
+        ('{"StateMachineArn": "x", "Input": "{\\"job\\": \\"a\\"}"}', "a"),
+        ('{"Input": 7}', None),
+        ("[]", None),
+        ("nonsense", None),
+    ],
+)
+def test_a_schedule_s_job_is_found_in_its_input(text, job):
+    assert job_of(text) == job
+
+
+def test_a_job_file_with_mistakes_is_a_problem_and_its_ladder_is_not_asked_for(account):
+    account.job = account.job.replace("work: 4h ", "work: soon ")
+    finding = account.only(Check.JOBS, State.PROBLEM)
+    assert "work: 'soon'" in finding.found
+    assert "nightspot validate" in finding.mend
+    assert account.only(Check.QUOTAS, State.NOT_CHECKED).found == "needs a valid job file"
+
+
+def test_a_job_file_with_a_warning_is_a_warning(account):
+    account.job = account.job.replace('at: "08:00"', 'at: "02:00"')
+    assert "cannot be met" in account.only(Check.JOBS, State.WARNING).found
+
+
+def test_no_job_files_leave_their_checks_out(account):
+    assert account.only(Check.JOBS, State.NOT_CHECKED, files=()).mend == "nightspot doctor FILE"
+
+
+def quotas(account, **by_type):
+    names = {kind.replace("_", "."): value for kind, value in by_type.items()}
+    account.answers["list_service_quotas"] = {
+        "Quotas": [
+            {"QuotaName": quota_name(market, kind), "Value": value}
+            for market in Market
+            for kind, value in names.items()
+        ]
+    }
+
+
+def test_a_market_without_quota_is_a_problem_in_each_market(account):
+    quotas(account, ml_p4d_24xlarge=0.0)
+    found = account.findings(Check.QUOTAS)
+    assert [each.found for each in found] == [
+        f"{quota_name(market, P4D)}: 0, needed 1" for market in (Market.SPOT, Market.ON_DEMAND)
+    ]
+    assert {each.state for each in found} == {State.PROBLEM}
+    assert f"Service Quotas in the console ({REGION})" in found[0].mend
+
+
+def test_a_rung_without_quota_is_a_warning_where_another_one_has_it(account):
+    account.job = account.job.replace(f"spot: [{P4D}]", f"spot: [{P4D}, ml.g5.48xlarge]")
+    quotas(account, ml_p4d_24xlarge=1.0, ml_g5_48xlarge=0.0)
+    assert "ml.g5.48xlarge for spot" in account.only(Check.QUOTAS, State.WARNING).found
+
+
+def test_a_quota_for_fewer_instances_than_the_job_has_is_too_small(account):
+    account.job = account.job.replace("InstanceCount: 1", "InstanceCount: 3")
+    assert {(each.state, each.found.partition(": ")[2]) for each in account.findings(Check.QUOTAS)} == {
+        (State.PROBLEM, "2, needed 3")
+    }
+
+
+def test_a_quota_that_nobody_tells_is_not_checked(account):
+    account.answers["list_service_quotas"] = {"Quotas": []}
+    account.answers["list_aws_default_service_quotas"] = {"Quotas": []}
+    assert {each.state for each in account.findings(Check.QUOTAS)} == {State.NOT_CHECKED}
+
+
+def test_a_role_that_is_not_there_is_a_problem(account):
+    client("iam").delete_role(RoleName="training")
+    assert account.only(Check.ROLE, State.PROBLEM).found == "there is no such role"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"Effect": "Allow", "Principal": {"Service": ["lambda.amazonaws.com"]}, "Action": "sts:AssumeRole"},
+        {"Effect": "Deny", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"},
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "sagemaker.amazonaws.com"},
+            "Action": ["sts:TagSession"],
+        },
+    ],
+)
+def test_a_role_that_sagemaker_may_not_take_on_is_a_problem(account, statement):
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    client("iam").update_assume_role_policy(RoleName="training", PolicyDocument=policy)
+    finding = account.only(Check.ROLE, State.PROBLEM)
+    assert finding.found == "does not trust sagemaker.amazonaws.com"
+    assert "aws iam update-assume-role-policy --role-name training" in finding.mend
+
+
+def test_a_role_that_may_not_write_checkpoints_is_a_problem(account):
+    account.answers["simulate_principal_policy"] = {
+        "EvaluationResults": [
+            {"EvalActionName": "s3:GetObject", "EvalDecision": "allowed"},
+            {
+                "EvalActionName": "s3:PutObject",
+                "EvalDecision": "implicitDeny",
+                "EvalResourceName": "arn:aws:s3:::our-checkpoints/*",
+            },
+        ]
+    }
+    finding = account.only(Check.ROLE, State.PROBLEM)
+    assert finding.found == "may not s3:PutObject on arn:aws:s3:::our-checkpoints/*"
+
+
+def test_a_role_passes_where_nobody_may_simulate_it(account):
+    account.answers["simulate_principal_policy"] = client_error("AccessDenied", "SimulatePrincipalPolicy")
+    assert "iam:SimulatePrincipalPolicy" in account.only(Check.ROLE, State.OK).found
+
+
+def test_a_role_of_another_account_is_not_checked(account):
+    account.job = account.job.replace("${TrainingRoleArn}", "arn:aws:iam::${AWS::AccountId}:role/training")
+    identity = account.answers["get_caller_identity"]
+    given = {"AWS::AccountId": ACCOUNT}
+    identity["Account"] = "another"
+    assert "not to this one" in account.only(Check.ROLE, State.NOT_CHECKED, given=given).found
+
+
+def test_a_bucket_that_is_not_there_is_a_problem(account):
+    client("s3").delete_bucket(Bucket="our-models")
+    finding = account.only(Check.BUCKETS, State.PROBLEM)
+    assert (finding.subject, finding.found) == ("our-models", "there is no such bucket")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"BucketRegion": "us-east-1"},
+        client_error("301", "HeadBucket", **{"x-amz-bucket-region": "us-east-1"}),
+    ],
+)
+def test_buckets_of_another_region_are_problems(account, answer):
+    account.answers["head_bucket"] = answer
+    assert {(each.state, each.found) for each in account.findings(Check.BUCKETS)} == {
+        (State.PROBLEM, f"is in us-east-1; training in {REGION} needs one there")
+    }
+
+
+def test_checkpoints_without_versions_are_a_warning_with_the_command(account):
+    account.keep_versions("Suspended")
+    finding = account.only(Check.BUCKETS, State.WARNING)
+    assert finding.subject == "our-checkpoints"
+    assert finding.mend == (
+        "aws s3api put-bucket-versioning --bucket our-checkpoints "
+        f"--versioning-configuration Status=Enabled --region {REGION}"
+    )
+
+
+def test_a_bucket_without_encryption_is_a_warning(account):
+    client("s3").delete_bucket_encryption(Bucket="our-models")
+    assert account.only(Check.BUCKETS, State.WARNING).subject == "our-models"
+
+
+def test_a_placeholder_that_is_given_is_used_instead_of_the_stack_s(account):
+    finding = account.only(Check.BUCKETS, State.PROBLEM, given={"ModelBucket": "elsewhere"})
+    assert finding.subject == "elsewhere"
+
+
+def test_an_image_that_was_never_pushed_is_a_problem(account):
+    account.job = account.job.replace("recommender-training:latest", "recommender-training:v2")
+    finding = account.only(Check.IMAGE, State.PROBLEM)
+    assert (finding.subject, finding.found) == ("recommender-training:v2", "the repository has no such image")
+
+
+def test_a_repository_that_is_not_there_is_a_problem(account):
+    account.job = account.job.replace("recommender-training:latest", "other")
+    finding = account.only(Check.IMAGE, State.PROBLEM)
+    assert finding.found == "there is no such repository"
+    assert finding.mend.startswith(f"aws ecr create-repository --repository-name other --region {REGION}")
+
+
+def test_an_image_of_another_region_is_a_problem(account):
+    account.job = account.job.replace("${AWS::Region}.amazonaws", "us-east-1.amazonaws")
+    assert "is in us-east-1" in account.only(Check.IMAGE, State.PROBLEM).found
+
+
+@pytest.mark.parametrize("owner", ["999", "public/pytorch"])
+def test_an_image_of_somebody_else_s_is_not_checked(account, owner):
+    account.job = account.job.replace("${AWS::AccountId}.dkr", f"{owner}.dkr")
+    assert account.only(Check.IMAGE, State.NOT_CHECKED)
+
+
+def test_a_topic_without_subscriber_is_a_warning_with_the_command(account):
+    account.answers["list_subscriptions_by_topic"] = {"Subscriptions": []}
+    finding = account.only(Check.NOTICES, State.WARNING)
+    assert finding.mend.startswith(f"aws sns subscribe --topic-arn arn:aws:sns:{REGION}:{ACCOUNT}:")
+
+
+def test_a_subscription_that_waits_for_its_mail_is_a_warning(account):
+    account.answers["list_subscriptions_by_topic"] = {
+        "Subscriptions": [{"SubscriptionArn": "PendingConfirmation"}]
+    }
+    assert "confirmed" in account.only(Check.NOTICES, State.WARNING).found
+
+
+def test_a_topic_that_is_gone_is_a_problem(account):
+    account.answers["list_subscriptions_by_topic"] = client_error("NotFound", "ListSubscriptionsByTopic")
+    assert account.only(Check.NOTICES, State.PROBLEM).found == "the topic is gone"
+
+
+def test_dead_letters_are_a_problem_with_the_command_that_shows_them(account):
+    url = account.resources["TrainingRecordsDeadLetters1"]
+    client("sqs").send_message(QueueUrl=url, MessageBody="lost")
+    finding = account.only(Check.DEAD_LETTERS, State.PROBLEM)
+    assert "about 1" in finding.found
+    assert finding.mend.startswith(f"aws sqs receive-message --queue-url {url}")
+
+
+def test_a_queue_that_is_gone_is_a_problem(account):
+    url = account.resources["TrainingRecordsDeadLetters1"]
+    client("sqs").delete_queue(QueueUrl=url)
+    assert account.only(Check.DEAD_LETTERS, State.PROBLEM).found == "the queue is gone"
+
+
+def test_a_stack_without_the_queue_is_a_warning(account):
+    account.answers["list_stack_resources"]["StackResourceSummaries"][:] = [
+        each
+        for each in account.answers["list_stack_resources"]["StackResourceSummaries"]
+        if each["ResourceType"] != "AWS::SQS::Queue"
+    ]
+    assert account.only(Check.DEAD_LETTERS, State.WARNING)
