@@ -11,7 +11,7 @@ from nightspot.checkpoint import Checkpointer
 # Python 3.12 warns of forks beside threads, and pytest-xdist's workers have some.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
-KILLS = 400
+KILLS = 500
 
 
 def save_for_ever(directory, training, report, *, asynchronous, pause=lambda: None):
@@ -27,7 +27,7 @@ def save_for_ever(directory, training, report, *, asynchronous, pause=lambda: No
         pause()
 
 
-def test_after_every_one_of_four_hundred_kills_the_state_is_one_that_was_saved(tmp_path, training, forked):
+def test_after_every_one_of_five_hundred_kills_the_state_is_one_that_was_saved(tmp_path, training, forked):
     moments = random.Random(20)
     steps, leftovers = [0], 0
     for number in range(KILLS):
