@@ -38,7 +38,7 @@ def read_deployment(stack: str, *, cloudformation: Any, lambdas: Any) -> Deploym
     Raises DeploymentError where it is not there, is not Nightspot's, or may not be read.
     """
     try:
-        function = _planner(stack, cloudformation)
+        function = planner_of(stack, cloudformation)
         variables = lambdas.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
     except (ClientError, BotoCoreError) as error:
         raise DeploymentError(f"stack {stack!r} could not be read: {redact(str(error))}") from error
@@ -54,8 +54,8 @@ def read_deployment(stack: str, *, cloudformation: Any, lambdas: Any) -> Deploym
     )
 
 
-def _planner(stack: str, cloudformation: Any) -> str:
-    """The physical name of the function that plans runs."""
+def planner_of(stack: str, cloudformation: Any) -> str:
+    """The physical name of the function that plans runs. Raises DeploymentError where the stack has none."""
     for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack):
         for resource in page["StackResourceSummaries"]:
             is_function = resource["ResourceType"] == "AWS::Lambda::Function"

@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
-from nightspot.aws.deployed_names import PLANNER, DeploymentError
+from nightspot.aws.deployed_names import DeploymentError, planner_of
 from nightspot.aws.drill_jobs import SageMakerClient
 from nightspot.aws.executions import Executions
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
@@ -219,7 +219,7 @@ def deployed_jobs(
     (https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html). Raises DeploymentError.
     """
     try:
-        function = lambdas.get_function(FunctionName=_planner(stack, cloudformation))
+        function = lambdas.get_function(FunctionName=planner_of(stack, cloudformation))
         with zipfile.ZipFile(io.BytesIO(fetch(function["Code"]["Location"]))) as code:
             return read_jobs(code.read(JOBS_FILE).decode())
     except (ClientError, BotoCoreError, OSError) as error:
@@ -230,12 +230,3 @@ def deployed_jobs(
         raise DeploymentError(
             f"the code of stack {stack!r} holds no {JOBS_FILE} that this version reads"
         ) from error
-
-
-def _planner(stack: str, cloudformation: Any) -> str:
-    for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack):
-        for resource in page["StackResourceSummaries"]:
-            is_function = resource["ResourceType"] == "AWS::Lambda::Function"
-            if is_function and PLANNER in resource["LogicalResourceId"]:
-                return str(resource["PhysicalResourceId"])
-    raise DeploymentError(f"stack {stack!r} is not Nightspot's: it has no function {PLANNER}")

@@ -82,16 +82,20 @@ def _account_id(aws: Aws) -> str:
         fail(f"training_job: ${{AWS::AccountId}}: {refusal('AWS does not say whose account this is', error)}")
 
 
+def session_of(profile: str | None, region: str | None) -> Any:
+    """boto3's session for what a command was told; its region is None where none is configured. BotoCoreError."""
+    import boto3  # noqa: PLC0415 - it takes a second, which other commands do without
+
+    # boto3 itself knows AWS_DEFAULT_REGION only; everything else of AWS's sets and reads AWS_REGION.
+    return boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
+
+
 def aws_of(profile: str | None, region: str | None) -> Aws:
     """The account of the configured credentials, or of a profile's. Raises typer.BadParameter."""
-    import boto3  # noqa: PLC0415 - it takes a second, which other commands do without
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - with boto3
 
     try:
-        # boto3 itself knows AWS_DEFAULT_REGION only; everything else of AWS's sets and reads AWS_REGION.
-        session = boto3.Session(
-            profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None
-        )
+        session = session_of(profile, region)
     except BotoCoreError as error:
         named_by = "--profile" if profile else "AWS_PROFILE"
         raise typer.BadParameter(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -150,14 +149,11 @@ def _of_the_account(
 
 def _session(profile: str | None, region: str | None) -> tuple[str | None, Callable[[str], Any]]:
     """The region, None where none is configured, and what gives clients. Raises typer.BadParameter."""
-    import boto3  # noqa: PLC0415 - it takes a second
-    from botocore.config import Config  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415 - it takes a second
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
     try:
-        session = boto3.Session(
-            profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None
-        )
+        session = account.session_of(profile, region)
     except BotoCoreError as error:
         option = "--profile" if profile else "AWS_PROFILE"
         raise typer.BadParameter(f"{option}: {error}") from error
