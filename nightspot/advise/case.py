@@ -12,7 +12,7 @@ from nightspot.advise.markets import made_up, of_traces
 from nightspot.advise.pool import PROFILE_OF, Pool, pool_of
 from nightspot.advise.question import Question
 from nightspot.job import Job, Market, Policy
-from nightspot.job.cautions import window_seconds
+from nightspot.job.windows import window_seconds
 from nightspot.market import zones
 from nightspot.market.samples import BacktestError, Setting
 from nightspot.planning import Known, plan_run
@@ -124,12 +124,15 @@ def case_of(question: Question) -> Case:
 
 
 def least_window_seconds(case: Case) -> float:
-    """The shortest night in which on-demand alone is in time."""
-    work = case.run.work_seconds
-    # A simulated night wants room for the work at speed 1, too (`samples.Setting`).
-    needed = max(work, work / case.run.rungs_of(Market.ON_DEMAND)[0].speed)
+    """The shortest night in which on-demand alone is in time, on the rung that is done first.
+
+    As `ladder.repair_rung` chooses; a simulated night's on-demand takes what the job file states, at least.
+    """
     stated = float(case.job.change_over.on_demand_seconds)
-    return needed + max(case.change_over_seconds(Market.ON_DEMAND), stated)
+    return min(
+        case.run.work_seconds / rung.speed + max(rung.change_over_seconds, stated)
+        for rung in case.run.rungs_of(Market.ON_DEMAND)
+    )
 
 
 def windows_to_try(case: Case) -> tuple[float, ...]:
@@ -159,6 +162,7 @@ def _setting(case: Case) -> Setting:
         checkpoint_seconds=float(job.checkpoint_every_seconds) if saves else zones.NEVER_SAVED_SECONDS,
         stop_seconds=float(STOP_SECONDS),
         spot_ratio=case.spot_ratio.value,
+        on_demand_speed=max(rung.speed for rung in case.run.rungs_of(Market.ON_DEMAND)),
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightspot.durations import format_duration
-from nightspot.job.errors import Problem, describe, dotted, problem
+from nightspot.job.errors import PathPart, Problem, describe, dotted, problem
 from nightspot.job.markets import Concurrency, Fallback, Interruptible, Policy
 from nightspot.job.model import (
     DEFAULT_RUNTIME_SECONDS,
@@ -25,12 +25,15 @@ from nightspot.job.model import (
     dig,
 )
 from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
+from nightspot.job.windows import flexible_seconds, need, surest_market, whole_window_seconds
 
 LARGEST_TAG_COUNT = 50  # per training job
 OWN_TAG_COUNT = 4  # what Nightspot may add
 
 _S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
 _STOPPING = ("training_job", "StoppingCondition")
+_OUTPUT = ("OutputDataConfig", "S3OutputPath")
+_SOURCE = ("DataSource", "S3DataSource", "S3Uri")
 
 _SET_BY_NIGHTSPOT = "must not be given: it is set by Nightspot for each attempt"
 # What in a request cannot stand beside the ladder, and why.
@@ -152,6 +155,18 @@ def _spot_can_checkpoint(draft: Draft) -> Iterator[Problem]:
         yield problem(path, uri, rule)
 
 
+def _places_are_in_s3(draft: Draft) -> Iterator[Problem]:
+    channels = dig(draft.training_job, "InputDataConfig")
+    uris: dict[tuple[PathPart, ...], Any] = {_OUTPUT: dig(draft.training_job, *_OUTPUT)}
+    for n, channel in enumerate(channels if isinstance(channels, list) else ()):
+        uris["InputDataConfig", n, *_SOURCE] = dig(channel, *_SOURCE)
+    for path, uri in uris.items():
+        # The S3Uri of SageMaker's model is (https|s3)://…; bucket and prefix are read only from s3://.
+        if isinstance(uri, str) and not uri.startswith("s3://"):
+            rule = "must begin with s3://: Nightspot reads bucket and prefix from s3://bucket/prefix alone"
+            yield problem(("training_job", *path), uri, rule)
+
+
 def _request_leaves_room(draft: Draft) -> Iterator[Problem]:
     for path, rule in _REFUSED.items():
         above = dig(draft.training_job, *path[:-1])
@@ -190,6 +205,21 @@ def _one_algorithm(draft: Draft) -> Iterator[Problem]:
     if (image is None) == (name is None):
         rule = "must have exactly one of TrainingImage and AlgorithmName"
         yield problem(("training_job", "AlgorithmSpecification"), given, rule)
+
+
+def _flexible_start_leaves_time(draft: Draft) -> Iterator[Problem]:
+    flexible = flexible_seconds(draft.schedule)
+    if not flexible or draft.deadline is None or draft.capacity is None or draft.work_seconds is None:
+        return
+    window = whole_window_seconds(draft.schedule, draft.deadline)
+    market = surest_market(draft.capacity)
+    once = need(market, draft.work_seconds, draft.capacity, draft.change_over or ChangeOver())
+    if window is not None and window - flexible < once.seconds:
+        rule = (
+            f"leaves no time for the work: of {format_duration(window)} from the scheduled start to the deadline, "
+            f"{market.value.replace('_', '-')} training needs {format_duration(once.seconds)}"
+        )
+        yield Problem("schedule.flexible", format_duration(flexible), rule)
 
 
 def _limits_leave_time(draft: Draft) -> Iterator[Problem]:
@@ -278,6 +308,7 @@ _RULES = (
     _policy_can_buy,
     _checkpoint_within_the_work,
     _spot_can_checkpoint,
+    _places_are_in_s3,
     _request_leaves_room,
     _warm_pools_exclude_spot,
     _some_instance_trains,
@@ -287,9 +318,10 @@ _RULES = (
     _month_holds_a_run,
     _month_is_spent_once,
 )
-# An override's ladder may begin with a slower type. What the other two refuse, each attempt's request sets or
-# drops by itself; in a file it is a slip of the pen.
+# An override's ladder may begin with a slower type, and a run with overrides is started by no schedule. What the
+# others refuse, each attempt's request sets or drops by itself; in a file it is a slip of the pen.
 _FILE_RULES = (
+    _flexible_start_leaves_time,
     _first_rung_has_pace_one,
     _request_names_a_rung,
     _waits_for_spot_alone,

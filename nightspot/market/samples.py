@@ -37,7 +37,8 @@ class Setting:
     """What kind of nights are played.
 
     `changeover_seconds` is that of both markets, unless on-demand has one of its own; `spot_ratio` is over
-    on-demand's price, None: the market's own prices.
+    on-demand's price, None: the market's own prices. `on_demand_speed` is that of the fastest on-demand rung of the
+    ladder that ours plays: only with it is a window known to be too short for anybody.
     """
 
     work_seconds: float = 4 * HOUR
@@ -53,9 +54,10 @@ class Setting:
     detection_seconds: float = 0.0
     on_demand_queue_seconds: float = 0.0
     on_demand_changeover_seconds: float | None = None
+    on_demand_speed: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("work_seconds", "window_seconds"):
+        for name in ("work_seconds", "window_seconds", "on_demand_speed"):
             _check(name, getattr(self, name), lambda value: value > 0, "must be finite and greater than 0")
         for name in (
             "changeover_seconds",
@@ -72,7 +74,9 @@ class Setting:
         if self.spot_ratio is not None:
             _check("spot_ratio", self.spot_ratio, lambda value: 0 < value <= 1, "must be over 0, at most 1")
         _check("starts", self.starts, lambda value: value >= 1, "must be at least 1")
-        needed = self.work_seconds + self.changeover_of(Market.ON_DEMAND) + self.on_demand_queue_seconds
+        # As `ladder.seconds_needed` compares. The first rung has speed 1: where on-demand is slower, Spot may do.
+        work = self.work_seconds / max(1.0, self.on_demand_speed)
+        needed = work + self.changeover_of(Market.ON_DEMAND) + self.on_demand_queue_seconds
         if self.window_seconds < needed:
             raise BacktestError(
                 f"window_seconds: {format_duration(self.window_seconds)} must hold the work and an on-demand"

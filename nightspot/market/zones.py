@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from nightspot.job import Job, Market
-from nightspot.job.cautions import window_seconds
 from nightspot.job.model import dig
+from nightspot.job.windows import window_seconds
 from nightspot.market.availability import Availability
 from nightspot.market.generator import generate, profiles
 from nightspot.market.samples import BacktestError, Setting, Zone
@@ -118,6 +118,7 @@ def _of_job(job: Job) -> dict[str, Any]:
         "on_demand_changeover_seconds": float(job.change_over.on_demand_seconds),
         "checkpoint_seconds": float(job.checkpoint_every_seconds) if saves else NEVER_SAVED_SECONDS,
         "stop_seconds": float(STOP_SECONDS),
+        "on_demand_speed": max((rung.speed for rung in job.capacity.on_demand), default=1.0),
     }
 
 

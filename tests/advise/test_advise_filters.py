@@ -3,7 +3,9 @@
 import pytest
 
 from nightspot.advise import filters
+from nightspot.advise.case import least_window_seconds
 from nightspot.advise.findings import QUESTIONS, Filter, Money, Verdict
+from nightspot.advise.nights import with_nightspot
 from nightspot.advise.question import Band
 
 NO_CHECKPOINTS = "examples/advise/no_checkpoints.yaml"
@@ -77,6 +79,38 @@ def test_a_night_that_not_even_on_demand_can_make_has_no_slack(advising):
     assert case.stage is None
     assert (found.verdict, found.numbers["on_demand_share"]) == (NO, None)
     assert found.reason.startswith("Not even on-demand is in time")
+
+
+@pytest.mark.parametrize(
+    "ladder",
+    [
+        "[{instance_type: ml.p5.48xlarge, speed: 2.0}]",
+        "[ml.p4d.24xlarge, {instance_type: ml.p5.48xlarge, speed: 2.0}]",
+    ],
+    ids=["the first rung", "the second rung"],
+)
+def test_a_faster_on_demand_rung_makes_a_night_that_is_shorter_than_the_work(advising, ladder):
+    case = advising.case(
+        "jobs/recommender.yaml",
+        ('{at: "08:00", timezone: UTC}', "{within: 3h}"),
+        ("on_demand: [ml.p4d.24xlarge]", f"on_demand: {ladder}"),
+    )
+    # Two hours of work, and fifteen minutes to start.
+    assert least_window_seconds(case) == 2.25 * 3600
+    assert case.stage is not None
+    played = with_nightspot(case.stage)
+    assert played.late == 0
+    assert not filters.deadline_filter(case, played).reason.startswith("Not even on-demand")
+
+
+def test_a_slower_on_demand_rung_needs_a_longer_night(advising):
+    case = advising.case(
+        "jobs/recommender.yaml",
+        ('{at: "08:00", timezone: UTC}', "{within: 6h}"),
+        ("on_demand: [ml.p4d.24xlarge]", "on_demand: [{instance_type: ml.g5.48xlarge, speed: 0.5}]"),
+    )
+    assert least_window_seconds(case) == 8.25 * 3600
+    assert case.stage is None
 
 
 def test_an_unknown_pool_is_said_to_be_unknown(advising):

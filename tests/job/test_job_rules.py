@@ -126,6 +126,25 @@ BROKEN = {
         f"{REQUEST}.CheckpointConfig.S3Uri",
         "s3://bucket/prefix",
     ),
+    "input over https": (
+        {
+            f"{REQUEST}.InputDataConfig": [
+                {
+                    "ChannelName": "train",
+                    "DataSource": {
+                        "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "https://our-data/interactions/"}
+                    },
+                }
+            ]
+        },
+        f"{REQUEST}.InputDataConfig[0].DataSource.S3DataSource.S3Uri",
+        "must begin with s3://",
+    ),
+    "output over https": (
+        {f"{REQUEST}.OutputDataConfig.S3OutputPath": "https://our-models/nightly/"},
+        f"{REQUEST}.OutputDataConfig.S3OutputPath",
+        "must begin with s3://",
+    ),
     "a bucket without a prefix": (
         {f"{REQUEST}.CheckpointConfig.S3Uri": "s3://checkpoints"},
         f"{REQUEST}.CheckpointConfig.S3Uri",

@@ -229,6 +229,7 @@ def test_progress_is_told_after_each_policy_of_each_zone():
         ),
         ({"changeover_seconds": -1}, "changeover_seconds: -1 must be finite and at least 0"),
         ({"on_demand_changeover_seconds": -1}, "on_demand_changeover_seconds: -1 must be"),
+        ({"on_demand_speed": 0}, "on_demand_speed: 0 must be finite and greater than 0"),
         ({"spot_ratio": 1.5}, "spot_ratio: 1.5 must be over 0, at most 1"),
         ({"spot_ratio": 0}, "spot_ratio: 0 must be over 0"),
         ({"starts": 0}, "starts: 0 must be at least 1"),
@@ -238,6 +239,27 @@ def test_progress_is_told_after_each_policy_of_each_zone():
 def test_a_setting_that_means_nothing_is_refused_with_field_value_and_rule(changes, rule):
     with pytest.raises(BacktestError, match=rule):
         few(**changes)
+
+
+def test_a_window_that_only_a_faster_on_demand_machine_can_keep_is_played():
+    setting = few(starts=2, window_seconds=3 * HOUR, on_demand_speed=2.0)
+    ladder = (Rung(Market.SPOT, "slow", "r"), Rung(Market.ON_DEMAND, "fast", "r", speed=2.0))
+    run = replace(plan(setting, Belief(4 * HOUR, 360, 360), Policy.PATIENT), rungs=ladder)
+    scores = backtest(setting, [zone_of(0.2, up=False)], run=run)
+    assert scores[DEFAULT].late_rate == 0
+    # The rivals buy at speed 1, and are late; none of them fails to come to its end.
+    assert scores["max_wait_safe"].late_rate == 1
+
+
+@pytest.mark.parametrize(
+    ("speed", "window", "needed"),
+    [(2.0, 2 * HOUR, "2 h 6 min"), (0.5, 4 * HOUR, "4 h 6 min")],
+    ids=["faster than the work is stated for", "slower: Spot at speed 1 may still be in time"],
+)
+def test_a_window_that_no_machine_can_keep_is_refused(speed, window, needed):
+    with pytest.raises(BacktestError, match=f"an on-demand start, {needed}: no policy could be in time"):
+        few(window_seconds=window, on_demand_speed=speed)
+    assert few(window_seconds=window + 360, on_demand_speed=speed).on_demand_speed == speed
 
 
 @pytest.mark.parametrize(

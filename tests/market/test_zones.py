@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nightspot.job import Market, load_job
+from nightspot.job import Market, load_job, parse_job
 from nightspot.market import zones
 from nightspot.market.availability import Availability
 from nightspot.market.samples import BacktestError, Zone
@@ -121,6 +121,19 @@ def test_a_job_without_one_of_the_markets_cannot_be_compared(recommender):
     job = recommender.model_copy(update={"capacity": capacity})
     with pytest.raises(BacktestError, match=r"capacity\.on_demand: none: must name an instance type"):
         zones.plan_of(job, price=lambda *_: None)
+
+
+def test_a_job_s_window_is_held_against_its_fastest_on_demand_rung(root):
+    text = (root / "jobs" / "recommender.yaml").read_text(encoding="utf-8")
+    text = text.replace('{at: "08:00", timezone: UTC}', "{within: 3h}")
+    with pytest.raises(BacktestError, match="must hold the work and an on-demand start, 4 h 15 min"):
+        zones.setting_of(parse_job(text))
+    ladder = "on_demand: [ml.p4d.24xlarge, {instance_type: ml.p5.48xlarge, speed: 2.0}]"
+    job = parse_job(text.replace("on_demand: [ml.p4d.24xlarge]", ladder))
+    assert zones.setting_of(job).on_demand_speed == 2.0
+    no_such_rung = job.model_copy(update={"capacity": job.capacity.model_copy(update={"on_demand": ()})})
+    with pytest.raises(BacktestError, match="4 h 15 min"):
+        zones.setting_of(no_such_rung)
 
 
 def test_a_job_s_nights_last_from_its_schedule_to_its_deadline(recommender):
