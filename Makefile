@@ -28,7 +28,7 @@ test: $(VENV)/.dev node_modules/.installed ## Run all tests
 	@$(WITH_NODE) $(BIN)/python -m pytest -n 4 --dist loadgroup
 
 .PHONY: check
-check: test lint types ## Tests, lint and types
+check: test lint types docs ## Tests, lint, types and the documentation site
 
 .PHONY: lint
 lint: $(VENV)/.dev node_modules/.installed ## ruff, import contracts, and the state machine's linter
@@ -43,6 +43,12 @@ lint: $(VENV)/.dev node_modules/.installed ## ruff, import contracts, and the st
 .PHONY: types
 types: $(VENV)/.dev ## mypy, strict
 	@$(BIN)/mypy
+
+# The variable leaves out a notice of the theme's makers about its future; no warning of the build.
+.PHONY: docs
+docs: $(VENV)/.dev ## Build the documentation site in build/site; its references must be up to date
+	@$(BIN)/python -m tools.docs_reference --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: synth
 synth: $(VENV)/.dev node_modules/.installed ## Make the CloudFormation template; needs no credentials

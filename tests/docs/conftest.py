@@ -1,0 +1,48 @@
+"""The documentation's files, as the tests of it look at them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def build(root):
+    """Runs `mkdocs build --strict`, from a folder with mkdocs.yml and docs."""
+
+    def _build(folder: Path, site: Path) -> subprocess.CompletedProcess[str]:
+        # Material tells of its own end of life, which is known and no warning about these pages.
+        environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)]
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return _build
+
+
+@pytest.fixture(scope="session")
+def site(root, build, tmp_path_factory):
+    """The folder of today's site, built without a warning."""
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    done = build(root, folder)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    return folder
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`document` stands for each Markdown file that people read, one after the other."""
+    if "document" in metafunc.fixturenames:
+        files = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+        metafunc.parametrize("document", files, ids=[str(file.relative_to(ROOT)) for file in files])
