@@ -22,16 +22,16 @@ def main() -> None:
         jobs = load_jobs(ROOT / "jobs")
         settings = read_settings(app.node.try_get_context)
         bundle = build_bundle(ROOT, jobs, ROOT / "build")
+        NightspotStack(
+            app,
+            app.node.try_get_context("nightspot:stack_name") or "Nightspot",
+            jobs=jobs,
+            bundle=bundle,
+            settings=settings,
+            description="Nightspot: nightly SageMaker training on Spot that is ready by the deadline",
+        )
     except (InvalidJobError, SettingsError, BundleError) as error:
         sys.exit(f"error: {error}")
-    NightspotStack(
-        app,
-        app.node.try_get_context("nightspot:stack_name") or "Nightspot",
-        jobs=jobs,
-        bundle=bundle,
-        settings=settings,
-        description="Nightspot: nightly SageMaker training on Spot that is ready by the deadline",
-    )
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()
 

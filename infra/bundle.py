@@ -30,20 +30,26 @@ IN_THE_RUNTIME = frozenset(
 )
 # The job files travel as checked JSON, so nothing reads YAML there.
 NOT_NEEDED = frozenset({"pyyaml"})
+# Of what the wheels bring: what only installs or only a browser needs. A page for the API's document is not served.
+_SWAGGER = "aws_lambda_powertools/event_handler/openapi/swagger_ui"
+WASTE = ("bin", ".lock", f"{_SWAGGER}/swagger-ui-bundle.min.js", f"{_SWAGGER}/swagger-ui.min.css")
 OWN_PACKAGES = ("nightspot", "lambdas")
 OWN_SUFFIXES = frozenset({".css", ".j2", ".js", ".json", ".py"})
 # What never runs in a function.
 LEFT_OUT = (
     "nightspot/advise",
+    "nightspot/aws/api_client.py",
     "nightspot/aws/doctor.py",
     "nightspot/aws/doctor_checks.py",
     "nightspot/aws/doctor_job_checks.py",
+    "nightspot/aws/doctor_schedules.py",
     "nightspot/aws/doctor_visit.py",
     "nightspot/aws/drill.py",
     "nightspot/aws/drill_jobs.py",
     "nightspot/aws/drill_plan.py",
     "nightspot/aws/drill_verdicts.py",
     "nightspot/aws/operating.py",
+    "nightspot/aws/waiting.py",
     "nightspot/checkpoint",
     "nightspot/cli",
     "nightspot/drill",
@@ -114,7 +120,7 @@ def _sources(root: Path) -> Iterable[Path]:
 
 def _digest(root: Path, lock: str, sources: Iterable[Path], jobs: str) -> str:
     versions = f"{PYTHON_VERSION}\n{PLATFORM}\n{_charts_maker()}"
-    digest = hashlib.sha256(f"{versions}\n{lock}\n{jobs}\n".encode())
+    digest = hashlib.sha256(f"{versions}\n{WASTE}\n{lock}\n{jobs}\n".encode())
     for source in sources:
         digest.update(f"{source.relative_to(root).as_posix()}\n".encode())
         digest.update(source.read_bytes())
@@ -129,7 +135,7 @@ def _charts_maker() -> str:
 
 
 def _dependencies(lock: str, build: Path) -> Path:
-    path = build / "dependencies" / hashlib.sha256(lock.encode()).hexdigest()[:16]
+    path = build / "dependencies" / hashlib.sha256(f"{WASTE}\n{lock}".encode()).hexdigest()[:16]
     if path.exists():
         return path
     fresh = path.with_suffix(".new")
@@ -146,7 +152,7 @@ def _dependencies(lock: str, build: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode != 0:
         raise BundleError(f"uv could not install the functions' dependencies:\n{done.stderr.strip()}")
-    for waste in ("bin", ".lock"):
+    for waste in WASTE:
         target = fresh / waste
         shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
     fresh.rename(path)

@@ -1,4 +1,4 @@
-"""The Lambda functions: one bundle, five handlers, each with only the permissions that it uses."""
+"""The Lambda functions: one bundle, one handler each, with only the permissions that it uses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BUS_NAME = "default"  # where SageMaker's own events arrive as well
 
 
 class Functions(Construct):
-    """`plan_run`, `decide_next_step`, `wake_run`, `record_outcome`, `tell_people`."""
+    """The functions, each by the name of its module in `lambdas`; `api` is None where the settings want none."""
 
     def __init__(
         self,
@@ -75,6 +75,22 @@ class Functions(Construct):
             max_event_age=Duration.hours(1),
             on_failure=destinations.SqsDestination(records.dead_letters),
         )
+        # What may start and close runs of which state machine is infra.triggers'.
+        self.start_run = self._function(
+            "StartRun",
+            "Starts the run of a scheduled night, once",
+            # Scheduler has done its part once Lambda has taken the event: see WakeRun.
+            retry_attempts=2,
+            max_event_age=Duration.hours(6),
+            on_failure=destinations.SqsDestination(records.dead_letters),
+        )
+        self.close_run = self._function(
+            "CloseRun",
+            "Closes the record of a run whose execution ended without doing so",
+            retry_attempts=2,
+            max_event_age=Duration.hours(6),
+            on_failure=destinations.SqsDestination(records.dead_letters),
+        )
         self.tell_people = self._function(
             "TellPeople",
             "Writes the messages by which people hear of a run",
@@ -83,21 +99,22 @@ class Functions(Construct):
             max_event_age=Duration.hours(6),
             on_failure=destinations.SqsDestination(records.dead_letters),
         )
-        for function in (self.plan_run, self.decide_next_step, self.record_outcome):
+        # API Gateway waits no longer than 29 seconds. Its permissions and addresses are infra.api's.
+        self.api = (
+            self._function("Api", "Answers the HTTP API", timeout=Duration.seconds(29))
+            if settings.api
+            else None
+        )
+        for function in (self.plan_run, self.decide_next_step, self.record_outcome, self.close_run):
             self._let_it_send_notices(function)
         self._let_them_use_the_table(records)
         self._let_it_check_quotas(self.plan_run)
         self._let_it_ask_prices(self.plan_run)
-        _allow(self.decide_next_step, ["sagemaker:DescribeTrainingJob"], training_jobs_arn(self))
-        # Without ListBucket a missing progress file would be "access denied".
-        _allow(self.decide_next_step, ["s3:ListBucket"], data.checkpoints.bucket_arn)
-        checkpoints = data.checkpoints.arn_for_objects("*")
-        _allow(self.decide_next_step, ["s3:GetObject"], checkpoints)
-        self._let_it_write_reports(self.record_outcome, data)
-        deciding = self.decide_next_step.role
-        if deciding is not None:
-            accept_wildcard(deciding, checkpoints, "Every run has a prefix of its own in this bucket.")
-            accept_wildcard(deciding, training_jobs_arn(self), "Training jobs are named by their runs.")
+        for function in (self.plan_run, self.decide_next_step, self.close_run):
+            self._let_it_look(function, data)
+        _allow(self.close_run, ["sagemaker:StopTrainingJob"], training_jobs_arn(self))
+        for function in (self.record_outcome, self.close_run):
+            self._let_it_write_reports(function, data)
 
     def _function(self, name: str, description: str, **options: object) -> lambda_.Function:
         keep = self._settings.keep_data
@@ -122,7 +139,6 @@ class Functions(Construct):
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             memory_size=512,
-            timeout=Duration.seconds(60),
             tracing=lambda_.Tracing.ACTIVE,
             reserved_concurrent_executions=self._settings.reserved_concurrency or None,
             role=role,
@@ -130,7 +146,7 @@ class Functions(Construct):
             logging_format=lambda_.LoggingFormat.JSON,
             environment=self._environment,
             description=description,
-            **options,
+            **{"timeout": Duration.seconds(60), **options},
         )
         accept_wildcard(role, "*", self._why_any_resource(name))
         accept(
@@ -141,14 +157,26 @@ class Functions(Construct):
     def _let_them_use_the_table(self, records: Records) -> None:
         # The lock of a job and the tokens are taken, renewed and freed by conditional writes alone.
         for function, also in (
-            (self.plan_run, ["PutItem", "GetItem", "Query"]),
+            (self.plan_run, ["PutItem", "GetItem", "DeleteItem", "Query"]),
             (self.decide_next_step, ["PutItem", "GetItem"]),
             (self.record_outcome, ["PutItem", "DeleteItem", "Query"]),
+            (self.close_run, ["PutItem", "GetItem", "DeleteItem", "Query"]),
             (self.wake_run, ["GetItem"]),
             (self.tell_people, []),
         ):
             actions = [f"dynamodb:{action}" for action in ("UpdateItem", *also)]
             _allow(function, actions, records.table.table_arn)
+
+    def _let_it_look(self, function: lambda_.Function, data: TrainingData) -> None:
+        """At training jobs and at how far they have come."""
+        _allow(function, ["sagemaker:DescribeTrainingJob"], training_jobs_arn(self))
+        # Without ListBucket a missing progress file would be "access denied".
+        _allow(function, ["s3:ListBucket"], data.checkpoints.bucket_arn)
+        checkpoints = data.checkpoints.arn_for_objects("*")
+        _allow(function, ["s3:GetObject"], checkpoints)
+        if function.role is not None:
+            accept_wildcard(function.role, checkpoints, "Every run has a prefix of its own in this bucket.")
+            accept_wildcard(function.role, training_jobs_arn(self), "Training jobs are named by their runs.")
 
     def _let_it_write_reports(self, function: lambda_.Function, data: TrainingData) -> None:
         reports = data.models.arn_for_objects("reports/*")

@@ -42,6 +42,9 @@ ALARMS = (
         "A training job was given a checkpoint and started over, or went far back: its script must be mended.",
     ),
     AlarmSpec("NoticeLost", "NoticeLost", "EventBridge did not take a notice."),
+    AlarmSpec(
+        "ReportLost", "ReportLost", "A run's page was not written. Its record is whole: report it anew."
+    ),
 )
 
 
@@ -65,7 +68,7 @@ class Observability(Construct):
         self._alarm(
             "DecisionCrashed",
             _matches(notices.crashed),
-            "A decision crashed. The notice names the training jobs that are left running.",
+            "A decision crashed. Its run is closed as failed, and the training jobs of the notice are stopped.",
         )
         self._alarm(
             "RunTimedOut",
@@ -83,7 +86,7 @@ class Observability(Construct):
             records.dead_letters.metric_approximate_number_of_messages_visible(
                 period=_SHORT, statistic="Maximum"
             ),
-            "An event or a start was given up after all retries. Nothing is lost: it is in the queue.",
+            "An event or a start was given up after all retries: a night may not have begun. It is in the queue.",
         )
         self._alarm(
             "FallbackRate",

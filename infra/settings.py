@@ -9,6 +9,8 @@ from typing import Any
 
 from aws_cdk.aws_logs import RetentionDays
 
+from infra.oidc import AUDIENCE, TrustError, trust_of
+
 # What CloudWatch Logs knows.
 _LOG_RETENTION = {
     7: RetentionDays.ONE_WEEK,
@@ -21,6 +23,9 @@ _LOG_RETENTION = {
     731: RetentionDays.TWO_YEARS,
 }
 
+# An account's own limit, for all its APIs in a region together.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+_MOST_REQUESTS = 10_000
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ROLE_ARN = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
@@ -50,6 +55,18 @@ class Settings:
     reserved_concurrency: int = 0  # of each function; 0: none is taken out of the account's
     check_quotas: bool = False  # whether a plan asks Service Quotas, which takes it some seconds
     live_prices: bool = True  # whether a plan asks AWS for prices once a day; False: the shipped book alone
+    api: bool = True  # whether runs can be started and read over HTTP
+    api_rate: int = 10  # requests a second that the API takes from all callers together
+    api_burst: int = 20  # requests at once, likewise
+    api_access_logs: bool = False  # needs API Gateway's CloudWatch role, a setting of the whole account
+    github_repository: str | None = None  # owner/name, whose pipelines may start and read runs
+    github_subjects: tuple[str, ...] = ()  # of its tokens, the `sub`; none: the branch main alone
+    gitlab_project: str | None = None  # group/project, instead of a repository on GitHub
+    gitlab_subjects: tuple[str, ...] = ()  # none: the branch main alone
+    gitlab_host: str = "gitlab.com"
+    gitlab_audience: str = AUDIENCE  # the `aud` of the pipeline's id_tokens
+    oidc_provider_arn: str | None = None  # the account's, where it has one already; None: the stack makes one
+    ci_jobs: tuple[str, ...] = ()  # the jobs that pipelines may start; none: all
     keep_data: bool = True  # False: `cdk destroy` takes table, buckets and logs along
 
     def __post_init__(self) -> None:
@@ -72,9 +89,16 @@ class Settings:
             raise SettingsError(
                 f"nightspot:reserved_concurrency: {self.reserved_concurrency} must be 0 (none) or more"
             )
+        for name, value in (("api_rate", self.api_rate), ("api_burst", self.api_burst)):
+            if not 1 <= value <= _MOST_REQUESTS:
+                raise SettingsError(f"nightspot:{name}: {value} must be 1 to {_MOST_REQUESTS:,}")
         if self.log_days not in _LOG_RETENTION:
             known = ", ".join(str(days) for days in _LOG_RETENTION)
             raise SettingsError(f"nightspot:log_days: {self.log_days} must be one of {known}")
+        try:
+            trust_of(self)
+        except TrustError as error:
+            raise SettingsError(str(error)) from error
 
 
 def _check_bucket_names(key: str, *names: str | None) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
+import nightspot
 from infra.bundle import Bundle
+from infra.oidc import trust_of
+from infra.pipelines import PipelineRole
 from infra.settings import Settings
 from infra.training_runs import TrainingRuns
 from nightspot.job import Job
@@ -31,6 +34,7 @@ class NightspotStack(Stack):
         self.training = TrainingRuns(self, "Training", jobs=jobs, bundle=bundle, settings=settings)
         first_job = min(jobs, default="JOB")
         machine_arn = self.training.workflow.state_machine.state_machine_arn
+        CfnOutput(self, "Version", description="Of Nightspot", value=nightspot.__version__)
         CfnOutput(
             self,
             "StartARun",
@@ -42,6 +46,29 @@ class NightspotStack(Stack):
         )
         CfnOutput(self, "StateMachineArn", value=machine_arn)
         CfnOutput(self, "TableName", value=self.training.records.table.table_name)
+        if self.training.api is not None:
+            CfnOutput(
+                self,
+                "ApiUrl",
+                description="The HTTP API; requests are signed with SigV4",
+                value=self.training.api.url,
+            )
+        trust = trust_of(settings)
+        if trust is not None and self.training.api is not None:
+            pipelines = PipelineRole(
+                self,
+                "Pipelines",
+                rest_api=self.training.api.rest_api,
+                trust=trust,
+                jobs=jobs,
+                settings=settings,
+            )
+            CfnOutput(
+                self,
+                "PipelineRoleArn",
+                description="What the repository's pipelines assume",
+                value=pipelines.role.role_arn,
+            )
         CfnOutput(self, "NoticeTopicArn", value=self.training.notices.topic.topic_arn)
         if self.training.notices.chat_topic is not None:
             CfnOutput(
@@ -50,4 +77,6 @@ class NightspotStack(Stack):
                 description="For a channel of Amazon Q Developer in chat applications",
                 value=self.training.notices.chat_topic.topic_arn,
             )
+        CfnOutput(self, "CheckpointBucket", value=self.training.data.checkpoints.bucket_name)
+        CfnOutput(self, "ModelBucket", value=self.training.data.models.bucket_name)
         CfnOutput(self, "TrainingRoleArn", value=self.training.data.role.role_arn)

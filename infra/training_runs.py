@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from infra.api import Api
 from infra.bundle import Bundle
 from infra.functions import Functions
 from infra.notices import NoticeTopic
@@ -14,7 +15,7 @@ from infra.observability import Observability
 from infra.records import Records
 from infra.settings import Settings
 from infra.training_data import TrainingData
-from infra.triggers import Schedules, WakeUp
+from infra.triggers import Closing, Schedules, WakeUp
 from infra.workflow import Workflow
 from nightspot.job import Job
 
@@ -50,8 +51,26 @@ class TrainingRuns(Construct):
             data=self.data,
             settings=chosen,
         )
-        self.schedules = Schedules(self, "Schedules", jobs=jobs, workflow=self.workflow, records=self.records)
+        self.schedules = Schedules(
+            self,
+            "Schedules",
+            jobs=jobs,
+            functions=self.functions,
+            workflow=self.workflow,
+            records=self.records,
+        )
+        self.api = Api.of(
+            self,
+            "Api",
+            functions=self.functions,
+            workflow=self.workflow,
+            records=self.records,
+            settings=chosen,
+        )
         self.wake_up = WakeUp(self, "WakeUp", functions=self.functions, records=self.records)
+        self.closing = Closing(
+            self, "Closing", functions=self.functions, workflow=self.workflow, records=self.records
+        )
         self.notices = NoticeTopic(
             self, "Notices", functions=self.functions, records=self.records, settings=chosen
         )

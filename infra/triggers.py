@@ -1,24 +1,35 @@
-"""What starts and wakes runs: one schedule per job file, and one rule on SageMaker's state changes."""
+"""What starts, wakes and closes runs: one schedule per job file, and rules on AWS's news of jobs and executions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from aws_cdk import Duration, TimeZone
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as event_targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
-from aws_cdk import aws_scheduler_targets as scheduler_targets
 from constructs import Construct
 
+from infra.arns import arn
+from infra.findings import accept_wildcard
 from infra.functions import Functions
 from infra.records import Records
 from infra.workflow import Workflow
+from nightspot.durations import MINUTE_SECONDS
 from nightspot.job import Job
+from nightspot.job.windows import start_try_seconds
+
+OWN_JOBS = [{"prefix": "nightspot-"}]
+# The most that Scheduler does: how long it goes on is for the age to say.
+# https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html
+MOST_TRIES = 185
 
 
 class Schedules(Construct):
-    """One EventBridge Scheduler schedule for each job that has one."""
+    """One EventBridge Scheduler schedule for each job that has one; each calls the function that starts runs."""
 
     def __init__(
         self,
@@ -26,30 +37,94 @@ class Schedules(Construct):
         construct_id: str,
         *,
         jobs: Mapping[str, Job],
+        functions: Functions,
         workflow: Workflow,
         records: Records,
     ) -> None:
         super().__init__(scope, construct_id)
-        for name, job in sorted(jobs.items()):
-            if job.schedule is None:
-                continue
-            scheduler.Schedule(
-                self,
-                name,
-                schedule=scheduler.ScheduleExpression.expression(
-                    job.schedule.expression, TimeZone.of(job.schedule.timezone)
-                ),
-                target=scheduler_targets.StepFunctionsStartExecution(
-                    workflow.state_machine,
-                    input=scheduler.ScheduleTargetInput.from_object({"job": name}),
-                    retry_attempts=10,
-                    # A start that comes later than this is no longer tonight's.
-                    max_event_age=Duration.hours(1),
-                    dead_letter_queue=records.dead_letters,
-                ),
-                time_window=scheduler.TimeWindow.off(),
-                description=f"Starts the nightly run of {name}",
+        _let_it_start(self, functions.start_run, workflow)
+        scheduled = {name: job for name, job in sorted(jobs.items()) if job.schedule is not None}
+        if not scheduled:
+            return
+        role = iam.Role(
+            self,
+            "Role",
+            # Only a schedule of this account may become it.
+            # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+            assumed_by=iam.ServicePrincipal(
+                "scheduler.amazonaws.com",
+                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+            ),
+            description="What a schedule may do",
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["lambda:InvokeFunction"], resources=[functions.start_run.function_arn]
             )
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[records.dead_letters.queue_arn])
+        )
+        for name, job in scheduled.items():
+            schedule = self._schedule(name, job, functions.start_run, role, records)
+            # Else the first start could come before the role may call the function.
+            schedule.node.add_dependency(role)
+
+    def _schedule(
+        self, name: str, job: Job, function: lambda_.Function, role: iam.Role, records: Records
+    ) -> scheduler.CfnSchedule:
+        schedule = job.schedule
+        if schedule is None:
+            raise ValueError(f"{name} has no schedule")
+        return scheduler.CfnSchedule(
+            self,
+            name,
+            description=f"Starts the nightly run of {name}",
+            schedule_expression=schedule.expression,
+            schedule_expression_timezone=schedule.timezone,
+            state="DISABLED" if schedule.paused else "ENABLED",
+            flexible_time_window=_flexible(schedule.flexible_seconds),
+            target=scheduler.CfnSchedule.TargetProperty(
+                arn=function.function_arn,
+                role_arn=role.role_arn,
+                input=Stack.of(self).to_json_string(
+                    {"job": name, "scheduled_at": scheduler.ContextAttribute.scheduled_time}
+                ),
+                retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
+                    maximum_event_age_in_seconds=start_try_seconds(job), maximum_retry_attempts=MOST_TRIES
+                ),
+                dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(
+                    arn=records.dead_letters.queue_arn
+                ),
+            ),
+        )
+
+
+def _flexible(seconds: int | None) -> scheduler.CfnSchedule.FlexibleTimeWindowProperty:
+    if seconds is None:
+        return scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF")
+    return scheduler.CfnSchedule.FlexibleTimeWindowProperty(
+        mode="FLEXIBLE", maximum_window_in_minutes=seconds // MINUTE_SECONDS
+    )
+
+
+def _let_it_start(scope: Construct, function: lambda_.Function, workflow: Workflow) -> None:
+    """The function starts runs of this state machine, and looks whether the night's is there already."""
+    machine = workflow.state_machine
+    function.add_environment("NIGHTSPOT_STATE_MACHINE_ARN", machine.state_machine_arn)
+    function.add_to_role_policy(
+        iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn])
+    )
+    _let_it_see_executions(scope, function, workflow)
+
+
+def _let_it_see_executions(scope: Construct, function: lambda_.Function, workflow: Workflow) -> None:
+    executions = arn(scope, "states", f"execution:{workflow.state_machine.state_machine_name}:*")
+    function.add_to_role_policy(
+        iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions])
+    )
+    if function.role is not None:
+        accept_wildcard(function.role, executions, "Executions are named by what starts them.")
 
 
 class WakeUp(Construct):
@@ -59,21 +134,90 @@ class WakeUp(Construct):
         self, scope: Construct, construct_id: str, *, functions: Functions, records: Records
     ) -> None:
         super().__init__(scope, construct_id)
-        self.rule = events.Rule(
+        self.rule = _rule(
             self,
             "StateChange",
+            functions.wake_run,
+            records,
+            age=Duration.hours(1),
             description="News of Nightspot's training jobs wakes the run that waits for them",
             event_pattern=events.EventPattern(
                 source=["aws.sagemaker"],
                 detail_type=["SageMaker Training Job State Change"],
-                detail={"TrainingJobName": [{"prefix": "nightspot-"}]},
+                detail={"TrainingJobName": OWN_JOBS},
             ),
-            targets=[
-                event_targets.LambdaFunction(
-                    functions.wake_run,
-                    dead_letter_queue=records.dead_letters,
-                    max_event_age=Duration.hours(1),
-                    retry_attempts=10,
-                )
-            ],
         )
+
+
+class Closing(Construct):
+    """The end of an execution that may not have recorded it goes to the function that closes runs.
+
+    So does the end of every training job of Nightspot's own: the bill of a run that was closed before it, and a
+    second chance where the execution's event was lost, which Step Functions sends as a best effort.
+    https://docs.aws.amazon.com/eventbridge/latest/ref/events-ref-states.html
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        functions: Functions,
+        workflow: Workflow,
+        records: Records,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        _let_it_see_executions(self, functions.close_run, workflow)
+        _rule(
+            self,
+            "ExecutionEnded",
+            functions.close_run,
+            records,
+            age=Duration.hours(6),
+            description="A run's execution ended without a model; its record may be open",
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={
+                    "stateMachineArn": [workflow.state_machine.state_machine_arn],
+                    "status": ["ABORTED", "FAILED", "TIMED_OUT"],
+                },
+            ),
+        )
+        _rule(
+            self,
+            "TrainingJobEnded",
+            functions.close_run,
+            records,
+            age=Duration.hours(6),
+            description="A training job of Nightspot's is over; its run may be closed already, or have to be",
+            event_pattern=events.EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=["SageMaker Training Job State Change"],
+                detail={
+                    "TrainingJobName": OWN_JOBS,
+                    "TrainingJobStatus": ["Completed", "Failed", "Stopped"],
+                },
+            ),
+        )
+
+
+def _rule(
+    scope: Construct,
+    name: str,
+    function: lambda_.Function,
+    records: Records,
+    *,
+    age: Duration,
+    **options: Any,
+) -> events.Rule:
+    return events.Rule(
+        scope,
+        name,
+        targets=[
+            event_targets.LambdaFunction(
+                function, dead_letter_queue=records.dead_letters, max_event_age=age, retry_attempts=10
+            )
+        ],
+        **options,
+    )

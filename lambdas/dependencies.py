@@ -134,9 +134,9 @@ class _LateClient:
         return getattr(self._made, name)
 
 
-def late_client(service: str) -> Any:
-    """boto3's client of a service, made at its first call."""
-    return _LateClient(service)
+def late_client(service: str, **options: Any) -> Any:
+    """boto3's client of a service, made at its first call; `config` is a mapping of botocore's Config."""
+    return _LateClient(service, **options)
 
 
 def _impatient_client(service: str, region: str) -> Any:

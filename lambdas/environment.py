@@ -21,6 +21,7 @@ class Environment(BaseModel):
     checkpoint_bucket: str = Field(alias="NIGHTSPOT_CHECKPOINT_BUCKET", default="")
     model_bucket: str = Field(alias="NIGHTSPOT_MODEL_BUCKET", default="")
     training_role_arn: str = Field(alias="NIGHTSPOT_TRAINING_ROLE_ARN", default="")
+    state_machine_arn: str = Field(alias="NIGHTSPOT_STATE_MACHINE_ARN", default="")
     check_quotas: bool = Field(alias="NIGHTSPOT_CHECK_QUOTAS", default=False)
     live_prices: bool = Field(alias="NIGHTSPOT_LIVE_PRICES", default=False)
     notice_topic_arn: str = Field(alias="NIGHTSPOT_NOTICE_TOPIC_ARN", default="")

@@ -4,40 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel
 
-from lambdas import month, turns
+from lambdas import month, resumption, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
+from lambdas.run_input import InvalidInputError, RunInput, read_input
 from nightspot import job as job_room  # by its names' first use: an import must stay light
 from nightspot.aws.live_prices import KnownPrices
 from nightspot.aws.quotas import QuotasUnknownError
 from nightspot.happenings import Happening
 from nightspot.job import Market
-from nightspot.planning import Known, plan_run, quota_name
+from nightspot.plan_note import plan_note
+from nightspot.planning import Known, Resumed, plan_run, quota_name, run_id_of
 from nightspot.run import Run, to_json
 
 if TYPE_CHECKING:
     from nightspot.job import Job
 
 HISTORY_RUNS = 60  # two months of nights to learn from
-
-
-class InvalidInputError(ValueError):
-    """The execution's input does not say what to train."""
-
-
-class RunInput(BaseModel):
-    """The execution's input: `{"job": "recommender"}`, and what this run does otherwise than the job file says."""
-
-    model_config = ConfigDict(extra="allow")
-
-    job: str
 
 
 class Execution(BaseModel):
@@ -50,7 +40,7 @@ class Execution(BaseModel):
 class PlanRequest(BaseModel):
     """What the state machine passes."""
 
-    input: dict[str, Any]
+    input: Any  # as a person may have typed it
     execution: Execution
 
 
@@ -65,28 +55,49 @@ def handler(
     use = use or dependencies()
     request = PlanRequest.model_validate(event)
     jobs = use.jobs()
-    job_name = _job_name(request.input, sorted(jobs))
-    job, overrides = _overridden(jobs[job_name], request.input)
+    started_at = request.execution.started_at.astimezone(UTC)
+    given = read_input(request.input, sorted(jobs), started_at)
+    job, overrides = _overridden(jobs[given.job], given.overrides)
     job = use.localise(job, request.execution.id)
-    run = _plan(job, request.execution, overrides, use)
+    resumed = _resumed(given.resume_from, job, request.execution.id, started_at, use)
+    run = _plan(job, request.execution, given, overrides, resumed, use)
     use.table.record_plan(run)
     metrics.add_dimensions(job=run.job)
     if run.refused_because is not None:
         logger.warning(run.refused_because, extra={"job": run.job, "run": run.run_id})
         return {"run": to_json(run)}
-    logger.info(
-        "run planned", extra={"job": run.job, "run": run.run_id, "deadline": run.deadline.isoformat()}
-    )
     detail = {
         "started_at": run.started_at.isoformat(),
+        "scheduled_at": run.scheduled_at.isoformat() if run.scheduled_at else None,
+        "requested_by": run.requested_by,
+        "resume_from": run.resume_from,
+        "plan_note": run.plan_note,
         "work_seconds": run.work_seconds,
         "overrides": overrides,
     }
+    said = {"job": run.job, "run": run.run_id, "deadline": run.deadline.isoformat(), **detail}
+    logger.info("run planned", extra=said)
     tell([Happening.RUN_STARTED], run, use.now(), detail, use.notices)
     return {"run": to_json(run)}
 
 
-def _plan(job: Job, execution: Execution, overrides: dict[str, Any], use: Dependencies) -> Run:
+def _resumed(
+    resume_from: str | None, job: Job, execution_arn: str, started_at: datetime, use: Dependencies
+) -> Resumed | None:
+    if resume_from is None:
+        return None
+    run_id = run_id_of(execution_arn, started_at)
+    return resumption.take(resume_from, job, run_id=run_id, execution_arn=execution_arn, use=use)
+
+
+def _plan(
+    job: Job,
+    execution: Execution,
+    given: RunInput,
+    overrides: dict[str, Any],
+    resumed: Resumed | None,
+    use: Dependencies,
+) -> Run:
     """The run with its turn and its budget. What it needs to know of AWS beside the job is asked here."""
     prices = _live_prices(job, use)
     known = Known(
@@ -104,6 +115,8 @@ def _plan(job: Job, execution: Execution, overrides: dict[str, Any], use: Depend
             region=use.region,
             known=known,
             overrides=overrides,
+            origin=given.origin,
+            resumed=resumed,
         )
 
     run = plan(known)
@@ -112,8 +125,16 @@ def _plan(job: Job, execution: Execution, overrides: dict[str, Any], use: Depend
         # Written first and read then: of two runs that start at once, one sees the other's promise at least.
         use.table.record_plan(run)
         run = plan(replace(known, month_usd=month.promised_usd(run, use)))
+    # The checkpoints that it goes on from are another run's, and locked.
+    prefix_locked = (
+        resumed is not None
+        and resumed.run.checkpoint_s3_uri is not None
+        and run.checkpoint_s3_uri == resumed.run.checkpoint_s3_uri
+    )
     return replace(
         run,
+        plan_note=plan_note(run, resumed) if taken.refused_because is None else None,
+        prefix_locked=prefix_locked,
         locked=taken.locked,
         waits_for_run=taken.waits_for_run,
         refused_because=taken.refused_because,
@@ -148,24 +169,10 @@ def _quotas(job: Job, use: Dependencies) -> Mapping[str, float]:
         return {}
 
 
-def _overridden(job: Job, given: dict[str, Any]) -> tuple[Job, dict[str, Any]]:
+def _overridden(job: Job, mapping: Mapping[str, Any]) -> tuple[Job, dict[str, Any]]:
     """The job as this run trains it, and what the input changed of it."""
-    mapping = {name: value for name, value in given.items() if name != "job"}
     try:
         overrides = job_room.read_overrides(mapping)
         return job_room.apply_overrides(job, overrides), job_room.overrides_as_json(overrides)
     except job_room.InvalidJobError as error:
         raise InvalidInputError("; ".join(str(problem) for problem in error.problems)) from error
-
-
-def _job_name(given: dict[str, Any], known: list[str]) -> str:
-    rule = f'must be like {{"job": "{known[0] if known else "name"}"}}; the jobs are: {", ".join(known) or "none"}'
-    try:
-        job_name = RunInput.model_validate(given).job
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "input"
-        raise InvalidInputError(f"{field}: {first['msg']}. The input {rule}") from error
-    if job_name not in known:
-        raise InvalidInputError(f"job: {job_name!r} is not a job. The input {rule}")
-    return job_name

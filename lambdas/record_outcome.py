@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -12,7 +13,7 @@ from lambdas import run_report, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from nightspot.happenings import OF_OUTCOME, of_run
-from nightspot.run import run_from_json
+from nightspot.run import Run, run_from_json
 from nightspot.summary import summarise
 
 
@@ -36,23 +37,21 @@ def handler(
     metrics.add_metric(name="RunOver", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     run = run_from_json(OutcomeRequest.model_validate(event).run)
+    return close(run, use)
+
+
+def close(run: Run, use: Dependencies) -> dict[str, Any]:
+    """The summary of `run`, once its outcome is recorded, what it holds freed, and people told.
+
+    Raises RunNotOverError.
+    """
     if run.outcome is None:
         raise RunNotOverError(run.run_id)
     summary = summarise(run)
     use.table.record_outcome(run)
     turns.give_back(run, use)
     logger.info("run over", extra={"job": run.job, "run": run.run_id, "outcome": summary["outcome"]})
-    metrics.add_dimensions(job=run.job)
-    for name, unit, value in (
-        ("CostUsd", MetricUnit.NoUnit, summary["cost_usd"]),
-        ("OnDemandCostUsd", MetricUnit.NoUnit, summary["on_demand_cost_usd"]),
-        ("WaitedSeconds", MetricUnit.Seconds, sum(a.waited_seconds for a in run.attempts)),
-        ("TrainedSeconds", MetricUnit.Seconds, sum(a.trained_seconds for a in run.attempts)),
-        ("SavedPercent", MetricUnit.Percent, summary["saved_percent"]),
-        ("DeadlineMarginSeconds", MetricUnit.Seconds, summary["margin_seconds"]),
-    ):
-        if value is not None:
-            metrics.add_metric(name=name, unit=unit, value=value)
+    count(run, figures_of(run, summary))
     tell(
         [OF_OUTCOME[run.outcome]],
         run,
@@ -66,3 +65,23 @@ def handler(
         use.notices,
     )
     return summary
+
+
+def figures_of(run: Run, summary: Mapping[str, Any]) -> dict[str, tuple[MetricUnit, float | None]]:
+    """What is counted of a run that is over, by the metric's name; None where it is not known (yet)."""
+    return {
+        "CostUsd": (MetricUnit.NoUnit, summary["cost_usd"]),
+        "OnDemandCostUsd": (MetricUnit.NoUnit, summary["on_demand_cost_usd"]),
+        "WaitedSeconds": (MetricUnit.Seconds, sum(a.waited_seconds for a in run.attempts)),
+        "TrainedSeconds": (MetricUnit.Seconds, sum(a.trained_seconds for a in run.attempts)),
+        "SavedPercent": (MetricUnit.Percent, summary["saved_percent"]),
+        "DeadlineMarginSeconds": (MetricUnit.Seconds, summary["margin_seconds"]),
+    }
+
+
+def count(run: Run, figures: Mapping[str, tuple[MetricUnit, float | None]]) -> None:
+    """One metric for each figure that is known."""
+    metrics.add_dimensions(job=run.job)
+    for name, (unit, value) in figures.items():
+        if value is not None:
+            metrics.add_metric(name=name, unit=unit, value=value)

@@ -1,4 +1,7 @@
-"""Whose turn it is: one run per job at a time, by a lock that every decision renews and that a crash outlives."""
+"""Whose turn it is: one run per job, and one per checkpoint prefix, by locks that every decision renews.
+
+No crash holds them for ever: they expire, and the lock of an execution that is over can be taken at once.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def take(run: Run, concurrency: Concurrency, use: Dependencies) -> Run:
     """`run` with the job's lock, or refused, or waiting for the run whose place it takes."""
     if concurrency is Concurrency.ALLOW:
         return run
-    holder = _holder_unless_free(run, use)
+    holder = _holder_unless_free(run.job, run.run_id, run.execution_arn, use)
     if holder is None:
         return replace(run, locked=True)
     if concurrency is Concurrency.FORBID:
@@ -37,8 +40,37 @@ def take(run: Run, concurrency: Concurrency, use: Dependencies) -> Run:
     return replace(run, waits_for_run=holder.run_id)
 
 
+def take_prefix(prefix: str, run_id: str, execution_arn: str, use: Dependencies) -> Holder | None:
+    """Take the lock of the checkpoints at `prefix` for a run that goes on from them. Else the run that holds it."""
+    return _holder_unless_free(prefix, run_id, execution_arn, use)
+
+
+def free_prefix(prefix: str, run_id: str, use: Dependencies) -> None:
+    """Free the checkpoints at `prefix` for the next run that goes on from them."""
+    use.lock.release(prefix, run_id)
+
+
 def keep(run: Run, use: Dependencies) -> Run:
-    """`run` with its lock renewed, or with the one that it waited for, or with the run that takes its place."""
+    """`run` with its locks renewed, or with the one that it waited for, or with the run that takes its place."""
+    return _keep_prefix(_keep_job(run, use), use)
+
+
+def _keep_prefix(run: Run, use: Dependencies) -> Run:
+    if not run.prefix_locked or run.checkpoint_s3_uri is None:
+        return run
+    now = use.now()
+    holder = use.lock.renew(
+        run.checkpoint_s3_uri, run.run_id, execution_arn=run.execution_arn, now=now, until=now + LOCK_LIFE
+    )
+    if holder is not None:
+        return run
+    # Two that train on the same checkpoints would spoil them for each other.
+    return replace(
+        run, prefix_locked=False, replaced_by=run.replaced_by or "that now goes on from its checkpoints"
+    )
+
+
+def _keep_job(run: Run, use: Dependencies) -> Run:
     if run.waits_for_run is not None:
         return _wait_on(run, use)
     if not run.locked:
@@ -54,13 +86,15 @@ def keep(run: Run, use: Dependencies) -> Run:
 
 
 def give_back(run: Run, use: Dependencies) -> None:
-    """Free the job for the next run."""
+    """Free the job, and the checkpoints of the run that it resumed, for the next run."""
     if run.locked:
         use.lock.release(run.job, run.run_id)
+    if run.prefix_locked and run.checkpoint_s3_uri is not None:
+        free_prefix(run.checkpoint_s3_uri, run.run_id, use)
 
 
 def _wait_on(run: Run, use: Dependencies) -> Run:
-    holder = _holder_unless_free(run, use)
+    holder = _holder_unless_free(run.job, run.run_id, run.execution_arn, use)
     if holder is None:
         return replace(run, waits_for_run=None, locked=True)
     # A third run may have come in between, as owner or as another that asks: the one that started last wins.
@@ -79,18 +113,18 @@ def _is_newer(run_id: str, run: Run, use: Dependencies) -> bool:
     return other is None or other.started_at > run.started_at
 
 
-def _holder_unless_free(run: Run, use: Dependencies) -> Holder | None:
-    """Who holds the job's lock; None once it is this run's."""
+def _holder_unless_free(key: str, run_id: str, execution_arn: str, use: Dependencies) -> Holder | None:
+    """Who holds the lock of `key`, a job or a prefix; None once it is this run's."""
     now = use.now()
     until = now + LOCK_LIFE
-    holder = use.lock.acquire(run.job, run.run_id, run.execution_arn, now=now, until=until)
+    holder = use.lock.acquire(key, run_id, execution_arn, now=now, until=until)
     # Step Functions may not know an execution yet that has just begun.
     is_fresh = holder is not None and holder.until - LOCK_LIFE > now - FRESH
     if holder is None or is_fresh or use.executions.is_running(holder.execution_arn) is not False:
         return holder
     dead = holder.run_id
-    if use.lock.take_over(run.job, run.run_id, run.execution_arn, from_run_id=dead, now=now, until=until):
-        logger.warning("lock of a dead run taken over", extra={"job": run.job, "dead_run": dead})
+    if use.lock.take_over(key, run_id, execution_arn, from_run_id=dead, now=now, until=until):
+        logger.warning("lock of a dead run taken over", extra={"lock": key, "dead_run": dead})
         return None
     return holder
 

@@ -109,7 +109,7 @@ def needed_seconds(run: Run) -> float | None:
     """Training time of the night's work at speed 1, as the next nights are planned with: rather too much.
 
     From the steps and their pace where progress is visible; else everything trained, repeated work included.
-    None before anything trained.
+    None before anything trained, and where it was another run that trained the first part unseen.
     """
     paces = [
         (a.seconds_per_step * a.rung.speed, a.trained_seconds) for a in run.attempts if a.seconds_per_step
@@ -118,6 +118,8 @@ def needed_seconds(run: Run) -> float | None:
     weight = sum(trained for _, trained in paces)
     if total_steps and weight:
         return total_steps * sum(pace * trained for pace, trained in paces) / weight
+    if run.resume_from is not None:
+        return None  # a part of the work was done by another run
     trained = sum(a.trained_seconds * a.rung.speed for a in run.attempts)
     return trained or None
 

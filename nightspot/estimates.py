@@ -31,7 +31,8 @@ def durable_fraction(run: Run) -> float:
     """The part of the work that survives whatever happens now, 0..1.
 
     From the progress file; where the training script writes none, from the time it has trained, less one
-    checkpoint interval for each time it was cut short. Nothing, once a resume has failed.
+    checkpoint interval for each time it was cut short, and what the run that it resumes had done by then. Nothing,
+    once a resume has failed.
     """
     if run.checkpoint_s3_uri is None or run.resume_is_broken:
         return 0.0
@@ -41,7 +42,7 @@ def durable_fraction(run: Run) -> float:
             return min(1.0, max(0.0, progress.fraction))
         if progress.total_steps:
             return min(1.0, progress.step / progress.total_steps)
-    done = 0.0
+    done = run.inherited_fraction * run.work_upper_seconds
     for attempt in run.attempts:
         cuts = attempt.interruptions + 1  # the stretch that runs now may be cut as well
         # A start-up does no work.

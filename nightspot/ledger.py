@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from nightspot import estimates, resuming
 from nightspot.failures import Fault, classify
 from nightspot.run import (
+    BEFORE_THE_FIRST,
     Action,
     Attempt,
     AttemptState,
@@ -82,7 +83,7 @@ def fold(run: Run, seen: Observation, now: datetime) -> Run:
     """
     before = run
     if seen.progress is not None:
-        run = evolve(run, progress=seen.progress)
+        run = evolve(run, progress=own_or_inherited(run, seen.progress))
     for attempt in run.attempts:
         if attempt.is_open and attempt.training_job_name in seen.jobs:
             view = seen.jobs[attempt.training_job_name]
@@ -93,6 +94,26 @@ def fold(run: Run, seen: Observation, now: datetime) -> Run:
             )
             run = run.with_attempt(folded)
     return resuming.with_proof(before, with_fruits(before, _fold_progress(run)))
+
+
+def own_or_inherited(run: Run, progress: Progress) -> Progress:
+    """`progress`, marked where it is still what the run that `run` resumes has left: its attempts are not ours."""
+    return (
+        evolve(progress, attempt=BEFORE_THE_FIRST)
+        if run.inherited is not None and _written_by(progress) == _written_by(run.inherited)
+        else progress
+    )
+
+
+def _written_by(progress: Progress) -> tuple[object, ...]:
+    # Nobody else writes there: the file is another one as soon as a process of this run has begun.
+    return (
+        progress.step,
+        progress.saved_at,
+        progress.process_started_at,
+        progress.attempt,
+        progress.resumed_from_step,
+    )
 
 
 def _fold_missing(attempt: Attempt, fault: Fault | None, now: datetime) -> Attempt:

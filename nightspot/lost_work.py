@@ -123,7 +123,8 @@ def _kept_steps(run: Run) -> dict[int, int]:
         return {}
     kept: dict[int, int] = {}
     ceiling = afters[-1] if afters else 0
-    for attempt, before, after in reversed(list(zip(run.attempts, [0, *afters], afters, strict=False))):
+    befores = [_first_step(run), *afters]
+    for attempt, before, after in reversed(list(zip(run.attempts, befores, afters, strict=False))):
         kept[attempt.number] = max(0, min(after, ceiling) - before)
         ceiling = min(ceiling, before)
     return kept
@@ -131,7 +132,7 @@ def _kept_steps(run: Run) -> dict[int, int]:
 
 def _steps_after(run: Run) -> Iterator[int]:
     """The durable step that each attempt left behind."""
-    step = 0
+    step = _first_step(run)
     for attempt in run.attempts:
         if attempt.step_after is not None:
             step = attempt.step_after
@@ -140,3 +141,8 @@ def _steps_after(run: Run) -> Iterator[int]:
             if attempt.failure is None and not attempt.is_open and run.progress.total_steps:
                 step = run.progress.total_steps  # the model has them all, saved or not
         yield step
+
+
+def _first_step(run: Run) -> int:
+    """What was durable before the first attempt: the work of the run that this one resumes."""
+    return run.inherited.step if run.inherited is not None else 0

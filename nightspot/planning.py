@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from nightspot import history, pricing, requests
+from nightspot import estimates, history, pricing, requests
 from nightspot.job import Market
-from nightspot.run import LeftOut, Run, Rung
+from nightspot.run import BEFORE_THE_FIRST, CONSOLE, LeftOut, Progress, Run, Rung, evolve
 
 if TYPE_CHECKING:
     from nightspot.job import InstanceType, Job
@@ -37,6 +37,23 @@ class Known:
     spot_hints: Mapping[str, pricing.SpotDiscount] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Who asked for a run, and for when."""
+
+    scheduled_at: datetime | None = None  # aware; None: for now
+    requested_by: str = CONSOLE
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The run on whose checkpoints another one goes on, and what there is of them."""
+
+    run: Run
+    progress: Progress | None = None  # what its progress file says now; None: nothing readable
+    is_empty: bool = True  # nothing at all lies below its prefix
+
+
 def plan_run(
     job: Job,
     *,
@@ -45,11 +62,14 @@ def plan_run(
     region: str,
     known: Known,
     overrides: Mapping[str, Any] | None = None,
+    origin: Origin = Origin(),
+    resumed: Resumed | None = None,
 ) -> Run:
     """The run of `job` that started at `started_at` (aware UTC) as the execution `execution_arn`.
 
-    `overrides`: what the run's input has changed already in `job`, for the record. The same execution always gives
-    the same run id.
+    `overrides`: what the run's input has changed already in `job`, for the record. The deadline counts from the
+    moment for which the run was scheduled: a late start is no reason to wait a day longer for the model.
+    `resumed`: the run whose checkpoints this one takes over. The same execution always gives the same run id.
     """
     run_id = run_id_of(execution_arn, started_at)
     budget_usd, budget_of = _budget(job, known)
@@ -59,18 +79,21 @@ def plan_run(
         *(_rung(job, Market.SPOT, spec, region, known) for spec in job.capacity.spot),
         *(_rung(job, Market.ON_DEMAND, spec, region, known) for spec in job.capacity.on_demand),
     )
+    own_prefix = requests.checkpoint_prefix(job.training_job, run_id)
+    fields: dict[str, Any] = {"checkpoint_s3_uri": own_prefix}
+    if resumed is not None:
+        fields.update(_inherited(resumed, own_prefix, work_key))
     return Run(
         job=job.name,
         run_id=run_id,
         execution_arn=execution_arn,
         started_at=started_at,
-        deadline=job.deadline.after(started_at),
+        deadline=job.deadline.after(origin.scheduled_at or started_at),
         rungs=rungs,
         work_seconds=work_seconds,
         work_upper_seconds=work_upper_seconds,
         work_key=work_key,
         checkpoint_every_seconds=job.checkpoint_every_seconds,
-        checkpoint_s3_uri=requests.checkpoint_prefix(job.training_job, run_id),
         training_job=job.training_job,
         fallback=job.fallback,
         policy=job.policy,
@@ -78,7 +101,37 @@ def plan_run(
         budget_of=budget_of,
         left_out=tuple(_without_quota(rungs, known.quotas)),
         overrides=dict(overrides or {}),
+        scheduled_at=origin.scheduled_at,
+        requested_by=origin.requested_by,
+        **fields,
     )
+
+
+def resumed_prefix(own_prefix: str | None, previous: Run) -> str | None:
+    """The checkpoint prefix of a run that resumes `previous`: that run's, unless one of them keeps no checkpoints.
+
+    Nothing is copied: nobody writes there any more, and it may be hundreds of gigabytes.
+    """
+    return own_prefix and (previous.checkpoint_s3_uri or own_prefix)
+
+
+def _inherited(resumed: Resumed, own_prefix: str | None, work_key: str) -> dict[str, Any]:
+    """A run's fields about the run that it resumes."""
+    before, progress = resumed.run, resumed.progress
+    fields: dict[str, Any] = {
+        "resume_from": before.run_id,
+        "checkpoint_s3_uri": resumed_prefix(own_prefix, before),
+    }
+    if own_prefix is None or before.checkpoint_s3_uri is None or resumed.is_empty:
+        return fields
+    if before.work_key == work_key:
+        # Of other work nobody knows which part is done.
+        fields["inherited_fraction"] = estimates.durable_fraction(before)
+    if progress is not None:
+        fields["inherited"] = progress
+        fields["progress"] = evolve(progress, attempt=BEFORE_THE_FIRST)
+        fields["furthest_step"] = progress.step
+    return fields
 
 
 def quota_name(market: Market, instance_type: str) -> str:

@@ -32,7 +32,11 @@ def _judge(before: Run, run: Run, attempt: Attempt) -> Resume | None:
         return Resume.BROKEN
     progress = run.progress
     if progress is None or progress.attempt is None:
-        was_cut = attempt.interruptions > 0 or any(a.trained_seconds > 0 for a in run.attempts[:-1])
+        was_cut = (
+            attempt.interruptions > 0
+            or run.inherited_fraction > 0
+            or any(a.trained_seconds > 0 for a in run.attempts[:-1])
+        )
         has_trained = attempt.worked_seconds is None or attempt.worked_seconds > 0
         return Resume.NOT_VISIBLE if was_cut and has_trained and progress is None else attempt.resume
     if before.furthest_step == 0:

@@ -16,6 +16,8 @@ from nightspot.job import Fallback, Market, Policy
 from nightspot.pricing import Basis, PriceSource
 
 STOP_SECONDS = 180  # StopTrainingJob: SIGTERM, 120 s, SIGKILL, and the upload after it
+CONSOLE = "console"  # who asks for a run that does not say
+BEFORE_THE_FIRST = 0  # the attempt of a progress file that another run has left
 
 
 class FailureClass(StrEnum):
@@ -133,7 +135,7 @@ class Progress:
     total_steps: int | None = None
     fraction: float | None = None  # 0..1
     seconds_per_step: float | None = None  # measured during `attempt`
-    attempt: int | None = None
+    attempt: int | None = None  # 0: one of the run that this one resumes
     resumed_from_step: int | None = None  # where `attempt` took up the training
     process_started_at: datetime | None = None  # of the process that wrote it: each machine has its own
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -241,7 +243,16 @@ class Run:
     stop_seconds: int = STOP_SECONDS
     left_out: tuple[LeftOut, ...] = ()  # rungs that the plan found to be of no use
     overrides: Mapping[str, Any] = field(default_factory=dict)  # what this run's input changed of the job
+    scheduled_at: datetime | None = None  # when it should have started; the deadline is counted from here
+    requested_by: str = CONSOLE  # "schedule", "api: arn:aws:sts::…", "ci: owner/repo#run"
+    resume_from: str | None = None  # the run on whose checkpoints it goes on
+    inherited: Progress | None = None  # what the progress file of that run says, as that run wrote it
+    inherited_fraction: float = (
+        0.0  # of the work, by that run's own estimate, where no progress file says more
+    )
+    plan_note: str | None = None  # what a person should know of the plan: a late start, a resumed run
     locked: bool = False  # it holds the job's lock, and must renew and release it
+    prefix_locked: bool = False  # and that of the checkpoints on which it goes on
     waits_for_run: str | None = None  # the older run that it replaces, until that one has ended
     replaced_by: str | None = None  # the newer run that takes its place
     refused_because: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nightspot import costs, ladder, ledger
+from nightspot.headline import headline
 from nightspot.job import Market
 from nightspot.run import Attempt, Outcome, Resume, Run
 
@@ -17,10 +18,15 @@ def summarise(run: Run) -> dict[str, Any]:
     last = run.last_attempt
     ended = ledger.ended_at(run)
     return {
+        "headline": headline(run, account, ended_at=ended, margin_seconds=margin),
         "job": run.job,
         "run_id": run.run_id,
         "outcome": run.outcome.value if run.outcome else "running",
         "because": run.outcome_because,
+        "plan_note": run.plan_note,
+        "requested_by": run.requested_by,
+        "resume_from": run.resume_from,
+        "scheduled_at": run.scheduled_at.isoformat() if run.scheduled_at else None,
         "started_at": run.started_at.isoformat(),
         "ended_at": ended.isoformat() if ended else None,
         "deadline": run.deadline.isoformat(),

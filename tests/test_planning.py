@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
+from nightspot.costs import needed_seconds
 from nightspot.job import Budget, Capacity, ChangeOver, Deadline, Fallback, InstanceType, Job
 from nightspot.job.model import RUN_ID_CHARACTERS
-from nightspot.planning import Known, plan_run, run_id_of
+from nightspot.lost_work import fruits_of
+from nightspot.planning import Known, Origin, Resumed, plan_run, run_id_of
 from nightspot.pricing import Basis, PlanRate, Price, PriceSource, SpotDiscount
+from nightspot.run import Progress
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot-recommender:night-1"
 PRICE = Price(33.0, "the reference story", date(2026, 11, 21), assumed=True)
@@ -22,7 +25,16 @@ def price_of(*of):
 
 @pytest.fixture
 def plan(story):
-    def plan(*, started_at=story.midnight, execution_arn=ARN, region="eu-west-1", known=None, **changes):
+    def plan(
+        *,
+        started_at=story.midnight,
+        execution_arn=ARN,
+        region="eu-west-1",
+        known=None,
+        origin=None,
+        resumed=None,
+        **changes,
+    ):
         fields = {
             "name": "recommender",
             "deadline": Deadline(at=time(8)),
@@ -37,6 +49,8 @@ def plan(story):
             execution_arn=execution_arn,
             region=region,
             known=Known(**{"price": price_of, **(known or {})}),
+            origin=origin or Origin(),
+            resumed=resumed,
         )
 
     return plan
@@ -128,3 +142,57 @@ def test_without_a_checkpoint_prefix_the_run_has_none(plan):
 def test_fallback_and_budget_are_the_jobs(plan):
     run = plan(fallback=Fallback.NEVER, budget=Budget(per_run_usd=150.0))
     assert (run.fallback, run.budget_usd) == (Fallback.NEVER, 150.0)
+
+
+def test_a_late_start_has_the_deadline_of_the_night_for_which_it_was_scheduled(story, plan):
+    late = plan(started_at=story.at("08:30"), origin=Origin(scheduled_at=story.midnight))
+    assert late.deadline == story.deadline
+    assert late.scheduled_at == story.midnight
+    assert plan(started_at=story.at("08:30")).deadline == story.deadline + timedelta(days=1)
+
+
+def test_a_deadline_within_hours_counts_from_the_scheduled_moment_too(story, plan):
+    six_hours = Deadline(within_seconds=6 * 3600)
+    late = plan(started_at=story.at("02:00"), origin=Origin(scheduled_at=story.midnight), deadline=six_hours)
+    assert late.deadline == story.at("06:00")
+
+
+def test_a_run_that_resumes_another_one_has_its_checkpoints_and_its_progress(story, plan):
+    before = story.run(run_id="20261120-aaaaaa", checkpoint_s3_uri="s3://elsewhere/20261120-aaaaaa")
+    progress = Progress(60, story.midnight, total_steps=100, fraction=0.6, attempt=2)
+    run = plan(resumed=Resumed(before, progress, is_empty=False))
+    assert run.checkpoint_s3_uri == before.checkpoint_s3_uri
+    assert run.progress == replace(progress, attempt=0)
+    assert (run.inherited, run.furthest_step) == (progress, 60)
+
+
+def test_the_work_of_a_resumed_run_teaches_no_later_night_where_nobody_saw_its_steps(story):
+    attempt = story.training(since="00:10", trained_seconds=3600.0)
+    assert needed_seconds(story.run(attempts=(attempt,))) == 3600
+    assert needed_seconds(story.run(attempts=(attempt,), resume_from="20261120-aaaaaa")) is None
+
+
+def test_what_another_run_had_saved_is_not_counted_as_this_one_s_fruit(story):
+    before = Progress(60, story.midnight, total_steps=100, fraction=0.6, attempt=2)
+    attempt = story.training(
+        since="00:00",
+        trained_seconds=3600.0,
+        worked_seconds=3600.0,
+        seconds_per_step=100.0,
+        interruptions=1,
+        step_before=60,
+        step_after=90,
+    )
+    run = story.run(
+        attempts=(attempt,), inherited=before, progress=replace(before, step=90, attempt=1), resume_from="x"
+    )
+    assert fruits_of(run)[1].kept_seconds == 30 * 100
+    assert fruits_of(run)[1].repeated_seconds == 600
+
+
+def test_a_share_that_was_done_of_other_work_is_not_counted(story, plan):
+    before = story.run(run_id="20261120-aaaaaa", inherited_fraction=0.5)
+    same = replace(before, work_key=plan().work_key)
+    assert plan(resumed=Resumed(same, is_empty=False)).inherited_fraction == 0.5
+    assert plan(resumed=Resumed(before, is_empty=False)).inherited_fraction == 0.0
+    assert plan(resumed=Resumed(same, is_empty=True)).inherited_fraction == 0.0

@@ -151,3 +151,47 @@ class TestAfterAFailedResume:
     def test_on_demand_is_never_stopped_for_it(self, story):
         training = story.training(story.on_demand, since="03:00", resume=Resume.BROKEN)
         assert next_step(story.run(attempts=[training]), story.at("04:00")).action is Action.WATCH
+
+
+@pytest.fixture
+def retried(story):
+    """The ledger of a run that goes on from step 9 of another one, with a first attempt of its own."""
+    left = story.progress(9, "00:00", attempt=1, seconds_per_step=600.0)
+    attempt = story.attempt(asked_at=story.at("03:00"), step_before=9)
+    return story.run(
+        attempts=[attempt],
+        inherited=left,
+        progress=replace(left, attempt=0),
+        furthest_step=9,
+        resume_from="20261120-aaaaaa",
+    )
+
+
+def test_what_another_run_has_left_is_no_word_of_the_first_attempt(story, retried, seen):
+    run = seen(retried, retried.inherited)
+    assert run.progress == replace(retried.inherited, attempt=0)
+    assert run.last_attempt.seconds_per_step is None
+    # It has trained for longer than two intervals, and said nothing of its own.
+    assert verdict(run) is Resume.NOT_VISIBLE
+
+
+@pytest.mark.parametrize(
+    ("resumed_from", "step", "expected"),
+    [(9, 9, Resume.PROVEN), (None, 2, Resume.BROKEN), (0, 1, Resume.BROKEN)],
+)
+def test_the_first_attempt_s_own_word_proves_the_resume_or_breaks_it(
+    story, retried, seen, resumed_from, step, expected
+):
+    own = story.progress(step, "03:12", attempt=1, resumed_from_step=resumed_from, seconds_per_step=600.0)
+    assert verdict(seen(retried, own)) is expected
+
+
+def test_where_nobody_sees_progress_a_retry_s_resume_is_not_visible(story, retried, seen):
+    unseen = replace(retried, inherited=None, progress=None, furthest_step=0, inherited_fraction=0.5)
+    assert verdict(seen(unseen, None)) is Resume.NOT_VISIBLE
+    assert verdict(seen(replace(unseen, inherited_fraction=0.0), None)) is None
+
+
+def test_what_the_other_run_had_done_by_its_own_estimate_need_not_be_done_again(story):
+    run = story.run(resume_from="20261120-aaaaaa", inherited_fraction=0.5)
+    assert estimates.work_left_seconds(run, story.on_demand) == run.work_upper_seconds / 2

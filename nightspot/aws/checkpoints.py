@@ -64,6 +64,18 @@ class Checkpoints:
             return None
         return progress
 
+    def is_empty(self, s3_uri: str) -> bool:
+        """Whether nothing at all lies below `s3_uri`. Raises like `progress`."""
+        parts = urlsplit(s3_uri)
+        prefix = f"{parts.path.strip('/')}/"
+        try:
+            return not self._client.list_objects_v2(Bucket=parts.netloc, Prefix=prefix).get("Contents")
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            raise_if_transient(error)
+            raise
+
     def _is_complete(self, bucket: str, key: str, files: int) -> bool:
         """Whether the checkpoint is there: of sharded state each rank uploads a file of its own."""
         if files == 1:

@@ -62,3 +62,17 @@ def planner_of(stack: str, cloudformation: Any) -> str:
             if is_function and PLANNER in resource["LogicalResourceId"]:
                 return str(resource["PhysicalResourceId"])
     raise DeploymentError(f"stack {stack!r} is not Nightspot's: it has no function {PLANNER}")
+
+
+def output_of(stack: str, name: str, *, cloudformation: Any) -> str:
+    """The stack's output `name`. Raises DeploymentError where the stack cannot be read or has none."""
+    try:
+        found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    except (ClientError, BotoCoreError) as error:
+        raise DeploymentError(f"stack {stack!r} could not be read: {redact(str(error))}") from error
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", ())}
+    if name not in outputs:
+        raise DeploymentError(
+            f"stack {stack!r} has no output {name}: is it Nightspot's, and of this version?"
+        )
+    return str(outputs[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from nightspot.aws import doctor_checks, doctor_job_checks
+from nightspot.aws import doctor_checks, doctor_job_checks, doctor_schedules
 from nightspot.aws.doctor_visit import Check, Finding, State, Visit, guarded
 
 __all__ = ["CHECKS", "Check", "Finding", "State", "Visit", "examine"]
@@ -17,7 +17,7 @@ CHECKS: Mapping[Check, Callable[[Visit], Iterable[Finding]]] = {
     Check.JOBS: doctor_job_checks.jobs,
     Check.STACK: doctor_checks.stack,
     Check.STATE_MACHINE: doctor_checks.state_machine,
-    Check.SCHEDULES: doctor_checks.schedules,
+    Check.SCHEDULES: doctor_schedules.schedules,
     Check.QUOTAS: doctor_job_checks.quotas,
     Check.ROLE: doctor_job_checks.role,
     Check.BUCKETS: doctor_job_checks.buckets,

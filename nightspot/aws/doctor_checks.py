@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.doctor_visit import Check, Finding, State, Visit, guarded, is_missing, job_of, unanswered
+from nightspot.aws.doctor_visit import Check, Finding, State, Visit, guarded, is_missing, unanswered
 from nightspot.aws.faults import NO_ANSWER
 from nightspot.durations import format_duration
 from nightspot.redaction import redact
@@ -118,7 +117,8 @@ def stack(visit: Visit) -> Iterator[Finding]:
     when = f", since {at:%Y-%m-%d %H:%M} UTC" if at is not None else ""
     mend = f"aws cloudformation describe-stack-events --stack-name {visit.stack}{visit.options}"
     version = visit.output("Version")
-    found = f"{visit.stack} is {status}{when}" + (f", version {version}" if version else "")
+    told = f"version {version}" if version else "deployed before stacks told their version"
+    found = f"{visit.stack} is {status}{when}, {told}"
     if state is State.OK and version and visit.version and version != visit.version:
         yield Finding(Check.STACK, State.WARNING, f"{found}; here it is {visit.version}", "make deploy")
     else:
@@ -144,55 +144,6 @@ def state_machine(visit: Visit) -> Iterator[Finding]:
         yield Finding(Check.STATE_MACHINE, State.OK, f"{name} is active")
     else:
         yield Finding(Check.STATE_MACHINE, State.PROBLEM, f"{name} is {status.lower()}", "make deploy")
-
-
-def schedules(visit: Visit) -> Iterator[Finding]:
-    """Every job with a schedule is started by one that is enabled and says what the file says."""
-    wanted = [job for job in visit.jobs if job.schedule is not None]
-    for job in visit.jobs:
-        if job.schedule is None:
-            yield Finding(
-                Check.SCHEDULES, State.OK, "started by hand or through the API only", subject=job.name
-            )
-    deployed = _schedules_by_job(visit) if wanted else {}
-    for job in wanted:
-        if job.schedule is None:
-            continue
-        there = deployed.get(job.name)
-        stated = (job.schedule.expression, job.schedule.timezone)
-        if there is None:
-            yield Finding(
-                Check.SCHEDULES, State.PROBLEM, "no schedule of the stack starts it", "make deploy", job.name
-            )
-        elif there.get("State") != "ENABLED":
-            yield Finding(
-                Check.SCHEDULES,
-                State.WARNING,
-                f"{there['Name']} is disabled: no night starts by itself",
-                "enable it in the console: Amazon EventBridge, Scheduler, Schedules; or make deploy",
-                job.name,
-            )
-        elif (there["ScheduleExpression"], there.get("ScheduleExpressionTimezone", "UTC")) != stated:
-            found = f"deployed as {there['ScheduleExpression']}, the file says {' '.join(stated)}"
-            yield Finding(Check.SCHEDULES, State.WARNING, found, "make deploy", job.name)
-        else:
-            yield Finding(Check.SCHEDULES, State.OK, f"enabled, {' '.join(stated)}", subject=job.name)
-
-
-def _schedules_by_job(visit: Visit) -> dict[str, dict[str, Any]]:
-    """The stack's schedules, by the job that they start."""
-    names = {physical for kind, _, physical in visit.resources if kind == "AWS::Scheduler::Schedule"}
-    # A schedule in a group is known to CloudFormation by `group|name`.
-    names |= {name.rpartition("|")[2] for name in names}
-    scheduler = visit.client("scheduler")
-    found = {}
-    for page in scheduler.get_paginator("list_schedules").paginate():
-        for each in page["Schedules"]:
-            if each["Name"] in names:
-                schedule = scheduler.get_schedule(Name=each["Name"], GroupName=each["GroupName"])
-                if job := job_of(schedule["Target"].get("Input", "")):
-                    found[job] = schedule
-    return found
 
 
 def notices(visit: Visit) -> Iterator[Finding]:

@@ -30,6 +30,8 @@ from nightspot.summary import summarise, summarise_attempt
 
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
 MOST_PHASES = 1000  # of an attempt, about 100 bytes each
+_HISTORY = "RUN#"
+_PAST_HISTORY = "RUN$"  # sorts behind every run
 RUNNING = "running"  # a summary's outcome while the run has none
 
 
@@ -54,6 +56,14 @@ class MonthSpend:
     def total_usd(self) -> float:
         """What the month has cost at the most once the open runs are over."""
         return self.spent_usd + self.committed_usd
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """A run in its job's history. `key` is time and run id: of two, the greater is the newer run's."""
+
+    key: str
+    summary: dict[str, Any]
 
 
 class RunTable:
@@ -146,6 +156,25 @@ class RunTable:
             if len(items) == limit:
                 break
         return items
+
+    def history_entries(
+        self, job: str, *, first: datetime, end: datetime | None = None, up_to: str | None = None, page: int
+    ) -> Iterator[HistoryEntry]:
+        """The job's runs that started from `first` on and before `end` (aware), newest first, `page` per read.
+
+        `up_to` leaves out every run that is newer than the one whose entry has this key. Raises ValueError for a
+        time without a zone.
+        """
+        _check_aware(first=first, **({} if end is None else {"end": end}))
+        low, high = _history_sk(first), _history_sk(end) if end is not None else _PAST_HISTORY
+        if up_to is not None:
+            high = min(high, _HISTORY + up_to)
+        if high < low:
+            return
+        values = {":pk": f"JOB#{job}", ":low": low, ":high": high}
+        options = {"ScanIndexForward": False, "Limit": page}
+        for item in self._pages("pk = :pk AND sk BETWEEN :low AND :high", values, options):
+            yield HistoryEntry(item["sk"].removeprefix(_HISTORY), item["summary"])
 
     def month(
         self, job: str, month_start: datetime, month_end: datetime, *, without_run_id: str | None = None
@@ -252,9 +281,7 @@ class RunTable:
         yield from self._pages("pk = :pk AND begins_with(sk, :prefix)", values, options)
 
     def _history_between(self, job: str, first: datetime, end: datetime) -> Iterator[dict[str, Any]]:
-        for name, moment in (("month_start", first), ("month_end", end)):
-            if moment.utcoffset() is None:
-                raise ValueError(f"{name}: {moment.isoformat()} must have a time zone")
+        _check_aware(month_start=first, month_end=end)
         if end <= first:
             raise ValueError(f"month_end: {end.isoformat()} must be after month_start, {first.isoformat()}")
         # BETWEEN takes both ends in; a run of the last one's second has its id behind it, so it is beyond.
@@ -300,6 +327,12 @@ def _history_item(run: Run) -> dict[str, Any]:
         "sk": f"{_history_sk(run.started_at)}#{run.run_id}",
         "summary": summarise(run),
     }
+
+
+def _check_aware(**moments: datetime) -> None:
+    for name, moment in moments.items():
+        if moment.utcoffset() is None:
+            raise ValueError(f"{name}: {moment.isoformat()} must have a time zone")
 
 
 def _history_sk(moment: datetime) -> str:

@@ -16,6 +16,7 @@ class SageMakerClient(Protocol):
     """The part of boto3's SageMaker client that is used here."""
 
     def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
+    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
 
 
 class TrainingJobs:
@@ -39,6 +40,21 @@ class TrainingJobs:
             raise_if_transient(error)
             raise
         return view_of(description)
+
+    def stop(self, training_job_name: str) -> None:
+        """Ask for the stop of a training job. One that is over, stopping or not there is left as it is.
+
+        Raises like `describe`.
+        """
+        try:
+            self._client.stop_training_job(TrainingJobName=training_job_name)
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            raise_if_transient(error)
+            view = self.describe(training_job_name)
+            if view is not None and view.status == "InProgress":
+                raise
 
 
 def _says_not_found(error: ClientError) -> bool:

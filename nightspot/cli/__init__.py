@@ -1,5 +1,5 @@
-"""The command line: writes and checks job files, plays nights, drills interruptions, shows, stops and reports runs,
-explains failures, says what training costs and whether Spot is right, plays policies against each other."""
+"""The command line: writes and checks job files, plays nights, drills interruptions, starts, watches, stops and
+retries runs, shows and reports them, explains failures, says what training costs, plays policies."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import typer
 from nightspot.cli import (
     advise,
     backtest,
+    completion,
     doctor,
     drill,
     explain,
     init,
+    local_serve,
     nights,
     operate_jobs,
     operate_logs,
+    operate_retry,
     operate_runs,
     operate_stop,
+    operate_watch,
     prices,
     report,
     schema,
@@ -39,7 +43,9 @@ def main() -> None:
         # A terminal that cannot show a character shows a question mark instead.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    app()
+    completion.prepare()
+    # By this name a shell's script asks, however the command was called.
+    app(prog_name=completion.PROGRAM)
 
 
 @app.callback()
@@ -58,13 +64,17 @@ for _command in (
     operate_jobs.jobs,
     operate_runs.runs,
     show.show,
+    operate_watch.watch,
     operate_logs.logs,
     operate_stop.stop,
+    operate_retry.retry,
     report.report,
     explain.explain,
     advise.advise,
     prices.prices,
     backtest.backtest,
     schema.schema,
+    completion.completion,
 ):
     app.command()(_command)
+app.add_typer(local_serve.app, name="local")

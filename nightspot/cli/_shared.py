@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from nightspot.cli.exit_status import ExitStatus
 from nightspot.job import InvalidJobError
 from nightspot.local import night_files, records
 
@@ -31,11 +32,16 @@ def mistakes() -> Iterator[None]:
         fail(f"{error.filename or 'file'}: {error.strerror or error}")
 
 
-def fail(*lines: str) -> NoReturn:
-    """End the command with these lines on standard error, and status 1."""
+def fail(*lines: str, status: ExitStatus = ExitStatus.USER) -> NoReturn:
+    """End the command with these lines on standard error, and this status."""
     for line in lines:
         typer.secho(f"error: {line}", err=True, fg="red")
-    raise typer.Exit(1)
+    raise typer.Exit(status)
+
+
+def note(text: str) -> None:
+    """Say on standard error what does not end the command."""
+    typer.secho(f"note: {text}", err=True, fg="yellow")
 
 
 def print_json(value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from nightspot.job.errors import nearest
 from nightspot.job.placeholders import SAMPLES
 
 STACK = "Nightspot"  # what `make deploy` calls it
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 
 Placeholders = Annotated[
     list[str] | None,
@@ -90,20 +92,33 @@ def session_of(profile: str | None, region: str | None) -> Any:
     return boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
 
 
+def check_region(region: str | None, named_by: str = "--region") -> None:
+    """Raises typer.BadParameter where a region is given that cannot be one, before AWS is asked for it."""
+    if region is not None and not _REGION.fullmatch(region):
+        raise typer.BadParameter(f"{named_by}: {region!r}: must be the name of a region, such as eu-west-1")
+
+
 def aws_of(profile: str | None, region: str | None) -> Aws:
     """The account of the configured credentials, or of a profile's. Raises typer.BadParameter."""
+    check_region(region)
+    session = session_named(profile, region)
+    if session.region_name is None:
+        raise typer.BadParameter("--region: nothing: must be given, because no region is configured")
+    check_region(session.region_name, "the configured region")
+    return Aws(session.region_name, session.client, profile)
+
+
+def session_named(profile: str | None, region: str | None) -> Any:
+    """As `session_of`; what boto3 cannot make a session of is the user's mistake. Raises typer.BadParameter."""
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - with boto3
 
     try:
-        session = session_of(profile, region)
+        return session_of(profile, region)
     except BotoCoreError as error:
         named_by = "--profile" if profile else "AWS_PROFILE"
         raise typer.BadParameter(
             f"{named_by}: {profile or os.environ.get('AWS_PROFILE')!r}: {error}"
         ) from error
-    if session.region_name is None:
-        raise typer.BadParameter("--region: nothing: must be given, because no region is configured")
-    return Aws(session.region_name, session.client, profile)
 
 
 def named(given: list[str]) -> dict[str, str]:

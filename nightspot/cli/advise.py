@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nightspot.cli import account
 from nightspot.cli._shared import Json
 from nightspot.durations import DurationError, parse_duration
 
@@ -87,6 +88,7 @@ def advise(
         ("--operate-hours", operate_hours, 0),
     ):
         _check(option, number, least)
+    account.check_region(region)
     if interruption_band is not None and interruption_band not in BANDS:
         rule = f"must be one of {', '.join(BANDS)}"
         raise typer.BadParameter(f"--interruption-band: {interruption_band!r}: {rule}")

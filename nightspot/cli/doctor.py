@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from nightspot.job import CheckedFile
 
 JOBS = Path("jobs")
-_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")  # CloudFormation's own rule
 
 
@@ -83,8 +82,7 @@ def _check_call(about_aws: Mapping[str, Any], *, local: bool) -> None:
         if local and value:
             raise typer.BadParameter(f"{option}: {value!r}: means nothing with --local, which asks no AWS")
     region, stack = about_aws["--region"], about_aws["--stack"]
-    if region is not None and not _REGION.fullmatch(region):
-        raise typer.BadParameter(f"--region: {region!r}: must be the name of a region, such as eu-west-1")
+    account.check_region(region)
     if stack is not None and not _STACK.fullmatch(stack):
         rule = "must be a letter, then letters, digits and hyphens, at most 128"
         raise typer.BadParameter(f"--stack: {stack!r}: {rule}")

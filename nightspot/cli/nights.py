@@ -1,17 +1,23 @@
-"""`nightspot demo` and `nightspot run`: which night is played, on what stage, and how it is shown and kept."""
+"""`nightspot demo` and `nightspot run`: which night is played, on what stage, and how it is shown and kept.
+
+What a run of a deployed job needs is handed on to `run_aws`.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from nightspot.cli import overrides, report_files
+from nightspot.cli import account, completion, exit_status, overrides, report_files, run_aws
 from nightspot.cli._shared import Json, fail, mistakes, print_json
+from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli.operate_sources import Api, StackName, operating_mistakes, place_of
 from nightspot.durations import DurationError, parse_duration
 from nightspot.job import InvalidJobError, Job, Problem, apply_overrides, load_job, read_overrides
 from nightspot.local import night_files, records
@@ -22,7 +28,6 @@ from nightspot.report.timeline import Timeline
 
 # The repository that this package was installed from; the demo's job and training script are in it.
 ROOT = Path(__file__).parents[2]
-INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 
 NightName = Annotated[str | None, typer.Option("--night", metavar="NAME", help=f"{', '.join(NIGHTS)}.")]
 TimeScale = Annotated[
@@ -64,9 +69,29 @@ def demo(
 
 
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The job file.")],
+    job: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB",
+            help="A deployed job's name; with --local, a job file.",
+            autocompletion=completion.jobs,
+        ),
+    ],
     *,
     local: Annotated[bool, typer.Option("--local", help="On this machine, in an emulated AWS.")] = False,
+    stack: StackName = None,
+    api: Api = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until the run is over, with a line for all that happens.")
+    ] = False,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
+    ] = None,
     night: NightName = None,
     market_file: overrides.MarketFile = None,
     trace: Annotated[
@@ -83,22 +108,18 @@ def run(
     fallback: overrides.Fallback = None,
     time_scale: TimeScale = None,
     as_json: Json = False,
-    build: Build = Path("build"),
+    build: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where records (in runs/) and logs go; build by default."),
+    ] = None,
 ) -> None:
-    """Play a night of any job file; its training command runs in the current directory.
+    """Start a run of a deployed job; or with --local, play a night of any job file on this machine.
 
     --market, --instance-type, --deadline, --hyperparameter, --budget and --fallback change this run only.
+    --night, --market-file, --trace, --trace-offset, --time-scale and --build are for --local, whose training
+    command runs in the current directory. Without --stack or --api the stack is Nightspot.
     """
-    if not local:
-        raise typer.BadParameter("this version starts runs on this machine only: add --local")
     market, market_file = overrides.market_and_file(market, market_file)
-    if sum(given is not None for given in (night, market_file, trace)) > 1:
-        rule = "only one of --night, --market-file and --trace can say what the night is like"
-        raise typer.BadParameter(rule)
-    if trace_offset is not None and trace is None:
-        raise typer.BadParameter("--trace-offset needs --trace")
-    scale, offset_seconds = _scale(time_scale), _offset_seconds(trace_offset)
-    named = _night_named(night or "quiet")
     own = overrides.overrides_of(
         market=market,
         instance_types=instance_type,
@@ -107,26 +128,94 @@ def run(
         budget=budget,
         fallback=fallback,
     )
+    about_aws = {
+        "--stack": stack,
+        "--api": api,
+        "--region": region,
+        "--profile": profile,
+        "--wait": wait or None,
+        "--timeout": timeout,
+        "--idempotency-key": idempotency_key,
+    }
+    about_night = {
+        "--night": night,
+        "--market-file": market_file,
+        "--trace": trace,
+        "--trace-offset": trace_offset,
+        "--time-scale": time_scale,
+        "--build": build,
+    }
+    if local:
+        _refuse(about_aws, "means nothing with --local, which plays the whole night here")
+        setting = Setting(night, market_file, trace, trace_offset, time_scale, build or Path("build"))
+        _run_here(Path(job), setting, own, as_json=as_json)
+    _refuse(about_night, "needs --local: AWS has its own nights")
+    if job.endswith((".yaml", ".yml")) or "/" in job:
+        rule = "a job file is played on this machine: add --local; a deployed job is started by its name"
+        raise typer.BadParameter(f"JOB: {job!r}: {rule}")
+    run_aws.check_key(idempotency_key)
+    way = run_aws.Way(wait, run_aws.timeout_of(timeout, wait=wait), as_json, region, profile)
+    with mistakes(), operating_mistakes():
+        place = place_of(
+            from_folder=None,
+            local=False,
+            table=None,
+            stack=run_aws.default_stack(None, stack, api),
+            api=api,
+            region=region,
+            profile=profile,
+        )
+        begun = run_aws.start(place, job, own, idempotency_key)
+        raise typer.Exit(run_aws.tell_and_wait(place, begun, way))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What was said of a local night, unchecked."""
+
+    night: str | None
+    market_file: Path | None
+    trace: Path | None
+    trace_offset: str | None
+    time_scale: float | None
+    build: Path
+
+
+def _refuse(given: Mapping[str, object], rule: str) -> None:
+    for option, value in given.items():
+        if value is not None:
+            shown = "" if value is True else f"{str(value)!r}: "
+            raise typer.BadParameter(f"{option}: {shown}{rule}")
+
+
+def _run_here(file: Path, setting: Setting, own: dict[str, Any], *, as_json: bool) -> NoReturn:
+    """Play a night of the job file with these overrides. Raises typer.BadParameter."""
+    if sum(given is not None for given in (setting.night, setting.market_file, setting.trace)) > 1:
+        rule = "only one of --night, --market-file and --trace can say what the night is like"
+        raise typer.BadParameter(rule)
+    if setting.trace_offset is not None and setting.trace is None:
+        raise typer.BadParameter("--trace-offset needs --trace")
+    scale, offset_seconds = _scale(setting.time_scale), _offset_seconds(setting.trace_offset)
+    chosen = _night_named(setting.night or "quiet")
 
     from nightspot.local import staging  # noqa: PLC0415 - as in `demo`
 
     with mistakes():
         job = _playable(file)
-        chosen = named
         # What the options say must fit the job before anything is made for the night.
         tonight = apply_overrides(job, read_overrides(own, check_instance_types=True))
-        if market_file is not None:
-            chosen = night_files.night_of_file(market_file, tonight)
-        elif trace is not None:
-            chosen = night_files.night_of_trace(trace, offset_seconds)
+        if setting.market_file is not None:
+            chosen = night_files.night_of_file(setting.market_file, tonight)
+        elif setting.trace is not None:
+            chosen = night_files.night_of_trace(setting.trace, offset_seconds)
         stage = Stage(
             job=job,
             job_file=file,
             night=replace(chosen, overrides={**chosen.overrides, **own}),
             time_scale=scale,
             directory=Path.cwd(),
-            scratch=staging.new_folder(build / "runs", f"{job.name}-{_now():%Y%m%dT%H%M%S}"),
-            records=build / "runs",
+            scratch=staging.new_folder(setting.build / "runs", f"{job.name}-{_now():%Y%m%dT%H%M%S}"),
+            records=setting.build / "runs",
         )
         _play(stage, as_json=as_json)
 
@@ -145,7 +234,7 @@ class Stage:
 
 
 def _play(stage: Stage, *, as_json: bool) -> NoReturn:
-    """Play the night, show it, keep its record, and exit: 0 if the model is ready in time, else 1."""
+    """Play the night, show it, keep its record, and exit with what it came to, see `exit_status`."""
     from nightspot.local import staging  # noqa: PLC0415 - as in `demo`
 
     job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
@@ -173,7 +262,7 @@ def _play(stage: Stage, *, as_json: bool) -> NoReturn:
         fail(f"the night hangs: {error} is still running; its logs are in {facts['scratch']}")
     except KeyboardInterrupt:
         typer.echo("interrupted: everything the night had started is stopped", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
     record = records.record_of(facts, night.summary, staging.ending(night))
     path = records.write(stage.records, record)
     page = report_files.write_page(record, stage.scratch / "report.html")
@@ -185,7 +274,7 @@ def _play(stage: Stage, *, as_json: bool) -> NoReturn:
         option = "" if where == str(Path("build/runs")) else f" --records {where}"
         tables.show_record_at(console, _from_here(path), f"nightspot show {path.stem}{option}")
         paragraph(console, "Report", f"{_from_here(page)}; open it in a browser.")
-    raise typer.Exit(0 if record["deadline_met"] else 1)
+    raise typer.Exit(exit_status.of_record(record))
 
 
 def _playable(path: Path) -> Job:

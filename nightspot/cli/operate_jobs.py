@@ -14,9 +14,10 @@ from rich import box
 from rich.table import Table
 
 from nightspot.accounts import Statement, statement
-from nightspot.cli import account
+from nightspot.cli import account, operate_jobs_api
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.cli.operate_sources import (
+    Api,
     FromFolder,
     Local,
     Place,
@@ -59,6 +60,7 @@ def jobs(
     local: Local = False,
     table: TableName = None,
     stack: StackName = None,
+    api: Api = None,
     region: account.Region = None,
     profile: account.Profile = None,
     as_json: Json = False,
@@ -67,8 +69,17 @@ def jobs(
     now = datetime.now(UTC)
     with mistakes(), operating_mistakes():
         place = place_of(
-            from_folder=from_folder, local=local, table=table, stack=stack, region=region, profile=profile
+            from_folder=from_folder,
+            local=local,
+            table=table,
+            stack=stack,
+            region=region,
+            profile=profile,
+            api=api,
         )
+        if place.api is not None and folder is None:
+            operate_jobs_api.show(place.api.get("/jobs"), as_json=as_json)
+            return
         described = (
             _deployed(place) if place.stack and folder is None else load_jobs(folder or DEFAULT_FOLDER)
         )
@@ -121,10 +132,14 @@ def fetched(address: str) -> bytes:
 
 
 def schedule_words(job: Job) -> str:
-    """ "cron(0 0 * * ? *) Europe/Dublin", or that nothing starts it by itself."""
-    if job.schedule is None:
+    """ "cron(0 0 * * ? *) Europe/Dublin", "paused (rate(1 day) UTC)", or that nothing starts it by itself."""
+    schedule = job.schedule
+    if schedule is None:
         return "by hand"
-    return f"{job.schedule.expression} {job.schedule.timezone}"
+    words = f"{schedule.expression} {schedule.timezone}"
+    if schedule.flexible_seconds is not None:
+        words += f", up to {format_duration(schedule.flexible_seconds)} later"
+    return f"paused ({words})" if schedule.paused else words
 
 
 def deadline_words(job: Job) -> str:

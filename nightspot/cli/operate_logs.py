@@ -45,11 +45,15 @@ def logs(
     local: Local = False,
     table: TableName = None,
     stack: StackName = None,
+    api: Annotated[str | None, typer.Option(metavar="URL", help="Has no logs: give --stack.")] = None,
     region: account.Region = None,
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
     """Print what a run's training job has logged, oldest line first. Does not follow."""
+    if api is not None:
+        rule = "the API has no logs, CloudWatch Logs has: give --stack NAME or --table NAME instead"
+        raise typer.BadParameter(f"--api: {api!r}: {rule}")
     check_at_least_one("--tail", tail)
     with mistakes(), operating_mistakes():
         place = place_of(

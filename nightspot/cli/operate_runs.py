@@ -15,6 +15,7 @@ from nightspot.accounts import MonthError, bounds_of
 from nightspot.cli import account
 from nightspot.cli._shared import Json, mistakes, print_json
 from nightspot.cli.operate_sources import (
+    Api,
     FromFolder,
     Local,
     StackName,
@@ -87,6 +88,7 @@ def runs(
     local: Local = False,
     table: TableName = None,
     stack: StackName = None,
+    api: Api = None,
     region: account.Region = None,
     profile: account.Profile = None,
     as_json: Json = False,
@@ -97,7 +99,13 @@ def runs(
     check_at_least_one("--limit", limit)
     with mistakes(), operating_mistakes():
         place = place_of(
-            from_folder=from_folder, local=local, table=table, stack=stack, region=region, profile=profile
+            from_folder=from_folder,
+            local=local,
+            table=table,
+            stack=stack,
+            region=region,
+            profile=profile,
+            api=api,
         )
         pairs = [(accounted(summary), summary) for summary in summaries_of(place, job)]
     wanted = frozenset[Ending]().union(*(ENDINGS[each] for each in outcome or list(Wanted)))

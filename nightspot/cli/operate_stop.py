@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from time import sleep
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.cli.operate_sources import (
+    Api,
     Place,
     StackName,
     TableName,
@@ -20,10 +22,13 @@ from nightspot.cli.operate_sources import (
 from nightspot.durations import DurationError, format_duration, parse_duration
 
 if TYPE_CHECKING:
+    from nightspot.aws.api_client import ApiClient
     from nightspot.aws.operating import Stopper, Stopping
 
 # SIGTERM, 120 s and the upload; then the event, or at the worst the loop's own look after five minutes.
 DEFAULT_TIMEOUT = "15m"
+# What is told of a look, wherever it was taken.
+_SHOWN = ("run_id", "job", "state", "training_job_name", "outcome", "because")
 
 
 def stop(
@@ -39,6 +44,7 @@ def stop(
     ] = DEFAULT_TIMEOUT,
     table: TableName = None,
     stack: StackName = None,
+    api: Api = None,
     region: account.Region = None,
     profile: account.Profile = None,
     as_json: Json = False,
@@ -48,15 +54,20 @@ def stop(
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
     # A local run ends with the command that plays it, so there is a deployment to be stopped or nothing.
-    chosen = account.STACK if table is None and stack is None else stack
+    chosen = account.STACK if table is None and stack is None and api is None else stack
     with mistakes(), operating_mistakes():
         place = place_of(
-            from_folder=None, local=False, table=table, stack=chosen, region=region, profile=profile
+            from_folder=None, local=False, table=table, stack=chosen, region=region, profile=profile, api=api
         )
         record = record_of(place, run)
         if not yes and record["outcome"] == "running":
             typer.confirm(_question(record, place), abort=True, err=True)
-        _stop(_stopper(place), run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+        if place.api is not None:
+            look = _by_api(place.api, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+        else:
+            stopper = _stopper(place)
+            look = _by_aws(stopper, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+        _conclude(look, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
 
 
 def _seconds(timeout: str) -> int:
@@ -82,8 +93,11 @@ def _stopper(place: Place) -> Stopper:
     return Stopper(place.table(), client("sagemaker"), Executions(client("stepfunctions")))
 
 
-def _stop(stopper: Stopper, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool) -> None:
-    from nightspot.aws.operating import StopRefusedError, StopState, UnknownRunError  # noqa: PLC0415
+def _by_aws(
+    stopper: Stopper, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
+) -> dict[str, Any]:
+    """The last look at the run, as --json prints it."""
+    from nightspot.aws.operating import StopRefusedError, UnknownRunError  # noqa: PLC0415
 
     def say(look: Stopping) -> None:
         if not as_json:
@@ -99,11 +113,45 @@ def _stop(stopper: Stopper, run_id: str, *, wait: bool, longest_seconds: float, 
         fail(f"run: {run_id!r}: is no longer on record")
     except StopRefusedError as error:
         fail(f"run: {run_id!r}: cannot be stopped: {error}")
+    return _as_json(look)
+
+
+def _by_api(
+    api: ApiClient, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
+) -> dict[str, Any]:
+    """The same through the API, which is asked again while the run changes over. Raises ApiError."""
+    from nightspot.aws.api_client import ApiError  # noqa: PLC0415
+    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
+    from nightspot.aws.operating import LOOK_SECONDS, StopState  # noqa: PLC0415
+    from nightspot.aws.waiting import as_passing  # noqa: PLC0415
+
+    slept, told = 0.0, ""
+    while True:
+        is_last = not wait or slept >= longest_seconds
+        try:
+            look: dict[str, Any] = api.post(f"/runs/{quote(run_id, safe='')}/stop", {}).body
+        except (ApiError, TransientAwsError) as error:
+            if is_last or as_passing(error) is None:
+                raise
+        else:
+            if look["sentence"] != told and not as_json:
+                typer.echo(look["sentence"])
+            told = look["sentence"]
+            if is_last or look["state"] in {StopState.OVER, StopState.UNRECORDED}:
+                return {name: look[name] for name in _SHOWN}
+        sleep(LOOK_SECONDS)
+        slept += LOOK_SECONDS
+
+
+def _conclude(look: dict[str, Any], *, wait: bool, longest_seconds: float, as_json: bool) -> None:
+    from nightspot.aws.operating import StopState  # noqa: PLC0415
+
     if as_json:
-        print_json(_as_json(look))
-    if look.state is StopState.OVER or (look.state is StopState.ASKED and not wait):
+        print_json(look)
+    run_id, state = look["run_id"], look["state"]
+    if state == StopState.OVER or (state == StopState.ASKED and not wait):
         return
-    if look.state is StopState.UNRECORDED:
+    if state == StopState.UNRECORDED:
         fail(
             f"run: {run_id!r}: its execution ended without recording an outcome, so its record stays `running`"
         )

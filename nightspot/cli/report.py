@@ -12,12 +12,20 @@ from urllib.parse import quote
 import typer
 
 from nightspot.accounts import MonthError, bounds_of
-from nightspot.cli import report_files
+from nightspot.cli import account, report_files
 from nightspot.cli._shared import fail, mistakes
+from nightspot.cli.operate_sources import (
+    Api,
+    FromFolder,
+    Local,
+    StackName,
+    TableName,
+    operating_mistakes,
+    place_of,
+)
 from nightspot.cli.report_files import Format, NothingToDrawError
-from nightspot.cli.report_sources import Deployed, Folder, RunNotFoundError, Source
+from nightspot.cli.report_sources import Source
 from nightspot.messages.links import Console
-from nightspot.pages.reading import RecordNotReadableError
 from nightspot.report.page_charts import ChartsMissingError
 
 STANDARD_OUTPUT = "-"
@@ -34,13 +42,13 @@ def report(
         str | None,
         typer.Option(metavar="YYYY-MM", help="Only what started in this month, with --job or --all."),
     ] = None,
-    from_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Local records; build/runs by default.")
-    ] = None,
-    table: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A deployment's table, the stack's output TableName.")
-    ] = None,
-    region: Annotated[str | None, typer.Option(metavar="REGION", help="The table's, with --table.")] = None,
+    from_folder: FromFolder = None,
+    local: Local = False,
+    table: TableName = None,
+    stack: StackName = None,
+    api: Api = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where it goes; - is standard output.")
     ] = None,
@@ -53,12 +61,16 @@ def report(
 ) -> None:
     """Write a report: what happened in a night, or what a month cost and saved."""
     _check(run, job, month, with_runs, wanted, out, every=every)
-    if from_folder is not None and table is not None:
-        raise typer.BadParameter("only one of --from-folder and --table can say where the records are")
-    if region is not None and table is None:
-        raise typer.BadParameter("--region needs --table")
-    with mistakes(), _report_mistakes():
-        source = _source(from_folder, table, region)
+    with mistakes(), operating_mistakes(), _report_mistakes():
+        source = place_of(
+            from_folder=from_folder,
+            local=local,
+            table=table,
+            stack=stack,
+            api=api,
+            region=region,
+            profile=profile,
+        ).source
         if job is None and not every:
             record = source.run(run)
             stem = run or str(record.get("run_id") or "refused")
@@ -102,30 +114,13 @@ def _check(
             raise typer.BadParameter(f"--{error}") from error
 
 
-def _source(from_folder: Path | None, table: str | None, region: str | None) -> Source:
-    if table is None:
-        return Folder(from_folder or Path("build/runs"))
-    # Local records need no AWS.
-    import boto3  # noqa: PLC0415
-
-    from nightspot.aws.run_table import RunTable  # noqa: PLC0415
-
-    return Deployed(RunTable(boto3.client("dynamodb", region_name=region), table), table)
-
-
 @contextmanager
 def _report_mistakes() -> Iterator[None]:
     """Inside: what a report lacks ends the command with its words."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - not for --help
-
-    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-
     try:
         yield
-    except (ChartsMissingError, NothingToDrawError, RecordNotReadableError, RunNotFoundError) as error:
+    except (ChartsMissingError, NothingToDrawError) as error:
         fail(str(error))
-    except (BotoCoreError, ClientError, TransientAwsError) as error:
-        fail(f"--table: {error}")
 
 
 def _write_runs(source: Source, summaries: list[dict[str, Any]], folder: Path) -> None:

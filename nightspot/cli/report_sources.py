@@ -1,17 +1,26 @@
-"""Decides where reports get their records from: a folder of local records, or the table of a deployment."""
+"""Decides where reports get their records from: a folder of local ones, a deployment's table, or its API."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from nightspot.accounts import bounds_of
+from nightspot.cli._shared import note
 from nightspot.local import records
+from nightspot.pages.reading import RecordNotReadableError
 from nightspot.pages.record import record_of
 from nightspot.pages.runs_page import accounted
 
+if TYPE_CHECKING:
+    from nightspot.aws.api_client import ApiClient
+
 Record = dict[str, Any]
 MOST_RUNS = 100_000  # of a job: more nights than it can have had
+PAGE_RUNS = 100  # the most that the API gives at once
+_NOT_FOUND = 404
 
 
 class RunNotFoundError(Exception):
@@ -27,12 +36,23 @@ class Source(Protocol):
     def runs(self, job: str | None, month: str | None) -> list[Record]:
         """The summaries of a job's runs, or all jobs', that started in `month` ("2026-11"). Raises MonthError."""
 
+    def newest(self, job: str | None) -> Record | None:
+        """The summary of the run of a job, or of all, that started last; None without any."""
+
+    def ids(self) -> list[str]:
+        """The ids of runs that a person may have meant, newest first."""
+
 
 class Folder:
-    """The records that `nightspot demo` and `nightspot run --local` leave."""
+    """The records that `nightspot demo` and `nightspot run --local` leave.
 
-    def __init__(self, directory: Path) -> None:
+    A file that is no record of a run is left out of every list; `on_unreadable` hears of it, once.
+    """
+
+    def __init__(self, directory: Path, *, on_unreadable: Callable[[str], None] = note) -> None:
         self._directory = directory
+        self._on_unreadable = on_unreadable
+        self._told: set[str] = set()
 
     def run(self, run_id: str | None) -> Record:
         """See `Source`. Raises RecordError, naming what there is."""
@@ -40,15 +60,45 @@ class Folder:
 
     def runs(self, job: str | None, month: str | None) -> list[Record]:
         """See `Source`; a night that was played twice has two files, and is two runs."""
-        found = [
-            {**records.read(self._directory, name), "run_id": name} for name in records.names(self._directory)
-        ]
+        found = self._readable()
         chosen = [record for record in found if job is None or record.get("job") == job]
         if job is not None and not chosen:
             known = sorted({str(record.get("job")) for record in found})
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise RunNotFoundError(f"--job: {job!r}: {self._directory} has no record of it; {has}")
         return [record for record in chosen if _is_of(record, month)]
+
+    def newest(self, job: str | None) -> Record | None:
+        """See `Source`; of nights that started alike, the one that was played last. Raises RecordError."""
+        found = self.runs(job, None)
+        if not found and records.names(self._directory):
+            records.read(self._directory)  # says what is wrong with the newest
+        # Sorting keeps the files' own order among equals.
+        return max(found, key=started_at, default=None)
+
+    def ids(self) -> list[str]:
+        """See `Source`; files that cannot be read are the last."""
+        known = [str(each["run_id"]) for each in sorted(self._readable(), key=started_at, reverse=True)]
+        return [*known, *(name for name in records.names(self._directory) if name not in known)]
+
+    def _readable(self) -> list[Record]:
+        found = []
+        for name in records.names(self._directory):
+            try:
+                record = {**records.read(self._directory, name), "run_id": name}
+                accounted(record)
+            except records.RecordError as error:
+                self._leave_out(name, str(error))
+            except RecordNotReadableError as error:
+                self._leave_out(name, f"{self._directory / name}.json: {error}")
+            else:
+                found.append(record)
+        return found
+
+    def _leave_out(self, name: str, why: str) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            self._on_unreadable(f"left out: {why}")
 
 
 class Deployed:
@@ -61,7 +111,10 @@ class Deployed:
     def run(self, run_id: str | None) -> Record:
         """See `Source`."""
         if run_id is None:
-            raise RunNotFoundError("--run: nothing: must name a run, or give --job or --all, with --table")
+            newest = self.newest(None)
+            if newest is None:
+                raise RunNotFoundError(f"run: nothing: the table {self._name} has no run")
+            run_id = str(newest["run_id"])
         run = self._table.run(run_id)
         if run is None:
             raise RunNotFoundError(f"--run: {run_id!r}: is not in the table {self._name}")
@@ -76,6 +129,88 @@ class Deployed:
         if job is not None and not found:
             raise RunNotFoundError(f"--job: {job!r}: the table {self._name} has no run of it")
         return [summary for summary in found if _is_of(summary, month)]
+
+    def newest(self, job: str | None) -> Record | None:
+        """See `Source`; reads one run of each job."""
+        jobs = self._table.jobs() if job is None else [job]
+        found = [summary for name in jobs for summary in self._table.history(name, limit=1)]
+        return max(found, key=started_at, default=None)
+
+    def ids(self) -> list[str]:
+        """See `Source`."""
+        return [str(summary["run_id"]) for summary in sorted(self.runs(None, None), key=started_at)[::-1]]
+
+
+class ApiSource:
+    """The API of a deployment, or of `nightspot local serve`: what it gives, page by page."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    def run(self, run_id: str | None) -> Record:
+        """See `Source`. Raises ApiError."""
+        from nightspot.aws.api_client import ApiError  # noqa: PLC0415 - local records need no AWS
+
+        if run_id is None:
+            newest = self.newest(None)
+            if newest is None:
+                raise RunNotFoundError(f"run: nothing: the API at {self._client.url} has no run")
+            run_id = str(newest["run_id"])
+        try:
+            record: Record = self._client.get(f"/runs/{quote(run_id, safe='')}")
+        except ApiError as error:
+            if error.status == _NOT_FOUND:
+                raise RunNotFoundError(f"run: {run_id!r}: {error.detail}") from error
+            raise
+        return record
+
+    def runs(self, job: str | None, month: str | None) -> list[Record]:
+        """See `Source`. Raises ApiError."""
+        if month is not None:
+            bounds_of(month)
+        found: list[Record] = []
+        cursor: str | None = None
+        while True:
+            page = self._page(job, month, PAGE_RUNS, cursor)
+            found += page["runs"]
+            cursor = page["next"]
+            if cursor is None or len(found) >= MOST_RUNS:
+                return found
+
+    def newest(self, job: str | None) -> Record | None:
+        """See `Source`. Raises ApiError."""
+        cursor: str | None = None
+        while True:
+            # A page may be empty although there are more.
+            page = self._page(job, None, 1, cursor)
+            if page["runs"]:
+                first: Record = page["runs"][0]
+                return first
+            cursor = page["next"]
+            if cursor is None:
+                return None
+
+    def ids(self) -> list[str]:
+        """See `Source`; of the newest page. Raises ApiError."""
+        return [str(summary["run_id"]) for summary in self._page(None, None, PAGE_RUNS, None)["runs"]]
+
+    def _page(self, job: str | None, month: str | None, limit: int, cursor: str | None) -> Record:
+        from nightspot.aws.api_client import ApiError  # noqa: PLC0415
+
+        try:
+            page: Record = self._client.get(
+                "/runs", {"job": job, "month": month, "limit": limit, "cursor": cursor}
+            )
+        except ApiError as error:
+            if error.status == _NOT_FOUND and job is not None:
+                raise RunNotFoundError(f"--job: {job!r}: {error.detail}") from error
+            raise
+        return page
+
+
+def started_at(summary: Mapping[str, Any]) -> str:
+    """When it started, as recorded (ISO 8601 in UTC, so that texts sort); a refused input has only the story's."""
+    return str(summary.get("started_at") or summary.get("story_started_at") or "")
 
 
 def _is_of(summary: Record, month: str | None) -> bool:

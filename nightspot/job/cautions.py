@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
-from zoneinfo import ZoneInfo
 
 from nightspot.durations import format_duration
 from nightspot.job.errors import Problem
 from nightspot.job.markets import Fallback, Interruptible, Market
-from nightspot.job.model import DEFAULT_RUNTIME_SECONDS, InstanceType, Job, dig
-
-# A year of firsts: where two zones put their clocks forward on different days, windows differ.
-_SAMPLE_YEAR = 2026
+from nightspot.job.model import DEFAULT_RUNTIME_SECONDS, Job, dig
+from nightspot.job.windows import Need, need, surest_market, window_seconds
 
 
 def warnings_for(job: Job) -> tuple[Problem, ...]:
     """What to tell the author of `job`, as problems of severity `warning`."""
-    return (*_late_every_night(job), *_no_time_to_start_over(job), *_runtime_cuts_slow_rungs(job))
+    return tuple(problem for caution in _CAUTIONS for problem in caution(job))
 
 
 def _late_every_night(job: Job) -> Iterator[Problem]:
     window = window_seconds(job)
     if window is None:
         return
-    market = Market.ON_DEMAND if job.capacity.on_demand else Market.SPOT
-    fastest, training_seconds, change_over = _quickest(job, market)
-    if training_seconds + change_over > window:
+    market = surest_market(job.capacity)
+    once = _need(job, market)
+    if once.seconds > window:
         words = market.value.replace("_", "-")
         rule = (
             f"cannot be met: the start leaves {format_duration(window)}, and {words} training needs "
-            f"{format_duration(training_seconds + change_over)} "
-            f"({format_duration(training_seconds)} on {fastest.instance_type} and "
-            f"{format_duration(change_over)} of change-over)"
+            f"{format_duration(once.seconds)} "
+            f"({format_duration(once.training_seconds)} on {once.fastest.instance_type} and "
+            f"{format_duration(once.change_over_seconds)} of change-over)"
         )
         yield Problem("deadline", _deadline_in_words(job), rule, "warning")
 
@@ -42,10 +38,8 @@ def _no_time_to_start_over(job: Job) -> Iterator[Problem]:
     if window is None or job.interruptible is not Interruptible.FROM_START or not job.capacity.spot:
         return
     again = Market.ON_DEMAND if job.fallback is Fallback.ON_DEMAND else Market.SPOT
-    _, first_seconds, first_change_over = _quickest(job, Market.SPOT)
-    _, again_seconds, again_change_over = _quickest(job, again)
-    once_seconds = first_seconds + first_change_over
-    twice_seconds = once_seconds + again_seconds + again_change_over
+    once_seconds = _need(job, Market.SPOT).seconds
+    twice_seconds = once_seconds + _need(job, again).seconds
     # Where not even one training fits, the deadline has a warning of its own.
     if once_seconds <= window < twice_seconds:
         rule = (
@@ -56,28 +50,21 @@ def _no_time_to_start_over(job: Job) -> Iterator[Problem]:
         yield Problem("interruptible", repr(job.interruptible.value), rule, "warning")
 
 
-def _quickest(job: Job, market: Market) -> tuple[InstanceType, float, int]:
-    """The fastest type of `market`, and how long it trains and changes over, in seconds."""
-    fastest = max(job.capacity.rungs_of(market), key=lambda rung: rung.speed)
-    change_over = job.change_over
-    seconds = change_over.on_demand_seconds if market is Market.ON_DEMAND else change_over.spot_seconds
-    return fastest, job.work_seconds / fastest.speed, seconds
+def _paused(job: Job) -> Iterator[Problem]:
+    if job.schedule is not None and job.schedule.paused:
+        rule = "starts no run by itself: its schedule is deployed disabled, until paused is false or left out"
+        yield Problem("schedule.paused", "True", rule, "warning")
 
 
-def window_seconds(job: Job) -> float | None:
-    """The shortest time from the job's start to its deadline; None when the file does not tell.
+def _timezone_of_a_rate(job: Job) -> Iterator[Problem]:
+    schedule = job.schedule
+    if schedule is not None and schedule.rate is not None and schedule.timezone != "UTC":
+        rule = "means nothing with a rate, which counts from its deployment; for a time of day, say cron"
+        yield Problem("schedule.timezone", repr(schedule.timezone), rule, "warning")
 
-    It tells with `within`, and with `at` when a schedule starts the job at one time of day. Without a
-    clock the shortest is sought on the first of each month of a sample year.
-    """
-    if job.deadline.within_seconds is not None:
-        return job.deadline.within_seconds
-    daily_at = job.schedule.daily_at if job.schedule else None
-    if job.schedule is None or daily_at is None:
-        return None
-    zone = ZoneInfo(job.schedule.timezone)
-    starts = [datetime.combine(date(_SAMPLE_YEAR, month, 1), daily_at, tzinfo=zone) for month in range(1, 13)]
-    return min((job.deadline.after(at) - at.astimezone(UTC)).total_seconds() for at in starts)
+
+def _need(job: Job, market: Market) -> Need:
+    return need(market, job.work_seconds, job.capacity, job.change_over)
 
 
 def _runtime_cuts_slow_rungs(job: Job) -> Iterator[Problem]:
@@ -100,3 +87,12 @@ def _deadline_in_words(job: Job) -> str:
     if job.deadline.at is not None:
         return f"{job.deadline.at:%H:%M} {job.deadline.timezone}"
     return f"within {format_duration(job.deadline.within_seconds or 0)}"
+
+
+_CAUTIONS = (
+    _late_every_night,
+    _no_time_to_start_over,
+    _runtime_cuts_slow_rungs,
+    _paused,
+    _timezone_of_a_rate,
+)

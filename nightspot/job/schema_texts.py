@@ -43,6 +43,7 @@ RULES: dict[str, dict[str, Any]] = {
         "examples": ["1 day", "12 hours"],
     },
     "Schedule.timezone": TIME_ZONE,
+    "Schedule.flexible": DURATION,
     "Deadline.at": {
         "type": "string",
         "pattern": "^([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$",
@@ -99,7 +100,10 @@ DESCRIPTIONS: dict[str, str] = {
     "Schedule.cron": "Six fields: minutes, hours, day of month, month, day of week, year; "
     "one of the day fields is ?.",
     "Schedule.rate": "A number of minutes, hours or days.",
-    "Schedule.timezone": "A zone of the IANA database.",
+    "Schedule.timezone": "A zone of the IANA database, for cron.",
+    "Schedule.paused": "true: the schedule is deployed disabled, and runs start only by hand or through the API.",
+    "Schedule.flexible": "How much later than scheduled a start may come, at Scheduler's choice: whole minutes, "
+    "at most 24h. The deadline does not move.",
     "Deadline.at": "The model must be ready when the clocks next show this time. Quoted.",
     "Deadline.timezone": "The zone of `at`, of the IANA database.",
     "Deadline.within": "The model must be ready so long after the start.",

@@ -7,10 +7,25 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from nightspot.durations import DAY_SECONDS, DurationError, parse_duration
+from nightspot.durations import (
+    DAY_SECONDS,
+    HOUR_SECONDS,
+    MINUTE_SECONDS,
+    DurationError,
+    format_duration,
+    parse_duration,
+)
 from nightspot.job.cron import CronError, check_cron, daily_time
 from nightspot.job.errors import nearest
 
@@ -18,7 +33,12 @@ from nightspot.job.errors import nearest
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
 LONGEST_SECONDS = 28 * DAY_SECONDS
 
+# EventBridge Scheduler's MaximumWindowInMinutes.
+# https://docs.aws.amazon.com/scheduler/latest/APIReference/API_FlexibleTimeWindow.html
+LONGEST_FLEXIBLE_SECONDS = 1440 * MINUTE_SECONDS
+
 _RATE = re.compile(r"([1-9][0-9]{0,8}) (minute|hour|day)s?")
+_RATE_UNITS = {"minute": MINUTE_SECONDS, "hour": HOUR_SECONDS, "day": DAY_SECONDS}
 _WRAPPED = re.compile(r"(cron|rate)\((.*)\)", re.DOTALL)
 
 
@@ -78,6 +98,14 @@ def _read_rate(value: str) -> str:
     return f"{count} {unit}" + ("" if count == "1" else "s")
 
 
+def _flexible_minutes(seconds: int) -> int:
+    if seconds % MINUTE_SECONDS or seconds > LONGEST_FLEXIBLE_SECONDS:
+        raise broken_rule(
+            "must be whole minutes, from 1 to 1440 (24h), as EventBridge Scheduler's flexible time window is"
+        )
+    return seconds
+
+
 def _unwrapped(value: str, kind: str) -> str:
     match = _WRAPPED.fullmatch(value.strip())
     inner = match.group(2) if match and match.group(1) == kind else value
@@ -98,12 +126,18 @@ class Section(BaseModel):
 class Schedule(Section):
     """When runs start by themselves, in the syntax of EventBridge Scheduler, bare or wrapped.
 
+    `paused`: the schedule is deployed, and starts nothing. `flexible_seconds`: how much later than scheduled a
+    start may come, at Scheduler's choice; None: at once.
     https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
     """
 
     cron: Annotated[str, AfterValidator(_read_cron)] | None = None
     rate: Annotated[str, AfterValidator(_read_rate)] | None = None
     timezone: TimeZone = "UTC"
+    paused: StrictBool = False
+    flexible_seconds: Annotated[Seconds, AfterValidator(_flexible_minutes)] | None = Field(
+        default=None, alias="flexible"
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Schedule:
@@ -111,10 +145,26 @@ class Schedule(Section):
             raise broken_rule("must have exactly one of cron and rate")
         return self
 
+    @model_validator(mode="after")
+    def _starts_keep_their_order(self) -> Schedule:
+        if self.flexible_seconds and self.rate_seconds and self.flexible_seconds >= self.rate_seconds:
+            flexible = format_duration(self.flexible_seconds)
+            raise broken_rule(
+                f"has a flexible of {flexible}, which must be shorter than its rate of {self.rate}: "
+                f"a start must not come after the next one"
+            )
+        return self
+
     @property
     def expression(self) -> str:
         """The schedule as EventBridge Scheduler wants it: `cron(0 0 * * ? *)`, `rate(1 day)`."""
         return f"cron({self.cron})" if self.cron is not None else f"rate({self.rate})"
+
+    @property
+    def rate_seconds(self) -> int | None:
+        """From one start to the next; None with a cron. A day is 24 hours, whatever the clocks do."""
+        match = _RATE.fullmatch(self.rate) if self.rate is not None else None
+        return int(match[1]) * _RATE_UNITS[match[2]] if match else None
 
     @property
     def daily_at(self) -> time | None:

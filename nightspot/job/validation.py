@@ -19,6 +19,7 @@ _RULES = {
     "model_attributes_type": "must be a mapping",
     "string_type": "must be text: put it in quotes",
     "float_type": "must be a number",
+    "bool_type": "must be true or false",
     "finite_number": "must be a finite number",
     "invalid_key": "must have a text as its key: put it in quotes",
     "enum": "must be {expected}",

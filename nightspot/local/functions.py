@@ -36,7 +36,7 @@ def function_arn(name: str) -> str:
     return f"arn:aws:lambda:eu-west-1:123456789012:function:{name}"
 
 
-def functions(use: Dependencies) -> dict[str, Handler]:
+def functions(use: Dependencies, one_at_a_time: threading.Lock | None = None) -> dict[str, Handler]:
     """The handlers that the workflow calls, by name, and the one that events call."""
 
     handlers = {
@@ -45,15 +45,18 @@ def functions(use: Dependencies) -> dict[str, Handler]:
         "RecordOutcome": record_outcome.handler,
         "WakeRun": wake_run.handler,
     }
-    return bound(handlers, use)
+    return bound(handlers, use, one_at_a_time)
 
 
-def bound(handlers: Mapping[str, Callable[..., Any]], use: Dependencies) -> dict[str, Handler]:
+def bound(
+    handlers: Mapping[str, Callable[..., Any]], use: Any, one_at_a_time: threading.Lock | None = None
+) -> dict[str, Handler]:
     """The handlers, by function name, with their collaborators; one event at a time over all of them.
 
-    A Lambda environment serves one event at a time, and Powertools' metrics count on it.
+    A Lambda environment serves one event at a time, and Powertools' metrics count on it. Handlers that are bound
+    at different times in one process share a lock, `one_at_a_time`.
     """
-    one_at_a_time = threading.Lock()
+    one_at_a_time = one_at_a_time or threading.Lock()
 
     def bind(name: str, handler: Callable[..., Any]) -> Handler:
         def invoke(event: dict[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from nightspot.local.listing import list_answer
 from nightspot.local.markets import Markets
 from nightspot.local.options import SimulationOptions
 from nightspot.local.reaper import Reaper
-from nightspot.local.training_job import TrainingJob, Workshop
+from nightspot.local.training_job import TrainingCommand, TrainingJob, Workshop
 
 ACCOUNT = "123456789012"
 
@@ -31,11 +31,13 @@ class SimulatedSageMaker:
 
     Requests and answers are boto3's, times in answers as epoch seconds, the story's. All jobs run
     the one `command`, in `directory` (default: the current one), with `environment` over the
-    contract's variables; `scratch` gets the machines' disks and `logs/<job>.log`. `s3` is an S3
-    client (default: boto3's own). `on_event` gets the state-change events, one at a time, from a
-    thread of the simulation; `on_log` gets (job name, line) from the job's own. Neither may raise.
+    contract's variables; or each what `command_of` says of its request (see `Workshop`). `scratch`
+    gets the machines' disks and `logs/<job>.log`. `s3` is an S3 client (default: boto3's own).
+    `on_event` gets the state-change events, one at a time, from a thread of the simulation;
+    `on_log` gets (job name, line) from the job's own. Neither may raise.
 
-    Close it, or use it as a context manager: nothing it started is left running.
+    Close it, or use it as a context manager: nothing it started is left running. Raises ValueError
+    unless either `command` or `command_of` is given.
     """
 
     def __init__(
@@ -44,9 +46,10 @@ class SimulatedSageMaker:
         markets: Markets,
         *,
         scratch: Path,
-        command: Sequence[str],
-        environment: Mapping[str, str],
         on_event: Callable[[dict[str, Any]], None],
+        command: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        command_of: Callable[[Mapping[str, Any]], TrainingCommand] | None = None,
         region: str = "eu-west-1",
         options: SimulationOptions | None = None,
         create_faults: Iterable[ServiceFault] = (),
@@ -56,6 +59,9 @@ class SimulatedSageMaker:
         on_log: Callable[[str, str], None] | None = None,
         directory: Path | None = None,
     ) -> None:
+        if (command is None) == (command_of is None):
+            raise ValueError("command, command_of: exactly one of them must say what the jobs run")
+        one = TrainingCommand(tuple(command or ()), dict(environment or {}), directory or Path.cwd())
         self._clock = clock
         self._markets = markets
         self._region = region
@@ -66,9 +72,7 @@ class SimulatedSageMaker:
             options=self._options,
             s3=s3 or boto3.client("s3", region_name=region),
             scratch=scratch.absolute(),
-            command=tuple(command),
-            environment=dict(environment),
-            directory=directory or Path.cwd(),
+            command_of=command_of or (lambda _request: one),
             reaper=self._reaper,
             on_log=on_log,
         )

@@ -1,30 +1,28 @@
-"""Runs one real night on this machine: real workflow, real handlers, real training processes, emulated AWS."""
+"""Runs real nights on this machine: real workflow, real handlers, real training processes, emulated AWS."""
 
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import boto3
 from moto import mock_aws
 
 from lambdas.dependencies import Dependencies
-from lambdas.observability import logger as lambda_logger
 from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.training_jobs import TrainingJobs
-from nightspot.job import Job, Local
+from nightspot.job import Job
 from nightspot.local import messages, moto_sagemaker
 from nightspot.local.clock import StoryClock
 from nightspot.local.emulated_aws import (
@@ -34,34 +32,32 @@ from nightspot.local.emulated_aws import (
     create_resources,
     create_state_machine,
     local_job,
-    start_execution,
     states_entered,
-    wait_for_end,
     warm_up,
 )
 from nightspot.local.engine import Handler, interpreter
 from nightspot.local.functions import AsyncInvoker, DeadLetters, functions
 from nightspot.local.nights import Night
+from nightspot.local.process import CommandError
 from nightspot.local.sagemaker import SimulatedSageMaker
+from nightspot.local.stage import (
+    NoLocalCommandError,
+    RecordingEvents,
+    Sighting,
+    Stage,
+    functions_write_to,
+    local_command_of,
+)
+from nightspot.local.training_job import TrainingCommand
 from nightspot.messages.message import Message
 from nightspot.pages.record import record_of
 from nightspot.planning import Price, run_id_of
 from nightspot.run import Phase, Run, Step, step_from_json
 
+__all__ = ["LocalAws", "LocalNight", "Sighting", "Stage"]
+
 SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
-LONGEST_NIGHT_SECONDS = 3 * 24 * 3600.0  # of the story; a night that is not over by then hangs
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """Something that a person who watches the night wants to see, at a moment of the story."""
-
-    at: datetime
-    kind: str  # "decision", "status", "log"
-    text: str
-    training_job_name: str | None = None
-    status: str | None = None  # SecondaryStatus
-    step: Step | None = None
+JOB_TAG = "nightspot:job"  # see nightspot.requests
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ class LocalNight:
 
 @dataclass(frozen=True)
 class LocalAws:
-    """An emulated AWS with Nightspot deployed in it, for one night.
+    """An emulated AWS with Nightspot deployed in it, for one night or for as long as it is held open.
 
     `price`: see `planning.Price`. `wrap(name, handler)` may stand between the workflow and a handler, to make it
     fail in a test. `on_sighting` gets what there is to see, from several threads, and must not raise.
@@ -110,7 +106,8 @@ class LocalAws:
     price: Price
     check_quotas: bool = False  # ask for the night's quotas before the run, as a deployment may
     time_scale: float | None = None  # story seconds per real second; the job's own by default
-    directory: Path | None = None  # where the training command runs; the current one by default
+    directory: Path | None = None  # where the training commands run; the current one by default
+    directories: Mapping[str, Path] = field(default_factory=dict)  # by job, where one's own is another
     on_sighting: Callable[[Sighting], None] = lambda _sighting: None
     wrap: Callable[[str, Handler], Handler] = lambda _name, handler: handler
     meanwhile: Callable[[SimulatedSageMaker, StoryClock], None] | None = None
@@ -120,50 +117,70 @@ class LocalAws:
 
         The input is `run_input`, or else the job and the night's overrides.
 
-        Raises ValueError where the job has no local command.
+        Raises NoLocalCommandError where the job has no local command.
         """
-        job = self.jobs[job_name]
-        if job.local is None:
-            raise ValueError(f"local: job {job_name!r} has no local.command to train it on this machine")
+        local = local_command_of(self.jobs, job_name)
+        given = {"job": job_name, **self.night.overrides} if run_input is None else run_input
+        with self.open(self.time_scale or local.time_scale) as stage:
+            began = time.monotonic()
+            if self.meanwhile is not None:
+                beside = (stage.simulator, stage.clock)
+                threading.Thread(target=self.meanwhile, args=beside, daemon=True).start()
+            arn = stage.start(job_name, given, f"{job_name}-{self.started_at:%Y%m%dT%H%M%S}")
+            execution = stage.wait(arn)
+            return LocalNight(
+                **_execution_facts(stage.workflows, execution),
+                **_recorded(stage.dependencies.table, run_id_of(arn, self.started_at)),
+                notices=stage.events.entries,
+                training_jobs=tuple(
+                    stage.simulator.describe_training_job({"TrainingJobName": state.name})
+                    for state in stage.simulator.states()
+                ),
+                dead_letters=len(stage.dead_letters.letters),
+                real_seconds=time.monotonic() - began,
+                messages=messages.written(
+                    stage.events.entries, self.jobs[job_name], self.scratch / "messages"
+                ),
+            )
+
+    @contextmanager
+    def open(self, time_scale: float | None = None) -> Iterator[Stage]:
+        """Inside: the emulated AWS is there, its story's clock runs, and runs can be started in it.
+
+        All jobs share one pace: `time_scale`, else the stage's own, else the slowest of the jobs', so that no job's
+        training is cut short. Afterwards nothing that was started is left running.
+
+        Raises NoLocalCommandError where no job has a local command.
+        """
+        scale = time_scale or self.time_scale or self._slowest()
         self.scratch.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             log = stack.enter_context((self.scratch / "functions.log").open("a", encoding="utf-8"))
-            stack.enter_context(_functions_write_to(log))
+            stack.enter_context(functions_write_to(log))
             stack.enter_context(mock_aws(config={"stepfunctions": {"execute_state_machine": True}}))
             create_resources(local_job(job) for job in self.jobs.values())
             machine_arn = create_state_machine()
             warm_up()
             clients = {name: boto3.client(name, region_name=REGION) for name in SERVICES}
-            events = RecordingEvents(clients["events"])
-            dead_letters = DeadLetters()
+            events, dead_letters = RecordingEvents(clients["events"]), DeadLetters()
             # From here on it is night, and every second counts for minutes.
-            began = time.monotonic()
-            clock = StoryClock(self.started_at, self.time_scale or job.local.time_scale)
-            handlers = self._handlers(self._dependencies(clients, clock, events))
+            clock = StoryClock(self.started_at, scale)
+            use, lock = self._dependencies(clients, clock, events), threading.Lock()
+            handlers = self._handlers(use, lock)
             wake = AsyncInvoker(handlers["WakeRun"], clock, dead_letters)
             stack.callback(wake.close)
-            simulator = stack.enter_context(self._simulator(job.local, clients["s3"], clock, wake))
+            simulator = stack.enter_context(self._simulator(clients["s3"], clock, wake))
             stack.enter_context(moto_sagemaker.installed(simulator))
             stack.enter_context(interpreter(clock, handlers))
-            if self.meanwhile is not None:
-                threading.Thread(target=self.meanwhile, args=(simulator, clock), daemon=True).start()
-            name = f"{job_name}-{self.started_at:%Y%m%dT%H%M%S}"
-            workflows = clients["stepfunctions"]
-            given = {"job": job_name, **self.night.overrides} if run_input is None else run_input
-            arn = start_execution(workflows, machine_arn, name, given)
-            execution = wait_for_end(workflows, arn, clock.real_seconds(LONGEST_NIGHT_SECONDS))
-            return LocalNight(
-                **_execution_facts(workflows, execution),
-                **_recorded(RunTable(clients["dynamodb"], TABLE), run_id_of(arn, self.started_at)),
-                notices=events.entries,
-                training_jobs=tuple(
-                    simulator.describe_training_job({"TrainingJobName": state.name})
-                    for state in simulator.states()
-                ),
-                dead_letters=len(dead_letters.letters),
-                real_seconds=time.monotonic() - began,
-                messages=messages.written(events.entries, job, self.scratch / "messages"),
+            yield Stage(self.jobs, machine_arn, clients, use, clock, simulator, events, dead_letters, lock)
+
+    def _slowest(self) -> float:
+        scales = [job.local.time_scale for job in self.jobs.values() if job.local is not None]
+        if not scales:
+            raise NoLocalCommandError(
+                f"local: none of {sorted(self.jobs)} has a local.command to train it here"
             )
+        return min(scales)
 
     def _dependencies(
         self, clients: Mapping[str, Any], clock: StoryClock, events: RecordingEvents
@@ -188,8 +205,8 @@ class LocalAws:
         limits = self.night.options.quotas
         return {name: float(limits[name]) for name in names if name in limits}
 
-    def _handlers(self, use: Dependencies) -> dict[str, Handler]:
-        wrapped = {name: self.wrap(name, handler) for name, handler in functions(use).items()}
+    def _handlers(self, use: Dependencies, one_at_a_time: threading.Lock) -> dict[str, Handler]:
+        wrapped = {name: self.wrap(name, handler) for name, handler in functions(use, one_at_a_time).items()}
         decide = wrapped["DecideNextStep"]
 
         def decide_and_show(event: dict[str, Any]) -> Any:
@@ -200,7 +217,20 @@ class LocalAws:
 
         return {**wrapped, "DecideNextStep": decide_and_show}
 
-    def _simulator(self, local: Local, s3: Any, clock: StoryClock, wake: AsyncInvoker) -> SimulatedSageMaker:
+    def _command_of(self, request: Mapping[str, Any]) -> TrainingCommand:
+        """By the tag that Nightspot puts on every training job."""
+        tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
+        name = str(tags.get(JOB_TAG))
+        if name not in self.jobs:
+            raise CommandError(f"the request's tag {JOB_TAG} is {name!r}, which is no job of this stage")
+        try:
+            local = local_command_of(self.jobs, name)
+        except NoLocalCommandError as error:
+            raise CommandError(str(error)) from error
+        where = self.directories.get(name) or self.directory or Path.cwd()
+        return TrainingCommand(local.command, local.environment, where)
+
+    def _simulator(self, s3: Any, clock: StoryClock, wake: AsyncInvoker) -> SimulatedSageMaker:
         def on_event(event: dict[str, Any]) -> None:
             detail = event["detail"]
             sighting = Sighting(
@@ -220,8 +250,7 @@ class LocalAws:
             clock,
             self.night.markets,
             scratch=self.scratch,
-            command=local.command,
-            environment=local.environment,
+            command_of=self._command_of,
             on_event=on_event,
             region=REGION,
             options=self.night.options,
@@ -230,41 +259,7 @@ class LocalAws:
             describe_faults=self.night.describe_faults,
             s3=s3,
             on_log=on_log,
-            directory=self.directory,
         )
-
-
-class RecordingEvents:
-    """boto3's EventBridge client, remembering what was put."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._entries: list[dict[str, Any]] = []
-
-    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
-        """Pass the entries on."""
-        self._entries.extend(Entries)
-        answer: dict[str, Any] = self._client.put_events(Entries=Entries)
-        return answer
-
-    @property
-    def entries(self) -> tuple[Mapping[str, Any], ...]:
-        """All that was put, oldest first."""
-        return tuple(self._entries)
-
-
-@contextmanager
-def _functions_write_to(log: TextIO) -> Iterator[None]:
-    """Inside: what the handlers log and their metrics go to `log`, as in Lambda to CloudWatch."""
-    streams = [h for h in lambda_logger.handlers if isinstance(h, logging.StreamHandler)]
-    before = [handler.setStream(log) for handler in streams]
-    try:
-        with redirect_stdout(log):
-            yield
-    finally:
-        for handler, stream in zip(streams, before, strict=True):
-            if stream is not None:
-                handler.setStream(stream)
 
 
 def _execution_facts(client: Any, execution: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,16 +35,26 @@ WITH_A_GRACE = frozenset({Cut.STOP_REQUESTED, Cut.MAX_RUNTIME, Cut.MAX_WAIT})
 
 
 @dataclass(frozen=True)
+class TrainingCommand:
+    """How a job is trained on this machine: what runs, where, and with what over the contract's variables."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    directory: Path
+
+
+@dataclass(frozen=True)
 class Workshop:
-    """What all jobs of a simulation share; paths are this machine's."""
+    """What all jobs of a simulation share; paths are this machine's.
+
+    `command_of` gets a CreateTrainingJob request; the job fails where it raises `CommandError`.
+    """
 
     clock: StoryClock
     options: SimulationOptions
     s3: Any
     scratch: Path
-    command: Sequence[str]
-    environment: Mapping[str, str]
-    directory: Path
+    command_of: Callable[[Mapping[str, Any]], TrainingCommand]
     reaper: Reaper
     on_log: Callable[[str, str], None] | None
 
@@ -221,16 +231,17 @@ class TrainingJob:
     def _start_process(self, container: Container) -> TrainingProcess:
         shop, name = self._shop, self.desk.state.name
         on_log = shop.on_log
+        how = shop.command_of(self._request)
         speed = shop.options.speeds.get(request_rules.instance_type(self._request), 1.0)
         extra = {
             **shop.clock.environment(),
             "NIGHTSPOT_SIMULATED_SPEED": f"{speed:g}",
-            **shop.environment,
+            **how.environment,
         }
         return TrainingProcess(
-            shop.command,
+            how.command,
             environment=containers.environment(container, self._request, self.desk.state.arn, extra),
-            directory=shop.directory,
+            directory=how.directory,
             log=shop.scratch / "logs" / f"{name}.log",
             on_line=None if on_log is None else lambda line: on_log(name, line),
             reaper=shop.reaper,

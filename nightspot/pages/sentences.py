@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nightspot.headline import HEADLINES
 from nightspot.job import Market
 from nightspot.pages.figures import NOT_KNOWN, clock, duration, percent, rung, usd
 from nightspot.pages.reading import AttemptRecord, RunRecord
 from nightspot.run import Resume
 from nightspot.run_account import Ending
 
-# A run with a model has its times besides.
-HEADLINES: Mapping[Ending, str] = {
-    Ending.RUNNING: "The run is still going on.",
-    Ending.IN_TIME: "The model was ready in time.",
-    Ending.LATE: "The model was ready after its deadline.",
-    Ending.FAILED: "There is no model: the run failed.",
-    Ending.SKIPPED: "There is no new model: Spot had no machine in time, and the job buys nothing else.",
-    Ending.STOPPED: "There is no model: the run was stopped.",
-    Ending.REFUSED: "Nothing was started.",
-}
 LABELS: Mapping[Ending, str] = {ending: ending.value.replace("_", " ") for ending in Ending}
 # What a badge's colour says.
 MOODS: Mapping[Ending, str] = {

@@ -50,9 +50,13 @@ def show_header(console: Console, facts: Record) -> None:
     )
     paragraph(console, "Night", f"{facts['night']}: {facts['story']}")
     if facts.get("overrides"):
-        changes = (f"{name}: {_in_words(value)}" for name, value in facts["overrides"].items())
-        paragraph(console, "This run", f"{'; '.join(changes)}.")
+        paragraph(console, "This run", f"{overrides_in_words(facts['overrides'])}.")
     console.print()
+
+
+def overrides_in_words(overrides: Record) -> str:
+    """What a run does otherwise than its job file says: "deadline: 6h; budget: per_run_usd 50"."""
+    return "; ".join(f"{name}: {_in_words(value)}" for name, value in overrides.items())
 
 
 def _in_words(value: Any) -> str:

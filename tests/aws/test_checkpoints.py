@@ -265,3 +265,10 @@ def test_a_service_fault_is_worth_repeating(operation, error):
 def test_a_refusal_is_not_taken_for_missing_progress(operation, code):
     with pytest.raises(ClientError):
         Checkpoints(Refusing(operation, refusal(code))).progress(PREFIX)
+
+
+def test_a_prefix_is_empty_until_something_lies_below_it(bucket):
+    assert bucket.checkpoints.is_empty(PREFIX)
+    bucket.put("own.pt")
+    assert not bucket.checkpoints.is_empty(PREFIX)
+    assert bucket.checkpoints.is_empty(PREFIX[:-1]), "a neighbour's prefix that begins alike"

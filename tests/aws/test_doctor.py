@@ -366,6 +366,19 @@ def test_a_stack_of_another_version_is_a_warning(account):
     assert finding.mend == "make deploy"
 
 
+def test_a_stack_of_this_version_is_in_order(account):
+    assert account.only(Check.STACK, State.OK, version="1.0").found.endswith(", version 1.0")
+
+
+def test_a_stack_that_tells_no_version_is_noted_and_no_more(account):
+    described = account.visit().described
+    outputs = [each for each in described["Outputs"] if each["OutputKey"] != "Version"]
+    account.answers["describe_stacks"] = {"Stacks": [{**described, "Outputs": outputs}]}
+    finding = account.only(Check.STACK, State.OK)
+    assert finding.found.endswith(", deployed before stacks told their version")
+    assert not finding.mend
+
+
 def test_a_state_machine_that_is_gone_is_a_problem(account):
     client("stepfunctions").delete_state_machine(
         stateMachineArn=f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:runs"
@@ -399,7 +412,41 @@ def test_a_disabled_schedule_is_a_warning(account):
 def test_a_schedule_that_says_other_than_the_file_is_a_warning(account):
     account.schedule(ScheduleExpression="cron(30 1 * * ? *)")
     finding = account.only(Check.SCHEDULES, State.WARNING)
-    assert finding.found == "deployed as cron(30 1 * * ? *), the file says cron(0 0 * * ? *) UTC"
+    assert finding.found == "deployed as cron(30 1 * * ? *) UTC, the file says cron(0 0 * * ? *) UTC"
+    assert finding.mend == "make deploy"
+
+
+PAUSED = ("schedule: {", "schedule: {paused: true, ")
+
+
+def test_a_paused_job_whose_schedule_rests_is_as_its_file_says(account):
+    account.job = account.job.replace(*PAUSED)
+    account.schedule(State="DISABLED")
+    (finding,) = account.findings(Check.SCHEDULES)
+    assert (finding.state, finding.mend) == (State.OK, "")
+    assert finding.found == "paused, cron(0 0 * * ? *) UTC: no night starts by itself"
+
+
+def test_a_paused_job_whose_schedule_still_starts_it_is_a_warning(account):
+    account.job = account.job.replace(*PAUSED)
+    finding = account.only(Check.SCHEDULES, State.WARNING)
+    assert finding.found == "nightly is enabled, and the file says it is paused"
+    assert finding.mend == "make deploy"
+
+
+def test_a_paused_job_without_a_schedule_in_the_stack_is_a_problem_like_any_other(account):
+    account.job = account.job.replace(*PAUSED)
+    client("scheduler").delete_schedule(Name="nightly")
+    assert account.only(Check.SCHEDULES, State.PROBLEM).subject == "recommender"
+
+
+def test_a_flexible_start_is_compared_with_the_file_s(account):
+    account.job = account.job.replace("schedule: {", "schedule: {flexible: 15m, ")
+    finding = account.only(Check.SCHEDULES, State.WARNING)
+    said = "the file says cron(0 0 * * ? *) UTC, up to 15 min later"
+    assert finding.found == f"deployed as cron(0 0 * * ? *) UTC, {said}"
+    account.schedule(FlexibleTimeWindow={"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15})
+    assert "up to 15 min later" in account.only(Check.SCHEDULES, State.OK).found
 
 
 def test_a_job_without_a_schedule_needs_none(account):

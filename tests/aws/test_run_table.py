@@ -203,6 +203,49 @@ def test_history_has_the_newest_night_first_and_no_other_job(table, dynamodb):
     assert paged.pages == 2
 
 
+def entries(table, first=20, **options):
+    """The days of the month of the runs that are told."""
+    found = table.history_entries("recommender", first=MIDNIGHT.replace(day=first), **{"page": 2, **options})
+    return [int(entry.summary["run_id"][6:8]) for entry in found]
+
+
+@pytest.fixture
+def five_nights(table):
+    for day in (22, 20, 24, 21, 23):
+        table.record_plan(run_of(run_id=f"202611{day}-abc123", started_at=MIDNIGHT.replace(day=day)))
+    table.record_plan(run_of(job="another", run_id="20261125-abc123"))
+
+
+def test_entries_are_the_runs_from_a_moment_on_and_before_another_the_newest_first(table, five_nights):
+    assert entries(table) == [24, 23, 22, 21, 20]
+    assert entries(table, 22) == [24, 23, 22]
+    assert entries(table, 22, end=MIDNIGHT.replace(day=24)) == [23, 22]
+    assert entries(table, 24, end=MIDNIGHT.replace(day=22)) == []
+
+
+def test_entries_go_on_from_the_key_of_one_of_them(table, five_nights):
+    keys = [
+        entry.key for entry in table.history_entries("recommender", first=MIDNIGHT.replace(day=20), page=9)
+    ]
+    assert entries(table, up_to=keys[2]) == [22, 21, 20]
+    assert entries(table, up_to=f"{keys[2][:-6]}000000") == [21, 20]
+    assert entries(table, up_to="") == []
+
+
+def test_entries_are_read_no_further_than_they_are_wanted(dynamodb, five_nights):
+    paged = SmallPages(dynamodb)
+    found = RunTable(paged, TABLE).history_entries("recommender", first=MIDNIGHT.replace(day=20), page=2)
+    next(found)
+    assert paged.pages == 1
+
+
+@pytest.mark.parametrize("name", ["first", "end"])
+def test_entries_are_not_told_for_a_moment_without_a_zone(table, name):
+    bounds = {"first": MIDNIGHT, name: MIDNIGHT.replace(tzinfo=None)}
+    with pytest.raises(ValueError, match=f"{name}: 2026-11-21T00:00:00 must have a time zone"):
+        list(table.history_entries("recommender", **bounds, page=2))
+
+
 def test_history_tells_the_outcome_once_there_is_one(table):
     table.record_plan(run_of())
     assert [summary["outcome"] for summary in table.history("recommender")] == ["running"]

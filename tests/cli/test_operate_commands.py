@@ -233,8 +233,8 @@ def test_a_deployment_is_found_by_its_table_and_by_its_stack(nightspot, aws, whe
     [
         (("runs", "--local", "--table", "t"), "only one of --local and --table"),
         (("jobs", "--from-folder", "f", "--stack", "s"), "only one of --from-folder and --stack"),
-        (("logs", "--region", REGION), "--region needs --table or --stack"),
-        (("runs", "--profile", "p"), "--profile needs --table or --stack"),
+        (("logs", "--region", REGION), "--region needs --table, --stack or --api"),
+        (("runs", "--profile", "p"), "--profile needs --table, --stack or --api"),
         (("runs", "--since", "soon"), "--since: 'soon': must be a duration such as 7d"),
         (("runs", "--month", "11/2026"), "--month: '11/2026': must be a year and a month"),
         (("runs", "--outcome", "good"), "'good' is not one of"),
@@ -589,3 +589,24 @@ def test_this_month_s_cost_is_at_least_what_is_known(record):
 def test_only_https_addresses_are_fetched():
     with pytest.raises(OSError, match="not HTTPS"):
         operate_jobs.fetched("file:///etc/hostname")
+
+
+@pytest.mark.parametrize("text", ["{", '{"job": "x"}', "[]"])
+@pytest.mark.parametrize("command", ["runs", "jobs"])
+def test_a_file_that_is_no_record_is_left_out_of_a_list_and_named(
+    nightspot, nights, job_files, command, text
+):
+    (nights / "build" / "runs" / "broken.json").write_text(text)
+    answer = nightspot(command, "--json")
+    assert answer.status == 0
+    assert answer.err.startswith("note: left out: build/runs/broken.json: ")
+    assert answer.err.count("broken.json") == 1
+    told = json.loads(answer.out)
+    assert len(told[command]) == (4 if command == "runs" else 2)
+
+
+def test_a_record_with_a_figure_that_makes_no_sense_is_left_out_too(nightspot, nights, record):
+    records.write(nights / "build" / "runs", {**record, "run_id": "odd", "cost_usd": -5})
+    answer = nightspot("runs", "--json")
+    assert "odd" not in ids(answer)
+    assert "left out: build/runs/odd.json: cost_usd: -5" in answer.err

@@ -153,7 +153,7 @@ def test_without_what_draws_charts_a_page_has_tables_and_says_so(nightspot, nigh
         (("--all", "--month", "11/2026"), "--month: '11/2026': must be a year and a month"),
         (("--runs",), "--runs needs --job or --all"),
         (("--all", "--runs", "--out", "-"), "--runs needs --job or --all"),
-        (("--region", "eu-west-1"), "--region needs --table"),
+        (("--region", "eu-west-1"), "--region needs --table, --stack or --api"),
         (("--table", "t", "--from-folder", "f"), "only one of --from-folder and --table"),
         (("--format", "pdf"), "'pdf' is not one of"),
     ],
@@ -221,7 +221,6 @@ def test_a_deployment_s_runs_come_from_its_table(nightspot, tmp_path):
     [
         (("--run", "x"), f"--run: 'x': is not in the table {TABLE}"),
         (("--job", "x"), f"--job: 'x': the table {TABLE} has no run of it"),
-        ((), "--run: nothing: must name a run"),
     ],
 )
 def test_what_the_table_lacks_is_named(nightspot, arguments, words):
@@ -231,10 +230,16 @@ def test_what_the_table_lacks_is_named(nightspot, arguments, words):
 
 
 @pytest.mark.usefixtures("deployed")
+def test_without_a_choice_the_newest_run_of_the_table_is_reported(nightspot):
+    answer = nightspot("report", "--table", TABLE, "--region", REGION, "--format", "json")
+    assert json.loads(answer.out)["run_id"] == "two"
+
+
+@pytest.mark.usefixtures("deployed")
 def test_a_table_that_is_not_there_is_told_in_aws_s_words(nightspot):
     answer = nightspot("report", "--all", "--table", "elsewhere", "--region", REGION)
     assert answer.status == 1
-    assert "error: --table: " in answer.err
+    assert "error: AWS: " in answer.err
     assert "ResourceNotFoundException" in answer.err
 
 

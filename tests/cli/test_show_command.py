@@ -46,7 +46,7 @@ def test_an_unknown_run_is_answered_with_the_newest_few(nightspot, tmp_path, rec
     answer = nightspot("show", "elsewhere", "--records", "records")
     assert answer.status == 1
     assert (
-        "run: 'elsewhere': is not in records; the newest are: run-6, run-5, run-4, run-3, run-2" in answer.err
+        "run: 'elsewhere': is not in records; the newest are run-6, run-5, run-4, run-3, run-2" in answer.err
     )
     assert "run-1" not in answer.err
 
@@ -54,7 +54,7 @@ def test_an_unknown_run_is_answered_with_the_newest_few(nightspot, tmp_path, rec
 def test_no_record_yet_says_how_to_make_one(nightspot):
     answer = nightspot("show")
     assert answer.status == 1
-    assert "build/runs: holds no record of a run; `nightspot demo` makes one" in answer.err
+    assert "run: nothing: build/runs has no run; `nightspot demo` makes one" in answer.err
 
 
 def test_a_name_cannot_lead_out_of_the_directory(nightspot, tmp_path, record):

@@ -72,6 +72,8 @@ KNOWN_WILDCARDS = {
     "arn:<AWS::Partition>:s3:::our-checkpoints/*",
     "arn:<AWS::Partition>:s3:::our-data/*",
 }
+# What Lambda needs to hand over what it gave up on.
+HANDS_OVER = {"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"}
 EVERY_FUNCTION = {
     "logs:CreateLogStream",
     "logs:PutLogEvents",
@@ -169,11 +171,15 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
         (
             "PlanRun",
             {
+                "dynamodb:DeleteItem",
                 "dynamodb:GetItem",
                 "dynamodb:PutItem",
                 "dynamodb:Query",
                 "dynamodb:UpdateItem",
                 "events:PutEvents",
+                "s3:GetObject",
+                "s3:ListBucket",
+                "sagemaker:DescribeTrainingJob",
                 "states:DescribeExecution",
                 "states:SendTaskSuccess",
                 *PRICES,
@@ -205,15 +211,38 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
             },
         ),
         (
+            "StartRun",
+            {
+                "states:DescribeExecution",
+                "states:StartExecution",
+                *HANDS_OVER,
+            },
+        ),
+        (
+            "CloseRun",
+            {
+                "dynamodb:DeleteItem",
+                "dynamodb:GetItem",
+                "dynamodb:PutItem",
+                "dynamodb:Query",
+                "dynamodb:UpdateItem",
+                "events:PutEvents",
+                "s3:GetObject",
+                "s3:ListBucket",
+                "s3:PutObject",
+                "sagemaker:DescribeTrainingJob",
+                "sagemaker:StopTrainingJob",
+                "states:DescribeExecution",
+                *HANDS_OVER,
+            },
+        ),
+        (
             "WakeRun",
             {
                 "dynamodb:GetItem",
                 "dynamodb:UpdateItem",
                 "states:SendTaskSuccess",
-                # What Lambda needs to hand over what it gave up on.
-                "sqs:GetQueueAttributes",
-                "sqs:GetQueueUrl",
-                "sqs:SendMessage",
+                *HANDS_OVER,
             },
         ),
         (
@@ -221,9 +250,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
             {
                 "dynamodb:UpdateItem",
                 "sns:Publish",
-                "sqs:GetQueueAttributes",
-                "sqs:GetQueueUrl",
-                "sqs:SendMessage",
+                *HANDS_OVER,
             },
         ),
     ],
@@ -232,7 +259,9 @@ def test_a_function_has_only_what_it_uses(deployed, function, its_own):
     assert actions(deployed.allowed_to(f"{function}Role")) == EVERY_FUNCTION | its_own
 
 
-@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome", "TellPeople", "WakeRun"])
+@pytest.mark.parametrize(
+    "function", ["PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "TellPeople", "WakeRun"]
+)
 def test_a_function_touches_the_one_table_alone(deployed, function):
     table, _ = deployed.only("DynamoDB::Table")
     for statement in deployed.allowed_to(f"{function}Role"):
@@ -240,7 +269,7 @@ def test_a_function_touches_the_one_table_alone(deployed, function):
             assert statement.resources == (f"<{table}.Arn>",)
 
 
-@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep"])
+@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "StartRun", "CloseRun"])
 def test_runs_look_only_at_the_executions_of_their_own_state_machine(variant, function):
     """An execution's ARN has the machine's name where the machine's own has `stateMachine`."""
     found = resources_of("states:DescribeExecution", variant.allowed_to(f"{function}Role"))
@@ -334,13 +363,25 @@ def test_training_jobs_join_only_the_named_subnets_and_groups(in_one_subnet, dep
     assert not [a for a in actions(deployed.allowed_to("DataRole")) if a.startswith("ec2:")]
 
 
-def test_the_schedules_may_start_runs_and_leave_dead_letters(deployed):
-    machine, _ = deployed.only("StepFunctions::StateMachine")
+def test_a_schedule_may_call_the_one_function_and_leave_dead_letters(deployed):
+    function, _ = deployed.only("Lambda::Function", "StartRun")
     queue, _ = deployed.only("SQS::Queue")
-    statements = deployed.allowed_to("SchedulerRole")
-    assert actions(statements) == {"states:StartExecution", "sqs:SendMessage"}
-    assert resources_of("states:StartExecution", statements) == {f"<{machine}>"}
+    statements = deployed.allowed_to("SchedulesRole")
+    assert actions(statements) == {"lambda:InvokeFunction", "sqs:SendMessage"}
+    assert resources_of("lambda:InvokeFunction", statements) == {f"<{function}.Arn>"}
     assert resources_of("sqs:SendMessage", statements) == {f"<{queue}.Arn>"}
+
+
+def test_only_a_schedule_of_this_account_may_become_the_schedules_role(deployed):
+    (statement,) = deployed.only("IAM::Role", "SchedulesRole")[1]["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_what_starts_scheduled_runs_starts_those_of_this_state_machine_alone(variant):
+    machine, _ = variant.only("StepFunctions::StateMachine")
+    statements = variant.allowed_to("StartRunRole")
+    assert resources_of("states:StartExecution", statements) == {f"<{machine}>"}
 
 
 def test_the_user_s_own_role_and_buckets_get_no_policy_of_ours(joined):
@@ -357,8 +398,9 @@ def test_the_decision_reads_progress_in_the_user_s_own_bucket(joined):
     assert resources_of("s3:ListBucket", statements) == {"arn:<AWS::Partition>:s3:::our-checkpoints"}
 
 
-def test_the_outcome_writes_reports_and_touches_no_model(deployed):
-    found = resources_of("s3:PutObject", deployed.allowed_to("RecordOutcomeRole"))
+@pytest.mark.parametrize("function", ["RecordOutcome", "CloseRun"])
+def test_the_outcome_writes_reports_and_touches_no_model(deployed, function):
+    found = resources_of("s3:PutObject", deployed.allowed_to(f"{function}Role"))
     assert {short(resource) for resource in found} == {"<Models.Arn>/reports/*"}
 
 

@@ -1,7 +1,9 @@
 """What the stack is made of: data that is safe, functions that can be watched, nothing that costs while idle."""
 
+import importlib
 import json
 import os
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
 
+import nightspot
 from infra import TrainingRuns
 from infra.workflow import WORKFLOW_FILE
 from lambdas.environment import Environment
@@ -21,10 +24,27 @@ KEPT = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::S3::Bucket"}
 RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
 OF_THE_PLAN = {"NIGHTSPOT_CHECK_QUOTAS", "NIGHTSPOT_LIVE_PRICES"}
 OF_THE_MESSENGER = {"NIGHTSPOT_CHAT_TOPIC_ARN", "NIGHTSPOT_NOTICE_TOPIC_ARN", "NIGHTSPOT_TELL_SUCCESS"}
-FUNCTIONS = ["DecideNextStep", "PlanRun", "RecordOutcome", "TellPeople", "WakeRun"]
+OF_WHAT_STARTS_RUNS = {"NIGHTSPOT_STATE_MACHINE_ARN"}
+FUNCTIONS = [
+    "Api",
+    "CloseRun",
+    "DecideNextStep",
+    "PlanRun",
+    "RecordOutcome",
+    "StartRun",
+    "TellPeople",
+    "WakeRun",
+]
 
 # Paid for by what is kept or used; alarms and dashboards, which have a price per month, come with the first job.
 COSTS_NOTHING_WHILE_IDLE = {
+    "AWS::ApiGateway::Deployment",
+    "AWS::ApiGateway::GatewayResponse",
+    "AWS::ApiGateway::Method",
+    "AWS::ApiGateway::RequestValidator",
+    "AWS::ApiGateway::Resource",
+    "AWS::ApiGateway::RestApi",
+    "AWS::ApiGateway::Stage",
     "AWS::CDK::Metadata",
     "AWS::DynamoDB::Table",
     "AWS::Events::Rule",
@@ -142,15 +162,12 @@ def test_a_disposable_stack_empties_its_buckets_because_cloudformation_does_not(
     assert not [kind for kind in types(deployed) if kind.startswith("Custom::")]
 
 
-def test_there_are_five_functions(deployed):
+def test_every_function_has_a_handler_of_its_own(deployed):
     handlers = {function["Handler"] for function in deployed.of_type("Lambda::Function").values()}
-    assert handlers == {
-        "lambdas.decide_next_step.handler",
-        "lambdas.plan_run.handler",
-        "lambdas.record_outcome.handler",
-        "lambdas.tell_people.handler",
-        "lambdas.wake_run.handler",
-    }
+    modules = {"".join(f"_{c.lower()}" if c.isupper() else c for c in name).strip("_") for name in FUNCTIONS}
+    assert handlers == {f"lambdas.{module}.handler" for module in modules}
+    for module in modules:
+        assert callable(importlib.import_module(f"lambdas.{module}").handler)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -186,6 +203,8 @@ def test_a_function_gets_an_environment_that_it_can_read(request, as_text, varia
         known -= OF_THE_PLAN
     if name != "TellPeople":
         known -= OF_THE_MESSENGER
+    if name not in {"Api", "StartRun"}:
+        known -= OF_WHAT_STARTS_RUNS
     assert {key for key in variables if key.startswith("NIGHTSPOT_")} == known
     environment = Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"})
     assert environment.checkpoint_bucket
@@ -208,8 +227,8 @@ def test_concurrency_is_set_aside_only_where_it_is_asked_for(deployed, disposabl
         ours = [f for f in functions if f.get("Handler", "").startswith("lambdas.")]
         return [function.get("ReservedConcurrentExecutions") for function in ours]
 
-    assert reserved(deployed) == [None] * 5
-    assert reserved(disposable) == [3] * 5
+    assert reserved(deployed) == [None] * len(FUNCTIONS)
+    assert reserved(disposable) == [3] * len(FUNCTIONS)
 
 
 def test_the_plan_asks_for_quotas_where_the_deployment_says_so(deployed, checking_quotas, as_text):
@@ -298,6 +317,24 @@ def test_the_stack_says_how_to_start_a_run(deployed, idle, as_text):
     assert f"--state-machine-arn <{machine}> " in command
     assert command.endswith("""--input '{"job": "by-hand"}'""")
     assert as_text(idle.template["Outputs"]["StartARun"]["Value"]).endswith("""'{"job": "JOB"}'""")
+
+
+@pytest.mark.parametrize("variant", ["deployed", "joined"])
+def test_the_stack_tells_what_commands_look_for(request, as_text, variant):
+    synthesised = request.getfixturevalue(variant)
+    outputs = {name: as_text(output["Value"]) for name, output in synthesised.template["Outputs"].items()}
+    _, plan = synthesised.only("Lambda::Function", "PlanRun")
+    variables = {name: as_text(value) for name, value in plan["Environment"]["Variables"].items()}
+    assert outputs["Version"] == nightspot.__version__
+    assert outputs["CheckpointBucket"] == variables["NIGHTSPOT_CHECKPOINT_BUCKET"]
+    assert outputs["ModelBucket"] == variables["NIGHTSPOT_MODEL_BUCKET"]
+    assert outputs["TableName"] == variables["NIGHTSPOT_TABLE_NAME"]
+    assert outputs["StateMachineArn"] == f"<{synthesised.only('StepFunctions::StateMachine')[0]}>"
+
+
+def test_the_version_is_the_one_that_is_packaged(pytestconfig):
+    project = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["version"] == nightspot.__version__
 
 
 def test_a_team_may_put_training_runs_into_its_own_app_and_let_others_start_them(jobs, bundle):

@@ -1,10 +1,13 @@
 """What starts a run, what wakes it, and what becomes of an event that nobody could take."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from moto.events.models import EventPattern
 
+from lambdas.close_run import ExecutionEnd
+from lambdas.start_run import ScheduledStart
 from nightspot.requests import training_job_name
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -76,6 +79,35 @@ def test_the_event_goes_to_the_function_that_wakes_and_else_to_the_dead_letters(
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 10}
 
 
+@pytest.mark.parametrize("rule", ["ExecutionEnded", "TrainingJobEnded"])
+def test_what_ended_goes_to_the_function_that_closes_and_else_to_the_dead_letters(deployed, as_text, rule):
+    _, found = deployed.only("Events::Rule", rule)
+    (target,) = found["Targets"]
+    assert as_text(target["Arn"]) == f"<{deployed.only('Lambda::Function', 'CloseRun')[0]}.Arn>"
+    assert as_text(target["DeadLetterConfig"]["Arn"]) == f"<{deployed.only('SQS::Queue')[0]}.Arn>"
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 6 * 3600, "MaximumRetryAttempts": 10}
+
+
+def test_every_end_without_a_model_of_this_state_machine_is_looked_at(deployed, as_text):
+    pattern = deployed.only("Events::Rule", "ExecutionEnded")[1]["EventPattern"]
+    (machine,) = pattern["detail"]["stateMachineArn"]
+    assert as_text(machine) == f"<{deployed.only('StepFunctions::StateMachine')[0]}>"
+    assert pattern["source"] == ["aws.states"]
+    assert pattern["detail-type"] == ["Step Functions Execution Status Change"]
+    assert set(pattern["detail"]["status"]) == {end.value for end in ExecutionEnd}
+
+
+@pytest.mark.parametrize(
+    ("status", "looked_at"),
+    [("Completed", True), ("Failed", True), ("Stopped", True), ("InProgress", False), ("Stopping", False)],
+)
+def test_a_training_job_s_end_is_looked_at_and_nothing_before_it(deployed, story, status, looked_at):
+    pattern = deployed.only("Events::Rule", "TrainingJobEnded")[1]["EventPattern"]
+    event = state_change(training_job_name(story.run(), 1))
+    event["detail"]["TrainingJobStatus"] = status
+    assert EventPattern.load(json.dumps(pattern)).matches_event(event) is looked_at
+
+
 def test_eventbridge_may_call_the_function_for_this_rule_only(deployed, as_text):
     _, permission = deployed.only("Lambda::Permission", "WakeUp")
     assert permission["Principal"] == "events.amazonaws.com"
@@ -119,16 +151,80 @@ def test_a_job_with_a_schedule_is_started_by_it(deployed, as_text, job, expressi
     assert schedule["State"] == "ENABLED"
     assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
     target = schedule["Target"]
-    assert as_text(target["Arn"]) == f"<{deployed.only('StepFunctions::StateMachine')[0]}>"
-    assert json.loads(target["Input"]) == {"job": job}
+    assert as_text(target["Arn"]) == f"<{deployed.only('Lambda::Function', 'StartRun')[0]}.Arn>"
+    assert as_text(target["RoleArn"]) == f"<{deployed.only('IAM::Role', 'SchedulesRole')[0]}.Arn>"
 
 
-def test_a_start_that_fails_is_repeated_for_an_hour_and_then_kept_for_a_person(deployed, as_text):
-    queue, _ = deployed.only("SQS::Queue")
-    for schedule in deployed.of_type("Scheduler::Schedule").values():
-        target = schedule["Target"]
-        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 10}
-        assert as_text(target["DeadLetterConfig"]["Arn"]) == f"<{queue}.Arn>"
+@pytest.mark.parametrize("job", ["recommender", "search"])
+def test_a_schedule_says_which_night_it_starts_in_a_form_that_the_function_reads(deployed, job):
+    target = deployed.only("Scheduler::Schedule", job)[1]["Target"]
+    # Scheduler's own keyword; it fills in a time such as 2022-03-22T18:59:43Z.
+    # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
+    assert json.loads(target["Input"]) == {"job": job, "scheduled_at": "<aws.scheduler.scheduled-time>"}
+    filled = target["Input"].replace("<aws.scheduler.scheduled-time>", "2022-03-22T18:59:43Z")
+    read = ScheduledStart.model_validate_json(filled)
+    assert (read.job, read.scheduled_at) == (job, datetime(2022, 3, 22, 18, 59, 43, tzinfo=UTC))
+
+
+# 01:30 in Dublin leaves 6 h 30 min to 08:00 UTC in winter, an hour more in summer; `search` has 8 h of its 12.
+@pytest.mark.parametrize(("job", "seconds"), [("recommender", 6.5 * 3600), ("search", 8 * 3600)])
+def test_a_start_that_fails_is_repeated_up_to_the_deadline_and_then_kept_for_a_person(
+    deployed, as_text, job, seconds
+):
+    target = deployed.only("Scheduler::Schedule", job)[1]["Target"]
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": seconds, "MaximumRetryAttempts": 185}
+    assert as_text(target["DeadLetterConfig"]["Arn"]) == f"<{deployed.only('SQS::Queue')[0]}.Arn>"
+
+
+@pytest.mark.parametrize("name", ["StartRun", "CloseRun"])
+def test_what_a_function_could_not_do_twice_over_is_kept_for_a_person(deployed, as_text, name):
+    _, config = deployed.only("Lambda::EventInvokeConfig", name)
+    assert as_text(config["FunctionName"]) == f"<{deployed.only('Lambda::Function', name)[0]}>"
+    assert config["MaximumRetryAttempts"] == 2
+    assert config["MaximumEventAgeInSeconds"] == 6 * 3600
+    destination = config["DestinationConfig"]["OnFailure"]["Destination"]
+    assert as_text(destination) == f"<{deployed.only('SQS::Queue')[0]}.Arn>"
+
+
+def test_an_alarm_rings_where_a_start_was_given_up(deployed, as_text):
+    _, alarm = deployed.only("CloudWatch::Alarm", "DeadLetters")
+    (dimension,) = alarm["Dimensions"]
+    assert as_text(dimension["Value"]) == f"<{deployed.only('SQS::Queue')[0]}.QueueName>"
+    assert alarm["AlarmActions"]
+
+
+def test_the_function_that_starts_runs_knows_the_state_machine(deployed, as_text):
+    _, function = deployed.only("Lambda::Function", "StartRun")
+    machine, _ = deployed.only("StepFunctions::StateMachine")
+    assert as_text(function["Environment"]["Variables"]["NIGHTSPOT_STATE_MACHINE_ARN"]) == f"<{machine}>"
+
+
+@pytest.fixture(scope="module")
+def resting(synthesise, jobs):
+    """`recommender` is paused, `search` may start up to 45 minutes late."""
+
+    def changed(name, **changes):
+        job = jobs[name]
+        return job.model_copy(update={"schedule": job.schedule.model_copy(update=changes)})
+
+    return synthesise(
+        jobs={
+            "recommender": changed("recommender", paused=True),
+            "search": changed("search", flexible_seconds=45 * 60),
+        }
+    )
+
+
+def test_a_paused_job_has_a_schedule_that_starts_nothing(resting):
+    assert resting.only("Scheduler::Schedule", "recommender")[1]["State"] == "DISABLED"
+    assert resting.only("Scheduler::Schedule", "search")[1]["State"] == "ENABLED"
+
+
+def test_a_flexible_start_is_scheduler_s_to_choose_and_leaves_less_time_to_try_again(resting):
+    _, schedule = resting.only("Scheduler::Schedule", "search")
+    assert schedule["FlexibleTimeWindow"] == {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 45}
+    retry = schedule["Target"]["RetryPolicy"]
+    assert retry["MaximumEventAgeInSeconds"] == 8 * 3600 - 45 * 60
 
 
 def test_a_job_without_a_schedule_has_none(deployed, jobs):

@@ -80,6 +80,7 @@ def test_the_example_passes(accepts, example):
     [
         {"schedule": {"rate": "12 hours"}},
         {"schedule": {"cron": "cron(0 0 * * ? *)", "timezone": "Europe/Dublin"}},
+        {"schedule": {"cron": "0 0 * * ? *", "paused": True, "flexible": "15m"}},
         {"schedule": None, "budget": None, "local": None},
         {"deadline": {"within": "1h30m"}},
         {"deadline": {"at": None, "within": 28800}},
@@ -107,6 +108,8 @@ def test_what_the_rules_take_passes(accepts, example, changes):
         {"schedule": {"cron": "0 0 * * *"}},
         {"schedule": {"rate": "12 fortnights"}},
         {"schedule": {"timezone": "UTC"}},
+        {"schedule": {"rate": "1 day", "paused": "yes"}},
+        {"schedule": {"rate": "1 day", "flexible": "soon"}},
         {"deadline": {"timezone": "UTC"}},
         {"deadline": {"at": "25:00"}},
         {"capacity": {}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from lambdas import api as http_api
 from lambdas import decide_next_step, plan_run, record_outcome, wake_run
+from lambdas.api_dependencies import ApiDependencies
 from lambdas.dependencies import Dependencies
 from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
@@ -21,10 +24,13 @@ from nightspot.aws.job_lock import JobLock
 from nightspot.aws.live_prices import KnownPrices
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
+from nightspot.aws.starting import Starter
+from nightspot.aws.stopping import Stopper
 from nightspot.aws.training_jobs import TrainingJobs
 from nightspot.job import Job
 from nightspot.local.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
 from nightspot.local.functions import LocalContext
+from nightspot.local.gateway import answer_of, event_of
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
@@ -191,6 +197,112 @@ class World:
         return self.now
 
 
+@dataclass
+class Machine:
+    """The state machine: keeps the executions that are started. Those that it was not told of are running."""
+
+    started: dict[str, dict[str, Any]] = field(default_factory=dict)  # by ARN
+    over: set[str] = field(default_factory=set)  # ARNs
+    refusal: Exception | None = None
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: N803, A002
+        if self.refusal is not None:
+            raise self.refusal
+        arn = f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:{name}"
+        self.started[arn] = {"executionArn": arn, "startDate": MIDNIGHT, "input": input}
+        return self.started[arn]
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        if executionArn not in self.started and executionArn != EXECUTION:
+            raise fault("ExecutionDoesNotExist")
+        status = "SUCCEEDED" if executionArn in self.over else "RUNNING"
+        return {**self.started.get(executionArn, {}), "executionArn": executionArn, "status": status}
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """What the executions were started with, in order."""
+        return [json.loads(execution["input"]) for execution in self.started.values()]
+
+
+@dataclass
+class Stops:
+    """StopTrainingJob: keeps the names, or refuses."""
+
+    names: list[str] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803
+        if self.refusal is not None:
+            raise self.refusal
+        self.names.append(TrainingJobName)
+        return {}
+
+    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803
+        return {
+            "TrainingJobName": TrainingJobName,
+            "TrainingJobStatus": "InProgress",
+            "SecondaryStatus": "Training",
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer. Header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Api:
+    """The API's handler as API Gateway calls it, for a caller whom IAM lets through."""
+
+    CALLER = "arn:aws:sts::123456789012:assumed-role/pipeline/ci"
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.machine, self.stops = Machine(), Stops()
+        self.table = world.table
+        self._tokens = (f"{n:06x}" for n in itertools.count())
+
+    @property
+    def use(self) -> ApiDependencies:
+        executions = Executions(self.machine)
+        machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:nightspot"
+        return ApiDependencies(
+            now=lambda: self.world.now,
+            jobs=lambda: self.world.jobs,
+            table=self.table,
+            starter=Starter(self.machine, machine_arn),
+            stopper=Stopper(self.world.table, self.stops, executions),
+            executions=executions,
+            token_hex6=lambda: next(self._tokens),
+        )
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = b"",
+        *,
+        query: Iterable[tuple[str, str]] = (),
+        **headers: str,
+    ) -> Answer:
+        """ask("POST", "/jobs/recommender/runs", {"market": "spot"}, idempotency_key="abc")"""
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = [(name.replace("_", "-").title(), value) for name, value in headers.items()]
+        return self.answer(event_of(method, path, list(query), named, sent, identity_arn=self.CALLER))
+
+    def answer(self, event: dict[str, Any]) -> Answer:
+        context = LocalContext("Api")
+        status, pairs, body = answer_of(http_api.handler(_as_json(event), context, use=self.use))
+        return Answer(status, {name.lower(): value for name, value in pairs}, body.decode())
+
+
 def _as_json(event: dict[str, Any]) -> dict[str, Any]:
     """As it travels: what is no JSON never reaches a Lambda function."""
     travelled: dict[str, Any] = json.loads(json.dumps(event))
@@ -202,6 +314,11 @@ def world() -> Iterator[World]:
     with mock_aws():
         create_resources([RECOMMENDER])
         yield World()
+
+
+@pytest.fixture
+def api(world: World) -> Api:
+    return Api(world)
 
 
 @pytest.fixture

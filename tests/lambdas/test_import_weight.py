@@ -12,7 +12,15 @@ import pytest
 
 import nightspot.job
 
-HANDLERS = ("decide_next_step", "plan_run", "record_outcome", "tell_people", "wake_run")
+HANDLERS = (
+    "close_run",
+    "decide_next_step",
+    "plan_run",
+    "record_outcome",
+    "start_run",
+    "tell_people",
+    "wake_run",
+)
 # What only other rooms use, and what a call loads when it comes to it.
 TOO_HEAVY = {
     "aws_cdk",

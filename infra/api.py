@@ -1,0 +1,214 @@
+"""The HTTP API: which addresses API Gateway lets through, to whom, how many, and how it refuses the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from infra.arns import arn, training_jobs_arn
+from infra.findings import accept, accept_wildcard
+from infra.functions import Functions
+from infra.records import Records
+from infra.settings import Settings, log_retention
+from infra.workflow import Workflow
+from nightspot.api.problems import MEDIA_TYPE
+from nightspot.api.routes import ROUTES
+
+STAGE = "v1"
+# What API Gateway says itself, by its name for it, and with which status; None: it differs, and stays unsaid.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+REFUSALS: Mapping[str, int | None] = {
+    "ACCESS_DENIED": 403,
+    "BAD_REQUEST_BODY": 400,
+    "BAD_REQUEST_PARAMETERS": 400,
+    "EXPIRED_TOKEN": 403,
+    "INTEGRATION_FAILURE": 504,
+    "INTEGRATION_TIMEOUT": 504,
+    "INVALID_SIGNATURE": 403,
+    # Also of an address that is not there: who is not known learns nothing of what there is.
+    "MISSING_AUTHENTICATION_TOKEN": 403,
+    "QUOTA_EXCEEDED": 429,
+    "REQUEST_TOO_LARGE": 413,
+    "THROTTLED": 429,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "DEFAULT_4XX": None,
+    "DEFAULT_5XX": None,
+}
+_RETRY_SECONDS = 1  # the bucket of allowed requests fills again every second
+
+
+class Api(Construct):
+    """`url` is where the API is; every method of every route takes only who is allowed by IAM."""
+
+    @classmethod
+    def of(
+        cls,
+        scope: Construct,
+        construct_id: str,
+        *,
+        functions: Functions,
+        workflow: Workflow,
+        records: Records,
+        settings: Settings,
+    ) -> Api | None:
+        """The API; None where the deployment wants none."""
+        if functions.api is None:
+            return None
+        return cls(
+            scope,
+            construct_id,
+            function=functions.api,
+            workflow=workflow,
+            records=records,
+            settings=settings,
+        )
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        function: lambda_.Function,
+        workflow: Workflow,
+        records: Records,
+        settings: Settings,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.rest_api = apigateway.RestApi(
+            self,
+            "Rest",
+            rest_api_name=f"{Stack.of(self).stack_name}-runs",
+            description="Starts, watches, stops and retries runs",
+            endpoint_types=[apigateway.EndpointType.REGIONAL],
+            # A setting of the whole account and region, which is no stack's to change.
+            cloud_watch_role=False,
+            default_method_options=apigateway.MethodOptions(
+                authorization_type=apigateway.AuthorizationType.IAM
+            ),
+            deploy_options=apigateway.StageOptions(
+                stage_name=STAGE,
+                throttling_rate_limit=settings.api_rate,
+                throttling_burst_limit=settings.api_burst,
+                tracing_enabled=True,
+                **self._access_logs(settings),
+            ),
+        )
+        # CDK's own output of the address; ours has a name that commands know.
+        self.rest_api.node.try_remove_child("Endpoint")
+        self.url = f"https://{self.rest_api.rest_api_id}.execute-api.{_host(self)}/{STAGE}"
+        self._routes(function)
+        self._refusals()
+        _let_it_work(self, function, workflow, records)
+        self._answer_findings(settings)
+
+    def _routes(self, function: lambda_.Function) -> None:
+        # One permission for all methods, and none for the console's test calls, which bypass IAM.
+        integration = apigateway.LambdaIntegration(
+            function, allow_test_invoke=False, scope_permission_to_method=False
+        )
+        validator = self.rest_api.add_request_validator(
+            "Validator", validate_request_body=True, validate_request_parameters=True
+        )
+        for route in ROUTES.values():
+            self.rest_api.root.resource_for_path(route.path).add_method(
+                route.method,
+                integration,
+                request_validator=validator,
+                request_parameters={f"method.request.querystring.{name}": False for name in route.query}
+                or None,
+            )
+
+    def _refusals(self) -> None:
+        for name, status in REFUSALS.items():
+            headers = {"Content-Type": f"'{MEDIA_TYPE}'", "Cache-Control": "'no-store'"}
+            if status == HTTPStatus.TOO_MANY_REQUESTS:
+                headers["Retry-After"] = f"'{_RETRY_SECONDS}'"
+            self.rest_api.add_gateway_response(
+                f"Refusal{name.title().replace('_', '')}",
+                type=apigateway.ResponseType.of(name),
+                status_code=str(status) if status is not None else None,
+                response_headers=headers,
+                templates={"application/json": _problem(status)},
+            )
+
+    def _access_logs(self, settings: Settings) -> dict[str, Any]:
+        if not settings.api_access_logs:
+            return {}
+        keep = settings.keep_data
+        group = logs.LogGroup(
+            self,
+            "AccessLogs",
+            retention=log_retention(settings),
+            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+        )
+        return {
+            "access_log_destination": apigateway.LogGroupLogDestination(group),
+            "access_log_format": apigateway.AccessLogFormat.json_with_standard_fields(
+                caller=True,
+                http_method=True,
+                ip=True,
+                protocol=True,
+                request_time=True,
+                resource_path=True,
+                response_length=True,
+                status=True,
+                user=True,
+            ),
+        }
+
+    def _answer_findings(self, settings: Settings) -> None:
+        stage = self.rest_api.deployment_stage
+        for finding in ("APIG6",) if settings.api_access_logs else ("APIG1", "APIG6"):
+            accept(
+                stage,
+                f"AwsSolutions-{finding}",
+                "Such logs need a role that is set for the whole account; the function logs every request.",
+            )
+        accept(
+            stage,
+            "AwsSolutions-APIG3",
+            "Only requests signed by principals of this account get through, and few of them a second.",
+        )
+        for method in self.rest_api.methods:
+            accept(
+                method, "AwsSolutions-COG4", "IAM decides who may call: machines and operators, no end users."
+            )
+
+
+def _problem(status: int | None) -> str:
+    """A problem (RFC 9457) as a template of API Gateway, which fills in the $-names and knows no more than that."""
+    phrase = HTTPStatus(status).phrase if status is not None else "The request was refused"
+    fields = {"type": "about:blank", "title": phrase, **({"status": status} if status is not None else {})}
+    text = json.dumps(fields).removesuffix("}")
+    return f'{text}, "detail": $context.error.messageString, "instance": "$context.requestId"}}'
+
+
+def _host(scope: Construct) -> str:
+    stack = Stack.of(scope)
+    return f"{stack.region}.{stack.url_suffix}"
+
+
+def _let_it_work(scope: Construct, function: lambda_.Function, workflow: Workflow, records: Records) -> None:
+    """The function starts and looks at runs of this state machine, reads their table, and stops their jobs."""
+    machine = workflow.state_machine
+    executions = arn(scope, "states", f"execution:{machine.state_machine_name}:*")
+    function.add_environment("NIGHTSPOT_STATE_MACHINE_ARN", machine.state_machine_arn)
+    for actions, resource in (
+        (["states:StartExecution"], machine.state_machine_arn),
+        (["states:DescribeExecution"], executions),
+        (["dynamodb:GetItem", "dynamodb:Query"], records.table.table_arn),
+        (["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], training_jobs_arn(scope)),
+    ):
+        function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+    if function.role is not None:
+        accept_wildcard(function.role, executions, "Executions are named by what starts them.")
+        accept_wildcard(function.role, training_jobs_arn(scope), "Training jobs are named by their runs.")

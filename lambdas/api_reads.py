@@ -1,0 +1,180 @@
+"""Decides what the API tells of jobs and runs: how far one request reads, and what is left out of a long record."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from lambdas.api_dependencies import ApiDependencies
+from nightspot.accounts import bounds_of
+from nightspot.api.job_lines import line_as_json, lines_of
+from nightspot.api.models import JobsList, RunLinks, RunRecord, RunsPage, RunSummary
+from nightspot.api.paging import CursorError, Place, cursor_of, place_of
+from nightspot.api.problems import ProblemError, ProblemKind, invalid
+from nightspot.api.queries import EARLIEST, QueryError, Wanted, Window, endings_of, window_of
+from nightspot.job.errors import describe, nearest
+from nightspot.messages.links import Console
+from nightspot.pages.record import record_of
+from nightspot.run import Outcome, Run
+from nightspot.run_account import run_account
+
+DEFAULT_LIMIT = 20
+MOST_RUNS = 100  # of a page
+MOST_READ = 500  # summaries that one request looks at: a rare outcome must not read years
+# Lambda answers with 6 MB at the most: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MOST_BYTES = 4_000_000
+MOST_STEPS = 4000  # about 500 bytes each
+RUN_ID = re.compile(r"[0-9]{8}-[0-9a-f]{6}")
+_MOST_NAMED = 5  # ids in a refusal
+
+
+def jobs_list(use: ApiDependencies) -> JobsList:
+    """Every deployed job with its newest run and what this month (UTC) has cost."""
+    now = use.now()
+    month = f"{now:%Y-%m}"
+    first, end = bounds_of(month)
+    accounts = []
+    for job in use.jobs():
+        summaries = [
+            entry.summary for entry in use.table.history_entries(job, first=first, end=end, page=100)
+        ]
+        accounts += [run_account(one) for one in summaries or use.table.history(job, limit=1)]
+    lines = lines_of(use.jobs(), accounts, month)
+    return JobsList.model_validate({"month": month, "jobs": [line_as_json(line) for line in lines]})
+
+
+def runs_page(
+    use: ApiDependencies,
+    *,
+    job: str | None,
+    outcome: Sequence[Wanted],
+    since: str | None,
+    month: str | None,
+    limit: int,
+    cursor: str | None,
+) -> RunsPage:
+    """A page of the runs that are wanted. Raises ProblemError for a parameter or a job that makes no sense."""
+    question = {"job": job, "outcome": sorted(outcome), "since": since, "month": month}
+    try:
+        after = None if cursor is None else place_of(cursor, question)
+        window = window_of(since, month, use.now())
+    except (CursorError, QueryError) as error:
+        raise invalid([error.problem]) from error
+    if job is not None:
+        _check_known(job, use)
+    jobs = sorted(use.jobs()) if job is None else [job]
+    endings = endings_of(outcome)
+    shown: list[RunSummary] = []
+    read, size, last = 0, 0, after
+    for place, summary in _newest_first(jobs, window, after, limit, use):
+        if len(shown) == limit or read == MOST_READ or size > MOST_BYTES:
+            return RunsPage(runs=shown, next=cursor_of(last, question) if last else None)
+        read, last = read + 1, place
+        if run_account(summary).ending in endings:
+            shown.append(RunSummary.model_validate({**summary, "links": links_of_summary(summary)}))
+            size += len(json.dumps(summary))
+    return RunsPage(runs=shown, next=None)
+
+
+def run_record(use: ApiDependencies, run_id: str) -> RunRecord:
+    """All that is on record of a run; of very many decisions the first and the last. Raises ProblemError."""
+    run = known_run(run_id, use)
+    steps = use.table.steps(run_id)
+    if len(steps) > MOST_STEPS:
+        steps = [*steps[: MOST_STEPS // 2], *steps[-MOST_STEPS // 2 :]]
+    record = record_of(run, steps, use.table.phases(run_id))
+    return RunRecord.model_validate({**record, "links": links_of(run)})
+
+
+def known_run(run_id: str, use: ApiDependencies) -> Run:
+    """The ledger of a run. Raises ProblemError, naming the runs of the same day that are near."""
+    run = use.table.run(run_id) if RUN_ID.fullmatch(run_id) else None
+    if run is not None:
+        return run
+    near = _near(run_id, use)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise ProblemError(ProblemKind.UNKNOWN_RUN, f"run: {describe(run_id)}: is not on record{hint}")
+
+
+def links_of(run: Run) -> RunLinks:
+    """Where else a client can go from a run."""
+    return _links(run.run_id, run.outcome.value if run.outcome else "running", run.execution_arn)
+
+
+def links_of_summary(summary: dict[str, Any]) -> RunLinks:
+    """The same, of a summary."""
+    return _links(summary["run_id"], summary["outcome"], summary.get("execution_arn"))
+
+
+def link_of(run_id: str) -> str:
+    """The address of a run, below the API's own."""
+    return f"/runs/{run_id}"
+
+
+def _links(run_id: str, outcome: str, execution_arn: str | None) -> RunLinks:
+    here = link_of(run_id)
+    is_open = outcome == "running"
+    console = Console.of_arn(execution_arn) if execution_arn else None
+    return RunLinks(
+        self=here,
+        stop=f"{here}/stop" if is_open else None,
+        retry=None if is_open or outcome == Outcome.SUCCEEDED.value else f"{here}/retry",
+        console=console.execution(execution_arn) if console and execution_arn else None,
+    )
+
+
+def _check_known(job: str, use: ApiDependencies) -> None:
+    """A job that is no longer deployed is known by its runs."""
+    if job not in use.jobs() and not use.table.history(job, limit=1):
+        raise unknown_job(job, use)
+
+
+def unknown_job(job: str, use: ApiDependencies) -> ProblemError:
+    """The refusal of a job that there is not."""
+    known = sorted(use.jobs())
+    names = f"the jobs are {', '.join(known)}" if known else "there are none"
+    detail = f"job: {describe(job)}: is not a job ({names}){nearest(job, known)}"
+    return ProblemError(ProblemKind.UNKNOWN_JOB, detail)
+
+
+def _newest_first(
+    jobs: Sequence[str], window: Window, after: Place | None, limit: int, use: ApiDependencies
+) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """The runs of all `jobs` behind `after`, read no further than they are asked for."""
+    if window.is_empty:
+        return
+    histories = [_history(job, window, after, limit, use) for job in jobs]
+    for place, summary in heapq.merge(*histories, key=lambda pair: pair[0], reverse=True):
+        if after is None or place < after:
+            yield place, summary
+
+
+def _history(
+    job: str, window: Window, after: Place | None, limit: int, use: ApiDependencies
+) -> Iterator[tuple[Place, dict[str, Any]]]:
+    up_to = after.key if after else None
+    # One more than a page: whether there is another one.
+    entries = use.table.history_entries(job, first=window.first, end=window.end, up_to=up_to, page=limit + 2)
+    for entry in entries:
+        yield Place(entry.key, job), entry.summary
+
+
+def _near(run_id: str, use: ApiDependencies) -> list[str]:
+    """Ids like this one among the runs of its day: those of other days are not looked at."""
+    try:
+        day = datetime.strptime(f"{run_id[:8]}+0000", "%Y%m%d%z")
+    except ValueError:
+        return []
+    if day < EARLIEST:
+        return []
+    known = [
+        str(entry.summary["run_id"])
+        for job in use.jobs()
+        for entry in use.table.history_entries(job, first=day, end=day + timedelta(days=1), page=100)
+    ]
+    return get_close_matches(run_id, known, n=_MOST_NAMED, cutoff=0.6)

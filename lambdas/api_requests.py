@@ -1,0 +1,90 @@
+"""Decides which requests are read at all: by the size, the media type and the shape of their body, and by whether
+every parameter is known and given once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from nightspot.api.problems import ProblemError, ProblemKind, invalid
+from nightspot.api.routes import Route, route_of
+from nightspot.job.errors import Problem, describe, nearest
+
+LARGEST_BODY_BYTES = 64 * 1024
+JSON = "application/json"
+
+
+def check(event: Mapping[str, Any]) -> None:
+    """Raises ProblemError where the request must not get to its route. An unknown address is for the resolver."""
+    route = route_of(event["httpMethod"], event["path"])
+    if route is None:
+        return
+    _check_query(route, event.get("multiValueQueryStringParameters") or {})
+    if route.method == "POST":
+        _check_body(event, takes_overrides=route.has_body)
+
+
+def _check_query(route: Route, given: Mapping[str, list[str]]) -> None:
+    problems = []
+    for name, values in given.items():
+        if name not in route.query:
+            known = f"the parameters are {', '.join(route.query)}" if route.query else "there are none here"
+            rule = f"is not a known parameter ({known}){nearest(name, route.query)}"
+            problems.append(Problem(name[:80], describe(name), rule))
+        elif len(values) > 1 and name not in route.repeated:
+            problems.append(Problem(name, f"{len(values)} values", "must be given once"))
+    if problems:
+        raise invalid(problems)
+
+
+def _check_body(event: Mapping[str, Any], *, takes_overrides: bool) -> None:
+    body = _bytes_of(event)
+    if len(body) > LARGEST_BODY_BYTES:
+        raise ProblemError(
+            ProblemKind.BODY_TOO_LARGE,
+            f"The body has {len(body):,} bytes; it may have {LARGEST_BODY_BYTES:,}.",
+        )
+    if not body:
+        return
+    media_type = _header(event, "content-type") or JSON
+    if media_type.partition(";")[0].strip().lower() != JSON:
+        raise ProblemError(
+            ProblemKind.WRONG_MEDIA_TYPE, f"The body is {describe(media_type)}, and must be {JSON}."
+        )
+    try:
+        given = json.loads(body.decode(), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        # A number of too many digits is a ValueError of its own.
+        raise _malformed("is not JSON") from error
+    if given is not None and not isinstance(given, dict):
+        raise _malformed(f"is {describe(given)}")
+    if given and not takes_overrides:
+        raise invalid([Problem("body", describe(given), "must be empty: a stop has nothing to choose")])
+
+
+def _malformed(what: str) -> ProblemError:
+    return ProblemError(ProblemKind.MALFORMED_BODY, f"The body {what}; it must be a JSON object, or absent.")
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _bytes_of(event: Mapping[str, Any]) -> bytes:
+    body = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        # A lone surrogate is no text that could be sent; the reading of it says so.
+        return str(body).encode(errors="surrogatepass")
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise _malformed("is not readable") from error
+
+
+def _header(event: Mapping[str, Any], name: str) -> str | None:
+    headers = event.get("headers") or {}
+    return next((value for key, value in headers.items() if key.lower() == name), None)

@@ -1,0 +1,272 @@
+"""Decides how the API's answers look: a closed model for every body, of which the OpenAPI document is made.
+
+Durations are seconds, money is USD, times are ISO 8601 in UTC; null is a figure that nobody knows. A summary from
+before a figure was recorded lacks it, so what is not needed to tell a run may be null.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from nightspot.api.override_schema import OVERRIDES
+from nightspot.aws.stopping import StopState
+from nightspot.job.override_shape import Overrides
+
+
+class RunState(StrEnum):
+    """The outcome of a run, or that it has none yet."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    STOPPED = "stopped"
+    REFUSED = "refused"
+
+
+class RunOverrides(Overrides):
+    """What one run does otherwise than its job file says, as in an execution's input."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return OVERRIDES
+
+
+class Body(BaseModel):
+    """An answer's body."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class RunLinks(Body):
+    """Addresses of the API, below its own."""
+
+    self: str = Field(examples=["/runs/20261121-9f2ab4"])
+    stop: str | None = Field(default=None, description="Where it can be stopped; null: it is over.")
+    retry: str | None = Field(default=None, description="Where it can be retried; null: it cannot.")
+    console: str | None = Field(default=None, description="The execution in the AWS console.")
+
+
+class RunStarted(Body):
+    """A run was started, or had been by the same request."""
+
+    run_id: str = Field(examples=["20261121-9f2ab4"])
+    job: str
+    execution_arn: str
+    started_at: datetime
+    is_new: bool = Field(description="False: an earlier request with the same Idempotency-Key started it.")
+    links: RunLinks
+
+
+class RunStopping(Body):
+    """How far the stop of a run is."""
+
+    run_id: str
+    job: str
+    state: StopState = Field(
+        description="asked: its training job is stopping; nothing_to_stop: it has none just now; over: its outcome "
+        "is on record; unrecorded: its execution is gone and nobody will record one."
+    )
+    sentence: str = Field(description="The state in words.")
+    training_job_name: str | None
+    outcome: RunState
+    because: str | None
+    links: RunLinks
+
+
+class Figures(Body):
+    """What a run and its attempts are accounted for by alike."""
+
+    waited_seconds: float | None = None
+    starting_seconds: float | None = None
+    trained_seconds: float | None = None
+    billable_seconds: float | None = None
+    repeated_seconds: float | None = None
+    repeated_evidence: str | None = None
+    lost_seconds: float | None = None
+    cost_usd: float | None = None
+    on_demand_cost_usd: float | None = None
+    saved_usd: float | None = None
+    missing: list[str] = []
+
+
+class AttemptSummary(Figures):
+    """One training job of a run."""
+
+    number: int
+    training_job_name: str
+    market: str
+    instance_type: str
+    asked_at: datetime
+    ended_at: datetime | None = None
+    status: str | None = Field(default=None, description="SageMaker's TrainingJobStatus.")
+    secondary_status: str | None = Field(default=None, description="SageMaker's SecondaryStatus.")
+    failure_class: str | None = None
+    failure_reason: str | None = Field(default=None, description="In SageMaker's words, without secrets.")
+    queued_seconds: float | None = None
+    ready_seconds: float | None = None
+    interruptions: int = 0
+    resume: str | None = None
+    resumed_from_step: int | None = None
+    step_before: int | None = None
+    step_after: int | None = None
+
+
+class LeftOutRung(Body):
+    """A rung of the ladder that the run does without."""
+
+    market: str
+    instance_type: str
+    because: str
+
+
+class RunHead(Figures):
+    """What is told of a run before its attempts."""
+
+    job: str
+    run_id: str
+    headline: str | None = Field(default=None, description="How the run stands, in one sentence.")
+    outcome: RunState
+    because: str | None = None
+    plan_note: str | None = Field(default=None, description="What the plan has to say beside its figures.")
+    scheduled_at: datetime | None = Field(default=None, description="The night that it was started for.")
+    requested_by: str | None = None
+    resume_from: str | None = Field(default=None, description="The run whose checkpoint it went on from.")
+    started_at: datetime
+    ended_at: datetime | None = None
+    deadline: datetime | None = None
+    deadline_met: bool = False
+    margin_seconds: float | None = None
+    work_key: str | None = None
+    work_seconds: float | None = None
+    cost_at_least_usd: float | None = None
+    saved_percent: float | None = None
+    uses_plan_rate: bool = False
+    spent_usd: float | None = None
+    committed_usd: float | None = None
+    unpriced_attempts: list[int] = []
+    interruptions: int = 0
+    fell_back: bool | None = None
+    model_artifact: str | None = None
+    checkpoints: str | None = None
+    metrics: dict[str, float] = {}
+    execution_arn: str | None = None
+    resume: str | None = None
+    decisions: int = 0
+    overrides: dict[str, Any] = {}
+    left_out: list[LeftOutRung] = []
+
+
+class RunSummary(RunHead):
+    """A run as its job's history has it."""
+
+    attempts: list[AttemptSummary] = []
+    links: RunLinks
+
+
+class RunsPage(Body):
+    """Runs, the newest first."""
+
+    runs: list[RunSummary]
+    next: str | None = Field(description="The `cursor` of the page behind this one; null: there is none.")
+
+
+class PhaseRecord(Body):
+    """A stretch of an attempt in one state."""
+
+    state: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+class AttemptRecord(AttemptSummary):
+    """One training job of a run, with what it went through."""
+
+    phases: list[PhaseRecord]
+
+
+class ProgressRecord(Body):
+    """What was durable when a decision was taken."""
+
+    step: int
+    total_steps: int | None
+    fraction: float | None
+    saved_at: datetime
+    metrics: dict[str, float]
+
+
+class StepRecord(Body):
+    """One decision, and the sentence that gives its reason."""
+
+    action: str
+    at: datetime
+    because: str
+    attempt: int | None
+    late: bool
+    last_safe_at: datetime | None
+    progress: ProgressRecord | None
+
+
+class RunRecord(RunHead):
+    """A run with all that is on record of it."""
+
+    attempts: list[AttemptRecord]
+    steps: list[StepRecord]
+    links: RunLinks
+
+
+class LastRun(Figures):
+    """The account of a job's newest run."""
+
+    job: str
+    run_id: str
+    started_at: datetime
+    ended_at: datetime | None
+    ending: str
+    outcome: RunState
+    deadline_met: bool
+    month: str
+    margin_seconds: float | None
+    attempts: int
+    fell_back: bool
+    interruptions: int
+    cost_at_least_usd: float
+    saved_percent: float | None
+    uses_plan_rate: bool
+
+
+class MonthCosts(Body):
+    """What a job's runs of the month cost."""
+
+    runs: int
+    cost_usd: float | None = Field(description="null: not every run's cost is known.")
+    cost_at_least_usd: float
+
+
+class JobDescription(Body):
+    """A job: what its file says, and how it does. Of the training job itself nothing is told."""
+
+    name: str
+    schedule: dict[str, Any] | None = Field(description="As in the job file; null: only by hand or API.")
+    deadline: dict[str, Any] | None = Field(description="As in the job file.")
+    capacity: dict[str, Any] | None = Field(description="The ladder, as in the job file.")
+    budget: dict[str, Any] | None = Field(description="As in the job file; null: none.")
+    concurrency: str | None
+    fallback: str | None
+    described: bool = Field(description="False: it has runs, and no job file any more.")
+    last_run: LastRun | None
+    month: MonthCosts
+
+
+class JobsList(Body):
+    """All deployed jobs, by name."""
+
+    month: str = Field(description="The month (UTC) that is added up.", examples=["2026-11"])
+    jobs: list[JobDescription]

@@ -1,0 +1,105 @@
+"""Decides with which exit status a command about a run ends, so that a pipeline can tell whose fault it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+from nightspot.run import FailureClass
+from nightspot.run_account import Ending
+
+
+class ExitStatus(IntEnum):
+    """What a command's exit status says. 1 to 6 are other people's to mend, each somebody else's."""
+
+    IN_TIME = 0
+    USER = 1
+    USAGE = 2
+    MARKET = 3
+    LATE = 4
+    STOPPED = 5
+    SERVICE = 6
+    STILL_RUNNING = 124  # as timeout(1) has it
+    INTERRUPTED = 130  # as shells count it: 128 + SIGINT
+
+
+MEANINGS: Mapping[ExitStatus, str] = {
+    ExitStatus.IN_TIME: "the model is there in time, or the command did what was asked",
+    ExitStatus.USER: "yours to mend: the job, its code, its input, a permission or quota, a run that is not there",
+    ExitStatus.USAGE: "the options make no sense",
+    ExitStatus.MARKET: "the market: no capacity in time, the budget is spent, or Spot alone was allowed",
+    ExitStatus.LATE: "the model is there, after the deadline",
+    ExitStatus.STOPPED: "a person stopped the run, or a newer run took its place",
+    ExitStatus.SERVICE: "AWS: a service fault, an unknown failure, a run that crashed or cannot be followed",
+    ExitStatus.STILL_RUNNING: "`--timeout` has passed; the run goes on",
+    ExitStatus.INTERRUPTED: "Ctrl-C; a deployed run goes on, a local one is stopped",
+}
+
+# A run that failed is told by its last attempt's failure, one that still runs by nothing yet.
+OF_ENDING: Mapping[Ending, ExitStatus | None] = {
+    Ending.IN_TIME: ExitStatus.IN_TIME,
+    Ending.LATE: ExitStatus.LATE,
+    Ending.FAILED: None,
+    Ending.SKIPPED: ExitStatus.MARKET,
+    Ending.STOPPED: ExitStatus.STOPPED,
+    Ending.REFUSED: ExitStatus.USER,
+    Ending.RUNNING: ExitStatus.STILL_RUNNING,
+}
+
+OF_FAILURE: Mapping[FailureClass, ExitStatus] = {
+    FailureClass.NO_CAPACITY: ExitStatus.MARKET,
+    FailureClass.INTERRUPTED: ExitStatus.MARKET,
+    FailureClass.WAIT_LIMIT: ExitStatus.MARKET,
+    FailureClass.QUOTA_TEMPORARY: ExitStatus.MARKET,
+    # Nothing that Nightspot could still buy was in time.
+    FailureClass.STOPPED_BY_NIGHTSPOT: ExitStatus.MARKET,
+    FailureClass.QUOTA_PERMANENT: ExitStatus.USER,
+    FailureClass.RUNTIME_LIMIT: ExitStatus.USER,
+    FailureClass.USER_CODE: ExitStatus.USER,
+    FailureClass.OUT_OF_MEMORY: ExitStatus.USER,
+    FailureClass.CONFIGURATION: ExitStatus.USER,
+    FailureClass.PERMISSION: ExitStatus.USER,
+    FailureClass.STOPPED_BY_PERSON: ExitStatus.STOPPED,
+    FailureClass.THROTTLED: ExitStatus.SERVICE,
+    FailureClass.SERVICE_FAULT: ExitStatus.SERVICE,
+    FailureClass.UNKNOWN: ExitStatus.SERVICE,
+}
+
+# DescribeExecution's status of an execution that is over and recorded no outcome.
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+OF_EXECUTION: Mapping[str, ExitStatus] = {
+    "ABORTED": ExitStatus.STOPPED,
+    "FAILED": ExitStatus.SERVICE,
+    "TIMED_OUT": ExitStatus.SERVICE,
+    "PENDING_REDRIVE": ExitStatus.SERVICE,
+    "SUCCEEDED": ExitStatus.SERVICE,
+}
+# The state `The input was refused` of the workflow ends an execution with it.
+REFUSED_INPUT = "Nightspot.InvalidInput"
+
+
+def of_record(record: Mapping[str, Any]) -> ExitStatus:
+    """The status of a run's record or summary; a record without an outcome is of a workflow that crashed."""
+    outcome = record.get("outcome")
+    if outcome is None:
+        return ExitStatus.SERVICE
+    if outcome == "succeeded":
+        return ExitStatus.IN_TIME if record.get("deadline_met") else ExitStatus.LATE
+    return OF_ENDING[Ending(outcome)] or _of_failed(record)
+
+
+def of_execution(status: str, error: str | None) -> ExitStatus:
+    """The status of an execution that ended without recording an outcome."""
+    if error == REFUSED_INPUT:
+        return ExitStatus.USER
+    return OF_EXECUTION.get(status, ExitStatus.SERVICE)
+
+
+def _of_failed(record: Mapping[str, Any]) -> ExitStatus:
+    attempts = record.get("attempts") or []
+    failure = attempts[-1].get("failure_class") if attempts else None
+    if failure is None:
+        # Nothing could be bought: neither the ladder nor the budget has anything.
+        return ExitStatus.MARKET
+    return OF_FAILURE[FailureClass(failure)]

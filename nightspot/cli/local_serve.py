@@ -1,0 +1,267 @@
+"""`nightspot local serve`: which jobs, night and port the API on this machine has, and how it ends."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import math
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from nightspot.cli import nights
+from nightspot.cli._shared import fail, mistakes
+from nightspot.job import load_jobs
+from nightspot.local import night_files
+
+if TYPE_CHECKING:
+    import socket
+
+    from nightspot.local.gateway import Authorise
+    from nightspot.local.nights import Night
+    from nightspot.local.served_runs import Kept
+    from nightspot.local.serving import Playable
+    from nightspot.local.stage import Sighting
+
+USER_ARN = "arn:aws:iam::123456789012:user/local"
+LAST_PORT = 65_535
+ACCESS_KEY = "AKIANIGHTSPOTLOCAL00"
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def local() -> None:
+    """What runs on this machine alone: nothing is asked of AWS, and nothing is billed."""
+
+
+@app.command()
+def serve(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The job files; `jobs` by default.", show_default=False)
+    ] = Path("jobs"),
+    *,
+    port: Annotated[int, typer.Option(metavar="PORT", help="0 takes any that is free.")] = 8787,
+    night: nights.NightName = None,
+    time_scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Seconds of the story in a real one, from 1 on; without it, the slowest of the jobs' own.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="For the mishaps, and the jobs' hyperparameter `seed`.")
+    ] = None,
+    build: nights.Build = Path("build"),
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Only requests that are signed, as on AWS.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON when ready, and nothing else.")
+    ] = False,
+) -> None:
+    """Serve the API on this machine: a run that is started here trains here, in an emulated AWS.
+
+    Training commands run in the current directory. Ctrl-C ends the server and every run that is going on.
+    """
+    if time_scale is not None and not 1 <= time_scale < math.inf:
+        raise typer.BadParameter(f"--time-scale: {time_scale:g}: must be a number from 1 on")
+    if not 0 <= port <= LAST_PORT:
+        raise typer.BadParameter(f"--port: {port}: must be a number from 0 to {LAST_PORT}")
+    if seed is not None and seed < 0:
+        raise typer.BadParameter(f"--seed: {seed}: must be a number from 0 on")
+    try:
+        chosen = night_files.night_named(night or "quiet")
+    except night_files.NightError as error:
+        raise typer.BadParameter(str(error)) from error
+
+    # The emulated AWS takes seconds to load, and is not installed where only files are checked.
+    from nightspot.local import serving, staging  # noqa: PLC0415
+
+    with mistakes():
+        try:
+            ready = serving.playable(load_jobs(folder), time_scale, seed)
+            listener = serving.listening(port)
+        except (serving.NothingToServeError, serving.PortError) as error:
+            fail(f"{folder}: {error}" if isinstance(error, serving.NothingToServeError) else str(error))
+        with listener:
+            played = serving.every_day(chosen if seed is None else staging.night_with_seed(chosen, seed))
+            scratch = staging.new_folder(build / "runs", f"local-serve-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+            keys = KeyPair(ACCESS_KEY, secrets.token_urlsafe(30)) if require_signature else None
+            told = Teller(sys.stdout, as_json=as_json)
+            _serve(Setting(folder, ready, played, scratch, build / "runs", keys, listener), told)
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """What requests must be signed with; made for one server, and worth nothing elsewhere."""
+
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that a server is made of."""
+
+    folder: Path
+    ready: Playable
+    night: Night
+    scratch: Path
+    records: Path
+    keys: KeyPair | None
+    listener: socket.socket
+
+
+@dataclass(frozen=True)
+class Teller:
+    """What the terminal gets. `out` is the real standard output: inside a stage, `print` is the functions'."""
+
+    out: TextIO
+    as_json: bool
+
+    def ready(self, url: str, setting: Setting) -> None:
+        """The server takes requests now."""
+        ready = setting.ready
+        if self.as_json:
+            self._write(json.dumps(_as_json(url, setting)))
+            return
+        hour = format(ready.time_scale / 3600, ".3g")
+        self._write(
+            f"{url} serves {', '.join(sorted(ready.jobs))}; {hour} hours of the story pass in a second."
+        )
+        self._write(f"Night: {setting.night.name}. Records: {setting.records}. Logs: {setting.scratch}.")
+        if setting.keys is not None:
+            self._write("Requests must be signed, service execute-api, with these (of this server alone):")
+            self._write(f"  export AWS_ACCESS_KEY_ID={setting.keys.access_key}")
+            self._write(f"  export AWS_SECRET_ACCESS_KEY={setting.keys.secret_key}")
+            self._write(f"  export AWS_REGION={_region()}")
+        self._write("Ctrl-C ends it, and every run that is going on.")
+
+    def seen(self, sighting: Sighting) -> None:
+        """A decision of a run, as it is taken."""
+        if sighting.kind == "decision" and not self.as_json:
+            name = f" {sighting.training_job_name}" if sighting.training_job_name else ""
+            self._write(f"{sighting.at:%H:%M}{name}: {sighting.text}")
+
+    def kept(self, kept: Kept) -> None:
+        """A run is over."""
+        if kept.interrupted:
+            said = f"interrupted: run {kept.run_id} of {kept.job}; what it had done is in {kept.path}"
+            typer.echo(said, err=True)
+        elif not self.as_json:
+            self._write(f"{kept.job} {kept.run_id or 'was'} {kept.outcome}: {kept.path}")
+
+    def fault(self, error: OSError) -> None:
+        """A record could not be written."""
+        reason = error.strerror or error
+        typer.secho(f"error: {error.filename or 'record'}: {reason}", err=True, fg="red")
+
+    def _write(self, line: str) -> None:
+        self.out.write(f"{line}\n")
+        self.out.flush()
+
+
+def _serve(setting: Setting, told: Teller) -> None:
+    from nightspot.aws.prices import load_price_book  # noqa: PLC0415 - as in `serve`
+    from nightspot.local import staging  # noqa: PLC0415
+    from nightspot.local.served_runs import ServedRuns  # noqa: PLC0415
+    from nightspot.local.serving import api_of, serving  # noqa: PLC0415
+    from nightspot.local.session import LocalAws  # noqa: PLC0415
+
+    for name in setting.ready.left_out:
+        typer.echo(f"note: {name} is left out: it has no local.command to train it on this machine", err=True)
+    aws = LocalAws(
+        jobs=setting.ready.jobs,
+        night=setting.night,
+        scratch=setting.scratch,
+        started_at=datetime.combine(datetime.now(UTC).date(), time(), tzinfo=UTC),
+        price=load_price_book().usd_per_hour,
+        time_scale=setting.ready.time_scale,
+        directory=Path.cwd(),
+        on_sighting=told.seen,
+    )
+    facts = {"job_file": str(setting.folder), "scratch": str(setting.scratch)}
+    with _until_told_to_end() as wait, ExitStack() as stack:
+        stack.enter_context(staging.python_logs_in(setting.scratch / "python.log"))
+        stage = stack.enter_context(aws.open())
+        stack.enter_context(
+            ServedRuns(stage, setting.night, setting.records, facts, on_kept=told.kept, on_fault=told.fault)
+        )
+        url = stack.enter_context(serving(api_of(stage), setting.listener, _authorise(setting.keys)))
+        told.ready(url, setting)
+        wait()
+
+
+@contextmanager
+def _until_told_to_end() -> Iterator[Callable[[], None]]:
+    """Inside: SIGINT and SIGTERM end nothing but the wait that this gives; a second one ends it all at once."""
+    ended = threading.Event()
+    before: dict[signal.Signals, Any] = {}
+
+    def end(_number: int, _frame: object) -> None:
+        ended.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    def wait() -> None:
+        # Not without a limit: that would keep the signal's handler from running on some platforms.
+        while not ended.wait(0.5):
+            pass
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, end)
+    try:
+        yield wait
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _authorise(keys: KeyPair | None) -> Authorise:
+    from nightspot.local.serving import as_user  # noqa: PLC0415 - as in `serve`
+    from nightspot.local.signatures import Signatures  # noqa: PLC0415
+
+    if keys is None:
+        return as_user(getpass.getuser())
+    known = {keys.access_key: (keys.secret_key, USER_ARN)}
+    return Signatures(known.get, _region())
+
+
+def _region() -> str:
+    from nightspot.local.emulated_aws import REGION  # noqa: PLC0415 - as in `serve`
+
+    return REGION
+
+
+def _as_json(url: str, setting: Setting) -> dict[str, Any]:
+    keys = setting.keys
+    signed_with = (
+        {
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
+            "region": _region(),
+        }
+        if keys is not None
+        else None
+    )
+    return {
+        "url": url,
+        "jobs": sorted(setting.ready.jobs),
+        "left_out": list(setting.ready.left_out),
+        "night": setting.night.name,
+        "time_scale": setting.ready.time_scale,
+        "records": str(setting.records),
+        "scratch": str(setting.scratch),
+        "sign_with": signed_with,
+    }

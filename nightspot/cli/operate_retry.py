@@ -1,0 +1,165 @@
+"""`nightspot retry`: which run is taken up again from its checkpoint, with what, and whether a person is sure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
+
+import typer
+
+from nightspot.cli import account, overrides, run_aws
+from nightspot.cli._shared import Json, fail, mistakes
+from nightspot.cli.operate_sources import (
+    Api,
+    Local,
+    Place,
+    StackName,
+    TableName,
+    operating_mistakes,
+    place_of,
+    record_of,
+)
+from nightspot.cli.run_aws import StartedRun
+from nightspot.job import read_overrides
+from nightspot.report.tables import overrides_in_words
+from nightspot.run import Outcome
+
+RETRIED = frozenset({Outcome.FAILED, Outcome.STOPPED, Outcome.SKIPPED, Outcome.REFUSED})
+
+
+def retry(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `nightspot runs` shows it.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    local: Local = False,
+    table: TableName = None,
+    stack: StackName = None,
+    api: Api = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until the new run is over, with a line for all that happens.")
+    ] = False,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
+    ] = None,
+    market: overrides.Market = None,
+    instance_type: overrides.InstanceTypes = None,
+    deadline: overrides.Deadline = None,
+    hyperparameter: overrides.Hyperparameters = None,
+    budget: overrides.Budget = None,
+    fallback: overrides.Fallback = None,
+    as_json: Json = False,
+) -> None:
+    """Start a run that goes on from the last checkpoint of a run that failed, was stopped or was skipped.
+
+    What that run did otherwise than its job file says is taken along, unless it is said again here. Without
+    --table, --stack or --api the stack is Nightspot.
+    """
+    if local:
+        _refuse_local()
+    if as_json and not yes:
+        raise typer.BadParameter("--json needs --yes, because nobody is asked")
+    market, market_file = overrides.market_and_file(market, None)
+    if market_file is not None:
+        raise typer.BadParameter(f"--market: must be one of {', '.join(overrides.CHOICES)}")
+    run_aws.check_key(idempotency_key)
+    way = run_aws.Way(wait, run_aws.timeout_of(timeout, wait=wait), as_json, region, profile)
+    own = overrides.overrides_of(
+        market=market,
+        instance_types=instance_type,
+        deadline=deadline,
+        hyperparameters=hyperparameter,
+        budget=budget,
+        fallback=fallback,
+    )
+    with mistakes(), operating_mistakes():
+        read_overrides(own, check_instance_types=True)
+        place = place_of(
+            from_folder=None,
+            local=False,
+            table=table,
+            stack=run_aws.default_stack(table, stack, api),
+            api=api,
+            region=region,
+            profile=profile,
+        )
+        record = record_of(place, run)
+        _check_retryable(record)
+        merged = {**(record.get("overrides") or {}), **own}
+        if place.aws is not None:
+            run_aws.check_with_deployed(place, str(record["job"]), merged)
+        if not as_json:
+            _tell(record, own)
+        if not yes:
+            typer.confirm(f"Start a new run of {record['job']} in {place.words}?", abort=True, err=True)
+        begun = _start(place, record, own, merged, idempotency_key)
+        raise typer.Exit(run_aws.tell_and_wait(place, begun, way))
+
+
+def saved_words(record: Mapping[str, Any]) -> str:
+    """What the run's checkpoint holds, as far as its record says: "step 12 of 24 (50 %)"."""
+    progress = next((step["progress"] for step in reversed(record["steps"]) if step.get("progress")), None)
+    if record.get("checkpoints") is None:
+        return "nothing, for its job writes no checkpoints: the new run begins at the start"
+    if progress is None:
+        return "not told by its record; what is in its checkpoint prefix is used"
+    of = f" of {progress['total_steps']}" if progress.get("total_steps") else ""
+    share = (
+        f" ({progress['fraction']:.0%})".replace("%", " %") if progress.get("fraction") is not None else ""
+    )
+    return f"step {progress['step']}{of}{share}"
+
+
+def _refuse_local() -> NoReturn:
+    fail(
+        "--local: a local night cannot be retried: the S3 that held its checkpoints ended with it; "
+        "play another one with `nightspot run FILE --local`"
+    )
+
+
+def _check_retryable(record: Mapping[str, Any]) -> None:
+    run_id, outcome = record["run_id"], record["outcome"]
+    if outcome == "running":
+        fail(f"run: {run_id!r}: is still going on; `nightspot stop {run_id}` ends it, then it can be retried")
+    if outcome == Outcome.SUCCEEDED:
+        fail(f"run: {run_id!r}: has succeeded, so nothing is left to train; `nightspot run` starts a new one")
+    if outcome not in RETRIED:
+        rule = f"must have ended as one of {', '.join(sorted(RETRIED))}"
+        fail(f"run: {run_id!r}: {outcome!r}: {rule}")
+
+
+def _tell(record: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    ended = f"Run {record['run_id']} of {record['job']} ended as {record['outcome']}."
+    typer.echo(f"{ended} {record.get('because') or ''}".rstrip())
+    typer.echo(f"Saved:   {saved_words(record)}.")
+    kept = {name: value for name, value in (record.get("overrides") or {}).items() if name not in own}
+    for title, given in (("Kept:", kept), ("New:", own)):
+        if given:
+            typer.echo(f"{title:<9}{overrides_in_words(given)}.")
+
+
+def _start(
+    place: Place,
+    record: Mapping[str, Any],
+    own: Mapping[str, Any],
+    merged: Mapping[str, Any],
+    key: str | None,
+) -> StartedRun:
+    from nightspot.aws.waiting import state_machine_of  # noqa: PLC0415 - not for --help
+
+    run_id, job = str(record["run_id"]), str(record["job"])
+    if place.api is not None:
+        # It merges the same way.
+        path = f"/runs/{quote(run_id, safe='')}/retry"
+        answer = place.api.post(path, own, idempotency_key=key or run_aws.new_key())
+        return run_aws.started_of(answer.body, resume_from=run_id)
+    try:
+        machine_arn = state_machine_of(str(record["execution_arn"]))
+    except ValueError as error:
+        fail(f"run: {run_id!r}: {error}")
+    return run_aws.start_execution(place, machine_arn, job, merged, key=key, resume_from=run_id)

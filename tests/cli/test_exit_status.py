@@ -1,0 +1,72 @@
+"""The exit statuses: every ending and every failure has one, and the documentation lists them all."""
+
+import re
+
+import pytest
+
+from nightspot.cli import exit_status
+from nightspot.cli.exit_status import ExitStatus
+from nightspot.run import FailureClass, Outcome
+from nightspot.run_account import Ending
+
+
+def test_every_ending_and_every_failure_has_a_status():
+    assert set(exit_status.OF_ENDING) == set(Ending)
+    assert set(exit_status.OF_FAILURE) == set(FailureClass)
+    assert set(exit_status.MEANINGS) == set(ExitStatus)
+    # Whoever failed has not delivered, so nothing of it may look like success or like a usage error.
+    assert not {ExitStatus.IN_TIME, ExitStatus.USAGE, ExitStatus.LATE} & set(exit_status.OF_FAILURE.values())
+
+
+def test_the_documentation_has_the_table(root):
+    text = (root / "docs" / "operate_commands.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", text, re.MULTILINE)
+    assert rows == [(str(int(each)), meaning) for each, meaning in exit_status.MEANINGS.items()]
+
+
+@pytest.mark.parametrize(
+    ("record", "status"),
+    [
+        ({"outcome": "succeeded", "deadline_met": True}, 0),
+        ({"outcome": "succeeded", "deadline_met": False}, 4),
+        ({"outcome": "skipped"}, 3),
+        ({"outcome": "stopped"}, 5),
+        ({"outcome": "refused"}, 1),
+        ({"outcome": "running"}, 124),
+        ({"outcome": None}, 6),
+        ({"outcome": "failed", "attempts": []}, 3),
+        ({"outcome": "failed", "attempts": [{"failure_class": "no_capacity"}]}, 3),
+        (
+            {
+                "outcome": "failed",
+                "attempts": [{"failure_class": "no_capacity"}, {"failure_class": "user_code"}],
+            },
+            1,
+        ),
+        ({"outcome": "failed", "attempts": [{"failure_class": "service_fault"}]}, 6),
+        ({"outcome": "failed", "attempts": [{"failure_class": "unknown"}]}, 6),
+    ],
+)
+def test_a_record_tells_whose_fault_it_was(record, status):
+    assert exit_status.of_record(record) == status
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("failure", [None, *FailureClass])
+def test_every_outcome_with_every_failure_has_a_status(outcome, failure):
+    record = {"outcome": outcome.value, "attempts": [{"failure_class": failure and failure.value}]}
+    assert exit_status.of_record(record) in set(ExitStatus)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "expected"),
+    [
+        ("FAILED", "Nightspot.InvalidInput", 1),
+        ("FAILED", "Nightspot.DecisionCrashed", 6),
+        ("TIMED_OUT", None, 6),
+        ("ABORTED", None, 5),
+        ("NEW_WORD", None, 6),
+    ],
+)
+def test_an_execution_without_a_record_has_a_status(status, error, expected):
+    assert exit_status.of_execution(status, error) == expected

@@ -1,0 +1,483 @@
+"""`nightspot run`, `watch`, `retry`, `show` and `stop` against a deployment: by its stack and by its API."""
+
+import io
+import json
+import re
+import zipfile
+from dataclasses import replace
+from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from nightspot.aws import api_client
+from nightspot.aws.run_table import RunTable
+from nightspot.cli import account, operate_jobs, operate_stop, operate_watch, run_aws
+from nightspot.cli.account import Aws
+from nightspot.job import dump_jobs, load_jobs
+from nightspot.local.emulated_aws import REGION, TABLE, create_resources
+from nightspot.planning import run_id_of
+from nightspot.run import Action, FailureClass, Outcome, Progress, Step
+
+MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"
+URL = "http://127.0.0.1:8787"
+
+
+class Cloud:
+    """A deployment in moto; the run that is started ends as `ending` says, once somebody has slept."""
+
+    def __init__(self, story):
+        self.story = story
+        self.table = RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
+        self.executions = {}
+        self.code = b""
+        self.slept = 0
+        self.ending = {"outcome": Outcome.SUCCEEDED, "outcome_because": "It has completed."}
+        self.attempts = (story.ended(None, status="Completed", model_artifact="s3://models/a"),)
+        self.interrupt = False
+        self.refused = None
+        progress = Progress(step=12, saved_at=story.at("02:00"), total_steps=24, fraction=0.5)
+        self.old = story.run(
+            run_id="20261120-abc999",
+            execution_arn=f"arn:aws:states:{REGION}:123456789012:execution:nightspot:old",
+            attempts=(story.ended(FailureClass.USER_CODE, failure_reason="ExitCode 1"),),
+            steps=2,
+            overrides={"market": "spot", "hyperparameters": {"epochs": "3"}},
+            outcome=Outcome.FAILED,
+            outcome_because="Spot ended as user code.",
+        )
+        self.table.record_plan(self.old)
+        step = Step(1, story.at("00:00"), Action.WATCH, "It trains.", attempt=1, progress=progress)
+        self.table.record_step(self.old, self.old, step)
+
+    def client(self, service):
+        if service == "dynamodb":
+            return boto3.client(service, region_name=REGION)
+        assert service in {"sagemaker", "stepfunctions", "cloudformation", "lambda"}, service
+        return self
+
+    def describe_stacks(self, **_request):
+        outputs = {"TableName": TABLE, "StateMachineArn": MACHINE}
+        return {"Stacks": [{"Outputs": [{"OutputKey": k, "OutputValue": v} for k, v in outputs.items()]}]}
+
+    def get_paginator(self, _operation):
+        return self
+
+    def paginate(self, **_request):
+        planner = {
+            "LogicalResourceId": "TrainingFunctionsPlanRun2052680D",
+            "ResourceType": "AWS::Lambda::Function",
+            "PhysicalResourceId": "plan-run",
+        }
+        return [{"StackResourceSummaries": [planner]}]
+
+    def get_function(self, **_request):
+        return {"Code": {"Location": "https://code.example/plan-run"}}
+
+    def start_execution(self, *, stateMachineArn, name, input):  # noqa: A002, N803
+        assert stateMachineArn == MACHINE
+        arn = f"arn:aws:states:{REGION}:123456789012:execution:nightspot:{name}"
+        self.executions[arn] = {
+            "executionArn": arn,
+            "startDate": self.story.midnight,
+            "status": "RUNNING",
+            "input": input,
+        }
+        if self.refused is None:
+            run_id = run_id_of(arn, self.story.midnight)
+            waiting = self.story.training(since="01:00")
+            self.run = self.story.run(run_id=run_id, execution_arn=arn, attempts=(waiting,), steps=1)
+            self.table.record_plan(self.run)
+        return self.executions[arn]
+
+    def describe_execution(self, *, executionArn):  # noqa: N803
+        if executionArn not in self.executions:
+            raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+        found = self.executions[executionArn]
+        return found if self.refused is None else {**found, **self.refused}
+
+    def sleep(self, seconds):
+        if self.interrupt:
+            raise KeyboardInterrupt
+        self.slept += seconds
+        if self.ending:
+            self.table.record_outcome(replace(self.run, steps=9, attempts=self.attempts, **self.ending))
+
+    @property
+    def inputs(self):
+        return [json.loads(execution["input"]) for execution in self.executions.values()]
+
+
+@pytest.fixture
+def aws(monkeypatch, story, root):
+    with mock_aws():
+        create_resources(())
+        cloud = Cloud(story)
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as code:
+            code.writestr("jobs.json", dump_jobs(load_jobs(root / "jobs")))
+        cloud.code = content.getvalue()
+        monkeypatch.setattr(
+            account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
+        )
+        monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
+        monkeypatch.setattr(run_aws, "sleep", cloud.sleep)
+        monkeypatch.setattr(operate_watch, "sleep", cloud.sleep)
+        yield cloud
+
+
+def test_a_deployed_job_is_started_by_its_name_and_told_how_to_go_on(nightspot, aws):
+    answer = nightspot("run", "recommender", "--stack", "Nightspot", "--deadline", "6h", "--budget", "50")
+    assert answer.status == 0, answer.err
+    run_id = aws.run.run_id
+    assert aws.inputs == [{"job": "recommender", "budget": 50.0, "deadline": "6h"}]
+    assert f"Run {run_id} of recommender has started." in answer.out
+    assert f"Watch:   nightspot watch {run_id} --stack Nightspot" in answer.out
+    assert f"Stop:    nightspot stop {run_id} --stack Nightspot" in answer.out
+    assert f"Console: https://{REGION}.console.aws.amazon.com/states/" in answer.out
+    assert aws.slept == 0
+
+
+def test_the_stack_of_make_deploy_is_the_default_and_json_is_one_object(nightspot, aws):
+    answer = nightspot("run", "recommender", "--json")
+    told = json.loads(answer.out)
+    assert (told["run_id"], told["is_new"], told["job"]) == (aws.run.run_id, True, "recommender")
+    assert answer.err == ""
+
+
+def test_the_same_key_is_the_same_run_and_with_another_input_refused(nightspot, aws):
+    first = json.loads(nightspot("run", "recommender", "--idempotency-key", "build-7", "--json").out)
+    again = json.loads(nightspot("run", "recommender", "--idempotency-key", "build-7", "--json").out)
+    assert (first["run_id"], first["is_new"]) == (again["run_id"], True)
+    assert again["is_new"] is False
+    other = nightspot("run", "recommender", "--idempotency-key", "build-7", "--budget", "5")
+    assert other.status == 1
+    assert "is taken by an execution with another input" in other.err
+    assert len(aws.executions) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("recomender",), "job: 'recomender': must be one of recommender; did you mean recommender?"),
+        (("recommender", "--budget", "-1"), "budget"),
+        (("recommender", "--fallback", "nowhere"), "fallback: 'nowhere'"),
+        (("recommender", "--instance-type", "ml.p9.huge"), "instance_types"),
+        (("recommender", "--market", "spot", "--fallback", "on_demand"), "contradicts market: spot"),
+    ],
+)
+def test_a_mistake_costs_nothing(nightspot, aws, arguments, words):
+    answer = nightspot("run", *arguments)
+    assert answer.status == 1
+    assert words in answer.err
+    assert aws.executions == {}
+
+
+def test_a_stack_of_another_version_is_named_with_what_it_lacks(nightspot, aws, monkeypatch):
+    outputs = [{"OutputKey": "TableName", "OutputValue": TABLE}]
+    monkeypatch.setattr(aws, "describe_stacks", lambda **_request: {"Stacks": [{"Outputs": outputs}]})
+    answer = nightspot("run", "recommender")
+    assert answer.status == 1
+    assert "--stack: stack 'Nightspot' has no output StateMachineArn" in answer.err
+
+
+def test_who_may_not_read_the_jobs_is_told_so_and_starts_all_the_same(nightspot, aws):
+    aws.code = b"no zip"
+    answer = nightspot("run", "recommender")
+    assert answer.status == 0
+    assert "note: not checked before the start, but by the run's plan" in answer.err
+    assert len(aws.executions) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "jobs/recommender.yaml"), "add --local; a deployed job is started by its name"),
+        (("run", "recommender", "--night", "bad"), "--night: 'bad': needs --local"),
+        (("run", "recommender", "--build", "x"), "--build: 'x': needs --local"),
+        (("run", "job.yaml", "--local", "--wait"), "--wait: means nothing with --local"),
+        (("run", "job.yaml", "--local", "--stack", "S"), "--stack: 'S': means nothing with --local"),
+        (("run", "recommender", "--timeout", "1h"), "--timeout needs --wait"),
+        (("run", "recommender", "--wait", "--timeout", "soon"), "--timeout: 'soon': must be a duration"),
+        (("run", "recommender", "--idempotency-key", "a b"), "--idempotency-key: 'a b': must be 1 to 128"),
+        (("run", "recommender", "--stack", "S", "--api", URL), "only one of --stack and --api"),
+        (("run", "recommender", "--api", "http://example.com"), "must be https"),
+        (("watch", "x", "--job", "y"), "--job: 'y': means nothing beside RUN"),
+        (("retry", "x", "--json"), "--json needs --yes"),
+        (("logs", "x", "--api", URL), "the API has no logs, CloudWatch Logs has: give --stack NAME"),
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors(nightspot, aws, arguments, words):
+    answer = nightspot(*arguments)
+    assert answer.status == 2
+    assert words in answer.err
+    assert aws.executions == {}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("runs", "--stack", "S"),
+        ("jobs", "--table", "T"),
+        ("logs", "x", "--stack", "S"),
+        ("show", "x", "--table", "T"),
+        ("watch", "--api", "https://api.example.com"),
+        ("stop", "x"),
+        ("retry", "x"),
+        ("run", "recommender"),
+        ("report", "--table", "T"),
+        ("doctor",),
+    ],
+)
+def test_a_region_that_cannot_be_one_is_refused_before_aws_is_asked(nightspot, command):
+    answer = nightspot(*command, "--region", "EU")
+    assert answer.status == 2
+    assert "--region: 'EU': must be the name of a region, such as eu-west-1" in answer.err
+
+
+def test_wait_tells_what_happens_and_ends_with_the_run(nightspot, aws):
+    answer = nightspot("run", "recommender", "--wait")
+    assert answer.status == 0, answer.err
+    assert aws.slept == 15
+    assert re.search(
+        r"^2026-11-21 \d\d:\d\d:\d\d  job 1 \(Spot ml.p4d.24xlarge\) trains$", answer.out, re.MULTILINE
+    )
+    assert "The model is ready, 8 h before the deadline." in answer.out
+    assert "\x1b" not in answer.out
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failure", "status"),
+    [
+        (Outcome.FAILED, FailureClass.USER_CODE, 1),
+        (Outcome.FAILED, FailureClass.NO_CAPACITY, 3),
+        (Outcome.SKIPPED, FailureClass.NO_CAPACITY, 3),
+        (Outcome.STOPPED, FailureClass.STOPPED_BY_PERSON, 5),
+        (Outcome.FAILED, FailureClass.SERVICE_FAULT, 6),
+    ],
+)
+def test_the_status_tells_whose_fault_it_was(nightspot, aws, story, outcome, failure, status):
+    aws.ending = {"outcome": outcome, "outcome_because": "So it was."}
+    aws.attempts = (story.ended(failure),)
+    answer = nightspot("run", "recommender", "--wait")
+    assert answer.status == status
+    assert "There is no model" in answer.out
+
+
+def test_a_late_model_has_a_status_of_its_own(nightspot, aws, story):
+    aws.attempts = (story.ended(None, status="Completed", ended_at=story.at("09:00")),)
+    assert nightspot("run", "recommender", "--wait").status == 4
+
+
+def test_a_timeout_leaves_the_run_alone_and_says_how_to_stop_it(nightspot, aws):
+    aws.ending = None
+    answer = nightspot("run", "recommender", "--wait", "--timeout", "20s", "--json")
+    assert answer.status == 124
+    told = json.loads(answer.out)
+    assert (told["exit_status"], told["record"]["outcome"]) == (124, "running")
+    assert f"to stop it: nightspot stop {aws.run.run_id} --stack Nightspot" in answer.err
+
+
+def test_ctrl_c_leaves_the_run_alone(nightspot, aws):
+    aws.interrupt = True
+    answer = nightspot("run", "recommender", "--wait")
+    assert answer.status == 130
+    assert f"interrupted; run {aws.run.run_id} goes on" in answer.err
+    assert nightspot("watch", "--table", TABLE).status == 130
+
+
+def test_an_input_that_the_plan_refuses_ends_the_wait_with_its_words(nightspot, aws):
+    aws.refused = {"status": "FAILED", "error": "Nightspot.InvalidInput", "cause": "deadline: 'x': must be"}
+    answer = nightspot("run", "recommender", "--wait")
+    assert answer.status == 1
+    assert "deadline: 'x': must be" in answer.err
+
+
+def test_an_old_run_is_watched_and_shown_at_once(nightspot, aws):
+    answer = nightspot("watch", "20261120-abc999", "--stack", "Nightspot")
+    assert answer.status == 1
+    assert "There is no model: failed. Spot ended as user code." in answer.out
+    lines = [json.loads(line) for line in nightspot("watch", "--table", TABLE, "--json").out.splitlines()]
+    assert [line["kind"] for line in lines][-1] == "end"
+    assert lines[-1]["outcome"] == "failed"
+    shown = nightspot("show", "20261120-abc999", "--table", TABLE)
+    assert "watch: It trains." in shown.out
+    assert "#/v2/executions/details/" in shown.out
+    assert "logsV2:log-groups" in shown.out
+    told = json.loads(nightspot("show", "--table", TABLE, "--json").out)
+    assert told["console"]["training_jobs"][0]["attempt"] == 1
+
+
+def test_retry_takes_the_old_run_s_overrides_along_and_says_so(nightspot, aws):
+    answer = nightspot("retry", "20261120-abc999", "--hyperparameter", "epochs=5", stdin="y\n")
+    assert answer.status == 0, answer.err
+    expected = {
+        "job": "recommender",
+        "resume_from": "20261120-abc999",
+        "hyperparameters": {"epochs": "5"},
+        "market": "spot",
+    }
+    assert aws.inputs == [expected]
+    assert "Saved:   step 12 of 24 (50 %)." in answer.out
+    assert "Kept:    market: spot." in answer.out
+    assert "from the last checkpoint of 20261120-abc999" in answer.out
+
+
+def test_who_does_not_say_yes_buys_nothing(nightspot, aws):
+    assert nightspot("retry", "20261120-abc999", stdin="n\n").status == 1
+    assert aws.executions == {}
+    assert nightspot("retry", "20261120-abc999", "--yes", "--json", "--table", TABLE).status == 0
+    assert len(aws.executions) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [(None, "is still going on"), (Outcome.SUCCEEDED, "has succeeded, so nothing is left to train")],
+)
+def test_a_run_that_cannot_be_retried_is_refused(nightspot, aws, story, outcome, words):
+    aws.table.record_plan(replace(aws.old, run_id="20261120-abc111", outcome=outcome))
+    answer = nightspot("retry", "20261120-abc111", "--yes")
+    assert answer.status == 1
+    assert words in answer.err
+    assert "is not in the table" in nightspot("retry", "x", "--yes").err
+    assert "a local night cannot be retried" in nightspot("retry", "x", "--local").err
+    assert aws.executions == {}
+
+
+class Api:
+    """An API on loopback, as far as the commands ask: answers by method and path, the last one for ever."""
+
+    def __init__(self, record):
+        summary = {**record, "links": {}}
+        self.answers = {
+            "GET /runs": [(200, {"runs": [summary], "next": None})],
+            f"GET /runs/{record['run_id']}": [(200, summary)],
+        }
+        self.asked = []
+
+    def __call__(self, request):
+        parts = urlsplit(request.url)
+        self.asked.append((request.method, parts.path, parse_qs(parts.query), request.body, request.headers))
+        answers = self.answers.get(f"{request.method} {parts.path}", [(404, {"detail": "is not on record"})])
+        status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+
+        return SimpleNamespace(status_code=status, headers={}, content=json.dumps(body).encode())
+
+
+@pytest.fixture
+def record(root):
+    return json.loads((root / "tests" / "pages" / "bad_night.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def api(monkeypatch, record):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    arn = f"arn:aws:states:{REGION}:123456789012:execution:nightspot:x"
+    served = Api({**record, "execution_arn": arn, "started_at": "2026-11-21T00:00:11+00:00"})
+    monkeypatch.setattr(api_client, "transport", lambda _url, ca_bundle=None: served)
+    monkeypatch.setattr(run_aws, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(operate_stop, "sleep", lambda _seconds: None)
+    started = {
+        "run_id": record["run_id"],
+        "job": "recommender",
+        "execution_arn": arn,
+        "started_at": "2026-11-21T00:00:11Z",
+        "is_new": True,
+    }
+    served.answers["POST /jobs/recommender/runs"] = [(202, started)]
+    served.answers[f"POST /runs/{record['run_id']}/retry"] = [(202, started)]
+    return served
+
+
+def test_the_api_starts_a_run_once_and_is_waited_for(nightspot, api, record):
+    answer = nightspot("run", "recommender", "--api", URL, "--budget", "9", "--wait")
+    assert answer.status == 0, answer.err
+    method, path, _, body, headers = api.asked[0]
+    assert (method, path, json.loads(body)) == ("POST", "/jobs/recommender/runs", {"budget": 9.0})
+    assert headers["Idempotency-Key"]
+    assert "Console" not in answer.out  # an address of this machine has none
+    assert "36.9" in answer.out
+
+
+@pytest.mark.parametrize(("status", "expected"), [(404, 1), (409, 1), (422, 1), (403, 1)])
+def test_what_the_api_refuses_is_told_in_its_words(nightspot, api, status, expected):
+    api.answers["POST /jobs/recommender/runs"] = [(status, {"detail": "No such thing."})]
+    answer = nightspot("run", "recommender", "--api", URL)
+    assert answer.status == expected
+    assert f"API: {status}: No such thing." in answer.err
+
+
+def test_an_api_that_cannot_answer_is_not_the_user_s_fault(nightspot, api, monkeypatch):
+    monkeypatch.setattr(api_client, "PAUSE_SECONDS", ())
+    api.answers["GET /runs"] = [(503, {"detail": "AWS could not answer just now."})]
+    assert nightspot("runs", "--api", URL).status == 6
+
+
+def test_runs_show_watch_and_report_read_the_api(nightspot, api, record):
+    run_id = record["run_id"]
+    assert json.loads(nightspot("runs", "--api", URL, "--json").out)["runs"][0]["run_id"] == run_id
+    assert json.loads(nightspot("show", "--api", URL, "--json").out)["run_id"] == run_id
+    assert "FALLBACK" in nightspot("show", run_id, "--api", URL).out
+    assert nightspot("watch", run_id, "--api", URL).status == 0
+    report = nightspot("report", "--run", run_id, "--api", URL, "--format", "json")
+    assert json.loads(report.out)["run_id"] == run_id
+    assert "is not in the API at http" in nightspot("show", "x", "--api", URL).err
+
+
+def test_all_pages_of_the_api_are_read(nightspot, api, record):
+    first = {**record, "run_id": "b", "started_at": "2026-11-20T00:00:00Z"}
+    second = {**record, "run_id": "a", "started_at": "2026-11-19T00:00:00Z"}
+    api.answers["GET /runs"] = [
+        (200, {"runs": [first], "next": "C"}),
+        (200, {"runs": [second], "next": None}),
+    ]
+    shown = json.loads(nightspot("runs", "--api", URL, "--json").out)["runs"]
+    assert [run["run_id"] for run in shown] == ["b", "a"]
+    assert api.asked[1][2]["cursor"] == ["C"]
+
+
+def test_a_failed_run_is_retried_through_the_api_which_merges_the_overrides(nightspot, api, record):
+    run_id = record["run_id"]
+    failed = {**record, "outcome": "failed", "overrides": {"market": "spot"}, "checkpoints": "s3://c/x"}
+    api.answers[f"GET /runs/{run_id}"] = [(200, failed)]
+    answer = nightspot("retry", run_id, "--api", URL, "--deadline", "6h", "--yes")
+    assert answer.status == 0, answer.err
+    assert json.loads(api.asked[-1][3]) == {"deadline": "6h"}
+    assert "Kept:    market: spot." in answer.out
+    assert re.search(r"Saved:   step \d+", answer.out)
+
+
+def test_the_api_is_asked_to_stop_until_the_run_is_over(nightspot, api, record):
+    run_id = record["run_id"]
+    look = {"run_id": run_id, "job": "recommender", "training_job_name": "j", "because": None, "links": {}}
+    between = {**look, "state": "nothing_to_stop", "sentence": "Between two.", "outcome": "running"}
+    asked = {**look, "state": "asked", "sentence": "It was asked to stop.", "outcome": "running"}
+    over = {**look, "state": "over", "sentence": "It is over.", "outcome": "stopped"}
+    path = f"POST /runs/{run_id}/stop"
+    api.answers[path] = [(202, between), (503, {}), (202, asked), (202, asked), (202, over)]
+    answer = nightspot("stop", run_id, "--yes", "--api", URL)
+    assert answer.status == 0
+    assert answer.out.splitlines() == ["Between two.", "It was asked to stop.", "It is over."]
+    api.answers[path] = [(202, between)]
+    assert nightspot("stop", run_id, "--yes", "--api", URL, "--no-wait").status == 1
+    assert nightspot("stop", run_id, "--yes", "--api", URL, "--timeout", "30s").status == 1
+
+
+def test_the_jobs_of_the_api_are_listed(nightspot, api):
+    job = {
+        "name": "recommender",
+        "schedule": {"cron": "0 0 * * ? *", "rate": None, "timezone": "UTC"},
+        "deadline": {"at": None, "timezone": None, "within": "8h"},
+        "capacity": {"spot": [{"instance_type": "ml.g5.xlarge"}], "on_demand": ["ml.p4d.24xlarge"]},
+        "described": True,
+        "last_run": {"ending": "in_time", "started_at": "2026-11-21T00:00:11Z"},
+        "month": {"runs": 1, "cost_usd": None, "cost_at_least_usd": 12.5},
+    }
+    api.answers["GET /jobs"] = [(200, {"month": "2026-11", "jobs": [job]})]
+    words = " ".join(nightspot("jobs", "--api", URL).out.split())
+    for word in ("cron(0", "8 h", "Spot ml.g5.xlarge;", "in time,", "at least $12.50"):
+        assert word in words
+    assert json.loads(nightspot("jobs", "--api", URL, "--json").out)["jobs"] == [job]

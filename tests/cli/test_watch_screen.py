@@ -1,0 +1,122 @@
+"""The live view of `nightspot watch`, and credentials that run out while somebody waits."""
+
+import json
+from datetime import UTC, datetime
+from io import StringIO
+
+import pytest
+from botocore.exceptions import ClientError
+from rich.console import Console
+
+from nightspot.aws.waiting import CannotLookError
+from nightspot.cli import follow, operate_watch
+from nightspot.cli.account import Aws
+from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli.follow import Look
+from nightspot.cli.operate_sources import Place
+from nightspot.cli.report_sources import Folder, RunNotFoundError
+from nightspot.report import deployed_run
+from nightspot.report.news import News, NewsKind
+
+NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
+
+
+@pytest.fixture
+def record(root):
+    path = root / "tests" / "pages" / "bad_night.json"
+    return {**json.loads(path.read_text(encoding="utf-8")), "started_at": "2026-11-21T00:00:11+00:00"}
+
+
+def printed(view):
+    console = Console(file=StringIO(), width=120)
+    console.print(view)
+    return console.file.getvalue()
+
+
+def test_the_view_has_the_time_left_the_cost_the_jobs_and_the_newest_lines(record):
+    going = {**record, "outcome": "running", "ended_at": None, "cost_usd": None, "cost_at_least_usd": 12.5}
+    lines = [News(NewsKind.DECISION, f"decision {number}", NOW) for number in range(20)]
+    text = printed(deployed_run.view(going, lines, NOW, record["run_id"]))
+    assert "5 h to the deadline (08:00 UTC)" in text
+    assert "at least $12.50 so far" in text
+    assert "on-demand  ml.p4d.24xlarge" in text
+    assert "decision 19" in text
+    assert "decision 11" not in text
+    assert "is not on record yet" in printed(deployed_run.view(None, [], NOW, "x"))
+
+
+def test_on_a_terminal_the_view_is_drawn_every_second_until_the_end(record, monkeypatch, tmp_path):
+    slept = []
+    monkeypatch.setattr(operate_watch, "sleep", slept.append)
+    console = Console(file=StringIO(), force_terminal=True, width=120)
+    looks = [Look({**record, "outcome": "running"}), Look(record)]
+    place = Place(Folder(tmp_path), "somewhere")
+    followed = operate_watch.Screen(place, record["run_id"], console).run(lambda: looks.pop(0))
+    assert followed.status is ExitStatus.IN_TIME
+    assert slept == [1.0] * 15
+    assert "The model is ready" in console.file.getvalue()
+
+
+class Table:
+    """A source whose credentials have run out until it is opened anew."""
+
+    def __init__(self, record, error=None):
+        self.record = record
+        self.error = error
+
+    def run(self, run_id):
+        if self.error:
+            raise self.error
+        if self.record is None:
+            raise RunNotFoundError(run_id)
+        return self.record
+
+
+def refused(code):
+    return ClientError({"Error": {"Code": code, "Message": code}}, "GetItem")
+
+
+def looker(place):
+    return follow.looker(place, "x", None, region=None, profile=None)
+
+
+def test_credentials_that_have_run_out_are_read_anew(record, monkeypatch):
+    aws = Aws("eu-west-1", lambda _service: None)
+    place = Place(Table(record, refused("ExpiredTokenException")), "t", aws, "t")
+    renewals = []
+
+    def renewed(old, **_about):
+        renewals.append(old)
+        return Place(Table(record), "t", aws, "t")
+
+    monkeypatch.setattr(follow, "renewed", renewed)
+    look = looker(place)
+    with pytest.raises(CannotLookError):
+        look()
+    assert look().record["outcome"] == "succeeded"
+    assert renewals == [place]
+
+
+def test_what_is_refused_for_good_is_no_fault_that_passes(record):
+    place = Place(
+        Table(record, refused("AccessDeniedException")), "t", Aws("eu-west-1", lambda _service: None)
+    )
+    with pytest.raises(ClientError):
+        looker(place)()
+
+
+def test_an_end_that_is_recorded_while_it_is_looked_at_is_no_crash(record):
+    going = {
+        **record,
+        "outcome": "running",
+        "execution_arn": "arn:aws:states:eu-west-1:123456789012:execution:a:b",
+    }
+    table = Table(going)
+
+    class StepFunctions:
+        def describe_execution(self, **_request):
+            table.record = record
+            return {"status": "SUCCEEDED"}
+
+    seen = looker(Place(table, "t", Aws("eu-west-1", lambda _service: StepFunctions()), "t"))()
+    assert (seen.record["outcome"], seen.end) == ("succeeded", None)

@@ -1,0 +1,264 @@
+"""Runs that the API starts, retries and stops: what is asked of AWS, and what is refused before."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from nightspot.job import Concurrency
+from nightspot.run import Outcome, run_from_json
+
+START = "/jobs/recommender/runs"
+
+
+@pytest.fixture
+def failed(world):
+    """A run of the recommender that failed; it was started with overrides."""
+    given = {"job": "recommender", "market": "spot", "budget": 20, "hyperparameters": {"epochs": 3}}
+    run = run_from_json(world.plan(given)["run"])
+    over = dataclasses.replace(run, steps=1, outcome=Outcome.FAILED, outcome_because="Out of memory.")
+    world.table.record_outcome(over)
+    return over
+
+
+def test_a_run_is_started_for_who_signed_and_told_with_its_address(api, midnight):
+    answer = api.ask("POST", START)
+    assert answer.status == 202
+    assert answer.headers["location"] == answer.json["links"]["self"] == f"/runs/{answer.json['run_id']}"
+    assert answer.json["started_at"] == "2026-11-21T00:00:00Z"
+    assert (answer.json["job"], answer.json["is_new"]) == ("recommender", True)
+    assert answer.json["execution_arn"].endswith(":nightspot:recommender-20261121T000000-000000")
+    assert api.machine.inputs == [{"job": "recommender", "requested_by": f"api: {api.CALLER}"}]
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"{}", b" {} "])
+def test_no_overrides_are_fine(api, body):
+    assert api.ask("POST", START, body).status == 202
+    assert api.machine.inputs[0].keys() == {"job", "requested_by"}
+
+
+def test_overrides_go_into_the_execution_as_they_were_given(api):
+    given = {"market": "spot", "deadline": "6h", "budget": 12.5, "hyperparameters": {"epochs": 3}}
+    assert api.ask("POST", START, given, content_type="application/json; charset=utf-8").status == 202
+    assert api.machine.inputs[0] == {
+        "job": "recommender",
+        "requested_by": f"api: {api.CALLER}",
+        "market": "spot",
+        "deadline": {"within": 21600},
+        "budget": {"per_run_usd": 12.5},
+        "hyperparameters": {"epochs": "3"},
+    }
+
+
+def test_what_the_api_starts_is_what_the_plan_takes(api, world):
+    api.ask("POST", START, {"market": "spot", "deadline": "6h"})
+    run = run_from_json(world.plan(api.machine.inputs[0])["run"])
+    assert run.overrides == {"market": "spot", "deadline": {"within": 21600}}
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "value", "rule"),
+    [
+        ({"market": "spt"}, "market", "'spt'", "must be 'spot', 'on_demand' or 'auto'"),
+        ({"marked": "spot"}, "marked", "'marked'", "is not a known key"),
+        ({"budget": 0}, "budget.per_run_usd", "0", "must be above 0"),
+        (
+            {"instance_types": ["ml.g5"]},
+            "instance_types[0].instance_type",
+            "'ml.g5'",
+            "must be an instance type",
+        ),
+        ({"instance_types": []}, "instance_types", "a list of 0", "must not be empty"),
+        ({"deadline": "soon"}, "deadline", "'soon'", "must be a time of day"),
+        ({"market": "spot", "fallback": "on_demand"}, "fallback", "'on_demand'", "contradicts market: spot"),
+        ({"job": "another"}, "job", "'job'", "is not a known key"),
+        ({"resume_from": "20261120-aaaaaa"}, "resume_from", "'resume_from'", "is not a known key"),
+    ],
+)
+def test_overrides_that_break_a_rule_start_nothing(api, given, field, value, rule):
+    answer = api.ask("POST", START, given)
+    assert (answer.status, answer.headers["content-type"]) == (422, "application/problem+json")
+    (error,) = answer.json["errors"]
+    assert (error["field"], error["value"]) == (field, value)
+    assert error["rule"].startswith(rule)
+    assert not api.machine.started
+
+
+def test_every_broken_rule_is_told_at_once_and_no_secret(api):
+    answer = api.ask(
+        "POST", START, {"market": "x", "hyperparameters": {"token": ["hunter2"], "a": "hunter2\n"}}
+    )
+    assert [error["field"] for error in answer.json["errors"]] == [
+        "market",
+        "hyperparameters.token",
+        "hyperparameters.a",
+    ]
+    assert "hunter2" not in answer.text
+
+
+def test_a_job_that_is_not_there_is_not_found_and_the_near_one_is_named(api):
+    answer = api.ask("POST", "/jobs/recomender/runs")
+    assert answer.status == 404
+    assert answer.json["detail"] == (
+        "job: 'recomender': is not a job (the jobs are another, recommender); did you mean recommender?"
+    )
+
+
+def test_the_same_key_and_request_are_one_run(api):
+    first = api.ask("POST", START, {"market": "spot"}, idempotency_key="build 7")
+    again = api.ask("POST", START, {"market": "spot"}, idempotency_key="build 7")
+    assert (first.status, again.status) == (202, 202)
+    assert again.json == {**first.json, "is_new": False}
+    assert len(api.machine.started) == 1
+
+
+def test_the_same_key_with_another_request_is_refused(api):
+    api.ask("POST", START, {"market": "spot"}, idempotency_key="build 7")
+    answer = api.ask("POST", START, idempotency_key="build 7")
+    assert (answer.status, answer.json["type"]) == (409, "urn:nightspot:problem:key-is-taken")
+    assert len(api.machine.started) == 1
+
+
+def test_without_a_key_every_request_is_a_run(api):
+    first, second = api.ask("POST", START), api.ask("POST", START)
+    assert first.json["run_id"] != second.json["run_id"]
+
+
+@pytest.mark.parametrize("key", ["", "é", "a\tb", "k" * 129])
+def test_a_key_must_be_printable_and_not_too_long(api, key):
+    answer = api.ask("POST", START, idempotency_key=key)
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "Idempotency-Key")
+    assert not api.machine.started
+
+
+def test_a_job_that_forbids_a_second_run_is_refused_while_one_goes_on(api, world):
+    going_on = world.plan()["run"]["run_id"]
+    answer = api.ask("POST", START)
+    assert (answer.status, answer.json["type"]) == (409, "urn:nightspot:problem:run-is-open")
+    assert answer.json["run"] == f"/runs/{going_on}"
+    assert not api.machine.started
+
+
+def test_a_run_whose_execution_is_gone_is_in_nobody_s_way(api, world):
+    run = world.plan()["run"]
+    api.machine.over.add(run["execution_arn"])
+    assert api.ask("POST", START).status == 202
+
+
+@pytest.mark.parametrize("concurrency", [Concurrency.ALLOW, Concurrency.REPLACE])
+def test_a_job_that_lets_runs_meet_is_started_beside_or_in_place_of_the_open_one(api, world, concurrency):
+    world.jobs["recommender"] = world.jobs["recommender"].model_copy(update={"concurrency": concurrency})
+    world.plan()
+    assert api.ask("POST", START).status == 202
+
+
+def test_a_key_finds_its_own_run_again_while_that_goes_on(api, world):
+    first = api.ask("POST", START, idempotency_key="build 7").json
+    world.plan(api.machine.inputs[0], execution=first["execution_arn"])
+    again = api.ask("POST", START, idempotency_key="build 7")
+    assert (again.status, again.json["run_id"], again.json["is_new"]) == (202, first["run_id"], False)
+
+
+def test_a_retry_goes_on_from_the_run_with_its_overrides_and_the_new_ones(api, failed):
+    answer = api.ask("POST", f"/runs/{failed.run_id}/retry", {"market": "on_demand", "hyperparameters": None})
+    assert answer.status == 202
+    assert answer.headers["location"] == f"/runs/{answer.json['run_id']}"
+    assert api.machine.inputs == [
+        {
+            "job": "recommender",
+            "resume_from": failed.run_id,
+            "requested_by": f"api: {api.CALLER}",
+            "market": "on_demand",
+            "budget": {"per_run_usd": 20},
+        }
+    ]
+
+
+def test_a_retry_says_the_same_again_where_nothing_is_overridden(api, failed):
+    api.ask("POST", f"/runs/{failed.run_id}/retry")
+    (given,) = api.machine.inputs
+    assert {name: given[name] for name in ("market", "budget", "hyperparameters")} == failed.overrides
+
+
+def test_a_retry_with_a_key_is_one_run_and_not_the_start_of_that_key(api, failed):
+    first = api.ask("POST", f"/runs/{failed.run_id}/retry", idempotency_key="k")
+    again = api.ask("POST", f"/runs/{failed.run_id}/retry", idempotency_key="k")
+    assert again.json == {**first.json, "is_new": False}
+    assert api.ask("POST", START, failed.overrides, idempotency_key="k").status == 409
+
+
+def test_what_does_not_fit_the_retried_run_s_overrides_is_refused(api, failed):
+    answer = api.ask("POST", f"/runs/{failed.run_id}/retry", {"fallback": "on_demand"})
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "fallback")
+
+
+def test_a_run_that_goes_on_cannot_be_retried(api, world):
+    run_id = world.plan()["run"]["run_id"]
+    answer = api.ask("POST", f"/runs/{run_id}/retry")
+    assert (answer.status, answer.json["type"]) == (409, "urn:nightspot:problem:run-is-not-over")
+
+
+def test_a_run_whose_execution_died_can_be_retried(api, world):
+    run = world.plan()["run"]
+    api.machine.over.add(run["execution_arn"])
+    assert api.ask("POST", f"/runs/{run['run_id']}/retry").status == 202
+
+
+def test_a_run_that_succeeded_cannot_be_retried(api, world, failed):
+    world.table.record_outcome(dataclasses.replace(failed, steps=2, outcome=Outcome.SUCCEEDED))
+    answer = api.ask("POST", f"/runs/{failed.run_id}/retry")
+    assert (answer.status, answer.json["type"]) == (409, "urn:nightspot:problem:run-has-succeeded")
+
+
+@pytest.mark.parametrize("what", ["retry", "stop"])
+def test_a_run_that_is_not_there_is_not_found(api, what):
+    answer = api.ask("POST", f"/runs/20261121-000000/{what}")
+    assert (answer.status, answer.json["type"]) == (404, "urn:nightspot:problem:unknown-run")
+
+
+def test_a_retry_of_a_job_that_is_no_longer_deployed_is_refused(api, world, failed):
+    del world.jobs["recommender"]
+    answer = api.ask("POST", f"/runs/{failed.run_id}/retry")
+    assert (answer.status, answer.json["type"]) == (404, "urn:nightspot:problem:unknown-job")
+
+
+def test_a_stop_stops_the_training_job_once_however_often_it_is_asked_for(api, world):
+    decided = world.decide(world.plan()["run"])
+    run_id, name = decided["run"]["run_id"], decided["step"]["training_job_name"]
+    answer = api.ask("POST", f"/runs/{run_id}/stop")
+    assert answer.status == 202
+    assert (answer.json["state"], answer.json["training_job_name"]) == ("asked", name)
+    assert (
+        answer.json["sentence"] == f"Training job {name} was asked to stop; the run ends when that is over."
+    )
+    assert api.stops.names == [name]
+    assert api.ask("POST", f"/runs/{run_id}/stop", b"{}").status == 202
+
+
+def test_a_run_that_is_over_stays_as_it_is(api, failed):
+    answer = api.ask("POST", f"/runs/{failed.run_id}/stop")
+    assert (answer.status, answer.json["state"], answer.json["outcome"]) == (202, "over", "failed")
+    assert answer.json["sentence"] == f"Run {failed.run_id} is over: failed. Out of memory."
+    assert not api.stops.names
+
+
+def test_a_run_whose_execution_is_gone_says_so(api, world):
+    run = world.plan()["run"]
+    api.machine.over.add(run["execution_arn"])
+    answer = api.ask("POST", f"/runs/{run['run_id']}/stop")
+    assert (answer.status, answer.json["state"], answer.json["outcome"]) == (202, "unrecorded", "running")
+
+
+def test_a_stop_that_aws_refuses_is_told_in_its_words_without_the_account(api, world, aws_fault):
+    run_id = world.decide(world.plan()["run"])["run"]["run_id"]
+    api.stops.refusal = aws_fault("AccessDeniedException", "User: arn:aws:iam::123456789012:user/x may not")
+    answer = api.ask("POST", f"/runs/{run_id}/stop")
+    assert (answer.status, answer.json["type"]) == (502, "urn:nightspot:problem:refused-by-aws")
+    assert "may not" in answer.text
+    assert "123456789012" not in answer.text
+
+
+def test_a_stop_has_nothing_to_choose(api, failed):
+    answer = api.ask("POST", f"/runs/{failed.run_id}/stop", {"now": True})
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "body")

@@ -1,0 +1,414 @@
+"""A run whose execution ended without recording it: stopped, closed, told of once, and its bill completed later."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from lambdas import close_run
+from lambdas.close_run import OUTCOME_OF, WORDS_OF, ExecutionEnd, NotOverYetError
+from nightspot.aws.faults import TransientAwsError
+from nightspot.local.functions import LocalContext
+from nightspot.run import Action, FailureClass, Outcome, run_from_json, to_json
+
+EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
+MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+class Night:
+    """A run of `recommender` that trains, and what EventBridge then tells of it."""
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self.stops: list[str] = []
+        self.stop_refusal: Exception | None = None
+        world.sagemaker.stop_training_job = self._stop
+
+    def _stop(self, *, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803
+        if self.stop_refusal is not None:
+            raise self.stop_refusal
+        self.stops.append(TrainingJobName)
+        self.world.sagemaker.jobs[TrainingJobName]["TrainingJobStatus"] = "Stopping"
+        return {}
+
+    def begins(self, execution: str = EXECUTION) -> Any:
+        """Midnight: a training job is asked for; the run holds the job's lock. The ledger."""
+        run = run_from_json(self.world.decide(self.world.plan(execution=execution)["run"])["run"])
+        self.world.bus.entries.clear()
+        return run
+
+    def trains(self) -> Any:
+        """At three o'clock it has trained for two hours and fifty minutes, as the last decision saw."""
+        run = self.begins()
+        name = run.attempts[0].training_job_name
+        self.world.begin_to_wait(name, "token")
+        self.shows(name, "InProgress")
+        self.world.pass_time(hours=2)
+        run = run_from_json(self.world.decide(to_json(run))["run"])
+        self.world.pass_time(hours=1)
+        self.world.bus.entries.clear()
+        return run
+
+    def shows(self, name: str, status: str, **more: Any) -> None:
+        ends = [] if status == "InProgress" else [(status, MIDNIGHT + timedelta(hours=3, minutes=4))]
+        history = [
+            ("Starting", MIDNIGHT),
+            ("Downloading", MIDNIGHT + timedelta(minutes=5)),
+            ("Training", MIDNIGHT + timedelta(minutes=10)),
+            *ends,
+        ]
+        self.world.sagemaker.shows(name, status, *history, **more)
+
+    def execution_ends(self, status: str = "ABORTED", **changes: Any) -> bool:
+        """Step Functions' event, at 03:12 UTC.
+
+        https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+        """
+        start, stop = (int(m.timestamp() * 1000) for m in (MIDNIGHT, MIDNIGHT + timedelta(hours=3.2)))
+        detail = {
+            "executionArn": EXECUTION,
+            "stateMachineArn": "arn:aws:states:eu-west-1:123456789012:stateMachine:nightspot",
+            "name": "one",
+            "status": status,
+            "startDate": start,
+            "stopDate": stop,
+            "input": '{"job": "recommender"}',
+            "output": None,
+            **changes,
+        }
+        return self._deliver("Step Functions Execution Status Change", detail)
+
+    def training_job_ends(self, name: str, status: str = "Stopped") -> bool:
+        detail = {"TrainingJobName": name, "TrainingJobStatus": status, "SecondaryStatus": status}
+        return self._deliver("SageMaker Training Job State Change", detail)
+
+    def _deliver(self, detail_type: str, detail: dict[str, Any]) -> bool:
+        event = json.loads(json.dumps({"detail-type": detail_type, "detail": detail}))
+        return close_run.handler(event, LocalContext("CloseRun"), use=self.world.use)["closed"]
+
+    def recorded(self, run: Any) -> Any:
+        return self.world.table.run(run.run_id)
+
+
+@pytest.fixture
+def night(world):
+    return Night(world)
+
+
+def test_an_aborted_run_is_closed_as_stopped_and_its_training_job_is_asked_to_stop(night, world):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    assert night.execution_ends()
+    assert night.stops == [name]
+    recorded = night.recorded(run)
+    assert recorded.outcome is Outcome.STOPPED
+    assert recorded.outcome_because == (
+        f"The execution was aborted by hand in Step Functions at 03:12 UTC; training job {name} was asked to stop. "
+        f"Its cost is counted once it is over."
+    )
+    (summary,) = world.table.history("recommender")
+    assert (summary["outcome"], summary["because"]) == ("stopped", recorded.outcome_because)
+
+
+def test_the_end_is_the_last_decision_of_the_run_s_story(night, world):
+    run = night.trains()
+    night.execution_ends()
+    *_, last = world.table.steps(run.run_id)
+    assert (last.action, last.outcome) == (Action.FINISH, Outcome.STOPPED)
+    assert last.because == night.recorded(run).outcome_because
+
+
+def test_people_hear_of_it_as_of_every_end(night, world, metrics):
+    night.trains()
+    metrics()
+    night.execution_ends()
+    assert world.bus.told == ["Nightspot Run Stopped"]
+    (detail,) = world.bus.details()
+    assert detail["summary"]["outcome"] == "stopped"
+    counts = metrics()
+    assert (counts["RunStopped"], counts["RunLeftOpen"]) == ([1], [1])
+
+
+def test_what_the_run_held_is_free_again(night, world):
+    run = night.trains()
+    night.execution_ends()
+    assert world.table.waiting(run.attempts[0].training_job_name).closed
+    until = world.now + timedelta(hours=1)
+    assert world.lock.acquire("recommender", "next", "arn", now=world.now, until=until) is None
+
+
+def test_a_lock_that_could_not_be_freed_is_freed_by_the_event_s_return(night, world, monkeypatch):
+    run = night.trains()
+
+    def fails(*_: str) -> bool:
+        raise TransientAwsError("DynamoDB is throttled")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.lock, "release", fails)
+        with pytest.raises(TransientAwsError):
+            night.execution_ends()
+    assert night.execution_ends()
+    assert night.recorded(run).outcome is Outcome.STOPPED
+    until = world.now + timedelta(hours=1)
+    assert world.lock.acquire("recommender", "next", "arn", now=world.now, until=until) is None
+
+
+def test_what_has_been_trained_by_then_is_on_record_and_its_cost_is_not_known_yet(night, world):
+    run = night.trains()
+    night.execution_ends()
+    (summary,) = world.table.history("recommender")
+    assert summary["trained_seconds"] == 2 * 3600 + 55 * 60
+    assert (summary["cost_usd"], summary["missing"]) == (None, ["billable_seconds"])
+    assert summary["spent_usd"] > 0
+    assert world.table.phases(run.run_id)[1]
+
+
+@pytest.mark.parametrize("end", ExecutionEnd)
+def test_every_end_has_an_outcome_and_words(end):
+    assert OUTCOME_OF[end] in {Outcome.STOPPED, Outcome.FAILED}
+    assert WORDS_OF[end]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "told"),
+    [
+        ("ABORTED", Outcome.STOPPED, "Nightspot Run Stopped"),
+        ("TIMED_OUT", Outcome.FAILED, "Nightspot Run Failed"),
+        ("FAILED", Outcome.FAILED, "Nightspot Run Failed"),
+    ],
+)
+def test_only_a_person_s_abort_is_a_stop(night, world, status, outcome, told):
+    run = night.trains()
+    assert night.execution_ends(status)
+    assert night.recorded(run).outcome is outcome
+    assert world.bus.told == [told]
+
+
+def test_a_crash_is_told_with_its_error_and_without_secrets(night):
+    run = night.trains()
+    night.execution_ends(
+        "FAILED", error="Nightspot.DecisionCrashed", cause=f"KeyError: ann@example.com {'x' * 500}"
+    )
+    because = night.recorded(run).outcome_because
+    assert "failed in Step Functions at 03:12 UTC (Nightspot.DecisionCrashed: KeyError: " in because
+    assert "ann@example.com" not in because
+    assert len(because) < 600
+
+
+@pytest.mark.parametrize(
+    ("status", "failure"),
+    [("ABORTED", FailureClass.STOPPED_BY_PERSON), ("FAILED", FailureClass.STOPPED_BY_NIGHTSPOT)],
+)
+def test_the_stop_is_the_person_s_or_nightspot_s_own(night, status, failure):
+    run = night.trains()
+    night.execution_ends(status)
+    name = run.attempts[0].training_job_name
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600, TrainingTimeInSeconds=10_440)
+    night.training_job_ends(name)
+    assert night.recorded(run).attempts[0].failure is failure
+
+
+def test_the_same_event_again_does_nothing(night, world):
+    run = night.trains()
+    night.execution_ends()
+    before = night.recorded(run)
+    assert not night.execution_ends()
+    assert night.recorded(run) == before
+    assert (len(night.stops), len(world.bus.told)) == (1, 1)
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", "PENDING_REDRIVE", "NEVER_HEARD_OF"])
+def test_an_execution_that_is_not_over_or_ended_well_is_left_alone(night, status):
+    run = night.trains()
+    assert not night.execution_ends(status)
+    assert night.recorded(run).outcome is None
+    assert night.stops == []
+
+
+def test_a_run_that_recorded_its_own_end_is_left_as_it_is(night, world):
+    run = replace(night.trains(), outcome=Outcome.FAILED, outcome_because="why", steps=9)
+    world.record(to_json(run))
+    world.bus.entries.clear()
+    assert not night.execution_ends("FAILED")
+    assert night.recorded(run).outcome_because == "why"
+    assert (night.stops, world.bus.told) == ([], [])
+
+
+def test_a_run_that_had_decided_its_end_and_not_recorded_it_is_recorded_as_decided(night, world):
+    run = night.trains()
+    (step,) = world.table.steps(run.run_id)[-1:]
+    decided = replace(run, outcome=Outcome.FAILED, outcome_because="the script failed", steps=9)
+    world.table.record_step(run, decided, step)
+    assert [summary["outcome"] for summary in world.table.history("recommender")] == ["running"]
+    assert night.execution_ends("FAILED")
+    (summary,) = world.table.history("recommender")
+    assert (summary["outcome"], summary["because"]) == ("failed", "the script failed")
+    assert world.bus.told == ["Nightspot Run Failed"]
+    assert not night.execution_ends("FAILED")
+
+
+def test_an_input_that_was_refused_has_no_record_to_close(night, world):
+    assert not night.execution_ends("FAILED")
+    assert world.table.jobs() == []
+
+
+def test_a_run_between_two_training_jobs_is_closed_without_a_stop(night, world):
+    run = run_from_json(world.plan()["run"])
+    assert night.execution_ends()
+    assert night.stops == []
+    assert night.recorded(run).outcome_because.endswith("; no training job was open.")
+
+
+def test_a_training_job_that_is_over_already_has_its_bill_at_once(night, world):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600, TrainingTimeInSeconds=10_440)
+    night.execution_ends()
+    assert night.stops == []
+    assert night.recorded(run).outcome_because.endswith(f"; training job {name} was over by then.")
+    assert world.table.phases(run.run_id)[1][-1].ended_at == MIDNIGHT + timedelta(hours=3, minutes=4)
+    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+
+
+def test_a_training_job_that_is_just_being_asked_for_is_looked_for_again_in_a_minute(night, world):
+    run = night.begins()
+    with pytest.raises(NotOverYetError, match=run.attempts[0].training_job_name):
+        night.execution_ends()
+    assert night.recorded(run).outcome is None
+    world.pass_time(minutes=1)
+    assert night.execution_ends()
+    assert night.recorded(run).outcome_because.endswith("was never there.")
+
+
+def test_a_training_job_that_showed_itself_after_all_is_stopped(night, world):
+    run = night.begins()
+    with pytest.raises(NotOverYetError):
+        night.execution_ends()
+    world.pass_time(minutes=1)
+    night.shows(run.attempts[0].training_job_name, "InProgress")
+    assert night.execution_ends()
+    assert night.stops == [run.attempts[0].training_job_name]
+
+
+def test_a_stop_that_is_throttled_leaves_the_run_open_for_the_event_s_return(night, aws_fault):
+    run = night.trains()
+    night.stop_refusal = aws_fault("ThrottlingException")
+    with pytest.raises(TransientAwsError):
+        night.execution_ends()
+    assert night.recorded(run).outcome is None
+    night.stop_refusal = None
+    assert night.execution_ends()
+
+
+def test_the_end_of_the_training_job_completes_the_bill_and_tells_nobody_twice(night, world, metrics):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    night.execution_ends()
+    world.bus.entries.clear()
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600, TrainingTimeInSeconds=10_440)
+    metrics()
+    assert not night.training_job_ends(name)
+    (summary,) = world.table.history("recommender")
+    # One billed hour at $2.
+    assert (summary["outcome"], summary["cost_usd"], summary["missing"]) == ("stopped", 2.0, [])
+    assert summary["attempts"][0]["ended_at"] is not None
+    assert world.bus.told == []
+    assert metrics() == {"SomethingEnded": [1], "CostUsd": [2.0]}
+
+
+def test_the_bill_is_completed_once(night, world, metrics):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    night.execution_ends()
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600)
+    night.training_job_ends(name)
+    before = night.recorded(run)
+    metrics()
+    assert not night.training_job_ends(name)
+    assert night.recorded(run) == before
+    assert metrics() == {"SomethingEnded": [1]}
+
+
+def test_a_bill_that_sagemaker_does_not_show_yet_is_asked_for_again(night):
+    run = night.trains()
+    night.execution_ends()
+    with pytest.raises(NotOverYetError):
+        night.training_job_ends(run.attempts[0].training_job_name)
+
+
+def test_the_end_of_a_training_job_whose_run_goes_on_is_for_the_run_to_see(night):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    night.shows(name, "Completed")
+    assert not night.training_job_ends(name, "Completed")
+    assert night.recorded(run).outcome is None
+
+
+def test_where_the_execution_s_event_was_lost_the_training_job_s_end_closes_the_run(night, world):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    world.step_functions.over.add(EXECUTION)
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600)
+    assert night.training_job_ends(name)
+    assert night.recorded(run).outcome is Outcome.STOPPED
+    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+
+
+def test_an_execution_that_step_functions_has_forgotten_is_over(night, world, aws_fault, monkeypatch):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    night.shows(name, "Completed")
+
+    def forgotten(**_: Any) -> None:
+        raise aws_fault("ExecutionDoesNotExist")
+
+    monkeypatch.setattr(world.step_functions, "describe_execution", forgotten, raising=False)
+    assert night.training_job_ends(name, "Completed")
+    assert night.recorded(run).outcome is Outcome.FAILED
+
+
+def test_an_execution_that_ended_well_is_about_to_be_recorded_or_is(night, world, monkeypatch):
+    run = night.trains()
+    answer = {"executionArn": EXECUTION, "status": "SUCCEEDED"}
+    monkeypatch.setattr(world.step_functions, "describe_execution", lambda **_: answer, raising=False)
+    assert not night.training_job_ends(run.attempts[0].training_job_name, "Completed")
+    assert night.recorded(run).outcome is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nightspot-recommender-drill-261121-abcde-2", "nightspot-recommender-20261121-ffffff-1", "nightspot-x"],
+)
+def test_a_training_job_of_no_run_is_left_alone(night, name):
+    night.trains()
+    assert not night.training_job_ends(name)
+
+
+def test_a_decision_that_was_under_way_does_not_open_the_record_again(night, world):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    world.step_functions.over.add(EXECUTION)
+    night.execution_ends()
+    # Begun before the abort, and so from the ledger as it was; written after the run was closed.
+    world.decide(to_json(run))
+    assert night.recorded(run).outcome is Outcome.STOPPED
+    assert world.table.history("recommender")[0]["outcome"] == "stopped"
+    assert world.table.waiting(name).closed
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        ({"detail": {}}, "detail-type"),
+        ({"detail-type": "Step Functions Execution Status Change", "detail": {}}, "executionArn"),
+        ({"detail-type": "SageMaker Training Job State Change", "detail": {}}, "TrainingJobName"),
+    ],
+)
+def test_an_event_that_names_nothing_is_refused(world, event, field):
+    with pytest.raises(ValidationError, match=field):
+        close_run.handler(event, LocalContext("CloseRun"), use=world.use)
