@@ -1,6 +1,8 @@
 """Closes the record of a run whose execution ended without doing so: aborted by hand, out of time, or crashed.
 
-An event is a wake-up call here too: what is recorded is read anew, so the same event twice closes a run once.
+An abort is a person's stop, so the run's training job is stopped. A crash is ours: its training job may still make
+the model, so it is left alone, and the run is closed when that is over. An event is a wake-up call here too: what is
+recorded is read anew, so the same event twice closes a run once.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from nightspot.ledger import JobView
 from nightspot.phases import phases_of
 from nightspot.planning import run_id_of
 from nightspot.redaction import redact
-from nightspot.run import Action, Attempt, Outcome, Run, Step, evolve
+from nightspot.run import Action, Attempt, Outcome, Run, Step
 from nightspot.summary import summarise
 from nightspot.words import clock
 
@@ -35,6 +37,7 @@ _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 _A_RUNS_TRAINING_JOB = re.compile(r"nightspot-.+-(?P<run_id>\d{8}-[0-9a-f]{6})-\d+")
 # CreateTrainingJob may be under way when its execution is aborted: the job shows itself within this time or never.
 FRESH = timedelta(minutes=1)
+GOES_ON = frozenset({"InProgress", "Stopping"})  # TrainingJobStatus
 NEWEST_RUNS = 60  # of a job, among which one that has just ended is looked for
 _MOST_CAUSE = 300  # characters
 
@@ -153,7 +156,8 @@ def _training_job_ended(name: str, use: Dependencies) -> bool:
 def _settle(run: Run, ended: _Ended, use: Dependencies) -> bool:
     """Give the run an outcome, or finish the recording of the one that it has."""
     if run.outcome is None:
-        _close_open(run, ended, use)
+        if not _close_open(run, ended, use):
+            return _left(run.run_id, "its training job may still make the model")
     elif _is_on_record(run, use):
         return _left(run.run_id, "its outcome is on record")
     else:
@@ -163,14 +167,18 @@ def _settle(run: Run, ended: _Ended, use: Dependencies) -> bool:
     return True
 
 
-def _close_open(run: Run, ended: _Ended, use: Dependencies) -> None:
+def _close_open(run: Run, ended: _Ended, use: Dependencies) -> bool:
+    """False where nobody wanted the end, and a training job goes on that the run can still be saved by."""
     now = use.now()
     attempt = run.open_attempt
-    view = None if attempt is None else _stopped(attempt, now, use)
-    if attempt is not None and ended.how is not ExecutionEnd.ABORTED:
-        # A person's abort is a person's stop; all else is our own.
-        run = run.with_attempt(evolve(attempt, stop_requested_at=attempt.stop_requested_at or now))
+    view = None if attempt is None else _view(attempt, now, use)
+    if view is not None and view.status in GOES_ON:
+        if ended.how is not ExecutionEnd.ABORTED:
+            return False
+        view = _stopped(view, use)
     seen = _folded(run, view, now, use)
+    last = seen.last_attempt
+    is_model_there = last is not None and not last.is_open and last.failure is None
     step = Step(
         # One number is left to a decision that was under way when the execution ended: written later than this, it
         # would open the record again.
@@ -180,7 +188,7 @@ def _close_open(run: Run, ended: _Ended, use: Dependencies) -> None:
         because=_because(ended, attempt, view),
         attempt=attempt.number if attempt else None,
         training_job_name=attempt.training_job_name if attempt else None,
-        outcome=OUTCOME_OF[ended.how],
+        outcome=Outcome.SUCCEEDED if is_model_there else OUTCOME_OF[ended.how],
     )
     after = ledger.book(seen, step)
     # Before the record: what fails from here on, the event's repetition does again.
@@ -189,18 +197,24 @@ def _close_open(run: Run, ended: _Ended, use: Dependencies) -> None:
     _record_phases(after, attempt, view, use)
     logger.warning(step.because, extra={"job": after.job, "run": after.run_id, "action": step.action.value})
     close(after, use)
+    return True
 
 
-def _stopped(attempt: Attempt, now: datetime, use: Dependencies) -> JobView | None:
-    """The training job as it is once it has been asked to stop; None where there never was one."""
+def _view(attempt: Attempt, now: datetime, use: Dependencies) -> JobView | None:
+    """The training job as it is; None where there never was one. Raises NotOverYetError where it may still come."""
     name = attempt.training_job_name
     view = use.training_jobs.describe(name)
     if view is None and now - attempt.asked_at < FRESH:
         raise NotOverYetError(f"{name} may still be asked for")
-    if view is None or view.status != "InProgress":
+    return view
+
+
+def _stopped(view: JobView, use: Dependencies) -> JobView | None:
+    """The training job as it is once it has been asked to stop."""
+    if view.status != "InProgress":
         return view
-    use.training_jobs.stop(name)
-    return use.training_jobs.describe(name)
+    use.training_jobs.stop(view.training_job_name)
+    return use.training_jobs.describe(view.training_job_name)
 
 
 def _complete(run: Run, attempt: Attempt, use: Dependencies) -> bool:
@@ -241,7 +255,9 @@ def _because(ended: _Ended, attempt: Attempt | None, view: JobView | None) -> st
     name = attempt.training_job_name
     if view is None:
         return f"{begins}; training job {name} was never there."
-    if view.status not in {"InProgress", "Stopping"}:
+    if view.status == "Completed":
+        return f"{begins}; training job {name} has completed all the same."
+    if view.status not in GOES_ON:
         return f"{begins}; training job {name} was over by then."
     return f"{begins}; training job {name} was asked to stop. Its cost is counted once it is over."
 

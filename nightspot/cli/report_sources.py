@@ -46,13 +46,12 @@ class Source(Protocol):
 class Folder:
     """The records that `nightspot demo` and `nightspot run --local` leave.
 
-    A file that is no record of a run is left out of every list; `on_unreadable` hears of it, once.
+    A file that is no record of a run is left out of every list; `on_unreadable` hears of it.
     """
 
     def __init__(self, directory: Path, *, on_unreadable: Callable[[str], None] = note) -> None:
         self._directory = directory
         self._on_unreadable = on_unreadable
-        self._told: set[str] = set()
 
     def run(self, run_id: str | None) -> Record:
         """See `Source`. Raises RecordError, naming what there is."""
@@ -88,17 +87,12 @@ class Folder:
                 record = {**records.read(self._directory, name), "run_id": name}
                 accounted(record)
             except records.RecordError as error:
-                self._leave_out(name, str(error))
+                self._on_unreadable(f"left out: {error}")
             except RecordNotReadableError as error:
-                self._leave_out(name, f"{self._directory / name}.json: {error}")
+                self._on_unreadable(f"left out: {self._directory / name}.json: {error}")
             else:
                 found.append(record)
         return found
-
-    def _leave_out(self, name: str, why: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
-            self._on_unreadable(f"left out: {why}")
 
 
 class Deployed:

@@ -184,10 +184,33 @@ def options_of_run():
     return {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
 
 
+# Of a deployed job's run: test_run_aws has the good ones. Here they mean nothing.
+OF_A_DEPLOYMENT = {
+    "--stack": ("--stack", "Nightspot"),
+    "--api": ("--api", "https://api.example.com"),
+    "--region": ("--region", "eu-west-1"),
+    "--profile": ("--profile", "training"),
+    "--wait": ("--wait",),
+    "--timeout": ("--timeout", "1h"),
+    "--idempotency-key": ("--idempotency-key", "build-7"),
+}
+
+
 def test_every_option_is_tried_well_and_badly():
-    assert {option for option, *_ in GOOD} == options_of_run() - {"--help"}
+    of_a_night = options_of_run() - {"--help", *OF_A_DEPLOYMENT}
+    assert {option for option, *_ in GOOD} == of_a_night
     # Without it nothing is played at all: see test_usage_mistakes.
-    assert {option for option, *_ in BAD} == options_of_run() - {"--help", "--local"}
+    assert {option for option, *_ in BAD} == of_a_night - {"--local"}
+    assert set(OF_A_DEPLOYMENT) <= options_of_run()
+
+
+@pytest.mark.parametrize(("option", "arguments"), OF_A_DEPLOYMENT.items())
+def test_what_is_about_a_deployment_means_nothing_here(nightspot, folder, played, option, arguments):
+    answer = nightspot("run", "job.yaml", "--local", *arguments)
+    assert answer.status == 2
+    assert f"{option}: " in answer.err
+    assert "means nothing with --local" in answer.err
+    assert played == []
 
 
 @pytest.mark.parametrize(("option", "arguments", "asked"), GOOD)

@@ -174,43 +174,70 @@ def test_every_end_has_an_outcome_and_words(end):
     assert WORDS_OF[end]
 
 
-@pytest.mark.parametrize(
-    ("status", "outcome", "told"),
-    [
-        ("ABORTED", Outcome.STOPPED, "Nightspot Run Stopped"),
-        ("TIMED_OUT", Outcome.FAILED, "Nightspot Run Failed"),
-        ("FAILED", Outcome.FAILED, "Nightspot Run Failed"),
-    ],
-)
-def test_only_a_person_s_abort_is_a_stop(night, world, status, outcome, told):
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT"])
+def test_only_an_abort_stops_the_training_job_which_after_a_crash_may_still_make_the_model(
+    night, world, status
+):
     run = night.trains()
-    assert night.execution_ends(status)
-    assert night.recorded(run).outcome is outcome
-    assert world.bus.told == [told]
+    assert not night.execution_ends(status)
+    assert night.stops == []
+    assert night.recorded(run).outcome is None
+    assert world.bus.told == []
 
 
-def test_a_crash_is_told_with_its_error_and_without_secrets(night):
+def test_a_model_that_comes_after_the_crash_is_a_model(night, world):
     run = night.trains()
-    night.execution_ends(
-        "FAILED", error="Nightspot.DecisionCrashed", cause=f"KeyError: ann@example.com {'x' * 500}"
-    )
+    crash(night)
+    name = run.attempts[0].training_job_name
+    world.step_functions.over.add(EXECUTION)
+    night.shows(name, "Completed", BillableTimeInSeconds=3600)
+    assert night.training_job_ends(name, "Completed")
+    after = night.recorded(run)
+    assert after.outcome is Outcome.SUCCEEDED
+    assert "failed in Step Functions at" in after.outcome_because
+    assert f"training job {name} has completed all the same" in after.outcome_because
+    assert world.bus.told == ["Nightspot Run Succeeded"]
+    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+
+
+def test_a_crashed_run_whose_training_job_fails_has_failed(night, world):
+    run = night.trains()
+    crash(night)
+    name = run.attempts[0].training_job_name
+    world.step_functions.over.add(EXECUTION)
+    night.shows(name, "Failed", BillableTimeInSeconds=3600)
+    assert night.training_job_ends(name, "Failed")
+    assert night.recorded(run).outcome is Outcome.FAILED
+    assert world.bus.told == ["Nightspot Run Failed"]
+
+
+def test_a_crash_between_two_training_jobs_is_closed_at_once_and_told_with_its_error_without_secrets(
+    night, world
+):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    night.shows(name, "Failed", FailureReason="ClientError: no such bucket", BillableTimeInSeconds=60)
+    assert crash(night)
     because = night.recorded(run).outcome_because
     assert "failed in Step Functions at 03:12 UTC (Nightspot.DecisionCrashed: KeyError: " in because
     assert "ann@example.com" not in because
     assert len(because) < 600
+    assert world.bus.told == ["Nightspot Run Failed"]
 
 
-@pytest.mark.parametrize(
-    ("status", "failure"),
-    [("ABORTED", FailureClass.STOPPED_BY_PERSON), ("FAILED", FailureClass.STOPPED_BY_NIGHTSPOT)],
-)
-def test_the_stop_is_the_person_s_or_nightspot_s_own(night, status, failure):
+def crash(night) -> bool:
+    return night.execution_ends(
+        "FAILED", error="Nightspot.DecisionCrashed", cause=f"KeyError: ann@example.com {'x' * 500}"
+    )
+
+
+def test_the_stop_after_an_abort_is_the_person_s(night):
     run = night.trains()
-    night.execution_ends(status)
+    night.execution_ends()
     name = run.attempts[0].training_job_name
     night.shows(name, "Stopped", BillableTimeInSeconds=3600, TrainingTimeInSeconds=10_440)
     night.training_job_ends(name)
-    assert night.recorded(run).attempts[0].failure is failure
+    assert night.recorded(run).attempts[0].failure is FailureClass.STOPPED_BY_PERSON
 
 
 def test_the_same_event_again_does_nothing(night, world):
@@ -369,7 +396,7 @@ def test_an_execution_that_step_functions_has_forgotten_is_over(night, world, aw
 
     monkeypatch.setattr(world.step_functions, "describe_execution", forgotten, raising=False)
     assert night.training_job_ends(name, "Completed")
-    assert night.recorded(run).outcome is Outcome.FAILED
+    assert night.recorded(run).outcome is Outcome.SUCCEEDED
 
 
 def test_an_execution_that_ended_well_is_about_to_be_recorded_or_is(night, world, monkeypatch):
