@@ -111,10 +111,8 @@ class Api(Construct):
         self._answer_findings(settings)
 
     def _routes(self, function: lambda_.Function) -> None:
-        # One permission for all methods, and none for the console's test calls, which bypass IAM.
-        integration = apigateway.LambdaIntegration(
-            function, allow_test_invoke=False, scope_permission_to_method=False
-        )
+        # One permission for all methods.
+        integration = apigateway.LambdaIntegration(function, scope_permission_to_method=False)
         validator = self.rest_api.add_request_validator(
             "Validator", validate_request_body=True, validate_request_parameters=True
         )
@@ -205,7 +203,7 @@ def _let_it_work(scope: Construct, function: lambda_.Function, workflow: Workflo
     for actions, resource in (
         (["states:StartExecution"], machine.state_machine_arn),
         (["states:DescribeExecution"], executions),
-        (["dynamodb:GetItem", "dynamodb:Query"], records.table.table_arn),
+        (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], records.table.table_arn),
         (["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], training_jobs_arn(scope)),
     ):
         function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))

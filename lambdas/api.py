@@ -133,7 +133,7 @@ def get_run(id: RunId) -> Response[RunRecord]:  # noqa: A002 - the address's own
 @_route(Operation.STOP_RUN)
 def stop_run(id: RunId) -> RunStopping:  # noqa: A002
     """The end of a run, for good."""
-    return api_writes.stop_run(_use(), id)
+    return api_writes.stop_run(_use(), id, caller=_caller())
 
 
 @_route(Operation.RETRY_RUN)

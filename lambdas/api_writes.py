@@ -10,7 +10,7 @@ from nightspot.api.models import RunLinks, RunOverrides, RunStarted, RunState, R
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
 from nightspot.aws.run_table import RUNNING
 from nightspot.aws.starting import InvalidStartError, NameTakenError, fresh_name, keyed_name
-from nightspot.aws.stopping import StopRefusedError, StopState, UnknownRunError
+from nightspot.aws.stopping import StopRefusedError, UnknownRunError, sentence_of
 from nightspot.job import (
     Concurrency,
     InvalidJobError,
@@ -47,11 +47,11 @@ def retry_run(
     return _start(use, run.job, merged, key=key, caller=caller, resume_from=run_id)
 
 
-def stop_run(use: ApiDependencies, run_id: str) -> RunStopping:
+def stop_run(use: ApiDependencies, run_id: str, *, caller: str | None) -> RunStopping:
     """How far the stop of a run is, which is asked for now. Raises ProblemError, and what AWS raises."""
     known_run(run_id, use)
     try:
-        look = use.stopper.ask(run_id)
+        look = use.stopper.ask(run_id, by=_asker(caller))
     except UnknownRunError:
         look = None
     except StopRefusedError as error:
@@ -65,7 +65,7 @@ def stop_run(use: ApiDependencies, run_id: str) -> RunStopping:
         run_id=run.run_id,
         job=run.job,
         state=look.state,
-        sentence=_sentence(look.state, run, look.training_job_name),
+        sentence=sentence_of(look),
         training_job_name=look.training_job_name,
         outcome=RunState(run.outcome.value if run.outcome else RUNNING),
         because=run.outcome_because,
@@ -73,15 +73,8 @@ def stop_run(use: ApiDependencies, run_id: str) -> RunStopping:
     )
 
 
-def _sentence(state: StopState, run: Run, training_job_name: str | None) -> str:
-    if state is StopState.OVER:
-        ended = run.outcome.value if run.outcome else ""
-        return f"Run {run.run_id} is over: {ended}. {run.outcome_because or ''}".rstrip()
-    return {
-        StopState.ASKED: f"Training job {training_job_name} was asked to stop; the run ends when that is over.",
-        StopState.NOTHING_TO_STOP: f"Run {run.run_id} has no training job to stop just now; ask again in a minute.",
-        StopState.UNRECORDED: f"The execution of run {run.run_id} is gone, and its end is not on record.",
-    }[state]
+def _asker(caller: str | None) -> str:
+    return f"api: {caller}" if caller else "api"
 
 
 def _start(
@@ -108,7 +101,7 @@ def _start(
             given,
             name=name,
             resume_from=resume_from,
-            requested_by=f"api: {caller}" if caller else "api",
+            requested_by=_asker(caller),
         )
     except NameTakenError as error:
         detail = f"Idempotency-Key: {key!r}: has started another run of {job}; a new request needs a new key"

@@ -51,7 +51,7 @@ def handler(
     before = run_from_json(request.run)
     now = use.now()
     look = _look(before, request.fault, use)
-    seen = ledger.fold(turns.keep(before, use), look, now)
+    seen = ledger.fold(_with_wish(turns.keep(before, use), use), look, now)
     step = next_step(seen, now)
     job_name = None
     if step.action is Action.START and step.rung is not None and step.attempt is not None:
@@ -66,6 +66,13 @@ def handler(
     use.table.record_phases(after, _phases(after, look))
     _say(before, after, step, use)
     return {"run": to_json(after), "step": to_json(step)}
+
+
+def _with_wish(run: Run, use: Dependencies) -> Run:
+    """`run` with who wants its end, if anybody does (`nightspot.aws.stopping`)."""
+    if run.stop_asked_by is not None:
+        return run
+    return replace(run, stop_asked_by=use.table.stop_asked_by(run.run_id))
 
 
 def _look(run: Run, fault: CallFault | None, use: Dependencies) -> ledger.Observation:

@@ -39,6 +39,8 @@ def next_step(run: Run, now: datetime) -> Step:
     if run.replaced_by is not None:
         because = f"Run {run.replaced_by} of the same job takes this one's place."
         return _finish(run, now, Outcome.STOPPED, because)
+    if run.stop_asked_by is not None:
+        return _finish(run, now, Outcome.STOPPED, words.stop_asked(run))
     if last is None or last.failure is None:
         return _first(run, now)
     return _after_failure(run, last, last.failure, now)

@@ -255,6 +255,7 @@ class Run:
     prefix_locked: bool = False  # and that of the checkpoints on which it goes on
     waits_for_run: str | None = None  # the older run that it replaces, until that one has ended
     replaced_by: str | None = None  # the newer run that takes its place
+    stop_asked_by: str | None = None  # who wants the run to end, whatever it is doing just now
     refused_because: str | None = None
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None

@@ -25,6 +25,8 @@ def while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
     if run.replaced_by is not None:
         because = f"Run {run.replaced_by} of the same job takes this one's place."
         return steps.stop(run, attempt, now, because)
+    if run.stop_asked_by is not None:
+        return steps.stop(run, attempt, now, words.stop_asked(run))
     return _within_budget(run, attempt, now, _by_state(run, attempt, now))
 
 

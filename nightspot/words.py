@@ -46,6 +46,11 @@ def progress(run: Run) -> str:
     return f" (step {run.progress.step}{of} is safe)"
 
 
+def stop_asked(run: Run) -> str:
+    """ "The run was asked to stop (nightspot stop)." """
+    return f"The run was asked to stop ({run.stop_asked_by})."
+
+
 def clock(moment: datetime) -> str:
     """ "04:31 UTC"."""
     return f"{moment.hour:02d}:{moment.minute:02d} UTC"

@@ -71,8 +71,8 @@ class RunStopping(Body):
     run_id: str
     job: str
     state: StopState = Field(
-        description="asked: its training job is stopping; nothing_to_stop: it has none just now; over: its outcome "
-        "is on record; unrecorded: its execution is gone and nobody will record one."
+        description="asked: its training job is stopping; noted: it has none just now and ends with its next "
+        "decision; over: its outcome is on record; unrecorded: its execution is gone, its end is recorded in minutes."
     )
     sentence: str = Field(description="The state in words.")
     training_job_name: str | None

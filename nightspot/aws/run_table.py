@@ -1,7 +1,7 @@
 """Keeps the record of runs in one DynamoDB table.
 
 Keys: JOB#name / RUN#time#id (history), RUN#id / RUN (the ledger), RUN#id / ATTEMPT#n, RUN#id / PHASES#n,
-RUN#id / STEP#n, TRAINING_JOB#name / TOKEN (the task token that the state machine waits with), and JOB#name / LOCK,
+RUN#id / STEP#n, RUN#id / STOP (who wants its end), TRAINING_JOB#name / TOKEN (the task token that the state machine waits with), and JOB#name / LOCK,
 which is `job_lock`'s. Every write can be repeated.
 """
 
@@ -121,6 +121,15 @@ class RunTable:
         """The ledger of a run as last recorded."""
         item = self._get(f"RUN#{run_id}", "RUN")
         return None if item is None else run_from_json(item["ledger"])
+
+    def ask_to_stop(self, run_id: str, by: str) -> None:
+        """Keep for the run's next decision that `by` wants its end."""
+        self._put({"pk": f"RUN#{run_id}", "sk": "STOP", "by": by})
+
+    def stop_asked_by(self, run_id: str) -> str | None:
+        """Who wants the end of the run; None where nobody does."""
+        item = self._get(f"RUN#{run_id}", "STOP")
+        return None if item is None else str(item["by"])
 
     def steps(self, run_id: str) -> list[Step]:
         """All decisions of a run, oldest first."""

@@ -1,7 +1,6 @@
-"""Decides how a person stops a run: through its training job, which the loop takes for a person's stop.
+"""Decides how a person stops a run: by a wish that its next decision reads, and at once through its training job.
 
-The loop ends the run then, and records it. (StopExecution would leave the training job running, and nobody to
-record it.)
+The loop takes a stop that it did not ask for for a person's. Either way it ends the run itself, and records it.
 """
 
 from __future__ import annotations
@@ -42,11 +41,9 @@ class StopState(StrEnum):
     """How far the stop of a run is."""
 
     ASKED = "asked"  # its training job is stopping; the run ends when that is over
-    NOTHING_TO_STOP = (
-        "nothing_to_stop"  # between two training jobs: the next one is stopped as soon as it is there
-    )
+    NOTED = "noted"  # nothing to be stopped just now; the run ends with its next decision
     OVER = "over"  # the run's outcome is on record
-    UNRECORDED = "unrecorded"  # its execution is gone without an outcome: nobody will record one
+    UNRECORDED = "unrecorded"  # its execution is gone without an outcome: the CloseRun function records one
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,20 @@ class Stopping:
     state: StopState
     run: Run
     training_job_name: str | None = None  # the one that was asked to stop, or that nothing can stop just now
+
+
+def sentence_of(look: Stopping) -> str:
+    """What a look says to the person who stops the run."""
+    run, name = look.run, look.training_job_name
+    if look.state is StopState.OVER:
+        ended = run.outcome.value if run.outcome else ""
+        return f"Run {run.run_id} is over: {ended}. {run.outcome_because or ''}".rstrip()
+    if look.state is StopState.ASKED:
+        return f"Training job {name} was asked to stop; the run ends when that is over."
+    if look.state is StopState.UNRECORDED:
+        left = f"; its training job {name} was asked to stop" if name else ""
+        return f"The execution of run {run.run_id} is gone{left}. Its end is recorded in some minutes."
+    return f"Run {run.run_id} has no training job to stop just now; it ends with its next decision."
 
 
 class Stopper:
@@ -68,14 +79,16 @@ class Stopper:
         self._jobs = TrainingJobs(sagemaker)
         self._asked: set[str] = set()
 
-    def ask(self, run_id: str) -> Stopping:
-        """Ask for the stop of the run's training job, where it has one that a person can stop.
+    def ask(self, run_id: str, *, by: str) -> Stopping:
+        """Keep that `by` wants the run's end, and stop its training job, where it has one that a person can stop.
 
         Raises UnknownRunError, StopRefusedError, and what the table raises.
         """
         run = self._run(run_id)
         if run.outcome is not None:
             return Stopping(StopState.OVER, run)
+        # First of all: whatever the run is doing, its next decision sees it and buys nothing more.
+        self._table.ask_to_stop(run_id, by)
         attempt = run.open_attempt
         asked = attempt is not None and self._stopped(attempt)
         name = attempt.training_job_name if attempt is not None else None
@@ -83,38 +96,39 @@ class Stopper:
             # It may have ended properly since the ledger was read.
             run = self._run(run_id)
             return Stopping(StopState.UNRECORDED if run.outcome is None else StopState.OVER, run, name)
-        return Stopping(StopState.ASKED if asked else StopState.NOTHING_TO_STOP, run, name)
+        return Stopping(StopState.ASKED if asked else StopState.NOTED, run, name)
 
     def until_recorded(
         self,
         run_id: str,
         *,
+        by: str,
         longest_seconds: float,
         sleep: Callable[[float], None],
         on_news: Callable[[Stopping], None] = lambda _news: None,
     ) -> Stopping:
-        """Ask until the run is over, or can no longer be, or `longest_seconds` have been slept: the last look.
+        """Ask until the run's outcome is on record, or `longest_seconds` have been slept: the last look.
 
-        A run that was just changing over starts another training job: that one is stopped as well. `on_news` hears
+        A decision under way may just have started another training job: that one is stopped as well. `on_news` hears
         of every look that differs from the one before. Raises like `ask`, a fault that may pass only at the end.
         """
         slept, told = 0.0, None
         while True:
             is_last = slept >= longest_seconds
-            look = self._ask_unless_passing(run_id, is_last=is_last)
+            look = self._ask_unless_passing(run_id, by, is_last=is_last)
             if look is not None:
                 if (look.state, look.training_job_name) != told:
                     told = (look.state, look.training_job_name)
                     on_news(look)
-                if is_last or look.state in {StopState.OVER, StopState.UNRECORDED}:
+                if is_last or look.state is StopState.OVER:
                     return look
             sleep(LOOK_SECONDS)
             slept += LOOK_SECONDS
 
-    def _ask_unless_passing(self, run_id: str, *, is_last: bool) -> Stopping | None:
+    def _ask_unless_passing(self, run_id: str, by: str, *, is_last: bool) -> Stopping | None:
         """A look; None where AWS could not answer and there is time for another one."""
         try:
-            return self.ask(run_id)
+            return self.ask(run_id, by=by)
         except TransientAwsError:
             if is_last:
                 raise

@@ -23,10 +23,11 @@ from nightspot.durations import DurationError, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from nightspot.aws.api_client import ApiClient
-    from nightspot.aws.operating import Stopper, Stopping
+    from nightspot.aws.stopping import Stopper, Stopping
 
 # SIGTERM, 120 s and the upload; then the event, or at the worst the loop's own look after five minutes.
 DEFAULT_TIMEOUT = "15m"
+ASKED_BY = "nightspot stop"
 # What is told of a look, wherever it was taken.
 _SHOWN = ("run_id", "job", "state", "training_job_name", "outcome", "because")
 
@@ -85,7 +86,7 @@ def _question(record: dict[str, Any], place: Place) -> str:
 
 def _stopper(place: Place) -> Stopper:
     from nightspot.aws.executions import Executions  # noqa: PLC0415 - not for --help
-    from nightspot.aws.operating import Stopper  # noqa: PLC0415
+    from nightspot.aws.stopping import Stopper  # noqa: PLC0415
 
     if place.aws is None:
         raise ValueError("only a deployment's runs can be stopped")
@@ -97,17 +98,19 @@ def _by_aws(
     stopper: Stopper, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
 ) -> dict[str, Any]:
     """The last look at the run, as --json prints it."""
-    from nightspot.aws.operating import StopRefusedError, UnknownRunError  # noqa: PLC0415
+    from nightspot.aws.stopping import StopRefusedError, UnknownRunError, sentence_of  # noqa: PLC0415
 
     def say(look: Stopping) -> None:
         if not as_json:
-            typer.echo(_sentence(look))
+            typer.echo(sentence_of(look))
 
     try:
         if wait:
-            look = stopper.until_recorded(run_id, longest_seconds=longest_seconds, sleep=sleep, on_news=say)
+            look = stopper.until_recorded(
+                run_id, by=ASKED_BY, longest_seconds=longest_seconds, sleep=sleep, on_news=say
+            )
         else:
-            look = stopper.ask(run_id)
+            look = stopper.ask(run_id, by=ASKED_BY)
             say(look)
     except UnknownRunError:
         fail(f"run: {run_id!r}: is no longer on record")
@@ -122,7 +125,7 @@ def _by_api(
     """The same through the API, which is asked again while the run changes over. Raises ApiError."""
     from nightspot.aws.api_client import ApiError  # noqa: PLC0415
     from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.operating import LOOK_SECONDS, StopState  # noqa: PLC0415
+    from nightspot.aws.stopping import LOOK_SECONDS, StopState  # noqa: PLC0415
     from nightspot.aws.waiting import as_passing  # noqa: PLC0415
 
     slept, told = 0.0, ""
@@ -137,44 +140,23 @@ def _by_api(
             if look["sentence"] != told and not as_json:
                 typer.echo(look["sentence"])
             told = look["sentence"]
-            if is_last or look["state"] in {StopState.OVER, StopState.UNRECORDED}:
+            if is_last or look["state"] == StopState.OVER:
                 return {name: look[name] for name in _SHOWN}
         sleep(LOOK_SECONDS)
         slept += LOOK_SECONDS
 
 
 def _conclude(look: dict[str, Any], *, wait: bool, longest_seconds: float, as_json: bool) -> None:
-    from nightspot.aws.operating import StopState  # noqa: PLC0415
+    from nightspot.aws.stopping import StopState  # noqa: PLC0415
 
     if as_json:
         print_json(look)
     run_id, state = look["run_id"], look["state"]
-    if state == StopState.OVER or (state == StopState.ASKED and not wait):
+    if state == StopState.OVER or not wait:
         return
-    if state == StopState.UNRECORDED:
-        fail(
-            f"run: {run_id!r}: its execution ended without recording an outcome, so its record stays `running`"
-        )
-    if not wait:
-        fail(f"run: {run_id!r}: has no training job to stop just now; try again without --no-wait")
     fail(
         f"run: {run_id!r}: its end is not on record after {format_duration(longest_seconds)}; ask again later"
     )
-
-
-def _sentence(look: Stopping) -> str:
-    from nightspot.aws.operating import StopState  # noqa: PLC0415
-
-    run, name = look.run, look.training_job_name
-    if look.state is StopState.OVER:
-        ended = run.outcome.value if run.outcome else ""
-        return f"Run {run.run_id} is over: {ended}. {run.outcome_because or ''}".rstrip()
-    if look.state is StopState.ASKED:
-        return f"Training job {name} was asked to stop; the run ends when that is over."
-    if look.state is StopState.UNRECORDED:
-        left = f" Its training job {name} was asked to stop." if name else ""
-        return f"The execution of run {run.run_id} is gone.{left}"
-    return f"Run {run.run_id} is between two training jobs; the next one is stopped as soon as it is there."
 
 
 def _as_json(look: Stopping) -> dict[str, Any]:

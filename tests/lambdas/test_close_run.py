@@ -185,11 +185,11 @@ def test_only_an_abort_stops_the_training_job_which_after_a_crash_may_still_make
     assert world.bus.told == []
 
 
-def test_a_model_that_comes_after_the_crash_is_a_model(night, world):
+def test_a_model_that_comes_after_the_crash_is_a_model(night, world, monkeypatch):
     run = night.trains()
     crash(night)
     name = run.attempts[0].training_job_name
-    world.step_functions.over.add(EXECUTION)
+    monkeypatch.setattr(world.step_functions, "describe_execution", _crashed, raising=False)
     night.shows(name, "Completed", BillableTimeInSeconds=3600)
     assert night.training_job_ends(name, "Completed")
     after = night.recorded(run)
@@ -200,11 +200,11 @@ def test_a_model_that_comes_after_the_crash_is_a_model(night, world):
     assert world.table.history("recommender")[0]["cost_usd"] == 2.0
 
 
-def test_a_crashed_run_whose_training_job_fails_has_failed(night, world):
+def test_a_crashed_run_whose_training_job_fails_has_failed(night, world, monkeypatch):
     run = night.trains()
     crash(night)
     name = run.attempts[0].training_job_name
-    world.step_functions.over.add(EXECUTION)
+    monkeypatch.setattr(world.step_functions, "describe_execution", _crashed, raising=False)
     night.shows(name, "Failed", BillableTimeInSeconds=3600)
     assert night.training_job_ends(name, "Failed")
     assert night.recorded(run).outcome is Outcome.FAILED
@@ -223,6 +223,10 @@ def test_a_crash_between_two_training_jobs_is_closed_at_once_and_told_with_its_e
     assert "ann@example.com" not in because
     assert len(because) < 600
     assert world.bus.told == ["Nightspot Run Failed"]
+
+
+def _crashed(**_: Any) -> dict[str, Any]:
+    return {"executionArn": EXECUTION, "status": "FAILED", "stopDate": MIDNIGHT + timedelta(hours=3.2)}
 
 
 def crash(night) -> bool:
