@@ -57,7 +57,7 @@ def demo(
         if not job_file.is_file():
             fail("the demo plays a job of Nightspot's repository: run it from a clone")
         stage = Stage(
-            job=staging.with_seed(_playable(job_file), seed),
+            job=staging.with_seed(playable(job_file), seed),
             job_file=job_file,
             night=staging.night_with_seed(chosen, seed),
             time_scale=scale,
@@ -65,7 +65,7 @@ def demo(
             scratch=staging.emptied(build / "demo"),
             records=build / "runs",
         )
-        _play(stage, as_json=as_json)
+        play(stage, as_json=as_json)
 
 
 def run(
@@ -201,7 +201,7 @@ def _run_here(file: Path, setting: Setting, own: dict[str, Any], *, as_json: boo
     from nightspot.local import staging  # noqa: PLC0415 - as in `demo`
 
     with mistakes():
-        job = _playable(file)
+        job = playable(file)
         # What the options say must fit the job before anything is made for the night.
         tonight = apply_overrides(job, read_overrides(own, check_instance_types=True))
         if setting.market_file is not None:
@@ -214,75 +214,10 @@ def _run_here(file: Path, setting: Setting, own: dict[str, Any], *, as_json: boo
             night=replace(chosen, overrides={**chosen.overrides, **own}),
             time_scale=scale,
             directory=Path.cwd(),
-            scratch=staging.new_folder(setting.build / "runs", f"{job.name}-{_now():%Y%m%dT%H%M%S}"),
+            scratch=staging.new_folder(setting.build / "runs", f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"),
             records=setting.build / "runs",
         )
-        _play(stage, as_json=as_json)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A night that is ready to be played; `time_scale` is None where the job's own holds."""
-
-    job: Job
-    job_file: Path
-    night: Night
-    time_scale: float | None
-    directory: Path
-    scratch: Path
-    records: Path
-
-
-def _play(stage: Stage, *, as_json: bool) -> NoReturn:
-    """Play the night, show it, keep its record, and exit with what it came to, see `exit_status`."""
-    from nightspot.local import staging  # noqa: PLC0415 - as in `demo`
-
-    job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
-    started_at = datetime.combine(_now().date(), time(), tzinfo=UTC)
-    facts = {
-        "recorded_at": _now().isoformat(timespec="seconds"),
-        "job_file": _from_here(stage.job_file),
-        "scratch": _from_here(stage.scratch),
-        **staging.facts(job, stage.night, started_at),
-    }
-    console = console_for()
-    timeline = Timeline(console, spot_first=facts["spot_first"])
-    if not as_json:
-        tables.show_header(console, facts)
-    try:
-        night = staging.play(
-            job,
-            stage.night,
-            scratch=stage.scratch,
-            started_at=started_at,
-            directory=stage.directory,
-            on_sighting=(lambda _seen: None) if as_json else timeline,
-        )
-    except staging.NightNotOverError as error:
-        fail(f"the night hangs: {error} is still running; its logs are in {facts['scratch']}")
-    except KeyboardInterrupt:
-        typer.echo("interrupted: everything the night had started is stopped", err=True)
-        raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    record = records.record_of(facts, night.summary, staging.ending(night))
-    path = records.write(stage.records, record)
-    page = report_files.write_page(record, stage.scratch / "report.html")
-    if as_json:
-        print_json(record)
-    else:
-        tables.show_outcome(console, record)
-        where = _from_here(stage.records)
-        option = "" if where == str(Path("build/runs")) else f" --records {where}"
-        tables.show_record_at(console, _from_here(path), f"nightspot show {path.stem}{option}")
-        paragraph(console, "Report", f"{_from_here(page)}; open it in a browser.")
-    raise typer.Exit(exit_status.of_record(record))
-
-
-def _playable(path: Path) -> Job:
-    job = load_job(path)
-    if job.local is None:
-        rule = "must say with local.command how to train the job on this machine"
-        raise InvalidJobError([Problem("local", "nothing", rule)], str(path))
-    return job
+        play(stage, as_json=as_json)
 
 
 def _night_named(name: str) -> Night:
@@ -303,13 +238,3 @@ def _offset_seconds(given: str | None) -> float:
         return 0 if given is None else parse_duration(given)
     except DurationError as error:
         raise typer.BadParameter(f"--trace-offset: {given!r}: {error}") from error
-
-
-def _from_here(path: Path) -> str:
-    """The path as a user types it: relative where it lies below the current directory."""
-    absolute = path.absolute()
-    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -48,6 +48,8 @@ ANSWER_FIELDS = frozenset({
     "TuningJobArn", "WarmPoolStatus",
 })
 # fmt: on
+# What the SDK's sagemaker.workflow.airflow.training_config(estimator) says beside the request of an estimator.
+_UPLOADS = "S3Operations"
 _WRAPPERS = frozenset({"ResponseMetadata"})  # boto3's own, around every answer
 
 # The SDK's unique names end in a moment: recommender-2026-11-20-03-12-45-123.
@@ -158,6 +160,9 @@ def _timeless_zone(wishes: Wishes) -> Iterator[Problem]:
 
 
 def _unknown(key: str) -> Problem:
+    if key == _UPLOADS:
+        rule = "was left out: it is what the SDK would upload before the job; upload the code there yourself"
+        return _note((key,), "uploads", rule)
     return _note((key,), key, "was left out: it is not a field of CreateTrainingJob that this version knows")
 
 
@@ -194,7 +199,7 @@ def _tidy(value: Any) -> Any:
 def _not_asked(found: Mapping[str, Any]) -> set[str]:
     """The top keys of a description that are no part of its request; none in a plain request."""
     answered = found.keys() & (ANSWER_FIELDS | _WRAPPERS)
-    return {key for key in found if key not in REQUEST_FIELDS} if answered else set()
+    return {key for key in found if key not in REQUEST_FIELDS} if answered else found.keys() & {_UPLOADS}
 
 
 def _types(request: Mapping[str, Any]) -> tuple[str, ...]:

@@ -104,6 +104,8 @@ class RunRecord(_Part):
     metrics: Mapping[str, Amount | None] = {}
     execution_arn: str | None = None
     resume: Resume | None = None
+    requested_by: str | None = None
+    plan_note: str | None = None
     left_out: tuple[LeftOutRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
     steps: tuple[StepRecord, ...] = ()

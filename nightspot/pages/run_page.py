@@ -90,6 +90,10 @@ def _facts(run: RunRecord) -> Iterator[tuple[str, str, str | None]]:
         yield "Metrics", ", ".join(said), None
     if run.checkpoints:
         yield "Checkpoints", run.checkpoints, None
+    if run.plan_note:
+        yield "Plan", plain(run.plan_note), None
+    if run.requested_by:
+        yield "Started by", plain(run.requested_by), None
     for out in run.left_out:
         yield "Left out", f"{rung(out.market, out.instance_type)}: {out.because}", None
     # The console knows nothing of a night that was played on somebody's machine.

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from nightspot.job import Market
 from nightspot.messages.links import Console
-from nightspot.pages.figures import clock, usd
+from nightspot.pages.figures import clock, plain, usd
 from nightspot.pages.runs_page import accounted
 from nightspot.report import news, tables
 from nightspot.report.lines import paragraph
@@ -87,8 +87,12 @@ def _head(record: Record, now: datetime) -> list[tuple[str, str]]:
     ]
     if not news.is_over(record):
         lines[-1] = ("Deadline", f"{news.time_left(record, now)}.")
+    if record.get("requested_by"):
+        lines.append(("Started by", f"{plain(record['requested_by'])}."))
     if record.get("overrides"):
         lines.append(("This run", f"{tables.overrides_in_words(record['overrides'])}."))
+    if record.get("plan_note"):
+        lines.append(("Plan", plain(record["plan_note"])))
     account = accounted(record)
     if account.cost_usd is None or not news.is_over(record):
         lines.append(("Cost", f"at least {usd(account.cost_at_least_usd)} so far."))

@@ -107,6 +107,14 @@ def test_a_field_that_a_request_cannot_have_is_for_the_rules_to_refuse():
     assert [found.field for found in caught.value.problems] == ["training_job.RoleARN"]
 
 
+def test_what_the_sdk_exports_of_an_estimator_is_a_request_and_uploads_that_are_left_to_the_author():
+    upload = {"Path": ".", "Bucket": "code", "Key": "source.tar.gz", "Tar": True}
+    drafted = draft_job({**REQUEST, "S3Operations": {"S3Upload": [upload]}})
+    assert drafted.document == draft_job(REQUEST).document
+    (note,) = [note for note in drafted.notes if note.field == "S3Operations"]
+    assert "upload the code there yourself" in note.rule
+
+
 def test_a_fixed_checkpoint_prefix_has_a_word():
     rule = noted(drafted(REQUEST))["CheckpointConfig.S3Uri"]
     assert rule.startswith("each run gets a prefix of its own below it")

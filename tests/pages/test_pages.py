@@ -56,6 +56,7 @@ class Elements(HTMLParser):
 def hostile(record):
     record |= {"job": HOSTILE, "run_id": HOSTILE, "story": HOSTILE, "because": HOSTILE, "outcome": "failed"}
     record |= {"model_artifact": HOSTILE, "checkpoints": HOSTILE, "metrics": {HOSTILE: 1.0}}
+    record |= {"plan_note": HOSTILE, "requested_by": HOSTILE}
     record["left_out"] = [{"market": "spot", "instance_type": HOSTILE, "because": HOSTILE}]
     for attempt in record["attempts"]:
         attempt |= {"instance_type": HOSTILE, "training_job_name": HOSTILE, "failure_reason": HOSTILE}
@@ -233,3 +234,11 @@ def test_no_runs_make_a_page_that_says_so():
 def test_a_page_is_named_by_what_it_is_about():
     assert title("recommender", "2026-11") == "recommender, November 2026"
     assert title(None, None) == "All jobs"
+
+
+def test_the_facts_tell_who_started_the_run_and_what_its_plan_has_to_say(record):
+    note = "Started 2 h late: 6 h are left of 8 h."
+    page = run_page(record | {"plan_note": note, "requested_by": "schedule"}, SCRIPT)
+    assert note in page
+    assert "schedule" in page
+    assert "Started by" not in run_page(record | {"plan_note": None, "requested_by": None}, SCRIPT)
