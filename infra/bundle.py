@@ -11,10 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from nightspot.job import Job, dump_jobs
 from nightspot.pages import charts_script
@@ -87,17 +89,31 @@ def build_bundle(root: Path, jobs: Mapping[str, Job], build: Path) -> Bundle:
     digest = _digest(root, lock, sources, document)
     path = build / "bundle" / digest[:16]
     if not path.exists():
-        fresh = path.with_suffix(".new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(_dependencies(lock, build), fresh)
-        for source in sources:
-            target = fresh / source.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-        (fresh / JOBS_FILE).write_text(document, encoding="utf-8")
-        (fresh / CHARTS_FILE).write_text(charts_script.make(), encoding="utf-8")
-        fresh.rename(path)
+        with _whole(path) as fresh:
+            shutil.copytree(_dependencies(lock, build), fresh, dirs_exist_ok=True)
+            for source in sources:
+                target = fresh / source.relative_to(root)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+            (fresh / JOBS_FILE).write_text(document, encoding="utf-8")
+            (fresh / CHARTS_FILE).write_text(charts_script.make(), encoding="utf-8")
     return Bundle(path, digest)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A folder to fill, which then is `path`: whole or not at all, and once, however many make it at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as scratch:
+        fresh = Path(scratch, "new")
+        fresh.mkdir()
+        yield fresh
+        try:
+            fresh.rename(path)
+        except OSError:
+            # Another process was faster, with the same content: the name is a digest of it.
+            if not path.exists():
+                raise
 
 
 def _needed(lock_file: Path) -> str:
@@ -138,9 +154,15 @@ def _dependencies(lock: str, build: Path) -> Path:
     path = build / "dependencies" / hashlib.sha256(f"{WASTE}\n{lock}".encode()).hexdigest()[:16]
     if path.exists():
         return path
-    fresh = path.with_suffix(".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    with _whole(path) as fresh:
+        _install(lock, fresh)
+        for waste in WASTE:
+            target = fresh / waste
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    return path
+
+
+def _install(lock: str, fresh: Path) -> None:
     requirements = fresh.with_suffix(".txt")
     requirements.write_text(lock + "\n", encoding="utf-8")
     command = [
@@ -152,11 +174,6 @@ def _dependencies(lock: str, build: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode != 0:
         raise BundleError(f"uv could not install the functions' dependencies:\n{done.stderr.strip()}")
-    for waste in WASTE:
-        target = fresh / waste
-        shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-    fresh.rename(path)
-    return path
 
 
 def size_bytes(path: Path) -> int:

@@ -68,7 +68,7 @@ class Observability(Construct):
         self._alarm(
             "DecisionCrashed",
             _matches(notices.crashed),
-            "A decision crashed. Its run is closed as failed, and the training jobs of the notice are stopped.",
+            "A decision crashed. Its training job may still make the model; the run is closed when that ends.",
         )
         self._alarm(
             "RunTimedOut",

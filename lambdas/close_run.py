@@ -1,8 +1,8 @@
 """Closes the record of a run whose execution ended without doing so: aborted by hand, out of time, or crashed.
 
 An abort is a person's stop, so the run's training job is stopped. A crash is ours: its training job may still make
-the model, so it is left alone, and the run is closed when that is over. An event is a wake-up call here too: what is
-recorded is read anew, so the same event twice closes a run once.
+the model, so it is left alone, and the run is closed when that is over. An event is a wake-up call here too: what
+is recorded is read anew, so the same event twice closes a run once.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _settle(run: Run, ended: _Ended, use: Dependencies) -> bool:
         return _left(run.run_id, "its outcome is on record")
     else:
         # It ended between its last decision and the recording, or that crashed.
-        close(run, use)
+        close(run, use, has_crashed=_has_crashed(ended))
     metrics.add_metric(name="RunLeftOpen", unit=MetricUnit.Count, value=1)
     return True
 
@@ -196,8 +196,12 @@ def _close_open(run: Run, ended: _Ended, use: Dependencies) -> bool:
     use.table.record_step(run, after, replace(step, progress=seen.progress))
     _record_phases(after, attempt, view, use)
     logger.warning(step.because, extra={"job": after.job, "run": after.run_id, "action": step.action.value})
-    close(after, use)
+    close(after, use, has_crashed=_has_crashed(ended))
     return True
+
+
+def _has_crashed(ended: _Ended) -> bool:
+    return ended.how is not ExecutionEnd.ABORTED
 
 
 def _view(attempt: Attempt, now: datetime, use: Dependencies) -> JobView | None:

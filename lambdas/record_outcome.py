@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from lambdas import run_report, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
-from nightspot.happenings import OF_OUTCOME, of_run
+from nightspot.happenings import OF_OUTCOME, Happening, of_run
 from nightspot.run import Run, run_from_json
 from nightspot.summary import summarise
 
@@ -40,10 +40,10 @@ def handler(
     return close(run, use)
 
 
-def close(run: Run, use: Dependencies) -> dict[str, Any]:
+def close(run: Run, use: Dependencies, *, has_crashed: bool = False) -> dict[str, Any]:
     """The summary of `run`, once its outcome is recorded, what it holds freed, and people told.
 
-    Raises RunNotOverError.
+    `has_crashed`: who heard of that hears of the end too, however good. Raises RunNotOverError.
     """
     if run.outcome is None:
         raise RunNotOverError(run.run_id)
@@ -52,13 +52,14 @@ def close(run: Run, use: Dependencies) -> dict[str, Any]:
     turns.give_back(run, use)
     logger.info("run over", extra={"job": run.job, "run": run.run_id, "outcome": summary["outcome"]})
     count(run, figures_of(run, summary))
+    happened = (*of_run(run), *((Happening.DECISION_CRASHED,) if has_crashed else ()))
     tell(
         [OF_OUTCOME[run.outcome]],
         run,
         use.now(),
         {
             "because": run.outcome_because,
-            "happened": [happening.value for happening in of_run(run)],
+            "happened": [happening.value for happening in happened],
             "summary": summary,
             "report": run_report.written(run, use),
         },

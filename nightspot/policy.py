@@ -36,6 +36,9 @@ def next_step(run: Run, now: datetime) -> Step:
     last = run.last_attempt
     if last is not None and last.failure is None:
         return _finish(run, now, Outcome.SUCCEEDED, f"Training job {last.training_job_name} has completed.")
+    if last is None and run.refused_because is not None:
+        # Nobody's wish undoes what the plan has found.
+        return steps.finish(run, now, Outcome.REFUSED, run.refused_because)
     if run.replaced_by is not None:
         because = f"Run {run.replaced_by} of the same job takes this one's place."
         return _finish(run, now, Outcome.STOPPED, because)
@@ -47,8 +50,6 @@ def next_step(run: Run, now: datetime) -> Step:
 
 
 def _first(run: Run, now: datetime) -> Step:
-    if run.refused_because is not None:
-        return steps.finish(run, now, Outcome.REFUSED, run.refused_because)
     if run.waits_for_run is not None:
         because = f"Run {run.waits_for_run} of the same job is ending; this one takes its place."
         return steps.pause(run, now, TURN_PAUSE_SECONDS, because)

@@ -22,12 +22,20 @@ def while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
     """The next step while the training job of `attempt` is not over: stop or watch."""
     if attempt.state is AttemptState.STOPPING or attempt.stop_requested_at is not None:
         return _while_stopping(run, attempt, now)
-    if run.replaced_by is not None:
-        because = f"Run {run.replaced_by} of the same job takes this one's place."
-        return steps.stop(run, attempt, now, because)
-    if run.stop_asked_by is not None:
-        return steps.stop(run, attempt, now, words.stop_asked(run))
+    wanted = _why_it_must_end(run)
+    if wanted is not None and attempt.state is AttemptState.ASKED:
+        # The refusal to stop what is not there would be taken for the end of what may still come.
+        because = f"{wanted} SageMaker does not show its training job yet."
+        return steps.watch(run, attempt, now, UNSEEN_LOOK_SECONDS, because)
+    if wanted is not None:
+        return steps.stop(run, attempt, now, wanted)
     return _within_budget(run, attempt, now, _by_state(run, attempt, now))
+
+
+def _why_it_must_end(run: Run) -> str | None:
+    if run.replaced_by is not None:
+        return f"Run {run.replaced_by} of the same job takes this one's place."
+    return None if run.stop_asked_by is None else words.stop_asked(run)
 
 
 def _by_state(run: Run, attempt: Attempt, now: datetime) -> Step:

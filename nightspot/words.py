@@ -7,6 +7,7 @@ from datetime import datetime
 from nightspot import estimates, ladder
 from nightspot.durations import format_duration
 from nightspot.job import Market
+from nightspot.redaction import redact
 from nightspot.run import Attempt, Run, Rung
 
 
@@ -47,8 +48,8 @@ def progress(run: Run) -> str:
 
 
 def stop_asked(run: Run) -> str:
-    """ "The run was asked to stop (nightspot stop)." """
-    return f"The run was asked to stop ({run.stop_asked_by})."
+    """ "The run was asked to stop (nightspot stop)." The API knows who asks by an ARN, with an account in it."""
+    return f"The run was asked to stop ({redact(run.stop_asked_by or '')})."
 
 
 def clock(moment: datetime) -> str:

@@ -130,6 +130,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("workflow") or "night" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.flaky(reruns=2))
+        elif item.get_closest_marker("browser"):
+            # A page's time-outs are in real seconds as well.
+            item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
 
 

@@ -209,12 +209,19 @@ class SageMaker:
         return job
 
 
-def play(run: Run, world: SageMaker) -> tuple[list[tuple[Run, Step]], Run]:
-    """The ledger as it was seen and the step decided on it, each; then the ledger at the end."""
+def play(
+    run: Run, world: SageMaker, *, stop_asked_at: int | None = None
+) -> tuple[list[tuple[Run, Step]], Run]:
+    """The ledger as it was seen and the step decided on it, each; then the ledger at the end.
+
+    `stop_asked_at`: the number of the decision, from 0, that is the first to see that a person wants the end.
+    """
     decisions: list[tuple[Run, Step]] = []
     now, fault = run.started_at, None
     while run.outcome is None:
         assert len(decisions) < MOST_DECISIONS, "the run does not end"
+        if stop_asked_at is not None and len(decisions) >= stop_asked_at:
+            run = replace(run, stop_asked_by="nightspot stop")
         seen = fold(run, world.look(run, now, fault), now)
         step = next_step(seen, now)
         decisions.append((seen, step))
@@ -408,6 +415,22 @@ def test_with_true_bounds_and_on_demand_always_there_no_night_is_late(planned, w
 
     assert over.outcome is Outcome.SUCCEEDED
     assert over.last_attempt.ended_at <= over.deadline + timedelta(seconds=ROUNDING_SECONDS)
+
+
+@bounded
+@given(world=anything, types=spot_types, stop_asked_at=st.integers(0, 12))
+def test_from_any_state_a_run_that_is_asked_to_stop_buys_nothing_more_and_ends(
+    planned, world, types, stop_asked_at
+):
+    decisions, over = play(planned(types), world, stop_asked_at=stop_asked_at)
+
+    actions = [step.action for _, step in decisions[stop_asked_at:]]
+    assert not {Action.START, Action.PAUSE} & set(actions)
+    assert actions.count(Action.STOP) <= 1  # the world stops what it is asked to
+    last = over.last_attempt
+    if actions:
+        completed = last is not None and last.status == "Completed"
+        assert over.outcome is (Outcome.SUCCEEDED if completed else Outcome.STOPPED)
 
 
 @bounded

@@ -8,7 +8,9 @@ from typing import Any
 
 from nightspot.accounts import Statement, statement
 from nightspot.job import Job
-from nightspot.run_account import RunAccount, to_json
+from nightspot.run_account import Ending, RunAccount, to_json
+
+_USD_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,6 @@ def lines_of(described: Mapping[str, Job], runs: Sequence[RunAccount], month: st
 def line_as_json(line: JobLine) -> dict[str, Any]:
     """JSON-ready. Nothing of the training job itself: its hyperparameters and environment may hold secrets."""
     job = line.job
-    total = line.month.totals["cost_usd"]
     return {
         "name": line.name,
         "schedule": _section(job.schedule) if job else None,
@@ -49,11 +50,18 @@ def line_as_json(line: JobLine) -> dict[str, Any]:
         "fallback": job.fallback.value if job else None,
         "described": job is not None,
         "last_run": to_json(line.last) if line.last else None,
-        "month": {
-            "runs": line.month.runs,
-            "cost_usd": total.value,
-            "cost_at_least_usd": round(total.known + line.month.open_cost_at_least_usd, 4),
-        },
+        "month": _month(line.month),
+    }
+
+
+def _month(month: Statement) -> dict[str, Any]:
+    """The cost is known where that of every night is, and no run is still adding to it."""
+    total = month.totals["cost_usd"]
+    known = None if month.endings[Ending.RUNNING] else total.value
+    return {
+        "runs": month.runs,
+        "cost_usd": None if known is None else round(known, _USD_DIGITS),
+        "cost_at_least_usd": round(total.known + month.open_cost_at_least_usd, _USD_DIGITS),
     }
 
 

@@ -72,7 +72,8 @@ class RunStopping(Body):
     job: str
     state: StopState = Field(
         description="asked: its training job is stopping; noted: it has none just now and ends with its next "
-        "decision; over: its outcome is on record; unrecorded: its execution is gone, its end is recorded in minutes."
+        "decision; over: its outcome is on record; unrecorded: its execution is gone, and its end is recorded in "
+        "some minutes."
     )
     sentence: str = Field(description="The state in words.")
     training_job_name: str | None

@@ -1,4 +1,7 @@
-"""Decides which runs a list is asked for: their endings, and from when to when they started."""
+"""Decides which runs a list is asked for: their endings, and from when to when they started.
+
+The API and `nightspot runs` ask alike: a parameter's name is the option's without its dashes.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,10 @@ class Window:
     def is_empty(self) -> bool:
         """True where no run can be in it."""
         return self.end is not None and self.end <= self.first
+
+    def __contains__(self, moment: datetime) -> bool:
+        """Whether a run that started at `moment` (aware) is wanted."""
+        return self.first <= moment and (self.end is None or moment < self.end)
 
 
 def endings_of(outcomes: Iterable[Wanted]) -> frozenset[Ending]:

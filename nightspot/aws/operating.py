@@ -1,6 +1,4 @@
-"""Decides how a person reaches into a deployment: which jobs and which table a stack has, how a run is stopped (see
-`stopping`), and what its training jobs logged.
-"""
+"""Decides how a person reaches into a deployment: which jobs a stack has, and what its training jobs logged."""
 
 from __future__ import annotations
 
@@ -17,34 +15,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from nightspot.aws.deployed_names import DeploymentError, planner_of
-from nightspot.aws.stopping import (
-    LOOK_SECONDS,
-    Stopper,
-    Stopping,
-    StopRefusedError,
-    StopState,
-    UnknownRunError,
-)
 from nightspot.failures import redact
 from nightspot.job import Job, read_jobs
 from nightspot.messages.links import LOG_GROUP
 
-__all__ = [
-    "LOOK_SECONDS",
-    "LogEvent",
-    "StopRefusedError",
-    "StopState",
-    "Stopper",
-    "Stopping",
-    "UnknownRunError",
-    "deployed_jobs",
-    "table_of_stack",
-    "training_logs",
-]
-
 JOBS_FILE = "jobs.json"  # as infra.bundle calls it in the functions' code
 MOST_STREAMS = 100  # of one FilterLogEvents call
-_TABLE_OUTPUT = "TableName"
 
 
 @dataclass(frozen=True)
@@ -87,18 +63,6 @@ def _events(logs: Any, streams: list[str]) -> Iterator[LogEvent]:
             machine = event["logStreamName"].rpartition("/")[2].rpartition("-")[0]
             at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
             yield LogEvent(at, machine, event["message"])
-
-
-def table_of_stack(stack: str, *, cloudformation: Any) -> str:
-    """The name of the stack's table of runs, its output TableName. Raises DeploymentError."""
-    try:
-        found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    except (ClientError, BotoCoreError) as error:
-        raise DeploymentError(f"stack {stack!r} could not be read: {redact(str(error))}") from error
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", ())}
-    if _TABLE_OUTPUT not in outputs:
-        raise DeploymentError(f"stack {stack!r} is not Nightspot's: it has no output {_TABLE_OUTPUT}")
-    return str(outputs[_TABLE_OUTPUT])
 
 
 def deployed_jobs(

@@ -1,8 +1,8 @@
 """Keeps the record of runs in one DynamoDB table.
 
 Keys: JOB#name / RUN#time#id (history), RUN#id / RUN (the ledger), RUN#id / ATTEMPT#n, RUN#id / PHASES#n,
-RUN#id / STEP#n, RUN#id / STOP (who wants its end), TRAINING_JOB#name / TOKEN (the task token that the state machine waits with), and JOB#name / LOCK,
-which is `job_lock`'s. Every write can be repeated.
+RUN#id / STEP#n, RUN#id / STOP (who wants its end), TRAINING_JOB#name / TOKEN (the task token that the state machine
+waits with), and JOB#name / LOCK, which is `job_lock`'s. Every write can be repeated.
 """
 
 from __future__ import annotations
@@ -123,8 +123,16 @@ class RunTable:
         return None if item is None else run_from_json(item["ledger"])
 
     def ask_to_stop(self, run_id: str, by: str) -> None:
-        """Keep for the run's next decision that `by` wants its end."""
-        self._put({"pk": f"RUN#{run_id}", "sk": "STOP", "by": by})
+        """Keep for the run's next decision that `by` wants its end; of several, the first who asked."""
+        try:
+            self._call(
+                "put_item",
+                Item=to_dynamodb({"pk": f"RUN#{run_id}", "sk": "STOP", "by": by}),
+                ConditionExpression="attribute_not_exists(pk)",
+            )
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
 
     def stop_asked_by(self, run_id: str) -> str | None:
         """Who wants the end of the run; None where nobody does."""

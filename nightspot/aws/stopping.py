@@ -1,6 +1,6 @@
 """Decides how a person stops a run: by a wish that its next decision reads, and at once through its training job.
 
-The loop takes a stop that it did not ask for for a person's. Either way it ends the run itself, and records it.
+The run ends itself, and records it: whoever stops the training job, the decision that sees its end sees the wish.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Stopping:
 
     state: StopState
     run: Run
-    training_job_name: str | None = None  # the one that was asked to stop, or that nothing can stop just now
+    training_job_name: str | None = None  # the one that is stopping, or that SageMaker does not show yet
 
 
 def sentence_of(look: Stopping) -> str:
@@ -66,6 +66,8 @@ def sentence_of(look: Stopping) -> str:
     if look.state is StopState.UNRECORDED:
         left = f"; its training job {name} was asked to stop" if name else ""
         return f"The execution of run {run.run_id} is gone{left}. Its end is recorded in some minutes."
+    if name is not None:
+        return f"Run {run.run_id} has just asked for training job {name}; it is stopped by the next decision."
     return f"Run {run.run_id} has no training job to stop just now; it ends with its next decision."
 
 
@@ -80,7 +82,7 @@ class Stopper:
         self._asked: set[str] = set()
 
     def ask(self, run_id: str, *, by: str) -> Stopping:
-        """Keep that `by` wants the run's end, and stop its training job, where it has one that a person can stop.
+        """Keep that `by` wants the run's end, and stop its training job, where it has one.
 
         Raises UnknownRunError, StopRefusedError, and what the table raises.
         """
@@ -95,7 +97,9 @@ class Stopper:
         if self._executions.is_running(run.execution_arn) is False:
             # It may have ended properly since the ledger was read.
             run = self._run(run_id)
-            return Stopping(StopState.UNRECORDED if run.outcome is None else StopState.OVER, run, name)
+            if run.outcome is not None:
+                return Stopping(StopState.OVER, run)
+            return Stopping(StopState.UNRECORDED, run, name if asked else None)
         return Stopping(StopState.ASKED if asked else StopState.NOTED, run, name)
 
     def until_recorded(
@@ -109,8 +113,9 @@ class Stopper:
     ) -> Stopping:
         """Ask until the run's outcome is on record, or `longest_seconds` have been slept: the last look.
 
-        A decision under way may just have started another training job: that one is stopped as well. `on_news` hears
-        of every look that differs from the one before. Raises like `ask`, a fault that may pass only at the end.
+        A decision under way may just have started another training job: that one is stopped as well. `on_news`
+        hears of every look that differs from the one before. Raises like `ask`, a fault that may pass only at the
+        end.
         """
         slept, told = 0.0, None
         while True:
@@ -141,13 +146,10 @@ class Stopper:
         return run
 
     def _stopped(self, attempt: Attempt) -> bool:
-        """Whether the run will take the end of this training job for a person's stop."""
+        """Whether the training job is stopping, or over. One that Nightspot stops itself takes a second call."""
         name = attempt.training_job_name
         if name in self._asked:
             return True
-        if attempt.stop_requested_at is not None:
-            # Nightspot stops it itself, to go on elsewhere: a second stop would not be told from the first.
-            return False
         try:
             self._sagemaker.stop_training_job(TrainingJobName=name)
         except NO_ANSWER as error:

@@ -1,5 +1,4 @@
-"""Plays a night on this machine for a command: shows it as it passes, keeps its record and page, and ends the command.
-"""
+"""Decides how a night on this machine is shown as it passes, what is kept of it, and with what status it ends."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ class Stage:
 
 def play(stage: Stage, *, as_json: bool) -> NoReturn:
     """Play the night, show it, keep its record, and exit with what it came to, see `exit_status`."""
-    from nightspot.local import staging  # noqa: PLC0415 - as in `demo`
+    from nightspot.local import staging  # noqa: PLC0415 - as in `nights.demo`
 
     job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
     started_at = datetime.combine(_now().date(), time(), tzinfo=UTC)
@@ -79,6 +78,7 @@ def play(stage: Stage, *, as_json: bool) -> NoReturn:
 
 
 def playable(path: Path) -> Job:
+    """The job of a file, which says how to train it here. Raises InvalidJobError."""
     job = load_job(path)
     if job.local is None:
         rule = "must say with local.command how to train the job on this machine"

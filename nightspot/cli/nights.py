@@ -1,6 +1,6 @@
-"""`nightspot demo` and `nightspot run`: which night is played, on what stage, and how it is shown and kept.
+"""`nightspot demo` and `nightspot run`: which night is played, on what stage.
 
-What a run of a deployed job needs is handed on to `run_aws`.
+How it is shown and kept is `night_stage`'s; what a run of a deployed job needs is handed on to `run_aws`.
 """
 
 from __future__ import annotations
@@ -8,23 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from nightspot.cli import account, completion, exit_status, overrides, report_files, run_aws
-from nightspot.cli._shared import Json, fail, mistakes, print_json
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli import account, completion, overrides, run_aws
+from nightspot.cli._shared import Json, fail, mistakes
+from nightspot.cli.night_stage import Stage, play, playable
 from nightspot.cli.operate_sources import Api, StackName, operating_mistakes, place_of
 from nightspot.durations import DurationError, parse_duration
-from nightspot.job import InvalidJobError, Job, Problem, apply_overrides, load_job, read_overrides
-from nightspot.local import night_files, records
+from nightspot.job import apply_overrides, read_overrides
+from nightspot.local import night_files
 from nightspot.local.nights import NIGHTS, Night
-from nightspot.report import tables
-from nightspot.report.lines import console_for, paragraph
-from nightspot.report.timeline import Timeline
 
 # The repository that this package was installed from; the demo's job and training script are in it.
 ROOT = Path(__file__).parents[2]
@@ -38,6 +35,15 @@ TimeScale = Annotated[
     ),
 ]
 Build = Annotated[Path, typer.Option(metavar="DIR", help="Where records (in runs/) and logs go.")]
+# Help says nothing of the machine that it is printed on.
+DemoBuild = Annotated[
+    Path,
+    typer.Option(
+        metavar="DIR",
+        help="Where records (in runs/) and logs go; build in the clone by default.",
+        show_default=False,
+    ),
+]
 
 
 def demo(
@@ -45,7 +51,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Makes the data, the training and the mishaps.")] = 7,
     time_scale: TimeScale = None,
     as_json: Json = False,
-    build: Build = ROOT / "build",
+    build: DemoBuild = ROOT / "build",
 ) -> None:
     """Play a night of jobs/recommender.yaml on this machine; without --night, a bad one."""
     # The emulated AWS takes seconds to load, and is not installed where only files are checked.
@@ -214,7 +220,9 @@ def _run_here(file: Path, setting: Setting, own: dict[str, Any], *, as_json: boo
             night=replace(chosen, overrides={**chosen.overrides, **own}),
             time_scale=scale,
             directory=Path.cwd(),
-            scratch=staging.new_folder(setting.build / "runs", f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"),
+            scratch=staging.new_folder(
+                setting.build / "runs", f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+            ),
             records=setting.build / "runs",
         )
         play(stage, as_json=as_json)

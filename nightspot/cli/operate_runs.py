@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from rich import box
 from rich.table import Table
 
-from nightspot.accounts import MonthError, bounds_of
+from nightspot.api.queries import QueryError, Wanted, Window, endings_of, window_of
 from nightspot.cli import account
 from nightspot.cli._shared import Json, mistakes, print_json
 from nightspot.cli.operate_sources import (
@@ -25,7 +24,6 @@ from nightspot.cli.operate_sources import (
     place_of,
     summaries_of,
 )
-from nightspot.durations import DurationError, parse_duration
 from nightspot.pages.figures import duration, percent, usd
 from nightspot.pages.runs_page import accounted
 from nightspot.report.lines import console_for
@@ -33,30 +31,6 @@ from nightspot.run_account import Ending, RunAccount, to_json
 
 DEFAULT_LIMIT = 20
 
-
-class Wanted(StrEnum):
-    """Which endings are listed."""
-
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"  # in time or late
-    IN_TIME = "in_time"
-    LATE = "late"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    STOPPED = "stopped"
-    REFUSED = "refused"
-
-
-ENDINGS: Mapping[Wanted, frozenset[Ending]] = {
-    Wanted.RUNNING: frozenset({Ending.RUNNING}),
-    Wanted.SUCCEEDED: frozenset({Ending.IN_TIME, Ending.LATE}),
-    Wanted.IN_TIME: frozenset({Ending.IN_TIME}),
-    Wanted.LATE: frozenset({Ending.LATE}),
-    Wanted.FAILED: frozenset({Ending.FAILED}),
-    Wanted.SKIPPED: frozenset({Ending.SKIPPED}),
-    Wanted.STOPPED: frozenset({Ending.STOPPED}),
-    Wanted.REFUSED: frozenset({Ending.REFUSED}),
-}
 STYLES: Mapping[Ending, str] = {
     Ending.RUNNING: "cyan",
     Ending.IN_TIME: "green",
@@ -94,8 +68,7 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List runs, the newest first: how each ended, what it cost and saved, its margin, and whether it resumed."""
-    earliest = since_of(since, datetime.now(UTC))
-    _check(month)
+    window = _window(since, month)
     check_at_least_one("--limit", limit)
     with mistakes(), operating_mistakes():
         place = place_of(
@@ -108,13 +81,11 @@ def runs(
             api=api,
         )
         pairs = [(accounted(summary), summary) for summary in summaries_of(place, job)]
-    wanted = frozenset[Ending]().union(*(ENDINGS[each] for each in outcome or list(Wanted)))
+    endings = endings_of(outcome or ())
     chosen = [
         (run, summary)
         for run, summary in sorted(pairs, key=lambda pair: pair[0].started_at, reverse=True)
-        if run.ending in wanted
-        and (earliest is None or run.started_at >= earliest)
-        and (month is None or run.month == month)
+        if run.ending in endings and run.started_at in window
     ]
     if as_json:
         shown = [{**to_json(run), **_beside(summary)} for run, summary in chosen[:limit]]
@@ -133,28 +104,10 @@ def runs(
         console.print(f"{limit} of {len(chosen)}; --limit shows more.")
 
 
-def since_of(text: str | None, now: datetime) -> datetime | None:
-    """The moment (aware) that --since names, seen from `now`; without a zone in UTC. Raises typer.BadParameter."""
-    if text is None:
-        return None
+def _window(since: str | None, month: str | None) -> Window:
     try:
-        return now - timedelta(seconds=parse_duration(text))
-    except DurationError:
-        pass  # then it is a time, or a mistake
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        rule = "must be a duration such as 7d or 36h, or an ISO 8601 time such as 2026-11-21"
-        raise typer.BadParameter(f"--since: {text!r}: {rule}") from error
-    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
-
-
-def _check(month: str | None) -> None:
-    if month is None:
-        return
-    try:
-        bounds_of(month)
-    except MonthError as error:
+        return window_of(since, month, datetime.now(UTC))
+    except QueryError as error:
         raise typer.BadParameter(f"--{error}") from error
 
 

@@ -173,11 +173,10 @@ def _run_table(aws: Aws, name: str) -> Any:
 
 
 def _table_of(stack: str, aws: Aws) -> str:
-    from nightspot.aws.deployed_names import DeploymentError  # noqa: PLC0415
-    from nightspot.aws.operating import table_of_stack  # noqa: PLC0415
+    from nightspot.aws.deployed_names import DeploymentError, output_of  # noqa: PLC0415
 
     try:
-        return table_of_stack(stack, cloudformation=aws.client("cloudformation"))
+        return output_of(stack, "TableName", cloudformation=aws.client("cloudformation"))
     except DeploymentError as error:
         fail(f"--stack: {error}")
 

@@ -121,7 +121,7 @@ def _crashed(notice: Notice) -> Content:
     names = [clean(name) for name in ([left] if isinstance(left, str) else left)]
     figures = (
         ("Error", clean(redact(str(detail.get("error", ""))))),
-        ("Training jobs left running", ", ".join(names) or "none"),
+        ("Training jobs that go on", ", ".join(names) or "none"),
     )
     return _content(
         notice,

@@ -36,7 +36,7 @@ HEARD: Mapping[Happening, Heard] = {
     Happening.RUN_SKIPPED: Heard.AT_THE_END,
     Happening.RUN_STOPPED: Heard.AT_THE_END,
     Happening.RUN_REFUSED: Heard.AT_THE_END,
-    # Nothing closes such a run, so nothing comes after it.
+    # The run is closed when its training job has ended, and that is told then.
     Happening.DECISION_CRASHED: Heard.AT_ONCE,
 }
 

@@ -80,9 +80,10 @@ WORDINGS: Mapping[Happening, Wording] = {
     Happening.DECISION_CRASHED: Wording(
         Mood.BAD,
         "THE RUN CRASHED, machines may still be running",
-        "A run of {job} crashed. Nightspot does not watch its training jobs any more.",
-        "Stop the training jobs that are left running, or let them end; until then they cost money. Then look for "
-        "the cause in the execution, and start the run again.",
+        "A run of {job} crashed. Nightspot decides nothing more for it; a training job that goes on may still make "
+        "the model.",
+        "The run is closed when its training job ends, and another message says with what. `nightspot stop RUN` "
+        "ends it at once. Look for the cause in the execution; where no model comes of it, start the run again.",
     ),
 }
 
@@ -95,4 +96,5 @@ HAD_HAPPENED: Mapping[Happening, str] = {
     Happening.AT_RISK: "It was expected to be late.",
     Happening.UNKNOWN_FAILURE: "A training job ended for a reason that nobody has seen before.",
     Happening.RESUME_BROKEN: "Training did not go on from its checkpoint.",
+    Happening.DECISION_CRASHED: "Nightspot had lost hold of the run.",
 }

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambdas.environment import Environment
-from nightspot.aws.deployed_names import PLANNER, VARIABLES, DeploymentError, read_deployment
+from nightspot.aws.deployed_names import PLANNER, VARIABLES, DeploymentError, output_of, read_deployment
 
 NIGHTSPOT = [
     ("TrainingDataCheckpoints1A2B3C4D", "AWS::S3::Bucket", "stack-checkpoints"),
@@ -52,6 +52,11 @@ class Stack:
         assert request["FunctionName"] == "stack-plan-run"
         return {"Environment": {"Variables": self.environment}}
 
+    def describe_stacks(self, **request: str) -> dict[str, Any]:
+        self.paginate(**request)
+        outputs = {"TableName": "runs", "ApiUrl": "https://api.example/"}
+        return {"Stacks": [{"Outputs": [{"OutputKey": k, "OutputValue": v} for k, v in outputs.items()]}]}
+
 
 def read(stack: Stack, name: str = "Nightspot"):
     return read_deployment(name, cloudformation=stack, lambdas=stack)
@@ -84,6 +89,22 @@ def test_a_stack_that_is_not_there_is_told_with_awss_words():
 def test_a_stack_of_somebody_elses_is_told():
     with pytest.raises(DeploymentError, match="stack 'Nightspot' is not Nightspot's"):
         read(Stack(NIGHTSPOT[:2]))
+
+
+def test_a_stack_is_asked_for_one_of_its_outputs():
+    assert output_of("Nightspot", "TableName", cloudformation=Stack()) == "runs"
+
+
+@pytest.mark.parametrize(
+    ("stack", "output", "words"),
+    [
+        ("other", "TableName", "stack 'other' could not be read: .*does not exist"),
+        ("Nightspot", "Table", "stack 'Nightspot' has no output Table: is it Nightspot's"),
+    ],
+)
+def test_an_output_that_there_is_not_is_named(stack, output, words):
+    with pytest.raises(DeploymentError, match=words):
+        output_of(stack, output, cloudformation=Stack())
 
 
 def test_the_names_are_those_that_the_deployed_functions_read(request):

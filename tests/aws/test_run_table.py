@@ -256,6 +256,27 @@ def test_history_tells_the_outcome_once_there_is_one(table):
     assert summary["attempts"][0]["failure_class"] == "wait_limit"
 
 
+def test_a_wish_to_stop_is_kept_for_its_run_alone(table):
+    table.ask_to_stop("20261121-abc123", "nightspot stop")
+    assert table.stop_asked_by("20261121-abc123") == "nightspot stop"
+    assert table.stop_asked_by("20261121-abc124") is None
+
+
+def test_of_several_who_want_a_run_ended_the_first_one_is_remembered(table):
+    for by in ("api: a", "nightspot stop"):
+        table.ask_to_stop("20261121-abc123", by)
+    assert table.stop_asked_by("20261121-abc123") == "api: a"
+
+
+def test_a_wish_is_none_of_the_steps_of_a_run(table):
+    run = run_of()
+    table.record_plan(run)
+    table.record_step(run, replace(run, steps=1), step_of(1))
+    table.ask_to_stop(run.run_id, "nightspot stop")
+    assert [step.number for step in table.steps(run.run_id)] == [1]
+    assert table.run(run.run_id) == replace(run, steps=1)
+
+
 def test_nobody_waits_before_the_state_machine_does(table):
     assert table.waiting(JOB_NAME) is None
 

@@ -5,6 +5,7 @@ import json
 import re
 import zipfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +19,7 @@ from nightspot.aws.run_table import RunTable
 from nightspot.cli import account, operate_jobs, operate_stop, operate_watch, run_aws
 from nightspot.cli.account import Aws
 from nightspot.job import dump_jobs, load_jobs
+from nightspot.local import records
 from nightspot.local.emulated_aws import REGION, TABLE, create_resources
 from nightspot.planning import run_id_of
 from nightspot.run import Action, FailureClass, Outcome, Progress, Step
@@ -453,7 +455,7 @@ def test_a_failed_run_is_retried_through_the_api_which_merges_the_overrides(nigh
 def test_the_api_is_asked_to_stop_until_the_run_is_over(nightspot, api, record):
     run_id = record["run_id"]
     look = {"run_id": run_id, "job": "recommender", "training_job_name": "j", "because": None, "links": {}}
-    between = {**look, "state": "nothing_to_stop", "sentence": "Between two.", "outcome": "running"}
+    between = {**look, "state": "noted", "sentence": "Between two.", "outcome": "running"}
     asked = {**look, "state": "asked", "sentence": "It was asked to stop.", "outcome": "running"}
     over = {**look, "state": "over", "sentence": "It is over.", "outcome": "stopped"}
     path = f"POST /runs/{run_id}/stop"
@@ -462,22 +464,49 @@ def test_the_api_is_asked_to_stop_until_the_run_is_over(nightspot, api, record):
     assert answer.status == 0
     assert answer.out.splitlines() == ["Between two.", "It was asked to stop.", "It is over."]
     api.answers[path] = [(202, between)]
-    assert nightspot("stop", run_id, "--yes", "--api", URL, "--no-wait").status == 1
+    assert nightspot("stop", run_id, "--yes", "--api", URL, "--no-wait").status == 0
     assert nightspot("stop", run_id, "--yes", "--api", URL, "--timeout", "30s").status == 1
 
 
-def test_the_jobs_of_the_api_are_listed(nightspot, api):
-    job = {
-        "name": "recommender",
-        "schedule": {"cron": "0 0 * * ? *", "rate": None, "timezone": "UTC"},
-        "deadline": {"at": None, "timezone": None, "within": "8h"},
-        "capacity": {"spot": [{"instance_type": "ml.g5.xlarge"}], "on_demand": ["ml.p4d.24xlarge"]},
-        "described": True,
-        "last_run": {"ending": "in_time", "started_at": "2026-11-21T00:00:11Z"},
-        "month": {"runs": 1, "cost_usd": None, "cost_at_least_usd": 12.5},
-    }
-    api.answers["GET /jobs"] = [(200, {"month": "2026-11", "jobs": [job]})]
-    words = " ".join(nightspot("jobs", "--api", URL).out.split())
-    for word in ("cron(0", "8 h", "Spot ml.g5.xlarge;", "in time,", "at least $12.50"):
-        assert word in words
-    assert json.loads(nightspot("jobs", "--api", URL, "--json").out)["jobs"] == [job]
+@pytest.fixture
+def described(tmp_path, good_job, record):
+    """Here: a job file whose schedule is paused, and a night of this month."""
+    resting = "schedule: {rate: 1 day, paused: true, flexible: 90m}"
+    lines = [resting if line.startswith("schedule:") else line for line in good_job.splitlines()]
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "recommender.yaml").write_text("\n".join(lines), encoding="utf-8")
+    started_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}+00:00"
+    records.write(tmp_path / "build" / "runs", {**record, "job": "recommender", "started_at": started_at})
+
+
+@pytest.mark.usefixtures("described")
+def test_the_jobs_of_the_api_are_told_as_those_of_files(nightspot, api):
+    here = json.loads(nightspot("jobs", "--json").out)
+    assert here["jobs"][0].keys() >= {"budget", "concurrency", "fallback"}
+    api.answers["GET /jobs"] = [(200, here)]
+    assert json.loads(nightspot("jobs", "--api", URL, "--json").out) == here
+    table = nightspot("jobs", "--api", URL).out
+    assert table == nightspot("jobs").out
+    assert "paused (rate(1 day)" in table
+    assert "up to 1 h 30 min" in table
+
+
+@pytest.mark.parametrize(
+    ("answered", "words"),
+    [
+        ({"month": "2026-11"}, "GET /jobs: jobs: nothing: is required"),
+        ({"month": "2026-11", "jobs": [{"name": "recommender"}]}, "jobs[0].schedule: nothing: is required"),
+        (["a"], "a list of 1: must be a mapping"),
+    ],
+)
+def test_an_address_that_answers_otherwise_is_no_api_of_nightspot(nightspot, api, answered, words):
+    api.answers["GET /jobs"] = [(200, answered)]
+    answer = nightspot("jobs", "--api", URL)
+    assert answer.status == 1
+    assert f"API: {URL} is no API of this version of Nightspot" in answer.err
+    assert words in answer.err
+
+
+def test_an_api_without_jobs_says_so(nightspot, api):
+    api.answers["GET /jobs"] = [(200, {"month": "2026-11", "jobs": []})]
+    assert f"There are no jobs: the API at {URL} has none" in nightspot("jobs", "--api", URL).out

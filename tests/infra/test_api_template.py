@@ -144,6 +144,7 @@ def test_the_function_may_start_look_read_and_stop_and_nothing_else(deployed, as
     own = {name for name in allowed if not name.startswith(("logs:", "xray:"))}
     assert own == {
         "dynamodb:GetItem",
+        "dynamodb:PutItem",  # who wants the end of a run
         "dynamodb:Query",
         "sagemaker:DescribeTrainingJob",
         "sagemaker:StopTrainingJob",
@@ -151,7 +152,7 @@ def test_the_function_may_start_look_read_and_stop_and_nothing_else(deployed, as
         "states:StartExecution",
     }
     assert allowed["states:StartExecution"] == (f"<{machine}>",)
-    assert allowed["dynamodb:Query"] == (f"<{table}.Arn>",)
+    assert allowed["dynamodb:Query"] == allowed["dynamodb:PutItem"] == (f"<{table}.Arn>",)
     (jobs,) = allowed["sagemaker:StopTrainingJob"]
     assert jobs.endswith(":training-job/nightspot-*")
     (executions,) = allowed["states:DescribeExecution"]

@@ -108,6 +108,22 @@ def test_the_same_sources_give_the_same_bundle(build, tree):
     assert build() == first
 
 
+def test_two_that_make_the_same_bundle_at_once_get_one_and_leave_nothing_else(build, tree, monkeypatch):
+    script, others = charts_script.make(), []
+
+    def meanwhile() -> str:
+        if not others:
+            others.append(None)  # the other one's own call
+            others[0] = build()
+        return script
+
+    monkeypatch.setattr(charts_script, "make", meanwhile)
+    bundle = build()
+    assert bundle == others[0]
+    assert [path.name for path in bundle.path.parent.iterdir()] == [bundle.path.name]
+    assert (bundle.path / "lambdas" / "plan_run.py").is_file()
+
+
 def test_the_same_sources_elsewhere_give_the_same_digest(build, tree, jobs, tmp_path):
     first = build()
     elsewhere = tree.rename(tmp_path / "elsewhere")

@@ -236,6 +236,27 @@ def test_a_stop_stops_the_training_job_once_however_often_it_is_asked_for(api, w
     assert api.ask("POST", f"/runs/{run_id}/stop", b"{}").status == 202
 
 
+def test_a_stop_before_the_first_training_job_is_noted_and_ends_the_run_with_its_next_decision(api, world):
+    planned = world.plan()["run"]
+    answer = api.ask("POST", f"/runs/{planned['run_id']}/stop")
+    assert (answer.status, answer.json["state"], answer.json["training_job_name"]) == (202, "noted", None)
+    assert answer.json["sentence"] == (
+        f"Run {planned['run_id']} has no training job to stop just now; it ends with its next decision."
+    )
+    assert not api.stops.names
+    over = world.decide(planned)["run"]
+    assert over["outcome"] == "stopped"
+    assert over["outcome_because"] == (
+        "The run was asked to stop (api: arn:aws:sts::<account>:assumed-role/pipeline/ci)."
+    )
+
+
+def test_who_stops_a_run_through_the_api_is_on_record(api, world):
+    run_id = world.decide(world.plan()["run"])["run"]["run_id"]
+    api.ask("POST", f"/runs/{run_id}/stop")
+    assert world.table.stop_asked_by(run_id) == f"api: {api.CALLER}"
+
+
 def test_a_run_that_is_over_stays_as_it_is(api, failed):
     answer = api.ask("POST", f"/runs/{failed.run_id}/stop")
     assert (answer.status, answer.json["state"], answer.json["outcome"]) == (202, "over", "failed")

@@ -197,6 +197,7 @@ def test_a_model_that_comes_after_the_crash_is_a_model(night, world, monkeypatch
     assert "failed in Step Functions at" in after.outcome_because
     assert f"training job {name} has completed all the same" in after.outcome_because
     assert world.bus.told == ["Nightspot Run Succeeded"]
+    assert world.bus.details()[0]["happened"] == ["DecisionCrashed"]  # who heard of it hears of the good end
     assert world.table.history("recommender")[0]["cost_usd"] == 2.0
 
 

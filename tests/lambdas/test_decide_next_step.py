@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 
 from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.run_table import RunTable
 from nightspot.run import Action, run_from_json, step_from_json
 
 
@@ -176,3 +177,37 @@ def test_a_completed_job_finishes_the_run(world, asked, midnight):
     answer = world.decide(asked)
     assert (answer["step"]["action"], answer["run"]["outcome"]) == ("finish", "succeeded")
     assert answer["run"]["attempts"][0]["model_artifact"] == "s3://models/model.tar.gz"
+
+
+@pytest.fixture
+def wished(world, asked, midnight):
+    """A run that trains, and that a person wants ended."""
+    world.table.ask_to_stop(asked["run_id"], "nightspot stop")
+    world.sagemaker.shows(name_of(asked), "InProgress", ("Starting", midnight), ("Training", midnight))
+    return asked
+
+
+def test_a_wish_to_stop_is_read_with_the_next_decision(world, wished):
+    answer = world.decide(wished)
+    assert answer["step"]["action"] == "stop"
+    assert answer["step"]["because"] == "The run was asked to stop (nightspot stop)."
+    assert world.table.run(wished["run_id"]).stop_asked_by == "nightspot stop"
+
+
+def test_a_wish_is_kept_in_the_ledger_and_not_read_again(world, wished, midnight, monkeypatch):
+    answer = world.decide(wished)
+    monkeypatch.delattr(RunTable, "stop_asked_by")
+    world.sagemaker.shows(name_of(wished), "Stopped", ("Training", midnight), ("Stopping", midnight))
+    world.pass_time(minutes=3)
+    over = world.decide(answer["run"])
+    assert (over["step"]["action"], over["run"]["outcome"]) == ("finish", "stopped")
+
+
+def test_a_wish_comes_too_late_for_a_training_job_that_has_completed(world, wished, midnight):
+    world.sagemaker.shows(name_of(wished), "Completed", ("Training", midnight), ("Completed", midnight))
+    assert world.decide(wished)["run"]["outcome"] == "succeeded"
+
+
+def test_a_wish_for_another_run_stops_nothing(world, planned):
+    world.table.ask_to_stop("20261121-ffffff", "nightspot stop")
+    assert world.decide(planned)["step"]["action"] == "start"

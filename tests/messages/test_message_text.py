@@ -177,13 +177,13 @@ def test_a_risk_before_the_first_attempt_has_no_job_to_link_to(notices):
     assert "sagemaker/home" not in text
 
 
-def test_a_crash_names_what_is_left_running_and_where_to_stop_it(notices):
+def test_a_crash_names_what_goes_on_and_where_it_is(notices):
     message = message_of(notices.crash())
     figures = figures_of(message)
     name = "nightspot-recommender-20261121-abc123-1"
     assert figures["Why"] == "the ledger has no rungs"
     assert figures["Error"] == "KeyError"
-    assert figures["Training jobs left running"] == name
+    assert figures["Training jobs that go on"] == name
     assert (
         f"{name}:\nhttps://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1#/jobs/{name}"
         in (message.text)
@@ -191,9 +191,9 @@ def test_a_crash_names_what_is_left_running_and_where_to_stop_it(notices):
 
 
 @pytest.mark.parametrize("left", [[], None, ""])
-def test_a_crash_that_left_nothing_says_so(notices, left):
+def test_a_crash_after_which_nothing_goes_on_says_so(notices, left):
     message = message_of(notices.crash(training_jobs_left_running=left))
-    assert figures_of(message)["Training jobs left running"] == "none"
+    assert figures_of(message)["Training jobs that go on"] == "none"
 
 
 @pytest.mark.parametrize(
