@@ -8,11 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from botocore.exceptions import ClientError
-
 from lambdas.dependencies import Dependencies
 from lambdas.observability import logger
-from nightspot.aws.faults import NO_ANSWER
 from nightspot.aws.job_lock import Holder
 from nightspot.job import Concurrency
 from nightspot.run import Run
@@ -136,7 +133,4 @@ def _wake(run_id: str, use: Dependencies) -> None:
     waiting = use.table.waiting(attempt.training_job_name) if attempt is not None else None
     if waiting is None or waiting.token is None:
         return
-    try:
-        use.step_functions.send_task_success(taskToken=waiting.token, output="{}")
-    except (ClientError, *NO_ANSWER) as error:
-        logger.info("the run could not be woken", extra={"run": run_id, "error": str(error)})
+    use.executions.wake(waiting.token)

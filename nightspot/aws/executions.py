@@ -1,4 +1,4 @@
-"""Tells whether the execution of another run is still alive, as far as Step Functions says."""
+"""Reaches another run's execution: whether it is still alive, as far as Step Functions says, and how to wake it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class StepFunctionsClient(Protocol):
     """The part of boto3's Step Functions client that is used here."""
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]: ...  # noqa: N803
+    def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]: ...  # noqa: N803
 
 
 class Executions:
@@ -37,6 +38,18 @@ class Executions:
             _log.warning("cannot tell whether %s is running: %s", execution_arn, error)
             return None
         return bool(status == "RUNNING")
+
+    def wake(self, token: str) -> bool:
+        """Let the execution that waits with this task token decide at once. Raises nothing.
+
+        False where it does not wait any more, or AWS does not take the token: its next decision comes by itself.
+        """
+        try:
+            self._client.send_task_success(taskToken=token, output="{}")
+        except (ClientError, BotoCoreError) as error:
+            _log.info("the run could not be woken: %s", error)
+            return False
+        return True
 
 
 def _says_unknown(error: ClientError | BotoCoreError) -> bool:

@@ -94,6 +94,11 @@ class Stopper:
         attempt = run.open_attempt
         asked = attempt is not None and self._stopped(attempt)
         name = attempt.training_job_name if attempt is not None else None
+        if attempt is not None and not asked:
+            # SageMaker does not show it yet. Left alone, the run would look at it when it trains, and is billed.
+            waiting = self._table.waiting(attempt.training_job_name)
+            if waiting is not None and waiting.token is not None:
+                self._executions.wake(waiting.token)
         if self._executions.is_running(run.execution_arn) is False:
             # It may have ended properly since the ledger was read.
             run = self._run(run_id)

@@ -64,6 +64,14 @@ class StepFunctions:
 
     def __init__(self) -> None:
         self.status = "RUNNING"
+        self.returned: list[str] = []
+        self.refusal: Exception | None = None
+
+    def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803
+        if self.refusal is not None:
+            raise self.refusal
+        self.returned.append(taskToken)
+        return {}
 
     def describe_execution(self, **_request: str) -> dict[str, Any]:
         return {"status": self.status}
@@ -130,6 +138,41 @@ def test_a_run_s_training_job_is_stopped_and_its_end_is_waited_for(deployed, sto
     assert cloud.sagemaker.asked == [FIRST]
     assert cloud.slept == [LOOK_SECONDS, LOOK_SECONDS]
     assert cloud.news == [(StopState.ASKED, FIRST), (StopState.OVER, None)]
+
+
+def begin_to_wait(token: str) -> None:
+    """What the state machine writes when it waits for the news of the first training job."""
+    boto3.client("dynamodb", region_name=REGION).update_item(
+        TableName=TABLE,
+        Key={"pk": {"S": f"TRAINING_JOB#{FIRST}"}, "sk": {"S": "TOKEN"}},
+        UpdateExpression="SET #token = :token",
+        ExpressionAttributeNames={"#token": "token"},
+        ExpressionAttributeValues={":token": {"S": token}},
+    )
+
+
+def test_a_run_whose_training_job_is_not_there_yet_is_woken_so_that_no_machine_is_bought(deployed, story):
+    cloud = deployed(story.attempt(status=None))
+    cloud.sagemaker.statuses.clear()
+    begin_to_wait("token")
+    assert cloud.stopper().ask(RUN_ID, by=BY).state is StopState.NOTED
+    assert cloud.step_functions.returned == ["token"]
+
+
+def test_a_run_that_cannot_be_woken_is_stopped_by_its_next_decision(deployed, story):
+    cloud = deployed(story.attempt(status=None))
+    cloud.sagemaker.statuses.clear()
+    begin_to_wait("token")
+    cloud.step_functions.refusal = refused("TaskTimedOut")
+    assert cloud.stopper().ask(RUN_ID, by=BY).state is StopState.NOTED
+    assert cloud.table.stop_asked_by(RUN_ID) == BY
+
+
+def test_a_run_whose_training_job_is_stopped_is_left_to_hear_of_its_end(deployed, story):
+    cloud = deployed(story.training(since="01:00"))
+    begin_to_wait("token")
+    assert cloud.stopper().ask(RUN_ID, by=BY).state is StopState.ASKED
+    assert cloud.step_functions.returned == []
 
 
 def test_a_run_that_is_over_is_left_alone(deployed, story):
