@@ -1,34 +1,22 @@
 """The site is opened from disk, where browsers start no workers, and still finds what is looked for."""
 
-import asyncio
 import os
-import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+ROOT = Path(__file__).parents[2]
 PATIENCE_MILLISECONDS = 30_000
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("docs"),
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="needs Chromium: apt-get install chromium, or name one in CHROMIUM"
-    ),
-]
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # The sandbox needs rights that a container does not give; the pages are our own.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-    # playwright leaves its loop set; the next test in this process may want one of its own.
-    asyncio.set_event_loop(None)
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=True)
+    return folder
 
 
 @pytest.fixture
