@@ -14,7 +14,10 @@ from typing import Annotated, Any, TypeVar
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
-from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.openapi.exceptions import (
+    RequestUnsupportedContentType,
+    RequestValidationError,
+)
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
@@ -183,7 +186,7 @@ def handler(
         answer = builder.build(APIGatewayProxyEvent(event))
     else:
         app.context["use"] = use or api_dependencies()
-        answer = app.resolve(event, context)
+        answer = app.resolve(api_requests.as_json(event), context)
     for name, value in SECURITY_HEADERS.items():
         answer["multiValueHeaders"][name] = [value]
     _log(event, answer)
@@ -216,8 +219,8 @@ def _refused(error: ProblemError) -> Response[Any]:
 def _not_found(_error: NotFoundError) -> Response[Any]:
     path, method = app.current_event.path, app.current_event.http_method
     methods = methods_of(path)
-    if not methods:
-        return _refused(ProblemError(ProblemKind.UNKNOWN_ADDRESS, "The addresses are in /openapi.json."))
+    if not methods or method in methods:
+        return _refused(api_reads.unknown_address(method, path, _use()))
     allowed = ", ".join(methods)
     return _refused(
         ProblemError(
@@ -231,6 +234,11 @@ def _not_found(_error: NotFoundError) -> Response[Any]:
 @_on(RequestValidationError)
 def _invalid(error: RequestValidationError) -> Response[Any]:
     return _refused(invalid(findings_of(error.errors())))
+
+
+@_on(RequestUnsupportedContentType)
+def _wrong_media_type(_error: RequestUnsupportedContentType) -> Response[Any]:
+    return _refused(api_requests.wrong_media_type(app.current_event.headers["content-type"]))
 
 
 @_on(TransientAwsError, *NO_ANSWER)

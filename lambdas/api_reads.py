@@ -17,6 +17,7 @@ from nightspot.api.models import JobsList, RunLinks, RunRecord, RunsPage, RunSum
 from nightspot.api.paging import CursorError, Place, cursor_of, place_of
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
 from nightspot.api.queries import EARLIEST, QueryError, Wanted, Window, endings_of, window_of
+from nightspot.api.routes import route_of
 from nightspot.job.errors import describe, nearest
 from nightspot.messages.links import Console
 from nightspot.pages.record import record_of
@@ -96,9 +97,7 @@ def known_run(run_id: str, use: ApiDependencies) -> Run:
     run = use.table.run(run_id) if RUN_ID.fullmatch(run_id) else None
     if run is not None:
         return run
-    near = _near(run_id, use)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise ProblemError(ProblemKind.UNKNOWN_RUN, f"run: {describe(run_id)}: is not on record{hint}")
+    raise _unknown_run(run_id, near=_near(run_id, use))
 
 
 def links_of(run: Run) -> RunLinks:
@@ -142,6 +141,18 @@ def unknown_job(job: str, use: ApiDependencies) -> ProblemError:
     return ProblemError(ProblemKind.UNKNOWN_JOB, detail)
 
 
+def unknown_address(method: str, path: str, use: ApiDependencies) -> ProblemError:
+    """The refusal of an address that the resolver does not know.
+
+    It takes fewer characters for a name than an address may have; no job and no run has one of the others.
+    """
+    route = route_of(method, path)
+    if route is None or "{" not in route.path:
+        return ProblemError(ProblemKind.UNKNOWN_ADDRESS, "The addresses are in /openapi.json.")
+    name = path.split("/")[2]
+    return _unknown_run(name) if "{id}" in route.path else unknown_job(name, use)
+
+
 def _newest_first(
     jobs: Sequence[str], window: Window, after: Place | None, limit: int, use: ApiDependencies
 ) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -164,13 +175,18 @@ def _history(
         yield Place(entry.key, job), entry.summary
 
 
+def _unknown_run(run_id: str, near: Sequence[str] = ()) -> ProblemError:
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return ProblemError(ProblemKind.UNKNOWN_RUN, f"run: {describe(run_id)}: is not on record{hint}")
+
+
 def _near(run_id: str, use: ApiDependencies) -> list[str]:
     """Ids like this one among the runs of its day: those of other days are not looked at."""
     try:
         day = datetime.strptime(f"{run_id[:8]}+0000", "%Y%m%d%z")
     except ValueError:
         return []
-    if day < EARLIEST:
+    if not EARLIEST <= day <= use.now():
         return []
     known = [
         str(entry.summary["run_id"])

@@ -16,6 +16,7 @@ from nightspot.job.errors import Problem, describe, nearest
 
 LARGEST_BODY_BYTES = 64 * 1024
 JSON = "application/json"
+_MEDIA_TYPE = "content-type"
 
 
 def check(event: Mapping[str, Any]) -> None:
@@ -26,6 +27,18 @@ def check(event: Mapping[str, Any]) -> None:
     _check_query(route, event.get("multiValueQueryStringParameters") or {})
     if route.method == "POST":
         _check_body(event, takes_overrides=route.has_body)
+
+
+def as_json(event: Mapping[str, Any]) -> dict[str, Any]:
+    """A checked event, which says of its body what the check has found: that it is JSON, or none.
+
+    The resolver compares a media type letter by letter, and looks at that of no body as well.
+    """
+    changed = dict(event)
+    for name, value in (("headers", JSON), ("multiValueHeaders", [JSON])):
+        others = {key: given for key, given in (event.get(name) or {}).items() if key.lower() != _MEDIA_TYPE}
+        changed[name] = {**others, _MEDIA_TYPE: value}
+    return changed
 
 
 def _check_query(route: Route, given: Mapping[str, list[str]]) -> None:
@@ -50,11 +63,9 @@ def _check_body(event: Mapping[str, Any], *, takes_overrides: bool) -> None:
         )
     if not body:
         return
-    media_type = _header(event, "content-type") or JSON
+    media_type = _header(event, _MEDIA_TYPE) or JSON
     if media_type.partition(";")[0].strip().lower() != JSON:
-        raise ProblemError(
-            ProblemKind.WRONG_MEDIA_TYPE, f"The body is {describe(media_type)}, and must be {JSON}."
-        )
+        raise wrong_media_type(media_type)
     try:
         given = json.loads(body.decode(), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -64,6 +75,11 @@ def _check_body(event: Mapping[str, Any], *, takes_overrides: bool) -> None:
         raise _malformed(f"is {describe(given)}")
     if given and not takes_overrides:
         raise invalid([Problem("body", describe(given), "must be empty: a stop has nothing to choose")])
+
+
+def wrong_media_type(given: str) -> ProblemError:
+    """The refusal of a body of another media type."""
+    return ProblemError(ProblemKind.WRONG_MEDIA_TYPE, f"The body is {describe(given)}, and must be {JSON}.")
 
 
 def _malformed(what: str) -> ProblemError:

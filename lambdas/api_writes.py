@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lambdas.api_dependencies import ApiDependencies
 from lambdas.api_reads import known_run, link_of, links_of, unknown_job
+from lambdas.run_input import MOST_REQUESTED_BY
+from nightspot import requests
 from nightspot.api.models import RunLinks, RunOverrides, RunStarted, RunState, RunStopping
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
 from nightspot.aws.run_table import RUNNING
-from nightspot.aws.starting import InvalidStartError, NameTakenError, fresh_name, keyed_name
+from nightspot.aws.starting import InvalidStartError, NameTakenError, Started, fresh_name, keyed_name
 from nightspot.aws.stopping import StopRefusedError, UnknownRunError, sentence_of
 from nightspot.job import (
     Concurrency,
@@ -22,7 +25,10 @@ from nightspot.job import (
 from nightspot.messages.links import Console
 from nightspot.run import Outcome, Run
 
-_LOOKED_BACK = 60  # runs of a job, for one that is open or that a key has started
+_GOES_ON = "is still going on; it can be retried when it is over"
+# Its training job may still make the model: lambdas/close_run.py records the end.
+_CRASHED = "has no outcome yet: its execution is gone, and its end is recorded when its training job is over"
+_LOOKED_BACK = 60  # runs of a job, for one that is in the way or that a key has started
 
 
 def start_run(
@@ -38,13 +44,12 @@ def retry_run(
 ) -> RunStarted:
     """A run that goes on where `run_id` ended, with its overrides but for those given now; null takes one back."""
     run = known_run(run_id, use)
-    _check_retryable(run, use)
     merged = dict(run.overrides)
     if overrides is not None:
         for name in overrides.model_fields_set:
             merged.pop(name, None)
         merged |= overrides_as_json(overrides)
-    return _start(use, run.job, merged, key=key, caller=caller, resume_from=run_id)
+    return _start(use, run.job, merged, key=key, caller=caller, resumed=run)
 
 
 def stop_run(use: ApiDependencies, run_id: str, *, caller: str | None) -> RunStopping:
@@ -74,7 +79,11 @@ def stop_run(use: ApiDependencies, run_id: str, *, caller: str | None) -> RunSto
 
 
 def _asker(caller: str | None) -> str:
-    return f"api: {caller}" if caller else "api"
+    """Who asks, for a run's record, which has room for so many characters; the end tells people apart."""
+    if not caller:
+        return "api"
+    room = MOST_REQUESTED_BY - len("api: ")
+    return f"api: {caller if len(caller) <= room else '…' + caller[1 - room :]}"
 
 
 def _start(
@@ -84,7 +93,7 @@ def _start(
     *,
     key: str | None,
     caller: str | None,
-    resume_from: str | None = None,
+    resumed: Run | None = None,
 ) -> RunStarted:
     described = use.jobs().get(job)
     if described is None:
@@ -94,20 +103,28 @@ def _start(
     except InvalidJobError as error:
         raise invalid(error.problems) from error
     name = keyed_name(job, key) if key is not None else fresh_name(job, use.now(), use.token_hex6())
-    _check_free(described, name, use)
+    resume_from = resumed.run_id if resumed is not None else None
     try:
-        started = use.starter.start(
-            job,
-            given,
-            name=name,
-            resume_from=resume_from,
-            requested_by=_asker(caller),
+        # What a key has started is answered before anything else: by now it may itself be in the way.
+        started = (
+            use.starter.known(job, given, name=name, resume_from=resume_from) if key is not None else None
         )
+        if started is None:
+            if resumed is not None:
+                _check_retryable(resumed, described, name, use)
+            _check_free(described, name, use)
+            started = use.starter.start(
+                job, given, name=name, resume_from=resume_from, requested_by=_asker(caller)
+            )
     except NameTakenError as error:
         detail = f"Idempotency-Key: {key!r}: has started another run of {job}; a new request needs a new key"
         raise ProblemError(ProblemKind.KEY_IS_TAKEN, detail) from error
     except InvalidStartError as error:
         raise ProblemError(ProblemKind.INVALID_INPUT, str(error)) from error
+    return _told(started, job)
+
+
+def _told(started: Started, job: str) -> RunStarted:
     here = link_of(started.run_id)
     console = Console.of_arn(started.execution_arn)
     return RunStarted(
@@ -127,26 +144,57 @@ def _start(
 def _check_free(job: Job, name: str, use: ApiDependencies) -> None:
     """Refuses what the run's plan would refuse: a second run of a job that forbids it. The plan has the last word.
 
-    A run that the same key has started is no other run. One whose execution is gone stands in nobody's way, though
-    its record says that it goes on.
+    A run that the same key has started is no other run, though Step Functions may not have shown it just now. One
+    whose execution is gone stands in nobody's way, though its record says that it goes on.
     """
     if job.concurrency is not Concurrency.FORBID:
         return
     summaries = use.table.history(job.name, limit=_LOOKED_BACK)
-    if any(str(summary.get("execution_arn")).endswith(f":{name}") for summary in summaries):
+    if any(_has_name(summary, name) for summary in summaries):
         return
     for summary in summaries:
-        if summary["outcome"] != RUNNING or use.executions.is_running(summary["execution_arn"]) is False:
+        if not _goes_on(summary, use):
             continue
         open_run = str(summary["run_id"])
         detail = f"Run {open_run} of {job.name} is still going on, and the job's concurrency is forbid."
         raise ProblemError(ProblemKind.RUN_IS_OPEN, detail, run=link_of(open_run))
 
 
-def _check_retryable(run: Run, use: ApiDependencies) -> None:
+def _check_retryable(run: Run, job: Job, name: str, use: ApiDependencies) -> None:
+    """Refuses what lambdas/resumption.py is sure to refuse. The plan has the last word."""
     if run.outcome is Outcome.SUCCEEDED:
         detail = f"Run {run.run_id} has succeeded: there is nothing to go on with. Start a new run instead."
         raise ProblemError(ProblemKind.RUN_HAS_SUCCEEDED, detail, run=link_of(run.run_id))
-    if run.outcome is None and use.executions.is_running(run.execution_arn) is not False:
-        detail = f"Run {run.run_id} is still going on; it can be retried when it is over."
+    if run.outcome is None:
+        is_gone = use.executions.is_running(run.execution_arn) is False
+        detail = f"Run {run.run_id} {_CRASHED if is_gone else _GOES_ON}."
         raise ProblemError(ProblemKind.RUN_IS_NOT_OVER, detail, run=link_of(run.run_id))
+    if (
+        run.checkpoint_s3_uri is not None
+        and requests.checkpoint_prefix(job.training_job, run.run_id) is not None
+    ):
+        summaries = use.table.history(run.job, limit=_LOOKED_BACK)
+        others = (one for one in summaries if not _has_name(one, name))
+        _check_checkpoints(run, others, use)
+
+
+def _check_checkpoints(run: Run, others: Iterable[Mapping[str, Any]], use: ApiDependencies) -> None:
+    for other in others:
+        if other.get("checkpoints") != run.checkpoint_s3_uri:
+            continue
+        who, there = f"Run {other['run_id']}", link_of(str(other["run_id"]))
+        of = f"the checkpoints of run {run.run_id}"
+        if other["outcome"] == Outcome.SUCCEEDED.value:
+            detail = f"{who}, which went on from {of}, has succeeded: nothing is left to be done."
+            raise ProblemError(ProblemKind.RUN_HAS_SUCCEEDED, detail, run=there)
+        if _goes_on(other, use):
+            raise ProblemError(ProblemKind.RUN_IS_OPEN, f"{who} goes on from {of} already.", run=there)
+
+
+def _has_name(summary: Mapping[str, Any], name: str) -> bool:
+    return str(summary.get("execution_arn")).endswith(f":{name}")
+
+
+def _goes_on(summary: Mapping[str, Any], use: ApiDependencies) -> bool:
+    """Whether a run goes on, as far as its record and its execution say."""
+    return summary["outcome"] == RUNNING and use.executions.is_running(summary["execution_arn"]) is not False

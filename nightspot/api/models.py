@@ -59,7 +59,9 @@ class RunStarted(Body):
 
     run_id: str = Field(examples=["20261121-9f2ab4"])
     job: str
-    execution_arn: str
+    execution_arn: str = Field(
+        description="The run's execution, which says why where the run stays off the record."
+    )
     started_at: datetime
     is_new: bool = Field(description="False: an earlier request with the same Idempotency-Key started it.")
     links: RunLinks
@@ -136,6 +138,9 @@ class RunHead(Figures):
     headline: str | None = Field(default=None, description="How the run stands, in one sentence.")
     outcome: RunState
     because: str | None = None
+    crashed: bool = Field(
+        default=False, description="Its execution crashed, or ran out of time, and left no model."
+    )
     plan_note: str | None = Field(default=None, description="What the plan has to say beside its figures.")
     scheduled_at: datetime | None = Field(default=None, description="The night that it was started for.")
     requested_by: str | None = None
@@ -162,6 +167,7 @@ class RunHead(Figures):
     resume: str | None = None
     decisions: int = 0
     overrides: dict[str, Any] = {}
+    rungs_left: int | None = Field(default=None, description="Rungs of its ladder that are not left out.")
     left_out: list[LeftOutRung] = []
 
 

@@ -25,9 +25,9 @@ class ProblemKind(StrEnum):
     UNKNOWN_JOB = "unknown-job"
     UNKNOWN_RUN = "unknown-run"
     WRONG_METHOD = "wrong-method"
-    RUN_IS_OPEN = "run-is-open"  # another run of a job that lets only one run at a time
+    RUN_IS_OPEN = "run-is-open"  # another one, and the job or its checkpoints let only one run at a time
     RUN_IS_NOT_OVER = "run-is-not-over"  # so it cannot be retried
-    RUN_HAS_SUCCEEDED = "run-has-succeeded"  # likewise
+    RUN_HAS_SUCCEEDED = "run-has-succeeded"  # likewise; or a retry of it has
     KEY_IS_TAKEN = "key-is-taken"  # an Idempotency-Key came again with another request
     BODY_TOO_LARGE = "body-too-large"
     WRONG_MEDIA_TYPE = "wrong-media-type"

@@ -74,7 +74,8 @@ ROUTES: Mapping[Operation, Route] = {
         "/jobs/{job}/runs",
         "Start a run",
         "Starts a run of the job. The body is what this run does otherwise than the job file says; none is fine. "
-        "Whatever the plan then says is in the run's record.",
+        "202 says that its execution has begun: what its plan finds is in the run's record. An input that the plan "
+        "refuses leaves no record; then the execution says why.",
         success=202,
         kinds=(*_STARTING, ProblemKind.UNKNOWN_JOB),
         headers=("Location",),
@@ -94,7 +95,7 @@ ROUTES: Mapping[Operation, Route] = {
         "/runs/{id}",
         "Get a run",
         "The run's record with its attempts, their phases and every decision. While it is going on, the header "
-        "Retry-After says when to ask again.",
+        "Retry-After says when to ask again. In its first seconds a run may not be on record yet: 404.",
         kinds=(ProblemKind.UNKNOWN_RUN, ProblemKind.INVALID_INPUT),
         headers=("Retry-After",),
     ),
@@ -117,7 +118,7 @@ ROUTES: Mapping[Operation, Route] = {
         "/runs/{id}/retry",
         "Retry a run",
         "Starts a run that goes on from the last checkpoint of this one. The body is merged over this run's "
-        "overrides, key by key; null takes one back.",
+        "overrides, key by key; null takes one back. 202 says what it says of a start.",
         success=202,
         kinds=(
             *_STARTING,

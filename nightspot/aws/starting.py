@@ -120,10 +120,32 @@ class Starter:
                 stateMachineArn=self._machine_arn, name=name, input=_text_of(given)
             )
         except (ClientError, BotoCoreError) as error:
-            if _code(error) == _TAKEN and (known := self._known(arn, given, name)) is not None:
-                return known
-            _raise_for(error)
+            if _code(error) != _TAKEN:
+                _raise_for(error)
+            if (known := self._known(arn, given, name)) is None:
+                # DescribeExecution may be some seconds behind:
+                # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+                why = "is taken by an execution that cannot be looked at yet"
+                raise TransientAwsError(f"name: {name!r} {why}") from error
+            return known
         return self._started(answer, before, is_new=True)
+
+    def known(
+        self,
+        job: str,
+        overrides: Mapping[str, Any],
+        *,
+        name: str,
+        scheduled_at: datetime | None = None,
+        resume_from: str | None = None,
+    ) -> Started | None:
+        """The run that `start` would find with these arguments, whoever asks; None where it would start one.
+
+        For some seconds after its start AWS may not show a run yet. Raises what `start` raises.
+        """
+        _check_name(name)
+        given = _input(job, overrides, scheduled_at, resume_from, None)
+        return self._known(self._execution_arn(name), given, name)
 
     def _known(self, arn: str, given: Mapping[str, Any], name: str) -> Started | None:
         """The run that has this name already; None where there is none. Raises NameTakenError."""

@@ -95,7 +95,7 @@ def runs(
         typer.echo(
             f"No run of {len(pairs)} in {place.words} is like that."
             if pairs
-            else f"{place.words} has no run."
+            else f"There is no run in {place.words}."
         )
         return
     console = console_for()

@@ -63,6 +63,17 @@ STATUS_WORDS: Mapping[str, str] = {
 }
 
 
+_FACTS_OF_THE_END = (
+    "outcome",
+    "because",
+    "ended_at",
+    "deadline_met",
+    "margin_seconds",
+    "cost_usd",
+    "saved_percent",
+)
+
+
 def news_between(before: Record | None, after: Record) -> list[News]:
     """What `after` says that `before` (None: nothing was seen yet) did not, in the order of the story."""
     lines = [*_decisions(before, after), *_attempts(before, after)]
@@ -78,14 +89,13 @@ def is_over(record: Record) -> bool:
 
 
 def end_of(record: Record) -> News:
-    """How the run ended, what it cost and what it saved."""
-    ended = record.get("ended_at")
-    facts = {
-        name: record.get(name)
-        for name in ("outcome", "because", "deadline_met", "margin_seconds", "cost_usd", "saved_percent")
-    }
+    """How the run ended, what it cost and what it saved; the last line of a story, also by its time.
+
+    A run ends (`ended_at`) with its last training job, and is told to have ended by the decision after that.
+    """
+    facts = {name: record.get(name) for name in _FACTS_OF_THE_END}
     words = " ".join(sentence for sentence in (_outcome(record), _cost(record)) if sentence)
-    return News(NewsKind.END, words, _moment(ended) if ended else None, facts)
+    return News(NewsKind.END, words, story_now(record), facts)
 
 
 def still(record: Record, now: datetime) -> News:

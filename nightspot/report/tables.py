@@ -68,6 +68,8 @@ def _in_words(value: Any) -> str:
                 if "speed" in value
                 else value["instance_type"]
             )
+        if "within" in value:
+            return f"within {format_duration(value['within'])}"
         return ", ".join(f"{name} {_in_words(inner)}" for name, inner in value.items())
     if isinstance(value, list):
         return ", then ".join(_in_words(inner) for inner in value)

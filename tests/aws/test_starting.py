@@ -1,6 +1,7 @@
 """Starting a run: the same name and input is the same run, whatever AWS says and whoever asks again."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import boto3
@@ -144,6 +145,36 @@ def test_a_name_that_was_taken_in_between_for_something_else_is_taken():
     scripted = Scripted(refusal("ExecutionAlreadyExists"), [refusal("ExecutionDoesNotExist"), execution()])
     with pytest.raises(NameTakenError):
         Starter(scripted, MACHINE).start("recommender", {"market": "spot"}, name="one")
+
+
+def test_a_name_that_is_taken_by_what_aws_does_not_show_yet_is_worth_asking_for_again():
+    unknown = refusal("ExecutionDoesNotExist")
+    scripted = Scripted(refusal("ExecutionAlreadyExists"), [unknown, unknown])
+    with pytest.raises(TransientAwsError, match="name: 'one' is taken"):
+        Starter(scripted, MACHINE).start("recommender", {}, name="one")
+
+
+def test_a_run_that_is_there_can_be_found_without_starting_one(step_functions):
+    starter = Starter(step_functions, MACHINE)
+    asked = {"scheduled_at": MIDNIGHT, "resume_from": "20261120-abcdef"}
+    assert starter.known("recommender", {"market": "spot"}, name="one", **asked) is None
+    with pytest.raises(ClientError, match="ExecutionDoesNotExist"):
+        step_functions.describe_execution(executionArn=ARN)
+    first = starter.start("recommender", {"market": "spot"}, name="one", requested_by="api", **asked)
+    known = starter.known("recommender", {"market": "spot"}, name="one", **asked)
+    assert known == replace(first, is_new=False)
+    for other in ({"scheduled_at": None}, {"resume_from": None}):
+        with pytest.raises(NameTakenError):
+            starter.known("recommender", {"market": "spot"}, name="one", **{**asked, **other})
+    with pytest.raises(NameTakenError):
+        starter.known("recommender", {}, name="one", **asked)
+
+
+def test_a_name_that_cannot_be_is_not_looked_for():
+    scripted = Scripted(execution())
+    with pytest.raises(InvalidStartError, match="name: '' must have"):
+        Starter(scripted, MACHINE).known("recommender", {}, name="")
+    assert scripted.calls == []
 
 
 @pytest.mark.parametrize("text", [None, "", "not JSON", "[]"])

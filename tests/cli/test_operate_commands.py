@@ -135,7 +135,7 @@ def test_a_list_that_is_cut_says_so(nightspot, nights):
 
 def test_nothing_to_list_is_said(nightspot, nights):
     assert "No run of 4 in build/runs is like that." in nightspot("runs", "--outcome", "refused").out
-    assert "nowhere has no run." in nightspot("runs", "--from-folder", "nowhere").out
+    assert "There is no run in nowhere." in nightspot("runs", "--from-folder", "nowhere").out
 
 
 def test_a_cost_that_is_not_known_altogether_is_a_lower_bound(nightspot, tmp_path, record):

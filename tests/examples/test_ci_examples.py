@@ -47,7 +47,8 @@ def test_github_s_workflow_has_the_parts_that_github_knows():
         assert given.get("required") is True or type(given["default"]) is kind
     (job,) = workflow["jobs"].values()
     assert job["permissions"] == {"id-token": "write", "contents": "read"}
-    assert job["concurrency"]["cancel-in-progress"] is False
+    # `queue: max`, or GitHub cancels a pending job for the next one; it is refused beside cancel-in-progress.
+    assert job["concurrency"].items() >= {"cancel-in-progress": False, "queue": "max"}.items()
     assert all(step.keys() <= {"name", "id", "if", "env", "run", "uses", "with"} for step in job["steps"])
     assert all(("run" in step) != ("uses" in step) for step in job["steps"])
 

@@ -13,12 +13,41 @@ EVIL = "$(touch evil)`touch evil`; touch evil"
 
 def test_a_run_is_started_under_the_key_and_then_followed_under_the_same(night, shell):
     done = night(OPTIONS="--deadline=6h\n\n  --hyperparameter=note=a b \n")
-    common = ["run", "recommender", "--api", shell.url, "--region", "eu-west-1", "--idempotency-key", "77-1"]
+    common = [
+        "run",
+        "recommender",
+        "--api",
+        shell.url,
+        "--region",
+        "eu-west-1",
+        "--idempotency-key",
+        "my-key",
+    ]
     common += ["--deadline=6h", "--hyperparameter=note=a b"]
     assert done.calls == [[*common, "--json"], [*common, "--wait", "--timeout", "340m"]]
     assert done.status == 0
     assert done.outputs == {"run-id": shell.run_id, "status": "0"}
     assert "the first decision" in done.out
+
+
+def keys_of(done):
+    return {call[call.index("--idempotency-key") + 1] for call in done.calls}
+
+
+def test_without_a_key_the_two_calls_of_an_attempt_are_one_run_and_its_repetition_is(night):
+    (first,) = keys_of(night(KEY="", OPTIONS="--deadline=6h\n--budget=9"))
+    assert re.fullmatch("77-1-[0-9a-f]{12}", first)
+    assert keys_of(night(KEY="", OPTIONS="--deadline=6h\n\n--budget=9")) == {first}
+
+
+@pytest.mark.parametrize(
+    "other", [{"OPTIONS": "--budget=9"}, {"OPTIONS": ""}, {"ATTEMPT": "77-2", "OPTIONS": "--deadline=6h"}]
+)
+def test_other_options_and_another_attempt_are_another_run(night, shell, other):
+    (first,) = keys_of(night(KEY="", OPTIONS="--deadline=6h"))
+    (shell.place / "calls.jsonl").unlink()
+    (second,) = keys_of(night(KEY="", **other))
+    assert first != second
 
 
 def test_nobody_waits_where_nobody_should(night, shell):

@@ -7,11 +7,14 @@ import re
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from lambdas import api as http_api
 from nightspot.api.document import finished
 from nightspot.api.override_schema import OVERRIDES
 from nightspot.api.problems import SHAPES, Problem, ProblemKind
 from nightspot.api.routes import ROUTES, Operation, methods_of, route_of
 from nightspot.job import read_overrides
+from nightspot.local.functions import LocalContext
+from nightspot.local.gateway import event_of
 
 START = "/jobs/recommender/runs"
 
@@ -57,6 +60,25 @@ def test_a_wrong_method_is_told_which_is_right(api, method, path, allowed):
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("GET", '/runs/"x', ProblemKind.UNKNOWN_RUN),
+        ("POST", "/runs/☃/retry", ProblemKind.UNKNOWN_RUN),
+        ("POST", "/jobs/☃/runs", ProblemKind.UNKNOWN_JOB),
+    ],
+)
+def test_a_right_method_is_never_called_wrong(api, method, path, kind):
+    is_a_problem(api.ask(method, path), 404, kind, path)
+
+
+@pytest.mark.parametrize("path", ['/runs/"x', "/runs/☃"])
+def test_a_wrong_method_is_wrong_for_a_strange_name_too(api, path):
+    answer = api.ask("DELETE", path)
+    is_a_problem(answer, 405, ProblemKind.WRONG_METHOD, path)
+    assert answer.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"{",
@@ -88,6 +110,28 @@ def test_a_body_of_another_media_type_is_refused(api, kind):
     is_a_problem(answer, 415, ProblemKind.WRONG_MEDIA_TYPE, START)
 
 
+@pytest.mark.parametrize("kind", ["Application/JSON", " application/json ", "APPLICATION/json;charset=utf-8"])
+def test_the_media_type_is_json_however_it_is_written(api, kind):
+    assert api.ask("POST", START, {"market": "spot"}, content_type=kind).status == 202
+    assert api.machine.inputs[0]["market"] == "spot"
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "multipart/form-data", "application/x-www-form-urlencoded", ""]
+)
+def test_no_body_is_fine_whatever_its_media_type(api, kind):
+    assert api.ask("POST", START, content_type=kind).status == 202
+
+
+def test_a_media_type_that_the_resolver_alone_does_not_know_is_refused(api):
+    # The check in front of it lets none through.
+    http_api.app.context["use"] = api.use
+    headers = [("Content-Type", "text/plain")]
+    event = event_of("POST", START, [], headers, b"x", identity_arn=api.CALLER)
+    answer = http_api.app.resolve(event, LocalContext("Api"))
+    assert (answer["statusCode"], "wrong-media-type" in answer["body"]) == (415, True)
+
+
 def test_a_body_may_have_64_kib_and_not_a_byte_more(api):
     fits = b"{}" + b" " * (64 * 1024 - 2)
     assert api.ask("POST", START, fits).status == 202
@@ -95,8 +139,6 @@ def test_a_body_may_have_64_kib_and_not_a_byte_more(api):
 
 
 def test_a_body_in_base64_is_read_like_any_other(api):
-    from nightspot.local.gateway import event_of
-
     event = event_of("POST", START, [], [], b"", identity_arn=None)
     assert api.answer({**event, "body": "e30=", "isBase64Encoded": True}).status == 202
     answer = api.answer({**event, "body": "e30", "isBase64Encoded": True})

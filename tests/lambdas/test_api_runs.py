@@ -269,9 +269,13 @@ def test_a_run_that_is_not_there_is_told_with_the_near_ones_of_its_day(api, nigh
     assert other_day.json["detail"].endswith("is not on record")
 
 
-@pytest.mark.parametrize("run_id", ["x", "20261121-9F2AB4", "99999999-9f2ab4", "00000000-000000", "a%20b"])
-def test_what_cannot_be_an_id_is_not_found_either(api, run_id):
-    answer = api.ask("GET", f"/runs/{run_id}")
+@pytest.mark.parametrize(("method", "what"), [("GET", ""), ("POST", "/stop"), ("POST", "/retry")])
+@pytest.mark.parametrize(
+    "run_id",
+    ["x", "20261121-9F2AB4", "99999999-9f2ab4", "00000000-000000", "99991231-000000", "a%20b", '"x', "☃"],
+)
+def test_what_cannot_be_an_id_is_not_found_either(api, method, what, run_id):
+    answer = api.ask(method, f"/runs/{run_id}{what}")
     assert (answer.status, answer.json["type"]) == (404, "urn:nightspot:problem:unknown-run")
 
 

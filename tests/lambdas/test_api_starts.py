@@ -1,25 +1,14 @@
-"""Runs that the API starts, retries and stops: what is asked of AWS, and what is refused before."""
+"""Runs that the API starts and stops: what is asked of AWS, and what is refused before."""
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
+from lambdas.run_input import MOST_REQUESTED_BY
 from nightspot.job import Concurrency
-from nightspot.run import Outcome, run_from_json
+from nightspot.run import run_from_json
 
 START = "/jobs/recommender/runs"
-
-
-@pytest.fixture
-def failed(world):
-    """A run of the recommender that failed; it was started with overrides."""
-    given = {"job": "recommender", "market": "spot", "budget": 20, "hyperparameters": {"epochs": 3}}
-    run = run_from_json(world.plan(given)["run"])
-    over = dataclasses.replace(run, steps=1, outcome=Outcome.FAILED, outcome_because="Out of memory.")
-    world.table.record_outcome(over)
-    return over
 
 
 def test_a_run_is_started_for_who_signed_and_told_with_its_address(api, midnight):
@@ -30,6 +19,24 @@ def test_a_run_is_started_for_who_signed_and_told_with_its_address(api, midnight
     assert (answer.json["job"], answer.json["is_new"]) == ("recommender", True)
     assert answer.json["execution_arn"].endswith(":nightspot:recommender-20261121T000000-000000")
     assert api.machine.inputs == [{"job": "recommender", "requested_by": f"api: {api.CALLER}"}]
+
+
+def test_a_caller_of_a_long_name_starts_runs_that_the_plan_takes(api, world):
+    path = "/".join(["division"] * 24)
+    caller = f"arn:aws:iam::123456789012:user/{path}/ada"
+    assert len(caller) > 200
+    api.CALLER = caller
+    assert api.ask("POST", START).status == 202
+    asker = api.machine.inputs[0]["requested_by"]
+    assert asker == f"api: …{caller[-194:]}"
+    assert len(asker) == MOST_REQUESTED_BY
+    assert world.plan(api.machine.inputs[0])["run"]["requested_by"] == asker
+
+
+def test_a_name_that_just_fits_is_not_cut(api):
+    api.CALLER = f"arn:aws:iam::123456789012:user/{'n' * 164}"
+    assert api.ask("POST", START).status == 202
+    assert api.machine.inputs[0]["requested_by"] == f"api: {api.CALLER}"
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"{}", b" {} "])
@@ -105,33 +112,6 @@ def test_a_job_that_is_not_there_is_not_found_and_the_near_one_is_named(api):
     )
 
 
-def test_the_same_key_and_request_are_one_run(api):
-    first = api.ask("POST", START, {"market": "spot"}, idempotency_key="build 7")
-    again = api.ask("POST", START, {"market": "spot"}, idempotency_key="build 7")
-    assert (first.status, again.status) == (202, 202)
-    assert again.json == {**first.json, "is_new": False}
-    assert len(api.machine.started) == 1
-
-
-def test_the_same_key_with_another_request_is_refused(api):
-    api.ask("POST", START, {"market": "spot"}, idempotency_key="build 7")
-    answer = api.ask("POST", START, idempotency_key="build 7")
-    assert (answer.status, answer.json["type"]) == (409, "urn:nightspot:problem:key-is-taken")
-    assert len(api.machine.started) == 1
-
-
-def test_without_a_key_every_request_is_a_run(api):
-    first, second = api.ask("POST", START), api.ask("POST", START)
-    assert first.json["run_id"] != second.json["run_id"]
-
-
-@pytest.mark.parametrize("key", ["", "é", "a\tb", "k" * 129])
-def test_a_key_must_be_printable_and_not_too_long(api, key):
-    answer = api.ask("POST", START, idempotency_key=key)
-    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "Idempotency-Key")
-    assert not api.machine.started
-
-
 def test_a_job_that_forbids_a_second_run_is_refused_while_one_goes_on(api, world):
     going_on = world.plan()["run"]["run_id"]
     answer = api.ask("POST", START)
@@ -153,74 +133,10 @@ def test_a_job_that_lets_runs_meet_is_started_beside_or_in_place_of_the_open_one
     assert api.ask("POST", START).status == 202
 
 
-def test_a_key_finds_its_own_run_again_while_that_goes_on(api, world):
-    first = api.ask("POST", START, idempotency_key="build 7").json
-    world.plan(api.machine.inputs[0], execution=first["execution_arn"])
-    again = api.ask("POST", START, idempotency_key="build 7")
-    assert (again.status, again.json["run_id"], again.json["is_new"]) == (202, first["run_id"], False)
-
-
-def test_a_retry_goes_on_from_the_run_with_its_overrides_and_the_new_ones(api, failed):
-    answer = api.ask("POST", f"/runs/{failed.run_id}/retry", {"market": "on_demand", "hyperparameters": None})
-    assert answer.status == 202
-    assert answer.headers["location"] == f"/runs/{answer.json['run_id']}"
-    assert api.machine.inputs == [
-        {
-            "job": "recommender",
-            "resume_from": failed.run_id,
-            "requested_by": f"api: {api.CALLER}",
-            "market": "on_demand",
-            "budget": {"per_run_usd": 20},
-        }
-    ]
-
-
-def test_a_retry_says_the_same_again_where_nothing_is_overridden(api, failed):
-    api.ask("POST", f"/runs/{failed.run_id}/retry")
-    (given,) = api.machine.inputs
-    assert {name: given[name] for name in ("market", "budget", "hyperparameters")} == failed.overrides
-
-
-def test_a_retry_with_a_key_is_one_run_and_not_the_start_of_that_key(api, failed):
-    first = api.ask("POST", f"/runs/{failed.run_id}/retry", idempotency_key="k")
-    again = api.ask("POST", f"/runs/{failed.run_id}/retry", idempotency_key="k")
-    assert again.json == {**first.json, "is_new": False}
-    assert api.ask("POST", START, failed.overrides, idempotency_key="k").status == 409
-
-
-def test_what_does_not_fit_the_retried_run_s_overrides_is_refused(api, failed):
-    answer = api.ask("POST", f"/runs/{failed.run_id}/retry", {"fallback": "on_demand"})
-    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "fallback")
-
-
-def test_a_run_that_goes_on_cannot_be_retried(api, world):
-    run_id = world.plan()["run"]["run_id"]
-    answer = api.ask("POST", f"/runs/{run_id}/retry")
-    assert (answer.status, answer.json["type"]) == (409, "urn:nightspot:problem:run-is-not-over")
-
-
-def test_a_run_whose_execution_died_can_be_retried(api, world):
-    run = world.plan()["run"]
-    api.machine.over.add(run["execution_arn"])
-    assert api.ask("POST", f"/runs/{run['run_id']}/retry").status == 202
-
-
-def test_a_run_that_succeeded_cannot_be_retried(api, world, failed):
-    world.table.record_outcome(dataclasses.replace(failed, steps=2, outcome=Outcome.SUCCEEDED))
-    answer = api.ask("POST", f"/runs/{failed.run_id}/retry")
-    assert (answer.status, answer.json["type"]) == (409, "urn:nightspot:problem:run-has-succeeded")
-
-
 @pytest.mark.parametrize("what", ["retry", "stop"])
 def test_a_run_that_is_not_there_is_not_found(api, what):
     answer = api.ask("POST", f"/runs/20261121-000000/{what}")
     assert (answer.status, answer.json["type"]) == (404, "urn:nightspot:problem:unknown-run")
-
-
-def test_a_retry_of_a_job_that_is_no_longer_deployed_is_refused(api, world, failed):
-    del world.jobs["recommender"]
-    answer = api.ask("POST", f"/runs/{failed.run_id}/retry")
-    assert (answer.status, answer.json["type"]) == (404, "urn:nightspot:problem:unknown-job")
 
 
 def test_a_stop_stops_the_training_job_once_however_often_it_is_asked_for(api, world):

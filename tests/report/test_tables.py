@@ -128,3 +128,18 @@ def _no_price(instance_type):
         "date": None,
         "source": None,
     }
+
+
+def test_what_a_run_did_otherwise_is_told_in_words():
+    overrides = {
+        "deadline": {"within": 43_200},
+        "instance_types": [
+            {"instance_type": "ml.g5.xlarge", "speed": 0.5},
+            {"instance_type": "ml.p4d.24xlarge"},
+        ],
+        "budget": {"per_run_usd": 50},
+    }
+    assert tables.overrides_in_words(overrides) == (
+        "deadline: within 12 h; instance_types: ml.g5.xlarge (speed 0.5), then ml.p4d.24xlarge; "
+        "budget: per_run_usd 50"
+    )
