@@ -24,7 +24,13 @@ _EXPIRED_ERRORS = (
     exceptions.TokenRetrievalError,
     exceptions.UnauthorizedSSOTokenError,
 )
-_EXPIRED_WORDS = ("security token included in the request is expired", "signature expired")
+# The signature's own: this machine's clock is behind or ahead of AWS's, until it has been set.
+_EXPIRED_WORDS = (
+    "security token included in the request is expired",
+    "signature expired",
+    "signature not yet current",
+)
+_SIGNATURE_CODES = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
 _FORBIDDEN, _TOO_MANY = 403, 429
 
 
@@ -88,17 +94,22 @@ def as_passing(error: Exception) -> CannotLookError | None:
 
 
 def _of_api(error: ApiError) -> CannotLookError | None:
-    if error.status == _FORBIDDEN and any(words in error.detail.lower() for words in _EXPIRED_WORDS):
+    if error.status == _FORBIDDEN and _says_expired(error.detail):
         return CannotLookError(str(error), is_expired=True)
     may_pass = error.status == _TOO_MANY or error.status >= 500
     return CannotLookError(str(error)) if may_pass else None
 
 
 def _of_client(error: ClientError) -> CannotLookError | None:
-    if error.response.get("Error", {}).get("Code") in EXPIRED_CODES:
+    code = error.response.get("Error", {}).get("Code")
+    if code in EXPIRED_CODES or (code in _SIGNATURE_CODES and _says_expired(str(error))):
         return CannotLookError(redact(str(error)), is_expired=True)
     try:
         raise_if_transient(error)
     except TransientAwsError as passing:
         return CannotLookError(redact(str(passing)))
     return None
+
+
+def _says_expired(text: str) -> bool:
+    return any(words in text.lower() for words in _EXPIRED_WORDS)

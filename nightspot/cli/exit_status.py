@@ -98,8 +98,12 @@ def of_execution(status: str, error: str | None) -> ExitStatus:
 
 def _of_failed(record: Mapping[str, Any]) -> ExitStatus:
     attempts = record.get("attempts") or []
-    failure = attempts[-1].get("failure_class") if attempts else None
-    if failure is None:
-        # Nothing could be bought: neither the ladder nor the budget has anything.
-        return ExitStatus.MARKET
-    return OF_FAILURE[FailureClass(failure)]
+    if record.get("crashed"):
+        return ExitStatus.SERVICE
+    if not attempts:
+        # Nothing could be bought: quotas leave no rung of the ladder, or else the budget does not.
+        is_without_quota = bool(record.get("left_out")) and record.get("rungs_left") == 0
+        return ExitStatus.USER if is_without_quota else ExitStatus.MARKET
+    failure = attempts[-1].get("failure_class")
+    # A run that is over has no attempt without an end, unless nobody was left to see it.
+    return ExitStatus.SERVICE if failure is None else OF_FAILURE[FailureClass(failure)]

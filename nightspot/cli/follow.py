@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.operate_sources import Place, renewed
 from nightspot.cli.report_sources import RunNotFoundError
+from nightspot.pages.figures import duration
+from nightspot.pages.reading import RecordNotReadableError
+from nightspot.redaction import redact
 from nightspot.report import news
 from nightspot.report.news import News, NewsKind
 
@@ -40,67 +45,141 @@ class Look:
 
 @dataclass(frozen=True)
 class Followed:
-    """How following a run came out. `why` is a sentence where the run's record does not say it."""
+    """How following a run came out. `record` is the last one seen; `why` a sentence where it does not say it."""
 
     status: ExitStatus
     record: Record | None
     why: str | None = None
+    may_go_on: bool = False  # the following is over, of the run nobody knows it
+
+
+class LookRefusedError(Exception):
+    """The run could not be looked at, and a later look would meet the same; the text, redacted, tells why."""
 
 
 def follow(
     look: Callable[[], Look],
     *,
     sleep: Callable[[float], None],
+    monotonic: Callable[[], float],
     pace: Callable[[int], float],
     now: Callable[[Record | None], datetime],
     on_news: Callable[[News], None],
     on_look: Callable[[Record], None] = lambda _record: None,
     longest_seconds: float | None = None,
 ) -> Followed:
-    """Look until the run is over, cannot be followed, or `longest_seconds` have been slept.
+    """Look until the run is over, cannot be followed, or `longest_seconds` have passed; Ctrl-C ends it, too.
 
-    `pace(n)` are the seconds after the look number n (from 0), `now(record)` is the story's clock (aware).
-    `look` raises CannotLookError where the run could not be seen just now: it is told once, and looked again. What
-    else it raises ends the following.
+    `pace(n)` are the seconds after the look number n (from 0), `now(record)` is the story's clock (aware),
+    `monotonic()` are the seconds since any moment, looks included, which nobody can set back. `look` raises
+    CannotLookError where the run could not be seen just now: it is told once, and looked again; LookRefusedError
+    ends the following. What else it raises is raised.
     """
-    from nightspot.aws.waiting import CannotLookError  # noqa: PLC0415 - not for --help
-
-    before: Record | None = None
-    slept = quiet = trouble = 0.0
+    following = _Following(look, monotonic, now, on_news, on_look)
     looks = 0
-    while True:
+    try:
+        while (ended := following.step()) is None:
+            seconds = pace(looks)
+            if longest_seconds is not None:
+                seconds = min(seconds, longest_seconds - following.passed)
+                if seconds <= 0:
+                    return Followed(ExitStatus.STILL_RUNNING, following.record, may_go_on=True)
+            sleep(seconds)
+            looks += 1
+            following.break_silence()
+    except KeyboardInterrupt:
+        # Where the record is to be printed, it is: a pipeline that is cancelled gets this signal first.
+        return Followed(ExitStatus.INTERRUPTED, following.record, may_go_on=True)
+    return ended
+
+
+class _Following:
+    """What is known so far of a run that is followed."""
+
+    def __init__(
+        self,
+        look: Callable[[], Look],
+        monotonic: Callable[[], float],
+        now: Callable[[Record | None], datetime],
+        on_news: Callable[[News], None],
+        on_look: Callable[[Record], None],
+    ) -> None:
+        self.record: Record | None = None
+        self._look, self._monotonic, self._now = look, monotonic, now
+        self._on_news, self._on_look = on_news, on_look
+        self._began = self._told_at = self._seen_at = monotonic()
+        self._trouble_since: float | None = None
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the beginning."""
+        return self._monotonic() - self._began
+
+    def step(self) -> Followed | None:
+        """Look once, and tell what is new. How it came out; None: it goes on. Raises what the look raises."""
+        from nightspot.aws.waiting import CannotLookError  # noqa: PLC0415 - not for --help
+
         try:
-            seen = look()
+            seen = self._look()
         except CannotLookError as error:
-            if not trouble:
-                on_news(_fault(f"the run cannot be looked at just now; it is tried again: {error}"))
-            if trouble >= MOST_TROUBLE_SECONDS:
-                why = f"the run could not be followed any longer, it may go on: {error}"
-                return Followed(ExitStatus.SERVICE, before, why)
-            trouble = max(trouble, 1.0)
-        else:
-            if trouble:
-                on_news(_fault("the run can be looked at again"))
-                trouble = 0.0
-            if seen.record is not None:
-                for line in news.news_between(before, seen.record):
-                    on_news(line)
-                    quiet = 0.0
-                before = seen.record
-                on_look(before)
-            if (ended := _ended(seen, slept)) is not None:
-                return ended
-        if longest_seconds is not None and slept >= longest_seconds:
-            return Followed(ExitStatus.STILL_RUNNING, before)
-        seconds = pace(looks)
-        if longest_seconds is not None:
-            seconds = min(seconds, longest_seconds - slept)
-        sleep(seconds)
-        slept, quiet, looks = slept + seconds, quiet + seconds, looks + 1
-        trouble += seconds if trouble else 0.0
-        if quiet >= QUIET_SECONDS:
-            on_news(_still(before, now))
-            quiet = 0.0
+            return self._trouble(error)
+        except LookRefusedError as error:
+            return Followed(
+                ExitStatus.SERVICE, self.record, f"it cannot be looked at: {error}", may_go_on=True
+            )
+        if self._trouble_since is not None:
+            self._tell(_fault("the run can be looked at again"))
+            self._trouble_since = None
+        if seen.record is not None:
+            for line in news.news_between(self.record, seen.record):
+                self._tell(line)
+            self.record, self._seen_at = seen.record, self._monotonic()
+            self._on_look(seen.record)
+        return self._ended(seen)
+
+    def break_silence(self) -> None:
+        """Tell how it stands, where nothing has been told for long."""
+        if self._monotonic() - self._told_at >= QUIET_SECONDS:
+            self._tell(self._still())
+
+    def _tell(self, line: News) -> None:
+        self._on_news(line)
+        self._told_at = self._monotonic()
+
+    def _trouble(self, error: Exception) -> Followed | None:
+        at = self._monotonic()
+        if self._trouble_since is None:
+            self._trouble_since = at
+            self._tell(_fault(f"the run cannot be looked at just now; it is tried again: {error}"))
+        elif at - self._trouble_since >= MOST_TROUBLE_SECONDS:
+            long = duration(at - self._trouble_since)
+            why = f"it could not be looked at for {long}: {error}"
+            return Followed(ExitStatus.SERVICE, self.record, why, may_go_on=True)
+        return None
+
+    def _ended(self, seen: Look) -> Followed | None:
+        if seen.record is not None and news.is_over(seen.record):
+            return Followed(exit_status.of_record(seen.record), seen.record)
+        if seen.end is not None:
+            status = exit_status.of_execution(seen.end.status, seen.end.error)
+            if status is ExitStatus.USER:
+                return Followed(status, self.record, f"its input was refused: {seen.end.cause or seen.end}")
+            why = f"the execution ended without recording an outcome: {seen.end}"
+            return Followed(status, self.record, why)
+        if seen.record is None and self._monotonic() - self._seen_at >= MOST_UNRECORDED_SECONDS:
+            still = "still not" if self.record is None else "no longer"
+            why = f"it is {still} on record; its execution in the console says why"
+            return Followed(ExitStatus.SERVICE, self.record, why)
+        return None
+
+    def _still(self) -> News:
+        moment = self._now(self.record)
+        if self._trouble_since is not None:
+            long = duration(self._monotonic() - self._trouble_since)
+            return _fault(f"the run could not be looked at for {long}; it is tried again")
+        if self.record is None:
+            return News(NewsKind.STILL, "the run is not on record yet", moment)
+        return news.still(self.record, moment)
 
 
 def looker(
@@ -108,27 +187,41 @@ def looker(
 ) -> Callable[[], Look]:
     """Looks at a run where it is recorded; its credentials are read anew once AWS says that they have run out.
 
-    `execution_arn`: of a run that may not be on record yet. The looks raise CannotLookError, ClientError, ApiError.
+    `execution_arn`: of a run that may not be on record yet. The looks raise CannotLookError and LookRefusedError.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     from nightspot.aws.api_client import ApiError  # noqa: PLC0415
     from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.waiting import as_passing  # noqa: PLC0415
+    from nightspot.aws.waiting import CannotLookError, as_passing  # noqa: PLC0415
 
-    here = place
+    here, is_stale = place, False
 
     def look() -> Look:
-        nonlocal here
+        nonlocal here, is_stale
         try:
+            if is_stale:
+                here = renewed(here, region=region, profile=profile)
+                is_stale = False
             return _look(here, run_id, execution_arn)
         except (ClientError, BotoCoreError, TransientAwsError, ApiError) as error:
             passing = as_passing(error)
             if passing is None:
-                raise
-            if passing.is_expired:
-                here = renewed(here, region=region, profile=profile)
+                whose = "API" if isinstance(error, ApiError) else "AWS"
+                raise LookRefusedError(f"{whose}: {redact(str(error))}") from error
+            is_stale = is_stale or passing.is_expired
             raise passing from error
+        except RecordNotReadableError as error:
+            raise LookRefusedError(redact(str(error))) from error
+        except (typer.BadParameter, typer.Exit) as error:
+            # There were credentials before: somebody is about to write new ones.
+            words = str(error) if isinstance(error, typer.BadParameter) else "there are none"
+            raise CannotLookError(f"no new credentials can be read: {words}", is_expired=True) from error
+        except OSError as error:
+            # A file of credentials or of a token, which is just being replaced.
+            is_stale = True
+            text = f"{error.filename or 'file'}: {error.strerror or error}"
+            raise CannotLookError(text, is_expired=True) from error
 
     return look
 
@@ -184,25 +277,5 @@ def _record(place: Place, run_id: str) -> Record | None:
         return None
 
 
-def _ended(seen: Look, slept: float) -> Followed | None:
-    """What a look means for the following; None: it goes on."""
-    if seen.record is not None and news.is_over(seen.record):
-        return Followed(exit_status.of_record(seen.record), seen.record)
-    if seen.end is not None:
-        status = exit_status.of_execution(seen.end.status, seen.end.error)
-        return Followed(status, seen.record, f"the execution ended without recording an outcome: {seen.end}")
-    if seen.record is None and slept >= MOST_UNRECORDED_SECONDS:
-        why = "the run is still not on record; its execution in the console says why"
-        return Followed(ExitStatus.SERVICE, None, why)
-    return None
-
-
 def _fault(text: str) -> News:
     return News(NewsKind.FAULT, text)
-
-
-def _still(record: Record | None, now: Callable[[Record | None], datetime]) -> News:
-    moment = now(record)
-    if record is None:
-        return News(NewsKind.STILL, "the run is not on record yet", moment)
-    return news.still(record, moment)

@@ -25,6 +25,7 @@ from nightspot.job import read_overrides
 from nightspot.report.tables import overrides_in_words
 from nightspot.run import Outcome
 
+RETRY_COMMAND = "nightspot retry"  # as a run that it starts says who asked for it
 RETRIED = frozenset({Outcome.FAILED, Outcome.STOPPED, Outcome.SKIPPED, Outcome.REFUSED})
 
 
@@ -90,6 +91,9 @@ def retry(
         )
         record = record_of(place, run)
         _check_retryable(record)
+        if place.api is None and idempotency_key is None:
+            # The API looks itself; a key may have started the very run that would be in the way.
+            _check_checkpoints(place, record)
         merged = {**(record.get("overrides") or {}), **own}
         if place.aws is not None:
             run_aws.check_with_deployed(place, str(record["job"]), merged)
@@ -133,6 +137,18 @@ def _check_retryable(record: Mapping[str, Any]) -> None:
         fail(f"run: {run_id!r}: {outcome!r}: {rule}")
 
 
+def _check_checkpoints(place: Place, record: Mapping[str, Any]) -> None:
+    """Refuse what lambdas/resumption.py would refuse, and leave no record of: a second retry of a run."""
+    prefix, run_id = record.get("checkpoints"), record["run_id"]
+    for other in place.source.runs(str(record["job"]), None) if prefix is not None else ():
+        if other.get("checkpoints") != prefix or other["run_id"] == run_id:
+            continue
+        if other["outcome"] == Outcome.SUCCEEDED:
+            fail(f"run: {run_id!r}: run {other['run_id']} went on from its checkpoints and has succeeded")
+        if other["outcome"] == "running":
+            fail(f"run: {run_id!r}: run {other['run_id']} goes on from its checkpoints already")
+
+
 def _tell(record: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     ended = f"Run {record['run_id']} of {record['job']} ended as {record['outcome']}."
     typer.echo(f"{ended} {record.get('because') or ''}".rstrip())
@@ -156,10 +172,11 @@ def _start(
     if place.api is not None:
         # It merges the same way.
         path = f"/runs/{quote(run_id, safe='')}/retry"
-        answer = place.api.post(path, own, idempotency_key=key or run_aws.new_key())
-        return run_aws.started_of(answer.body, resume_from=run_id)
+        return run_aws.post_start(place, job, path, own, key=key, resume_from=run_id)
     try:
         machine_arn = state_machine_of(str(record["execution_arn"]))
     except ValueError as error:
         fail(f"run: {run_id!r}: {error}")
-    return run_aws.start_execution(place, machine_arn, job, merged, key=key, resume_from=run_id)
+    return run_aws.start_execution(
+        place, machine_arn, job, merged, key=key, resume_from=run_id, requested_by=RETRY_COMMAND
+    )

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from nightspot.cli import account, completion, follow, run_aws, show
+from nightspot.cli import account, completion, follow, follow_words, show
 from nightspot.cli import exit_status as statuses
 from nightspot.cli._shared import mistakes
 from nightspot.cli.exit_status import ExitStatus
@@ -34,7 +34,8 @@ from nightspot.report.news import News
 
 TICK_SECONDS = 1.0  # the time left is told anew so often
 
-sleep = time.sleep  # by name, for a test to replace
+# By name, for a test to replace.
+sleep, monotonic = time.sleep, time.monotonic
 
 
 def watch(
@@ -78,14 +79,9 @@ def watch(
         if place.is_local:
             raise typer.Exit(_print_local(place, record, as_json=as_json))
         screen = _screen(place, run_id, as_json=as_json)
-        try:
-            followed = screen.run(
-                follow.looker(place, run_id, record.get("execution_arn"), region=region, profile=profile)
-            )
-        except KeyboardInterrupt:
-            run_aws.goes_on(place, run_id, "interrupted")
-            raise typer.Exit(ExitStatus.INTERRUPTED) from None
-        run_aws.tell_end(place, run_id, followed)
+        execution_arn = record.get("execution_arn")
+        followed = screen.run(follow.looker(place, run_id, execution_arn, region=region, profile=profile))
+        follow_words.tell_end(place, run_id, followed, execution_arn)
         raise typer.Exit(followed.status)
 
 
@@ -111,6 +107,7 @@ class Lines:
         return follow.follow(
             look,
             sleep=sleep,
+            monotonic=monotonic,
             pace=follow.pace_of(self._place),
             now=follow.clock_of(self._place, follow.utc_now),
             on_news=self._tell,
@@ -154,6 +151,7 @@ class Screen:
             return follow.follow(
                 look,
                 sleep=wait,
+                monotonic=monotonic,
                 pace=follow.pace_of(self._place),
                 now=self._now,
                 on_news=told,
@@ -166,7 +164,7 @@ def _screen(place: Place, run_id: str, *, as_json: bool) -> Lines | Screen:
         return Lines(place, lambda line: _print_json_line(line, run_id))
     console = console_for()
     if not console.is_terminal:
-        return Lines(place, run_aws.print_line)
+        return Lines(place, follow_words.print_line)
     return Screen(place, run_id, console)
 
 

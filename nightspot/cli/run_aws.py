@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from secrets import token_hex
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote
 
 import typer
 
-from nightspot.cli import account, follow, operate_jobs
+from nightspot.cli import account, follow, follow_words, operate_jobs
 from nightspot.cli._shared import fail, note, print_json
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.follow import Followed
 from nightspot.cli.operate_sources import Place
 from nightspot.durations import DurationError, parse_duration
 from nightspot.job import Job, apply_overrides, read_overrides
-from nightspot.messages.links import Console
-from nightspot.report.news import News, NewsKind
 
 MACHINE_OUTPUT = "StateMachineArn"
 LONGEST_KEY = 128
+RUN_COMMAND = "nightspot run"  # as a run that it starts says who asked for it
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ class StartedRun:
     is_new: bool
     resume_from: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """What `--json` prints of it."""
+    def to_json(self, console: str | None) -> dict[str, Any]:
+        """What `--json` prints of it; `console` is the execution's page."""
         return {
             "run_id": self.run_id,
             "job": self.job,
@@ -59,7 +57,7 @@ class StartedRun:
             "started_at": self.started_at.isoformat(),
             "is_new": self.is_new,
             "resume_from": self.resume_from,
-            "console": console_of(self.execution_arn),
+            "console": console,
         }
 
 
@@ -93,16 +91,26 @@ def start(place: Place, job: str, overrides: Mapping[str, Any], key: str | None)
     """
     read_overrides(overrides, check_instance_types=True)
     if place.api is not None:
-        path = f"/jobs/{quote(job, safe='')}/runs"
-        answer = place.api.post(path, overrides, idempotency_key=key or new_key())
-        return started_of(answer.body)
+        return post_start(place, job, f"/jobs/{quote(job, safe='')}/runs", overrides, key=key)
     check_with_deployed(place, job, overrides)
-    return start_execution(place, _machine_of(place), job, overrides, key=key)
+    return start_execution(place, _machine_of(place), job, overrides, key=key, requested_by=RUN_COMMAND)
 
 
-def new_key() -> str:
-    """A key of one command alone: what makes its start safe to repeat."""
-    return token_hex(16)
+def post_start(
+    place: Place,
+    job: str,
+    path: str,
+    overrides: Mapping[str, Any],
+    *,
+    key: str | None = None,
+    resume_from: str | None = None,
+) -> StartedRun:
+    """Ask the API for a start; without `key`, under one of this command alone. Raises what `post` raises."""
+    if place.api is None:
+        raise ValueError("only an API can be posted to")
+    with _perhaps_begun(place, job):
+        answer = place.api.post(path, overrides, idempotency_key=key or token_hex(16))
+    return started_of(answer.body, resume_from)
 
 
 def start_execution(
@@ -111,6 +119,7 @@ def start_execution(
     job: str,
     overrides: Mapping[str, Any],
     *,
+    requested_by: str,
     key: str | None = None,
     resume_from: str | None = None,
 ) -> StartedRun:
@@ -121,8 +130,28 @@ def start_execution(
         raise ValueError("only a deployment has a state machine")
     name = keyed_name(job, key) if key else fresh_name(job, datetime.now(UTC), token_hex(3))
     starter = Starter(place.aws.client("stepfunctions"), machine_arn)
-    begun = starter.start(job, overrides, name=name, resume_from=resume_from)
+    with _perhaps_begun(place, job):
+        begun = starter.start(job, overrides, name=name, resume_from=resume_from, requested_by=requested_by)
     return StartedRun(begun.run_id, job, begun.execution_arn, begun.started_at, begun.is_new, resume_from)
+
+
+@contextmanager
+def _perhaps_begun(place: Place, job: str) -> Iterator[None]:
+    """Inside: a start whose answer nobody has is told to be one that may have gone through."""
+    from nightspot.aws.api_client import ApiError  # noqa: PLC0415 - not for --help
+    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
+
+    look = " ".join(("nightspot", "runs", "--job", job, *place.options))
+    words = f"a run of {job} may have started all the same; to see: {look}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"interrupted; {words}")
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
+    except (ApiError, TransientAwsError) as error:
+        if not isinstance(error, ApiError) or error.status >= 500:
+            note(words)
+        raise
 
 
 def started_of(body: Mapping[str, Any], resume_from: str | None = None) -> StartedRun:
@@ -187,57 +216,25 @@ def tell_and_wait(place: Place, begun: StartedRun, way: Way) -> ExitStatus:
     """Say what has begun, and wait for it where that was asked for. The status that the command is to end with."""
     if not way.as_json:
         _tell(place, begun, way)
+    told = begun.to_json(follow_words.console_of(place, begun.execution_arn))
     if not way.wait:
         if way.as_json:
-            print_json(begun.to_json())
+            print_json(told)
         return ExitStatus.IN_TIME
-    try:
-        followed = follow.follow(
-            follow.looker(place, begun.run_id, begun.execution_arn, region=way.region, profile=way.profile),
-            sleep=sleep,
-            pace=follow.pace_of(place),
-            now=follow.clock_of(place, follow.utc_now),
-            # Where standard output is for JSON, the lines that keep a pipeline from being silent go beside it.
-            on_news=lambda line: print_line(line, err=way.as_json),
-            longest_seconds=way.longest_seconds,
-        )
-    except KeyboardInterrupt:
-        goes_on(place, begun.run_id, "interrupted")
-        return ExitStatus.INTERRUPTED
+    followed = follow.follow(
+        follow.looker(place, begun.run_id, begun.execution_arn, region=way.region, profile=way.profile),
+        sleep=sleep,
+        monotonic=monotonic,
+        pace=follow.pace_of(place),
+        now=follow.clock_of(place, follow.utc_now),
+        # Where standard output is for JSON, the lines that keep a pipeline from being silent go beside it.
+        on_news=lambda line: follow_words.print_line(line, err=way.as_json),
+        longest_seconds=way.longest_seconds,
+    )
     if way.as_json:
-        print_json({**begun.to_json(), "exit_status": int(followed.status), "record": followed.record})
-    tell_end(place, begun.run_id, followed)
+        print_json({**told, "exit_status": int(followed.status), "record": followed.record})
+    follow_words.tell_end(place, begun.run_id, followed, begun.execution_arn)
     return followed.status
-
-
-def tell_end(place: Place, run_id: str, followed: Followed) -> None:
-    """Say on standard error what the news did not: that the run goes on, or could not be followed."""
-    if followed.status is ExitStatus.STILL_RUNNING:
-        goes_on(place, run_id, "--timeout has passed")
-    elif followed.why is not None:
-        typer.secho(f"error: run {run_id}: {followed.why}", err=True, fg="red")
-
-
-def goes_on(place: Place, run_id: str, why: str) -> None:
-    """Say that the run is not over, and how to see and how to stop it."""
-    note(f"{why}; run {run_id} goes on. To follow it: {_command('watch', run_id, place)}")
-    note(f"to stop it: {_command('stop', run_id, place)}")
-
-
-def print_line(line: News, *, err: bool = False) -> None:
-    """One piece of news as a plain line with its time (UTC); no control codes, for a file or a pipeline's log."""
-    at = (line.at or follow.utc_now()).astimezone(UTC)
-    lead = "!" if line.kind is NewsKind.FAULT else " "
-    stream = sys.stderr if err else sys.stdout
-    stream.write(f"{at:%Y-%m-%d %H:%M:%S}{lead} {line.text}\n")
-    # Or a pipeline would see the lines of an hour at once.
-    stream.flush()
-
-
-def console_of(execution_arn: str | None) -> str | None:
-    """The execution's page in the AWS console; None where there is none."""
-    console = Console.of_arn(execution_arn) if execution_arn else None
-    return console.execution(str(execution_arn)) if console else None
 
 
 def _tell(place: Place, begun: StartedRun, way: Way) -> None:
@@ -245,15 +242,10 @@ def _tell(place: Place, begun: StartedRun, way: Way) -> None:
     resumes = f", from the last checkpoint of {begun.resume_from}" if begun.resume_from else ""
     typer.echo(f"Run {begun.run_id} of {begun.job} {begins}{resumes}.")
     if not way.wait:
-        typer.echo(f"Watch:   {_command('watch', begun.run_id, place)}")
-    typer.echo(f"Stop:    {_command('stop', begun.run_id, place)}")
-    link = console_of(begun.execution_arn)
-    if link is not None and not follow.is_emulated(place):
+        typer.echo(f"Watch:   {follow_words.command('watch', begun.run_id, place)}")
+    typer.echo(f"Stop:    {follow_words.command('stop', begun.run_id, place)}")
+    if link := follow_words.console_of(place, begun.execution_arn):
         typer.echo(f"Console: {link}")
-
-
-def _command(name: str, run_id: str, place: Place) -> str:
-    return " ".join(("nightspot", name, run_id, *place.options))
 
 
 def default_stack(table: str | None, stack: str | None, api: str | None) -> str | None:

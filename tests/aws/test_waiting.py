@@ -10,8 +10,8 @@ from nightspot.aws.waiting import EXPIRED_CODES, ExecutionEnd, as_passing, execu
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:recommender-1"
 
 
-def refused(code, status=400):
-    response = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+def refused(code, status=400, message="m"):
+    response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(response, "DescribeExecution")
 
 
@@ -58,6 +58,8 @@ def test_the_state_machine_is_told_by_its_execution():
         *((refused(code), True) for code in sorted(EXPIRED_CODES)),
         (NoCredentialsError(), True),
         (ApiError(403, "The security token included in the request is expired"), True),
+        (ApiError(403, "Signature not yet current: 20261121T000700Z"), True),
+        (refused("InvalidSignatureException", message="Signature expired: 20261121T000000Z"), True),
         (ApiError(429, "x"), False),
         (ApiError(503, "x"), False),
         (TransientAwsError("x"), False),
@@ -76,6 +78,7 @@ def test_faults_that_pass_are_outlived_and_expired_credentials_known_as_such(err
     "error",
     [
         refused("AccessDeniedException"),
+        refused("InvalidSignatureException", message="The request signature does not match"),
         ApiError(403, "Forbidden"),
         ApiError(404, "x"),
         ParamValidationError(report="x"),

@@ -35,6 +35,16 @@ def test_the_documentation_has_the_table(root):
         ({"outcome": "running"}, 124),
         ({"outcome": None}, 6),
         ({"outcome": "failed", "attempts": []}, 3),
+        # Quotas leave no rung: whoever asked for the run can have them raised. The budget is another matter.
+        ({"outcome": "failed", "attempts": [], "left_out": [{"because": "quota"}], "rungs_left": 0}, 1),
+        ({"outcome": "failed", "attempts": [], "left_out": [{"because": "quota"}], "rungs_left": 1}, 3),
+        ({"outcome": "failed", "attempts": [], "left_out": [], "rungs_left": 2}, 3),
+        # The orchestrator's fault, whatever the market had done before.
+        ({"outcome": "failed", "attempts": [], "crashed": True}, 6),
+        ({"outcome": "failed", "attempts": [{"failure_class": "no_capacity"}], "crashed": True}, 6),
+        ({"outcome": "stopped", "attempts": [], "crashed": True}, 5),
+        # Nobody saw its last training job end.
+        ({"outcome": "failed", "attempts": [{"failure_class": None, "ended_at": None}]}, 6),
         ({"outcome": "failed", "attempts": [{"failure_class": "no_capacity"}]}, 3),
         (
             {

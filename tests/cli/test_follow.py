@@ -8,7 +8,7 @@ import pytest
 from nightspot.aws.waiting import CannotLookError, ExecutionEnd
 from nightspot.cli import follow
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.follow import Look
+from nightspot.cli.follow import Look, LookRefusedError
 from nightspot.report import news
 from nightspot.report.news import NewsKind
 
@@ -36,16 +36,21 @@ def going(record):
 
 
 class Wait:
-    """Follows what the looks show one after the other, the last one for ever; time passes by sleeping."""
+    """Follows what the looks show one after the other, the last one for ever; time passes by sleeping.
 
-    def __init__(self, *looks, longest_seconds=None, seconds=60.0):
+    `look_seconds`: and by looking, as with an API that answers slowly.
+    """
+
+    def __init__(self, *looks, longest_seconds=None, seconds=60.0, look_seconds=0.0):
         self.looks = list(looks)
-        self.slept = 0.0
+        self.slept = self.passed = 0.0
+        self.look_seconds = look_seconds
         self.lines = []
         self.quiet = [0.0]
         self.followed = follow.follow(
             self._look,
             sleep=self._sleep,
+            monotonic=lambda: 1e6 + self.passed,
             pace=lambda _look: seconds,
             now=lambda _record: NOW,
             on_news=self._news,
@@ -53,13 +58,15 @@ class Wait:
         )
 
     def _look(self):
+        self.passed += self.look_seconds
         look = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
-        if isinstance(look, Exception):
+        if isinstance(look, BaseException):
             raise look
         return look
 
     def _sleep(self, seconds):
         self.slept += seconds
+        self.passed += seconds
         self.quiet.append(self.quiet.pop() + seconds)
 
     def _news(self, line):
@@ -122,7 +129,8 @@ def test_a_fault_is_told_once_and_outlived(going, record):
 def test_a_run_that_nobody_can_look_at_any_more_is_given_up(going):
     wait = Wait(Look(going), CannotLookError("expired", is_expired=True))
     assert wait.followed.status is ExitStatus.SERVICE
-    assert "could not be followed any longer, it may go on: expired" in wait.followed.why
+    assert wait.followed.why == "it could not be looked at for 4 h: expired"
+    assert wait.followed.may_go_on
     assert follow.MOST_TROUBLE_SECONDS <= wait.slept <= follow.MOST_TROUBLE_SECONDS + 120
 
 
@@ -130,7 +138,8 @@ def test_an_input_that_the_plan_refuses_is_the_user_s(going):
     end = ExecutionEnd("FAILED", "Nightspot.InvalidInput", "deadline: 'x': must be a time")
     wait = Wait(Look(None), Look(None, end))
     assert wait.followed.status is ExitStatus.USER
-    assert "deadline: 'x': must be a time" in wait.followed.why
+    assert wait.followed.why == "its input was refused: deadline: 'x': must be a time"
+    assert not wait.followed.may_go_on
 
 
 def test_an_execution_that_is_gone_without_an_outcome_is_not_waited_for(going):
@@ -142,6 +151,49 @@ def test_a_run_that_never_comes_on_record_is_given_up():
     wait = Wait(Look(None))
     assert wait.followed.status is ExitStatus.SERVICE
     assert wait.slept == follow.MOST_UNRECORDED_SECONDS
+    assert wait.followed.why.startswith("it is still not on record")
+
+
+def test_a_run_that_is_not_found_once_is_looked_for_on(going, record):
+    wait = Wait(*[Look(going)] * 20, Look(None), Look(record))
+    assert wait.followed.status is ExitStatus.IN_TIME
+    gone = Wait(Look(going), Look(None)).followed
+    assert (gone.status, gone.record) == (ExitStatus.SERVICE, going)
+    assert gone.why.startswith("it is no longer on record")
+
+
+def test_what_is_refused_for_good_ends_the_wait_and_leaves_what_was_seen(going):
+    followed = Wait(Look(going), LookRefusedError("AWS: no permission")).followed
+    assert (followed.status, followed.record) == (ExitStatus.SERVICE, going)
+    assert (followed.why, followed.may_go_on) == ("it cannot be looked at: AWS: no permission", True)
+
+
+def test_ctrl_c_ends_the_wait_and_leaves_what_was_seen(going):
+    followed = Wait(Look(going), KeyboardInterrupt()).followed
+    assert (followed.status, followed.record) == (ExitStatus.INTERRUPTED, going)
+
+
+def test_looks_that_take_long_count_into_the_time(going):
+    wait = Wait(Look(going), longest_seconds=3600, look_seconds=240.0)
+    assert wait.followed.status is ExitStatus.STILL_RUNNING
+    assert 3600 <= wait.passed <= 3600 + 240
+    trouble = Wait(CannotLookError("no answer"), look_seconds=240.0)
+    assert trouble.passed <= follow.MOST_TROUBLE_SECONDS + 2 * 300
+
+
+def test_a_run_that_cannot_be_looked_at_is_not_told_to_stand_as_it_did(going):
+    wait = Wait(Look(going), CannotLookError("expired"), longest_seconds=2000)
+    assert wait.texts(NewsKind.STILL) == []
+    assert wait.texts(NewsKind.FAULT)[1] == "the run could not be looked at for 9 min; it is tried again"
+    assert max(wait.quiet) <= 600
+
+
+def test_the_end_is_the_last_of_the_story_by_its_time_too(going, record):
+    lines = Wait(Look(going), Look(record)).lines
+    assert [line.at for line in lines] == sorted(line.at for line in lines)
+    assert lines[-1].facts["ended_at"] == record["ended_at"]
+    refused = {**record, "attempts": [], "ended_at": None, "outcome": "failed"}
+    assert news.end_of(refused).at.isoformat() == record["steps"][-1]["at"].replace("Z", "+00:00")
 
 
 def test_a_late_model_and_none_at_all_are_worded(record):

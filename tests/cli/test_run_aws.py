@@ -5,7 +5,7 @@ import json
 import re
 import zipfile
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
@@ -40,6 +40,7 @@ class Cloud:
         self.ending = {"outcome": Outcome.SUCCEEDED, "outcome_because": "It has completed."}
         self.attempts = (story.ended(None, status="Completed", model_artifact="s3://models/a"),)
         self.interrupt = False
+        self.fault = None  # what DynamoDB answers once somebody has slept
         self.refused = None
         progress = Progress(step=12, saved_at=story.at("02:00"), total_steps=24, fraction=0.5)
         self.old = story.run(
@@ -57,7 +58,7 @@ class Cloud:
 
     def client(self, service):
         if service == "dynamodb":
-            return boto3.client(service, region_name=REGION)
+            return Refusing(self, boto3.client(service, region_name=REGION))
         assert service in {"sagemaker", "stepfunctions", "cloudformation", "lambda"}, service
         return self
 
@@ -113,6 +114,18 @@ class Cloud:
         return [json.loads(execution["input"]) for execution in self.executions.values()]
 
 
+class Refusing:
+    """DynamoDB, until it refuses every read."""
+
+    def __init__(self, cloud, client):
+        self._cloud, self._client = cloud, client
+
+    def __getattr__(self, name):
+        if self._cloud.slept and self._cloud.fault is not None:
+            raise ClientError({"Error": {"Code": self._cloud.fault, "Message": "no"}}, name)
+        return getattr(self._client, name)
+
+
 @pytest.fixture
 def aws(monkeypatch, story, root):
     with mock_aws():
@@ -126,8 +139,9 @@ def aws(monkeypatch, story, root):
             account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
         )
         monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
-        monkeypatch.setattr(run_aws, "sleep", cloud.sleep)
-        monkeypatch.setattr(operate_watch, "sleep", cloud.sleep)
+        for module in (run_aws, operate_watch):
+            monkeypatch.setattr(module, "sleep", cloud.sleep)
+            monkeypatch.setattr(module, "monotonic", lambda: cloud.slept)
         yield cloud
 
 
@@ -135,7 +149,8 @@ def test_a_deployed_job_is_started_by_its_name_and_told_how_to_go_on(nightspot, 
     answer = nightspot("run", "recommender", "--stack", "Nightspot", "--deadline", "6h", "--budget", "50")
     assert answer.status == 0, answer.err
     run_id = aws.run.run_id
-    assert aws.inputs == [{"job": "recommender", "budget": 50.0, "deadline": "6h"}]
+    asked = {"job": "recommender", "budget": 50.0, "deadline": "6h", "requested_by": "nightspot run"}
+    assert aws.inputs == [asked]
     assert f"Run {run_id} of recommender has started." in answer.out
     assert f"Watch:   nightspot watch {run_id} --stack Nightspot" in answer.out
     assert f"Stop:    nightspot stop {run_id} --stack Nightspot" in answer.out
@@ -283,6 +298,57 @@ def test_a_timeout_leaves_the_run_alone_and_says_how_to_stop_it(nightspot, aws):
     assert f"to stop it: nightspot stop {aws.run.run_id} --stack Nightspot" in answer.err
 
 
+@pytest.mark.parametrize("command", [("run", "recommender"), ("retry", "20261120-abc999", "--yes")])
+def test_a_wait_that_is_refused_for_good_still_says_which_run_goes_on(nightspot, aws, command):
+    aws.ending, aws.fault = None, "AccessDeniedException"
+    answer = nightspot(*command, "--wait", "--json")
+    assert answer.status == 6
+    told = json.loads(answer.out)
+    assert (told["run_id"], told["exit_status"]) == (aws.run.run_id, 6)
+    assert told["record"]["outcome"] == "running"
+    assert (
+        f"error: run {aws.run.run_id}: it cannot be looked at: AWS: An error occurred (AccessDenied"
+        in answer.err
+    )
+    assert f"goes on. To follow it: nightspot watch {aws.run.run_id} --stack Nightspot" in answer.err
+
+
+def test_a_wait_whose_first_look_is_refused_has_no_record(nightspot, aws, monkeypatch):
+    monkeypatch.setattr(aws, "slept", 1)
+    aws.fault = "AccessDeniedException"
+    answer = nightspot("run", "recommender", "--wait", "--json")
+    assert (answer.status, json.loads(answer.out)["record"]) == (6, None)
+
+
+def test_a_watch_that_is_refused_for_good_says_that_the_run_goes_on(nightspot, aws):
+    aws.ending = None
+    nightspot("run", "recommender")
+    aws.fault = "AccessDeniedException"
+    answer = nightspot("watch", aws.run.run_id, "--table", TABLE, "--json")
+    assert answer.status == 6
+    assert all(json.loads(line)["run_id"] == aws.run.run_id for line in answer.out.splitlines())
+    assert f"to stop it: nightspot stop {aws.run.run_id} --table {TABLE}" in answer.err
+
+
+def test_ctrl_c_while_waiting_with_json_prints_the_run_all_the_same(nightspot, aws):
+    aws.interrupt = True
+    answer = nightspot("run", "recommender", "--wait", "--json")
+    told = json.loads(answer.out)
+    assert (answer.status, told["exit_status"], told["run_id"]) == (130, 130, aws.run.run_id)
+    assert told["record"]["outcome"] == "running"
+
+
+def test_ctrl_c_while_starting_says_that_a_run_may_have_begun(nightspot, aws, monkeypatch):
+    def interrupted(**_request):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(aws, "start_execution", interrupted)
+    answer = nightspot("run", "recommender", "--json")
+    assert (answer.status, answer.out) == (130, "")
+    words = "interrupted; a run of recommender may have started all the same; to see: nightspot runs"
+    assert f"{words} --job recommender --stack Nightspot" in answer.err
+
+
 def test_ctrl_c_leaves_the_run_alone(nightspot, aws):
     aws.interrupt = True
     answer = nightspot("run", "recommender", "--wait")
@@ -321,6 +387,7 @@ def test_retry_takes_the_old_run_s_overrides_along_and_says_so(nightspot, aws):
         "resume_from": "20261120-abc999",
         "hyperparameters": {"epochs": "5"},
         "market": "spot",
+        "requested_by": "nightspot retry",
     }
     assert aws.inputs == [expected]
     assert "Saved:   step 12 of 24 (50 %)." in answer.out
@@ -349,6 +416,20 @@ def test_a_run_that_cannot_be_retried_is_refused(nightspot, aws, story, outcome,
     assert aws.executions == {}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [(None, "goes on from its checkpoints already"), (Outcome.SUCCEEDED, "and has succeeded")],
+)
+def test_a_run_whose_checkpoints_another_one_uses_is_not_retried(nightspot, aws, outcome, words):
+    later = aws.old.started_at + timedelta(hours=1)
+    aws.table.record_plan(replace(aws.old, run_id="20261120-abc222", started_at=later, outcome=outcome))
+    answer = nightspot("retry", "20261120-abc999", "--yes")
+    assert answer.status == 1
+    assert f"20261120-abc222 {'goes' if outcome is None else 'went'} on from its checkpoints" in answer.err
+    assert words in answer.err
+    assert aws.executions == {}
+
+
 class Api:
     """An API on loopback, as far as the commands ask: answers by method and path, the last one for ever."""
 
@@ -369,6 +450,19 @@ class Api:
         return SimpleNamespace(status_code=status, headers={}, content=json.dumps(body).encode())
 
 
+class Clock:
+    """One that passes by sleeping."""
+
+    def __init__(self):
+        self.slept = 0.0
+
+    def sleep(self, seconds):
+        self.slept += seconds
+
+    def monotonic(self):
+        return self.slept
+
+
 @pytest.fixture
 def record(root):
     return json.loads((root / "tests" / "pages" / "bad_night.json").read_text(encoding="utf-8"))
@@ -380,7 +474,9 @@ def api(monkeypatch, record):
     arn = f"arn:aws:states:{REGION}:123456789012:execution:nightspot:x"
     served = Api({**record, "execution_arn": arn, "started_at": "2026-11-21T00:00:11+00:00"})
     monkeypatch.setattr(api_client, "transport", lambda _url, ca_bundle=None: served)
-    monkeypatch.setattr(run_aws, "sleep", lambda _seconds: None)
+    clock = Clock()
+    monkeypatch.setattr(run_aws, "sleep", clock.sleep)
+    monkeypatch.setattr(run_aws, "monotonic", clock.monotonic)
     monkeypatch.setattr(operate_stop, "sleep", lambda _seconds: None)
     started = {
         "run_id": record["run_id"],
@@ -410,6 +506,39 @@ def test_what_the_api_refuses_is_told_in_its_words(nightspot, api, status, expec
     answer = nightspot("run", "recommender", "--api", URL)
     assert answer.status == expected
     assert f"API: {status}: No such thing." in answer.err
+
+
+def test_a_start_that_nobody_answers_may_have_gone_through(nightspot, api, monkeypatch):
+    monkeypatch.setattr(api_client, "PAUSE_SECONDS", ())
+    api.answers["POST /jobs/recommender/runs"] = [(504, {"message": "Endpoint request timed out"})]
+    answer = nightspot("run", "recommender", "--api", URL)
+    assert answer.status == 6
+    assert (
+        f"may have started all the same; to see: nightspot runs --job recommender --api {URL}" in answer.err
+    )
+    api.answers["POST /jobs/recommender/runs"] = [(409, {"detail": "No such thing."})]
+    assert "may have started" not in nightspot("run", "recommender", "--api", URL).err
+
+
+def test_a_run_that_never_comes_on_record_is_told_where_to_look_for(nightspot, api, record, monkeypatch):
+    api.answers[f"GET /runs/{record['run_id']}"] = [(404, {"detail": "is not on record"})]
+    remote = "https://abc123.execute-api.eu-west-1.amazonaws.com/v1"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    api.answers = {
+        name.replace(" /", " /v1/") if "runs" in name else name: answer
+        for name, answer in api.answers.items()
+    }
+    answer = nightspot("run", "recommender", "--api", remote, "--wait", "--json")
+    assert answer.status == 6
+    assert json.loads(answer.out)["record"] is None
+    assert "it is still not on record" in answer.err
+    assert f"is arn:aws:states:{REGION}:123456789012:execution:nightspot:x" in answer.err
+    assert "in the console: https://" in answer.err
+
+
+def test_an_emulated_run_has_no_page_in_the_console(nightspot, api):
+    assert json.loads(nightspot("run", "recommender", "--api", URL, "--json").out)["console"] is None
 
 
 def test_an_api_that_cannot_answer_is_not_the_user_s_fault(nightspot, api, monkeypatch):

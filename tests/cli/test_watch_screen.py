@@ -5,16 +5,19 @@ from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
-from botocore.exceptions import ClientError
+import typer
+from botocore.exceptions import ClientError, CredentialRetrievalError
 from rich.console import Console
 
+from nightspot.aws.api_client import ApiError
 from nightspot.aws.waiting import CannotLookError
 from nightspot.cli import follow, operate_watch
 from nightspot.cli.account import Aws
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.follow import Look
+from nightspot.cli.follow import Look, LookRefusedError
 from nightspot.cli.operate_sources import Place
 from nightspot.cli.report_sources import Folder, RunNotFoundError
+from nightspot.pages.reading import RecordNotReadableError
 from nightspot.report import deployed_run
 from nightspot.report.news import News, NewsKind
 
@@ -25,6 +28,10 @@ NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 def record(root):
     path = root / "tests" / "pages" / "bad_night.json"
     return {**json.loads(path.read_text(encoding="utf-8")), "started_at": "2026-11-21T00:00:11+00:00"}
+
+
+def refused(code):
+    return ClientError({"Error": {"Code": code, "Message": code}}, "GetItem")
 
 
 def printed(view):
@@ -72,10 +79,6 @@ class Table:
         return self.record
 
 
-def refused(code):
-    return ClientError({"Error": {"Code": code, "Message": code}}, "GetItem")
-
-
 def looker(place):
     return follow.looker(place, "x", None, region=None, profile=None)
 
@@ -94,15 +97,51 @@ def test_credentials_that_have_run_out_are_read_anew(record, monkeypatch):
     with pytest.raises(CannotLookError):
         look()
     assert look().record["outcome"] == "succeeded"
+    look()
     assert renewals == [place]
 
 
-def test_what_is_refused_for_good_is_no_fault_that_passes(record):
-    place = Place(
-        Table(record, refused("AccessDeniedException")), "t", Aws("eu-west-1", lambda _service: None)
-    )
-    with pytest.raises(ClientError):
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (refused("AccessDeniedException"), "AWS: An error occurred"),
+        (ApiError(403, "Forbidden"), "API: 403: Forbidden"),
+        (RecordNotReadableError("steps: nothing: is required"), "steps: nothing: is required"),
+    ],
+)
+def test_what_is_refused_for_good_is_no_fault_that_passes(record, error, words):
+    place = Place(Table(record, error), "t", Aws("eu-west-1", lambda _service: None))
+    with pytest.raises(LookRefusedError, match=words):
         looker(place)()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (CredentialRetrievalError(provider="process", error_msg="x"), "process"),
+        (typer.BadParameter("AWS_PROFILE: 'x': could not be found"), "could not be found"),
+        (typer.Exit(1), "there are none"),
+        (FileNotFoundError(2, "No such file", "token"), "token: No such file"),
+    ],
+)
+def test_new_credentials_that_are_not_there_yet_are_looked_for_again(record, monkeypatch, error, words):
+    aws = Aws("eu-west-1", lambda _service: None)
+    place = Place(Table(record, refused("ExpiredTokenException")), "t", aws, "t")
+    answers = [error, Place(Table(record), "t", aws, "t")]
+
+    def renewed(_old, **_about):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(follow, "renewed", renewed)
+    look = looker(place)
+    with pytest.raises(CannotLookError):
+        look()
+    with pytest.raises(CannotLookError, match=words):
+        look()
+    assert look().record["outcome"] == "succeeded"
 
 
 def test_an_end_that_is_recorded_while_it_is_looked_at_is_no_crash(record):
