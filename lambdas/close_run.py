@@ -2,25 +2,36 @@
 
 An abort is a person's stop, so the run's training job is stopped. A crash is ours: its training job may still make
 the model, so it is left alone, and the run is closed when that is over. An event is a wake-up call here too: what
-is recorded is read anew, so the same event twice closes a run once.
+is recorded is read anew, one invocation at a time, so the same event twice closes a run once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
-from pydantic import BaseModel, ConfigDict, Field
 
 from lambdas import run_report, turns
 from lambdas.dependencies import Dependencies, dependencies
+from lambdas.execution_end import (
+    GOES_ON,
+    OUTCOME_OF,
+    ClosingEvent,
+    Ended,
+    ExecutionDetail,
+    ExecutionEnd,
+    TrainingJobDetail,
+    because,
+    look_up_end,
+    moment,
+    read_end,
+)
 from lambdas.observability import logger, metrics, traced
 from lambdas.record_outcome import close, count, figures_of
 from nightspot import ledger
@@ -28,84 +39,22 @@ from nightspot.aws.run_table import RUNNING
 from nightspot.ledger import JobView
 from nightspot.phases import phases_of
 from nightspot.planning import run_id_of
-from nightspot.redaction import redact
 from nightspot.run import Action, Attempt, Outcome, Run, Step
 from nightspot.summary import summarise
-from nightspot.words import clock
 
 _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 _A_RUNS_TRAINING_JOB = re.compile(r"nightspot-.+-(?P<run_id>\d{8}-[0-9a-f]{6})-\d+")
 # CreateTrainingJob may be under way when its execution is aborted: the job shows itself within this time or never.
 FRESH = timedelta(minutes=1)
-GOES_ON = frozenset({"InProgress", "Stopping"})  # TrainingJobStatus
+# PlanRun may be at work just then, and record a run that nobody waits for any more. Lambda brings the event back
+# after one and after two further minutes, so its last return is beyond this.
+PLANNING = timedelta(minutes=2)
+TURN = timedelta(seconds=90)  # longer than an invocation, shorter than until the event's last return
 NEWEST_RUNS = 60  # of a job, among which one that has just ended is looked for
-_MOST_CAUSE = 300  # characters
 
 
 class NotOverYetError(Exception):
-    """The training job cannot be told to be over yet; Lambda's asynchronous retry brings the event back."""
-
-
-class ExecutionEnd(StrEnum):
-    """How an execution ends that has not told its run's outcome, in Step Functions' words."""
-
-    ABORTED = "ABORTED"
-    TIMED_OUT = "TIMED_OUT"
-    FAILED = "FAILED"
-
-
-OUTCOME_OF: Mapping[ExecutionEnd, Outcome] = {
-    ExecutionEnd.ABORTED: Outcome.STOPPED,
-    ExecutionEnd.TIMED_OUT: Outcome.FAILED,
-    ExecutionEnd.FAILED: Outcome.FAILED,
-}
-WORDS_OF: Mapping[ExecutionEnd, str] = {
-    ExecutionEnd.ABORTED: "was aborted by hand",
-    ExecutionEnd.TIMED_OUT: "ran into its time limit",
-    ExecutionEnd.FAILED: "failed",
-}
-
-
-class ExecutionDetail(BaseModel):
-    """The detail of an execution's status change, as far as closing needs it. Times are epoch milliseconds.
-
-    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
-    """
-
-    model_config = ConfigDict(extra="ignore")
-
-    execution_arn: str = Field(alias="executionArn")
-    status: str
-    start_ms: int = Field(alias="startDate")
-    stop_ms: int | None = Field(alias="stopDate", default=None)
-    error: str | None = None
-    cause: str | None = None
-
-
-class TrainingJobDetail(BaseModel):
-    """The detail of a training job's end."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    training_job_name: str = Field(alias="TrainingJobName")
-
-
-class ClosingEvent(BaseModel):
-    """EventBridge's event: an execution that ended, or a training job that did."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    detail_type: str = Field(alias="detail-type")
-    detail: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Ended:
-    """An execution that is over. `said`: its error and cause, redacted; empty where it has none."""
-
-    how: ExecutionEnd
-    at: datetime
-    said: str = ""
+    """The run cannot be closed yet; Lambda's asynchronous retry brings the event back."""
 
 
 @logger.inject_lambda_context
@@ -128,80 +77,120 @@ def handler(
 
 
 def _execution_ended(detail: ExecutionDetail, use: Dependencies) -> bool:
-    if detail.status not in OUTCOME_OF:
+    ended = read_end(detail, use.now())
+    if ended is None:
         return _left(detail.execution_arn, f"it is {detail.status}")
-    run = use.table.run(run_id_of(detail.execution_arn, _moment(detail.start_ms)))
-    if run is None:
+    run_id = run_id_of(detail.execution_arn, moment(detail.start_ms))
+    if use.table.run(run_id) is None:
+        if detail.stop_ms is not None and _may_still_be_planned(ended, use):
+            raise NotOverYetError(f"run {run_id} may still be planned")
         return _left(detail.execution_arn, "no run of it was planned")
-    at = use.now() if detail.stop_ms is None else _moment(detail.stop_ms)
-    return _settle(run, _Ended(ExecutionEnd(detail.status), at, _said(detail.error, detail.cause)), use)
+    with _alone(run_id, use) as run:
+        return _settle(run, ended, use)
+
+
+def _may_still_be_planned(ended: Ended, use: Dependencies) -> bool:
+    # An execution fails after its first function has: an input that was refused makes no run.
+    return ended.how is not ExecutionEnd.FAILED and use.now() - ended.at < PLANNING
 
 
 def _training_job_ended(name: str, use: Dependencies) -> bool:
     """Complete the bill of a run that was closed before its training job was over.
 
-    Where the execution's own event was lost, this one closes the run.
+    Where the execution's own event was lost, or could not be dealt with to its end, this one closes the run.
     """
     match = _A_RUNS_TRAINING_JOB.fullmatch(name)
     run = use.table.run(match["run_id"]) if match else None
     if run is None:
         return _left(name, "it is no run's training job")
-    if run.outcome is not None:
-        attempt = next((a for a in run.attempts if a.training_job_name == name and a.is_open), None)
-        return _left(name, "the run knows its end") if attempt is None else _complete(run, attempt, use)
-    ended = _how_it_ended(run.execution_arn, use)
-    return _left(name, "its run goes on") if ended is None else _settle(run, ended, use)
+    is_closed = run.outcome is not None and _is_told(run, use)
+    ended = None if is_closed else look_up_end(run.execution_arn, use)
+    if ended is None and _without_bill(name, run, use) is None:
+        return _left(name, "the run knows its end" if is_closed else "its run goes on")
+    with _alone(run.run_id, use) as run:
+        has_closed = ended is not None and _settle(run, ended, use)
+        # The closing may have seen the bill; else it is from before the training job was over.
+        _complete_bill(name, run.run_id, use)
+        return has_closed
 
 
-def _settle(run: Run, ended: _Ended, use: Dependencies) -> bool:
+@contextmanager
+def _alone(run_id: str, use: Dependencies) -> Iterator[Run]:
+    """The run as it is while nobody else closes it. Raises NotOverYetError while somebody does."""
+    turns_of = use.table.close_turns
+    until = use.now() + TURN
+    if not turns_of.take(run_id, now=use.now(), until=until):
+        raise NotOverYetError(f"run {run_id} is being closed")
+    try:
+        run = use.table.run(run_id)
+        if run is None:
+            raise NotOverYetError(f"run {run_id} is gone")
+        yield run
+    finally:
+        turns_of.give_back(run_id, until=until)
+
+
+def _settle(run: Run, ended: Ended, use: Dependencies) -> bool:
     """Give the run an outcome, or finish the recording of the one that it has."""
     if run.outcome is None:
         if not _close_open(run, ended, use):
             return _left(run.run_id, "its training job may still make the model")
-    elif _is_on_record(run, use):
+    elif _is_told(run, use):
         return _left(run.run_id, "its outcome is on record")
     else:
         # It ended between its last decision and the recording, or that crashed.
-        close(run, use, has_crashed=_has_crashed(ended))
+        _close(run, ended, use)
     metrics.add_metric(name="RunLeftOpen", unit=MetricUnit.Count, value=1)
     return True
 
 
-def _close_open(run: Run, ended: _Ended, use: Dependencies) -> bool:
-    """False where nobody wanted the end, and a training job goes on that the run can still be saved by."""
+def _close(run: Run, ended: Ended, use: Dependencies) -> None:
+    """Record and tell; what dies on the way is told by the event's return, rather twice than never."""
+    use.table.close_turns.begin_to_tell(run.run_id)
+    close(run, use, has_crashed=ended.is_crash)
+    use.table.close_turns.has_told(run.run_id)
+
+
+def _close_open(run: Run, ended: Ended, use: Dependencies) -> bool:
+    """False where a training job goes on that the run can still be saved by: after a crash, not after an abort."""
     now = use.now()
+    run = replace(run, stop_asked_by=run.stop_asked_by or use.table.stop_asked_by(run.run_id))
     attempt = run.open_attempt
     view = None if attempt is None else _view(attempt, now, use)
     if view is not None and view.status in GOES_ON:
-        if ended.how is not ExecutionEnd.ABORTED:
+        if not ended.is_crash or run.stop_asked_by is not None:
+            view = _stopped(view, use)
+        if ended.is_crash and view is not None and view.status in GOES_ON:
             return False
-        view = _stopped(view, use)
-    seen = _folded(run, view, now, use)
-    last = seen.last_attempt
-    is_model_there = last is not None and not last.is_open and last.failure is None
+    seen = _folded(run, attempt, view, now, use)
+    outcome = _outcome(seen, ended)
     step = Step(
         # One number is left to a decision that was under way when the execution ended: written later than this, it
         # would open the record again.
         number=seen.steps + 2,
         at=now,
         action=Action.FINISH,
-        because=_because(ended, attempt, view),
+        because=because(run, ended, attempt, view),
         attempt=attempt.number if attempt else None,
         training_job_name=attempt.training_job_name if attempt else None,
-        outcome=Outcome.SUCCEEDED if is_model_there else OUTCOME_OF[ended.how],
+        outcome=outcome,
     )
-    after = ledger.book(seen, step)
+    after = replace(ledger.book(seen, step), crashed=outcome is Outcome.FAILED)
     # Before the record: what fails from here on, the event's repetition does again.
     turns.give_back(after, use)
     use.table.record_step(run, after, replace(step, progress=seen.progress))
     _record_phases(after, attempt, view, use)
     logger.warning(step.because, extra={"job": after.job, "run": after.run_id, "action": step.action.value})
-    close(after, use, has_crashed=_has_crashed(ended))
+    _close(after, ended, use)
     return True
 
 
-def _has_crashed(ended: _Ended) -> bool:
-    return ended.how is not ExecutionEnd.ABORTED
+def _outcome(run: Run, ended: Ended) -> Outcome:
+    last = run.last_attempt
+    if last is not None and not last.is_open and last.failure is None:
+        return Outcome.SUCCEEDED
+    # Whoever had asked for the end has it, crash or not.
+    return Outcome.STOPPED if run.stop_asked_by is not None else OUTCOME_OF[ended.how]
 
 
 def _view(attempt: Attempt, now: datetime, use: Dependencies) -> JobView | None:
@@ -221,29 +210,45 @@ def _stopped(view: JobView, use: Dependencies) -> JobView | None:
     return use.training_jobs.describe(view.training_job_name)
 
 
-def _complete(run: Run, attempt: Attempt, use: Dependencies) -> bool:
+def _without_bill(name: str, run: Run, use: Dependencies) -> tuple[Attempt, Mapping[str, Any]] | None:
+    """The attempt of the training job `name` and the run's summary, where that is from before the job was over."""
+    summary = _recorded(run, use)
+    attempt = next((a for a in run.attempts if a.training_job_name == name), None)
+    if summary is None or attempt is None:
+        return None
+    told = next((a for a in summary["attempts"] if a["number"] == attempt.number), None)
+    return (attempt, summary) if told is not None and told["ended_at"] is None else None
+
+
+def _complete_bill(name: str, run_id: str, use: Dependencies) -> None:
     """Add to the record what the training job's end tells: its bill, and how far it came."""
-    view = use.training_jobs.describe(attempt.training_job_name)
-    after = _folded(run, view, use.now(), use)
+    run = use.table.run(run_id)
+    lacking = None if run is None else _without_bill(name, run, use)
+    if run is None or lacking is None:
+        return
+    attempt, known_summary = lacking
+    view = use.training_jobs.describe(name)
+    after = run if view is None else _folded(run, attempt, view, use.now(), use)
     if any(a.number == attempt.number and a.is_open for a in after.attempts):
-        raise NotOverYetError(attempt.training_job_name)
-    use.table.record_step(run, after, use.table.steps(run.run_id)[-1])
+        raise NotOverYetError(name)
     _record_phases(after, attempt, view, use)
-    use.table.record_outcome(after)
-    known = figures_of(run, summarise(run))
-    new = figures_of(after, summarise(after))
-    count(after, {name: figure for name, figure in new.items() if known[name][1] is None})
+    use.table.record_step(run, after, use.table.steps(run_id)[-1])
     run_report.written(after, use)
-    logger.info("the bill of a closed run is whole", extra={"job": after.job, "run": after.run_id})
-    return False
+    # The summary last: it is what tells that the bill is on record, and counted with it.
+    use.table.record_outcome(after)
+    known, new = figures_of(run, known_summary), figures_of(after, summarise(after))
+    count(after, {figure: new[figure] for figure in new if known[figure][1] is None})
+    logger.info("the bill of a closed run is whole", extra={"job": after.job, "run": run_id})
 
 
-def _folded(run: Run, view: JobView | None, now: datetime, use: Dependencies) -> Run:
+def _folded(run: Run, attempt: Attempt | None, view: JobView | None, now: datetime, use: Dependencies) -> Run:
+    """`run` as its training job and its checkpoints are; a training job that is not there will never be."""
     progress = None
     if run.checkpoint_s3_uri is not None and run.attempts:
         progress = use.checkpoints.progress(run.checkpoint_s3_uri)
-    jobs = {} if view is None else {view.training_job_name: view}
-    return ledger.fold(run, ledger.Observation(jobs=jobs, progress=progress), now)
+    jobs = {} if attempt is None else {attempt.training_job_name: view}
+    fault = ledger.NEVER_SEEN if view is None else None
+    return ledger.fold(run, ledger.Observation(jobs=jobs, progress=progress, fault=fault), now)
 
 
 def _record_phases(run: Run, attempt: Attempt | None, view: JobView | None, use: Dependencies) -> None:
@@ -251,52 +256,16 @@ def _record_phases(run: Run, attempt: Attempt | None, view: JobView | None, use:
         use.table.record_phases(run, {attempt.number: phases_of(view)})
 
 
-def _because(ended: _Ended, attempt: Attempt | None, view: JobView | None) -> str:
-    said = f" ({ended.said})" if ended.said else ""
-    begins = f"The execution {WORDS_OF[ended.how]} in Step Functions at {clock(ended.at)}{said}"
-    if attempt is None:
-        return f"{begins}; no training job was open."
-    name = attempt.training_job_name
-    if view is None:
-        return f"{begins}; training job {name} was never there."
-    if view.status == "Completed":
-        return f"{begins}; training job {name} has completed all the same."
-    if view.status not in GOES_ON:
-        return f"{begins}; training job {name} was over by then."
-    return f"{begins}; training job {name} was asked to stop. Its cost is counted once it is over."
+def _is_told(run: Run, use: Dependencies) -> bool:
+    """Whether the run's end is on record, and nobody died while telling it."""
+    return _recorded(run, use) is not None and not use.table.close_turns.is_untold(run.run_id)
 
 
-def _how_it_ended(execution_arn: str, use: Dependencies) -> _Ended | None:
-    """None: it goes on, or Step Functions does not say otherwise."""
-    if use.executions.is_running(execution_arn) is not False:
-        return None
-    try:
-        execution = use.step_functions.describe_execution(executionArn=execution_arn)
-    except ClientError as error:
-        # Forgotten 90 days after its end.
-        logger.info("the execution is not known", extra={"execution": execution_arn, "error": str(error)})
-        return _Ended(ExecutionEnd.FAILED, use.now())
-    if execution["status"] not in OUTCOME_OF:
-        return None
-    at = execution.get("stopDate") or use.now()
-    said = _said(execution.get("error"), execution.get("cause"))
-    return _Ended(ExecutionEnd(execution["status"]), at.astimezone(UTC), said)
-
-
-def _is_on_record(run: Run, use: Dependencies) -> bool:
+def _recorded(run: Run, use: Dependencies) -> Mapping[str, Any] | None:
+    """The summary of the run that is over; None while none says so."""
     newest = use.table.history(run.job, limit=NEWEST_RUNS)
-    return any(
-        summary["run_id"] == run.run_id and summary["outcome"] not in {None, RUNNING} for summary in newest
-    )
-
-
-def _said(error: str | None, cause: str | None) -> str:
-    words = redact(": ".join(part for part in (error, cause) if part))
-    return words if len(words) <= _MOST_CAUSE else f"{words[: _MOST_CAUSE - 1]}…"
-
-
-def _moment(epoch_ms: int) -> datetime:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    own = next((summary for summary in newest if summary["run_id"] == run.run_id), None)
+    return None if own is None or own["outcome"] in {None, RUNNING} else own
 
 
 def _left(what: str, why: str) -> bool:

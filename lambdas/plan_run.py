@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel
 from lambdas import month, resumption, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
-from lambdas.run_input import InvalidInputError, RunInput, read_input
+from lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
 from nightspot import job as job_room  # by its names' first use: an import must stay light
 from nightspot.aws.live_prices import KnownPrices
 from nightspot.aws.quotas import QuotasUnknownError
@@ -58,6 +58,8 @@ def handler(
     started_at = request.execution.started_at.astimezone(UTC)
     given = read_input(request.input, sorted(jobs), started_at)
     job, overrides = _overridden(jobs[given.job], given.overrides)
+    scheduled_at = given.origin.scheduled_at
+    check_deadline(scheduled_at, job.deadline.after(scheduled_at or started_at), started_at)
     job = use.localise(job, request.execution.id)
     resumed = _resumed(given.resume_from, job, request.execution.id, started_at, use)
     run = _plan(job, request.execution, given, overrides, resumed, use)

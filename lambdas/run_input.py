@@ -14,6 +14,7 @@ from nightspot.run import CONSOLE
 # Machines' clocks differ by seconds; an older night than this is nobody's any more.
 MOST_AHEAD = timedelta(minutes=1)
 OLDEST = timedelta(days=7)
+MOST_PAST_DEADLINE = timedelta(days=1)  # such as a start that was redriven: its model is nobody's either
 MOST_REQUESTED_BY = 200
 _ABOUT = ("job", "scheduled_at", "resume_from", "requested_by")
 
@@ -46,6 +47,19 @@ def read_input(given: object, jobs: Sequence[str], started_at: datetime) -> RunI
     )
 
 
+def check_deadline(scheduled_at: datetime | None, deadline: datetime, started_at: datetime) -> None:
+    """Refuse a night that begins when its own deadline, counted from `scheduled_at`, is long past; all aware UTC.
+
+    Raises InvalidInputError with the field, its value and the rule.
+    """
+    if scheduled_at is None or started_at - deadline <= MOST_PAST_DEADLINE:
+        return
+    raise InvalidInputError(
+        f"scheduled_at: {scheduled_at.isoformat()} gives the run the deadline "
+        f"{deadline.isoformat(timespec='seconds')}, which must not be more than a day before {_start(started_at)}"
+    )
+
+
 def _job_of(given: object, jobs: Sequence[str]) -> tuple[Mapping[str, Any], str]:
     example = jobs[0] if jobs else "name"
     rule = f'The input must be like {{"job": "{example}"}}; the jobs are: {", ".join(jobs) or "none"}'
@@ -74,12 +88,16 @@ def _scheduled_at(given: object, started_at: datetime) -> datetime | None:
         raise InvalidInputError(
             f"scheduled_at: {_short(given)} must be a time with its zone, such as 2026-11-21T00:00:00Z"
         )
-    start = f"the start of the execution, {started_at.astimezone(UTC).isoformat(timespec='seconds')}"
+    start = _start(started_at)
     if moment - started_at > MOST_AHEAD:
         raise InvalidInputError(f"scheduled_at: {_short(given)} must not be more than a minute after {start}")
     if started_at - moment > OLDEST:
         raise InvalidInputError(f"scheduled_at: {_short(given)} must not be more than 7 days before {start}")
     return moment.astimezone(UTC)
+
+
+def _start(started_at: datetime) -> str:
+    return f"the start of the execution, {started_at.astimezone(UTC).isoformat(timespec='seconds')}"
 
 
 def _requested_by(mapping: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from nightspot.run import (
 
 # A created job is visible at once; one that is not there after this long never will be.
 UNSEEN_SECONDS = 15 * 60
+NEVER_SEEN = Fault("Nightspot.NeverSeen", "SageMaker does not know the training job that was asked for.")
 
 _TERMINAL = {"Completed", "Failed", "Stopped", "Deleting"}
 STATES = {
@@ -120,7 +121,7 @@ def _fold_missing(attempt: Attempt, fault: Fault | None, now: datetime) -> Attem
     if fault is None:
         if (now - attempt.asked_at).total_seconds() < UNSEEN_SECONDS:
             return attempt
-        fault = Fault("Nightspot.NeverSeen", "SageMaker does not know the training job that was asked for.")
+        fault = NEVER_SEEN
     failure = classify(fault=fault)
     return evolve(
         attempt,

@@ -17,12 +17,14 @@ def summarise(run: Run) -> dict[str, Any]:
     succeeded = run.outcome is Outcome.SUCCEEDED
     last = run.last_attempt
     ended = ledger.ended_at(run)
+    left_out = ladder.left_out(run)
     return {
         "headline": headline(run, account, ended_at=ended, margin_seconds=margin),
         "job": run.job,
         "run_id": run.run_id,
         "outcome": run.outcome.value if run.outcome else "running",
         "because": run.outcome_because,
+        "crashed": run.crashed,
         "plan_note": run.plan_note,
         "requested_by": run.requested_by,
         "resume_from": run.resume_from,
@@ -50,13 +52,14 @@ def summarise(run: Run) -> dict[str, Any]:
         "resume": _resume(run),
         "decisions": run.steps,
         "overrides": dict(run.overrides),
+        "rungs_left": len({rung.key for rung in run.rungs} - {out.rung.key for out in left_out}),
         "left_out": [
             {
                 "market": out.rung.market.value,
                 "instance_type": out.rung.instance_type,
                 "because": out.because,
             }
-            for out in ladder.left_out(run)
+            for out in left_out
         ],
         "attempts": [
             {**summarise_attempt(attempt), **_figures(of_attempt)}

@@ -1,10 +1,11 @@
 """The record of a run that people and programs read."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from nightspot.run import FailureClass, Outcome
+from nightspot.run import FailureClass, LeftOut, Outcome
 from nightspot.summary import summarise
 
 
@@ -149,6 +150,19 @@ def test_a_run_that_bought_nothing_has_a_summary_too(story):
     assert summary["because"] == "No budget."
     assert (summary["attempts"], summary["ended_at"], summary["cost_usd"]) == ([], None, 0)
     assert summary["metrics"] == {}
+
+
+def test_a_summary_says_how_much_of_the_ladder_is_left(story):
+    run = story.run(outcome=Outcome.FAILED)
+    assert summarise(run)["rungs_left"] == len(run.rungs)
+    gone = tuple(LeftOut(rung, "its quota is 0, and 1 are needed") for rung in run.rungs)
+    assert summarise(replace(run, left_out=gone[:1]))["rungs_left"] == len(run.rungs) - 1
+    assert summarise(replace(run, left_out=gone))["rungs_left"] == 0
+
+
+def test_a_summary_says_that_the_run_crashed(story):
+    assert summarise(story.run(outcome=Outcome.FAILED))["crashed"] is False
+    assert summarise(replace(story.run(outcome=Outcome.FAILED), crashed=True))["crashed"] is True
 
 
 def test_a_run_under_way_says_so(story):

@@ -15,6 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from nightspot.aws.close_turns import CloseTurns
 from nightspot.aws.dynamodb import Table, from_dynamodb, is_condition_failure, key, to_dynamodb
 from nightspot.run import (
     Attempt,
@@ -71,6 +72,7 @@ class RunTable:
 
     def __init__(self, client: Any, table_name: str) -> None:
         self._call = Table(client, table_name).call
+        self.close_turns = CloseTurns(self._call)
 
     def record_plan(self, run: Run) -> None:
         """Open the run's record. Planning the same execution again leaves a record that is further on alone."""

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
@@ -37,9 +38,10 @@ from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.evaluation_details import ExecutionDetails
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
-from moto.stepfunctions.parser.backend.execution import Execution
+from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 
 from nightspot.local.clock import StoryClock
+from nightspot.local.execution_events import end_event
 from nightspot.local.jsonata_engine import UndefinedResultError, evaluate
 
 Handler = Callable[[dict[str, Any]], Any]
@@ -49,19 +51,26 @@ _POLL_SECONDS = 0.05
 
 
 @contextmanager
-def interpreter(clock: StoryClock, functions: Mapping[str, Handler]) -> Iterator[None]:
+def interpreter(
+    clock: StoryClock,
+    functions: Mapping[str, Handler],
+    on_end: Callable[[dict[str, Any]], None] = lambda _event: None,
+) -> Iterator[None]:
     """Inside: moto executes state machines in the time of `clock` and calls `functions` by their names.
 
-    A function's name is the last part of the ARN that the workflow names.
+    A function's name is the last part of the ARN that the workflow names. `on_end` gets EventBridge's event of
+    every execution that does not succeed, before anybody else can see its end; it must not raise.
     """
     client_for = _one_client_per_service()
+    starts: dict[str, datetime] = {}
     with ExitStack() as stack:
         for target, name, value in (
             (StringJSONata, "_eval_body", _eval_jsonata),
             (TimeoutSecondsJSONata, "_eval_seconds", _scaled_timeout(clock)),
             (WaitFunction, "_wait_interval", _scaled_wait(clock)),
             (retrier_decl, "time", _ScaledTime(clock)),
-            (Execution, "get_start_execution_details", _started_in_story_time(clock)),
+            (Execution, "get_start_execution_details", _started_in_story_time(clock, starts)),
+            (BaseExecutionWorkerCommunication, "terminated", _telling(clock, starts, on_end)),
             (LambdaBackend, "invoke", _invoker(functions)),
             (aws_sdk, "boto_client_for", client_for),
             (lambda_eval_utils, "boto_client_for", client_for),
@@ -145,17 +154,35 @@ class _ScaledTime:
         self.clock.sleep(seconds)
 
 
-def _started_in_story_time(clock: StoryClock) -> Callable[[Execution], ExecutionDetails]:
+def _started_in_story_time(
+    clock: StoryClock, starts: dict[str, datetime]
+) -> Callable[[Execution], ExecutionDetails]:
     def details(self: Execution) -> ExecutionDetails:
+        # Kept by ARN for the event of its end: moto's own start is real time.
+        started_at = starts[self.exec_arn] = clock.now()
         return ExecutionDetails(
             arn=self.exec_arn,
             name=self.name,
             role_arn=self.role_arn,
             inpt=self.input_data,
-            start_time=clock.now().isoformat(),
+            start_time=started_at.isoformat(),
         )
 
     return details
+
+
+def _telling(
+    clock: StoryClock, starts: Mapping[str, datetime], on_end: Callable[[dict[str, Any]], None]
+) -> Callable[[BaseExecutionWorkerCommunication], None]:
+    reflect = BaseExecutionWorkerCommunication.terminated
+
+    def terminated(self: BaseExecutionWorkerCommunication) -> None:
+        event = end_event(self.execution, starts[self.execution.exec_arn], clock.now())
+        if event is not None:
+            on_end(event)
+        reflect(self)
+
+    return terminated
 
 
 def _invoker(functions: Mapping[str, Handler]) -> Callable[..., bytes]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lambdas import decide_next_step, plan_run, record_outcome, wake_run
+from lambdas import close_run, decide_next_step, plan_run, record_outcome, wake_run
 from lambdas.dependencies import Dependencies
 from nightspot.local.clock import StoryClock
 from nightspot.local.engine import Handler
@@ -37,13 +38,14 @@ def function_arn(name: str) -> str:
 
 
 def functions(use: Dependencies, one_at_a_time: threading.Lock | None = None) -> dict[str, Handler]:
-    """The handlers that the workflow calls, by name, and the one that events call."""
+    """The handlers that the workflow calls, by name, and those that events call."""
 
     handlers = {
         "PlanRun": plan_run.handler,
         "DecideNextStep": decide_next_step.handler,
         "RecordOutcome": record_outcome.handler,
         "WakeRun": wake_run.handler,
+        "CloseRun": close_run.handler,
     }
     return bound(handlers, use, one_at_a_time)
 
@@ -96,13 +98,14 @@ class AsyncInvoker:
         self._dead_letters = dead_letters
         self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Put the event on its way; returns at once."""
         thread = threading.Thread(target=self._deliver, args=(event,), name="async-invoke", daemon=True)
-        self._threads = [t for t in self._threads if t.is_alive()]
-        self._threads.append(thread)
-        thread.start()
+        with self._lock:
+            thread.start()
+            self._threads = [*(t for t in self._threads if t.is_alive()), thread]
 
     def _deliver(self, event: dict[str, Any]) -> None:
         for delay in (*ASYNC_RETRY_SECONDS, None):
@@ -116,8 +119,18 @@ class AsyncInvoker:
             else:
                 return
 
+    def settle(self, longest_seconds: float) -> None:
+        """Stay until all that is on its way has arrived, or for so many real seconds."""
+        until = time.monotonic() + longest_seconds
+        for thread in self._on_their_way():
+            thread.join(timeout=max(0.0, until - time.monotonic()))
+
     def close(self) -> None:
         """Give up what still waits for its retry."""
         self._closed.set()
-        for thread in self._threads:
+        for thread in self._on_their_way():
             thread.join(timeout=5)
+
+    def _on_their_way(self) -> list[threading.Thread]:
+        with self._lock:
+            return list(self._threads)

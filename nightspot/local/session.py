@@ -58,6 +58,7 @@ __all__ = ["LocalAws", "LocalNight", "Sighting", "Stage"]
 
 SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
 JOB_TAG = "nightspot:job"  # see nightspot.requests
+ENDS = frozenset({"Completed", "Failed", "Stopped"})  # TrainingJobStatus; see infra.triggers
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,15 @@ class LocalAws:
             use, lock = self._dependencies(clients, clock, events), threading.Lock()
             handlers = self._handlers(use, lock)
             wake = AsyncInvoker(handlers["WakeRun"], clock, dead_letters)
-            stack.callback(wake.close)
-            simulator = stack.enter_context(self._simulator(clients["s3"], clock, wake))
+            closing = AsyncInvoker(handlers["CloseRun"], clock, dead_letters)
+            for invoker in (wake, closing):
+                stack.callback(invoker.close)
+            simulator = stack.enter_context(self._simulator(clients["s3"], clock, wake, closing))
             stack.enter_context(moto_sagemaker.installed(simulator))
-            stack.enter_context(interpreter(clock, handlers))
-            yield Stage(self.jobs, machine_arn, clients, use, clock, simulator, events, dead_letters, lock)
+            stack.enter_context(interpreter(clock, handlers, on_end=closing))
+            yield Stage(
+                self.jobs, machine_arn, clients, use, clock, simulator, events, dead_letters, closing, lock
+            )
 
     def _slowest(self) -> float:
         scales = [job.local.time_scale for job in self.jobs.values() if job.local is not None]
@@ -230,7 +235,9 @@ class LocalAws:
         where = self.directories.get(name) or self.directory or Path.cwd()
         return TrainingCommand(local.command, local.environment, where)
 
-    def _simulator(self, s3: Any, clock: StoryClock, wake: AsyncInvoker) -> SimulatedSageMaker:
+    def _simulator(
+        self, s3: Any, clock: StoryClock, wake: AsyncInvoker, closing: AsyncInvoker
+    ) -> SimulatedSageMaker:
         def on_event(event: dict[str, Any]) -> None:
             detail = event["detail"]
             sighting = Sighting(
@@ -242,6 +249,8 @@ class LocalAws:
             )
             self.on_sighting(sighting)
             wake(event)
+            if detail["TrainingJobStatus"] in ENDS:
+                closing(event)
 
         def on_log(name: str, line: str) -> None:
             self.on_sighting(Sighting(clock.now(), "log", line.rstrip(), name))

@@ -15,10 +15,11 @@ from lambdas.observability import logger as lambda_logger
 from nightspot.job import Job, Local
 from nightspot.local.clock import StoryClock
 from nightspot.local.emulated_aws import start_execution, wait_for_end
-from nightspot.local.functions import DeadLetters
+from nightspot.local.functions import ASYNC_RETRY_SECONDS, AsyncInvoker, DeadLetters
 from nightspot.local.sagemaker import SimulatedSageMaker
 from nightspot.run import Step
 
+CLOSING_REAL_SECONDS = 10.0  # what CloseRun computes, on a busy machine
 LONGEST_NIGHT_SECONDS = 3 * 24 * 3600.0  # of the story; a night that is not over by then hangs
 
 
@@ -50,6 +51,7 @@ class Stage:
     simulator: SimulatedSageMaker
     events: RecordingEvents
     dead_letters: DeadLetters
+    closing: AsyncInvoker  # of CloseRun, which records what an execution has left open
     one_at_a_time: Lock  # held by a handler while it runs, see `functions.bound`
 
     @property
@@ -66,11 +68,15 @@ class Stage:
         return start_execution(self.workflows, self.machine_arn, name, run_input)
 
     def wait(self, execution_arn: str, longest_seconds: float = LONGEST_NIGHT_SECONDS) -> dict[str, Any]:
-        """DescribeExecution of the run when it is over.
+        """DescribeExecution of the run when it is over, and what it left open is recorded.
 
         Raises NightNotOverError after `longest_seconds` of the story.
         """
-        return wait_for_end(self.workflows, execution_arn, self.clock.real_seconds(longest_seconds))
+        execution = wait_for_end(self.workflows, execution_arn, self.clock.real_seconds(longest_seconds))
+        if execution["status"] != "SUCCEEDED":
+            retries = self.clock.real_seconds(sum(ASYNC_RETRY_SECONDS))
+            self.closing.settle(retries + CLOSING_REAL_SECONDS)
+        return execution
 
 
 def local_command_of(jobs: Mapping[str, Job], name: str) -> Local:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from moto.events.models import EventPattern
 
-from lambdas.close_run import ExecutionEnd
+from lambdas.execution_end import ExecutionEnd
 from lambdas.start_run import ScheduledStart
 from nightspot.requests import training_job_name
 

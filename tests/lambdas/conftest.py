@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,6 +32,7 @@ from nightspot.job import Job
 from nightspot.local.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
 from nightspot.local.functions import LocalContext
 from nightspot.local.gateway import answer_of, event_of
+from nightspot.run import Outcome, Run, run_from_json
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
@@ -319,6 +321,16 @@ def world() -> Iterator[World]:
 @pytest.fixture
 def api(world: World) -> Api:
     return Api(world)
+
+
+@pytest.fixture
+def failed(world: World) -> Run:
+    """A run of the recommender that failed; it was started with overrides."""
+    given = {"job": "recommender", "market": "spot", "budget": 20, "hyperparameters": {"epochs": 3}}
+    run = run_from_json(world.plan(given)["run"])
+    over = dataclasses.replace(run, steps=1, outcome=Outcome.FAILED, outcome_because="Out of memory.")
+    world.table.record_outcome(over)
+    return over
 
 
 @pytest.fixture

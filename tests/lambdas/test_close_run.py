@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,8 +13,11 @@ import pytest
 from pydantic import ValidationError
 
 from lambdas import close_run
-from lambdas.close_run import OUTCOME_OF, WORDS_OF, ExecutionEnd, NotOverYetError
+from lambdas.close_run import NotOverYetError
+from lambdas.execution_end import OUTCOME_OF, WORDS_OF, ExecutionEnd
 from nightspot.aws.faults import TransientAwsError
+from nightspot.cli import exit_status
+from nightspot.cli.exit_status import ExitStatus
 from nightspot.local.functions import LocalContext
 from nightspot.run import Action, FailureClass, Outcome, run_from_json, to_json
 
@@ -284,6 +289,44 @@ def test_a_run_that_had_decided_its_end_and_not_recorded_it_is_recorded_as_decid
     assert not night.execution_ends("FAILED")
 
 
+def test_a_run_that_was_aborted_while_it_was_planned_is_closed_once_it_is_on_record(night, world):
+    world.now = MIDNIGHT + timedelta(hours=3.2, seconds=3)
+    with pytest.raises(NotOverYetError, match="may still be planned"):
+        night.execution_ends()
+    run = run_from_json(world.plan()["run"])
+    world.bus.entries.clear()
+    world.pass_time(minutes=3)
+    assert night.execution_ends()
+    assert night.recorded(run).outcome is Outcome.STOPPED
+    assert world.bus.told == ["Nightspot Run Stopped"]
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "may_come"),
+    [
+        ("ABORTED", 119, True),
+        ("TIMED_OUT", 119, True),
+        ("FAILED", 1, False),
+        ("ABORTED", 120, False),
+        ("TIMED_OUT", 120, False),
+    ],
+)
+def test_a_run_is_looked_for_again_for_two_minutes_but_not_after_a_refused_input(
+    night, world, status, seconds, may_come
+):
+    world.now = MIDNIGHT + timedelta(hours=3.2, seconds=seconds)
+    if may_come:
+        with pytest.raises(NotOverYetError):
+            night.execution_ends(status)
+    else:
+        assert not night.execution_ends(status)
+    assert world.table.jobs() == []
+
+
+def test_an_end_without_its_moment_is_not_waited_for(night):
+    assert not night.execution_ends("ABORTED", stopDate=None)
+
+
 def test_an_input_that_was_refused_has_no_record_to_close(night, world):
     assert not night.execution_ends("FAILED")
     assert world.table.jobs() == []
@@ -314,7 +357,12 @@ def test_a_training_job_that_is_just_being_asked_for_is_looked_for_again_in_a_mi
     assert night.recorded(run).outcome is None
     world.pass_time(minutes=1)
     assert night.execution_ends()
-    assert night.recorded(run).outcome_because.endswith("was never there.")
+    recorded = night.recorded(run)
+    assert recorded.outcome_because.endswith("was never there.")
+    assert not recorded.attempts[0].is_open
+    (summary,) = world.table.history("recommender")
+    assert (summary["cost_usd"], summary["missing"]) == (0.0, [])
+    assert summary["attempts"][0]["failure_reason"].startswith("Nightspot.NeverSeen")
 
 
 def test_a_training_job_that_showed_itself_after_all_is_stopped(night, world):
@@ -444,3 +492,174 @@ def test_a_decision_that_was_under_way_does_not_open_the_record_again(night, wor
 def test_an_event_that_names_nothing_is_refused(world, event, field):
     with pytest.raises(ValidationError, match=field):
         close_run.handler(event, LocalContext("CloseRun"), use=world.use)
+
+
+def test_a_crash_without_a_model_is_on_record_as_ours(night, world):
+    run = run_from_json(world.plan()["run"])
+    assert crash(night)
+    assert night.recorded(run).crashed
+    (summary,) = world.table.history("recommender")
+    assert (summary["outcome"], summary["crashed"]) == ("failed", True)
+    assert exit_status.of_record(summary) is ExitStatus.SERVICE
+
+
+@pytest.mark.parametrize("status", ["Completed", "Stopped"])
+def test_neither_a_model_nor_an_abort_is_a_crash(night, world, status):
+    run = night.trains()
+    night.shows(run.attempts[0].training_job_name, status, BillableTimeInSeconds=3600)
+    night.execution_ends("FAILED" if status == "Completed" else "ABORTED")
+    assert not night.recorded(run).crashed
+    assert world.table.history("recommender")[0]["crashed"] is False
+
+
+def test_a_run_that_had_decided_its_end_did_not_end_by_the_crash(night, world):
+    run = night.trains()
+    (step,) = world.table.steps(run.run_id)[-1:]
+    decided = replace(run, outcome=Outcome.FAILED, outcome_because="the script failed", steps=9)
+    world.table.record_step(run, decided, step)
+    night.execution_ends("FAILED")
+    assert world.table.history("recommender")[0]["crashed"] is False
+
+
+def test_a_crashed_run_whose_end_somebody_had_asked_for_is_stopped(night, world, monkeypatch):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    world.table.ask_to_stop(run.run_id, "nightspot stop")
+    assert not crash(night)
+    assert night.stops == [name]  # the decision that was to do it has crashed
+    monkeypatch.setattr(world.step_functions, "describe_execution", _crashed, raising=False)
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600)
+    assert night.training_job_ends(name)
+    recorded = night.recorded(run)
+    assert (recorded.outcome, recorded.crashed) == (Outcome.STOPPED, False)
+    assert recorded.outcome_because.endswith("was over by then. The run was asked to stop (nightspot stop).")
+    assert world.bus.told == ["Nightspot Run Stopped"]
+
+
+def test_a_wish_that_came_too_late_does_not_undo_the_model(night, world):
+    run = night.trains()
+    world.table.ask_to_stop(run.run_id, "nightspot stop")
+    night.shows(run.attempts[0].training_job_name, "Completed", BillableTimeInSeconds=3600)
+    assert crash(night)
+    assert night.recorded(run).outcome is Outcome.SUCCEEDED
+
+
+@contextmanager
+def meanwhile(monkeypatch, owner: Any, method: str, does: Any) -> Iterator[None]:
+    """Inside: `does()` happens once, in the middle of the first call of `method`."""
+    calls = iter([does])
+    real = getattr(owner, method)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        next(calls, lambda: None)()
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, method, called)
+        yield
+
+
+def test_two_invocations_at_once_close_a_run_once(night, world, monkeypatch, metrics):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600)
+    world.step_functions.over.add(EXECUTION)
+    metrics()
+
+    def second() -> None:
+        with pytest.raises(NotOverYetError, match="is being closed"):
+            night.training_job_ends(name)
+
+    with meanwhile(monkeypatch, world.table, "record_outcome", second):
+        assert night.execution_ends()
+    assert not night.training_job_ends(name)  # Lambda's retry
+    assert world.bus.told == ["Nightspot Run Stopped"]
+    counts = metrics()
+    assert (counts["RunStopped"], counts["CostUsd"]) == ([1], [2.0])
+
+
+def test_two_invocations_at_once_complete_a_bill_once(night, world, monkeypatch, metrics):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    night.execution_ends()
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600)
+    metrics()
+
+    def second() -> None:
+        with pytest.raises(NotOverYetError, match="is being closed"):
+            night.training_job_ends(name)
+
+    with meanwhile(monkeypatch, world.table, "record_outcome", second):
+        night.training_job_ends(name)
+    night.training_job_ends(name)
+    assert metrics()["CostUsd"] == [2.0]
+
+
+class Killed(BaseException):
+    """The function's environment is gone: no handler of exceptions sees it in Lambda."""
+
+
+def dies() -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("where", ["record_outcome", "record_phases"])
+def test_what_died_before_people_were_told_is_told_by_the_event_s_return(night, world, monkeypatch, where):
+    night.trains()
+    with meanwhile(monkeypatch, world.table, where, dies), pytest.raises(Killed):
+        night.execution_ends()
+    assert world.bus.told == []
+    assert night.execution_ends()
+    assert not night.execution_ends()
+    assert world.bus.told == ["Nightspot Run Stopped"]
+
+
+def test_what_died_between_the_record_and_the_telling_is_told(night, world, monkeypatch):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    with meanwhile(monkeypatch, world.bus, "put_events", dies), pytest.raises(Killed):
+        night.execution_ends()
+    assert world.table.history("recommender")[0]["outcome"] == "stopped"
+    world.step_functions.over.add(EXECUTION)
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600)
+    assert night.training_job_ends(name)  # whichever event comes first
+    assert not night.execution_ends()
+    assert world.bus.told == ["Nightspot Run Stopped"]
+    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+
+
+def test_a_turn_whose_holder_died_is_free_after_a_while(night, world, monkeypatch):
+    run = night.trains()
+    turns = world.table.close_turns
+    with monkeypatch.context() as patched:
+        patched.setattr(turns, "give_back", lambda *_, **__: None)
+        with meanwhile(monkeypatch, world.bus, "put_events", dies), pytest.raises(Killed):
+            night.execution_ends()
+    with pytest.raises(NotOverYetError):
+        night.execution_ends()
+    world.pass_time(seconds=90)
+    assert night.execution_ends()
+    assert night.recorded(run).outcome is Outcome.STOPPED
+    assert world.bus.told == ["Nightspot Run Stopped"]
+
+
+def test_a_bill_whose_recording_died_is_completed_by_the_event_s_return(night, world, monkeypatch, metrics):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    night.execution_ends()
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600)
+    metrics()
+    with meanwhile(monkeypatch, world.table, "record_outcome", dies), pytest.raises(Killed):
+        night.training_job_ends(name)
+    assert not night.training_job_ends(name)
+    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+    assert metrics()["CostUsd"] == [2.0]
+    assert world.bus.told == ["Nightspot Run Stopped"]
+
+
+def test_a_closed_run_leaves_nothing_of_its_closing_in_the_table(night, world):
+    run = night.trains()
+    night.execution_ends()
+    assert not world.table.close_turns.is_untold(run.run_id)
+    now = world.now
+    assert world.table.close_turns.take(run.run_id, now=now, until=now + timedelta(minutes=1))

@@ -9,6 +9,8 @@ import pytest
 
 from lambdas.plan_run import InvalidInputError
 from nightspot.aws.quotas import QuotasUnknownError
+from nightspot.cli import exit_status
+from nightspot.cli.exit_status import ExitStatus
 from nightspot.job import Budget, Concurrency
 from nightspot.run import Outcome, run_from_json
 
@@ -132,6 +134,12 @@ class TestQuotas:
         assert step["rung"]["market"] == "on_demand"
         [summary] = world.table.history("recommender")
         assert summary["left_out"][0]["because"] == "its quota is 0, and 1 are needed"
+
+    def test_a_ladder_without_any_quota_fails_the_run_and_is_for_its_owner_to_mend(self, world):
+        world.quotas = lambda names: dict.fromkeys(names, 0.0)
+        decided = world.decide(world.plan()["run"])
+        assert decided["step"]["outcome"] == "failed"
+        assert exit_status.of_record(world.record(decided["run"])) is ExitStatus.USER
 
     def test_quotas_that_nobody_tells_stop_no_run(self, world):
         def quotas(names):

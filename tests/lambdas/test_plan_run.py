@@ -136,6 +136,12 @@ def test_a_night_whose_deadline_has_passed_is_begun_all_the_same(world, midnight
             {"scheduled_at": "2026-11-13T23:59:59Z"},
             "scheduled_at: .* must not be more than 7 days before the",
         ),
+        (
+            {"scheduled_at": "2026-11-19T15:59:59Z"},
+            "scheduled_at: 2026-11-19T15:59:59.00:00 gives the run the deadline 2026-11-19T23:59:59.00:00, "
+            "which must not be more than a day before the start of the execution, 2026-11-21T00:00:00.00:00",
+        ),
+        ({"scheduled_at": "2026-11-19T21:00:00Z", "deadline": "2h"}, "must not be more than a day before"),
         ({"requested_by": ""}, "requested_by: '' must be text of 1 to 200 characters"),
         ({"requested_by": "two\nlines"}, "requested_by: .* all of them printable"),
         ({"requested_by": "x" * 201}, "requested_by: .* must be text of 1 to 200"),
@@ -151,10 +157,17 @@ def test_every_wrong_field_is_refused_by_name_value_and_rule(world, given, compl
     assert world.bus.told == []
 
 
-@pytest.mark.parametrize("scheduled_at", ["2026-11-21T00:01:00Z", "2026-11-14T00:00:00Z"])
-def test_the_bounds_of_the_scheduled_moment_are_allowed(world, scheduled_at):
-    run = run_from_json(world.plan({"job": "recommender", "scheduled_at": scheduled_at})["run"])
-    assert run.scheduled_at is not None
+@pytest.mark.parametrize(
+    ("scheduled_at", "deadline"),
+    [
+        ("2026-11-21T00:01:00Z", "8h"),
+        ("2026-11-14T00:00:00Z", "7d"),  # seven days ago
+        ("2026-11-19T16:00:00Z", "8h"),  # its deadline a day ago
+    ],
+)
+def test_the_bounds_of_the_scheduled_moment_are_allowed(world, scheduled_at, deadline):
+    given = {"job": "recommender", "scheduled_at": scheduled_at, "deadline": deadline}
+    assert run_from_json(world.plan(given)["run"]).scheduled_at is not None
 
 
 def test_a_run_that_does_not_say_who_asked_was_asked_for_in_the_console(world):

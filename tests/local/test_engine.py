@@ -38,12 +38,13 @@ class Machine:
         self.client = boto3.client("stepfunctions", region_name=REGION)
         self.dynamodb = boto3.client("dynamodb", region_name=REGION)
         self.clock = StoryClock(MIDNIGHT, SCALE)
+        self.ends = []
         self._numbers = count()
 
     def run(self, states, run_input=None, *, functions=None, meanwhile=None):
         """The execution of `states`, from the first to its end, as DescribeExecution shows it."""
         definition = {"QueryLanguage": "JSONata", "StartAt": next(iter(states)), "States": states}
-        with interpreter(self.clock, functions or {}):
+        with interpreter(self.clock, functions or {}, self.ends.append):
             name = f"tiny-{next(self._numbers)}"
             arn = self.client.create_state_machine(
                 name=name,
@@ -296,3 +297,35 @@ def test_outside_of_the_block_moto_is_as_it_was(machine):
     with interpreter(machine.clock, {}):
         assert before != (LambdaBackend.invoke, StringJSONata._eval_body)
     assert before == (LambdaBackend.invoke, StringJSONata._eval_body)
+
+
+WAITS = {"Wait": {"Type": "Wait", "Seconds": 36_000, "End": True}}
+
+
+def test_an_execution_that_succeeds_is_no_end_to_tell(machine):
+    machine.run({"Done": {"Type": "Succeed"}})
+    assert machine.ends == []
+
+
+def test_a_failure_is_told_with_its_error_and_cause_as_eventbridge_does(machine):
+    ended = machine.run({"Fail": {"Type": "Fail", "Error": "Nightspot.failed", "Cause": "why"}}, {"job": "a"})
+    (event,) = machine.ends
+    detail = event["detail"]
+    assert (event["source"], event["detail-type"]) == ("aws.states", "Step Functions Execution Status Change")
+    assert (detail["executionArn"], detail["status"]) == (ended["executionArn"], "FAILED")
+    assert (detail["error"], detail["cause"]) == ("Nightspot.failed", "why")
+    assert json.loads(detail["input"]) == {"job": "a"}
+
+
+def test_an_abort_is_told_in_the_story_s_time(machine):
+    def abort(execution):
+        machine.clock.sleep(3600)
+        machine.client.stop_execution(executionArn=execution)
+
+    assert machine.run(WAITS, meanwhile=abort)["status"] == "ABORTED"
+    (event,) = machine.ends
+    assert event["detail"]["status"] == "ABORTED"
+    times = [datetime.fromtimestamp(event["detail"][name] / 1000, UTC) for name in ("startDate", "stopDate")]
+    assert times[0] >= MIDNIGHT
+    assert times[1] - times[0] >= timedelta(hours=1)
+    assert times[1] <= machine.clock.now()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lambdas import decide_next_step, plan_run, record_outcome, wake_run
+from lambdas import close_run, decide_next_step, plan_run, record_outcome, wake_run
 from nightspot.local import functions as module
 from nightspot.local.clock import StoryClock
 from nightspot.local.functions import AsyncInvoker, DeadLetters, LocalContext, function_arn, functions
@@ -114,6 +114,21 @@ def test_delivery_does_not_hold_up_whoever_sends():
     invoker.close()
 
 
+def test_whoever_settles_stays_until_everything_has_arrived_or_for_so_long():
+    release = threading.Event()
+    invoker = AsyncInvoker(
+        lambda _event: release.wait(PATIENCE_REAL_SECONDS), StoryClock(MIDNIGHT, 36_000), DeadLetters()
+    )
+    invoker(EVENT)
+    invoker.settle(0.01)
+    assert "async-invoke" in {thread.name for thread in threading.enumerate()}
+    release.set()
+    invoker.settle(PATIENCE_REAL_SECONDS)
+    assert "async-invoke" not in {thread.name for thread in threading.enumerate()}
+    invoker.settle(PATIENCE_REAL_SECONDS)
+    invoker.close()
+
+
 def test_the_workflow_s_functions_are_the_deployed_handlers(monkeypatch):
     called = {}
     handlers = {
@@ -121,6 +136,7 @@ def test_the_workflow_s_functions_are_the_deployed_handlers(monkeypatch):
         "DecideNextStep": decide_next_step,
         "RecordOutcome": record_outcome,
         "WakeRun": wake_run,
+        "CloseRun": close_run,
     }
     for name, handler_module in handlers.items():
 
