@@ -80,7 +80,10 @@ class RunTable:
         self._put_unless_further(_history_item(run), run.steps)
 
     def record_step(self, before: Run, run: Run, step: Step) -> None:
-        """Write the decision, the attempts that it saw changed and the ledger; no event of an ended job wakes."""
+        """Write the decision, the attempts that it saw changed, the ledger, and the summary of a run that goes on.
+
+        No event of an ended job wakes the run any more.
+        """
         self._put(
             {
                 "pk": f"RUN#{run.run_id}",
@@ -99,6 +102,9 @@ class RunTable:
             self._put_unless_further(item, run.steps)
             if not attempt.is_open:
                 self._close_token(attempt)
+        if run.outcome is None:
+            # Lists of runs show what goes on; the end is `record_outcome`'s to tell.
+            self._put_unless_further(_history_item(run), run.steps)
         self._put_unless_further(_ledger_item(run), run.steps)
 
     def record_phases(self, run: Run, phases: Mapping[int, Sequence[Phase]]) -> None:

@@ -256,6 +256,20 @@ def test_history_tells_the_outcome_once_there_is_one(table):
     assert summary["attempts"][0]["failure_class"] == "wait_limit"
 
 
+def test_history_shows_what_goes_on_and_leaves_the_end_to_the_outcome(table):
+    plan = run_of()
+    table.record_plan(plan)
+    under_way = replace(plan, steps=1, attempts=(attempt_of(),))
+    table.record_step(plan, under_way, step_of(1))
+    (summary,) = table.history("recommender")
+    assert (summary["outcome"], len(summary["attempts"])) == ("running", 1)
+    decided = replace(under_way, steps=2, attempts=(ENDED,), outcome=Outcome.FAILED, outcome_because="why")
+    table.record_step(under_way, decided, step_of(2, action=Action.FINISH))
+    assert table.history("recommender")[0]["outcome"] == "running"
+    table.record_outcome(decided)
+    assert table.history("recommender")[0]["outcome"] == "failed"
+
+
 def test_a_wish_to_stop_is_kept_for_its_run_alone(table):
     table.ask_to_stop("20261121-abc123", "nightspot stop")
     assert table.stop_asked_by("20261121-abc123") == "nightspot stop"
