@@ -1,4 +1,4 @@
-"""Tests that share something dear, such as a deployment, run in one process, where pytest can keep them together."""
+"""Tests that share something dear, such as a deployment, run in one process: pytest keeps their group together."""
 
 import pytest
 
