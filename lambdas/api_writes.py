@@ -19,6 +19,7 @@ from nightspot.job import (
     InvalidJobError,
     Job,
     apply_overrides,
+    merge_overrides,
     overrides_as_json,
     read_overrides,
 )
@@ -44,11 +45,12 @@ def retry_run(
 ) -> RunStarted:
     """A run that goes on where `run_id` ended, with its overrides but for those given now; null takes one back."""
     run = known_run(run_id, use)
-    merged = dict(run.overrides)
+    kept, given = dict(run.overrides), {}
     if overrides is not None:
-        for name in overrides.model_fields_set:
-            merged.pop(name, None)
-        merged |= overrides_as_json(overrides)
+        given = overrides_as_json(overrides)
+        for name in overrides.model_fields_set - given.keys():
+            kept.pop(name, None)
+    merged = merge_overrides(kept, given)
     return _start(use, run.job, merged, key=key, caller=caller, resumed=run)
 
 

@@ -37,7 +37,9 @@ def _finding(job: Job, there: Mapping[str, Any] | None) -> Finding:
     match schedule.paused, there.get("State") == "ENABLED":
         case True, True:
             return found(
-                State.WARNING, f"{there['Name']} is enabled, and the file says it is paused", "make deploy"
+                State.WARNING,
+                f"{there['Name']} is enabled, and the file says it is paused",
+                "make deploy; or disable it in the console, if it was enabled there",
             )
         case True, False:
             return found(State.OK, f"paused, {stated}: no night starts by itself")

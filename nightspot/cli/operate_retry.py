@@ -12,7 +12,6 @@ from nightspot.cli import account, overrides, run_aws
 from nightspot.cli._shared import Json, fail, mistakes
 from nightspot.cli.operate_sources import (
     Api,
-    Local,
     Place,
     StackName,
     TableName,
@@ -21,7 +20,7 @@ from nightspot.cli.operate_sources import (
     record_of,
 )
 from nightspot.cli.run_aws import StartedRun
-from nightspot.job import read_overrides
+from nightspot.job import merge_overrides, read_overrides
 from nightspot.report.tables import overrides_in_words
 from nightspot.run import Outcome
 
@@ -33,7 +32,9 @@ def retry(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `nightspot runs` shows it.")],
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    local: Local = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Refused: what a local night has saved is gone with it.")
+    ] = False,
     table: TableName = None,
     stack: StackName = None,
     api: Api = None,
@@ -94,7 +95,7 @@ def retry(
         if place.api is None and idempotency_key is None:
             # The API looks itself; a key may have started the very run that would be in the way.
             _check_checkpoints(place, record)
-        merged = {**(record.get("overrides") or {}), **own}
+        merged = merge_overrides(record.get("overrides") or {}, own)
         if place.aws is not None:
             run_aws.check_with_deployed(place, str(record["job"]), merged)
         if not as_json:

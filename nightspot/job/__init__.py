@@ -21,7 +21,13 @@ if TYPE_CHECKING:
         Policy,
     )
     from nightspot.job.model import Budget, Capacity, ChangeOver, InstanceType, Job, Local
-    from nightspot.job.overrides import Overrides, apply_overrides, overrides_as_json, read_overrides
+    from nightspot.job.overrides import (
+        Overrides,
+        apply_overrides,
+        merge_overrides,
+        overrides_as_json,
+        read_overrides,
+    )
     from nightspot.job.placeholders import PlaceholderError, fill
     from nightspot.job.reading import parse_job
     from nightspot.job.times import Deadline, Schedule
@@ -33,7 +39,7 @@ _NAMES = {
     "files": ("CheckedFile", "check_files", "load_job", "load_jobs"),
     "markets": ("Concurrency", "Fallback", "Interruptible", "Market", "MarketChoice", "Policy"),
     "model": ("Budget", "Capacity", "ChangeOver", "InstanceType", "Job", "Local"),
-    "overrides": ("Overrides", "apply_overrides", "overrides_as_json", "read_overrides"),
+    "overrides": ("Overrides", "apply_overrides", "merge_overrides", "overrides_as_json", "read_overrides"),
     "placeholders": ("PlaceholderError", "fill"),
     "reading": ("parse_job",),
     "times": ("Deadline", "Schedule"),
@@ -67,6 +73,7 @@ __all__ = [
     "fill",
     "load_job",
     "load_jobs",
+    "merge_overrides",
     "overrides_as_json",
     "parse_job",
     "read_jobs",

@@ -22,7 +22,7 @@ from nightspot.job.rules import Draft, broken_rules
 from nightspot.job.times import Deadline
 from nightspot.job.validation import found_by_pydantic
 
-__all__ = ["Overrides", "apply_overrides", "overrides_as_json", "read_overrides"]
+__all__ = ["Overrides", "apply_overrides", "merge_overrides", "overrides_as_json", "read_overrides"]
 
 _WHOLE = "(overrides)"
 _SAGEMAKER_NAME = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
@@ -57,6 +57,17 @@ def read_overrides(given: Mapping[str, Any], *, check_instance_types: bool = Fal
 def overrides_as_json(overrides: Overrides) -> dict[str, Any]:
     """What was given and nothing else, JSON-ready: `read_overrides` reads it back as the same overrides."""
     return overrides.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+
+
+def merge_overrides(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """What a retry changes of its job: what the retried run did, but for what is given now, both JSON-ready.
+
+    Hyperparameters are given one by one, so they are merged by their names; all else is replaced as a whole.
+    """
+    merged = {**old, **new}
+    if old.get("hyperparameters") and new.get("hyperparameters"):
+        merged["hyperparameters"] = {**old["hyperparameters"], **new["hyperparameters"]}
+    return merged
 
 
 def apply_overrides(job: Job, overrides: Overrides) -> Job:

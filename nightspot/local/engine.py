@@ -177,7 +177,9 @@ def _telling(
     reflect = BaseExecutionWorkerCommunication.terminated
 
     def terminated(self: BaseExecutionWorkerCommunication) -> None:
-        event = end_event(self.execution, starts[self.execution.exec_arn], clock.now())
+        # One that was started before is none of this stage's.
+        started_at = starts.get(self.execution.exec_arn)
+        event = end_event(self.execution, started_at, clock.now()) if started_at is not None else None
         if event is not None:
             on_end(event)
         reflect(self)

@@ -36,6 +36,14 @@ def test_a_retry_goes_on_from_the_run_with_its_overrides_and_the_new_ones(api, f
     ]
 
 
+def test_hyperparameters_of_a_retry_are_merged_by_their_names(api, failed):
+    kept = failed.overrides["hyperparameters"]
+    assert "added" not in kept
+    api.ask("POST", f"/runs/{failed.run_id}/retry", {"hyperparameters": {"added": "1"}})
+    (given,) = api.machine.inputs
+    assert given["hyperparameters"] == {**kept, "added": "1"}
+
+
 def test_a_retry_says_the_same_again_where_nothing_is_overridden(api, failed):
     api.ask("POST", f"/runs/{failed.run_id}/retry")
     (given,) = api.machine.inputs

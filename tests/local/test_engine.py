@@ -329,3 +329,17 @@ def test_an_abort_is_told_in_the_story_s_time(machine):
     assert times[0] >= MIDNIGHT
     assert times[1] - times[0] >= timedelta(hours=1)
     assert times[1] <= machine.clock.now()
+
+
+def test_the_end_of_an_execution_that_another_stage_has_started_is_not_told_here(machine):
+    strangers = []
+
+    def leave_it_to_another(_execution):
+        with interpreter(machine.clock, {}, strangers.append):
+            machine.clock.sleep(72_000)
+
+    fails = {"Type": "Fail", "Error": "Tiny", "Cause": "why"}
+    states = {"Wait": {"Type": "Wait", "Seconds": 36_000, "Next": "Fail"}, "Fail": fails}
+    assert machine.run(states, meanwhile=leave_it_to_another)["status"] == "FAILED"
+    assert strangers == []
+    assert [event["detail"]["status"] for event in machine.ends] == ["FAILED"]
