@@ -26,13 +26,14 @@ class ExitStatus(IntEnum):
 
 MEANINGS: Mapping[ExitStatus, str] = {
     ExitStatus.IN_TIME: "the model is there in time, or the command did what was asked",
-    ExitStatus.USER: "yours to mend: the job, its code, its input, a permission or quota, a run that is not there",
+    ExitStatus.USER: "yours to mend: the job, its code, its input, a permission or quota, a run that is not there, "
+    "another run of the job that still goes on (`concurrency: forbid`)",
     ExitStatus.USAGE: "the options make no sense",
     ExitStatus.MARKET: "the market: no capacity in time, the budget is spent, or Spot alone was allowed",
     ExitStatus.LATE: "the model is there, after the deadline",
     ExitStatus.STOPPED: "a person stopped the run, or a newer run took its place",
     ExitStatus.SERVICE: "AWS: a service fault, an unknown failure, a run that crashed or cannot be followed",
-    ExitStatus.STILL_RUNNING: "`--timeout` has passed; the run goes on",
+    ExitStatus.STILL_RUNNING: "`--timeout` of `run` or `retry` has passed; the run goes on",
     ExitStatus.INTERRUPTED: "Ctrl-C; a deployed run goes on, a local one is stopped",
 }
 
