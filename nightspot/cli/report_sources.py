@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import quote
 
 from nightspot.accounts import bounds_of
-from nightspot.cli._shared import note
+from nightspot.cli._shared import fail, note
 from nightspot.local import records
 from nightspot.pages.reading import RecordNotReadableError
 from nightspot.pages.record import record_of
@@ -156,6 +156,8 @@ class ApiSource:
             if error.status == _NOT_FOUND:
                 raise RunNotFoundError(f"run: {run_id!r}: {error.detail}") from error
             raise
+        if not isinstance(record, dict) or "run_id" not in record:
+            self._fail_as_foreign("/runs/{id}")
         return record
 
     def runs(self, job: str | None, month: str | None) -> list[Record]:
@@ -199,7 +201,12 @@ class ApiSource:
             if error.status == _NOT_FOUND and job is not None:
                 raise RunNotFoundError(f"--job: {job!r}: {error.detail}") from error
             raise
+        if not isinstance(page, dict) or not page.keys() >= {"runs", "next"}:
+            self._fail_as_foreign("/runs")
         return page
+
+    def _fail_as_foreign(self, path: str) -> NoReturn:
+        fail(f"API: {self._client.url} is no API of this version of Nightspot: GET {path} answers otherwise")
 
 
 def started_at(summary: Mapping[str, Any]) -> str:

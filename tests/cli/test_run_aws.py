@@ -636,6 +636,18 @@ def test_an_address_that_answers_otherwise_is_no_api_of_nightspot(nightspot, api
     assert words in answer.err
 
 
+@pytest.mark.parametrize("answered", [{"hello": "world"}, ["a"]])
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [(("runs",), "/runs"), (("show",), "/runs"), (("show", "20261121-abc123"), "/runs/{id}")],
+)
+def test_runs_of_another_server_are_no_traceback(nightspot, api, command, path, answered):
+    api.answers["GET /runs"] = api.answers["GET /runs/20261121-abc123"] = [(200, answered)]
+    answer = nightspot(*command, "--api", URL)
+    assert answer.status == 1
+    assert f"API: {URL} is no API of this version of Nightspot: GET {path} answers otherwise" in answer.err
+
+
 def test_an_api_without_jobs_says_so(nightspot, api):
     api.answers["GET /jobs"] = [(200, {"month": "2026-11", "jobs": []})]
     assert f"There are no jobs: the API at {URL} has none" in nightspot("jobs", "--api", URL).out
