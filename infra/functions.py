@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aws_cdk import AssetHashType, Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -70,34 +72,26 @@ class Functions(Construct):
         self.wake_run = self._function(
             "WakeRun",
             "Wakes the run that waits for a training job's news",
-            # An event may arrive before the run waits for it: Lambda brings it back twice, then it is told.
-            retry_attempts=2,
-            max_event_age=Duration.hours(1),
-            on_failure=destinations.SqsDestination(records.dead_letters),
+            # An event may arrive before the run waits for it.
+            **_brought_back(records, Duration.hours(1)),
         )
         # What may start and close runs of which state machine is infra.triggers'.
         self.start_run = self._function(
             "StartRun",
             "Starts the run of a scheduled night, once",
-            # Scheduler has done its part once Lambda has taken the event: see WakeRun.
-            retry_attempts=2,
-            max_event_age=Duration.hours(6),
-            on_failure=destinations.SqsDestination(records.dead_letters),
+            # Scheduler has done its part once Lambda has taken the event.
+            **_brought_back(records, Duration.hours(6)),
         )
         self.close_run = self._function(
             "CloseRun",
             "Closes the record of a run whose execution ended without doing so",
-            retry_attempts=2,
-            max_event_age=Duration.hours(6),
-            on_failure=destinations.SqsDestination(records.dead_letters),
+            **_brought_back(records, Duration.hours(6)),
         )
         self.tell_people = self._function(
             "TellPeople",
             "Writes the messages by which people hear of a run",
-            # What SNS or the table would not take is tried again, and then told: see WakeRun.
-            retry_attempts=2,
-            max_event_age=Duration.hours(6),
-            on_failure=destinations.SqsDestination(records.dead_letters),
+            # What SNS or the table would not take is tried again, and then told.
+            **_brought_back(records, Duration.hours(6)),
         )
         # API Gateway waits no longer than 29 seconds. Its permissions and addresses are infra.api's.
         self.api = (
@@ -210,6 +204,15 @@ class Functions(Construct):
 
     def _let_it_send_notices(self, function: lambda_.Function) -> None:
         _allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
+
+
+def _brought_back(records: Records, age: Duration) -> dict[str, Any]:
+    """Options of a function that events call: what it could not take comes back twice, then it is told."""
+    return {
+        "retry_attempts": 2,
+        "max_event_age": age,
+        "on_failure": destinations.SqsDestination(records.dead_letters),
+    }
 
 
 def _allow(function: lambda_.Function, actions: list[str], resource: str) -> None:

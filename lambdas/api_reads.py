@@ -23,6 +23,7 @@ from nightspot.messages.links import Console
 from nightspot.pages.record import record_of
 from nightspot.run import Outcome, Run
 from nightspot.run_account import run_account
+from nightspot.summary import RUNNING, outcome_of
 
 DEFAULT_LIMIT = 20
 MOST_RUNS = 100  # of a page
@@ -102,7 +103,7 @@ def known_run(run_id: str, use: ApiDependencies) -> Run:
 
 def links_of(run: Run) -> RunLinks:
     """Where else a client can go from a run."""
-    return _links(run.run_id, run.outcome.value if run.outcome else "running", run.execution_arn)
+    return _links(run.run_id, outcome_of(run), run.execution_arn)
 
 
 def links_of_summary(summary: dict[str, Any]) -> RunLinks:
@@ -117,7 +118,7 @@ def link_of(run_id: str) -> str:
 
 def _links(run_id: str, outcome: str, execution_arn: str | None) -> RunLinks:
     here = link_of(run_id)
-    is_open = outcome == "running"
+    is_open = outcome == RUNNING
     console = Console.of_arn(execution_arn) if execution_arn else None
     return RunLinks(
         self=here,

@@ -11,7 +11,6 @@ from lambdas.run_input import MOST_REQUESTED_BY
 from nightspot import requests
 from nightspot.api.models import RunLinks, RunOverrides, RunStarted, RunState, RunStopping
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
-from nightspot.aws.run_table import RUNNING
 from nightspot.aws.starting import InvalidStartError, NameTakenError, Started, fresh_name, keyed_name
 from nightspot.aws.stopping import StopRefusedError, UnknownRunError, sentence_of
 from nightspot.job import (
@@ -25,6 +24,7 @@ from nightspot.job import (
 )
 from nightspot.messages.links import Console
 from nightspot.run import Outcome, Run
+from nightspot.summary import RUNNING, outcome_of
 
 _GOES_ON = "is still going on; it can be retried when it is over"
 # Its training job may still make the model: lambdas/close_run.py records the end.
@@ -74,7 +74,7 @@ def stop_run(use: ApiDependencies, run_id: str, *, caller: str | None) -> RunSto
         state=look.state,
         sentence=sentence_of(look),
         training_job_name=look.training_job_name,
-        outcome=RunState(run.outcome.value if run.outcome else RUNNING),
+        outcome=RunState(outcome_of(run)),
         because=run.outcome_because,
         links=links_of(run),
     )

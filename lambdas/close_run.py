@@ -35,12 +35,11 @@ from lambdas.execution_end import (
 from lambdas.observability import logger, metrics, traced
 from lambdas.record_outcome import close, count, figures_of
 from nightspot import ledger
-from nightspot.aws.run_table import RUNNING
 from nightspot.ledger import JobView
 from nightspot.phases import phases_of
 from nightspot.planning import run_id_of
 from nightspot.run import Action, Attempt, Outcome, Run, Step
-from nightspot.summary import summarise
+from nightspot.summary import RUNNING, summarise
 
 _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 _A_RUNS_TRAINING_JOB = re.compile(r"nightspot-.+-(?P<run_id>\d{8}-[0-9a-f]{6})-\d+")

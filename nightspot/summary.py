@@ -9,6 +9,13 @@ from nightspot.headline import headline
 from nightspot.job import Market
 from nightspot.run import Attempt, Outcome, Resume, Run
 
+RUNNING = "running"  # a summary's outcome while the run has none
+
+
+def outcome_of(run: Run) -> str:
+    """The run's outcome in the words of its summary."""
+    return run.outcome.value if run.outcome else RUNNING
+
 
 def summarise(run: Run) -> dict[str, Any]:
     """JSON-ready. Seconds and USD; None means that SageMaker or the price book does not say."""
@@ -22,7 +29,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "headline": headline(run, account, ended_at=ended, margin_seconds=margin),
         "job": run.job,
         "run_id": run.run_id,
-        "outcome": run.outcome.value if run.outcome else "running",
+        "outcome": outcome_of(run),
         "because": run.outcome_because,
         "crashed": run.crashed,
         "plan_note": run.plan_note,

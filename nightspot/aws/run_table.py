@@ -27,13 +27,12 @@ from nightspot.run import (
     step_from_json,
     to_json,
 )
-from nightspot.summary import summarise, summarise_attempt
+from nightspot.summary import RUNNING, summarise, summarise_attempt
 
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
 MOST_PHASES = 1000  # of an attempt, about 100 bytes each
 _HISTORY = "RUN#"
 _PAST_HISTORY = "RUN$"  # sorts behind every run
-RUNNING = "running"  # a summary's outcome while the run has none
 
 
 @dataclass(frozen=True)

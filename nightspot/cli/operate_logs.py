@@ -26,6 +26,7 @@ from nightspot.cli.operate_sources import (
     record_of,
 )
 from nightspot.pages.figures import plain
+from nightspot.summary import RUNNING
 
 LOCAL_SCRATCH = "build/demo"  # of records that do not say where their night was played
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -136,7 +137,7 @@ def _worded(line: Line, *, with_machine: bool) -> str:
 def _why_none(record: Mapping[str, Any], attempt: Mapping[str, Any] | None) -> str:
     run_id = record["run_id"]
     if attempt is None:
-        if record["outcome"] == "running":
+        if record["outcome"] == RUNNING:
             return f"run {run_id} has no training job yet; ask again when `nightspot runs` shows one"
         return f"run {run_id} ended without a training job: {record['because'] or 'it says nothing'}"
     name = attempt["training_job_name"]

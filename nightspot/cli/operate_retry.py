@@ -23,6 +23,7 @@ from nightspot.cli.run_aws import StartedRun
 from nightspot.job import merge_overrides, read_overrides
 from nightspot.report.tables import overrides_in_words
 from nightspot.run import Outcome
+from nightspot.summary import RUNNING
 
 RETRY_COMMAND = "nightspot retry"  # as a run that it starts says who asked for it
 RETRIED = frozenset({Outcome.FAILED, Outcome.STOPPED, Outcome.SKIPPED, Outcome.REFUSED})
@@ -129,7 +130,7 @@ def _refuse_local() -> NoReturn:
 
 def _check_retryable(record: Mapping[str, Any]) -> None:
     run_id, outcome = record["run_id"], record["outcome"]
-    if outcome == "running":
+    if outcome == RUNNING:
         fail(f"run: {run_id!r}: is still going on; `nightspot stop {run_id}` ends it, then it can be retried")
     if outcome == Outcome.SUCCEEDED:
         fail(f"run: {run_id!r}: has succeeded, so nothing is left to train; `nightspot run` starts a new one")
@@ -146,7 +147,7 @@ def _check_checkpoints(place: Place, record: Mapping[str, Any]) -> None:
             continue
         if other["outcome"] == Outcome.SUCCEEDED:
             fail(f"run: {run_id!r}: run {other['run_id']} went on from its checkpoints and has succeeded")
-        if other["outcome"] == "running":
+        if other["outcome"] == RUNNING:
             fail(f"run: {run_id!r}: run {other['run_id']} goes on from its checkpoints already")
 
 

@@ -20,6 +20,7 @@ from nightspot.cli.operate_sources import (
     record_of,
 )
 from nightspot.durations import DurationError, format_duration, parse_duration
+from nightspot.summary import RUNNING, outcome_of
 
 if TYPE_CHECKING:
     from nightspot.aws.api_client import ApiClient
@@ -61,7 +62,7 @@ def stop(
             from_folder=None, local=False, table=table, stack=chosen, region=region, profile=profile, api=api
         )
         record = record_of(place, run)
-        if not yes and record["outcome"] == "running":
+        if not yes and record["outcome"] == RUNNING:
             typer.confirm(_question(record, place), abort=True, err=True)
         if place.api is not None:
             look = _by_api(place.api, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
@@ -165,6 +166,6 @@ def _as_json(look: Stopping) -> dict[str, Any]:
         "job": look.run.job,
         "state": look.state.value,
         "training_job_name": look.training_job_name,
-        "outcome": look.run.outcome.value if look.run.outcome else "running",
+        "outcome": outcome_of(look.run),
         "because": look.run.outcome_because,
     }

@@ -14,6 +14,7 @@ from nightspot.pages.runs_page import accounted
 from nightspot.report import decisions
 from nightspot.run import Action
 from nightspot.run_account import Ending
+from nightspot.summary import RUNNING
 
 Record = Mapping[str, Any]
 """`nightspot.pages.record.record_of`'s shape, or a local record, which has all of it."""
@@ -85,7 +86,7 @@ def news_between(before: Record | None, after: Record) -> list[News]:
 
 def is_over(record: Record) -> bool:
     """Whether the record has an outcome."""
-    return record.get("outcome") != "running"
+    return record.get("outcome") != RUNNING
 
 
 def end_of(record: Record) -> News:
