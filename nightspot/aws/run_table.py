@@ -83,13 +83,7 @@ class RunTable:
 
         No event of an ended job wakes the run any more.
         """
-        self._put(
-            {
-                "pk": f"RUN#{run.run_id}",
-                "sk": f"STEP#{step.number:04d}",
-                **to_json(step),
-            }
-        )
+        self.record_earlier_step(run.run_id, step)
         for attempt in run.attempts:
             if attempt in before.attempts:
                 continue
@@ -105,6 +99,10 @@ class RunTable:
             # Lists of runs show what goes on; the end is `record_outcome`'s to tell.
             self._put_unless_further(_history_item(run), run.steps)
         self._put_unless_further(_ledger_item(run), run.steps)
+
+    def record_earlier_step(self, run_id: str, step: Step) -> None:
+        """Write a decision alone: one that the table could not take when it was decided."""
+        self._put({"pk": f"RUN#{run_id}", "sk": f"STEP#{step.number:04d}", **to_json(step)})
 
     def record_phases(self, run: Run, phases: Mapping[int, Sequence[Phase]]) -> None:
         """Write what each attempt, by its number, went through; the longest histories without their middle."""
