@@ -117,7 +117,7 @@ def end(run, now, seen):
 
 
 def refused(story, run, now, fault):
-    """The ledger after CreateTrainingJob was refused so: at once, or when it is no longer in doubt; and the class."""
+    """The ledger after CreateTrainingJob failed so, once its job is no longer in doubt, and the failure's class."""
     asked = replace(
         run.last_attempt, state=AttemptState.ASKED, status=None, asked_at=now, stop_requested_at=None
     )
@@ -126,7 +126,7 @@ def refused(story, run, now, fault):
     if attempt.doubt is None or attempt.doubt.failure is not FailureClass.UNKNOWN:
         return folded, attempt.failure or attempt.doubt.failure
     for minutes in (0, 5, 14):
-        assert next_step(folded, now + timedelta(minutes=minutes)).action is Action.WATCH
+        assert next_step(folded, now + timedelta(minutes=minutes)).action in {Action.WATCH, Action.STOP}
     return end(folded, now + timedelta(minutes=15), story.look(None))
 
 
