@@ -3,12 +3,16 @@
 Every builder takes changes by field name; a test names only what it is about.
 """
 
+import functools
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import botocore.session
 import pytest
+from hypothesis import HealthCheck, settings
 
 from nightspot.job import Market
 from nightspot.ledger import JobView, Observation, Transition
@@ -24,6 +28,20 @@ REQUEST = {
     "ResourceConfig": {"InstanceCount": 1, "VolumeSizeInGB": 50},
     "StoppingCondition": {"MaxRuntimeInSeconds": 21_600},
 }
+
+
+# The one profile of all properties: the same examples at every run, and nothing that fails on a busy machine
+# (too_slow measures real seconds as well). "long" tries more of them (make test-long).
+settings.register_profile(
+    "nightspot",
+    max_examples=80,
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("long", settings.get_profile("nightspot"), max_examples=1500)
+settings.load_profile("nightspot")
 
 
 class Story:
@@ -119,6 +137,14 @@ class Story:
 @pytest.fixture(scope="session")
 def story() -> Story:
     return Story()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_models_are_read_once() -> Iterator[None]:
+    """moto forgets boto3's session with every test, and with it what was read of botocore's large JSON files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", functools.cache(botocore.session.create_loader))
+        yield
 
 
 # Every test of this session by its id, in order, before -m and -k leave some out: for tests/test_collection.py.

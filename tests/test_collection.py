@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import settings
 
 MOST_CHARACTERS = 160  # of a case's name
 LATER = """
@@ -89,3 +90,16 @@ def test_what_is_no_name_is_found(case, request):
 def test_a_case_is_named_by_its_value_where_that_makes_a_name(request, value, name):
     hook = request.config.hook.pytest_make_parametrize_id
     assert hook(config=request.config, val=value, argname="argument") == name
+
+
+def test_the_clock_of_the_machine_fails_no_property_and_all_try_the_same_examples(request):
+    assert settings.default.deadline is None
+    assert settings.default.derandomize
+    of_one_test = re.compile(r"\b(deadline|derandomize|database)=")
+    named = [
+        f"{path.name}: {call}"
+        for path in (request.config.rootpath / "tests").rglob("test_*.py")
+        for call in re.findall(r"\bsettings\(.*?\)\n", path.read_text(encoding="utf-8"), re.DOTALL)
+        if of_one_test.search(call)
+    ]
+    assert named == []

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot import ledger, steps
@@ -231,7 +231,6 @@ statuses = st.sampled_from(
 )
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     rows=st.lists(st.tuples(statuses, st.integers(0, 59)), max_size=6),
     status=st.sampled_from(["InProgress", "Stopping", "Completed", "Failed", "Stopped", "Musing"]),
