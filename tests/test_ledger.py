@@ -4,7 +4,7 @@ from dataclasses import replace
 from unittest.mock import ANY
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot import ledger, steps
@@ -344,7 +344,6 @@ statuses = st.sampled_from(
 )
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     rows=st.lists(st.tuples(statuses, st.integers(0, 59)), max_size=6),
     status=st.sampled_from(["InProgress", "Stopping", "Completed", "Failed", "Stopped", "Musing"]),

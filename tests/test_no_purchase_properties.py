@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nightspot.failures import ANSWERS, Answer, Fault
@@ -13,9 +13,7 @@ from nightspot.ledger import fold
 from nightspot.policy import next_step
 from nightspot.run import Action, AttemptState, FailureClass, Outcome
 
-bounded = settings(
-    max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+bounded = settings(max_examples=5 * settings.default.max_examples)
 
 # What AWS says of everything that a run answers with another attempt, and a little of the rest.
 AWS_WORDS = (

@@ -6,7 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightspot.costs import spent_usd
@@ -23,9 +23,7 @@ HOUR = 3600
 MOST_DECISIONS = 1500
 ROUNDING_SECONDS = 5  # waits are whole seconds
 
-bounded = settings(
-    max_examples=500, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+bounded = settings(max_examples=6 * settings.default.max_examples)
 
 REFUSALS = {
     "throttled": Fault("SageMaker.ThrottlingException", "Rate exceeded"),

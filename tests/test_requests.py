@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot import requests
@@ -14,9 +14,6 @@ from nightspot.job.model import JOB_NAME_CHARACTERS
 from nightspot.planning import run_id_of
 from nightspot.policy import MOST_ATTEMPTS
 
-bounded = settings(
-    max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
 NAME_PATTERN = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"  # CreateTrainingJob, TrainingJobName
 SET_BY_NIGHTSPOT = {"TrainingJobName", "EnableManagedSpotTraining", "Environment", "Tags"}
 TAGS = ["nightspot:job", "nightspot:run", "nightspot:attempt", "nightspot:market"]
@@ -68,7 +65,6 @@ def asked(story):
     return ask
 
 
-@bounded
 @given(user=user_requests, market=st.sampled_from(Market), attempt=st.integers(1, MOST_ATTEMPTS))
 def test_nothing_of_the_users_request_changes_but_the_documented_fields(story, asked, user, market, attempt):
     before = copy.deepcopy(user)
@@ -101,7 +97,6 @@ def test_nothing_of_the_users_request_changes_but_the_documented_fields(story, a
     assert [tag["Key"] for tag in request["Tags"][own:]] == TAGS
 
 
-@bounded
 @given(user=user_requests)
 def test_on_demand_drops_the_spot_only_fields_and_keeps_the_limit_on_pending(story, asked, user):
     request = asked(story.on_demand, training_job=user)
@@ -113,7 +108,6 @@ def test_on_demand_drops_the_spot_only_fields_and_keeps_the_limit_on_pending(sto
     )
 
 
-@bounded
 @given(user=user_requests)
 def test_spot_always_says_so_and_has_a_wait_limit_that_covers_the_runtime(asked, user):
     request = asked(training_job=user)
@@ -184,7 +178,6 @@ def test_a_job_can_be_found_by_its_tags(story, asked):
     ]
 
 
-@bounded
 @given(
     job=st.from_regex(r"[a-z0-9](-*[a-z0-9])*", fullmatch=True).filter(
         lambda n: len(n) <= JOB_NAME_CHARACTERS
