@@ -24,8 +24,9 @@ from nightspot.aws.quotas import QuotasUnknownError
 from nightspot.happenings import Happening
 from nightspot.job import Market
 from nightspot.plan_note import plan_note
-from nightspot.planning import Known, Resumed, plan_run, quota_name, run_id_of
+from nightspot.planning import Known, Resumed, plan_run, quota_name
 from nightspot.run import Run, to_json
+from nightspot.run_ids import run_id_of
 
 if TYPE_CHECKING:
     from nightspot.job import Job

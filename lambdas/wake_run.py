@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -12,12 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, traced
+from nightspot.run_ids import read_training_job_name
 
 # What a decision could answer differently; the way to a machine and the upload change nothing.
 NEWS = frozenset({"Training", "Interrupted", "Stopping"})
 IN_PROGRESS = "InProgress"
-# The command line's drills (nightspot/aws/drill_plan.py) bear our prefix too, and no run waits for them.
-A_DRILL = re.compile(r".*-drill-\d{6}-[0-9a-f]{5}-\d+")
 
 
 class NotWaitingYetError(Exception):
@@ -52,7 +50,8 @@ def handler(
     """`{"woke": whether}`. Raises NotWaitingYetError where the token is not there yet."""
     metrics.add_metric(name="StateChange", unit=MetricUnit.Count, value=1)
     detail = StateChange.model_validate(event).detail
-    if A_DRILL.fullmatch(detail.training_job_name):
+    named = read_training_job_name(detail.training_job_name)
+    if named is not None and named.is_drill:
         return {"woke": _left(detail, "a drill")}
     if detail.status == IN_PROGRESS and detail.secondary_status not in NEWS:
         return {"woke": _left(detail, "no news")}

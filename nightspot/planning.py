@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nightspot import estimates, history, pricing, requests
 from nightspot.job import Market
 from nightspot.run import BEFORE_THE_FIRST, CONSOLE, LeftOut, Progress, Run, Rung, evolve
+from nightspot.run_ids import run_id_of
 
 if TYPE_CHECKING:
     from nightspot.job import InstanceType, Job
@@ -154,12 +155,6 @@ def _without_quota(rungs: Iterable[Rung], quotas: Mapping[str, float]) -> Iterat
         limit = quotas.get(quota_name(rung.market, rung.instance_type))
         if limit is not None and limit < rung.instance_count:
             yield LeftOut(rung, f"its quota is {limit:g}, and {rung.instance_count} are needed")
-
-
-def run_id_of(execution_arn: str, started_at: datetime) -> str:
-    """Date and six characters of the execution: sortable, and unique per execution. 15 characters."""
-    digest = hashlib.sha256(execution_arn.encode()).hexdigest()
-    return f"{started_at:%Y%m%d}-{digest[:6]}"
 
 
 def work_key_of(job: Job) -> str:

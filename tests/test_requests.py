@@ -10,9 +10,14 @@ from hypothesis import strategies as st
 
 from nightspot import requests
 from nightspot.job import Market
-from nightspot.job.model import JOB_NAME_CHARACTERS
-from nightspot.planning import run_id_of
 from nightspot.policy import MOST_ATTEMPTS
+from nightspot.run_ids import (
+    JOB_NAME_CHARACTERS,
+    TRAINING_JOB_NAME_CHARACTERS,
+    NamedTrainingJob,
+    read_training_job_name,
+    run_id_of,
+)
 
 NAME_PATTERN = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"  # CreateTrainingJob, TrainingJobName
 SET_BY_NIGHTSPOT = {"TrainingJobName", "EnableManagedSpotTraining", "Environment", "Tags"}
@@ -189,12 +194,13 @@ def test_every_training_job_name_is_one_for_sagemaker(story, job, execution, att
     run = story.run(job=job, run_id=run_id_of(execution, story.midnight))
     name = requests.training_job_name(run, attempt)
     assert re.fullmatch(NAME_PATTERN, name)
-    assert len(name) <= 63
+    assert len(name) <= TRAINING_JOB_NAME_CHARACTERS
+    assert read_training_job_name(name) == NamedTrainingJob(job, run.run_id, attempt)
 
 
 def test_the_longest_name_fits(story):
     run = story.run(job="x" * JOB_NAME_CHARACTERS, run_id=run_id_of("x", story.midnight))
-    assert len(requests.training_job_name(run, MOST_ATTEMPTS)) <= 63
+    assert len(requests.training_job_name(run, MOST_ATTEMPTS)) <= TRAINING_JOB_NAME_CHARACTERS
 
 
 def test_asking_twice_for_an_attempt_asks_for_the_same_job(story):

@@ -27,6 +27,7 @@ from nightspot.run import (
     step_from_json,
     to_json,
 )
+from nightspot.run_ids import first_run_id_of, run_id_of
 from nightspot.summary import RUNNING, summarise, summarise_attempt
 
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
@@ -126,6 +127,14 @@ class RunTable:
         """The ledger of a run as last recorded."""
         item = self._get(f"RUN#{run_id}", "RUN")
         return None if item is None else run_from_json(item["ledger"])
+
+    def run_of_execution(self, execution_arn: str, started_at: datetime) -> Run | None:
+        """The run that is this execution, whichever version of the code planned it; `started_at` is aware UTC."""
+        for run_id in (run_id_of(execution_arn, started_at), first_run_id_of(execution_arn, started_at)):
+            run = self.run(run_id)
+            if run is not None and run.execution_arn == execution_arn:
+                return run
+        return None
 
     def ask_to_stop(self, run_id: str, by: str) -> None:
         """Keep for the run's next decision that `by` wants its end; of several, the first who asked."""
