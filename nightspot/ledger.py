@@ -16,6 +16,7 @@ from nightspot.run import (
     Action,
     Attempt,
     AttemptState,
+    FailureClass,
     Progress,
     Run,
     Step,
@@ -25,6 +26,9 @@ from nightspot.run import (
 # A created job is visible at once; one that is not there after this long never will be.
 UNSEEN_SECONDS = 15 * 60
 NEVER_SEEN = Fault("Nightspot.NeverSeen", "SageMaker does not know the training job that was asked for.")
+
+# By how much a limit of SageMaker's and the times that it shows may differ.
+CLOCK_SECONDS = 5
 
 _TERMINAL = {"Completed", "Failed", "Stopped", "Deleting"}
 STATES = {
@@ -66,6 +70,8 @@ class JobView:
     billable_seconds: float | None = None
     ended_at: datetime | None = None
     model_artifact: str | None = None
+    max_runtime_seconds: float | None = None  # StoppingCondition
+    max_pending_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,7 @@ def _fold_view(attempt: Attempt, view: JobView, fault: Fault | None, now: dateti
         waited_seconds=_waited_seconds(view, attempt, now),
         billable_seconds=view.billable_seconds,
         model_artifact=view.model_artifact,
+        max_runtime_seconds=view.max_runtime_seconds,
     )
     if state is AttemptState.ENDED:
         return _fold_end(attempt, view, now)
@@ -192,13 +199,23 @@ def _fold_end(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
         transitions=[transition.status for transition in view.transitions],
         stop_requested=attempt.stop_requested_at is not None,
     )
+    queued_out = failure.failure is FailureClass.STOPPED_BY_PERSON and _pending_limit_has_passed(
+        attempt, view
+    )
     return evolve(
         attempt,
-        failure=failure.failure,
+        failure=FailureClass.NO_CAPACITY if queued_out else failure.failure,
         failure_reason=failure.reason or None,
         failed_in=phase,
         ended_waiting=phase is None or STATES[phase] is AttemptState.WAITING,
     )
+
+
+def _pending_limit_has_passed(attempt: Attempt, view: JobView) -> bool:
+    """Whether the job queued for all of its MaxPendingTimeInSeconds: SageMaker stops it then, without a reason."""
+    limit = view.max_pending_seconds
+    had_no_machine = not any(t.status in _WITH_A_MACHINE for t in view.transitions)
+    return limit is not None and had_no_machine and attempt.waited_seconds >= limit - CLOCK_SECONDS
 
 
 def _last_phase(view: JobView) -> str | None:

@@ -75,6 +75,7 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         )
         for entry in description.get("SecondaryStatusTransitions", ())
     )
+    limits = description.get("StoppingCondition", {})
     return JobView(
         training_job_name=description["TrainingJobName"],
         status=description["TrainingJobStatus"],
@@ -85,6 +86,8 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         billable_seconds=description.get("BillableTimeInSeconds"),
         ended_at=_ended_at(description, transitions),
         model_artifact=description.get("ModelArtifacts", {}).get("S3ModelArtifacts"),
+        max_runtime_seconds=limits.get("MaxRuntimeInSeconds"),
+        max_pending_seconds=limits.get("MaxPendingTimeInSeconds"),
     )
 
 
