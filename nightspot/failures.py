@@ -23,9 +23,11 @@ class Answer(StrEnum):
     WITHOUT_RUNG = "without_rung"  # the same, never on this rung again
     BACK_OFF = "back_off"  # try the same again, later and later
     RETRY = "retry"  # try the same again, at most twice
+    IF_PROGRESS = "if_progress"  # after a newer checkpoint as for the market; without one, end the run
     FINISH = "finish"  # end the run; buy nothing more
 
 
+# What an answer depends on beside the class is in `limits.response_to`.
 ANSWERS: dict[FailureClass, Answer] = {
     FailureClass.NO_CAPACITY: Answer.MARKET,
     FailureClass.INTERRUPTED: Answer.MARKET,
@@ -35,7 +37,7 @@ ANSWERS: dict[FailureClass, Answer] = {
     FailureClass.QUOTA_PERMANENT: Answer.WITHOUT_RUNG,
     FailureClass.THROTTLED: Answer.BACK_OFF,
     FailureClass.SERVICE_FAULT: Answer.RETRY,
-    FailureClass.RUNTIME_LIMIT: Answer.FINISH,
+    FailureClass.RUNTIME_LIMIT: Answer.IF_PROGRESS,
     FailureClass.USER_CODE: Answer.FINISH,
     FailureClass.OUT_OF_MEMORY: Answer.FINISH,
     FailureClass.CONFIGURATION: Answer.FINISH,

@@ -33,6 +33,9 @@ NEVER_SEEN = Fault("Nightspot.NeverSeen", "SageMaker does not know the training 
 # A stop that was accepted has ended the container after 120 s; this much more for the upload.
 BLIND_STOP_SECONDS = 120
 
+# By how much a limit of SageMaker's and the times that it shows may differ.
+CLOCK_SECONDS = 5
+
 _TERMINAL = {"Completed", "Failed", "Stopped", "Deleting"}
 STATES = {
     "Starting": AttemptState.WAITING,
@@ -75,6 +78,8 @@ class JobView:
     model_artifact: str | None = None
     market: Market | None = None  # None: the answer does not say
     instance_type: str | None = None
+    max_runtime_seconds: float | None = None  # StoppingCondition
+    max_pending_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,7 @@ def _fold_view(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
         billable_seconds=view.billable_seconds,
         model_artifact=view.model_artifact,
         doubt=None,
+        max_runtime_seconds=view.max_runtime_seconds,
     )
     return _fold_end(attempt, view, now) if state is AttemptState.ENDED else attempt
 
@@ -276,13 +282,23 @@ def _fold_end(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
         transitions=[transition.status for transition in view.transitions],
         stop_requested=attempt.stop_requested_at is not None,
     )
+    queued_out = failure.failure is FailureClass.STOPPED_BY_PERSON and _pending_limit_has_passed(
+        attempt, view
+    )
     return evolve(
         attempt,
-        failure=failure.failure,
+        failure=FailureClass.NO_CAPACITY if queued_out else failure.failure,
         failure_reason=failure.reason or None,
         failed_in=phase,
         ended_waiting=phase is None or STATES[phase] is AttemptState.WAITING,
     )
+
+
+def _pending_limit_has_passed(attempt: Attempt, view: JobView) -> bool:
+    """Whether the job queued for all of its MaxPendingTimeInSeconds: SageMaker stops it then, without a reason."""
+    limit = view.max_pending_seconds
+    had_no_machine = not any(t.status in _WITH_A_MACHINE for t in view.transitions)
+    return limit is not None and had_no_machine and attempt.waited_seconds >= limit - CLOCK_SECONDS
 
 
 def _last_phase(view: JobView) -> str | None:

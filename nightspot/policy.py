@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nightspot import backoff, ladder, steps, watching, words
+from nightspot import backoff, ladder, limits, steps, watching, words
 from nightspot.costs import spent_usd
 from nightspot.durations import format_duration
-from nightspot.failures import ANSWERS, Answer
+from nightspot.failures import Answer
 from nightspot.job import Fallback, Market
 from nightspot.run import Action, Attempt, FailureClass, Outcome, Run, Step, evolve
 
@@ -86,11 +86,15 @@ def _finish(run: Run, now: datetime, outcome: Outcome, because: str) -> Step:
 def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime) -> Step:
     what = f"{last.rung.label} ended as {failure.value.replace('_', ' ')}"
     said = f"{what}: {last.failure_reason}" if last.failure_reason else what
-    answer = ANSWERS[failure]
+    answer = limits.response_to(last, run)
     if answer is Answer.FINISH:
         outcome = Outcome.STOPPED if failure is FailureClass.STOPPED_BY_PERSON else Outcome.FAILED
         because = f"{said}; that is not the market's fault, nothing more is bought."
+        if failure is FailureClass.RUNTIME_LIMIT:
+            because = f"{said}; {words.time_used_up(run, last)}"
         return _finish(run, now, outcome, because)
+    if limits.is_paid_time_used_up(run):
+        return _finish(run, now, Outcome.FAILED, f"{said}; {words.paid_time_used_up(run)}")
     if len(run.attempts) >= MOST_ATTEMPTS:
         because = f"{said}; {len(run.attempts)} attempts are the most of a run."
         return _finish(run, now, Outcome.FAILED, because)
@@ -130,6 +134,7 @@ def _start_best(run: Run, now: datetime, after: str = "") -> Step:
             f"{lead}{format_duration(max(0.0, left))} to the deadline, {words.work(run, rung)}: "
             f"on-demand {rung.instance_type} {promise}."
         ) + words.too_dear(run, Market.ON_DEMAND)
+        because += words.paid_time_short(run, rung)
         return steps.start(run, now, rung, because, watching.first_look_seconds(run, rung), late=late)
     return _give_up(run, now, lead)
 

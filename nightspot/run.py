@@ -209,6 +209,7 @@ class Attempt:
     resumed_from_step: int | None = None  # what the training script says it resumed from
     resume: Resume | None = None  # None: there was nothing to resume from
     model_artifact: str | None = None  # S3 URI
+    max_runtime_seconds: float | None = None  # its own limit, as SageMaker shows it; None: not shown
     seconds_per_step: float | None = None  # pace on this rung
     best_seconds_per_step: float | None = None  # the best that it has shown
 

@@ -215,3 +215,14 @@ def test_the_script_is_told_how_long_machines_of_its_type_live(story):
     assert environment["NIGHTSPOT_MEAN_LIFE_SECONDS"] == "11520"
     bare = requests.create_training_job(story.run(), story.spot, 1, story.midnight)["Environment"]
     assert "NIGHTSPOT_MEAN_LIFE_SECONDS" not in bare
+
+
+def test_what_no_attempt_changes_stays_out_of_the_ledger():
+    own = {"AlgorithmSpecification": {"TrainingImage": "x"}, "HyperParameters": {"epochs": "3"}}
+    mine = {"ResourceConfig": {"InstanceCount": 1}, "CheckpointConfig": {"S3Uri": "s3://c/"}}
+    assert requests.split({**own, **mine, "Tags": []}) == (mine, {**own, "Tags": []})
+
+
+def test_how_long_an_algorithm_may_wait_is_kept_in_the_ledger():
+    changed, _ = requests.split({"AlgorithmSpecification": {"AlgorithmName": "scikit-decision-trees"}})
+    assert changed == {"StoppingCondition": {"MaxWaitTimeInSeconds": 3600}}

@@ -76,6 +76,7 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         )
         for entry in description.get("SecondaryStatusTransitions", ())
     )
+    limits = description.get("StoppingCondition", {})
     return JobView(
         training_job_name=description["TrainingJobName"],
         status=description["TrainingJobStatus"],
@@ -88,6 +89,8 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         model_artifact=description.get("ModelArtifacts", {}).get("S3ModelArtifacts"),
         market=_market_of(description),
         instance_type=description.get("ResourceConfig", {}).get("InstanceType"),
+        max_runtime_seconds=limits.get("MaxRuntimeInSeconds"),
+        max_pending_seconds=limits.get("MaxPendingTimeInSeconds"),
     )
 
 

@@ -18,7 +18,6 @@ from nightspot.durations import format_duration
 from nightspot.job.errors import PathPart, Problem, describe, dotted, problem
 from nightspot.job.markets import Concurrency, Fallback, Interruptible, Policy
 from nightspot.job.model import (
-    DEFAULT_RUNTIME_SECONDS,
     Budget,
     Capacity,
     ChangeOver,
@@ -239,17 +238,15 @@ def _flexible_start_leaves_time(draft: Draft) -> Iterator[Problem]:
 def _limits_leave_time(draft: Draft) -> Iterator[Problem]:
     runtime = dig(draft.training_job, "StoppingCondition", "MaxRuntimeInSeconds")
     wait = dig(draft.training_job, "StoppingCondition", "MaxWaitTimeInSeconds")
-    limit = DEFAULT_RUNTIME_SECONDS if runtime is None else runtime
     path = (*_STOPPING, "MaxRuntimeInSeconds")
-    if draft.training_job is not None and _is_count(limit):
-        if draft.work_seconds is not None and limit < draft.work_seconds:
-            default = "" if runtime is not None else "; SageMaker's default is 1 day"
-            rule = f"must be at least work ({draft.work_seconds} s){default}"
-            yield problem(path, runtime, rule)
-        if limit > LONGEST_SECONDS:
+    if _is_count(runtime):
+        if draft.work_seconds is not None and runtime < draft.work_seconds:
+            yield problem(path, runtime, f"must be at least work ({draft.work_seconds} s)")
+        if runtime > LONGEST_SECONDS:
             yield problem(path, runtime, f"must be at most 28 days ({LONGEST_SECONDS} s)")
-    if _is_count(limit) and _is_count(wait) and wait < limit:
-        rule = f"must be at least MaxRuntimeInSeconds ({limit}): it counts waiting and running"
+    least, what = (runtime, "MaxRuntimeInSeconds") if _is_count(runtime) else (draft.work_seconds, "work")
+    if _is_count(least) and _is_count(wait) and wait < least:
+        rule = f"must be at least {what} ({least}): it counts waiting and running"
         yield problem((*_STOPPING, "MaxWaitTimeInSeconds"), wait, rule)
 
 
