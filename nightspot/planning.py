@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,8 @@ from nightspot.run import BEFORE_THE_FIRST, CONSOLE, LeftOut, Progress, Run, Run
 
 if TYPE_CHECKING:
     from nightspot.job import InstanceType, Job
+
+_TRAINING_JOB = re.compile(r"nightspot-.+-(?P<run_id>\d{8}-[0-9a-f]{6,})-\d+")
 
 Price = Callable[[str, str], pricing.Price | float | None]
 """(instance type, region) -> the on-demand price of an instance hour, or None where it is not known.
@@ -160,6 +163,12 @@ def run_id_of(execution_arn: str, started_at: datetime) -> str:
     """Date and six characters of the execution: sortable, and unique per execution. 15 characters."""
     digest = hashlib.sha256(execution_arn.encode()).hexdigest()
     return f"{started_at:%Y%m%d}-{digest[:6]}"
+
+
+def run_id_in(training_job_name: str) -> str | None:
+    """The id of the run whose training job is called so (`requests.training_job_name`); None for any other name."""
+    match = _TRAINING_JOB.fullmatch(training_job_name)
+    return match["run_id"] if match else None
 
 
 def work_key_of(job: Job) -> str:
