@@ -143,9 +143,7 @@ def _settle(run: Run, ended: Ended, use: Dependencies) -> bool:
 
 def _close(run: Run, ended: Ended, use: Dependencies) -> None:
     """Record and tell; what dies on the way is told by the event's return, rather twice than never."""
-    use.table.close_turns.begin_to_tell(run.run_id)
     close(run, use, has_crashed=ended.is_crash)
-    use.table.close_turns.has_told(run.run_id)
 
 
 def _close_open(run: Run, ended: Ended, use: Dependencies) -> bool:
@@ -255,7 +253,7 @@ def _record_phases(run: Run, attempt: Attempt | None, view: JobView | None, use:
 
 def _is_told(run: Run, use: Dependencies) -> bool:
     """Whether the run's end is on record, and nobody died while telling it."""
-    return _recorded(run, use) is not None and not use.table.close_turns.is_untold(run.run_id)
+    return _recorded(run, use) is not None and use.table.close_turns.untold(run.run_id) is None
 
 
 def _recorded(run: Run, use: Dependencies) -> Mapping[str, Any] | None:

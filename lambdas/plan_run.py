@@ -144,7 +144,7 @@ def _plan(
     taken = turns.take(run, job.concurrency, use)
     if job.budget is not None and job.budget.per_month_usd is not None and not taken.refused_because:
         # Written first and read then: of two runs that start at once, one sees the other's promise at least.
-        use.table.record_plan(run)
+        use.table.record_promise(run)
         run = plan(replace(known, month_usd=month.promised_usd(run, use)))
     # The checkpoints that it goes on from are another run's, and locked.
     prefix_locked = (

@@ -293,6 +293,7 @@ class Run:
     said_late: bool = False
     outcome: Outcome | None = None
     outcome_because: str | None = None
+    restarts: int = 0  # how often another execution has taken it on, after a crash
     crashed: bool = False  # its execution did, nobody had wanted its end, and no model came of it
     unwritten: tuple[Step, ...] = ()  # decisions that the table could not take yet, oldest first
 

@@ -685,6 +685,6 @@ def test_a_bill_whose_recording_died_is_completed_by_the_event_s_return(night, w
 def test_a_closed_run_leaves_nothing_of_its_closing_in_the_table(night, world):
     run = night.trains()
     night.execution_ends()
-    assert not world.table.close_turns.is_untold(run.run_id)
+    assert world.table.close_turns.untold(run.run_id) is None
     now = world.now
     assert world.table.close_turns.take(run.run_id, now=now, until=now + timedelta(minutes=1))
