@@ -40,7 +40,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("long", settings.get_profile("nightspot"), max_examples=1500)
+settings.register_profile("long", settings.get_profile("nightspot"), max_examples=500)
 settings.load_profile("nightspot")
 
 
