@@ -5,6 +5,7 @@ Every builder takes changes by field name; a test names only what it is about.
 
 import functools
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -40,7 +41,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("long", settings.get_profile("nightspot"), max_examples=1500)
+settings.register_profile("long", settings.get_profile("nightspot"), max_examples=500)
 settings.load_profile("nightspot")
 
 
@@ -150,6 +151,12 @@ def service_models_are_read_once() -> Iterator[None]:
 # Every test of this session by its id, in order, before -m and -k leave some out: for tests/test_collection.py.
 COLLECTED = pytest.StashKey[list[str]]()
 LONGEST_NAME = 48
+
+
+def pytest_configure() -> None:
+    """A program that a shell starts in the background ignores Ctrl-C, and so does what it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
