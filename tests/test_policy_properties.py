@@ -14,7 +14,7 @@ from nightspot.failures import Fault
 from nightspot.job import Fallback, Market
 from nightspot.ledger import JobView, Observation, Transition, book, fold
 from nightspot.policy import next_step
-from nightspot.requests import training_job_name
+from nightspot.requests import create_training_job, training_job_name
 from nightspot.run import Action, FailureClass, Outcome, Progress, Run, Rung, Step
 
 STOP_SECONDS = 180
@@ -338,11 +338,13 @@ def work_left(seen: Run) -> float:
 
 @pytest.fixture(scope="session")
 def planned(story):
-    """The reference run, with these Spot types and whatever else changes."""
+    """The reference run, with these Spot types and whatever else changes; it may pay for as long as it likes."""
 
-    def plan(types, **changes) -> Run:
+    def plan(types, *, paid_seconds=None, **changes) -> Run:
         rungs = (*(replace(story.spot, instance_type=name) for name in types), story.on_demand)
-        return story.run(**{"rungs": rungs, **changes})
+        stopping = {} if paid_seconds is None else {"MaxRuntimeInSeconds": paid_seconds}
+        request = {**story.run().training_job, "StoppingCondition": stopping}
+        return story.run(**{"rungs": rungs, "training_job": request, **changes})
 
     return plan
 
@@ -372,9 +374,27 @@ def test_whatever_happens_a_run_ends_and_never_trains_twice_at_once(planned, wor
 def test_a_failure_that_is_not_the_markets_is_the_runs_last_attempt(planned, world, types):
     _, over = play(planned(types), world)
 
-    assert all(attempt.failure in ANSWERED for attempt in over.attempts[:-1])
+    limited = [a for a in over.attempts[:-1] if a.failure is FailureClass.RUNTIME_LIMIT]
+    assert all(a.safe_seconds > 0 for a in limited)  # a newer checkpoint came
+    assert all(a.failure in ANSWERED for a in over.attempts[:-1] if a not in limited)
     service_faults = [a for a in over.attempts if a.failure is FailureClass.SERVICE_FAULT]
     assert len(service_faults) <= 3
+
+
+@given(world=anything, types=spot_types, hours=st.integers(1, 6))
+def test_no_attempt_is_started_once_the_paid_time_is_used_up(planned, world, types, hours):
+    cap = hours * HOUR
+    decisions, _ = play(planned(types, paid_seconds=cap), world)
+
+    for seen, step in decisions:
+        if step.action is Action.START:
+            left = cap - sum(a.billable_seconds or 0 for a in seen.attempts)
+            assert left > 0
+            stopping = create_training_job(seen, step.rung, step.attempt, step.at)["StoppingCondition"]
+            if step.rung.market is Market.ON_DEMAND:
+                assert stopping["MaxRuntimeInSeconds"] <= left
+            else:
+                assert work_left(seen) < stopping["MaxRuntimeInSeconds"] <= stopping["MaxWaitTimeInSeconds"]
 
 
 @given(world=anything, types=spot_types)

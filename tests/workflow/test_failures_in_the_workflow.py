@@ -84,7 +84,13 @@ def test_stopped_is_never_success(play, how):
     if how == "a person":
         played = play(meanwhile=stop_when_training)
     elif how == "runtime limit":
-        played = play(stopping={"MaxRuntimeInSeconds": 1500}, work="20m", checkpoint_every="10m")
+        played = play(
+            stopping={"MaxRuntimeInSeconds": 1500},
+            work="20m",
+            checkpoint_every="5m",
+            change_over={"spot": "1m", "on_demand": "1m"},
+            hyperparameters={"every": "100"},
+        )
     else:
         # The user's own limit ends the wait before the policy does.
         played = play(
