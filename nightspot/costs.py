@@ -92,6 +92,11 @@ def attempt_cost_usd(attempt: Attempt) -> float | None:
     return _bill_usd(attempt, None if price is None else price * attempt.rung.instance_count)
 
 
+def lacks_bill(attempt: Attempt) -> bool:
+    """Whether the attempt is to be billed, and SageMaker has not said (yet) for how long."""
+    return attempt.billable_seconds is None and not _had_no_machine(attempt)
+
+
 def spent_usd(run: Run) -> float:
     """An upper bound of what the run's attempts have cost so far, at list prices: what budgets count.
 
@@ -259,7 +264,7 @@ def _missing_of_attempt(run: Run, attempt: Attempt, fruit: Fruit) -> tuple[Missi
     delivered = not _without_model(run)
     lacks = {
         Missing.OUTCOME: run.outcome is None,
-        Missing.BILLABLE_SECONDS: has_bill and attempt.billable_seconds is None,
+        Missing.BILLABLE_SECONDS: lacks_bill(attempt),
         Missing.USD_PER_HOUR: has_bill and attempt.rung.expected_usd_per_hour is None,
         Missing.ON_DEMAND_USD_PER_HOUR: delivered
         and kept != 0

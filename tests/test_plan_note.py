@@ -85,7 +85,7 @@ def test_a_retry_of_a_run_without_checkpoints_says_so(story):
 
 
 minutes = st.integers(min_value=-60 * 24 * 6, max_value=60 * 12)
-bounded = settings(max_examples=200, deadline=None, derandomize=True)
+bounded = settings(max_examples=2 * settings.default.max_examples)
 
 
 @bounded

@@ -6,7 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightspot.costs import spent_usd
@@ -23,9 +23,7 @@ HOUR = 3600
 MOST_DECISIONS = 1500
 ROUNDING_SECONDS = 5  # waits are whole seconds
 
-bounded = settings(
-    max_examples=500, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+bounded = settings(max_examples=6 * settings.default.max_examples)
 
 REFUSALS = {
     "throttled": Fault("SageMaker.ThrottlingException", "Rate exceeded"),
@@ -360,7 +358,8 @@ def test_whatever_happens_a_run_ends_and_never_trains_twice_at_once(planned, wor
 
     for seen, step in decisions:
         assert sum(attempt.is_open for attempt in seen.attempts) <= 1
-        assert step.action is not Action.START or seen.open_attempt is None
+        in_doubt = seen.open_attempt is not None and seen.open_attempt.doubt is not None
+        assert step.action is not Action.START or seen.open_attempt is None or in_doubt
         assert step.because.endswith(".")
         assert step.action is Action.FINISH or step.wait_seconds >= 1
     assert [step.number for _, step in decisions] == list(range(1, over.steps + 1))
