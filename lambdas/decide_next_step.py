@@ -169,5 +169,8 @@ def _say(before: Run, after: Run, step: Step, use: Dependencies) -> None:
         "failure_class": attempt.failure.value if attempt and attempt.failure else None,
     }
     logger.info(step.because, extra={"job": after.job, "run": after.run_id, **detail})
+    left_out = after.progress.left_out if after.progress else ()
+    if left_out and left_out != (before.progress.left_out if before.progress else ()):
+        logger.warning("left out of nightspot.json", extra={"run": after.run_id, "left_out": left_out})
     metrics.add_dimensions(job=after.job)
     tell(happenings.between(before, after, step), after, step.at, detail, use.notices)

@@ -16,6 +16,8 @@ from nightspot.job import Fallback, Market, Policy
 from nightspot.pricing import Basis, PriceSource
 
 STOP_SECONDS = 180  # StopTrainingJob: SIGTERM, 120 s, SIGKILL, and the upload after it
+# Ten years: a longer estimate comes from a number that cannot be true, and dates end.
+MOST_WORK_SECONDS = 10 * 365 * 24 * 3600.0
 CONSOLE = "console"  # who asks for a run that does not say
 BEFORE_THE_FIRST = 0  # the attempt of a progress file that another run has left
 
@@ -147,6 +149,7 @@ class Progress:
     resumed_from_step: int | None = None  # where `attempt` took up the training
     process_started_at: datetime | None = None  # of the process that wrote it: each machine has its own
     metrics: Mapping[str, float] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()  # what the file says besides and what cannot be true, see `progress_file`
 
 
 @dataclass(frozen=True)
