@@ -13,9 +13,11 @@ from nightspot import estimates, history, pricing, requests
 from nightspot.job import Market
 from nightspot.job.spot_wait import why_too_short
 from nightspot.run import BEFORE_THE_FIRST, CONSOLE, LeftOut, Progress, Run, Rung, evolve
+from nightspot.run_ids import run_id_of
 
 if TYPE_CHECKING:
     from nightspot.job import InstanceType, Job
+
 
 Price = Callable[[str, str], pricing.Price | float | None]
 """(instance type, region) -> the on-demand price of an instance hour, or None where it is not known.
@@ -161,12 +163,6 @@ def _too_short_on_spot(rungs: Iterable[Rung], job: Job, work_seconds: float) -> 
     for rung in rungs:
         if rung.market is Market.SPOT and (why := why_too_short(job.training_job, work_seconds / rung.speed)):
             yield LeftOut(rung, why)
-
-
-def run_id_of(execution_arn: str, started_at: datetime) -> str:
-    """Date and six characters of the execution: sortable, and unique per execution. 15 characters."""
-    digest = hashlib.sha256(execution_arn.encode()).hexdigest()
-    return f"{started_at:%Y%m%d}-{digest[:6]}"
 
 
 def work_key_of(job: Job) -> str:

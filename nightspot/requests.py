@@ -14,6 +14,22 @@ from nightspot.job.spot_wait import wait_limit_seconds
 from nightspot.run import Run, Rung
 
 DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
+# What an attempt changes of the user's request. The ledger carries these alone through the state machine, whose
+# payloads hold 256 KiB, and the rest of the request goes beside it.
+CHANGED = ("CheckpointConfig", "EnableManagedSpotTraining", "ResourceConfig", "StoppingCondition")
+
+
+def split(training_job: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The user's request in two: what every attempt changes, and what it leaves as it is.
+
+    The workflow puts them together again: its `Start the training job` adds to Environment and Tags what
+    `create_training_job` returns, and replaces the rest.
+    """
+    changed = {name: value for name, value in training_job.items() if name in CHANGED}
+    if (wait := wait_limit_seconds(training_job)) is not None:
+        # It may come from the algorithm, which the ledger does not know.
+        changed["StoppingCondition"] = {**changed.get("StoppingCondition", {}), "MaxWaitTimeInSeconds": wait}
+    return changed, {name: value for name, value in training_job.items() if name not in CHANGED}
 
 
 def training_job_name(run: Run, attempt: int) -> str:
@@ -32,7 +48,7 @@ def checkpoint_prefix(training_job: Mapping[str, Any], run_id: str) -> str | Non
 
 
 def create_training_job(run: Run, rung: Rung, attempt: int, now: datetime) -> dict[str, Any]:
-    """The request for `attempt` on `rung`, as AWS writes it."""
+    """The request for `attempt` on `rung` as AWS writes it, as far as `run.training_job` holds it (`split`)."""
     request: dict[str, Any] = copy.deepcopy(dict(run.training_job))
     request["TrainingJobName"] = training_job_name(run, attempt)
     request.setdefault("ResourceConfig", {})["InstanceType"] = rung.instance_type

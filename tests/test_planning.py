@@ -1,16 +1,14 @@
 """A run is made out of a job and a moment."""
 
-import re
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, time, timedelta
 
 import pytest
 
 from nightspot.costs import needed_seconds
 from nightspot.job import Budget, Capacity, ChangeOver, Deadline, Fallback, InstanceType, Job, Market
-from nightspot.job.model import RUN_ID_CHARACTERS
 from nightspot.lost_work import fruits_of
-from nightspot.planning import Known, Origin, Resumed, plan_run, run_id_of
+from nightspot.planning import Known, Origin, Resumed, plan_run
 from nightspot.policy import next_step
 from nightspot.pricing import Basis, PlanRate, Price, PriceSource, SpotDiscount
 from nightspot.run import Action, Progress
@@ -79,12 +77,6 @@ def test_two_executions_at_the_same_moment_share_neither_id_nor_checkpoints(plan
     one, other = plan(), plan(execution_arn=f"{ARN}-again")
     assert one.run_id != other.run_id
     assert one.checkpoint_s3_uri != other.checkpoint_s3_uri
-
-
-def test_a_run_id_begins_with_its_day_and_has_the_length_that_names_are_counted_with():
-    run_id = run_id_of(ARN, datetime(2026, 1, 2, 3, tzinfo=UTC))
-    assert re.fullmatch(r"20260102-[0-9a-f]{6}", run_id)
-    assert len(run_id) == RUN_ID_CHARACTERS
 
 
 def test_the_deadline_is_the_next_one_after_the_start(story, plan):

@@ -9,7 +9,7 @@ import pytest
 from nightspot.failures import ANSWERS, MAX_REASON_CHARACTERS, Answer
 from nightspot.job import Fallback, Market
 from nightspot.policy import MOST_ATTEMPTS, next_step
-from nightspot.run import Action, FailureClass, Outcome, to_json
+from nightspot.run import Action, AttemptState, Doubt, FailureClass, Outcome, to_json
 
 FINAL = [failure for failure, answer in ANSWERS.items() if answer is Answer.FINISH]
 
@@ -202,12 +202,65 @@ def test_a_pause_ends_at_the_last_safe_moment_and_on_demand_follows(after, story
     assert (then.action, then.rung, then.late) == (Action.START, story.on_demand, False)
 
 
-def test_a_throttled_start_is_asked_again_on_the_same_rung(story):
-    throttled = story.ended(FailureClass.THROTTLED, status=None)
-    run = story.run(attempts=[throttled])
-    assert next_step(run, story.midnight).action is Action.PAUSE
+@pytest.fixture
+def doubtful(story):
+    """A first attempt whose CreateTrainingJob failed `faults` times, the last time at `clock`."""
+
+    def attempt(clock="00:00", faults=1, failure=FailureClass.SERVICE_FAULT, rung=None):
+        return story.attempt(
+            rung,
+            state=AttemptState.ASKED,
+            status=None,
+            asked_last_at=story.at(clock),
+            doubt=Doubt(failure, "no answer", faults),
+        )
+
+    return attempt
+
+
+@pytest.mark.parametrize("failure", [FailureClass.SERVICE_FAULT, FailureClass.THROTTLED])
+def test_a_start_in_doubt_is_asked_for_again_under_the_same_name(story, doubtful, failure):
+    run = story.run(attempts=[doubtful(failure=failure)])
+    wait = next_step(run, story.midnight)
+    assert (wait.action, wait.attempt) == (Action.WATCH, 1)
+    assert 7 <= wait.wait_seconds < 15
     again = next_step(run, story.at("00:00:15"))
-    assert (again.action, again.rung, again.attempt) == (Action.START, story.spot, 2)
+    assert (again.action, again.rung, again.attempt) == (Action.START, story.spot, 1)
+
+
+@pytest.mark.parametrize(
+    ("faults", "longest"), [(1, 15), (2, 30), (3, 60), (4, 120), (5, 240), (6, 300), (99, 300)]
+)
+def test_it_is_asked_for_later_and_later_and_never_given_up(story, doubtful, faults, longest):
+    run = story.run(attempts=[doubtful(faults=faults)])
+    wait = next_step(run, story.midnight)
+    assert longest // 2 <= wait.wait_seconds < longest
+    assert next_step(run, story.midnight + timedelta(seconds=longest)).action is Action.START
+
+
+def test_past_the_last_safe_moment_the_same_attempt_asks_for_on_demand(story, doubtful):
+    # 02:14 is the last safe moment for Spot: the pause ends there, and names being unique, one job at most is made.
+    run = story.run(attempts=[doubtful("02:13", faults=9)])
+    assert next_step(run, story.at("02:13")).wait_seconds <= 60
+    step = next_step(run, story.at("02:14"))
+    assert (step.action, step.rung, step.attempt) == (Action.START, story.on_demand, 1)
+
+
+def test_a_run_does_not_end_beside_a_start_in_doubt(story, doubtful):
+    run = story.run(attempts=[doubtful("07:00")], fallback=Fallback.NEVER, rungs=(story.spot,))
+    step = next_step(run, story.at("07:10"))
+    assert (step.action, step.wait_seconds) == (Action.WATCH, 60)
+
+
+@pytest.mark.parametrize("wish", [{"stop_asked_by": "nightspot stop"}, {"replaced_by": "20261121-ffffff"}])
+def test_nothing_is_asked_for_again_where_somebody_wants_the_end(story, doubtful, wish):
+    step = next_step(story.run(attempts=[doubtful()], **wish), story.at("00:10"))
+    assert step.action is Action.WATCH
+
+
+def test_what_nobody_understands_is_not_asked_for_again(story, doubtful):
+    step = next_step(story.run(attempts=[doubtful(failure=FailureClass.UNKNOWN)]), story.at("00:10"))
+    assert (step.action, step.wait_seconds) == (Action.WATCH, 60)
 
 
 def test_the_third_service_fault_is_final(story):
@@ -323,7 +376,7 @@ def test_a_ledger_of_the_most_attempts_fits_into_step_functions_variables(story)
         story.ended(FailureClass.NO_CAPACITY, number=n, failure_reason="x" * MAX_REASON_CHARACTERS)
         for n in range(1, MOST_ATTEMPTS + 1)
     ]
-    assert len(json.dumps(to_json(story.run(attempts=attempts)))) < 200 * 1024  # of 256 KiB
+    assert len(json.dumps(to_json(story.run(attempts=attempts)))) < 208 * 1024  # of 256 KiB
 
 
 def test_the_last_of_the_most_attempts_may_succeed(story):

@@ -13,21 +13,11 @@ from pydantic import AfterValidator, Field, model_validator
 from nightspot.durations import MINUTE_SECONDS, format_duration
 from nightspot.job.markets import Concurrency, Fallback, Interruptible, Market, Policy
 from nightspot.job.times import Deadline, Schedule, Seconds, Section, broken_rule
-
-# A training job is named nightspot-<job>-<run id>-<attempt>.
-RUN_ID_CHARACTERS = 15
-ATTEMPT_DIGITS = 3
-# SageMaker's TrainingJobName: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
-TRAINING_JOB_NAME_CHARACTERS = 63
-# What the other parts leave, less one character in reserve.
-JOB_NAME_CHARACTERS = (
-    TRAINING_JOB_NAME_CHARACTERS
-    - len("nightspot-")
-    - len("-")
-    - RUN_ID_CHARACTERS
-    - len("-")
-    - ATTEMPT_DIGITS
-    - 1
+from nightspot.run_ids import (
+    ATTEMPT_DIGITS,
+    JOB_NAME_CHARACTERS,
+    RUN_ID_CHARACTERS,
+    TRAINING_JOB_NAME_CHARACTERS,
 )
 
 # Nightspot's own: a start takes minutes before it shows itself, so less would leave every type untried.

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
 from nightspot.job.windows import flexible_seconds, need, surest_market, whole_window_seconds
 
 LARGEST_TAG_COUNT = 50  # per training job
+# As JSON. Step Functions' limit for a payload less what an attempt adds to it, the largest ledger that comes beside
+# it out of the plan, and some room.
+LARGEST_REQUEST_BYTES = 192 * 1024
 OWN_TAG_COUNT = 4  # what Nightspot may add
 
 _S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
@@ -196,6 +200,16 @@ def _some_instance_trains(draft: Draft) -> Iterator[Problem]:
         yield problem(("training_job", *path), count, "must be at least 1")
 
 
+def _request_fits(draft: Draft) -> Iterator[Problem]:
+    size = 0 if draft.training_job is None else len(json.dumps(draft.training_job, default=str))
+    if size > LARGEST_REQUEST_BYTES:
+        rule = (
+            f"must have at most {LARGEST_REQUEST_BYTES:,} bytes as JSON, because Step Functions passes on no more "
+            "than 256 KiB; large values belong into S3"
+        )
+        yield Problem("training_job", f"{size:,} bytes", rule)
+
+
 def _one_algorithm(draft: Draft) -> Iterator[Problem]:
     if draft.training_job is None:
         return
@@ -309,6 +323,7 @@ _RULES = (
     _request_leaves_room,
     _warm_pools_exclude_spot,
     _some_instance_trains,
+    _request_fits,
     _one_algorithm,
     _limits_leave_time,
     _own_names_are_free,

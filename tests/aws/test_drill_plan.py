@@ -8,7 +8,12 @@ import pytest
 
 from nightspot.aws.drill_plan import MOST_WAIT_SECONDS, create_request, drill_id
 from nightspot.job import InvalidJobError, Market
-from nightspot.job.model import JOB_NAME_CHARACTERS, TRAINING_JOB_NAME_CHARACTERS
+from nightspot.run_ids import (
+    JOB_NAME_CHARACTERS,
+    TRAINING_JOB_NAME_CHARACTERS,
+    NamedTrainingJob,
+    read_training_job_name,
+)
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -36,7 +41,11 @@ def test_both_jobs_share_a_prefix_of_the_drills_own(plan):
 def test_the_longest_job_name_still_fits_into_a_training_jobs_name(plan, drill_job):
     name = "j" * JOB_NAME_CHARACTERS
     tonight = plan(job=drill_job(name=name))
-    assert len(request_of(tonight)["TrainingJobName"]) <= TRAINING_JOB_NAME_CHARACTERS
+    given = request_of(tonight)["TrainingJobName"]
+    assert len(given) <= TRAINING_JOB_NAME_CHARACTERS
+    named = read_training_job_name(given)
+    assert named == NamedTrainingJob(name, tonight.run.run_id, 1)
+    assert named.is_drill
 
 
 def test_two_drills_of_one_day_have_names_of_their_own():

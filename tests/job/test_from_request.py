@@ -6,7 +6,7 @@ import pytest
 import yaml
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.durations import parse_duration
@@ -301,7 +301,6 @@ def test_every_key_of_a_draft_has_a_comment():
 texts = st.text(max_size=20)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.dictionaries(texts.filter(bool), texts, max_size=4))
 def test_the_text_reads_as_the_document_whatever_the_values(parameters):
     document = {
@@ -311,7 +310,6 @@ def test_the_text_reads_as_the_document_whatever_the_values(parameters):
     assert yaml.safe_load(job_file_text(DraftedJob(document))) == document
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(1, 10**6))
 def test_a_guessed_work_is_said_to_the_second_and_fits_its_limit(limit):
     draft = drafted(REQUEST, changes={"StoppingCondition": {"MaxRuntimeInSeconds": limit}})
