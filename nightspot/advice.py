@@ -53,8 +53,8 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
         "Without one it ends the run, because the same again would end alike. It also ends once the attempts "
         "together have used up the paid time, which is the job file's MaxRuntimeInSeconds.",
         advice="Raise StoppingCondition.MaxRuntimeInSeconds (28 days at most) and `work` in the job file; "
-        "`nightspot validate` says how much is enough. If no checkpoint was saved, save them more often, or find out "
-        "in the training job's log why it became slower. `nightspot retry` goes on from the last checkpoint.",
+        "`nightspot validate` says how much is enough. If no checkpoint was saved, save them more often, or find "
+        "out in the training job's log why it became slower. `nightspot retry` goes on from the last checkpoint.",
     ),
     FailureClass.QUOTA_TEMPORARY: Explanation(
         meaning="Other jobs of this account use up the quota for this instance type at the moment.",
