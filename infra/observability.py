@@ -68,7 +68,7 @@ class Observability(Construct):
         self._alarm(
             "DecisionCrashed",
             _matches(notices.crashed),
-            "A decision crashed. Its training job may still make the model; the run is closed when that ends.",
+            "A function of a run keeps failing. The run tries again; its training job goes on meanwhile.",
         )
         self._alarm(
             "RunTimedOut",

@@ -7,7 +7,6 @@ is recorded is read anew, one invocation at a time, so the same event twice clos
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,12 +36,11 @@ from lambdas.record_outcome import close, count, figures_of
 from nightspot import ledger
 from nightspot.ledger import JobView
 from nightspot.phases import phases_of
-from nightspot.planning import run_id_of
 from nightspot.run import Action, Attempt, Outcome, Run, Step
+from nightspot.run_ids import read_training_job_name
 from nightspot.summary import RUNNING, summarise
 
 _EXECUTION_CHANGED = "Step Functions Execution Status Change"
-_A_RUNS_TRAINING_JOB = re.compile(r"nightspot-.+-(?P<run_id>\d{8}-[0-9a-f]{6})-\d+")
 # CreateTrainingJob may be under way when its execution is aborted: the job shows itself within this time or never.
 FRESH = timedelta(minutes=1)
 # PlanRun may be at work just then, and record a run that nobody waits for any more. Lambda brings the event back
@@ -79,12 +77,12 @@ def _execution_ended(detail: ExecutionDetail, use: Dependencies) -> bool:
     ended = read_end(detail, use.now())
     if ended is None:
         return _left(detail.execution_arn, f"it is {detail.status}")
-    run_id = run_id_of(detail.execution_arn, moment(detail.start_ms))
-    if use.table.run(run_id) is None:
+    run = use.table.run_of_execution(detail.execution_arn, moment(detail.start_ms))
+    if run is None:
         if detail.stop_ms is not None and _may_still_be_planned(ended, use):
-            raise NotOverYetError(f"run {run_id} may still be planned")
+            raise NotOverYetError(f"the run of {detail.execution_arn} may still be planned")
         return _left(detail.execution_arn, "no run of it was planned")
-    with _alone(run_id, use) as run:
+    with _alone(run.run_id, use) as run:
         return _settle(run, ended, use)
 
 
@@ -98,8 +96,8 @@ def _training_job_ended(name: str, use: Dependencies) -> bool:
 
     Where the execution's own event was lost, or could not be dealt with to its end, this one closes the run.
     """
-    match = _A_RUNS_TRAINING_JOB.fullmatch(name)
-    run = use.table.run(match["run_id"]) if match else None
+    named = read_training_job_name(name)
+    run = use.table.run(named.run_id) if named is not None else None
     if run is None:
         return _left(name, "it is no run's training job")
     is_closed = run.outcome is not None and _is_told(run, use)
@@ -145,9 +143,7 @@ def _settle(run: Run, ended: Ended, use: Dependencies) -> bool:
 
 def _close(run: Run, ended: Ended, use: Dependencies) -> None:
     """Record and tell; what dies on the way is told by the event's return, rather twice than never."""
-    use.table.close_turns.begin_to_tell(run.run_id)
     close(run, use, has_crashed=ended.is_crash)
-    use.table.close_turns.has_told(run.run_id)
 
 
 def _close_open(run: Run, ended: Ended, use: Dependencies) -> bool:
@@ -257,7 +253,7 @@ def _record_phases(run: Run, attempt: Attempt | None, view: JobView | None, use:
 
 def _is_told(run: Run, use: Dependencies) -> bool:
     """Whether the run's end is on record, and nobody died while telling it."""
-    return _recorded(run, use) is not None and not use.table.close_turns.is_untold(run.run_id)
+    return _recorded(run, use) is not None and use.table.close_turns.untold(run.run_id) is None
 
 
 def _recorded(run: Run, use: Dependencies) -> Mapping[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,19 @@ IMPATIENT: Mapping[str, Any] = {
     "retries": {"mode": "standard", "total_max_attempts": 1},
 }
 
+# Lambda brings an event that its function did not take back after one minute and after two more, so one that is
+# older has come for the last time: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+EVENT_LIFE = timedelta(seconds=150)
+
+
+# botocore's Config of all others. boto3 itself waits a minute for an answer, five times: longer than a function
+# runs. What stays unanswered is asked for again by the next decision.
+BOUNDED: Mapping[str, Any] = {
+    "connect_timeout": 2,
+    "read_timeout": 5,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+}
+
 
 @dataclass(frozen=True)
 class Dependencies:
@@ -60,6 +73,7 @@ class Dependencies:
     # (instance types) -> what AWS says, or has said, of their prices; None: not asked, `price` decides
     live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
     reports: Reports | None = None  # None: no pages are kept
+    event_life: timedelta = EVENT_LIFE  # an event that is older is not asked to come again
 
 
 @cache
@@ -136,7 +150,7 @@ class _LateClient:
 
 def late_client(service: str, **options: Any) -> Any:
     """boto3's client of a service, made at its first call; `config` is a mapping of botocore's Config."""
-    return _LateClient(service, **options)
+    return _LateClient(service, **{"config": BOUNDED, **options})
 
 
 def _impatient_client(service: str, region: str) -> Any:

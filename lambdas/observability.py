@@ -46,16 +46,26 @@ def traced(handler: Handler) -> Handler:
 
 
 def tell(
-    happenings: Iterable[Happening], run: Run, at: datetime, detail: dict[str, Any], notices: Notices
-) -> None:
-    """One metric and one notice for each. A notice that cannot be sent is logged and counted, and no more.
+    happenings: Iterable[Happening],
+    run: Run,
+    at: datetime,
+    detail: dict[str, Any],
+    notices: Notices,
+    *,
+    counted: bool = True,
+) -> bool:
+    """One metric (unless not `counted`) and one notice for each; whether EventBridge took all of these.
 
-    Training goes on where EventBridge is down.
+    A notice that cannot be sent is logged and counted, and no more: training goes on where EventBridge is down.
     """
+    lost = 0
     for happening in happenings:
-        metrics.add_metric(name=happening.value, unit=MetricUnit.Count, value=1)
+        if counted:
+            metrics.add_metric(name=happening.value, unit=MetricUnit.Count, value=1)
         try:
             notices.send(happening, run, at, detail)
         except (NoticeNotSentError, ClientError, BotoCoreError) as error:
+            lost += 1
             logger.error("notice lost", extra={"happening": happening.value, "error": str(error)})
             metrics.add_metric(name="NoticeLost", unit=MetricUnit.Count, value=1)
+    return lost == 0

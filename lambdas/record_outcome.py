@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from lambdas import run_report, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
+from nightspot.audit import is_whole
 from nightspot.happenings import OF_OUTCOME, Happening, of_run
 from nightspot.run import Run, run_from_json
 from nightspot.summary import summarise
@@ -43,29 +44,41 @@ def handler(
 def close(run: Run, use: Dependencies, *, has_crashed: bool = False) -> dict[str, Any]:
     """The summary of `run`, once its outcome is recorded, what it holds freed, and people told.
 
-    `has_crashed`: who heard of that hears of the end too, however good. Raises RunNotOverError.
+    `has_crashed`: who heard of that hears of the end too, however good. A notice that could not be sent leaves a
+    mark, by which the reconciler sends it again. Raises RunNotOverError.
     """
     if run.outcome is None:
         raise RunNotOverError(run.run_id)
     summary = summarise(run)
+    use.table.close_turns.begin_to_tell(run.run_id, use.now())
     use.table.record_outcome(run)
     turns.give_back(run, use)
     logger.info("run over", extra={"job": run.job, "run": run.run_id, "outcome": summary["outcome"]})
-    count(run, figures_of(run, summary))
-    happened = (*of_run(run), *((Happening.DECISION_CRASHED,) if has_crashed else ()))
-    tell(
-        [OF_OUTCOME[run.outcome]],
-        run,
-        use.now(),
-        {
-            "because": run.outcome_because,
-            "happened": [happening.value for happening in happened],
-            "summary": summary,
-            "report": run_report.written(run, use),
-        },
-        use.notices,
-    )
+    if not tell_end(run, use, has_crashed=has_crashed):
+        use.table.close_turns.has_counted(run.run_id)
+    elif is_whole(run):
+        use.table.open_runs.forget(run.run_id)
     return summary
+
+
+def tell_end(run: Run, use: Dependencies, *, has_crashed: bool = False, counted: bool = False) -> bool:
+    """Count the end of `run`, unless it is `counted` already, and tell it; whether EventBridge took the notice."""
+    if run.outcome is None:
+        raise RunNotOverError(run.run_id)
+    summary = summarise(run)
+    if not counted:
+        count(run, figures_of(run, summary))
+    happened = (*of_run(run), *((Happening.DECISION_CRASHED,) if has_crashed or run.restarts else ()))
+    detail = {
+        "because": run.outcome_because,
+        "happened": [happening.value for happening in happened],
+        "summary": summary,
+        "report": run_report.written(run, use),
+    }
+    is_told = tell([OF_OUTCOME[run.outcome]], run, use.now(), detail, use.notices, counted=not counted)
+    if is_told:
+        use.table.close_turns.has_told(run.run_id)
+    return is_told
 
 
 def figures_of(run: Run, summary: Mapping[str, Any]) -> dict[str, tuple[MetricUnit, float | None]]:

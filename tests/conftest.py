@@ -3,11 +3,17 @@
 Every builder takes changes by field name; a test names only what it is about.
 """
 
+import functools
+import re
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import botocore.session
 import pytest
+from hypothesis import HealthCheck, settings
 
 from nightspot.job import Market
 from nightspot.ledger import JobView, Observation, Transition
@@ -23,6 +29,20 @@ REQUEST = {
     "ResourceConfig": {"InstanceCount": 1, "VolumeSizeInGB": 50},
     "StoppingCondition": {"MaxRuntimeInSeconds": 21_600},
 }
+
+
+# The one profile of all properties: the same examples at every run, and nothing that fails on a busy machine
+# (too_slow measures real seconds as well). "long" tries more of them (make test-long).
+settings.register_profile(
+    "nightspot",
+    max_examples=80,
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("long", settings.get_profile("nightspot"), max_examples=500)
+settings.load_profile("nightspot")
 
 
 class Story:
@@ -120,7 +140,42 @@ def story() -> Story:
     return Story()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def service_models_are_read_once() -> Iterator[None]:
+    """moto forgets boto3's session with every test, and with it what was read of botocore's large JSON files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", functools.cache(botocore.session.create_loader))
+        yield
+
+
+# Every test of this session by its id, in order, before -m and -k leave some out: for tests/test_collection.py.
+COLLECTED = pytest.StashKey[list[str]]()
+LONGEST_NAME = 48
+
+
+def pytest_configure() -> None:
+    """A program that a shell starts in the background ignores Ctrl-C, and so does what it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names a case in a test's id: short, printable, and the same in every process, at every time.
+
+    pytest by itself writes whole values there: bytes that hold the time they were made at, 300,000 brackets.
+    """
+    if isinstance(val, bytes):
+        return argname
+    text = val.pattern if isinstance(val, re.Pattern) else val
+    if isinstance(text, bytes) or not isinstance(text, str):
+        return None
+    if len(text) <= LONGEST_NAME and text.isascii() and text.isprintable():
+        return text
+    return "_".join(re.findall(r"[A-Za-z0-9.]+", text[: 10 * LONGEST_NAME]))[:LONGEST_NAME] or argname
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The nights go first, or they would be a tail on one core; each may be played three times.
 
     A night's hours pass in real seconds, with real processes in it: a machine that is busy for half a second is
@@ -134,6 +189,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # A page's time-outs are in real seconds as well.
             item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+    config.stash[COLLECTED] = [item.nodeid for item in items]
+
+
+@pytest.fixture
+def collected(request: pytest.FixtureRequest) -> list[str]:
+    """The ids of all tests of this session, in order; of those that -m and -k leave out as well."""
+    return request.config.stash[COLLECTED]
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ import json
 from datetime import datetime
 from typing import Any, Protocol
 
-from nightspot.happenings import Happening
+from nightspot.happenings import OF_OUTCOME, Happening
 from nightspot.run import Run
 
 SOURCE = "nightspot"
+_ENDS = frozenset(OF_OUTCOME.values())
 
 
 class NoticeNotSentError(Exception):
@@ -32,6 +33,7 @@ class Notices:
     def send(self, happening: Happening, run: Run, at: datetime, detail: dict[str, Any]) -> None:
         """Publish one notice. At least once: `notice_id` is the same for the same happening of a run's step.
 
+        A run has one end, whichever decision or repair has recorded it: all notices of it have one id.
         Raises NoticeNotSentError where EventBridge refuses it.
         """
         entry = {
@@ -42,7 +44,7 @@ class Notices:
             "Resources": [run.execution_arn],
             "Detail": json.dumps(
                 {
-                    "notice_id": f"{run.run_id}/{run.steps}/{happening.value}",
+                    "notice_id": _notice_id(happening, run),
                     "job": run.job,
                     "run_id": run.run_id,
                     "execution_arn": run.execution_arn,
@@ -54,3 +56,9 @@ class Notices:
         answer = self._client.put_events(Entries=[entry])
         if answer.get("FailedEntryCount"):
             raise NoticeNotSentError(f"{happening.detail_type}: {answer['Entries'][0].get('ErrorMessage')}")
+
+
+def _notice_id(happening: Happening, run: Run) -> str:
+    if happening in _ENDS:
+        return f"{run.run_id}/end"
+    return f"{run.run_id}/{run.steps}/{happening.value}"

@@ -17,8 +17,8 @@ from typing import Any, NoReturn, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
-from nightspot.planning import run_id_of
 from nightspot.redaction import redact
+from nightspot.run_ids import run_id_of
 
 # Of StartExecution's input, in UTF-8.
 MOST_INPUT_BYTES = 256 * 1024

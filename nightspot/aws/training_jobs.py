@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from botocore.exceptions import ClientError
 
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.job import Market
 from nightspot.ledger import JobView, Transition
 
 
@@ -75,6 +76,7 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         )
         for entry in description.get("SecondaryStatusTransitions", ())
     )
+    limits = description.get("StoppingCondition", {})
     return JobView(
         training_job_name=description["TrainingJobName"],
         status=description["TrainingJobStatus"],
@@ -85,7 +87,18 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         billable_seconds=description.get("BillableTimeInSeconds"),
         ended_at=_ended_at(description, transitions),
         model_artifact=description.get("ModelArtifacts", {}).get("S3ModelArtifacts"),
+        market=_market_of(description),
+        instance_type=description.get("ResourceConfig", {}).get("InstanceType"),
+        max_runtime_seconds=limits.get("MaxRuntimeInSeconds"),
+        max_pending_seconds=limits.get("MaxPendingTimeInSeconds"),
     )
+
+
+def _market_of(description: Mapping[str, Any]) -> Market | None:
+    is_spot = description.get("EnableManagedSpotTraining")
+    if is_spot is None:
+        return None
+    return Market.SPOT if is_spot else Market.ON_DEMAND
 
 
 def _ended_at(description: Mapping[str, Any], transitions: tuple[Transition, ...]) -> datetime | None:

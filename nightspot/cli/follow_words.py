@@ -57,5 +57,5 @@ def console_of(place: Place, execution_arn: str) -> str | None:
 
 
 def command(name: str, run_id: str, place: Place) -> str:
-    """ "nightspot watch 20261121-9f2ab4 --stack Nightspot": what a person types next."""
+    """ "nightspot watch 20261121-25feuomo --stack Nightspot": what a person types next."""
     return " ".join(("nightspot", name, run_id, *place.options))

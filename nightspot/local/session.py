@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 from moto import mock_aws
 
-from lambdas.dependencies import Dependencies
+from lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
@@ -51,8 +51,9 @@ from nightspot.local.stage import (
 from nightspot.local.training_job import TrainingCommand
 from nightspot.messages.message import Message
 from nightspot.pages.record import record_of
-from nightspot.planning import Price, run_id_of
+from nightspot.planning import Price
 from nightspot.run import Phase, Run, Step, step_from_json
+from nightspot.run_ids import run_id_of
 
 __all__ = ["LocalAws", "LocalNight", "Sighting", "Stage"]
 
@@ -204,6 +205,8 @@ class LocalAws:
             checkpoints=Checkpoints(clients["s3"]),
             notices=Notices(events, BUS),
             step_functions=clients["stepfunctions"],
+            # A busy machine takes a second for what is minutes of the story.
+            event_life=max(EVENT_LIFE, timedelta(seconds=clock.story_seconds(1.0))),
         )
 
     def _quota_limits(self, names: Iterable[str]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from nightspot.aws.starting import (
     keyed_name,
     scheduled_name,
 )
-from nightspot.planning import run_id_of
+from nightspot.run_ids import run_id_of
 
 REGION = "eu-west-1"
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"

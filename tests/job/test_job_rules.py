@@ -211,11 +211,6 @@ BROKEN = {
         f"{STOPPING}.MaxRuntimeInSeconds",
         "at least work (14400 s)",
     ),
-    "the default limit under the work": (
-        {f"{STOPPING}": DROP, "work": "25h"},
-        f"{STOPPING}.MaxRuntimeInSeconds",
-        "default is 1 day",
-    ),
     "a run longer than SageMaker's": (
         {f"{STOPPING}.MaxRuntimeInSeconds": 2419201},
         f"{STOPPING}.MaxRuntimeInSeconds",
@@ -225,6 +220,11 @@ BROKEN = {
         {f"{STOPPING}.MaxWaitTimeInSeconds": 21599},
         f"{STOPPING}.MaxWaitTimeInSeconds",
         "at least MaxRuntimeInSeconds (21600)",
+    ),
+    "a wait shorter than the work": (
+        {STOPPING: {"MaxWaitTimeInSeconds": 14399}},
+        f"{STOPPING}.MaxWaitTimeInSeconds",
+        "at least work (14400)",
     ),
     "a wait without Spot": (
         {"capacity.spot": [], f"{STOPPING}.MaxWaitTimeInSeconds": 30000},
@@ -289,6 +289,8 @@ KEPT = {
     },
     "a run as long as the work": {f"{STOPPING}.MaxRuntimeInSeconds": 14400, "capacity.spot.1.speed": 1},
     "the default limit": {STOPPING: DROP},
+    "work of more than SageMaker's default limit": {STOPPING: DROP, "work": "25h"},
+    "a wait as long as the work": {STOPPING: {"MaxWaitTimeInSeconds": 14400}},
     "a wait as long as the run": {f"{STOPPING}.MaxWaitTimeInSeconds": 21600},
     "a retry of SageMaker's": {f"{REQUEST}.RetryStrategy": {"MaximumRetryAttempts": 2}},
     "a variable of one's own": {f"{REQUEST}.Environment": {"RUN_NIGHTSPOT": "1"}},

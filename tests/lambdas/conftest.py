@@ -179,9 +179,11 @@ class World:
     def record(self, run: dict[str, Any]) -> dict[str, Any]:
         return record_outcome.handler(_as_json({"run": run}), LocalContext("RecordOutcome"), use=self.use)
 
-    def wake(self, **detail: Any) -> bool:
+    def wake(self, *, time: datetime | None = None, **detail: Any) -> bool:
         context = LocalContext("WakeRun")
         event = {"source": "aws.sagemaker", "detail": detail}
+        if time is not None:
+            event["time"] = time.isoformat()
         return wake_run.handler(_as_json(event), context, use=self.use)["woke"]
 
     def begin_to_wait(self, training_job_name: str, token: str) -> None:

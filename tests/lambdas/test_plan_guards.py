@@ -38,10 +38,11 @@ def test_overrides_shape_the_run_and_are_on_record(world, midnight):
         "hyperparameters": {"epochs": 3},
         "budget": 55,
     }
-    run = run_from_json(world.plan(given)["run"])
+    answer = world.plan(given)
+    run = run_from_json(answer["run"])
     assert [rung.label for rung in run.rungs] == ["on-demand ml.p5.48xlarge"]
     assert run.deadline == midnight + timedelta(hours=6)
-    assert run.training_job["HyperParameters"]["epochs"] == "3"
+    assert answer["request"]["HyperParameters"]["epochs"] == "3"
     assert run.budget_usd == 55
     assert world.table.history("recommender")[0]["overrides"]["market"] == "on_demand"
     assert world.bus.details()[0]["overrides"]["deadline"]

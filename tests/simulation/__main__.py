@@ -73,7 +73,9 @@ def _options(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="play this seed alone")
     parser.add_argument("--trace", action="store_true", help="tell the run of --seed as a story")
     parser.add_argument("--kind", choices=list(FAMILIES), help="faults of this family alone")
-    parser.add_argument("--outages", action="store_true", help="each service away for 10 and 30 minutes, 40 runs each")
+    parser.add_argument(
+        "--outages", action="store_true", help="each service away for 10 and 30 minutes, 40 runs each"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--processes", type=int, default=2, help="how many to use (2)")
     return parser.parse_args(given)

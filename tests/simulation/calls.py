@@ -155,9 +155,7 @@ def is_injected(error: BaseException | None) -> bool:
     return False
 
 
-def client_error(
-    code: str, message: str, operation: str, status: int = 400, **more: Any
-) -> ClientError:
+def client_error(code: str, message: str, operation: str, status: int = 400, **more: Any) -> ClientError:
     """What boto3 raises where a service refuses."""
     response = {
         "Error": {"Code": code, "Message": message},

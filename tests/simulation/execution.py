@@ -65,7 +65,13 @@ class Execution:
     """A run of the state machine."""
 
     def __init__(
-        self, machine: Machine, arn: str, run_input: Any, clock: Clock, services: Services, around: Surroundings
+        self,
+        machine: Machine,
+        arn: str,
+        run_input: Any,
+        clock: Clock,
+        services: Services,
+        around: Surroundings,
     ) -> None:
         self.machine, self.arn, self.input = machine, arn, run_input
         self.name = arn.rpartition(":")[2]
@@ -136,7 +142,11 @@ class Execution:
     def _count(self, events: int) -> bool:
         self.events += events
         if self.events >= MOST_EVENTS:
-            self.stop("FAILED", asl.RUNTIME, f"The execution reached the maximum number of history events ({MOST_EVENTS}).")
+            self.stop(
+                "FAILED",
+                asl.RUNTIME,
+                f"The execution reached the maximum number of history events ({MOST_EVENTS}).",
+            )
             return False
         return True
 
@@ -223,7 +233,9 @@ class Execution:
             seconds = self._value(visit, state.seconds)
             is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
             if not is_number or seconds != int(seconds) or not 0 <= seconds <= MOST_WAIT_SECONDS:
-                raise StateError(asl.QUERY, f"Seconds must be an integer of 0 to {MOST_WAIT_SECONDS}: {seconds!r}")
+                raise StateError(
+                    asl.QUERY, f"Seconds must be an integer of 0 to {MOST_WAIT_SECONDS}: {seconds!r}"
+                )
             until = self._clock.now + seconds
         else:
             stamp = self._value(visit, state.timestamp) if state.timestamp is not None else None

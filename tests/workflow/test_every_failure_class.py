@@ -55,7 +55,14 @@ def stop_when_training(simulator, clock):
         time.sleep(0.02)
 
 
-SHORT = {"stopping": {"MaxRuntimeInSeconds": 1500}, "work": "20m", "checkpoint_every": "10m"}
+# An hour of steps is stated as 20 minutes: the first attempt gets 36, and the second knows the pace.
+UNDERSTATED = {
+    "stopping": {"MaxRuntimeInSeconds": 1500},
+    "work": "20m",
+    "checkpoint_every": "5m",
+    "change_over": {"spot": "1m", "on_demand": "1m"},
+    "hyperparameters": {"every": "1"},
+}
 NO_QUOTA = SimulationOptions(quotas={"ml.g5.xlarge for spot training job usage": 0})
 # The first attempt's class -> the night that brings it about, and the markets of the jobs created, in order.
 NIGHTS = {
@@ -78,7 +85,7 @@ NIGHTS = {
     FailureClass.QUOTA_PERMANENT: ({"night": Night("none", "", options=NO_QUOTA)}, ["on_demand"]),
     FailureClass.THROTTLED: (refused(THROTTLED), ["spot"]),
     FailureClass.SERVICE_FAULT: (refused(INTERNAL_FAILURE), ["spot"]),
-    FailureClass.RUNTIME_LIMIT: (SHORT, ["spot"]),
+    FailureClass.RUNTIME_LIMIT: (UNDERSTATED, ["spot", "spot"]),
     FailureClass.USER_CODE: ({"hyperparameters": {"fail-at": "3", "fail_at": "3"}}, ["spot"]),
     FailureClass.OUT_OF_MEMORY: (
         failed("ClientError: Please use an instance type with more memory, or reduce the size of the data."),
