@@ -359,11 +359,11 @@ class Execution:
                 "Input": self.input,
                 "Name": self.name,
                 "RoleArn": "arn:aws:iam::123456789012:role/nightspot-workflow",
-                "StartTime": self._clock.moment(self.started_at).isoformat(timespec="milliseconds"),
+                "StartTime": _stamp(self._clock.moment(self.started_at)),
                 "RedriveCount": 0,
             },
             "State": {
-                "EnteredTime": self._clock.moment(visit.entered_at).isoformat(timespec="milliseconds"),
+                "EnteredTime": _stamp(self._clock.moment(visit.entered_at)),
                 "Name": visit.state.name,
                 "RetryCount": visit.retry_count,
             },
@@ -378,6 +378,10 @@ class Execution:
         self.most_bytes = max(self.most_bytes, size)
         if size > asl.MOST_BYTES:
             raise StateError(asl.LIMIT, f"{what} is {size:,} bytes, and may be {asl.MOST_BYTES:,}.")
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def as_json(value: Any, default: Callable[[Any], Any] = str) -> Any:
