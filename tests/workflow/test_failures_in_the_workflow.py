@@ -15,6 +15,8 @@ from nightspot.run import Action
 
 pytestmark = pytest.mark.workflow
 
+SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
+
 
 def faulty(*create_faults, **options):
     return Night("test", "", options=SimulationOptions(**options), create_faults=create_faults)
@@ -24,19 +26,8 @@ def markets_of(played):
     return [attempt["market"] for attempt in played.summary["attempts"]]
 
 
-def stop_when_training(simulator, clock):
-    """A person who stops the job in the console."""
-    client = boto3.client("sagemaker", region_name=REGION)
-    while True:
-        for state in simulator.states():
-            if state.secondary == "Training":
-                client.stop_training_job(TrainingJobName=state.name)
-                return
-        time.sleep(0.02)
-
-
-def test_a_bug_in_the_users_code_ends_the_run_and_never_buys_on_demand(play):
-    played = play(hyperparameters={"fail-at": "3", "fail_at": "3"})
+def test_a_bug_in_the_users_code_ends_the_run_and_never_buys_on_demand(look_at):
+    played, _ = look_at("a bug in the script")
 
     assert played.execution_status == "FAILED"
     assert played.error == "Nightspot.failed"
@@ -55,7 +46,7 @@ def test_an_unknown_failure_is_told_loudly(play):
 
 
 def test_a_throttled_start_is_asked_for_again_later_and_later(play):
-    played = play(faulty(THROTTLED, THROTTLED))
+    played = play(faulty(THROTTLED, THROTTLED), **SHORT)
 
     failures = [a["failure_class"] for a in played.summary["attempts"]]
     assert failures == ["throttled", "throttled", None]
@@ -83,11 +74,9 @@ def test_service_faults_are_final_after_the_second(play):
 
 
 @pytest.mark.parametrize("how", ["a person", "runtime limit", "wait limit"])
-def test_stopped_is_never_success(play, how):
-    if how == "a person":
-        played = play(meanwhile=stop_when_training)
-    elif how == "runtime limit":
-        played = play(stopping={"MaxRuntimeInSeconds": 1500}, work="20m", checkpoint_every="10m")
+def test_stopped_is_never_success(play, look_at, how):
+    if how != "wait limit":
+        played, _ = look_at(how)
     else:
         # The user's own limit ends the wait before the policy does.
         played = play(
@@ -125,7 +114,7 @@ def test_a_decision_that_fails_twice_and_then_answers_harms_nothing(play, error)
 
         return decide if name == "DecideNextStep" else handler
 
-    played = play(wrap=wrap)
+    played = play(**SHORT, wrap=wrap)
 
     assert left["faults"] == 0
     assert played.output["outcome"] == "succeeded"
@@ -151,7 +140,7 @@ def test_a_decision_that_crashes_is_recorded_and_alarmed_and_names_the_job_it_le
             alarms.extend(item for item in items if item["sk"]["S"] == "CRASH")
             time.sleep(0.02)
 
-    played = play(wrap=wrap, meanwhile=watch)
+    played = play(**SHORT, wrap=wrap, meanwhile=watch)
 
     assert played.execution_status == "FAILED"
     assert played.error == "Nightspot.DecisionCrashed"
@@ -159,19 +148,3 @@ def test_a_decision_that_crashes_is_recorded_and_alarmed_and_names_the_job_it_le
     assert played.states_entered[-3:] == ("Record the crash", "Sound the alarm", "The decision crashed")
     assert alarms[0]["job"]["S"] == "counter"
     assert alarms[0]["error"]["S"] == "RuntimeError"
-
-
-@pytest.mark.parametrize(
-    ("run_input", "words"),
-    [
-        ({}, "the jobs are: counter"),
-        ({"job": "nobody"}, "'nobody' is not a job"),
-        ({"job": "counter", "marked": "spot"}, "marked"),
-    ],
-)
-def test_input_that_names_no_job_is_refused_with_the_rule(play, run_input, words):
-    played = play(run_input=run_input)
-
-    assert played.error == "Nightspot.InvalidInput"
-    assert words in played.cause
-    assert played.training_jobs == ()
