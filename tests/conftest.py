@@ -4,6 +4,7 @@ Every builder takes changes by field name; a test names only what it is about.
 """
 
 import functools
+import itertools
 import re
 import signal
 from collections.abc import Iterator
@@ -151,6 +152,7 @@ def service_models_are_read_once() -> Iterator[None]:
 # Every test of this session by its id, in order, before -m and -k leave some out: for tests/test_collection.py.
 COLLECTED = pytest.StashKey[list[str]]()
 LONGEST_NAME = 48
+LANES_OF_NIGHTS = 2
 
 
 def pytest_configure() -> None:
@@ -180,15 +182,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     A night's hours pass in real seconds, with real processes in it: a machine that is busy for half a second is
     late by minutes of the story. So one that fails is played again at half the pace, then at a quarter. What is
-    wrong fails at every pace.
+    wrong fails at every pace. Most of a night is waiting: two processes play them all, and leave the processor to
+    the others. After them come the groups, the longest pieces of work.
     """
+    lanes = itertools.cycle(range(LANES_OF_NIGHTS))
     for item in items:
+        if item.get_closest_marker("workflow"):
+            lane = 0 if "look_at" in item.fixturenames else next(lanes)
+            item.add_marker(pytest.mark.xdist_group(f"nights {lane}"))
         if item.get_closest_marker("workflow") or "night" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.flaky(reruns=2))
         elif item.get_closest_marker("browser"):
             # A page's time-outs are in real seconds as well.
             item.add_marker(pytest.mark.flaky(reruns=1))
-    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("workflow") is None,
+            item.get_closest_marker("xdist_group") is None,
+        )
+    )
     config.stash[COLLECTED] = [item.nodeid for item in items]
 
 

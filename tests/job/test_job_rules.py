@@ -256,6 +256,11 @@ BROKEN = {
         f"{REQUEST}.Tags",
         "at most 46",
     ),
+    "more than Step Functions carries": (
+        {f"{REQUEST}.HyperParameters": {f"h{n}": "x" * 2500 for n in range(80)}},
+        REQUEST,
+        "at most 196,608 bytes as JSON",
+    ),
 }
 
 ONLY_ON_DEMAND = {"capacity.spot": [], "capacity.on_demand": ["ml.p4d.24xlarge"]}
@@ -294,6 +299,7 @@ KEPT = {
     "a wait as long as the run": {f"{STOPPING}.MaxWaitTimeInSeconds": 21600},
     "a retry of SageMaker's": {f"{REQUEST}.RetryStrategy": {"MaximumRetryAttempts": 2}},
     "a variable of one's own": {f"{REQUEST}.Environment": {"RUN_NIGHTSPOT": "1"}},
+    "150 KB of hyperparameters": {f"{REQUEST}.HyperParameters": {f"h{n}": "x" * 2500 for n in range(60)}},
     "46 tags": {f"{REQUEST}.Tags": [{"Key": f"k{n}", "Value": ""} for n in range(46)]},
 }
 
