@@ -11,7 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel
 
-from lambdas import month, resumption, turns
+from lambdas import continuation, month, resumption, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
@@ -54,6 +54,11 @@ def handler(
     metrics.add_metric(name="RunRequested", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     request = PlanRequest.model_validate(event)
+    continued = continuation.asked_for(request.input)
+    if continued is not None:
+        run = continuation.take_on(continued, request.execution.id, use)
+        logger.warning(run.plan_note or "", extra={"job": run.job, "run": run.run_id, "step": run.steps})
+        return {"run": to_json(run)}
     jobs = use.jobs()
     started_at = request.execution.started_at.astimezone(UTC)
     given = read_input(request.input, sorted(jobs), started_at)
