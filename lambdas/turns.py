@@ -33,7 +33,7 @@ def take(run: Run, concurrency: Concurrency, use: Dependencies) -> Run:
         )
         return replace(run, refused_because=because)
     use.lock.ask_for(run.job, owner_run_id=holder.run_id, by_run_id=run.run_id)
-    _wake(holder.run_id, use)
+    _wake_holder(holder.run_id, use)
     return replace(run, waits_for_run=holder.run_id)
 
 
@@ -101,7 +101,7 @@ def _wait_on(run: Run, use: Dependencies) -> Run:
     if holder.run_id != run.waits_for_run or holder.wanted_by != run.run_id:
         use.lock.ask_for(run.job, owner_run_id=holder.run_id, by_run_id=run.run_id)
     # It may have been deciding, and so not waiting, when it was woken before.
-    _wake(holder.run_id, use)
+    _wake_holder(holder.run_id, use)
     return replace(run, waits_for_run=holder.run_id)
 
 
@@ -126,11 +126,16 @@ def _holder_unless_free(key: str, run_id: str, execution_arn: str, use: Dependen
     return holder
 
 
-def _wake(run_id: str, use: Dependencies) -> None:
-    """Let the run decide at once. Where it does not wait just now, its next decision comes by itself."""
+def _wake_holder(run_id: str, use: Dependencies) -> None:
+    """Let the run that stands in the way see that it does. One whose ledger shows that it knows is left alone."""
     run = use.table.run(run_id)
-    attempt = run.open_attempt if run is not None else None
+    if run is not None and run.replaced_by is None and run.stop_asked_by is None:
+        wake(run, use)
+
+
+def wake(run: Run, use: Dependencies) -> None:
+    """Let the run decide at once. Where it does not wait just now, its next decision comes by itself."""
+    attempt = run.open_attempt
     waiting = use.table.waiting(attempt.training_job_name) if attempt is not None else None
-    if waiting is None or waiting.token is None:
-        return
-    use.executions.wake(waiting.token)
+    if waiting is not None and waiting.token is not None:
+        use.executions.wake(waiting.token)

@@ -79,6 +79,10 @@ class JobLock:
         # boto3 repeats a write whose answer was lost; the repetition is refused to the new owner itself.
         return answer.is_of(run_id)
 
+    def holder(self, job: str) -> Holder | None:
+        """The run that the lock belongs to, though it may have expired; None where it is free."""
+        return _holder_or_none(self._call("get_item", Key=_key_of(job), ConsistentRead=True).get("Item"))
+
     def ask_for(self, job: str, *, owner_run_id: str, by_run_id: str) -> bool:
         """Tell the owner at its next `renew` that `by_run_id` wants the lock; the newest to ask is told.
 
