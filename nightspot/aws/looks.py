@@ -60,7 +60,8 @@ class Looks:
         noted = self._table.open_runs.get(run_id)
         arn = run.execution_arn if noted is None else noted.execution_arn
         summary = None if run.outcome is None else self._table.summary(run)
-        is_recorded = summary is not None and summary["outcome"] not in (None, RUNNING)
+        closed = None if summary is None or summary["outcome"] in (None, RUNNING) else summary
+        is_recorded = closed is not None
         untold = self._table.close_turns.untold(run_id) if is_recorded else None
         execution, restarts, last_decision_at = None, run.restarts, None
         if not is_recorded or untold is not None:
@@ -73,7 +74,7 @@ class Looks:
         return RunLook(
             run=run,
             is_recorded=is_recorded,
-            unrecorded=_unrecorded(run, summary) if is_recorded and summary is not None else frozenset(),
+            unrecorded=frozenset() if closed is None else _unrecorded(run, closed),
             is_planned=noted is not None or run.steps > 0,
             untold=untold,
             execution=execution,
