@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nightspot.redaction import redact
+
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +37,7 @@ class Executions:
         except (ClientError, BotoCoreError) as error:
             if _says_unknown(error):
                 return False
-            _log.warning("cannot tell whether %s is running: %s", execution_arn, error)
+            _log.warning("cannot tell whether %s is running: %s", execution_arn, redact(str(error)))
             return None
         return bool(status == "RUNNING")
 
@@ -47,7 +49,7 @@ class Executions:
         try:
             self._client.send_task_success(taskToken=token, output="{}")
         except (ClientError, BotoCoreError) as error:
-            _log.info("the run could not be woken: %s", error)
+            _log.info("the run could not be woken: %s", redact(str(error)))
             return False
         return True
 
