@@ -143,7 +143,7 @@ def _with_ask(attempt: Attempt, fault: Fault | None, now: datetime) -> Attempt:
     if says_it_exists(fault):
         return evolve(attempt, doubt=None)
     failure, in_doubt = of_start(fault)
-    if not in_doubt:
+    if not in_doubt or fault == NEVER_SEEN:
         return _refused(attempt, failure.failure, failure.reason, now)
     calls = 1 + (attempt.doubt.calls if attempt.doubt else 0)
     return evolve(attempt, doubt=Doubt(failure.failure, failure.reason, calls))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +18,6 @@ from nightspot.run_ids import run_id_of
 if TYPE_CHECKING:
     from nightspot.job import InstanceType, Job
 
-_TRAINING_JOB = re.compile(r"nightspot-.+-(?P<run_id>\d{8}-[0-9a-f]{6,})-\d+")
 
 Price = Callable[[str, str], pricing.Price | float | None]
 """(instance type, region) -> the on-demand price of an instance hour, or None where it is not known.

@@ -4,7 +4,9 @@ Every builder takes changes by field name; a test names only what it is about.
 """
 
 import functools
+import itertools
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -40,7 +42,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("long", settings.get_profile("nightspot"), max_examples=1500)
+settings.register_profile("long", settings.get_profile("nightspot"), max_examples=500)
 settings.load_profile("nightspot")
 
 
@@ -150,6 +152,13 @@ def service_models_are_read_once() -> Iterator[None]:
 # Every test of this session by its id, in order, before -m and -k leave some out: for tests/test_collection.py.
 COLLECTED = pytest.StashKey[list[str]]()
 LONGEST_NAME = 48
+LANES_OF_NIGHTS = 2
+
+
+def pytest_configure() -> None:
+    """A program that a shell starts in the background ignores Ctrl-C, and so does what it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -173,15 +182,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     A night's hours pass in real seconds, with real processes in it: a machine that is busy for half a second is
     late by minutes of the story. So one that fails is played again at half the pace, then at a quarter. What is
-    wrong fails at every pace.
+    wrong fails at every pace. Most of a night is waiting: two processes play them all, and leave the processor to
+    the others. After them come the groups, the longest pieces of work.
     """
+    lanes = itertools.cycle(range(LANES_OF_NIGHTS))
     for item in items:
+        if item.get_closest_marker("workflow"):
+            lane = 0 if "look_at" in item.fixturenames else next(lanes)
+            item.add_marker(pytest.mark.xdist_group(f"nights {lane}"))
         if item.get_closest_marker("workflow") or "night" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.flaky(reruns=2))
         elif item.get_closest_marker("browser"):
             # A page's time-outs are in real seconds as well.
             item.add_marker(pytest.mark.flaky(reruns=1))
-    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("workflow") is None,
+            item.get_closest_marker("xdist_group") is None,
+        )
+    )
     config.stash[COLLECTED] = [item.nodeid for item in items]
 
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from nightspot.failures import Fault, classify, redact
 
 LONGEST = 32_768  # a cause of Step Functions
-ALLOWED_SECONDS = 0.05
+ALLOWED_SECONDS = (
+    0.25  # some milliseconds, on a busy machine; with a pattern that tries every pair, ten seconds
+)
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY"
 
 
@@ -283,8 +285,8 @@ def test_the_longest_hostile_text_is_read_at_once(text):
         lambda hostile: classify(failure_reason=hostile),
         lambda hostile: classify(fault=Fault("SageMaker.SageMakerException", hostile)),
     ):
-        # The best of three: the machine may be busy with something else.
-        assert min(seconds(read, text) for _ in range(3)) < ALLOWED_SECONDS
+        # One of three: the machine may be busy with something else.
+        assert any(seconds(read, text) < ALLOWED_SECONDS for _ in range(3))
 
 
 def seconds(read, text):

@@ -153,6 +153,35 @@ def test_a_stop_of_nightspots_own_is_known_from_a_persons(story, seen):
     assert seen(stopped, "02:20").failure is FailureClass.STOPPED_BY_PERSON
 
 
+@pytest.mark.parametrize(
+    ("limit", "history", "failure"),
+    [
+        (1800, [("Starting", "00:00", "00:01"), ("Pending", "00:01", "00:30")], FailureClass.NO_CAPACITY),
+        # Sooner than SageMaker would have stopped it: a person did.
+        (
+            1800,
+            [("Starting", "00:00", "00:01"), ("Pending", "00:01", "00:29")],
+            FailureClass.STOPPED_BY_PERSON,
+        ),
+        (
+            None,
+            [("Starting", "00:00", "00:01"), ("Pending", "00:01", "00:30")],
+            FailureClass.STOPPED_BY_PERSON,
+        ),
+        (
+            1800,
+            [("Pending", "00:00", "00:40"), ("Training", "00:40", "00:50")],
+            FailureClass.STOPPED_BY_PERSON,
+        ),
+    ],
+)
+def test_a_job_that_queued_for_all_of_its_pending_time_found_no_capacity(
+    story, seen, limit, history, failure
+):
+    view = story.view(*history, status="Stopped", secondary_status="Stopped", max_pending_seconds=limit)
+    assert seen(view, "01:00", story.attempt(story.on_demand)).failure is failure
+
+
 def test_the_end_is_when_the_last_transition_ended_if_nothing_else_is_said(story, seen):
     failed = {"status": "Failed", "secondary_status": "Failed"}
     assert seen(story.view(WAITED, **failed), "02:00").ended_at == story.at("00:20")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nightspot.failures import ANSWERS, Answer, Fault
@@ -12,8 +12,6 @@ from nightspot.job import Fallback
 from nightspot.ledger import fold
 from nightspot.policy import next_step
 from nightspot.run import Action, AttemptState, FailureClass, Outcome
-
-bounded = settings(max_examples=5 * settings.default.max_examples)
 
 # What AWS says of everything that a run answers with another attempt, and a little of the rest.
 AWS_WORDS = (
@@ -135,7 +133,6 @@ def assert_nothing_more_is_bought(run, now):
         assert (step.rung, step.request) == (None, None)
 
 
-@bounded
 @given(
     data=st.data(), status=st.sampled_from(["Failed", "Deleting"]), secondary=st.text(max_size=20), text=texts
 )
@@ -150,7 +147,6 @@ def test_a_job_that_ended_for_unknown_reasons_is_the_last_of_its_run(
     assert_nothing_more_is_bought(folded, now)
 
 
-@bounded
 @given(data=st.data(), error=st.sampled_from(STRANGE_NAMES), cause=texts)
 def test_a_refusal_for_unknown_reasons_is_the_last_of_its_run(story, any_ledger, data, error, cause):
     run, now = data.draw(any_ledger)
@@ -159,7 +155,6 @@ def test_a_refusal_for_unknown_reasons_is_the_last_of_its_run(story, any_ledger,
     assert_nothing_more_is_bought(folded, now)
 
 
-@bounded
 @given(data=st.data(), reason=in_the_middle)
 def test_awss_words_in_the_middle_of_a_reason_buy_nothing(story, any_ledger, data, reason):
     run, now = data.draw(any_ledger)
@@ -171,7 +166,6 @@ def test_awss_words_in_the_middle_of_a_reason_buy_nothing(story, any_ledger, dat
     assert_nothing_more_is_bought(folded, now)
 
 
-@bounded
 @given(data=st.data(), error=st.sampled_from(STRANGE_NAMES), cause=in_the_middle)
 def test_awss_words_in_the_middle_of_a_strange_refusal_buy_nothing(story, any_ledger, data, error, cause):
     run, now = data.draw(any_ledger)
@@ -182,7 +176,6 @@ def test_awss_words_in_the_middle_of_a_strange_refusal_buy_nothing(story, any_le
     assert_nothing_more_is_bought(folded, now)
 
 
-@bounded
 @given(
     data=st.data(),
     text=texts,
@@ -198,7 +191,6 @@ def test_nothing_that_a_training_script_says_buys_anything(story, any_ledger, da
     assert_nothing_more_is_bought(folded, now)
 
 
-@bounded
 @given(data=st.data(), error=st.sampled_from(CODES), text=texts)
 def test_nothing_that_a_refusal_quotes_of_a_training_script_buys_anything(
     story, any_ledger, data, error, text

@@ -106,11 +106,78 @@ def test_what_is_not_the_markets_fault_buys_nothing_more(after, failure):
 
 @pytest.mark.parametrize("failure", [f for f in FailureClass if f not in FINAL])
 def test_every_other_failure_leads_to_another_attempt_in_time(after, story, failure):
-    first = after(failure)
+    # After a runtime limit alone the checkpoint counts, which is newer than the one it began with.
+    first = after(failure, step_after=3)
     assert first.action in {Action.START, Action.PAUSE}
-    ended = story.ended(failure, ended_at=story.midnight)
+    ended = story.ended(failure, ended_at=story.midnight, step_after=3)
     later = next_step(story.run(attempts=[ended]), story.at("00:30"))
     assert later.action is Action.START
+
+
+LIMIT = FailureClass.RUNTIME_LIMIT
+
+
+def capped(story, hours):
+    return {**story.run().training_job, "StoppingCondition": {"MaxRuntimeInSeconds": hours * 3600}}
+
+
+def test_a_runtime_limit_that_repeated_work_has_used_up_goes_on_from_the_checkpoint(after, story):
+    # Four hours of machine time, billed as 1 h 12 min; step 18 of 24 is safe at 04:48.
+    changes = {"training_job": capped(story, 4), "progress": story.progress(18, "04:40")}
+    spent = {
+        "trained_seconds": 4 * 3600.0,
+        "billable_seconds": 72 * 60.0,
+        "step_after": 18,
+        "interruptions": 2,
+    }
+    step = after(LIMIT, "04:48", changes=changes, **spent)
+    assert (step.action, step.rung, step.attempt, step.late) == (Action.START, story.spot, 2, False)
+    assert step.because == (
+        "Spot ml.p4d.24xlarge ended as runtime limit; 3 h 12 min to the deadline, 1 h 12 min of work left at most: "
+        "Spot ml.p4d.24xlarge may be waited for until 05:50 UTC."
+    )
+    later = after(LIMIT, "05:50", changes=changes, **spent)
+    assert (later.action, later.rung) == (Action.START, story.on_demand)
+
+
+def test_a_runtime_limit_without_a_new_checkpoint_ends_the_run_and_says_what_to_change(after, story):
+    changes = {"progress": story.progress(3, "01:00")}
+    spent = {"trained_seconds": 24_480.0, "billable_seconds": 7_344.0, "max_runtime_seconds": 24_480}
+    step = after(LIMIT, "07:00", changes=changes, step_before=3, step_after=3, **spent)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+    assert step.because == (
+        "Spot ml.p4d.24xlarge ended as runtime limit; its MaxRuntimeInSeconds of 6 h 48 min passed without a new "
+        "checkpoint (step 3 of 24 is safe), and the same again would end alike. Save checkpoints more often, or "
+        "raise work and MaxRuntimeInSeconds in the job file."
+    )
+
+
+@pytest.mark.parametrize("failure", [LIMIT, FailureClass.INTERRUPTED, FailureClass.NO_CAPACITY])
+@pytest.mark.parametrize("step_after", [None, 18])
+def test_once_the_paid_time_is_used_up_nothing_more_is_started(after, story, failure, step_after):
+    changes = {"training_job": capped(story, 4), "progress": story.progress(18, "04:40")}
+    spent = {"trained_seconds": 4 * 3600.0, "billable_seconds": 4 * 3600.0, "step_after": step_after}
+    step = after(failure, "04:48", story.on_demand, changes=changes, **spent)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+    assert step.because == (
+        f"on-demand ml.p4d.24xlarge ended as {failure.value.replace('_', ' ')}; the run's limit of paid time "
+        "(MaxRuntimeInSeconds 4 h) is used up (step 18 of 24 is safe). Raise MaxRuntimeInSeconds in the job file."
+    )
+
+
+@pytest.mark.parametrize(
+    ("billed", "ends"),
+    [
+        (3600.0, "finishes by 08:00 UTC. MaxRuntimeInSeconds leaves 3 h of paid time for it."),
+        (0.0, "finishes by 08:00 UTC."),
+    ],
+)
+def test_on_demand_says_where_the_paid_time_may_be_too_short(after, story, billed, ends):
+    # Step 6 of 24 is safe: 3 h 36 min and a change-over of 15 min may be needed.
+    changes = {"training_job": capped(story, 4), "progress": story.progress(6, "02:50")}
+    step = after(FailureClass.INTERRUPTED, "04:08", changes=changes, billable_seconds=billed)
+    assert (step.action, step.rung) == (Action.START, story.on_demand)
+    assert step.because.endswith(f"on-demand ml.p4d.24xlarge {ends}")
 
 
 def test_the_reason_is_told_in_the_sentence(after):

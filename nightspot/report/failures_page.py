@@ -95,9 +95,12 @@ asked for by Nightspot itself; every other one was a person's.
 * **Throttles** back off, each pause longer than the last and with jitter, on the same rung.
 * **A quota that is used up** is waited for like capacity; **a quota that can never fit** takes its rung out of
   the run. Spot and on-demand have quotas of their own, so the other market may still be open.
-* **Everything else** ends the run and buys nothing more: user code, memory, configuration, permission, the
-  runtime limit, a person's stop. So does **an unknown failure**, with a metric, a notice and an alarm of its
-  own.
+* **The runtime limit** of an attempt covers the work left, what interruptions are expected to repeat, and a
+  margin. If it is reached all the same, the run goes on from a newer checkpoint, and ends without one.
+* **Paid time.** The job file's `MaxRuntimeInSeconds` is the most that all attempts of a run may be billed, or
+  train where SageMaker gives no bill. Once it is used up, nothing more is started.
+* **Everything else** ends the run and buys nothing more: user code, memory, configuration, permission, a
+  person's stop. So does **an unknown failure**, with a metric, a notice and an alarm of its own.
 
 ## How texts are read
 

@@ -136,6 +136,20 @@ def test_the_wait_limit_and_a_warm_pool_go_with_a_word():
     assert "KeepAlivePeriodInSeconds" not in draft.document["training_job"]["ResourceConfig"]
 
 
+@pytest.mark.parametrize(
+    ("wait", "checkpoints", "stays"), [(3600, False, True), (3601, False, False), (3600, True, False)]
+)
+def test_a_wait_limit_that_a_built_in_algorithm_may_need_stays(wait, checkpoints, stays):
+    # SageMaker takes no longer one of an algorithm that does not checkpoint.
+    limits = {"MaxRuntimeInSeconds": 3000, "MaxWaitTimeInSeconds": wait}
+    draft = drafted(
+        REQUEST, changes={"StoppingCondition": limits}, without=[] if checkpoints else ["CheckpointConfig"]
+    )
+    assert ("MaxWaitTimeInSeconds" in draft.document["training_job"]["StoppingCondition"]) is stays
+    assert ("StoppingCondition.MaxWaitTimeInSeconds" in noted(draft)) is not stays
+    parse_job(job_file_text(draft))
+
+
 def test_preferred_types_become_the_ladder_in_their_order():
     preferred = [{"InstanceType": "ml.g5.xlarge"}, {"InstanceType": "ml.g4dn.xlarge"}]
     draft = drafted(REQUEST, changes={"ResourceConfig": {"InstancePreferences": preferred}})

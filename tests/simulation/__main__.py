@@ -6,60 +6,16 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from multiprocessing import get_context
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.simulation import report
 from tests.simulation.faults import SERVICES
-from tests.simulation.invariants import Invariant, Verdict, judge
-from tests.simulation.scenarios import FAMILIES, Scenario, away, quiet, scenario_of
-from tests.simulation.world import World
+from tests.simulation.invariants import Verdict
+from tests.simulation.playing import OUTAGE_MINUTES, OUTAGE_RUNS, Task, played, verdicts_of
+from tests.simulation.scenarios import FAMILIES, scenario_of
 
-OUTAGE_MINUTES = (10, 30)
-OUTAGE_RUNS = 40
 MOST_FAILURES = 60  # lines; `--json` has them all
-
-Task = tuple[int, str | None]
-
-
-def played(scenario: Scenario) -> tuple[World, Verdict]:
-    """The world of a scenario after its end, and the verdict."""
-    began = time.process_time()
-    world = World(scenario).play()
-    verdict = judge(world)
-    verdict.seconds = time.process_time() - began
-    return world, verdict
-
-
-def verdict_of(task: Task) -> Verdict:
-    """Play the seed, of its own family or of the one named. Raises nothing: a fault of the simulator is a violation."""
-    seed, kind = task
-    if kind is not None and kind.startswith("away: "):
-        return played(outage_of(seed, kind))[1]
-    return played(scenario_of(seed, kind))[1]
-
-
-def outage_of(seed: int, kind: str) -> Scenario:
-    """`kind`: "away: sagemaker 30"; half of the runs meet it at the worst moment."""
-    service, minutes = kind.removeprefix("away: ").split()
-    scenario, random = quiet(seed, kind)
-    if seed % 2:
-        begin = scenario.last_safe_moment - random.uniform(0, 1) * float(minutes) * 60
-    else:
-        begin = random.uniform(0, scenario.window)
-    return replace(away(scenario, service, begin, float(minutes)), kind=kind)
-
-
-def verdicts_of(tasks: Sequence[Task], processes: int) -> Iterator[Verdict]:
-    """In the order of the tasks."""
-    if processes == 1:
-        yield from map(verdict_of, tasks)
-        return
-    # Not forked: a worker imports for itself, and no thread of the parent is lost.
-    with get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap(verdict_of, tasks, chunksize=8)
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -117,13 +73,13 @@ def _options(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="play this seed alone")
     parser.add_argument("--trace", action="store_true", help="tell the run of --seed as a story")
     parser.add_argument("--kind", choices=list(FAMILIES), help="faults of this family alone")
-    parser.add_argument("--outages", action="store_true", help="each service away for 10 and 30 minutes, 40 runs each")
+    parser.add_argument(
+        "--outages", action="store_true", help="each service away for 10 and 30 minutes, 40 runs each"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--processes", type=int, default=2, help="how many to use (2)")
     return parser.parse_args(given)
 
-
-__all__ = ["Invariant", "main", "outage_of", "played", "verdict_of"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -220,14 +220,15 @@ def _state(name: str, given: Mapping[str, Any]) -> State:
         },
         retriers=tuple(_retrier(name, each) for each in given.get("Retry", ())),
         catchers=tuple(
-            Catcher(
-                _errors(name, each), each["Next"], _optional(each, "Assign"), _optional(each, "Output")
-            )
+            Catcher(_errors(name, each), each["Next"], _optional(each, "Assign"), _optional(each, "Output"))
             for each in given.get("Catch", ())
         ),
         rules=tuple(
             Rule(
-                template(each["Condition"]), each["Next"], _optional(each, "Assign"), _optional(each, "Output")
+                template(each["Condition"]),
+                each["Next"],
+                _optional(each, "Assign"),
+                _optional(each, "Output"),
             )
             for each in given.get("Choices", ())
         ),

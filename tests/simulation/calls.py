@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
 from typing import Any
@@ -110,9 +110,9 @@ class Calls:
 
     def _with_effect(self, call: Call, verdict: Verdict, effect: Callable[[Call], Any]) -> Any:
         try:
-            answer = effect(call)
             if verdict.then is Then.REPEATED:
-                answer = effect(call)
+                effect(replace(call, in_doubt=True))
+            answer = effect(call)
         except (ClientError, BotoCoreError):
             if verdict.then in {Then.LOST, Then.DIES_AFTER}:
                 self._lose(call, verdict)
@@ -155,9 +155,7 @@ def is_injected(error: BaseException | None) -> bool:
     return False
 
 
-def client_error(
-    code: str, message: str, operation: str, status: int = 400, **more: Any
-) -> ClientError:
+def client_error(code: str, message: str, operation: str, status: int = 400, **more: Any) -> ClientError:
     """What boto3 raises where a service refuses."""
     response = {
         "Error": {"Code": code, "Message": message},

@@ -95,7 +95,9 @@ class DynamoDb:
         self._check_condition(given, before, "PutItem")
         _check_item(Item)
         self._store(*key, copy.deepcopy(Item), call.caller)
-        return {"Attributes": copy.deepcopy(before)} if before and given.get("ReturnValues") == "ALL_OLD" else {}
+        return (
+            {"Attributes": copy.deepcopy(before)} if before and given.get("ReturnValues") == "ALL_OLD" else {}
+        )
 
     def _get_item(self, call: Call, *, Key: Item, **given: Any) -> dict[str, Any]:  # noqa: N803
         key = _key_of(Key)
@@ -119,7 +121,9 @@ class DynamoDb:
         after, touched = updated(given.get("UpdateExpression", ""), before or dict(Key), names)
         names.check_all_used()
         if touched & {"pk", "sk"}:
-            raise ExpressionError("One or more parameter values were invalid: Cannot update attribute, part of the key")
+            raise ExpressionError(
+                "One or more parameter values were invalid: Cannot update attribute, part of the key"
+            )
         _check_item(after)
         self._store(*key, after, call.caller)
         wanted = given.get("ReturnValues", "NONE")
@@ -138,7 +142,9 @@ class DynamoDb:
         self._check_condition(given, before, "DeleteItem")
         if before is not None:
             self._store(*key, None, call.caller)
-        return {"Attributes": copy.deepcopy(before)} if before and given.get("ReturnValues") == "ALL_OLD" else {}
+        return (
+            {"Attributes": copy.deepcopy(before)} if before and given.get("ReturnValues") == "ALL_OLD" else {}
+        )
 
     def _query(self, call: Call, **given: Any) -> dict[str, Any]:
         names = _names(given)
@@ -165,7 +171,11 @@ class DynamoDb:
             wanted = _key_of(start)
             forward = given.get("ScanIndexForward", True)
             # The item itself may be gone by now.
-            found = [item for item, key in zip(found, keys, strict=True) if (key > wanted if forward else key < wanted)]
+            found = [
+                item
+                for item, key in zip(found, keys, strict=True)
+                if (key > wanted if forward else key < wanted)
+            ]
         limit, size, page = given.get("Limit"), 0, []
         last: Item | None = None
         for item in found:
@@ -209,7 +219,9 @@ class DynamoDb:
         for action in TransactItems:
             ((kind, asked),) = action.items()
             if kind != "ConditionCheck":
-                {"Put": self._put_item, "Update": self._update_item, "Delete": self._delete_item}[kind](call, **asked)
+                {"Put": self._put_item, "Update": self._update_item, "Delete": self._delete_item}[kind](
+                    call, **asked
+                )
         return {}
 
     def _check_condition(
@@ -221,7 +233,9 @@ class DynamoDb:
             more = {}
             if given.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and before is not None:
                 more["Item"] = copy.deepcopy(before)
-            raise client_error("ConditionalCheckFailedException", "The conditional request failed", operation, **more)
+            raise client_error(
+                "ConditionalCheckFailedException", "The conditional request failed", operation, **more
+            )
         if finish:
             names.check_all_used()
         return names
@@ -295,7 +309,9 @@ def _check_number(content: Any) -> None:
     if digits > MOST_DIGITS:
         raise ExpressionError("Attempting to store more than 38 significant digits in a Number")
     if not Decimal("1e-130") <= abs(number) <= Decimal("9." + "9" * 37 + "e125"):
-        raise ExpressionError("Number overflow. Attempting to store a number with magnitude out of the supported range")
+        raise ExpressionError(
+            "Number overflow. Attempting to store a number with magnitude out of the supported range"
+        )
 
 
 def item_size(item: Mapping[str, Any]) -> int:

@@ -36,7 +36,9 @@ class Names:
         if not token.startswith("#"):
             return token
         if token not in self.names:
-            raise ExpressionError(f"An expression attribute name used in the document path is not defined: {token}")
+            raise ExpressionError(
+                f"An expression attribute name used in the document path is not defined: {token}"
+            )
         self.used.add(token)
         return self.names[token]
 
@@ -62,7 +64,7 @@ def _tokens(text: str) -> tuple[str, ...]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise ExpressionError(f'Syntax error; token: "{text[position:position + 10]}"')
+            raise ExpressionError(f'Syntax error; token: "{text[position : position + 10]}"')
         tokens.append(match[1])
         position = match.end()
     return tuple(tokens)
@@ -272,13 +274,18 @@ def updated(text: str, item: Item, names: Names) -> tuple[Item, set[str]]:
     after = copy.deepcopy(item)
     touched: set[str] = set()
     # All values are of the item as it was.
-    planned = [(clause, _resolved(path, names), value and value(item, names)) for clause, path, value in _update(text)]
+    planned = [
+        (clause, _resolved(path, names), value and value(item, names))
+        for clause, path, value in _update(text)
+    ]
     for clause, path, value in planned:
         touched.add(str(path[0]))
         if clause == "REMOVE":
             _remove(after, path)
         elif value is _MISSING:
-            raise ExpressionError("The provided expression refers to an attribute that does not exist in the item")
+            raise ExpressionError(
+                "The provided expression refers to an attribute that does not exist in the item"
+            )
         elif clause == "SET":
             _put(after, path, value)
         else:

@@ -66,16 +66,22 @@ class EventBridge:
     _numbers: int = 0
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
-        return self.calls.make("events", "put_events", {"Entries": Entries}, lambda call: self._put(call, Entries))
+        return self.calls.make(
+            "events", "put_events", {"Entries": Entries}, lambda call: self._put(call, Entries)
+        )
 
     def _put(self, _call: Call, entries: list[dict[str, Any]]) -> dict[str, Any]:
         results: list[dict[str, Any]] = []
         for entry in entries:
             size = len(str(entry["Detail"]).encode()) + len(entry["Source"]) + len(entry["DetailType"])
             if size > MOST_ENTRY_BYTES:
-                raise client_error("ValidationException", "Total size of the entries is over the limit", "PutEvents")
+                raise client_error(
+                    "ValidationException", "Total size of the entries is over the limit", "PutEvents"
+                )
             detail = json.loads(entry["Detail"])
-            results.append({"EventId": self.emit(entry["Source"], entry["DetailType"], detail, best_effort=False)})
+            results.append(
+                {"EventId": self.emit(entry["Source"], entry["DetailType"], detail, best_effort=False)}
+            )
         return {"FailedEntryCount": 0, "Entries": results}
 
     def emit(self, source: str, detail_type: str, detail: Any, *, best_effort: bool = True) -> str:
@@ -165,7 +171,9 @@ class Sns:
         if len(given["Message"].encode()) > MOST_ENTRY_BYTES:
             raise client_error("InvalidParameter", "Invalid parameter: Message too long", "Publish")
         subject = given.get("Subject")
-        if subject is not None and not (0 < len(subject) <= 100 and subject.isascii() and subject.isprintable()):
+        if subject is not None and not (
+            0 < len(subject) <= 100 and subject.isascii() and subject.isprintable()
+        ):
             raise client_error("InvalidParameter", "Invalid parameter: Subject", "Publish")
         event = call.invocation.event if call.invocation is not None else {}
         detail = event.get("detail", {}) if isinstance(event, dict) else {}

@@ -65,7 +65,13 @@ class Execution:
     """A run of the state machine."""
 
     def __init__(
-        self, machine: Machine, arn: str, run_input: Any, clock: Clock, services: Services, around: Surroundings
+        self,
+        machine: Machine,
+        arn: str,
+        run_input: Any,
+        clock: Clock,
+        services: Services,
+        around: Surroundings,
     ) -> None:
         self.machine, self.arn, self.input = machine, arn, run_input
         self.name = arn.rpartition(":")[2]
@@ -136,7 +142,11 @@ class Execution:
     def _count(self, events: int) -> bool:
         self.events += events
         if self.events >= MOST_EVENTS:
-            self.stop("FAILED", asl.RUNTIME, f"The execution reached the maximum number of history events ({MOST_EVENTS}).")
+            self.stop(
+                "FAILED",
+                asl.RUNTIME,
+                f"The execution reached the maximum number of history events ({MOST_EVENTS}).",
+            )
             return False
         return True
 
@@ -223,7 +233,9 @@ class Execution:
             seconds = self._value(visit, state.seconds)
             is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
             if not is_number or seconds != int(seconds) or not 0 <= seconds <= MOST_WAIT_SECONDS:
-                raise StateError(asl.QUERY, f"Seconds must be an integer of 0 to {MOST_WAIT_SECONDS}: {seconds!r}")
+                raise StateError(
+                    asl.QUERY, f"Seconds must be an integer of 0 to {MOST_WAIT_SECONDS}: {seconds!r}"
+                )
             until = self._clock.now + seconds
         else:
             stamp = self._value(visit, state.timestamp) if state.timestamp is not None else None
@@ -347,11 +359,11 @@ class Execution:
                 "Input": self.input,
                 "Name": self.name,
                 "RoleArn": "arn:aws:iam::123456789012:role/nightspot-workflow",
-                "StartTime": self._clock.moment(self.started_at).isoformat(timespec="milliseconds"),
+                "StartTime": _stamp(self._clock.moment(self.started_at)),
                 "RedriveCount": 0,
             },
             "State": {
-                "EnteredTime": self._clock.moment(visit.entered_at).isoformat(timespec="milliseconds"),
+                "EnteredTime": _stamp(self._clock.moment(visit.entered_at)),
                 "Name": visit.state.name,
                 "RetryCount": visit.retry_count,
             },
@@ -366,6 +378,10 @@ class Execution:
         self.most_bytes = max(self.most_bytes, size)
         if size > asl.MOST_BYTES:
             raise StateError(asl.LIMIT, f"{what} is {size:,} bytes, and may be {asl.MOST_BYTES:,}.")
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def as_json(value: Any, default: Callable[[Any], Any] = str) -> Any:

@@ -82,7 +82,9 @@ class Faults:
     def refused(self, _function: str) -> str | None:
         """Why Lambda runs no function just now."""
         if self.away_until("lambda") > self._clock.now:
-            return self._random.choice(("Lambda.ServiceException", "Lambda.SdkClientException", "Lambda.Unknown"))
+            return self._random.choice(
+                ("Lambda.ServiceException", "Lambda.SdkClientException", "Lambda.Unknown")
+            )
         return None
 
     def doom(self, function: str) -> Doom | None:
@@ -160,7 +162,8 @@ class Faults:
             delays.append(random.choice((0.5, 0.6, 30.0, 300.0)))
         if plan.late_events:
             delays = [
-                delay + (random.choice((5.0, 60.0, 600.0, 3000.0)) if random.random() < plan.late_events else 0)
+                delay
+                + (random.choice((5.0, 60.0, 600.0, 3000.0)) if random.random() < plan.late_events else 0)
                 for delay in delays
             ]
         return Delivery(tuple(delays))

@@ -134,9 +134,7 @@ class Functions:
         except Exception as error:  # whatever a handler raises is Lambda's to report
             said = {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": []}
             name = type(error).__name__
-            return Answer(
-                error=name, cause=json.dumps(said), injected=is_injected(error), raised=error
-            )
+            return Answer(error=name, cause=json.dumps(said), injected=is_injected(error), raised=error)
         invocation.succeeded = True
         return Answer(result=self.outputs(invocation.name, json.loads(text)))
 

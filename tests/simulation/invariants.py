@@ -98,7 +98,9 @@ def judge(world: World) -> Verdict:
 
 def _runs(world: World) -> dict[str, Run]:
     """All runs on record, the oldest first."""
-    ids = [item["pk"]["S"].removeprefix("RUN#") for item in world.dynamodb.items() if item["sk"]["S"] == "RUN"]
+    ids = [
+        item["pk"]["S"].removeprefix("RUN#") for item in world.dynamodb.items() if item["sk"]["S"] == "RUN"
+    ]
     runs = [run for run_id in ids if (run := world.table.run(run_id)) is not None]
     return {run.run_id: run for run in sorted(runs, key=lambda run: run.started_at)}
 
@@ -137,7 +139,9 @@ def _two_machines(world: World) -> Iterator[Violation]:
 def _models(world: World, runs: dict[str, Run], verdict: Verdict) -> Iterator[Violation]:
     scenario = world.scenario
     for number, begin in enumerate(world.started_at):
-        execution = next((e for e in _executions(world) if e.input.get("scheduled_at") == _iso(world, begin)), None)
+        execution = next(
+            (e for e in _executions(world) if e.input.get("scheduled_at") == _iso(world, begin)), None
+        )
         run_id = world.run_id(execution) if execution is not None else None
         jobs = _jobs_of(world, run_id) if run_id is not None else []
         done = [job.ended_at for job in jobs if job.status == "Completed" and job.ended_at is not None]
@@ -156,7 +160,9 @@ def _models(world: World, runs: dict[str, Run], verdict: Verdict) -> Iterator[Vi
         verdict.in_time += late <= 0
         verdict.late += late > 0
         if expected and late > scenario.late_allowed:
-            text = f"run {run_id} is late by {late / 60:.1f} min, and may be by {scenario.late_allowed / 60:.0f}"
+            text = (
+                f"run {run_id} is late by {late / 60:.1f} min, and may be by {scenario.late_allowed / 60:.0f}"
+            )
             yield Violation(Invariant.IN_TIME, text)
 
 
@@ -171,7 +177,9 @@ def _iso(world: World, seconds: float) -> str:
 def _purchases(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
     for run_id in {job.tag("nightspot:run") for job in world.sagemaker.jobs.values()}:
         jobs = sorted(_jobs_of(world, str(run_id)), key=lambda job: job.created_at)
-        failed = [job for job in jobs if job.status == "Failed" and job.reason == world.scenario.workload.failure]
+        failed = [
+            job for job in jobs if job.status == "Failed" and job.reason == world.scenario.workload.failure
+        ]
         if world.scenario.workload.fails_at_step is not None and failed:
             first = min(job.ended_at or 0.0 for job in failed)
             for job in jobs:
@@ -182,7 +190,9 @@ def _purchases(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
         if asked is not None:
             for job in jobs:
                 if job.created_at > asked + STOP_TAKES:
-                    text = f"{job.name} was bought {(job.created_at - asked) / 60:.0f} min after a person's stop"
+                    text = (
+                        f"{job.name} was bought {(job.created_at - asked) / 60:.0f} min after a person's stop"
+                    )
                     yield Violation(Invariant.NOTHING_BOUGHT, text)
     for run in runs.values():
         completed = any(job.status == "Completed" for job in _jobs_of(world, run.run_id))
@@ -208,12 +218,16 @@ def _records(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
             histories[summary["run_id"]] = summary
     for run in runs.values():
         if run.outcome is None:
-            yield Violation(Invariant.CLOSED, f"run {run.run_id} is still open at {_at(world, world.clock.now)}")
+            yield Violation(
+                Invariant.CLOSED, f"run {run.run_id} is still open at {_at(world, world.clock.now)}"
+            )
             continue
         summary = histories.get(run.run_id)
         if summary is None or summary["outcome"] != run.outcome.value:
             said = None if summary is None else summary["outcome"]
-            yield Violation(Invariant.CLOSED, f"run {run.run_id} is {run.outcome}, and its history says {said}")
+            yield Violation(
+                Invariant.CLOSED, f"run {run.run_id} is {run.outcome}, and its history says {said}"
+            )
             continue
         yield from _bills(world, run, summary)
 
@@ -223,7 +237,9 @@ def _bills(world: World, run: Run, summary: dict[str, Any]) -> Iterator[Violatio
     for job in _jobs_of(world, run.run_id):
         attempt = attempts.get(job.name)
         if attempt is None:
-            yield Violation(Invariant.ON_RECORD, f"{job.name} ({job.status}) is no attempt of run {run.run_id}")
+            yield Violation(
+                Invariant.ON_RECORD, f"{job.name} ({job.status}) is no attempt of run {run.run_id}"
+            )
         elif job.machines and job.is_over:
             billed = max(1, round(job.billable_seconds(world.clock.now)))
             known = attempt["billable_seconds"]
@@ -252,8 +268,14 @@ def _jobs_alone(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
             text = f"{job.name} trains for {(end - closed) / 60:.0f} min after run {run_id} was closed"
             yield Violation(Invariant.NOT_ALONE, text)
             continue
-        over = [each.ended_at for each in _executions(world) if world.run_id(each) == run_id and not each.is_running]
-        watched = any(each.is_running or each.ended_at >= end for each in _executions(world) if _watches(each, run_id))
+        over = [
+            each.ended_at
+            for each in _executions(world)
+            if world.run_id(each) == run_id and not each.is_running
+        ]
+        watched = any(
+            each.is_running or each.ended_at >= end for each in _executions(world) if _watches(each, run_id)
+        )
         last = max((e.ended_at for e in _executions(world) if _watches(e, run_id)), default=None)
         last = max(filter(None, (last, *over)), default=None)
         if not watched and last is not None and end - last > MOST_RUNNING_ON:
@@ -307,7 +329,9 @@ def _budget(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
             for job in _jobs_of(world, run.run_id)
         )
         if spent > run.budget_usd * (1 + BUDGET_TOLERANCE):
-            yield Violation(Invariant.WITHIN_BUDGET, f"run {run.run_id} cost ${spent:.2f} of ${run.budget_usd:.2f}")
+            yield Violation(
+                Invariant.WITHIN_BUDGET, f"run {run.run_id} cost ${spent:.2f} of ${run.budget_usd:.2f}"
+            )
 
 
 def _rest(world: World) -> Iterator[Violation]:
@@ -321,7 +345,9 @@ def _rest(world: World) -> Iterator[Violation]:
         if not letter.is_excused:
             last = letter.errors[-1]
             what = letter.event.get("detail-type", letter.function)
-            yield Violation(Invariant.NO_DEAD_LETTER, f"{letter.function} could not take {what}: {last.error}")
+            yield Violation(
+                Invariant.NO_DEAD_LETTER, f"{letter.function} could not take {what}: {last.error}"
+            )
     for at, name, error in world.errors:
         text = f"{name} raised {type(error).__name__} at {_at(world, at)}: {str(error)[:200]}"
         yield Violation(Invariant.NO_ERROR, text)

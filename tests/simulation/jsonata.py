@@ -66,7 +66,9 @@ class Expression:
         """The JSON value. Raises QueryError where there is none."""
         for name in self.variables:
             if name not in bindings and name not in self._functions and name not in _BUILT_IN:
-                raise QueryError(f"The JSONata expression '{self.text}' reads ${name}, which was never assigned.")
+                raise QueryError(
+                    f"The JSONata expression '{self.text}' reads ${name}, which was never assigned."
+                )
         if self._simple is not None:
             try:
                 return self._defined(self._simple(bindings))

@@ -53,12 +53,16 @@ _WHOLE: dict[str, Spoil] = {
     "nested 100,000 deep": lambda _body, _number: b"[" * 100_000 + b"]" * 100_000,
     "nested objects": lambda _body, _number: b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
     "huge": lambda body, _number: body[:-1] + b', "more": "' + b"x" * 3_000_000 + b'"}',
-    "an integer of 5,000 digits": lambda body, _number: body.replace(b'"schema": 1', b'"schema": ' + b"9" * 5000),
+    "an integer of 5,000 digits": lambda body, _number: body.replace(
+        b'"schema": 1', b'"schema": ' + b"9" * 5000
+    ),
     "a list": lambda _body, _number: b"[1, 2, 3]",
     "a number": lambda _body, _number: b"42",
     "null": lambda _body, _number: b"null",
     "NaN": lambda body, _number: body.replace(b'"fraction": ', b'"fraction": NaN, "x": '),
-    "Infinity": lambda body, _number: body.replace(b'"seconds_per_step": ', b'"seconds_per_step": Infinity, "x": '),
+    "Infinity": lambda body, _number: body.replace(
+        b'"seconds_per_step": ', b'"seconds_per_step": Infinity, "x": '
+    ),
     "zero bytes": lambda body, _number: body + b"\x00" * 100,
 }
 _FIELDS: dict[str, Callable[[dict[str, Any]], None]] = {

@@ -111,7 +111,7 @@ def setting(world: World) -> str:
             f" in truth, due {moment(scenario.deadline):%d %H:%M}, {job.policy.value}, fallback"
             f" {job.fallback.value}, budget {job.budget.per_run_usd if job.budget else None}",
             f"Spot     {spot}",
-            f"         {({name: [(round(a), round(b)) for a, b in spans[:6]] for name, spans in scenario.market.spot.items()})}",
+            f"         { ({name: [(round(a), round(b)) for a, b in spans[:6]] for name, spans in scenario.market.spot.items()}) }",
             f"on-dem.  {on_demand}; queues {scenario.market.queues}",
             f"safe     until {moment(scenario.last_safe_moment):%d %H:%M:%S}; had slack: {scenario.had_slack};"
             f" model expected: {scenario.model_expected}; late by {scenario.late_allowed / 60:.0f} min allowed",

@@ -90,7 +90,9 @@ class S3(Paged):
     def _get(self, given: Mapping[str, Any]) -> dict[str, Any]:
         found = self._find(given, "NoSuchKey", "The specified key does not exist.", "GetObject")
         if given.get("IfMatch") not in {None, found.etag}:
-            raise client_error("PreconditionFailed", "At least one of the pre-conditions did not hold", "GetObject", 412)
+            raise client_error(
+                "PreconditionFailed", "At least one of the pre-conditions did not hold", "GetObject", 412
+            )
         body, more = found.body, {}
         if "Range" in given:
             match = _RANGE.fullmatch(given["Range"])
@@ -123,9 +125,13 @@ class S3(Paged):
         key = (given["Bucket"], given["Key"])
         before = self.objects.get(key)
         if given.get("IfNoneMatch") == "*" and before is not None:
-            raise client_error("PreconditionFailed", "At least one of the pre-conditions did not hold", "PutObject", 412)
+            raise client_error(
+                "PreconditionFailed", "At least one of the pre-conditions did not hold", "PutObject", 412
+            )
         if "IfMatch" in given and (before is None or before.etag != given["IfMatch"]):
-            raise client_error("PreconditionFailed", "At least one of the pre-conditions did not hold", "PutObject", 412)
+            raise client_error(
+                "PreconditionFailed", "At least one of the pre-conditions did not hold", "PutObject", 412
+            )
         body = given.get("Body", b"")
         stored = Stored(body.encode() if isinstance(body, str) else bytes(body), self.clock.now)
         self.objects[key] = stored
@@ -140,7 +146,12 @@ class S3(Paged):
         answer: dict[str, Any] = {"KeyCount": len(keys), "IsTruncated": following is not None}
         if found:
             answer["Contents"] = [
-                {"Key": key, "Size": len(each.body), "ETag": each.etag, "LastModified": self.clock.moment(each.at)}
+                {
+                    "Key": key,
+                    "Size": len(each.body),
+                    "ETag": each.etag,
+                    "LastModified": self.clock.moment(each.at),
+                }
                 for key, each in found.items()
             ]
         if following is not None:

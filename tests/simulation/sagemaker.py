@@ -95,7 +95,9 @@ class Job:
         return next((tag["Value"] for tag in self.tags if tag["Key"] == name), None)
 
     def training_seconds(self, now: float) -> float:
-        return sum((machine.gone if machine.gone is not None else now) - machine.begin for machine in self.machines)
+        return sum(
+            (machine.gone if machine.gone is not None else now) - machine.begin for machine in self.machines
+        )
 
     def billable_seconds(self, now: float) -> float:
         return self.training_seconds(now) * (1 - SPOT_DISCOUNT if self.is_spot else 1)
@@ -122,10 +124,14 @@ class SageMaker(Paged):
     # --- boto3's ------------------------------------------------------------------------------------------
 
     def create_training_job(self, **given: Any) -> dict[str, Any]:
-        return self.calls.make("sagemaker", "create_training_job", given, lambda call: self._create(call, given))
+        return self.calls.make(
+            "sagemaker", "create_training_job", given, lambda call: self._create(call, given)
+        )
 
     def describe_training_job(self, **given: Any) -> dict[str, Any]:
-        return self.calls.make("sagemaker", "describe_training_job", given, lambda _call: self._describe(given))
+        return self.calls.make(
+            "sagemaker", "describe_training_job", given, lambda _call: self._describe(given)
+        )
 
     def stop_training_job(self, **given: Any) -> dict[str, Any]:
         return self.calls.make("sagemaker", "stop_training_job", given, lambda _call: self._stop(given))
@@ -152,7 +158,11 @@ class SageMaker(Paged):
         try:
             request_rules.check_request(request)
             quota = request_rules.quota_name(request)
-            used = sum(1 for job in self.jobs.values() if not job.is_over and request_rules.quota_name(job.request) == quota)
+            used = sum(
+                1
+                for job in self.jobs.values()
+                if not job.is_over and request_rules.quota_name(job.request) == quota
+            )
             request_rules.check_quota(request, self.market.quotas, used)
         except ServiceFaultError as fault:
             raise client_error(fault.code, fault.message, "CreateTrainingJob", fault.status_code) from fault

@@ -23,7 +23,15 @@ PRICES = {"ml.p4d.24xlarge": 33.0, "ml.g5.12xlarge": 7.0, "ml.p3.16xlarge": 28.0
 ON_DEMAND_CHANGE_OVER, SPOT_CHANGE_OVER = 15 * MINUTE, 10 * MINUTE
 PLANNED_MARGIN = 1.2  # of the work that a job file states
 STOP_SECONDS = 180.0
-FUNCTION_NAMES = ("PlanRun", "DecideNextStep", "RecordOutcome", "WakeRun", "CloseRun", "TellPeople", "StartRun")
+FUNCTION_NAMES = (
+    "PlanRun",
+    "DecideNextStep",
+    "RecordOutcome",
+    "WakeRun",
+    "CloseRun",
+    "TellPeople",
+    "StartRun",
+)
 
 
 @dataclass(frozen=True)
@@ -177,8 +185,12 @@ def _kill(scenario: Scenario, random: Random) -> Scenario:
     if mode == "row":
         begin = random.choice((0.0, random.uniform(0, scenario.window), scenario.last_safe_moment - MINUTE))
         length = random.choice((2, 5, 15)) * MINUTE
-        names = random.choice((("DecideNextStep",), ("PlanRun",), ("RecordOutcome",), ("WakeRun", "CloseRun")))
-        plan = replace(scenario.plan, dying=(max(0.0, begin), max(0.0, begin) + length), dying_functions=names)
+        names = random.choice(
+            (("DecideNextStep",), ("PlanRun",), ("RecordOutcome",), ("WakeRun", "CloseRun"))
+        )
+        plan = replace(
+            scenario.plan, dying=(max(0.0, begin), max(0.0, begin) + length), dying_functions=names
+        )
         return replace(scenario, plan=plan, late_allowed=scenario.late_allowed + length + MARGIN)
     share, most = {"one": (0.2, 1), "some": (0.05, 10), "many": (0.2, 10**9)}[mode]
     plan = replace(scenario.plan, kill_share=share, most_kills=most, stretched_share=0.02)
@@ -192,7 +204,9 @@ def _lost_answers(scenario: Scenario, random: Random) -> Scenario:
 
 def _throttles(scenario: Scenario, random: Random) -> Scenario:
     """Some calls of all services, and rows of one operation."""
-    begin = random.choice((0.0, max(0.0, scenario.last_safe_moment - MINUTE), random.uniform(0, scenario.window)))
+    begin = random.choice(
+        (0.0, max(0.0, scenario.last_safe_moment - MINUTE), random.uniform(0, scenario.window))
+    )
     service, operation = random.choice(
         (
             ("sagemaker", "create_training_job"),
@@ -218,7 +232,9 @@ def _stops_refused(scenario: Scenario, random: Random) -> Scenario:
         burst = Burst("sagemaker", "stop_training_job", 0.0, 10**9, random.randint(1, 8))
         allowed = 20 * MINUTE  # eight repetitions, later and later
     else:
-        burst = Burst("sagemaker", "stop_training_job", scenario.last_safe_moment - minutes * MINUTE, 10**9, 10**9)
+        burst = Burst(
+            "sagemaker", "stop_training_job", scenario.last_safe_moment - minutes * MINUTE, 10**9, 10**9
+        )
         burst = replace(burst, end=burst.begin + 2 * minutes * MINUTE)
         allowed = 2 * minutes * MINUTE
     plan = replace(scenario.plan, bursts=(*scenario.plan.bursts, burst))
@@ -297,9 +313,7 @@ def _progress(scenario: Scenario, random: Random) -> Scenario:
     spoils = poison.named()
     name = random.choice(sorted(spoils))
     upload = random.choice(((2.0, 20.0), (2.0, 20.0), (300.0, 2400.0)))
-    workload = replace(
-        scenario.workload, writes_progress=True, spoil=spoils[name], upload_seconds=upload
-    )
+    workload = replace(scenario.workload, writes_progress=True, spoil=spoils[name], upload_seconds=upload)
     # What lies about the progress may cost the work between two saves more than was planned.
     lost = 2 * scenario.job.checkpoint_every_seconds + upload[1]
     return replace(scenario, workload=workload, late_allowed=scenario.late_allowed + lost + MARGIN)
@@ -374,7 +388,7 @@ def _failures(scenario: Scenario, random: Random) -> Scenario:
     """The script fails, or SageMaker says something that nobody has heard yet."""
     reason = random.choice(
         (
-            "AlgorithmError: ExecuteUserScriptError:\nExitCode 1\nErrorMessage \"RuntimeError: loss is nan\"",
+            'AlgorithmError: ExecuteUserScriptError:\nExitCode 1\nErrorMessage "RuntimeError: loss is nan"',
             "AlgorithmError: the words CapacityError and Throttling are the user's own here",
             "ClientError: Please use an instance type with more memory, or reduce the size of training data",
             "ClientError: Data download failed: S3Uri does not exist",
@@ -488,7 +502,16 @@ def older_fields(record: str) -> frozenset[str]:
 
 
 _NESTED = {
-    "run": ("Run", {"rungs": "Rung", "attempts": "Attempt", "left_out": "LeftOut", "progress": "Progress", "inherited": "Progress"}),
+    "run": (
+        "Run",
+        {
+            "rungs": "Rung",
+            "attempts": "Attempt",
+            "left_out": "LeftOut",
+            "progress": "Progress",
+            "inherited": "Progress",
+        },
+    ),
     "step": ("Step", {"rung": "Rung"}),
 }
 

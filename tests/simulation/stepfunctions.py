@@ -23,7 +23,13 @@ from tests.simulation.paging import Paged, page_of
 
 MACHINE_ARN = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:nightspot"
 # What Step Functions calls a service in its error names.
-_PREFIXES = {"sagemaker": "SageMaker", "dynamodb": "DynamoDb", "events": "EventBridge", "sns": "Sns", "sfn": "Sfn"}
+_PREFIXES = {
+    "sagemaker": "SageMaker",
+    "dynamodb": "DynamoDb",
+    "events": "EventBridge",
+    "sns": "Sns",
+    "sfn": "Sfn",
+}
 # Errors with a name of their own; all others are "<Prefix>.<Prefix>Exception".
 _MODELLED = frozenset(
     {

@@ -84,7 +84,9 @@ class World:
     aborted: set[str] = field(default_factory=set)  # executions, by ARN, that a person aborted
     stop_asked_at: dict[str, float] = field(default_factory=dict)  # by run id
     started_at: list[float] = field(default_factory=list)
-    closed_at: dict[str, float] = field(default_factory=dict)  # by run id, when its outcome was first on record
+    closed_at: dict[str, float] = field(
+        default_factory=dict
+    )  # by run id, when its outcome was first on record
 
     def __post_init__(self) -> None:
         plan = self.scenario.plan
@@ -229,7 +231,10 @@ class World:
         )
 
     def _execution_ended(self, execution: Execution) -> None:
-        self.tell(execution.name, f"execution {execution.status} {execution.error or ''}: {execution.cause or ''}"[:240])
+        self.tell(
+            execution.name,
+            f"execution {execution.status} {execution.error or ''}: {execution.cause or ''}"[:240],
+        )
         detail = {
             "executionArn": execution.arn,
             "stateMachineArn": MACHINE_ARN,
@@ -269,7 +274,9 @@ class World:
     def _reconcile(self) -> None:
         self.clock.after(RECONCILE_SECONDS, self._reconcile, background=True)
         if self.faults.away_until("lambda") <= self.clock.now:
-            self.functions.invoke("Reconcile", {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}})
+            self.functions.invoke(
+                "Reconcile", {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+            )
 
     def _open_execution(self) -> Execution | None:
         return next((each for each in self.states.executions.values() if each.is_running), None)
@@ -331,7 +338,10 @@ TRANSIENT = frozenset(
     }
 )
 SUBSTITUTIONS = {
-    **{f"{name}FunctionArn": function_arn(name) for name in (*FUNCTIONS, "TellPeople", "StartRun", "Reconcile")},
+    **{
+        f"{name}FunctionArn": function_arn(name)
+        for name in (*FUNCTIONS, "TellPeople", "StartRun", "Reconcile")
+    },
     "TableName": TABLE,
     "EventBusName": BUS,
 }
@@ -356,7 +366,10 @@ _RULES = [
     Rule("CloseRun", lambda event: _is_own_job(event) and event["detail"]["TrainingJobStatus"] in ENDS),
     Rule(
         "CloseRun",
-        lambda event: event["source"] == "aws.states" and event["detail"]["status"] in {"ABORTED", "FAILED", "TIMED_OUT"},
+        lambda event: (
+            event["source"] == "aws.states"
+            and event["detail"]["status"] in {"ABORTED", "FAILED", "TIMED_OUT"}
+        ),
     ),
     Rule("TellPeople", lambda event: event["source"] == "nightspot" and _may_be_told(event["detail-type"])),
 ]

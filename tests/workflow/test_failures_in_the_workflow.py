@@ -1,11 +1,7 @@
 """What goes wrong for another reason than the market, and that it buys nothing."""
 
-import time
-
-import boto3
 import pytest
 
-from nightspot.local.emulated_aws import REGION
 from nightspot.local.faults import INTERNAL_FAILURE, THROTTLED, ServiceFault
 from nightspot.local.markets import Market, Markets
 from nightspot.local.nights import Night
@@ -13,6 +9,8 @@ from nightspot.local.options import SimulationOptions
 from nightspot.run import Action
 
 pytestmark = pytest.mark.workflow
+
+SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
 
 
 def faulty(*create_faults, **options):
@@ -23,19 +21,8 @@ def markets_of(played):
     return [attempt["market"] for attempt in played.summary["attempts"]]
 
 
-def stop_when_training(simulator, clock):
-    """A person who stops the job in the console."""
-    client = boto3.client("sagemaker", region_name=REGION)
-    while True:
-        for state in simulator.states():
-            if state.secondary == "Training":
-                client.stop_training_job(TrainingJobName=state.name)
-                return
-        time.sleep(0.02)
-
-
-def test_a_bug_in_the_users_code_ends_the_run_and_never_buys_on_demand(play):
-    played = play(hyperparameters={"fail-at": "3", "fail_at": "3"})
+def test_a_bug_in_the_users_code_ends_the_run_and_never_buys_on_demand(look_at):
+    played, _ = look_at("a bug in the script")
 
     assert played.execution_status == "FAILED"
     assert played.error == "Nightspot.failed"
@@ -55,7 +42,7 @@ def test_an_unknown_failure_is_told_loudly(play):
 
 @pytest.mark.parametrize("fault", [THROTTLED, INTERNAL_FAILURE], ids=["throttled", "no answer"])
 def test_a_start_that_aws_does_not_take_is_asked_for_again_under_the_same_name(play, fault):
-    played = play(faulty(fault, fault, fault, fault))
+    played = play(faulty(fault, fault, fault, fault), **SHORT)
 
     starts = [step for step in played.steps if step.action is Action.START]
     assert [step.attempt for step in starts] == [1] * 5
@@ -80,11 +67,9 @@ def test_the_same_service_fault_in_the_same_phase_twice_is_final(play):
 
 
 @pytest.mark.parametrize("how", ["a person", "runtime limit", "wait limit"])
-def test_stopped_is_never_success(play, how):
-    if how == "a person":
-        played = play(meanwhile=stop_when_training)
-    elif how == "runtime limit":
-        played = play(stopping={"MaxRuntimeInSeconds": 1500}, work="20m", checkpoint_every="10m")
+def test_stopped_is_never_success(play, look_at, how):
+    if how != "wait limit":
+        played, _ = look_at(how)
     else:
         # The user's own limit ends the wait before the policy does.
         played = play(
@@ -124,13 +109,17 @@ def failing(function, *, at_step, times, error):
     return wrap
 
 
-@pytest.mark.parametrize("error", ["Lambda.Unknown", "Runtime.ExitError", "TransientAwsError", "KeyError"])
 @pytest.mark.parametrize(
-    ("function", "at_step"), [("PlanRun", 0), ("DecideNextStep", 1), ("RecordOutcome", 1)]
+    ("function", "at_step", "error"),
+    [
+        ("PlanRun", 0, "Lambda.Unknown"),
+        ("DecideNextStep", 1, "Runtime.ExitError"),
+        ("RecordOutcome", 1, "KeyError"),
+    ],
 )
 def test_a_function_that_fails_twice_and_then_answers_harms_nothing(play, function, at_step, error):
     wrap = failing(function, at_step=at_step, times=2, error=type(error, (Exception,), {}))
-    played = play(wrap=wrap)
+    played = play(**SHORT, wrap=wrap)
 
     assert wrap.left["faults"] == 0
     assert played.output["outcome"] == "succeeded"
@@ -138,12 +127,11 @@ def test_a_function_that_fails_twice_and_then_answers_harms_nothing(play, functi
     assert [step.number for step in played.steps] == list(range(1, len(played.steps) + 1))
 
 
-@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome"])
-def test_a_function_that_fails_for_minutes_is_reported_once_and_called_again(play, function):
+def test_a_function_that_fails_for_minutes_is_reported_once_and_called_again(play):
     """More often than all retries of the state, twice: the run looks again instead of failing."""
-    at_step = 0 if function == "PlanRun" else 1
-    wrap = failing(function, at_step=at_step, times=14, error=type("Lambda.Unknown", (Exception,), {}))
-    played = play(wrap=wrap)
+    error = type("Lambda.Unknown", (Exception,), {})
+    wrap = failing("DecideNextStep", at_step=1, times=14, error=error)
+    played = play(**SHORT, wrap=wrap)
 
     assert wrap.left["faults"] == 0
     assert played.output["outcome"] == "succeeded"
@@ -165,25 +153,9 @@ def test_a_function_that_never_answers_is_given_up_in_the_end(play):
 
         return call
 
-    played = play(wrap=wrap)
+    played = play(**SHORT, wrap=wrap)
 
     assert played.execution_status == "FAILED"
     assert played.error == "Nightspot.DecisionCrashed"
     assert 'a \\"bug\\" in the decision' in played.cause
     assert played.states_entered[-3:] == ("Record the crash", "Sound the alarm", "The decision crashed")
-
-
-@pytest.mark.parametrize(
-    ("run_input", "words"),
-    [
-        ({}, "the jobs are: counter"),
-        ({"job": "nobody"}, "'nobody' is not a job"),
-        ({"job": "counter", "marked": "spot"}, "marked"),
-    ],
-)
-def test_input_that_names_no_job_is_refused_with_the_rule(play, run_input, words):
-    played = play(run_input=run_input)
-
-    assert played.error == "Nightspot.InvalidInput"
-    assert words in played.cause
-    assert played.training_jobs == ()
