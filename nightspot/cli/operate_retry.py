@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from nightspot.cli import account, overrides, run_aws
-from nightspot.cli._shared import Json, fail, mistakes
+from nightspot.cli._shared import Json, fail, mistakes, say
 from nightspot.cli.operate_sources import (
     Api,
     Place,
@@ -153,12 +153,12 @@ def _check_checkpoints(place: Place, record: Mapping[str, Any]) -> None:
 
 def _tell(record: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     ended = f"Run {record['run_id']} of {record['job']} ended as {record['outcome']}."
-    typer.echo(f"{ended} {record.get('because') or ''}".rstrip())
-    typer.echo(f"Saved:   {saved_words(record)}.")
+    say(f"{ended} {record.get('because') or ''}".rstrip())
+    say(f"Saved:   {saved_words(record)}.")
     kept = {name: value for name, value in (record.get("overrides") or {}).items() if name not in own}
     for title, given in (("Kept:", kept), ("New:", own)):
         if given:
-            typer.echo(f"{title:<9}{overrides_in_words(given)}.")
+            say(f"{title:<9}{overrides_in_words(given)}.")
 
 
 def _start(

@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from nightspot.job import Market
+from nightspot.plain_text import visible
 from nightspot.run import Action, AttemptState, FailureClass, Resume
 from nightspot.run_account import RunAccount, SummaryError, run_account
 
@@ -25,6 +34,14 @@ class RecordNotReadableError(ValueError):
 class _Part(BaseModel):
     # Records of other versions have more, or fewer, fields.
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _visible(cls, value: Any) -> Any:
+        """In a record of any version may be what a training script, AWS or a person wrote: it steers nothing."""
+        if isinstance(value, Mapping):
+            return {visible(name) if isinstance(name, str) else name: each for name, each in value.items()}
+        return visible(value) if isinstance(value, str) else value
 
 
 class PhaseRecord(_Part):
