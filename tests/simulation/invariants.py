@@ -10,6 +10,7 @@ from typing import Any
 
 from nightspot.aws.dynamodb import from_dynamodb
 from nightspot.happenings import OF_OUTCOME
+from nightspot.job import Concurrency
 from nightspot.run import Outcome, Run
 from tests.simulation.clock import HOUR, MINUTE
 from tests.simulation.execution import Execution
@@ -122,13 +123,19 @@ def _two_machines(world: World) -> Iterator[Violation]:
         for machine in job.machines:
             lives.append((machine.begin, machine.end if machine.end is not None else world.clock.now, job))
     lives.sort(key=lambda life: life[0])
+    side_by_side = world.scenario.job.concurrency is Concurrency.ALLOW
     for number, (begin, end, job) in enumerate(lives):
         for other_begin, other_end, other in lives[number + 1 :]:
             both = min(end, other_end) - max(begin, other_begin)
-            if other is job or both <= 1:
+            same_prefix = job.prefix is not None and job.prefix == other.prefix
+            same_run = job.tag("nightspot:run") == other.tag("nightspot:run")
+            if other is job or both <= 1 or (side_by_side and not same_prefix and not same_run):
                 continue
-            what = f"the prefix {job.prefix}" if job.prefix == other.prefix else "the job, by two of its runs"
-            text = f"{job.name} and {other.name} train {what} at once for {both / 60:.0f} min from {_at(world, other_begin)}"
+            what = (
+                "for one run" if same_run else f"the prefix {job.prefix}" if same_prefix else "for two runs"
+            )
+            since = _at(world, other_begin)
+            text = f"{job.name} and {other.name} train {what} at once for {both / 60:.0f} min from {since}"
             yield Violation(Invariant.ONE_MACHINE, text)
             return
 

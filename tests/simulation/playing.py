@@ -28,7 +28,7 @@ def played(scenario: Scenario) -> tuple[World, Verdict]:
 
 
 def verdict_of(task: Task) -> Verdict:
-    """Play the seed, of its own family or of the one named. """
+    """Play the seed, of its own family or of the one named."""
     seed, kind = task
     if kind is not None and kind.startswith("away: "):
         return played(outage_of(seed, kind))[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -103,13 +104,13 @@ def quiet(seed: int, kind: str = "none") -> tuple[Scenario, Random]:
     real = work * random.uniform(0.7, 1.1)
     slowest = min(speeds[name] for name in on_demand)
     least = work * PLANNED_MARGIN / slowest + ON_DEMAND_CHANGE_OVER + STOP_SECONDS
-    window = round(least * random.choice((1.1, 1.4, 1.8, 2.5)) / MINUTE) * MINUTE
+    window = math.ceil(least * random.choice((1.01, 1.1, 1.4, 1.8, 2.5)) / MINUTE) * MINUTE
     policy = random.choice(("patient", "patient", "patient", "eager", "on_demand"))
     fallback = random.choice(("on_demand",) * 6 + ("never",))
     budget = None
     if random.random() < 0.1:
         dearest = max(PRICES[name] / speeds[name] for name in (*spot, *on_demand))
-        budget = {"per_run_usd": round(dearest * work / HOUR * random.choice((1.3, 2.0, 4.0)), 2)}
+        budget = {"per_run_usd": round(dearest * work / HOUR * random.choice((0.6, 1.3, 2.0)), 2)}
     moods = {name: random.choice(MOODS) for name in spot}
     fields: dict[str, Any] = {
         "name": "recommender",
@@ -126,6 +127,9 @@ def quiet(seed: int, kind: str = "none") -> tuple[Scenario, Random]:
         "training_job": _request(round(work / slowest * 3)),
         **({} if budget is None else {"budget": budget}),
     }
+    keeps_checkpoints = random.random() >= 0.08
+    if not keeps_checkpoints:
+        del fields["training_job"]["CheckpointConfig"]
     per_step = real / steps
     scenario = Scenario(
         seed=seed,
@@ -254,8 +258,11 @@ def away(scenario: Scenario, service: str, begin: float, minutes: float) -> Scen
 
 
 def _away(scenario: Scenario, random: Random) -> Scenario:
-    begin = random.uniform(-5 * MINUTE, scenario.window + HOUR)
-    return away(scenario, random.choice(SERVICES), begin, random.choice((2, 5, 10, 30, 60)))
+    """One service is away for 2 to 60 minutes at any time, now and then two of them, or one twice."""
+    for _ in range(random.choice((1, 1, 2))):
+        begin = random.uniform(-5 * MINUTE, scenario.window + HOUR)
+        scenario = away(scenario, random.choice(SERVICES), begin, random.choice((2, 5, 10, 30, 60)))
+    return scenario
 
 
 def _away_at_the_worst_moment(scenario: Scenario, random: Random) -> Scenario:
@@ -352,6 +359,27 @@ def _second_replace(scenario: Scenario, random: Random) -> Scenario:
     return _second(scenario, random, "replace")
 
 
+def _then_the_next(scenario: Scenario, random: Random, at: float) -> Scenario:
+    """A run of the same job begins minutes after something happened to the one before."""
+    concurrency = random.choice(("forbid", "forbid", "replace", "allow"))
+    job = scenario.job.model_copy(update={"concurrency": type(scenario.job.concurrency)(concurrency)})
+    begin = (at // MINUTE + random.choice((1, 1, 2, 5, 15, 60, 150))) * MINUTE
+    # Either of the two may be the one that makes the model.
+    return replace(scenario, job=job, starts_at=(scenario.starts_at[0], begin), model_expected=False)
+
+
+def _crash_then_next(scenario: Scenario, random: Random) -> Scenario:
+    """The execution dies of itself, and the job's next run begins."""
+    scenario = _crash(scenario, random)
+    return _then_the_next(scenario, random, scenario.crash_at or 0.0)
+
+
+def _abort_then_next(scenario: Scenario, random: Random) -> Scenario:
+    """A person aborts the execution, and the job's next run begins."""
+    scenario = _abort(scenario, random)
+    return _then_the_next(scenario, random, scenario.abort_at or 0.0)
+
+
 def _person_stops(scenario: Scenario, random: Random) -> Scenario:
     at = random.choice((random.uniform(0, 60.0), random.uniform(0, scenario.window)))
     plan = replace(scenario.plan, stretched_share=0.02)
@@ -428,7 +456,7 @@ def _old_ledger(scenario: Scenario, random: Random) -> Scenario:
 
 def _mixed(scenario: Scenario, random: Random) -> Scenario:
     """Two or three families at once."""
-    for name in random.sample(sorted(_MIXABLE), random.choice((2, 2, 3))):
+    for name in random.sample(sorted(_MIXABLE), random.choice((2, 3, 3, 4))):
         scenario = _MIXABLE[name](scenario, random)
     return scenario
 
@@ -449,6 +477,8 @@ _MIXABLE: dict[str, Family] = {
     "second run, forbid": _second_forbid,
     "person stops": _person_stops,
     "abort": _abort,
+    "crash": _crash,
+    "stops hang": _stops_hang,
     "failures": _failures,
 }
 FAMILIES: dict[str, Family] = {
@@ -466,6 +496,8 @@ FAMILIES: dict[str, Family] = {
     "progress": _progress,
     "abort": _abort,
     "crash": _crash,
+    "crash, then the next run": _crash_then_next,
+    "abort, then the next run": _abort_then_next,
     "second run, forbid": _second_forbid,
     "second run, replace": _second_replace,
     "person stops": _person_stops,
@@ -478,9 +510,13 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+# Where several faults meet is most to be found.
+_TURNS = (*FAMILIES, "mixed", "mixed", "mixed")
+
+
 def kind_of(seed: int) -> str:
     """The family of a seed: all in turn."""
-    return list(FAMILIES)[seed % len(FAMILIES)]
+    return _TURNS[seed % len(_TURNS)]
 
 
 def scenario_of(seed: int, kind: str | None = None) -> Scenario:
