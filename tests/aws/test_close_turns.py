@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from nightspot.aws.run_table import RunTable
 from nightspot.local.emulated_aws import REGION, TABLE, create_resources
@@ -14,10 +13,9 @@ UNTIL = NOW + timedelta(seconds=90)
 
 
 @pytest.fixture
-def turns():
-    with mock_aws():
-        create_resources([])
-        yield RunTable(boto3.client("dynamodb", region_name=REGION), TABLE).close_turns
+def turns(emulated_aws):
+    create_resources([])
+    return RunTable(boto3.client("dynamodb", region_name=REGION), TABLE).close_turns
 
 
 def test_one_at_a_time_closes_a_run_and_another_run_is_another_matter(turns):

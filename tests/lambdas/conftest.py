@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from lambdas import api as http_api
 from lambdas import decide_next_step, plan_run, record_outcome, wake_run
@@ -312,10 +311,9 @@ def _as_json(event: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    with mock_aws():
-        create_resources([RECOMMENDER])
-        yield World()
+def world(emulated_aws: None) -> World:
+    create_resources([RECOMMENDER])
+    return World()
 
 
 @pytest.fixture
