@@ -11,6 +11,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
+from nightspot.pages.figures import plain
+
 # Wide enough for the tables, where nobody's window says how wide a line may be.
 WIDTH_WITHOUT_TERMINAL = 110
 NIGHTSPOT = "Nightspot"  # who decides
@@ -59,6 +61,6 @@ def paragraph(console: Console, title: str, text: str, style: str = "") -> None:
 
 def _hanging(console: Console, text: str) -> str:
     width = max(20, console.width - len(_INDENT))
-    # A path or a training job's name stays whole, to be copied.
-    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    # A path or a training job's name stays whole, to be copied. What a script says must not steer the terminal.
+    lines = textwrap.wrap(plain(text), width, break_long_words=False, break_on_hyphens=False)
     return f"\n{_INDENT}".join(lines)
