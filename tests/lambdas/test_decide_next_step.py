@@ -155,6 +155,15 @@ def test_a_notice_that_cannot_be_sent_does_not_stop_the_decision(world, planned,
     assert metrics() == {"Decision": [1], "AttemptStarted": [1], "NoticeLost": [1]}
 
 
+def test_what_aws_says_of_a_lost_notice_is_redacted_in_the_log(world, planned, aws_fault, caplog):
+    said = "User: arn:aws:iam::123456789012:user/jo is not authorized\x1b[2J"
+    world.bus.refusal = aws_fault("AccessDeniedException", said)
+    world.decide(planned)
+    (line,) = [record for record in caplog.records if record.message == "notice lost"]
+    assert "arn:aws:iam::<account>:user/jo is not authorized" in line.error
+    assert not any(secret in line.error for secret in ("123456789012", "\x1b"))
+
+
 GONE = ["ThrottlingException", "InternalServerError", "AccessDeniedException", "no answer"]
 
 
