@@ -50,7 +50,7 @@ MAIL = f"arn:aws:sns:{REGION}:123456789012:nightspot-mail"
 OWN = "nightspot-"
 RECONCILE_SECONDS = 300.0
 LONGEST = 8 * 24 * HOUR
-QUIET = 1.5 * HOUR  # after the last event, before judgement
+QUIET = 0.8 * HOUR  # after the last event, before judgement
 PERSON_ASKS_SECONDS = 600.0
 
 
