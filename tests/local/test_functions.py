@@ -14,7 +14,7 @@ from nightspot.local.clock import StoryClock
 from nightspot.local.functions import AsyncInvoker, DeadLetters, LocalContext, function_arn, functions
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
-PATIENCE_REAL_SECONDS = 20
+PATIENCE_REAL_SECONDS = 120
 EVENT = {"detail": {"TrainingJobName": "job"}}
 
 
