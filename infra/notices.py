@@ -62,7 +62,7 @@ class NoticeTopic(Construct):
         self._let_messages_out(settings)
         self._tell("Told", "Notices of Nightspot that a person may have to hear of", TOLD)
         self.crashed = self._tell(
-            "Crashed", "A run crashed; what it started may still be training", (CRASHED,)
+            "Crashed", "A run's execution crashed; another one goes on with it", (CRASHED,)
         )
 
     def _let_alarms_ring(self) -> None:
