@@ -66,7 +66,10 @@ class Functions(Construct):
         }
         self.plan_run = self._function("PlanRun", "Makes a run's ledger out of the execution's input")
         self.decide_next_step = self._function(
-            "DecideNextStep", "Looks at the world, decides one step, books it"
+            "DecideNextStep",
+            "Looks at the world, decides one step, books it",
+            # Long enough for a decision while none of the services that it asks gives an answer.
+            timeout=Duration.seconds(120),
         )
         self.record_outcome = self._function("RecordOutcome", "Closes a run's record and tells how it ended")
         self.wake_run = self._function(

@@ -73,7 +73,7 @@ class Observability(Construct):
         self._alarm(
             "DecisionCrashed",
             _matches(notices.crashed),
-            "A run's execution crashed. Another one goes on with it; the alarm Reconciled rings if it cannot.",
+            "A function of a run keeps failing. The run tries again; its training job goes on meanwhile.",
         )
         self._alarm(
             "RunTimedOut",

@@ -55,7 +55,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 app = APIGatewayRestResolver(enable_validation=True, response_validation_error_http_code=500)
 
 JobName = Annotated[str, Path(description="The job's name, as its file says.")]
-RunId = Annotated[str, Path(description="The run's id, such as 20261121-9f2ab4.")]
+RunId = Annotated[str, Path(description="The run's id, such as 20261121-25feuomo.")]
 Overrides = Annotated[RunOverrides | None, Body(description="What this run does otherwise; none is fine.")]
 Key = Annotated[
     str | None,

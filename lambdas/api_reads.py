@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -23,6 +22,7 @@ from nightspot.messages.links import Console
 from nightspot.pages.record import record_of
 from nightspot.run import Outcome, Run
 from nightspot.run_account import run_account
+from nightspot.run_ids import is_run_id
 from nightspot.summary import RUNNING, outcome_of
 
 DEFAULT_LIMIT = 20
@@ -31,7 +31,6 @@ MOST_READ = 500  # summaries that one request looks at: a rare outcome must not 
 # Lambda answers with 6 MB at the most: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MOST_BYTES = 4_000_000
 MOST_STEPS = 4000  # about 500 bytes each
-RUN_ID = re.compile(r"[0-9]{8}-[0-9a-f]{6}")
 _MOST_NAMED = 5  # ids in a refusal
 
 
@@ -95,7 +94,7 @@ def run_record(use: ApiDependencies, run_id: str) -> RunRecord:
 
 def known_run(run_id: str, use: ApiDependencies) -> Run:
     """The ledger of a run. Raises ProblemError, naming the runs of the same day that are near."""
-    run = use.table.run(run_id) if RUN_ID.fullmatch(run_id) else None
+    run = use.table.run(run_id) if is_run_id(run_id) else None
     if run is not None:
         return run
     raise _unknown_run(run_id, near=_near(run_id, use))

@@ -123,14 +123,17 @@ def _start(
         raise ProblemError(ProblemKind.KEY_IS_TAKEN, detail) from error
     except InvalidStartError as error:
         raise ProblemError(ProblemKind.INVALID_INPUT, str(error)) from error
-    return _told(started, job)
+    return _told(started, job, use)
 
 
-def _told(started: Started, job: str) -> RunStarted:
-    here = link_of(started.run_id)
+def _told(started: Started, job: str, use: ApiDependencies) -> RunStarted:
+    # A key may have started it before an update of the code, with an id of the first form.
+    known = None if started.is_new else use.table.run_of_execution(started.execution_arn, started.started_at)
+    run_id = started.run_id if known is None else known.run_id
+    here = link_of(run_id)
     console = Console.of_arn(started.execution_arn)
     return RunStarted(
-        run_id=started.run_id,
+        run_id=run_id,
         job=job,
         execution_arn=started.execution_arn,
         started_at=started.started_at,

@@ -18,7 +18,7 @@ from lambdas.observability import logger, metrics, traced
 from lambdas.settling import BeingSettledError, Settled, settle
 from nightspot.audit import Execution, ExecutionState, Kind
 from nightspot.aws.faults import TransientAwsError
-from nightspot.planning import run_id_in
+from nightspot.run_ids import read_training_job_name
 
 _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 # PlanRun may be at work just then, and record a run that nobody waits for any more. Lambda brings the event back
@@ -59,19 +59,27 @@ def _settled(given: ClosingEvent, use: Dependencies) -> Settled:
     if given.detail_type == _EXECUTION_CHANGED:
         return _execution_ended(ExecutionDetail.model_validate(given.detail), use)
     name = TrainingJobDetail.model_validate(given.detail).training_job_name
-    run_id = run_id_in(name)
-    return _left(name, "it is no run's training job") if run_id is None else settle(run_id, use)
+    named = read_training_job_name(name)
+    if named is None or named.is_drill:
+        return _left(name, "it is no run's training job")
+    return settle(named.run_id, use)
 
 
 def _execution_ended(detail: ExecutionDetail, use: Dependencies) -> Settled:
     ended = read_end(detail)
     if ended is None:
         return _left(detail.execution_arn, f"it is {detail.status}")
-    if use.table.run(detail.run_id) is None:
+    # Its own run, or the one that it went on with.
+    run = (
+        use.table.run_of_execution(detail.execution_arn, detail.started_at)
+        if detail.continues is None
+        else use.table.run(detail.continues)
+    )
+    if run is None:
         if _may_still_be_planned(ended, use):
-            raise NotOverYetError(f"run {detail.run_id} may still be planned")
+            raise NotOverYetError(f"the run of {detail.execution_arn} may still be planned")
         return _left(detail.execution_arn, "no run of it was planned")
-    settled = settle(detail.run_id, use, heard=ended)
+    settled = settle(run.run_id, use, heard=ended)
     if any(each.kind is Kind.JOB_MAY_COME for each in settled.left):
         raise NotOverYetError(settled.left[0].sentence)
     return settled

@@ -61,13 +61,11 @@ def take_on(run_id: str, execution_arn: str, use: Dependencies) -> Run:
 
 def _restarted(run: Run, execution_arn: str, use: Dependencies) -> Run:
     said = f"Restarted at {clock(use.now())}, because its execution had crashed."
-    request = use.table.request(run.run_id)
     return evolve(
         run,
         execution_arn=execution_arn,
         restarts=run.restarts + 1,
         plan_note=f"{run.plan_note} {said}" if run.plan_note else said,
-        training_job=run.training_job if request is None else request,
     )
 
 

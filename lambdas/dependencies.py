@@ -42,6 +42,15 @@ IMPATIENT: Mapping[str, Any] = {
 EVENT_LIFE = timedelta(seconds=150)
 
 
+# botocore's Config of all others. boto3 itself waits a minute for an answer, five times: longer than a function
+# runs. What stays unanswered is asked for again by the next decision.
+BOUNDED: Mapping[str, Any] = {
+    "connect_timeout": 2,
+    "read_timeout": 5,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+}
+
+
 @dataclass(frozen=True)
 class Dependencies:
     """The handlers' collaborators. A test or the local run passes its own."""
@@ -141,7 +150,7 @@ class _LateClient:
 
 def late_client(service: str, **options: Any) -> Any:
     """boto3's client of a service, made at its first call; `config` is a mapping of botocore's Config."""
-    return _LateClient(service, **options)
+    return _LateClient(service, **{"config": BOUNDED, **options})
 
 
 def _impatient_client(service: str, region: str) -> Any:

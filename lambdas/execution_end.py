@@ -12,7 +12,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from nightspot.audit import GOES_ON, Execution, ExecutionState
 from nightspot.aws.executions import CONTINUE_RUN, said
 from nightspot.ledger import JobView
-from nightspot.planning import run_id_of
 from nightspot.run import Attempt, Outcome, Run
 from nightspot.words import clock, stop_asked
 
@@ -51,16 +50,19 @@ class ExecutionDetail(BaseModel):
     cause: str | None = None
 
     @property
-    def run_id(self) -> str:
-        """The run that it had: its own, or the one that it went on with."""
+    def continues(self) -> str | None:
+        """The id of the run that it went on with; None where it had a run of its own."""
         try:
             given = json.loads(self.input or "")
-        except ValueError:
+        except (ValueError, RecursionError):
             given = None
-        goes_on_with = given.get(CONTINUE_RUN) if isinstance(given, dict) else None
-        if isinstance(goes_on_with, str):
-            return goes_on_with
-        return run_id_of(self.execution_arn, _moment(self.start_ms))
+        run_id = given.get(CONTINUE_RUN) if isinstance(given, dict) else None
+        return run_id if isinstance(run_id, str) else None
+
+    @property
+    def started_at(self) -> datetime:
+        """When it started, aware UTC."""
+        return _moment(self.start_ms)
 
 
 class TrainingJobDetail(BaseModel):

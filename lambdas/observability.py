@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -15,9 +16,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.notices import NoticeNotSentError, Notices
 from nightspot.happenings import Happening
+from nightspot.redaction import redact
 from nightspot.run import Run
 
+
+class _Redacted(logging.Filter):
+    """What AWS said, in a line's `error`, goes into no log as it stands: nor what a container said through AWS."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = getattr(record, "error", None)
+        if isinstance(error, str):
+            record.error = redact(error)
+        elif isinstance(error, (list, tuple)):
+            record.error = [redact(str(each)) for each in error]
+        return True
+
+
 logger = Logger(service="nightspot")
+logger.addFilter(_Redacted())
 metrics = Metrics(namespace="Nightspot", service="nightspot")
 
 Handler = Callable[..., dict[str, Any]]

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
-from nightspot.planning import run_id_in
+from nightspot.run_ids import read_training_job_name
 
 # What a decision could answer differently; the way to a machine and the upload change nothing.
 NEWS = frozenset({"Training", "Interrupted", "Stopping"})
@@ -68,10 +68,10 @@ def handler(
     metrics.add_metric(name="StateChange", unit=MetricUnit.Count, value=1)
     change = StateChange.model_validate(event)
     detail = change.detail
-    run_id = run_id_in(detail.training_job_name)
-    if run_id is None:
-        # The command line's drills bear our prefix too (nightspot/aws/drill_plan.py).
+    named = read_training_job_name(detail.training_job_name)
+    if named is None or named.is_drill:
         return {"woke": _left(detail, "no run's training job")}
+    run_id = named.run_id
     if detail.status == IN_PROGRESS and detail.secondary_status not in NEWS:
         return {"woke": _left(detail, "no news")}
     use = use or dependencies()

@@ -14,7 +14,7 @@ from math import fsum
 
 from nightspot.job import Market
 from nightspot.lost_work import Evidence, Fruit, fruits_of, lacks_training_time
-from nightspot.run import Attempt, Outcome, Run, Rung
+from nightspot.run import MOST_WORK_SECONDS, Attempt, Outcome, Run, Rung
 
 
 class Missing(StrEnum):
@@ -122,7 +122,8 @@ def needed_seconds(run: Run) -> float | None:
     total_steps = run.progress.total_steps if run.progress else None
     weight = sum(trained for _, trained in paces)
     if total_steps and weight:
-        return total_steps * sum(pace * trained for pace, trained in paces) / weight
+        pace = sum(pace * trained for pace, trained in paces) / weight
+        return min(MOST_WORK_SECONDS, total_steps * pace)
     if run.resume_from is not None:
         return None  # a part of the work was done by another run
     trained = sum(a.trained_seconds * a.rung.speed for a in run.attempts)

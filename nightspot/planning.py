@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from nightspot import estimates, history, pricing, requests
 from nightspot.job import Market
+from nightspot.job.spot_wait import why_too_short
 from nightspot.run import BEFORE_THE_FIRST, CONSOLE, LeftOut, Progress, Run, Rung, evolve
+from nightspot.run_ids import run_id_of
 
 if TYPE_CHECKING:
     from nightspot.job import InstanceType, Job
 
-_TRAINING_JOB = re.compile(r"nightspot-.+-(?P<run_id>\d{8}-[0-9a-f]{6,})-\d+")
 
 Price = Callable[[str, str], pricing.Price | float | None]
 """(instance type, region) -> the on-demand price of an instance hour, or None where it is not known.
@@ -102,7 +102,7 @@ def plan_run(
         policy=job.policy,
         budget_usd=budget_usd,
         budget_of=budget_of,
-        left_out=tuple(_without_quota(rungs, known.quotas)),
+        left_out=(*_without_quota(rungs, known.quotas), *_too_short_on_spot(rungs, job, work_seconds)),
         overrides=dict(overrides or {}),
         scheduled_at=origin.scheduled_at,
         requested_by=origin.requested_by,
@@ -159,16 +159,10 @@ def _without_quota(rungs: Iterable[Rung], quotas: Mapping[str, float]) -> Iterat
             yield LeftOut(rung, f"its quota is {limit:g}, and {rung.instance_count} are needed")
 
 
-def run_id_of(execution_arn: str, started_at: datetime) -> str:
-    """Date and six characters of the execution: sortable, and unique per execution. 15 characters."""
-    digest = hashlib.sha256(execution_arn.encode()).hexdigest()
-    return f"{started_at:%Y%m%d}-{digest[:6]}"
-
-
-def run_id_in(training_job_name: str) -> str | None:
-    """The id of the run whose training job is called so (`requests.training_job_name`); None for any other name."""
-    match = _TRAINING_JOB.fullmatch(training_job_name)
-    return match["run_id"] if match else None
+def _too_short_on_spot(rungs: Iterable[Rung], job: Job, work_seconds: float) -> Iterator[LeftOut]:
+    for rung in rungs:
+        if rung.market is Market.SPOT and (why := why_too_short(job.training_job, work_seconds / rung.speed)):
+            yield LeftOut(rung, why)
 
 
 def work_key_of(job: Job) -> str:

@@ -48,7 +48,7 @@ class Body(BaseModel):
 class RunLinks(Body):
     """Addresses of the API, below its own."""
 
-    self: str = Field(examples=["/runs/20261121-9f2ab4"])
+    self: str = Field(examples=["/runs/20261121-25feuomo"])
     stop: str | None = Field(default=None, description="Where it can be stopped; null: it is over.")
     retry: str | None = Field(default=None, description="Where it can be retried; null: it cannot.")
     console: str | None = Field(default=None, description="The execution in the AWS console.")
@@ -57,7 +57,7 @@ class RunLinks(Body):
 class RunStarted(Body):
     """A run was started, or had been by the same request."""
 
-    run_id: str = Field(examples=["20261121-9f2ab4"])
+    run_id: str = Field(examples=["20261121-25feuomo"])
     job: str
     execution_arn: str = Field(
         description="The run's execution, which says why where the run stays off the record."
@@ -151,7 +151,8 @@ class RunHead(Figures):
     deadline_met: bool = False
     margin_seconds: float | None = None
     work_key: str | None = None
-    work_seconds: float | None = None
+    expected_work_seconds: float | None = Field(default=None, description="As planned.")
+    work_seconds: float | None = Field(default=None, description="That the model took; null: there is none.")
     cost_at_least_usd: float | None = None
     saved_percent: float | None = None
     uses_plan_rate: bool = False

@@ -52,7 +52,7 @@ class Executions:
         except (ClientError, BotoCoreError) as error:
             if _code(error) == "ExecutionDoesNotExist":
                 return Execution(execution_arn, ExecutionState.FORGOTTEN)
-            _log.warning("cannot tell whether %s is running: %s", execution_arn, error)
+            _log.warning("cannot tell whether %s is running: %s", execution_arn, redact(str(error)))
             return Execution(execution_arn, ExecutionState.NOT_SAID)
         status, ended_at = str(found["status"]), found.get("stopDate")
         return Execution(
@@ -90,7 +90,7 @@ class Executions:
         try:
             self._client.send_task_success(taskToken=token, output="{}")
         except (ClientError, BotoCoreError) as error:
-            _log.info("the run could not be woken: %s", error)
+            _log.info("the run could not be woken: %s", redact(str(error)))
             return False
         return True
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from botocore import exceptions
 from botocore.exceptions import ClientError
 
+from nightspot.redaction import redact
+
 # What boto3 raises where the connection failed or broke; botocore has no common class for it.
 NO_ANSWER = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
 
@@ -27,7 +29,13 @@ _TRANSIENT_CODES = frozenset(
 
 
 class TransientAwsError(Exception):
-    """AWS could not answer just now; the same call later may go through."""
+    """AWS could not answer just now; the same call later may go through. Its text, redacted, is what AWS said.
+
+    It ends functions, so that it becomes a cause in Step Functions and a line in logs.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(redact(said))
 
 
 def raise_if_transient(error: ClientError) -> None:

@@ -30,6 +30,7 @@ from nightspot.run import (
     step_from_json,
     to_json,
 )
+from nightspot.run_ids import first_run_id_of, run_id_of
 from nightspot.summary import RUNNING, summarise, summarise_attempt
 
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
@@ -80,7 +81,7 @@ class RunTable:
     def record_plan(self, run: Run, request: Mapping[str, Any] | None = None) -> None:
         """Open the run's record. Planning the same execution again leaves a record that is further on alone.
 
-        `request`: the job's CreateTrainingJob request; by default the ledger's own.
+        `request`: the job's whole CreateTrainingJob request; by default what the ledger has of it.
         """
         self.record_promise(run)
         given = run.training_job if request is None else request
@@ -98,13 +99,7 @@ class RunTable:
 
         No event of an ended job wakes the run any more.
         """
-        self._put(
-            {
-                "pk": f"RUN#{run.run_id}",
-                "sk": f"STEP#{step.number:04d}",
-                **to_json(step),
-            }
-        )
+        self.record_earlier_step(run.run_id, step)
         for attempt in run.attempts:
             if attempt in before.attempts:
                 continue
@@ -123,6 +118,10 @@ class RunTable:
         if step.action is Action.START:
             # A run that an older version has planned is not noted yet.
             self.open_runs.note(run)
+
+    def record_earlier_step(self, run_id: str, step: Step) -> None:
+        """Write a decision alone: one that the table could not take when it was decided."""
+        self._put({"pk": f"RUN#{run_id}", "sk": f"STEP#{step.number:04d}", **to_json(step)})
 
     def record_phases(self, run: Run, phases: Mapping[int, Sequence[Phase]]) -> None:
         """Write what each attempt, by its number, went through; the longest histories without their middle."""
@@ -146,6 +145,14 @@ class RunTable:
         """The ledger of a run as last recorded."""
         item = self._get(f"RUN#{run_id}", "RUN")
         return None if item is None else run_from_json(item["ledger"])
+
+    def run_of_execution(self, execution_arn: str, started_at: datetime) -> Run | None:
+        """The run that is this execution, whichever version of the code planned it; `started_at` is aware UTC."""
+        for run_id in (run_id_of(execution_arn, started_at), first_run_id_of(execution_arn, started_at)):
+            run = self.run(run_id)
+            if run is not None and run.execution_arn == execution_arn:
+                return run
+        return None
 
     def request(self, run_id: str) -> dict[str, Any] | None:
         """The CreateTrainingJob request of the run's job as planned; None where an older version planned it."""

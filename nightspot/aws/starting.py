@@ -17,8 +17,8 @@ from typing import Any, NoReturn, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
-from nightspot.planning import run_id_of
 from nightspot.redaction import redact
+from nightspot.run_ids import run_id_of
 
 # Of StartExecution's input, in UTF-8.
 MOST_INPUT_BYTES = 256 * 1024
@@ -236,7 +236,7 @@ def _code(error: ClientError | BotoCoreError) -> str | None:
 
 def _raise_for(error: ClientError | BotoCoreError) -> NoReturn:
     if isinstance(error, NO_ANSWER):
-        raise TransientAwsError(redact(str(error))) from error
+        raise TransientAwsError(str(error)) from error
     if isinstance(error, ClientError):
         raise_if_transient(error)
     raise StartRefusedError(redact(str(error))) from error

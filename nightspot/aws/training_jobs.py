@@ -11,8 +11,9 @@ from botocore.exceptions import ClientError
 
 from nightspot.audit import GOES_ON, ListedJob
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.job import Market
 from nightspot.ledger import JobView, Transition
-from nightspot.planning import run_id_in
+from nightspot.run_ids import read_training_job_name
 
 OWN_JOBS = "nightspot-"  # what the names of training jobs begin with, see `requests.training_job_name`
 LONGEST_JOB = timedelta(days=30)  # SageMaker's limit is 28 days
@@ -86,9 +87,9 @@ class TrainingJobs:
             page = self._page(wanted)
             for entry in page["TrainingJobSummaries"]:
                 name = entry["TrainingJobName"]
-                run_id = run_id_in(name)
-                if run_id is not None:
-                    yield ListedJob(name, entry["TrainingJobStatus"], run_id)
+                named = read_training_job_name(name)
+                if named is not None and not named.is_drill:
+                    yield ListedJob(name, entry["TrainingJobStatus"], named.run_id)
             if not page.get("NextToken"):
                 return
             wanted["NextToken"] = page["NextToken"]
@@ -122,6 +123,7 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         )
         for entry in description.get("SecondaryStatusTransitions", ())
     )
+    limits = description.get("StoppingCondition", {})
     return JobView(
         training_job_name=description["TrainingJobName"],
         status=description["TrainingJobStatus"],
@@ -132,7 +134,18 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         billable_seconds=description.get("BillableTimeInSeconds"),
         ended_at=_ended_at(description, transitions),
         model_artifact=description.get("ModelArtifacts", {}).get("S3ModelArtifacts"),
+        market=_market_of(description),
+        instance_type=description.get("ResourceConfig", {}).get("InstanceType"),
+        max_runtime_seconds=limits.get("MaxRuntimeInSeconds"),
+        max_pending_seconds=limits.get("MaxPendingTimeInSeconds"),
     )
+
+
+def _market_of(description: Mapping[str, Any]) -> Market | None:
+    is_spot = description.get("EnableManagedSpotTraining")
+    if is_spot is None:
+        return None
+    return Market.SPOT if is_spot else Market.ON_DEMAND
 
 
 def _ended_at(description: Mapping[str, Any], transitions: tuple[Transition, ...]) -> datetime | None:

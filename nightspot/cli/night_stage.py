@@ -40,7 +40,6 @@ def play(stage: Stage, *, as_json: bool) -> NoReturn:
     job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
     started_at = datetime.combine(_now().date(), time(), tzinfo=UTC)
     facts = {
-        "recorded_at": _now().isoformat(timespec="seconds"),
         "job_file": _from_here(stage.job_file),
         "scratch": _from_here(stage.scratch),
         **staging.facts(job, stage.night, started_at),
@@ -63,7 +62,8 @@ def play(stage: Stage, *, as_json: bool) -> NoReturn:
     except KeyboardInterrupt:
         typer.echo("interrupted: everything the night had started is stopped", err=True)
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    record = records.record_of(facts, night.summary, staging.ending(night))
+    recorded = {"recorded_at": _now().isoformat(timespec="seconds"), **facts}
+    record = records.record_of(recorded, night.summary, staging.ending(night))
     path = records.write(stage.records, record)
     page = report_files.write_page(record, stage.scratch / "report.html")
     if as_json:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from nightspot.cli import account, overrides, run_aws
-from nightspot.cli._shared import Json, fail, mistakes
+from nightspot.cli._shared import Json, fail, mistakes, say
 from nightspot.cli.operate_sources import (
     Api,
     Place,
@@ -109,7 +109,9 @@ def retry(
 
 def saved_words(record: Mapping[str, Any]) -> str:
     """What the run's checkpoint holds, as far as its record says: "step 12 of 24 (50 %)"."""
-    progress = next((step["progress"] for step in reversed(record["steps"]) if step.get("progress")), None)
+    progress = next(
+        (step["progress"] for step in reversed(record.get("steps") or []) if step.get("progress")), None
+    )
     if record.get("checkpoints") is None:
         return "nothing, for its job writes no checkpoints: the new run begins at the start"
     if progress is None:
@@ -153,12 +155,12 @@ def _check_checkpoints(place: Place, record: Mapping[str, Any]) -> None:
 
 def _tell(record: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     ended = f"Run {record['run_id']} of {record['job']} ended as {record['outcome']}."
-    typer.echo(f"{ended} {record.get('because') or ''}".rstrip())
-    typer.echo(f"Saved:   {saved_words(record)}.")
+    say(f"{ended} {record.get('because') or ''}".rstrip())
+    say(f"Saved:   {saved_words(record)}.")
     kept = {name: value for name, value in (record.get("overrides") or {}).items() if name not in own}
     for title, given in (("Kept:", kept), ("New:", own)):
         if given:
-            typer.echo(f"{title:<9}{overrides_in_words(given)}.")
+            say(f"{title:<9}{overrides_in_words(given)}.")
 
 
 def _start(

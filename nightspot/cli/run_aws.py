@@ -132,7 +132,10 @@ def start_execution(
     starter = Starter(place.aws.client("stepfunctions"), machine_arn)
     with _perhaps_begun(place, job):
         begun = starter.start(job, overrides, name=name, resume_from=resume_from, requested_by=requested_by)
-    return StartedRun(begun.run_id, job, begun.execution_arn, begun.started_at, begun.is_new, resume_from)
+    # A key may have started it before an update of the code, with an id of the first form.
+    known = None if begun.is_new else place.table().run_of_execution(begun.execution_arn, begun.started_at)
+    run_id = begun.run_id if known is None else known.run_id
+    return StartedRun(run_id, job, begun.execution_arn, begun.started_at, begun.is_new, resume_from)
 
 
 @contextmanager

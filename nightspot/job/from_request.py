@@ -21,7 +21,9 @@ from nightspot.job.first_guesses import (
     time_scale_of,
     work_comment,
 )
-from nightspot.job.model import JOB_NAME_CHARACTERS, dig
+from nightspot.job.model import dig
+from nightspot.job.spot_wait import LONGEST_WITHOUT_CHECKPOINTS_SECONDS
+from nightspot.run_ids import JOB_NAME_CHARACTERS, read_training_job_name
 
 # The fields of a CreateTrainingJob request; a test holds both tables against botocore's model.
 # fmt: off
@@ -54,7 +56,6 @@ _WRAPPERS = frozenset({"ResponseMetadata"})  # boto3's own, around every answer
 
 # The SDK's unique names end in a moment: recommender-2026-11-20-03-12-45-123.
 _MOMENT = re.compile(r"-\d{4}-\d{2}-\d{2}-\d{2}-\d{2}-\d{2}(-\d{3})?$")
-_OWN_NAME = re.compile(r"nightspot-(?P<job>.+)-\d{8}-[0-9a-z]{6}-\d{1,3}")
 _JOB = "training_job"
 _PREFIX = ("CheckpointConfig", "S3Uri")
 
@@ -170,8 +171,8 @@ def name_of(training_job_name: object) -> str:
     """A job's name out of a training job's: lower case, without the moment that the SDK or Nightspot adds, and no
     longer than a job's may be; empty where nothing is left of it."""
     text = training_job_name if isinstance(training_job_name, str) else ""
-    own = _OWN_NAME.fullmatch(text)
-    text = own["job"] if own else _MOMENT.sub("", text)
+    own = read_training_job_name(text)
+    text = own.job if own else _MOMENT.sub("", text)
     plain = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
     return plain[:JOB_NAME_CHARACTERS].strip("-")
 
@@ -233,8 +234,11 @@ def _without_own_settings(request: dict[str, Any]) -> Iterator[Problem]:
     for key in ("TrainingJobName", "EnableManagedSpotTraining"):
         request.pop(key, None)
     stopping = _below(request, "StoppingCondition")
-    wait = stopping.pop("MaxWaitTimeInSeconds", None)
-    if wait is not None:
+    wait = stopping.get("MaxWaitTimeInSeconds")
+    short = wait in range(1, LONGEST_WITHOUT_CHECKPOINTS_SECONDS + 1) and dig(request, *_PREFIX) is None
+    # It may be a built-in algorithm, for which SageMaker takes no longer one.
+    if wait is not None and not short:
+        del stopping["MaxWaitTimeInSeconds"]
         rule = "was left out: the deadline decides how long Spot is waited for"
         yield _note((_JOB, "StoppingCondition", "MaxWaitTimeInSeconds"), wait, rule)
     if "StoppingCondition" in request and not stopping:

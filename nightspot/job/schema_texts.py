@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nightspot.job.model import JOB_NAME_CHARACTERS
 from nightspot.job.times import LONGEST_SECONDS
+from nightspot.run_ids import JOB_NAME_CHARACTERS
 
 DURATION: dict[str, Any] = {
     "anyOf": [

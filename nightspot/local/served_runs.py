@@ -20,8 +20,8 @@ from nightspot.local.emulated_aws import states_entered
 from nightspot.local.nights import Night
 from nightspot.local.stage import Stage
 from nightspot.pages.record import record_of
-from nightspot.planning import run_id_of
 from nightspot.run import Outcome, Run
+from nightspot.run_ids import run_id_of
 
 LOOK_REAL_SECONDS = 0.25
 # What an execution's input says beside the overrides.

@@ -51,8 +51,9 @@ from nightspot.local.stage import (
 from nightspot.local.training_job import TrainingCommand
 from nightspot.messages.message import Message
 from nightspot.pages.record import record_of
-from nightspot.planning import Price, run_id_of
+from nightspot.planning import Price
 from nightspot.run import Phase, Run, Step, step_from_json
+from nightspot.run_ids import run_id_of
 
 __all__ = ["LocalAws", "LocalNight", "Sighting", "Stage"]
 

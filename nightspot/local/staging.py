@@ -109,7 +109,7 @@ def facts(job: Job, night: Night, started_at: datetime) -> dict[str, Any]:
         "overrides": overrides_as_json(own),
         "story_started_at": started_at.isoformat(),
         "deadline": tonight.deadline.after(started_at).isoformat(),
-        "work_seconds": job.work_seconds,
+        "expected_work_seconds": job.work_seconds,
         "spot_first": bool(tonight.capacity.spot),
         "time_scale": job.local.time_scale if job.local else 1.0,
         "spot_discount": night.options.spot_discount,

@@ -56,7 +56,7 @@ def content_of(notice: Notice) -> Content:
     """What there is to say about a notice that is told. Raises KeyError for one that never is."""
     if notice.happening in CLOSING:
         return _closing(notice)
-    if notice.happening is Happening.DECISION_CRASHED:
+    if notice.happening in {Happening.DECISION_FAILING, Happening.DECISION_CRASHED}:
         return _crashed(notice)
     return _at_once(notice)
 
@@ -126,7 +126,7 @@ def _crashed(notice: Notice) -> Content:
     return _content(
         notice,
         WORDINGS[notice.happening],
-        # The only text that no function of ours has read before: the state machine sends it as it comes.
+        # By a state machine of an earlier version: today's sends no cause, because nobody has redacted it.
         because=redact(_sentence(str(detail.get("cause", "")))),
         figures=figures,
         links=_links(detail, lambda console: [Link(name, console.training_job(name)) for name in names]),

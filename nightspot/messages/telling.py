@@ -36,6 +36,8 @@ HEARD: Mapping[Happening, Heard] = {
     Happening.RUN_SKIPPED: Heard.AT_THE_END,
     Happening.RUN_STOPPED: Heard.AT_THE_END,
     Happening.RUN_REFUSED: Heard.AT_THE_END,
+    Happening.STOP_REFUSED: Heard.AT_ONCE,
+    Happening.DECISION_FAILING: Heard.AT_ONCE,
     # The run is closed when its training job has ended, and that is told then.
     Happening.DECISION_CRASHED: Heard.AT_ONCE,
 }

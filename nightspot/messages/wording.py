@@ -77,6 +77,20 @@ WORDINGS: Mapping[Happening, Wording] = {
         "`concurrency: replace` in the job file lets the newer run take the older one's place, `allow` lets both "
         "train.",
     ),
+    Happening.STOP_REFUSED: Wording(
+        Mood.CAUTION,
+        "AWS does not stop a training job",
+        "AWS keeps refusing to stop a training job of {job}.",
+        "Nightspot asks again every five minutes at least, and starts nothing else until it has stopped. Stop it "
+        "in the console if you can; where AWS names a missing permission, docs/operate.md says which.",
+    ),
+    Happening.DECISION_FAILING: Wording(
+        Mood.CAUTION,
+        "Nightspot cannot decide just now",
+        "A function that decides for a run of {job} keeps failing. A training job that is running goes on.",
+        "Nightspot tries again by itself, every minute at first. Look at AWS's health dashboard and at the "
+        "function's log; a mistake in the code can be deployed over, and the run goes on with it.",
+    ),
     Happening.DECISION_CRASHED: Wording(
         Mood.BAD,
         "THE RUN CRASHED, machines may still be running",
@@ -96,5 +110,7 @@ HAD_HAPPENED: Mapping[Happening, str] = {
     Happening.AT_RISK: "It was expected to be late.",
     Happening.UNKNOWN_FAILURE: "A training job ended for a reason that nobody has seen before.",
     Happening.RESUME_BROKEN: "Training did not go on from its checkpoint.",
+    Happening.STOP_REFUSED: "AWS refused for a while to stop a training job.",
+    Happening.DECISION_FAILING: "Nightspot could not decide for some minutes.",
     Happening.DECISION_CRASHED: "Nightspot had lost hold of the run.",
 }

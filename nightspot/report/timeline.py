@@ -16,6 +16,7 @@ from nightspot.job import Market
 from nightspot.report import decisions
 from nightspot.report.lines import NIGHTSPOT, tell
 from nightspot.run import Action, Rung, Step
+from nightspot.run_ids import read_training_job_name
 
 # About so many lines of progress for a whole training, however many epochs it has.
 PROGRESS_LINES = 8
@@ -110,7 +111,8 @@ class Timeline:
 
     def _job(self, name: str) -> _JobSeen:
         if name not in self._jobs:
-            number = name.rsplit("-", 1)[-1]
+            named = read_training_job_name(name)
+            number = name if named is None else str(named.attempt)
             rung = self._rungs.get(number)
             self._jobs[name] = _JobSeen(
                 on_spot=rung is not None and rung.market is Market.SPOT,

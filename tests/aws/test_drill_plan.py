@@ -8,7 +8,12 @@ import pytest
 
 from nightspot.aws.drill_plan import MOST_WAIT_SECONDS, create_request, drill_id
 from nightspot.job import InvalidJobError, Market
-from nightspot.job.model import JOB_NAME_CHARACTERS, TRAINING_JOB_NAME_CHARACTERS
+from nightspot.run_ids import (
+    JOB_NAME_CHARACTERS,
+    TRAINING_JOB_NAME_CHARACTERS,
+    NamedTrainingJob,
+    read_training_job_name,
+)
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -36,7 +41,11 @@ def test_both_jobs_share_a_prefix_of_the_drills_own(plan):
 def test_the_longest_job_name_still_fits_into_a_training_jobs_name(plan, drill_job):
     name = "j" * JOB_NAME_CHARACTERS
     tonight = plan(job=drill_job(name=name))
-    assert len(request_of(tonight)["TrainingJobName"]) <= TRAINING_JOB_NAME_CHARACTERS
+    given = request_of(tonight)["TrainingJobName"]
+    assert len(given) <= TRAINING_JOB_NAME_CHARACTERS
+    named = read_training_job_name(given)
+    assert named == NamedTrainingJob(name, tonight.run.run_id, 1)
+    assert named.is_drill
 
 
 def test_two_drills_of_one_day_have_names_of_their_own():
@@ -75,10 +84,13 @@ def test_another_type_can_be_drilled_on(plan):
     assert request["ResourceConfig"]["InstanceType"] == "ml.g4dn.xlarge"
 
 
+@pytest.mark.parametrize("market", Market)
 @pytest.mark.parametrize(("asked", "held"), [(3600, 3600), (90_000, 21_600)])
-def test_the_tighter_of_the_drills_limit_and_the_jobs_own_holds(plan, asked, held):
-    tonight = plan(max_runtime_seconds=asked)
+def test_the_tighter_of_the_drills_limit_and_the_jobs_own_holds(plan, market, asked, held):
+    # Of both jobs: it is no run's paid time, of which the first would take from the second.
+    tonight = plan(max_runtime_seconds=asked, market=market)
     assert request_of(tonight)["StoppingCondition"]["MaxRuntimeInSeconds"] == held
+    assert request_of(tonight, 2)["StoppingCondition"]["MaxRuntimeInSeconds"] == held
     assert tonight.max_runtime_seconds == held
 
 

@@ -51,6 +51,12 @@ def test_any_fault_of_the_server_is_transient_whatever_it_is_called(status):
         raise_if_transient(fault("NeverHeardOf", status))
 
 
+def test_what_aws_said_is_redacted_because_it_becomes_a_cause_in_step_functions():
+    assert (
+        str(TransientAwsError("arn:aws:iam::123456789012:role/x\x1b[2J")) == "arn:aws:iam::<account>:role/x"
+    )
+
+
 @pytest.mark.parametrize("code", ["ValidationException", "AccessDeniedException", "ResourceNotFound", ""])
 def test_an_answer_is_not_transient(code):
     raise_if_transient(fault(code))

@@ -1,6 +1,7 @@
 """A PyTorch training that was interrupted goes on as if nothing had happened."""
 
 import copy
+import itertools
 import json
 import os
 import random
@@ -103,8 +104,17 @@ def undisturbed():
     return Training().run(STEPS)
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-@pytest.mark.parametrize("step", range(1, STEPS))
+# The first step, the end of an epoch, the middle of one, the last step but one; all others take long.
+FEW = {(1, False), (6, True), (9, False), (STEPS - 1, True)}
+
+
+@pytest.mark.parametrize(
+    ("step", "asynchronous"),
+    [
+        pytest.param(*case, marks=() if case in FEW else pytest.mark.long)
+        for case in itertools.product(range(1, STEPS), (False, True))
+    ],
+)
 def test_resumed_after_any_step_it_ends_with_the_same_bits(start, undisturbed, step, asynchronous):
     first = Training()
     with start(asynchronous=asynchronous) as checkpointer:

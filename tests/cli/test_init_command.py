@@ -19,7 +19,7 @@ from nightspot.cli.init_questions import (
     broken_schedule,
     broken_types,
 )
-from nightspot.job import load_job, parse_job
+from nightspot.job import load_job, parse_job, warnings_for
 from nightspot.job.file_text import job_file_text
 from nightspot.job.from_request import Wishes, draft_job
 
@@ -235,6 +235,14 @@ def test_answers_make_a_job_that_passes_every_rule():
     assert job.training_job["CheckpointConfig"] == {"S3Uri": "s3://${CheckpointBucket}/recommender/"}
     assert job.training_job["StoppingCondition"]["MaxRuntimeInSeconds"] == 21600
     assert (job.deadline.at.hour, job.schedule, job.local) == (8, None, None)
+
+
+@pytest.mark.parametrize("work", ["10m", "1h", "4h", "20d"])
+def test_the_limit_that_answers_get_is_enough_by_our_own_rule(work):
+    prompt, _ = answering(Name="recommender", image="training:latest", **{"Training time": work})
+    request, wishes = ask(prompt, Wishes(), lambda name: None)
+    job = parse_job(job_file_text(draft_job(request, wishes)))
+    assert not [found for found in warnings_for(job) if "MaxRuntimeInSeconds" in found.field]
 
 
 def test_other_answers_are_taken_as_they_are():

@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from nightspot.aws import api_client
 from nightspot.aws.run_table import RunTable
@@ -21,8 +20,8 @@ from nightspot.cli.account import Aws
 from nightspot.job import dump_jobs, load_jobs
 from nightspot.local import records
 from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.planning import run_id_of
 from nightspot.run import Action, FailureClass, Outcome, Progress, Step
+from nightspot.run_ids import first_run_id_of, run_id_of
 
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"
 URL = "http://127.0.0.1:8787"
@@ -35,6 +34,7 @@ class Cloud:
         self.story = story
         self.table = RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
         self.executions = {}
+        self.id_of = run_id_of
         self.code = b""
         self.slept = 0
         self.ending = {"outcome": Outcome.SUCCEEDED, "outcome_because": "It has completed."}
@@ -90,7 +90,7 @@ class Cloud:
             "input": input,
         }
         if self.refused is None:
-            run_id = run_id_of(arn, self.story.midnight)
+            run_id = self.id_of(arn, self.story.midnight)
             waiting = self.story.training(since="01:00")
             self.run = self.story.run(run_id=run_id, execution_arn=arn, attempts=(waiting,), steps=1)
             self.table.record_plan(self.run)
@@ -127,22 +127,21 @@ class Refusing:
 
 
 @pytest.fixture
-def aws(monkeypatch, story, root):
-    with mock_aws():
-        create_resources(())
-        cloud = Cloud(story)
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w") as code:
-            code.writestr("jobs.json", dump_jobs(load_jobs(root / "jobs")))
-        cloud.code = content.getvalue()
-        monkeypatch.setattr(
-            account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
-        )
-        monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
-        for module in (run_aws, operate_watch):
-            monkeypatch.setattr(module, "sleep", cloud.sleep)
-            monkeypatch.setattr(module, "monotonic", lambda: cloud.slept)
-        yield cloud
+def aws(monkeypatch, emulated_aws, story, root):
+    create_resources(())
+    cloud = Cloud(story)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as code:
+        code.writestr("jobs.json", dump_jobs(load_jobs(root / "jobs")))
+    cloud.code = content.getvalue()
+    monkeypatch.setattr(
+        account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
+    )
+    monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
+    for module in (run_aws, operate_watch):
+        monkeypatch.setattr(module, "sleep", cloud.sleep)
+        monkeypatch.setattr(module, "monotonic", lambda: cloud.slept)
+    return cloud
 
 
 def test_a_deployed_job_is_started_by_its_name_and_told_how_to_go_on(nightspot, aws):
@@ -163,6 +162,13 @@ def test_the_stack_of_make_deploy_is_the_default_and_json_is_one_object(nightspo
     told = json.loads(answer.out)
     assert (told["run_id"], told["is_new"], told["job"]) == (aws.run.run_id, True, "recommender")
     assert answer.err == ""
+
+
+def test_a_key_finds_the_run_that_it_started_before_an_update_of_the_code(nightspot, aws):
+    aws.id_of = first_run_id_of
+    nightspot("run", "recommender", "--idempotency-key", "build-7")
+    again = json.loads(nightspot("run", "recommender", "--idempotency-key", "build-7", "--json").out)
+    assert (again["run_id"], again["is_new"]) == (aws.run.run_id, False)
 
 
 def test_the_same_key_is_the_same_run_and_with_another_input_refused(nightspot, aws):

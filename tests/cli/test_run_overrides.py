@@ -283,7 +283,7 @@ def test_a_real_night_with_overrides_does_as_they_say_and_keeps_them_on_record(t
         text=True,
         check=False,
         cwd=tmp_path,
-        timeout=120,
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
     said = " ".join(done.stdout.split())

@@ -6,7 +6,9 @@ import dataclasses
 
 import pytest
 
+from nightspot import planning
 from nightspot.run import Outcome, run_from_json, to_json
+from nightspot.run_ids import first_run_id_of
 
 START = "/jobs/recommender/runs"
 
@@ -52,6 +54,16 @@ def test_a_key_finds_its_own_run_again_though_another_one_of_the_job_goes_on(api
     assert (again.status, again.json) == (202, {**first, "is_new": False})
     refused = api.ask("POST", START, idempotency_key="build 8")
     assert (refused.status, refused.json["run"]) == (409, f"/runs/{scheduled}")
+
+
+def test_a_key_finds_the_run_that_it_started_before_an_update_of_the_code(api, world, monkeypatch):
+    first = api.ask("POST", START, idempotency_key="build 7").json
+    monkeypatch.setattr(planning, "run_id_of", first_run_id_of)
+    run_id = world.plan(api.machine.inputs[0], execution=first["execution_arn"])["run"]["run_id"]
+    assert run_id != first["run_id"]
+    again = api.ask("POST", START, idempotency_key="build 7")
+    assert (again.status, again.json["run_id"], again.json["is_new"]) == (202, run_id, False)
+    assert again.json["links"]["self"] == f"/runs/{run_id}"
 
 
 def test_a_key_of_another_request_is_called_taken_though_a_run_goes_on(api, world):

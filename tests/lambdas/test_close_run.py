@@ -15,14 +15,16 @@ from lambdas import close_run
 from lambdas.close_run import NotOverYetError
 from lambdas.execution_end import ENDS, OUTCOME_OF, WORDS_OF
 from lambdas.settling import BeingSettledError
-from nightspot import ladder
+from nightspot import ladder, planning
 from nightspot.audit import Execution, ExecutionState
+from nightspot.aws import run_table
 from nightspot.aws.executions import restart_arn
 from nightspot.aws.faults import TransientAwsError
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.local.functions import LocalContext
 from nightspot.run import Action, AttemptState, FailureClass, Outcome, run_from_json, to_json
+from nightspot.run_ids import first_run_id_of
 
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -478,6 +480,28 @@ def test_an_execution_that_ended_well_is_about_to_be_recorded_or_is(night, world
     answer = {"executionArn": EXECUTION, "status": "SUCCEEDED"}
     monkeypatch.setattr(world.step_functions, "describe_execution", lambda **_: answer, raising=False)
     assert not night.training_job_ends(run.attempts[0].training_job_name, "Completed")
+    assert night.recorded(run).outcome is None
+
+
+def test_a_run_that_began_before_an_update_of_the_code_is_closed_under_the_id_that_it_has(
+    night, world, monkeypatch
+):
+    monkeypatch.setattr(planning, "run_id_of", first_run_id_of)
+    run = night.trains()
+    monkeypatch.undo()
+    assert run.run_id == first_run_id_of(EXECUTION, MIDNIGHT)
+    assert night.execution_ends()
+    assert night.recorded(run).outcome is Outcome.STOPPED
+    night.shows(run.attempts[0].training_job_name, "Stopped", BillableTimeInSeconds=3600)
+    night.training_job_ends(run.attempts[0].training_job_name)
+    (summary,) = world.table.history("recommender")
+    assert summary["billable_seconds"] == 3600
+
+
+def test_an_execution_with_the_id_of_another_ones_run_does_not_close_that(night, world, monkeypatch):
+    monkeypatch.setattr(run_table, "run_id_of", lambda _arn, _started_at: run.run_id)
+    run = night.trains()
+    assert not night.execution_ends(executionArn=f"{EXECUTION}-other", status="FAILED")
     assert night.recorded(run).outcome is None
 
 

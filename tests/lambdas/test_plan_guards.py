@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,6 +16,28 @@ from nightspot.job import Budget, Concurrency
 from nightspot.run import Outcome, run_from_json
 
 NIGHT = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:night-{}"
+
+
+def test_overrides_that_the_ledger_cannot_carry_are_refused(world):
+    given = {"job": "recommender", "hyperparameters": {f"h{n}": "x" * 2400 for n in range(30)}}
+    with pytest.raises(InvalidInputError, match=r"overrides: 72,.* bytes as JSON must be at most 65,536"):
+        world.plan(given)
+
+
+def test_the_request_travels_beside_the_ledger_and_once(world):
+    large = {f"h{n}": "x" * 2500 for n in range(60)}
+    job = world.jobs["recommender"]
+    request = {**job.training_job, "HyperParameters": large}
+    world.jobs["recommender"] = job.model_copy(update={"training_job": request})
+    answer = world.plan()
+    assert answer["request"]["HyperParameters"] == large
+    assert len(json.dumps(answer["run"])) < 10_000
+    assert len(json.dumps(world.decide(answer["run"]))) < 20_000
+
+
+def test_a_function_may_fail_until_the_run_would_give_up(world):
+    """32 hours: thirty waits of a minute, and five minutes each after that."""
+    assert world.plan()["most_misses"] == 30 + (32 * 60 - 30) // 5
 
 
 @pytest.fixture
@@ -38,10 +61,11 @@ def test_overrides_shape_the_run_and_are_on_record(world, midnight):
         "hyperparameters": {"epochs": 3},
         "budget": 55,
     }
-    run = run_from_json(world.plan(given)["run"])
+    answer = world.plan(given)
+    run = run_from_json(answer["run"])
     assert [rung.label for rung in run.rungs] == ["on-demand ml.p5.48xlarge"]
     assert run.deadline == midnight + timedelta(hours=6)
-    assert run.training_job["HyperParameters"]["epochs"] == "3"
+    assert answer["request"]["HyperParameters"]["epochs"] == "3"
     assert run.budget_usd == 55
     assert world.table.history("recommender")[0]["overrides"]["market"] == "on_demand"
     assert world.bus.details()[0]["overrides"]["deadline"]

@@ -17,7 +17,7 @@ from lambdas.start_run import InvalidScheduleError, ScheduledStart, StartDepende
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.starting import NameTakenError, Starter, StartRefusedError
 from nightspot.local.functions import LocalContext
-from nightspot.planning import run_id_of
+from nightspot.run_ids import run_id_of
 
 REGION = "eu-west-1"
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from lambdas.wake_run import NotWaitingYetError
 from nightspot.aws.drill_plan import drill_id
 from nightspot.aws.faults import TransientAwsError
-from nightspot.planning import run_id_in
 from nightspot.run import Outcome, run_from_json
+from nightspot.run_ids import read_training_job_name
 
 JOB = "nightspot-recommender-20261121-abc123-1"
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -151,7 +151,7 @@ def test_an_event_that_nobody_waited_for_is_dropped_at_its_last_return(world, me
 
 def test_an_event_of_a_run_that_is_over_and_never_waited_is_dropped_at_once(world):
     name = planned(world)
-    run = world.table.run(run_id_in(name))
+    run = world.table.run(read_training_job_name(name).run_id)
     over = dataclasses.replace(run, steps=9, outcome=Outcome.FAILED, outcome_because="x.")
     world.table.record_outcome(over)
     assert not world.wake(**news(TrainingJobName=name))

@@ -44,11 +44,13 @@ def decided(minutes, action, because, **more):
 
 
 def status(minutes, name, number=1):
-    return Sighting(at(minutes), "status", "AWS's words", f"nightspot-recommender-x-{number}", name)
+    return Sighting(
+        at(minutes), "status", "AWS's words", f"nightspot-recommender-20261121-abc123-{number}", name
+    )
 
 
 def log(minutes, text):
-    return Sighting(at(minutes), "log", text, "nightspot-recommender-x-1")
+    return Sighting(at(minutes), "log", text, "nightspot-recommender-20261121-abc123-1")
 
 
 def show(screen, *sightings, spot_first=True):
