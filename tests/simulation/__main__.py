@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.simulation import report
+from tests.simulation.families import FAMILIES, scenario_of
 from tests.simulation.faults import SERVICES
 from tests.simulation.invariants import Verdict
 from tests.simulation.playing import OUTAGE_MINUTES, OUTAGE_RUNS, Task, played, verdicts_of
-from tests.simulation.scenarios import FAMILIES, scenario_of
 
 MOST_FAILURES = 60  # lines; `--json` has them all
 
@@ -34,7 +34,9 @@ def main(given: Sequence[str] | None = None) -> int:
         cpu = sum(verdict.seconds for verdict in verdicts)
         spent, each = time.monotonic() - began, 1000 * cpu / len(verdicts)
         slowest = max(verdict.seconds for verdict in verdicts)
-        print(f"{spent:.0f} s with {options.processes} processes, {each:.0f} ms a run, the slowest {slowest:.2f} s")
+        print(
+            f"{spent:.0f} s with {options.processes} processes, {each:.0f} ms a run, the slowest {slowest:.2f} s"
+        )
         print(f"{len(verdicts)} runs, {sum(len(v.violations) for v in verdicts)} violations")
     return int(failing > 0)
 

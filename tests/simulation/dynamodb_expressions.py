@@ -273,13 +273,14 @@ def holds(text: str, item: Item | None, names: Names) -> bool:
 
 def updated(text: str, item: Item, names: Names) -> tuple[Item, set[str]]:
     """The item after an update expression, and the names of the attributes that it touches."""
-    after = copy.deepcopy(item)
     touched: set[str] = set()
     # All values are of the item as it was.
     planned = [
         (clause, _resolved(path, names), value and value(item, names))
         for clause, path, value in _update(text)
     ]
+    # What lies below a path is changed in place.
+    after = copy.deepcopy(item) if any(len(path) > 1 for _, path, _ in planned) else dict(item)
     for clause, path, value in planned:
         touched.add(str(path[0]))
         if clause == "REMOVE":

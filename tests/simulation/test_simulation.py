@@ -15,9 +15,9 @@ from nightspot.aws.job_lock import JobLock
 from nightspot.aws.run_table import RunTable
 from nightspot.run import FailureClass, Outcome, Run
 from tests.simulation.clock import HOUR
+from tests.simulation.families import FAMILIES, scenario_of
 from tests.simulation.invariants import Invariant
 from tests.simulation.playing import played
-from tests.simulation.scenarios import FAMILIES, scenario_of
 
 # Families that the product does not stand up to yet; each is to be taken out of this list.
 NOT_YET = frozenset(
