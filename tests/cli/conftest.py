@@ -1,9 +1,12 @@
 """How the command line is tested: called in this process, its output without line breaks."""
 
+import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from nightspot.cli import app
@@ -18,6 +21,14 @@ class Answer:
         self.err = re.sub(r"\s+", " ", result.stderr)
         # Whatever is not a clean exit would have been a traceback.
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parser_is_made_once() -> Iterator[None]:
+    """Making the parser of all commands takes longer than what most tests call it for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", functools.cache(get_command))
+        yield
 
 
 @pytest.fixture
