@@ -69,7 +69,7 @@ HAPPENINGS: Mapping[Happening, str] = {
     Happening.RUN_SKIPPED: "The night was left out, because the job forbids on-demand.",
     Happening.RUN_STOPPED: "A person, or a newer run, ended it.",
     Happening.RUN_REFUSED: "It was not begun, because another run holds the job.",
-    Happening.DECISION_CRASHED: "A decision failed in a way that retrying does not mend.",
+    Happening.DECISION_CRASHED: "A run's execution crashed. Another one goes on with the run.",
 }
 
 
