@@ -36,6 +36,7 @@ from nightspot.local.gateway import answer_of, event_of
 from nightspot.run import Outcome, Run, run_from_json, to_json
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:nightspot"
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
 RESTART = re.compile(r"-r\d$")  # the end of the name of an execution that goes on with a run
 RECOMMENDER = Job.model_validate(
@@ -198,6 +199,7 @@ class World:
             checkpoints=Checkpoints(self.s3),
             notices=Notices(self.bus, "nights"),
             step_functions=self.step_functions,
+            starter=Starter(self.step_functions, MACHINE),
             live_prices=self.live_prices,
         )
 
