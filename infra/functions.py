@@ -175,7 +175,8 @@ class Functions(Construct):
             (self.close_run, ["PutItem", "GetItem", "DeleteItem", "Query"]),
             (self.reconcile, ["PutItem", "GetItem", "DeleteItem", "Query"]),
             (self.wake_run, ["GetItem"]),
-            (self.tell_people, []),
+            (self.start_run, []),
+            (self.tell_people, ["DeleteItem"]),
         ):
             actions = [f"dynamodb:{action}" for action in ("UpdateItem", *also)]
             _allow(function, actions, records.table.table_arn)

@@ -24,6 +24,7 @@ from nightspot.aws.run_table import RunTable
 from nightspot.aws.savings_plans import API_REGION as SAVINGS_PLANS_REGION
 from nightspot.aws.savings_plans import SavingsPlans
 from nightspot.aws.spot_discount import SpotPrices
+from nightspot.aws.starting import Starter
 from nightspot.aws.training_jobs import TrainingJobs
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Dependencies:
     # (instance types) -> what AWS says, or has said, of their prices; None: not asked, `price` decides
     live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
     reports: Reports | None = None  # None: no pages are kept
+    starter: Starter | None = None  # None: runs are started by others (nightspot audit)
     event_life: timedelta = EVENT_LIFE  # an event that is older is not asked to come again
 
 
@@ -119,6 +121,7 @@ def dependencies() -> Dependencies:
         checkpoints=Checkpoints(late_client("s3")),
         notices=Notices(late_client("events"), environment.bus_name),
         step_functions=step_functions,
+        starter=Starter(step_functions, environment.state_machine_arn),
         live_prices=live_prices.known if environment.live_prices else None,
         reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
     )

@@ -242,6 +242,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
         (
             "StartRun",
             {
+                "dynamodb:UpdateItem",
                 "states:DescribeExecution",
                 "states:StartExecution",
                 *HANDS_OVER,
@@ -261,6 +262,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
         (
             "TellPeople",
             {
+                "dynamodb:DeleteItem",
                 "dynamodb:UpdateItem",
                 "sns:Publish",
                 *HANDS_OVER,
@@ -274,7 +276,16 @@ def test_a_function_has_only_what_it_uses(deployed, function, its_own):
 
 @pytest.mark.parametrize(
     "function",
-    ["PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "Reconcile", "TellPeople", "WakeRun"],
+    [
+        "PlanRun",
+        "DecideNextStep",
+        "RecordOutcome",
+        "CloseRun",
+        "Reconcile",
+        "StartRun",
+        "TellPeople",
+        "WakeRun",
+    ],
 )
 def test_a_function_touches_the_one_table_alone(deployed, function):
     table, _ = deployed.only("DynamoDB::Table")
