@@ -14,6 +14,7 @@ from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.live_prices import KnownPrices, LivePrices
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.price_list import PriceList, api_region
 from nightspot.aws.price_round import Sources
@@ -73,6 +74,7 @@ class Dependencies:
     # (instance types) -> what AWS says, or has said, of their prices; None: not asked, `price` decides
     live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
     reports: Reports | None = None  # None: no pages are kept
+    models: Models | None = None  # None: nobody looks at models
     event_life: timedelta = EVENT_LIFE  # an event that is older is not asked to come again
 
 
@@ -121,6 +123,7 @@ def dependencies() -> Dependencies:
         step_functions=step_functions,
         live_prices=live_prices.known if environment.live_prices else None,
         reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
+        models=Models(late_client("s3")),
     )
 
 

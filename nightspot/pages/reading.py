@@ -106,12 +106,19 @@ class LeftOutRecord(_Part):
     because: str
 
 
+class RemarkRecord(_Part):
+    """What is odd about a success, in words."""
+
+    text: str
+
+
 class RunRecord(_Part):
     """One run: `record.record_of`'s shape, or a summary alone, whose steps and phases are not at hand."""
 
     job: str
     run_id: str
     because: str | None = None
+    remarks: tuple[RemarkRecord, ...] = ()
     started_at: Moment
     ended_at: Moment | None = None
     deadline: Moment
