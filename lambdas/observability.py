@@ -61,6 +61,14 @@ def traced(handler: Handler) -> Handler:
     return call
 
 
+def emit() -> None:
+    """Emit what was counted so far, under its own dimensions; nothing where nothing was."""
+    if metrics.metric_set:
+        metrics.flush_metrics()
+    else:
+        metrics.clear_metrics()
+
+
 def tell(
     happenings: Iterable[Happening],
     run: Run,

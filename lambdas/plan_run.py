@@ -13,7 +13,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel
 
-from lambdas import month, resumption, turns
+from lambdas import continuation, month, resumption, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
@@ -56,10 +56,19 @@ class PlanRequest(BaseModel):
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
-    """`{"run": ledger}`. Raises InvalidInputError with the field, its value and the rule, or the known jobs."""
+    """`{"run": ledger, "request": …, "most_misses": …}`, see `_planned`.
+
+    Raises InvalidInputError with the field, its value and the rule, or the known jobs.
+    """
     metrics.add_metric(name="RunRequested", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     request = PlanRequest.model_validate(event)
+    continued = continuation.asked_for(request.input)
+    if continued is not None:
+        run = continuation.take_on(continued, request.execution.id, use)
+        logger.warning(run.plan_note or "", extra={"job": run.job, "run": run.run_id, "step": run.steps})
+        # An older version kept the whole request in the ledger, and no item of it.
+        return _planned(run, requests.split(use.table.request(run.run_id) or {})[1])
     jobs = use.jobs()
     started_at = request.execution.started_at.astimezone(UTC)
     given = read_input(request.input, sorted(jobs), started_at)
@@ -69,9 +78,10 @@ def handler(
     job = use.localise(job, request.execution.id)
     resumed = _resumed(given.resume_from, job, request.execution.id, started_at, use)
     run = _plan(job, request.execution, given, overrides, resumed, use)
-    changed, fixed = requests.split(run.training_job)
+    whole = run.training_job
+    changed, fixed = requests.split(whole)
     run = replace(run, training_job=changed)
-    use.table.record_plan(run)
+    use.table.record_plan(run, whole)
     metrics.add_dimensions(job=run.job)
     if run.refused_because is not None:
         logger.warning(run.refused_because, extra={"job": run.job, "run": run.run_id})

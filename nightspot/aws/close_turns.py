@@ -8,12 +8,12 @@ dies in between is done again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from nightspot.audit import Untold
 from nightspot.aws.dynamodb import from_dynamodb, is_condition_failure, key, to_dynamodb
 
 # A reserved word of DynamoDB's expressions.
@@ -22,14 +22,6 @@ _UNTIL = {"#until": "until"}
 
 # What a mark says that an older version has written, without a time.
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Untold:
-    """The end of a run whose notice EventBridge has not taken, as far as anybody knows."""
-
-    since: datetime  # aware UTC
-    is_counted: bool = False  # its metrics are emitted: only the notice is lacking
 
 
 class CloseTurns:

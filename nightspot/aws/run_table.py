@@ -81,7 +81,7 @@ class RunTable:
     def record_plan(self, run: Run, request: Mapping[str, Any] | None = None) -> None:
         """Open the run's record. Planning the same execution again leaves a record that is further on alone.
 
-        `request`: the job's CreateTrainingJob request; by default the ledger's own.
+        `request`: the job's whole CreateTrainingJob request; by default what the ledger has of it.
         """
         self.record_promise(run)
         given = run.training_job if request is None else request

@@ -8,25 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
 from nightspot.aws.executions import Executions
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.aws.run_table import RunTable
-from nightspot.aws.training_jobs import TrainingJobs
+from nightspot.aws.training_jobs import SageMakerClient, TrainingJobs
 from nightspot.failures import redact
 from nightspot.run import Attempt, Run
 
 LOOK_SECONDS = 10.0  # between two looks at a run that is being stopped
-
-
-class SageMakerClient(Protocol):
-    """The part of boto3's SageMaker client that is used here."""
-
-    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
-    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
 
 
 class UnknownRunError(Exception):

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
+from nightspot.audit import GOES_ON, ListedJob
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.job import Market
 from nightspot.ledger import JobView, Transition
+from nightspot.run_ids import read_training_job_name
+
+OWN_JOBS = "nightspot-"  # what the names of training jobs begin with, see `requests.training_job_name`
+LONGEST_JOB = timedelta(days=30)  # SageMaker's limit is 28 days
+MOST_PAGES = 50  # of a list: without a page size, AWS decides what one holds
+_log = logging.getLogger(__name__)
 
 
 class SageMakerClient(Protocol):
@@ -18,6 +26,7 @@ class SageMakerClient(Protocol):
 
     def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
     def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
+    def list_training_jobs(self, **wanted: Any) -> dict[str, Any]: ...
 
 
 class TrainingJobs:
@@ -56,6 +65,44 @@ class TrainingJobs:
             view = self.describe(training_job_name)
             if view is not None and view.status == "InProgress":
                 raise
+
+    def going_on(self, now: datetime) -> tuple[ListedJob, ...]:
+        """The training jobs of runs, whichever deployment's, that are in progress or stopping, newest first.
+
+        Raises like `describe`.
+        """
+        return tuple(job for status in sorted(GOES_ON) for job in self._listed(status, now))
+
+    def _listed(self, status: str, now: datetime) -> Iterator[ListedJob]:
+        # No MaxResults: with it, AWS counts all jobs of a page first, and filters by status then
+        # (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListTrainingJobs.html).
+        wanted: dict[str, Any] = {
+            "NameContains": OWN_JOBS,
+            "StatusEquals": status,
+            "CreationTimeAfter": now - LONGEST_JOB,
+            "SortBy": "CreationTime",
+            "SortOrder": "Descending",
+        }
+        for _ in range(MOST_PAGES):
+            page = self._page(wanted)
+            for entry in page["TrainingJobSummaries"]:
+                name = entry["TrainingJobName"]
+                named = read_training_job_name(name)
+                if named is not None and not named.is_drill:
+                    yield ListedJob(name, entry["TrainingJobStatus"], named.run_id)
+            if not page.get("NextToken"):
+                return
+            wanted["NextToken"] = page["NextToken"]
+        _log.warning("more than %d pages of training jobs that are %s: the rest is left", MOST_PAGES, status)
+
+    def _page(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self._client.list_training_jobs(**wanted)
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            raise_if_transient(error)
+            raise
 
 
 def _says_not_found(error: ClientError) -> bool:

@@ -171,7 +171,7 @@ def _start(
     merged: Mapping[str, Any],
     key: str | None,
 ) -> StartedRun:
-    from nightspot.aws.waiting import state_machine_of  # noqa: PLC0415 - not for --help
+    from nightspot.aws.executions import state_machine_of  # noqa: PLC0415 - not for --help
 
     run_id, job = str(record["run_id"]), str(record["job"])
     if place.api is not None:

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from nightspot.aws.close_turns import Untold
+from nightspot.audit import Untold
 from nightspot.aws.run_table import RunTable
 from nightspot.local.emulated_aws import REGION, TABLE, create_resources
 

@@ -124,11 +124,14 @@ class TestTheMonthsBudget:
         spend(1, 90.0, day=midnight - timedelta(days=31))
         assert run_from_json(world.plan()["run"]).budget_usd == pytest.approx(100.0)
 
-    def test_a_run_that_died_keeps_only_what_it_spent(self, world, budget):
+    def test_a_run_that_died_keeps_its_promise_until_it_is_closed(self, world, budget):
+        """Another execution may go on with it, and spend the rest."""
         budget(per_run_usd=60.0, per_month_usd=100.0)
         world.plan(execution=NIGHT.format(1))
         assert run_from_json(world.plan()["run"]).budget_usd == pytest.approx(40.0)
         world.step_functions.over.add(NIGHT.format(1))
+        assert run_from_json(world.plan()["run"]).budget_usd == pytest.approx(40.0)
+        world.reconcile()
         assert run_from_json(world.plan()["run"]).budget_usd == 60.0
 
     def test_a_month_that_is_spent_starts_nothing_and_says_so(self, world, budget, spend):

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from lambdas.record_outcome import RunNotOverError
-from nightspot.aws.close_turns import Untold
+from nightspot.audit import Untold
 from nightspot.run import AttemptState, FailureClass, Outcome, run_from_json, to_json
 
 

@@ -305,10 +305,10 @@ def _check_number(content: Any) -> None:
         raise ExpressionError(f"The parameter cannot be converted to a numeric value: {content!r}")
     if not number:
         return
-    digits = len(number.normalize().as_tuple().digits)
-    if digits > MOST_DIGITS:
+    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
+    if len(digits) > MOST_DIGITS:
         raise ExpressionError("Attempting to store more than 38 significant digits in a Number")
-    if not Decimal("1e-130") <= abs(number) <= Decimal("9." + "9" * 37 + "e125"):
+    if not Decimal("1e-130") <= number.copy_abs() <= Decimal("9." + "9" * 37 + "e125"):
         raise ExpressionError(
             "Number overflow. Attempting to store a number with magnitude out of the supported range"
         )

@@ -337,8 +337,9 @@ def _put(item: Item, path: tuple[str | int, ...], value: Any) -> None:
 
 
 def _remove(item: Item, path: tuple[str | int, ...]) -> None:
+    parent = _parent(item, path)
     if _get(item, path) is not _MISSING:
-        del _parent(item, path)[path[-1]]
+        del parent[path[-1]]
 
 
 def _add_or_delete(item: Item, path: tuple[str | int, ...], value: Any, clause: str) -> None:
@@ -392,12 +393,16 @@ def _if_not_exists(value: Any, otherwise: Any) -> Any:
 def _list_append(one: Any, other: Any) -> Any:
     if one is _MISSING or other is _MISSING:
         return _MISSING
+    if "L" not in one or "L" not in other:
+        raise ExpressionError("An operand in the update expression has an incorrect data type")
     return {"L": [*one["L"], *other["L"]]}
 
 
 def _add(one: Any, other: Any, sign: str) -> Any:
     if one is _MISSING or other is _MISSING:
         return _MISSING
+    if "N" not in one or "N" not in other:
+        raise ExpressionError("An operand in the update expression has an incorrect data type")
     left, right = Decimal(one["N"]), Decimal(other["N"])
     return {"N": str(left + right if sign == "+" else left - right)}
 

@@ -206,7 +206,7 @@ def test_values_nested_too_deep_are_refused() -> None:
 def test_the_ends_of_the_range_are_stored(number: str) -> None:
     table = fake()
     table.put_item(TableName=TABLE, Item={**KEY, "a": {"N": number}})
-    assert table.get_item(TableName=TABLE, Key=KEY)["Item"]["a"] == {"N": number}
+    assert table.get_item(TableName=TABLE, Key=KEY, ConsistentRead=True)["Item"]["a"] == {"N": number}
 
 
 def test_a_read_may_be_old_unless_it_asks_for_the_newest() -> None:
