@@ -25,6 +25,7 @@ from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions, restart_arn
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.live_prices import KnownPrices
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.starting import Starter
@@ -181,6 +182,7 @@ class World:
         self.lock = JobLock(self.dynamodb, TABLE)
         self.quotas: Callable[[Iterable[str]], Mapping[str, float]] | None = None
         self.live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
+        self.models: Models | None = None
         self._wait = json.loads(WORKFLOW.read_text())["States"]["Wait for news"]["Arguments"]
 
     @property
@@ -200,6 +202,7 @@ class World:
             notices=Notices(self.bus, "nights"),
             step_functions=self.step_functions,
             live_prices=self.live_prices,
+            models=self.models,
         )
 
     def plan(
