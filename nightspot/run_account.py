@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from math import fsum, isfinite
+from math import fsum, inf
 from typing import Any
 
 from nightspot.costs import Missing
@@ -44,6 +44,7 @@ _ENDINGS = {
     Outcome.REFUSED.value: Ending.REFUSED,
     "running": Ending.RUNNING,
 }
+MOST = 10**15  # seconds or USD: so that no sum of them is infinite
 _WITH_MODEL = (Ending.IN_TIME, Ending.LATE)
 
 
@@ -94,8 +95,10 @@ def run_account(summary: Summary) -> RunAccount:
     attempts = summary.get("attempts", [])
     if isinstance(attempts, int):  # `to_json` keeps the number alone
         count, attempts = attempts, []
-    else:
+    elif isinstance(attempts, list) and all(isinstance(attempt, Mapping) for attempt in attempts):
         count = len(attempts)
+    else:
+        raise SummaryError(f"attempts: {attempts!r:.80}: must be a list of mappings")
     ending = _ending(summary)
     cost = _figure(summary, "cost_usd")
     on_demand = 0.0 if _is_without_model(ending) else _figure(summary, "on_demand_cost_usd")
@@ -152,6 +155,8 @@ def _missing(
 ) -> tuple[str, ...]:
     """What is said to be missing, else what shows: older summaries do not say."""
     said = summary.get("missing")
+    if said and not isinstance(said, list | tuple):
+        raise SummaryError(f"missing: {said!r:.80}: must be a list")
     if said:
         return tuple(str(field) for field in said)
     lacks = {
@@ -166,7 +171,7 @@ def _ending(summary: Summary) -> Ending:
     outcome = summary.get("outcome")
     if outcome == Outcome.SUCCEEDED.value:
         return Ending.IN_TIME if summary.get("deadline_met") else Ending.LATE
-    if outcome not in _ENDINGS:
+    if not isinstance(outcome, str) or outcome not in _ENDINGS:
         known = ", ".join(("succeeded", *_ENDINGS))
         raise SummaryError(f"outcome: {outcome!r}: must be one of {known}")
     return _ENDINGS[outcome]
@@ -176,8 +181,8 @@ def _fell_back(summary: Summary, attempts: list[Summary]) -> bool:
     said = summary.get("fell_back")
     if said is not None:
         return bool(said)
-    markets = {attempt.get("market") for attempt in attempts}
-    return {"spot", "on_demand"} <= markets
+    markets = [attempt.get("market") for attempt in attempts]
+    return "spot" in markets and "on_demand" in markets
 
 
 def _of_attempts(summary: Summary, attempts: list[Summary], name: str) -> float | None:
@@ -200,7 +205,7 @@ def _evidence(summary: Summary) -> Evidence | None:
     said = summary.get("repeated_evidence")
     if said is None:
         return None
-    if said not in set(Evidence):
+    if not isinstance(said, str) or said not in set(Evidence):
         raise SummaryError(f"repeated_evidence: {said!r}: must be one of {', '.join(Evidence)}")
     return Evidence(said)
 
@@ -209,11 +214,14 @@ def _figure(summary: Summary, name: str, *, signed: bool = False) -> float | Non
     value = summary.get(name)
     if value is None:
         return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    if not is_number or (value < 0 and not signed):
-        rule = "a finite number" if signed else "a finite number that is not negative"
-        raise SummaryError(f"{name}: {value!r}: must be {rule}, or null")
-    return float(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and abs(value) <= MOST and (signed or value >= 0):
+        return float(value)
+    is_large = is_number and abs(value) > MOST and value not in (inf, -inf)
+    rule = f"between -{MOST} and {MOST}" if is_large else "a finite number"
+    raise SummaryError(
+        f"{name}: {value!r:.80}: must be {rule}{'' if signed else ' that is not negative'}, or null"
+    )
 
 
 def _text(summary: Summary, name: str) -> str:
@@ -227,8 +235,8 @@ def _moment(summary: Summary, name: str) -> datetime:
     text = _text(summary, name)
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        if moment.utcoffset() is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise SummaryError(f"{name}: {text!r}: must be an ISO 8601 time") from error
-    if moment.utcoffset() is None:
-        raise SummaryError(f"{name}: {text!r}: must have a time zone")
-    return moment.astimezone(UTC)
+    raise SummaryError(f"{name}: {text!r}: must have a time zone")

@@ -43,6 +43,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "deadline_met": succeeded and margin is not None and margin >= 0,
         "margin_seconds": _rounded(margin),
         "work_key": run.work_key,
+        "expected_work_seconds": _rounded(run.work_seconds),
         "work_seconds": _rounded(costs.needed_seconds(run)) if succeeded else None,
         **_figures(account),
         "cost_at_least_usd": _rounded(account.cost_at_least_usd, 4),

@@ -7,14 +7,16 @@ import functools
 import itertools
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import botocore.session
 import pytest
 from hypothesis import HealthCheck, settings
+from moto import mock_aws
 
 from nightspot.job import Market
 from nightspot.ledger import JobView, Observation, Transition
@@ -142,10 +144,29 @@ def story() -> Story:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def service_models_are_read_once() -> Iterator[None]:
-    """moto forgets boto3's session with every test, and with it what was read of botocore's large JSON files."""
+def moto_starts_fast() -> Iterator[None]:
+    """What moto would do again at each of its many starts is done once, or not at all.
+
+    It forgets boto3's session, and with it what was read of botocore's large JSON files; and it lists a thousand
+    patterns for a library, requests, with which nothing here calls AWS.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", functools.cache(botocore.session.create_loader))
+        patch.setattr("moto.core.models.RESPONSES_METHODS", ())
+        yield
+
+
+@pytest.fixture(scope="session")
+def kept_client() -> Callable[..., Any]:
+    """boto3.client, with one client of a kind for all tests: making one takes longer than most of them."""
+    return functools.cache(boto3.client)
+
+
+@pytest.fixture
+def emulated_aws(kept_client: Callable[..., Any]) -> Iterator[None]:
+    """An empty AWS in moto, for tests that change nothing of a client."""
+    with mock_aws(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boto3, "client", kept_client)
         yield
 
 

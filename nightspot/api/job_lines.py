@@ -24,12 +24,15 @@ class JobLine:
 
 
 def lines_of(described: Mapping[str, Job], runs: Sequence[RunAccount], month: str) -> list[JobLine]:
-    """A line for each job that is described or has run, by name; `month` ("2026-11") is what is added up."""
+    """A line for each job that is described or has run, by name; `month` ("2026-11") is what is added up.
+
+    `runs`: each job's newest first.
+    """
     return [
         JobLine(
             name,
             described.get(name),
-            max(own, key=lambda run: run.started_at) if own else None,
+            own[0] if own else None,
             statement(run for run in own if run.month == month),
         )
         for name in sorted({*described, *(run.job for run in runs)})

@@ -163,7 +163,8 @@ class RunHead(Figures):
     deadline_met: bool = False
     margin_seconds: float | None = None
     work_key: str | None = None
-    work_seconds: float | None = None
+    expected_work_seconds: float | None = Field(default=None, description="As planned.")
+    work_seconds: float | None = Field(default=None, description="That the model took; null: there is none.")
     cost_at_least_usd: float | None = None
     saved_percent: float | None = None
     uses_plan_rate: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,9 +38,8 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
     from nightspot.local import staging  # noqa: PLC0415 - as in `nights.demo`
 
     job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
-    started_at = datetime.combine(_now().date(), time(), tzinfo=UTC)
+    started_at = staging.story_start(job, _now())
     facts = {
-        "recorded_at": _now().isoformat(timespec="seconds"),
         "job_file": _from_here(stage.job_file),
         "scratch": _from_here(stage.scratch),
         **staging.facts(job, stage.night, started_at),
@@ -63,7 +62,8 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
     except KeyboardInterrupt:
         typer.echo("interrupted: everything the night had started is stopped", err=True)
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    record = records.record_of(facts, night.summary, staging.ending(night))
+    recorded = {"recorded_at": _now().isoformat(timespec="seconds"), **facts}
+    record = records.record_of(recorded, night.summary, staging.ending(night))
     path = records.write(stage.records, record)
     page = report_files.write_page(record, stage.scratch / "report.html")
     if as_json:

@@ -22,7 +22,6 @@ from nightspot.cli.operate_sources import (
     TableName,
     operating_mistakes,
     place_of,
-    summaries_of,
 )
 from nightspot.job import Job, load_jobs
 from nightspot.job.validation import found_by_pydantic
@@ -79,7 +78,7 @@ def _read(place: Place, folder: Path | None, now: datetime) -> dict[str, Any]:
     """The jobs of a stack or of a folder with the place's runs, as GET /jobs would answer."""
     described = _deployed(place) if place.stack and folder is None else load_jobs(folder or DEFAULT_FOLDER)
     month = f"{now:%Y-%m}"
-    lines = lines_of(described, [accounted(each) for each in summaries_of(place)], month)
+    lines = lines_of(described, [accounted(each) for each in place.source.runs(None, None)], month)
     return _shaped({"month": month, "jobs": [line_as_json(line) for line in lines]})
 
 

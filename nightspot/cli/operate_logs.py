@@ -72,7 +72,7 @@ def logs(
 
 def _attempt(record: Mapping[str, Any], number: int | None) -> Mapping[str, Any] | None:
     """The attempt of this number; else the newest that SageMaker has made, or the newest; None without any."""
-    attempts: list[Mapping[str, Any]] = record["attempts"]
+    attempts: list[Mapping[str, Any]] = record.get("attempts") or []
     if number is not None:
         known = [each["number"] for each in attempts]
         if number not in known:
@@ -81,7 +81,7 @@ def _attempt(record: Mapping[str, Any], number: int | None) -> Mapping[str, Any]
             )
             fail(f"--attempt: {number}: {has}")
         return next(each for each in attempts if each["number"] == number)
-    made = [each for each in attempts if each["status"] is not None]
+    made = [each for each in attempts if each.get("status") is not None]
     return (made or attempts)[-1] if attempts else None
 
 
@@ -137,22 +137,22 @@ def _why_none(record: Mapping[str, Any], attempt: Mapping[str, Any] | None) -> s
     if attempt is None:
         if record["outcome"] == RUNNING:
             return f"run {run_id} has no training job yet; ask again when `nightspot runs` shows one"
-        return f"run {run_id} ended without a training job: {record['because'] or 'it says nothing'}"
+        return f"run {run_id} ended without a training job: {record.get('because') or 'it says nothing'}"
     name = attempt["training_job_name"]
-    if attempt["status"] is None:
-        why = attempt["failure_reason"] or "SageMaker has not shown it yet"
+    if attempt.get("status") is None:
+        why = attempt.get("failure_reason") or "SageMaker has not shown it yet"
         return f"training job {name} was not made, so it has no logs: {why}"
-    if attempt["ended_at"] is None and attempt["queued_seconds"] is None:
+    if attempt.get("ended_at") is None and attempt.get("queued_seconds") is None:
         return (
             f"training job {name} still waits for a machine; its logs begin a minute or two after it has one"
         )
-    if attempt["queued_seconds"] is None:
+    if attempt.get("queued_seconds") is None:
         return f"training job {name} never had a machine, so it has no logs"
-    if attempt["ended_at"] is None:
+    if attempt.get("ended_at") is None:
         return f"training job {name} has a machine and has logged nothing yet; ask again in a minute or two"
     if record.get("simulated"):
         return f"the logs of training job {name} are gone: a later night emptied {record.get('scratch')}"
-    why = attempt["failure_reason"] or "it gives no reason"
+    why = attempt.get("failure_reason") or "it gives no reason"
     return f"training job {name} ended before its container wrote anything, or its logs have expired: {why}"
 
 

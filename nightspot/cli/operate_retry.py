@@ -112,7 +112,9 @@ def retry(
 
 def saved_words(record: Mapping[str, Any]) -> str:
     """What the run's checkpoint holds, as far as its record says: "step 12 of 24 (50 %)"."""
-    progress = next((step["progress"] for step in reversed(record["steps"]) if step.get("progress")), None)
+    progress = next(
+        (step["progress"] for step in reversed(record.get("steps") or []) if step.get("progress")), None
+    )
     if record.get("checkpoints") is None:
         return "nothing, for its job writes no checkpoints: the new run begins at the start"
     if progress is None:

@@ -22,7 +22,6 @@ from nightspot.cli.operate_sources import (
     check_at_least_one,
     operating_mistakes,
     place_of,
-    summaries_of,
 )
 from nightspot.pages.figures import duration, percent, usd
 from nightspot.pages.runs_page import accounted
@@ -80,13 +79,9 @@ def runs(
             profile=profile,
             api=api,
         )
-        pairs = [(accounted(summary), summary) for summary in summaries_of(place, job)]
+        pairs = [(accounted(summary), summary) for summary in place.source.runs(job, None)]
     endings = endings_of(outcome or ())
-    chosen = [
-        (run, summary)
-        for run, summary in sorted(pairs, key=lambda pair: pair[0].started_at, reverse=True)
-        if run.ending in endings and run.started_at in window
-    ]
+    chosen = [(run, summary) for run, summary in pairs if run.ending in endings and run.started_at in window]
     if as_json:
         shown = [{**to_json(run), **_beside(summary)} for run, summary in chosen[:limit]]
         print_json({"runs": shown, "matching": len(chosen)})

@@ -22,7 +22,6 @@ from nightspot.cli.report_sources import (
     Folder,
     RunNotFoundError,
     Source,
-    started_at,
 )
 from nightspot.local import records
 from nightspot.pages.reading import RecordNotReadableError
@@ -235,11 +234,6 @@ def _newest(place: Place, job: str | None) -> Mapping[str, Any]:
         way = "; `nightspot demo` makes one" if place.is_local and not job else ""
         raise RunNotFoundError(f"run: nothing: {place.words} has no run{of_job}{way}")
     return found
-
-
-def summaries_of(place: Place, job: str | None = None) -> list[dict[str, Any]]:
-    """All summaries, or a job's, newest first. Raises RunNotFoundError for a job without any."""
-    return sorted(place.source.runs(job, None), key=started_at, reverse=True)
 
 
 def unknown_run(run_id: str, known: list[str], where: str) -> str:

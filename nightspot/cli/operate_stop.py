@@ -80,7 +80,9 @@ def _seconds(timeout: str) -> int:
 
 
 def _question(record: dict[str, Any], place: Place) -> str:
-    open_names = [each["training_job_name"] for each in record["attempts"] if each["ended_at"] is None]
+    open_names = [
+        each["training_job_name"] for each in record.get("attempts") or [] if each.get("ended_at") is None
+    ]
     what = f" and its training job {open_names[-1]}" if open_names else ""
     return f"Stop run {record['run_id']} of {record['job']} in {place.words}{what}?"
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from nightspot.accounts import bounds_of
 from nightspot.cli._shared import fail, note
 from nightspot.local import records
-from nightspot.pages.reading import RecordNotReadableError
+from nightspot.pages.reading import RecordNotReadableError, read_record
 from nightspot.pages.record import record_of
 from nightspot.pages.runs_page import accounted
 
@@ -34,10 +34,14 @@ class Source(Protocol):
         """The whole record of a run; of the newest one for None. Raises RunNotFoundError."""
 
     def runs(self, job: str | None, month: str | None) -> list[Record]:
-        """The summaries of a job's runs, or all jobs', that started in `month` ("2026-11"). Raises MonthError."""
+        """The summaries of a job's runs, or all jobs', that started in `month` ("2026-11"), newest first.
+
+        The newest run is the one that started last; of records of this machine, whose stories have times of their
+        own, the one that was recorded last. Raises MonthError.
+        """
 
     def newest(self, job: str | None) -> Record | None:
-        """The summary of the run of a job, or of all, that started last; None without any."""
+        """The summary of the newest run of a job, or of all; None without any."""
 
     def ids(self) -> list[str]:
         """The ids of runs that a person may have meant, newest first."""
@@ -54,12 +58,13 @@ class Folder:
         self._on_unreadable = on_unreadable
 
     def run(self, run_id: str | None) -> Record:
-        """See `Source`. Raises RecordError, naming what there is."""
-        return records.read(self._directory, run_id)
+        """See `Source`. Raises RecordError, naming what there is, and RecordNotReadableError."""
+        newest = self.newest(None) if run_id is None else None
+        return records.read(self._directory, run_id) if newest is None else newest
 
     def runs(self, job: str | None, month: str | None) -> list[Record]:
         """See `Source`; a night that was played twice has two files, and is two runs."""
-        found = self._readable()
+        found, _ = self._readable()
         chosen = [record for record in found if job is None or record.get("job") == job]
         if job is not None and not chosen:
             known = sorted({str(record.get("job")) for record in found})
@@ -68,31 +73,35 @@ class Folder:
         return [record for record in chosen if _is_of(record, month)]
 
     def newest(self, job: str | None) -> Record | None:
-        """See `Source`; of nights that started alike, the one that was played last. Raises RecordError."""
-        found = self.runs(job, None)
-        if not found and records.names(self._directory):
-            records.read(self._directory)  # says what is wrong with the newest
-        # Sorting keeps the files' own order among equals.
-        return max(found, key=started_at, default=None)
+        """See `Source`. Where there are files, and none can be read: RecordError or RecordNotReadableError."""
+        found, unreadable = self._readable()
+        if not found and unreadable:
+            raise unreadable[0][1]
+        return next((record for record in found if job is None or record.get("job") == job), None)
 
     def ids(self) -> list[str]:
         """See `Source`; files that cannot be read are the last."""
-        known = [str(each["run_id"]) for each in sorted(self._readable(), key=started_at, reverse=True)]
-        return [*known, *(name for name in records.names(self._directory) if name not in known)]
+        found, unreadable = self._readable()
+        return [*(str(record["run_id"]) for record in found), *(path.stem for path, _ in unreadable)]
 
-    def _readable(self) -> list[Record]:
+    def _readable(self) -> tuple[list[Record], list[tuple[Path, Exception]]]:
+        """The records, newest first, and the files that are none."""
+        unreadable: list[tuple[Path, Exception]] = []
+
+        def leave_out(path: Path, error: Exception) -> None:
+            unreadable.append((path, error))
+            named = error if isinstance(error, records.RecordError) else f"{path}: {error}"
+            self._on_unreadable(f"left out: {named}")
+
         found = []
-        for name in records.names(self._directory):
+        for record in records.read_all(self._directory, leave_out):
             try:
-                record = {**records.read(self._directory, name), "run_id": name}
                 accounted(record)
-            except records.RecordError as error:
-                self._on_unreadable(f"left out: {error}")
             except RecordNotReadableError as error:
-                self._on_unreadable(f"left out: {self._directory / name}.json: {error}")
+                leave_out(self._directory / f"{record['run_id']}.json", error)
             else:
                 found.append(record)
-        return found
+        return found, unreadable
 
 
 class Deployed:
@@ -122,7 +131,8 @@ class Deployed:
         found = [summary for name in jobs for summary in self._table.history(name, limit=MOST_RUNS)]
         if job is not None and not found:
             raise RunNotFoundError(f"--job: {job!r}: the table {self._name} has no run of it")
-        return [summary for summary in found if _is_of(summary, month)]
+        chosen = [summary for summary in found if _is_of(summary, month)]
+        return sorted(chosen, key=started_at, reverse=True)
 
     def newest(self, job: str | None) -> Record | None:
         """See `Source`; reads one run of each job."""
@@ -132,7 +142,7 @@ class Deployed:
 
     def ids(self) -> list[str]:
         """See `Source`."""
-        return [str(summary["run_id"]) for summary in sorted(self.runs(None, None), key=started_at)[::-1]]
+        return [str(summary["run_id"]) for summary in self.runs(None, None)]
 
 
 class ApiSource:
@@ -142,7 +152,7 @@ class ApiSource:
         self._client = client
 
     def run(self, run_id: str | None) -> Record:
-        """See `Source`. Raises ApiError."""
+        """See `Source`. Raises ApiError, and RecordNotReadableError for an answer of another version."""
         from nightspot.aws.api_client import ApiError  # noqa: PLC0415 - local records need no AWS
 
         if run_id is None:
@@ -158,6 +168,7 @@ class ApiSource:
             raise
         if not isinstance(record, dict) or "run_id" not in record:
             self._fail_as_foreign("/runs/{id}")
+        read_record(record)  # those who show it take its fields for what they must be
         return record
 
     def runs(self, job: str | None, month: str | None) -> list[Record]:

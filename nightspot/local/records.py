@@ -1,13 +1,31 @@
-"""Decides what is kept of a night that was played here: one JSON file per run, never overwritten."""
+"""The records of the runs that were played here: one JSON file per run, never overwritten, checked when read."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import Field, ValidationError
+
+from nightspot.pages.reading import (
+    Amount,
+    AttemptRecord,
+    Count,
+    Moment,
+    Number,
+    Part,
+    RecordNotReadableError,
+    Seconds,
+    StepRecord,
+    in_words,
+)
+from nightspot.run import Outcome, Resume
 
 Record = dict[str, Any]
 
@@ -28,6 +46,47 @@ _NOTHING_YET: Mapping[str, Any] = {
     "attempts": [],
     "steps": [],
 }
+
+
+class _Price(Part):
+    instance_type: str
+    usd_per_hour: Amount | None = None
+    assumed: bool | None = None
+    date: str | None = None
+
+
+class _Shown(Part):
+    """What is shown of a record, where it has it: those of older versions lack some of it."""
+
+    recorded_at: Moment | None = None
+    job: str | None = None
+    job_file: str | None = None
+    night: str | None = None
+    story: str | None = None
+    scratch: str | None = None
+    overrides: Mapping[str, Any] = {}
+    time_scale: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+    spot_discount: Amount | None = None
+    prices: tuple[_Price, ...] = ()
+    expected_work_seconds: Seconds | None = None
+    story_started_at: Moment | None = None
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
+    deadline: Moment | None = None
+    outcome: Outcome | Literal["running"] | None
+    because: str | None
+    cause: str | None = None
+    margin_seconds: Amount | None
+    cost_usd: Amount | None
+    on_demand_cost_usd: Amount | None
+    saved_percent: Amount | None
+    unpriced_attempts: tuple[Number, ...]
+    model_artifact: str | None
+    resume: Resume | None = None
+    metrics: Mapping[str, Amount | None]
+    state_transitions: Count | None = None
+    attempts: tuple[AttemptRecord, ...]
+    steps: tuple[StepRecord, ...]
 
 
 class RecordError(Exception):
@@ -71,29 +130,86 @@ def write(directory: Path, record: Record) -> Path:
 
 
 def names(directory: Path) -> list[str]:
-    """The names of the records in `directory`, newest first; none where there is no such directory."""
-    files = sorted(directory.glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    return [path.stem for path in reversed(files)]
+    """The names of the records in `directory`, the last written first; none where there is no such directory."""
+    return [path.stem for _, path in _files(directory)]
 
 
 def read(directory: Path, name: str | None = None) -> Record:
-    """The record `name`, or the newest one. Raises RecordError, naming what there is."""
-    known = names(directory)
+    """The record `name`, or the last written one; every field that anybody shows is as it must be.
+
+    Raises RecordError, naming what there is, or the file; RecordNotReadableError with field, value and rule.
+    """
+    known = names(directory) if name is None or not _is_name(directory, name) else [name]
     if not known:
         raise RecordError(f"{directory}: holds no record of a run; `nightspot demo` makes one")
-    if name is None:
-        name = known[0]
-    if name not in known:
+    if name is not None and name not in known:
         raise RecordError(f"run: {name!r}: is not in {directory}; the newest are: {', '.join(known[:5])}")
-    path = directory / f"{name}.json"
+    return _read(directory / f"{known[0] if name is None else name}.json")
+
+
+def read_all(directory: Path, on_unreadable: Callable[[Path, Exception], None]) -> list[Record]:
+    """All records of `directory`, newest first, each with its file's name as its `run_id`.
+
+    The newest is the one that was recorded last, whatever the time of its story: by its `recorded_at` (an older
+    version's, which lacks it, by the file's own time); of those alike by their stories' start, then by the file's.
+    `on_unreadable` gets every file that is left out, and why, the last written first.
+    """
+    found = []
+    for modified, path in _files(directory):
+        try:
+            record = {**_read(path), "run_id": path.stem}
+        except (RecordError, RecordNotReadableError) as error:
+            on_unreadable(path, error)
+        else:
+            found.append((_recorded(record, modified), modified, record))
+    found.sort(key=lambda each: each[:2], reverse=True)
+    return [record for _, _, record in found]
+
+
+def _files(directory: Path) -> list[tuple[int, Path]]:
+    """The record files with their times of modification (ns), the last written first."""
+    found = []
+    for path in directory.glob("*.json"):
+        # Somebody may just be deleting it.
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime_ns, path))
+    return sorted(found, reverse=True)
+
+
+def _is_name(directory: Path, name: str) -> bool:
+    """Whether there is a record of this name; a name leads nowhere else."""
+    return Path(name).name == name and (directory / f"{name}.json").exists()
+
+
+def _recorded(record: Record, modified: int) -> tuple[float, float]:
+    """When the record was made, and when its story began, in seconds."""
+    made, story = record.get("recorded_at"), record.get("started_at") or record.get("story_started_at")
+    return (
+        datetime.fromisoformat(made).timestamp() if made else modified / 1e9,
+        datetime.fromisoformat(story).timestamp() if story else 0.0,
+    )
+
+
+def _read(path: Path) -> Record:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+        record = json.loads(text, parse_constant=_no_number)
+        if "\\ud" in text.lower():
+            json.dumps(record, ensure_ascii=False).encode()  # half a character cannot be printed
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
-    missing = {*_NOTHING_YET, "simulated", "spot_first", "time_scale"} - set(
+    lacking = {*_NOTHING_YET, "simulated", "spot_first", "time_scale"} - set(
         record if isinstance(record, dict) else ()
     )
-    if missing:
-        raise RecordError(f"{path}: is no record of a run: it lacks {', '.join(sorted(missing))}")
-    known_record: Record = record
-    return known_record
+    if lacking:
+        raise RecordError(f"{path}: is no record of a run: it lacks {', '.join(sorted(lacking))}")
+    try:
+        _Shown.model_validate(record)
+    except ValidationError as error:
+        raise RecordNotReadableError(in_words(error)) from error
+    known: Record = record
+    return known
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")

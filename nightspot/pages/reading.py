@@ -6,32 +6,42 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from nightspot.job import Market
+from nightspot.lost_work import Evidence
 from nightspot.plain_text import visible
 from nightspot.run import Action, AttemptState, FailureClass, Resume
-from nightspot.run_account import RunAccount, SummaryError, run_account
+from nightspot.run_account import MOST, RunAccount, SummaryError, run_account
 
-Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
-Count = Annotated[int, Field(ge=0)]
-Amount = Annotated[float, Field(allow_inf_nan=False)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+def _moment(given: object) -> datetime:
+    """As `datetime.isoformat` writes it, and as everybody reads it who has not looked here first."""
+    try:
+        moment = datetime.fromisoformat(given) if isinstance(given, str) else given
+        if isinstance(moment, datetime) and moment.utcoffset() is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be an ISO 8601 time with its zone")
+
+
+# Strict, so that what is checked here is as good as checked for those who read the record itself.
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+Number = Annotated[int, Field(gt=-MOST, lt=MOST, strict=True)]
+Count = Annotated[int, Field(ge=0, lt=MOST, strict=True)]
+Amount = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Seconds = Annotated[float, Field(ge=0, le=MOST, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class RecordNotReadableError(ValueError):
     """A record of a run lacks what a page needs; the text names the field, the value and the rule."""
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """One piece of a record."""
+
     # Records of other versions have more, or fewer, fields.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -44,7 +54,7 @@ class _Part(BaseModel):
         return visible(value) if isinstance(value, str) else value
 
 
-class PhaseRecord(_Part):
+class PhaseRecord(Part):
     """A stretch of an attempt in one state; `ended_at` is None while it lasts."""
 
     state: AttemptState
@@ -52,53 +62,62 @@ class PhaseRecord(_Part):
     ended_at: Moment | None = None
 
 
-class AttemptRecord(_Part):
+class AttemptRecord(Part):
     """One training job."""
 
-    number: int
+    number: Number
     training_job_name: str
     market: Market
     instance_type: str
     asked_at: Moment
     ended_at: Moment | None = None
     status: str | None = None
+    secondary_status: str | None = None
     failure_class: FailureClass | None = None
     failure_reason: str | None = None
+    queued_seconds: Seconds | None = None
     waited_seconds: Seconds | None = None
     trained_seconds: Seconds | None = None
     billable_seconds: Seconds | None = None
     interruptions: Count = 0
     resume: Resume | None = None
-    resumed_from_step: int | None = None
-    step_before: int | None = None
-    step_after: int | None = None
+    resumed_from_step: Number | None = None
+    step_before: Number | None = None
+    step_after: Number | None = None
     cost_usd: Amount | None = None
+    starting_seconds: Seconds | None = None
+    repeated_seconds: Seconds | None = None
+    repeated_evidence: Evidence | None = None
+    lost_seconds: Seconds | None = None
+    on_demand_cost_usd: Amount | None = None
+    saved_usd: Amount | None = None
+    missing: tuple[str, ...] = ()
     phases: tuple[PhaseRecord, ...] = ()
 
 
-class ProgressRecord(_Part):
+class ProgressRecord(Part):
     """What was durable at a moment."""
 
     step: Count
     saved_at: Moment
     total_steps: Count | None = None
-    fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    fraction: Share | None = None
     metrics: Mapping[str, Amount | None] = {}
 
 
-class StepRecord(_Part):
+class StepRecord(Part):
     """One decision."""
 
     action: Action
     at: Moment
     because: str
-    attempt: int | None = None
+    attempt: Number | None = None
     late: bool = False
     last_safe_at: Moment | None = None
     progress: ProgressRecord | None = None
 
 
-class LeftOutRecord(_Part):
+class LeftOutRecord(Part):
     """A rung that the run did without."""
 
     market: Market
@@ -106,14 +125,14 @@ class LeftOutRecord(_Part):
     because: str
 
 
-class RemarkRecord(_Part):
+class RemarkRecord(Part):
     """What is odd about a success, in words."""
 
     text: str
 
 
-class RunRecord(_Part):
-    """One run: `record.record_of`'s shape, or a summary alone, whose steps and phases are not at hand."""
+class _Run(Part):
+    """What a record of a run says itself."""
 
     job: str
     run_id: str
@@ -122,7 +141,7 @@ class RunRecord(_Part):
     started_at: Moment
     ended_at: Moment | None = None
     deadline: Moment
-    unpriced_attempts: tuple[int, ...] = ()
+    unpriced_attempts: tuple[Number, ...] = ()
     model_artifact: str | None = None
     checkpoints: str | None = None
     metrics: Mapping[str, Amount | None] = {}
@@ -136,6 +155,11 @@ class RunRecord(_Part):
     # Of a night that was played on somebody's machine.
     simulated: bool = False
     story: str | None = None
+
+
+class RunRecord(_Run):
+    """One run: `record.record_of`'s shape, or a summary alone, whose steps and phases are not at hand."""
+
     account: RunAccount
 
     @property
@@ -163,12 +187,19 @@ def read_record(value: Mapping[str, Any]) -> RunRecord:
         "started_at": value.get("started_at") or value.get("story_started_at"),
     }
     try:
-        return RunRecord.model_validate({**known, "account": run_account(known)})
+        # The account only counts what is well-formed.
+        fields = dict(_Run.model_validate(known))
+        return RunRecord.model_validate({**fields, "account": run_account(known)})
     except SummaryError as error:
         raise RecordNotReadableError(str(error)) from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        given = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
-        rule = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
-        raise RecordNotReadableError(f"{field}: {given}: {rule}") from error
+        raise RecordNotReadableError(in_words(error)) from error
+
+
+def in_words(error: ValidationError) -> str:
+    """The first field that is not as it must be: "deadline: 'soon': must be an ISO 8601 time with its zone"."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    given = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
+    rule = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {given}: {rule[:1].lower()}{rule[1:]}"

@@ -31,7 +31,7 @@ def show(terminal: Terminal, record: Record, now: datetime, *, with_links: bool)
         paragraph(terminal, title, text)
     terminal.print()
     tables.show_decisions(terminal, {**record, "spot_first": _has_spot(record)})
-    if record["attempts"]:
+    if record.get("attempts"):
         terminal.print()
         terminal.print(tables.attempts_table(record))
     terminal.print()
@@ -67,8 +67,8 @@ def links_of(record: Record) -> dict[str, Any]:
         return {"execution": None, "training_jobs": []}
     names = [
         (attempt["number"], attempt["training_job_name"])
-        for attempt in record["attempts"]
-        if attempt["status"] is not None
+        for attempt in record.get("attempts") or []
+        if attempt.get("status") is not None
     ]
     return {
         "execution": console.execution(arn),
@@ -104,7 +104,7 @@ def _going_on(record: Record, now: datetime) -> str:
 
 
 def _has_spot(record: Record) -> bool:
-    markets = {attempt["market"] for attempt in record["attempts"]}
+    markets = {attempt["market"] for attempt in record.get("attempts") or []}
     return bool(record.get("fell_back")) or Market.SPOT.value in markets
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from nightspot.durations import MINUTE_SECONDS, format_duration
 from nightspot.job import Market
+from nightspot.pages.figures import plain
 from nightspot.remarks import joined, texts_of
 from nightspot.report import decisions
 from nightspot.report.lines import NIGHTSPOT, paragraph, tell
@@ -22,7 +23,10 @@ USD_PER_STATE_TRANSITION = 0.025 / 1000
 NOT_KNOWN = "not known"
 
 Record = Mapping[str, Any]
-"""`nightspot.summary.summarise`'s shape and what `nightspot.local.records.facts` adds to it."""
+"""`nightspot.summary.summarise`'s shape and what `nightspot.local.staging.facts` adds to it.
+
+A record of an older version lacks some of it; what there is has been checked by `nightspot.local.records.read`.
+"""
 
 
 def show_header(console: Console, facts: Record) -> None:
@@ -42,17 +46,22 @@ def show_header(console: Console, facts: Record) -> None:
         "the workflow file, the Lambda handlers, the training process, its checkpoints and model. "
         f"{hours}: {pace}.",
     )
-    started, deadline = _moment(facts["story_started_at"]), _moment(facts["deadline"])
-    paragraph(
-        console,
-        "Job",
-        f"{facts['job']} ({facts['job_file']}): {format_duration(facts['work_seconds'])} of work expected, "
-        f"start {started:%Y-%m-%d %H:%M} UTC, model due by {_clock(deadline, started)}.",
-    )
-    paragraph(console, "Night", f"{facts['night']}: {facts['story']}")
+    paragraph(console, "Job", f"{facts.get('job')} ({facts.get('job_file')}): {', '.join(_plan(facts))}.")
+    paragraph(console, "Night", f"{facts.get('night')}: {facts.get('story')}")
     if facts.get("overrides"):
         paragraph(console, "This run", f"{overrides_in_words(facts['overrides'])}.")
     console.print()
+
+
+def _plan(facts: Record) -> Iterator[str]:
+    # Records of older versions have the work that was done in the place of the work that was expected.
+    if facts.get("expected_work_seconds") is not None:
+        yield f"{format_duration(facts['expected_work_seconds'])} of work expected"
+    began, due = facts.get("story_started_at") or facts.get("started_at"), facts.get("deadline")
+    if began is not None:
+        yield f"start {_moment(began):%Y-%m-%d %H:%M} UTC"
+    if due is not None:
+        yield f"model due by {_clock(_moment(due), _moment(began or due))}"
 
 
 def overrides_in_words(overrides: Record) -> str:
@@ -64,23 +73,20 @@ def _in_words(value: Any) -> str:
     """An override's value as a person would write it."""
     if isinstance(value, dict):
         if "instance_type" in value:
-            return (
-                f"{value['instance_type']} (speed {value['speed']:g})"
-                if "speed" in value
-                else value["instance_type"]
-            )
-        if "within" in value:
+            speed = f" (speed {_in_words(value['speed'])})" if "speed" in value else ""
+            return f"{value['instance_type']}{speed}"
+        if isinstance(value.get("within"), int):
             return f"within {format_duration(value['within'])}"
         return ", ".join(f"{name} {_in_words(inner)}" for name, inner in value.items())
     if isinstance(value, list):
         return ", then ".join(_in_words(inner) for inner in value)
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def show_decisions(console: Console, record: Record) -> None:
     """Every decision with its time (UTC) and its `because`."""
-    attempts = iter(record["attempts"])
-    for step in record["steps"]:
+    attempts = iter(record.get("attempts") or [])
+    for step in record.get("steps") or []:
         action = Action(step["action"])
         what, fallback = "", False
         if action is Action.START and (attempt := next(attempts, None)) is not None:
@@ -112,18 +118,18 @@ def attempts_table(record: Record) -> Table:
 
 
 def _row(attempt: Record) -> tuple[str, ...]:
-    resumed = attempt["resumed_from_step"]
+    resumed, interruptions = attempt.get("resumed_from_step"), attempt.get("interruptions")
     return (
         str(attempt["number"]),
         "on-demand" if attempt["market"] == Market.ON_DEMAND.value else "Spot",
-        attempt["instance_type"],
-        _narrow(attempt["waited_seconds"]),
-        _narrow(attempt["trained_seconds"]),
-        _narrow(attempt["billable_seconds"]),
-        f"{attempt['interruptions']} x" if attempt["interruptions"] else "-",
+        plain(attempt["instance_type"]),
+        _narrow(attempt.get("waited_seconds")),
+        _narrow(attempt.get("trained_seconds")),
+        _narrow(attempt.get("billable_seconds")),
+        f"{interruptions} x" if interruptions else "-",
         "-" if resumed is None else f"step {resumed}",
         _ending(attempt),
-        _usd(attempt["cost_usd"]),
+        _usd(attempt.get("cost_usd")),
     )
 
 
@@ -152,14 +158,14 @@ def show_record_at(console: Console, path: str, command: str) -> None:
 
 def _model(record: Record) -> str:
     if record["outcome"] != "succeeded":
-        why = record["because"] or record["cause"] or "the workflow ended without a word."
+        why = record["because"] or record.get("cause") or "the workflow ended without a word."
         return f"none tonight ({record['outcome']}). {why}"
-    if record["ended_at"] is None or record["margin_seconds"] is None:
-        return f"ready{', but ' if texts_of(record) else ''}{joined(texts_of(record))}."
+    but = f", but {joined(remarks)}" if (remarks := texts_of(record)) else ""
+    if record["ended_at"] is None or record["margin_seconds"] is None or record.get("deadline") is None:
+        return f"ready{but}."
     ended, margin = _moment(record["ended_at"]), record["margin_seconds"]
     when = "before" if margin >= 0 else "AFTER"
     deadline = _clock(_moment(record["deadline"]), ended)
-    but = f", but {joined(remarks)}" if (remarks := texts_of(record)) else ""
     return f"ready at {ended:%H:%M} UTC, {_duration(abs(margin))} {when} the deadline at {deadline}{but}."
 
 
@@ -171,7 +177,7 @@ def _sums(record: Record) -> Iterator[tuple[str, str]]:
     yield "Prices", _prices(record)
     if record.get("metrics"):
         metrics = record["metrics"].items()
-        text = ", ".join(f"{name.replace('_at_', '@')} {value:.4f}" for name, value in metrics)
+        text = ", ".join(f"{name.replace('_at_', '@')} {_metric(value)}" for name, value in metrics)
         when = "of the model" if record["outcome"] == "succeeded" else "at the last checkpoint that is safe"
         yield "Quality", f"{text} ({when})."
     if record.get("model_artifact"):
@@ -187,10 +193,14 @@ def _sums(record: Record) -> Iterator[tuple[str, str]]:
         )
 
 
+def _metric(value: float | None) -> str:
+    return NOT_KNOWN if value is None else f"{value:.4f}"
+
+
 def _resume(attempt: Record) -> str:
     """ "job 2: proven, from step 15"."""
     verdict = attempt["resume"].replace("_", " ")
-    step = attempt["resumed_from_step"]
+    step = attempt.get("resumed_from_step")
     where = "" if step is None else f", from step {step}"
     return f"job {attempt['number']}: {verdict}{where}"
 
@@ -215,20 +225,21 @@ def _cost(record: Record) -> str:
 def _prices(record: Record) -> str:
     said = [
         f"{price['instance_type']} ${price['usd_per_hour']:,.2f} an hour on-demand"
-        f" ({'assumed' if price['assumed'] else 'listed'} {price['date']})"
-        if price["usd_per_hour"] is not None
+        f" ({'assumed' if price.get('assumed') else 'listed'} {price.get('date')})"
+        if price.get("usd_per_hour") is not None
         else f"{price['instance_type']} {NOT_KNOWN}"
-        for price in record["prices"]
+        for price in record.get("prices", ())
     ]
-    discount = f"{record['spot_discount']:.0%}".replace("%", " %")
-    return f"{'; '.join(said)}; Spot is simulated at {discount} less."
+    if record.get("spot_discount") is not None:
+        said.append(f"Spot is simulated at {record['spot_discount']:.0%} less".replace("%", " %"))
+    return f"{'; '.join(said) or NOT_KNOWN}."
 
 
 def _ending(attempt: Record) -> str:
-    if attempt["failure_class"] is not None:
+    if attempt.get("failure_class") is not None:
         words: str = attempt["failure_class"].replace("_", " ")
         return words.replace("nightspot", "Nightspot")
-    return (attempt["status"] or "not created").lower() if attempt["ended_at"] else "still open"
+    return plain(attempt.get("status") or "not created").lower() if attempt.get("ended_at") else "still open"
 
 
 def _duration(seconds: float | None) -> str:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from moto import mock_aws
 
 from nightspot.aws.checkpoints import MOST_PAGES, PROGRESS_FILE, Checkpoints
 from nightspot.aws.faults import TransientAwsError
@@ -52,11 +51,10 @@ class Bucket:
 
 
 @pytest.fixture
-def bucket():
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket=BUCKET)
-        yield Bucket(client)
+def bucket(emulated_aws):
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket=BUCKET)
+    return Bucket(client)
 
 
 @pytest.fixture

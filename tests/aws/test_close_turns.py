@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from nightspot.audit import Untold
 from nightspot.aws.run_table import RunTable
@@ -15,10 +14,9 @@ UNTIL = NOW + timedelta(seconds=90)
 
 
 @pytest.fixture
-def dynamodb():
-    with mock_aws():
-        create_resources([])
-        yield boto3.client("dynamodb", region_name=REGION)
+def dynamodb(emulated_aws):
+    create_resources([])
+    return boto3.client("dynamodb", region_name=REGION)
 
 
 @pytest.fixture

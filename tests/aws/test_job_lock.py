@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from moto import mock_aws
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.job_lock import Holder, JobLock
@@ -32,10 +31,9 @@ def holder(
 
 
 @pytest.fixture
-def dynamodb():
-    with mock_aws():
-        create_resources(())
-        yield boto3.client("dynamodb", region_name=REGION)
+def dynamodb(emulated_aws):
+    create_resources(())
+    return boto3.client("dynamodb", region_name=REGION)
 
 
 class Lock:

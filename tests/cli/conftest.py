@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+import typer
+from click.testing import CliRunner
 
 from nightspot.cli import app
 
@@ -20,12 +21,18 @@ class Answer:
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
 
 
+@pytest.fixture(scope="session")
+def program():
+    """The command line, put together once: that takes longer than most commands."""
+    return typer.main.get_command(app)
+
+
 @pytest.fixture
-def nightspot(monkeypatch, tmp_path):
+def nightspot(monkeypatch, tmp_path, program):
     """`nightspot(*arguments)` in an empty current directory; `stdin` is what is piped into it."""
     monkeypatch.chdir(tmp_path)
     return lambda *arguments, stdin=None: Answer(
-        CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+        CliRunner().invoke(program, [str(a) for a in arguments], input=stdin)
     )
 
 

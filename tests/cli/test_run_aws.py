@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from nightspot.aws import api_client
 from nightspot.aws.run_table import RunTable
@@ -128,22 +127,21 @@ class Refusing:
 
 
 @pytest.fixture
-def aws(monkeypatch, story, root):
-    with mock_aws():
-        create_resources(())
-        cloud = Cloud(story)
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w") as code:
-            code.writestr("jobs.json", dump_jobs(load_jobs(root / "jobs")))
-        cloud.code = content.getvalue()
-        monkeypatch.setattr(
-            account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
-        )
-        monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
-        for module in (run_aws, operate_watch):
-            monkeypatch.setattr(module, "sleep", cloud.sleep)
-            monkeypatch.setattr(module, "monotonic", lambda: cloud.slept)
-        yield cloud
+def aws(monkeypatch, emulated_aws, story, root):
+    create_resources(())
+    cloud = Cloud(story)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as code:
+        code.writestr("jobs.json", dump_jobs(load_jobs(root / "jobs")))
+    cloud.code = content.getvalue()
+    monkeypatch.setattr(
+        account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
+    )
+    monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
+    for module in (run_aws, operate_watch):
+        monkeypatch.setattr(module, "sleep", cloud.sleep)
+        monkeypatch.setattr(module, "monotonic", lambda: cloud.slept)
+    return cloud
 
 
 def test_a_deployed_job_is_started_by_its_name_and_told_how_to_go_on(nightspot, aws):

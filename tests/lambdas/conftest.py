@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from lambdas import api as http_api
 from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
@@ -446,10 +445,9 @@ def _as_json(event: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    with mock_aws():
-        create_resources([RECOMMENDER])
-        yield World()
+def world(emulated_aws: None) -> World:
+    create_resources([RECOMMENDER])
+    return World()
 
 
 @pytest.fixture

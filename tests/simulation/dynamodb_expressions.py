@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
@@ -56,6 +56,15 @@ class Names:
 
 Test = Callable[[Item, Names], bool]
 Operand = Callable[[Item, Names], Any]
+
+
+def _comparing(left: Operand, sign: str, right: Operand) -> Test:
+    return lambda item, names: _compare(left(item, names), sign, right(item, names))
+
+
+def _each(tests: Sequence[Test], item: Item, names: Names) -> list[bool]:
+    """All of them, so that all placeholders count as used."""
+    return [test(item, names) for test in tests]
 
 
 def _tokens(text: str) -> tuple[str, ...]:
@@ -107,14 +116,14 @@ class _Parser:
         while self.keyword == "OR":
             self.take()
             parts.append(self._and())
-        return parts[0] if len(parts) == 1 else lambda item, names: any([part(item, names) for part in parts])
+        return parts[0] if len(parts) == 1 else lambda item, names: any(_each(parts, item, names))
 
     def _and(self) -> Test:
         parts = [self._not()]
         while self.keyword == "AND":
             self.take()
             parts.append(self._not())
-        return parts[0] if len(parts) == 1 else lambda item, names: all([part(item, names) for part in parts])
+        return parts[0] if len(parts) == 1 else lambda item, names: all(_each(parts, item, names))
 
     def _not(self) -> Test:
         if self.keyword == "NOT":
@@ -137,28 +146,21 @@ class _Parser:
             low = self.operand()
             self.take("AND")
             high = self.operand()
-            return lambda item, names: all(
-                [
-                    _compare(left(item, names), ">=", low(item, names)),
-                    _compare(left(item, names), "<=", high(item, names)),
-                ]
-            )
+            tests = [_comparing(left, ">=", low), _comparing(left, "<=", high)]
+            return lambda item, names: all(_each(tests, item, names))
         if self.keyword == "IN":
             self.take()
             self.take("(")
-            members = [self.operand()]
+            tests = [_comparing(left, "=", self.operand())]
             while self.token == ",":
                 self.take()
-                members.append(self.operand())
+                tests.append(_comparing(left, "=", self.operand()))
             self.take(")")
-            return lambda item, names: any(
-                [_compare(left(item, names), "=", member(item, names)) for member in members]
-            )
+            return lambda item, names: any(_each(tests, item, names))
         sign = self.take()
         if sign not in {"=", "<>", "<", "<=", ">", ">="}:
             raise ExpressionError(f'Syntax error; token: "{sign}"')
-        right = self.operand()
-        return lambda item, names: _compare(left(item, names), sign, right(item, names))
+        return _comparing(left, sign, self.operand())
 
     def _test(self) -> Test:
         name = self.take().lower()
@@ -271,13 +273,14 @@ def holds(text: str, item: Item | None, names: Names) -> bool:
 
 def updated(text: str, item: Item, names: Names) -> tuple[Item, set[str]]:
     """The item after an update expression, and the names of the attributes that it touches."""
-    after = copy.deepcopy(item)
     touched: set[str] = set()
     # All values are of the item as it was.
     planned = [
         (clause, _resolved(path, names), value and value(item, names))
         for clause, path, value in _update(text)
     ]
+    # What lies below a path is changed in place.
+    after = copy.deepcopy(item) if any(len(path) > 1 for _, path, _ in planned) else dict(item)
     for clause, path, value in planned:
         touched.add(str(path[0]))
         if clause == "REMOVE":
@@ -371,7 +374,7 @@ def _compare(left: Any, sign: str, right: Any) -> bool:
         return sign == "<>"
     (kind, one), (other_kind, other) = _plain(left), _plain(right)
     if sign in {"=", "<>"}:
-        return (left == right if kind not in {"N"} else kind == other_kind and one == other) is (sign == "=")
+        return (left == right if kind != "N" else kind == other_kind and one == other) is (sign == "=")
     if kind != other_kind or kind not in {"S", "N", "B"}:
         return False
     if kind == "S":

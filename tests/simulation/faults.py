@@ -1,4 +1,4 @@
-"""What goes wrong in a run: which calls fail, which invocations die, which events are lost, which services are away."""
+"""What goes wrong in a run: calls that fail, invocations that die, events that are lost, services that are away."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class QueryError(Exception):
     """What Step Functions calls States.QueryEvaluationError."""
 
 
-class _NotSimple(Exception):
+class _NotSimpleError(Exception):
     """The engine must decide."""
 
 
@@ -72,7 +72,7 @@ class Expression:
         if self._simple is not None:
             try:
                 return self._defined(self._simple(bindings))
-            except _NotSimple:
+            except _NotSimpleError:
                 pass
         return self._defined(self.by_engine(bindings, around))
 
@@ -143,7 +143,7 @@ def _walk(bindings: Bindings, name: str, steps: tuple[str, ...]) -> Any:
     for step in steps:
         if not isinstance(value, dict):
             if isinstance(value, list):
-                raise _NotSimple  # a path goes into every member of an array
+                raise _NotSimpleError  # a path goes into every member of an array
             return _UNDEFINED
         if step not in value:
             return _UNDEFINED
@@ -153,7 +153,7 @@ def _walk(bindings: Bindings, name: str, steps: tuple[str, ...]) -> Any:
 
 def _equal(value: Any, wanted: str) -> bool:
     if value is not _UNDEFINED and not isinstance(value, str):
-        raise _NotSimple
+        raise _NotSimpleError
     return bool(value == wanted)
 
 
@@ -161,7 +161,7 @@ def _text(value: Any) -> str:
     if value is _UNDEFINED:
         return ""
     if not isinstance(value, str):
-        raise _NotSimple
+        raise _NotSimpleError
     return value
 
 

@@ -38,7 +38,7 @@ def spot_intervals(mood: Mood, random: Random, window: float) -> list[Interval]:
 
 @dataclass(frozen=True)
 class Market:
-    """`spot`: capacity by instance type; `queues`: seconds before an on-demand machine; `quotas`: by their names."""
+    """`spot`: capacity by instance type; `queues`: seconds before an on-demand machine; `quotas`: by name."""
 
     spot: Mapping[str, list[Interval]]
     queues: Mapping[str, float]

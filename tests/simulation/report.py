@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from tests.simulation.families import FAMILIES
 from tests.simulation.invariants import Invariant, Verdict
-from tests.simulation.scenarios import FAMILIES
 from tests.simulation.world import World
 
 _COLUMNS: Mapping[str, tuple[Invariant, ...]] = {
@@ -104,6 +104,10 @@ def setting(world: World) -> str:
     spot = ", ".join(f"{spec.instance_type} (speed {spec.speed:g})" for spec in job.capacity.spot)
     on_demand = ", ".join(f"{spec.instance_type} (speed {spec.speed:g})" for spec in job.capacity.on_demand)
     moment = world.clock.moment
+    spans = {
+        name: [(round(begin), round(end)) for begin, end in intervals[:6]]
+        for name, intervals in scenario.market.spot.items()
+    }
     return "\n".join(
         [
             f"seed {scenario.seed}, {scenario.kind}",
@@ -111,7 +115,7 @@ def setting(world: World) -> str:
             f" in truth, due {moment(scenario.deadline):%d %H:%M}, {job.policy.value}, fallback"
             f" {job.fallback.value}, budget {job.budget.per_run_usd if job.budget else None}",
             f"Spot     {spot}",
-            f"         { ({name: [(round(a), round(b)) for a, b in spans[:6]] for name, spans in scenario.market.spot.items()}) }",
+            f"         {spans}",
             f"on-dem.  {on_demand}; queues {scenario.market.queues}",
             f"safe     until {moment(scenario.last_safe_moment):%d %H:%M:%S}; had slack: {scenario.had_slack};"
             f" model expected: {scenario.model_expected}; late by {scenario.late_allowed / 60:.0f} min allowed",

@@ -55,7 +55,8 @@ _MAPS = st.fixed_dictionaries(
     {}, optional={"c": _NUMBERS, "d": st.lists(_NUMBERS, max_size=2).map(lambda members: {"L": members})}
 ).map(lambda inner: {"M": inner})
 _ITEMS = st.one_of(
-    st.none(), st.fixed_dictionaries({}, optional={"a": _NUMBERS | _TEXTS, "b": _TEXTS | _NUMBERS, "m": _MAPS})
+    st.none(),
+    st.fixed_dictionaries({}, optional={"a": _NUMBERS | _TEXTS, "b": _TEXTS | _NUMBERS, "m": _MAPS}),
 )
 
 
@@ -102,7 +103,9 @@ def _answer(client: Any, operation: str, **given: Any) -> Any:
             raise
         # moto has no answer for some conditions on attributes that are not there; a table below has.
         reject()
-    return _numbers({key: value for key, value in answer.items() if key not in {"ResponseMetadata", "ConsumedCapacity"}})
+    return _numbers(
+        {key: value for key, value in answer.items() if key not in {"ResponseMetadata", "ConsumedCapacity"}}
+    )
 
 
 def _numbers(value: Any) -> Any:
@@ -136,14 +139,18 @@ def test_a_conditional_write_is_taken_or_refused_as_by_moto(
     assert answers[:2] == answers[2:]
 
 
-@pytest.mark.parametrize("condition", ["begins_with(b, :s)", "contains(b, :s)", "size(b) > :z", "b BETWEEN :s AND :s"])
+@pytest.mark.parametrize(
+    "condition", ["begins_with(b, :s)", "contains(b, :s)", "size(b) > :z", "b BETWEEN :s AND :s"]
+)
 def test_no_condition_holds_for_what_is_not_there(condition: str) -> None:
     put = {"Item": KEY, "ConditionExpression": condition, **_used(condition)}
     assert _answer(fake(), "put_item", **put)[0] == "ConditionalCheckFailedException"
 
 
 @given(item=_ITEMS, update=st.sampled_from(UPDATES))
-def test_an_update_leaves_the_item_that_moto_leaves(moto: Any, item: dict[str, Any] | None, update: str) -> None:
+def test_an_update_leaves_the_item_that_moto_leaves(
+    moto: Any, item: dict[str, Any] | None, update: str
+) -> None:
     answers = []
     for client in (moto, fake()):
         _prepared(client, item)
@@ -168,8 +175,14 @@ def test_pages_of_a_query_are_motos(moto: Any, more: dict[str, Any]) -> None:
     answers = []
     for client in (moto, fake()):
         for number, sk in enumerate("cabde"):
-            client.put_item(TableName=TABLE, Item={"pk": {"S": "q"}, "sk": {"S": sk}, "n": {"N": str(number)}})
-        asked = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "q"}}, **more}
+            client.put_item(
+                TableName=TABLE, Item={"pk": {"S": "q"}, "sk": {"S": sk}, "n": {"N": str(number)}}
+            )
+        asked = {
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": "q"}},
+            **more,
+        }
         answers.append(_answer(client, "query", **asked))
     assert answers[0] == answers[1]
 
@@ -187,7 +200,17 @@ def test_pages_of_a_query_are_motos(moto: Any, more: dict[str, Any]) -> None:
         {},
         {"S": "a", "N": "1"},
     ],
-    ids=["too big", "too small", "39 digits", "NaN", "Infinity", "not a text", "400 KB", "no type", "two types"],
+    ids=[
+        "too big",
+        "too small",
+        "39 digits",
+        "NaN",
+        "Infinity",
+        "not a text",
+        "400 KB",
+        "no type",
+        "two types",
+    ],
 )
 def test_what_dynamodb_does_not_store_is_refused(value: dict[str, Any]) -> None:
     with pytest.raises(ClientError, match="ValidationException"):

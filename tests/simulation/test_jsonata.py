@@ -16,7 +16,9 @@ AROUND = Surroundings(lambda: datetime(2026, 11, 21, 2, 30, tzinfo=UTC), lambda:
 _LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.sampled_from(["", "start", "é", "it's"]))
 _VALUES = st.recursive(
     _LEAVES,
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("abc"), inner, max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 SIMPLE = ["$x", "$x.a", "$x.a.b", "$x = 'start'", "$x.a = 'start'", "'before ' & $x", "'before ' & $x.a"]
