@@ -14,6 +14,7 @@ from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.live_prices import KnownPrices, LivePrices
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.price_list import PriceList, api_region
 from nightspot.aws.price_round import Sources
@@ -75,6 +76,7 @@ class Dependencies:
     live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
     reports: Reports | None = None  # None: no pages are kept
     starter: Starter | None = None  # None: runs are started by others (nightspot audit)
+    models: Models | None = None  # None: nobody looks at models
     event_life: timedelta = EVENT_LIFE  # an event that is older is not asked to come again
 
 
@@ -124,6 +126,7 @@ def dependencies() -> Dependencies:
         starter=Starter(step_functions, environment.state_machine_arn),
         live_prices=live_prices.known if environment.live_prices else None,
         reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
+        models=Models(late_client("s3")),
     )
 
 

@@ -19,6 +19,7 @@ from lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.starting import Starter
@@ -214,6 +215,7 @@ class LocalAws:
             notices=Notices(events, BUS),
             step_functions=clients["stepfunctions"],
             starter=starter,
+            models=Models(clients["s3"]),
             # A busy machine takes a second for what is minutes of the story.
             event_life=max(EVENT_LIFE, timedelta(seconds=clock.story_seconds(1.0))),
         )

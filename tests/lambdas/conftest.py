@@ -24,6 +24,7 @@ from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions, restart_arn
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.live_prices import KnownPrices
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.starting import Starter
@@ -185,6 +186,7 @@ class World:
         self.lock = JobLock(self.dynamodb, TABLE)
         self.quotas: Callable[[Iterable[str]], Mapping[str, float]] | None = None
         self.live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
+        self.models: Models | None = None
         self._wait = json.loads(WORKFLOW.read_text())["States"]["Wait for news"]["Arguments"]
 
     @property
@@ -205,6 +207,7 @@ class World:
             step_functions=self.step_functions,
             starter=Starter(self.step_functions, MACHINE),
             live_prices=self.live_prices,
+            models=self.models,
         )
 
     def plan(
