@@ -28,6 +28,7 @@ FUNCTION_NAMES = (
     "CloseRun",
     "TellPeople",
     "StartRun",
+    "Reconcile",
 )
 
 
@@ -49,6 +50,9 @@ class Scenario:
     abort_at: float | None = None  # a person aborts its execution
     crash_at: float | None = None  # its execution dies of itself
     old_code_until: float | None = None  # until then a version of the code runs that knows fewer fields
+    resumes_at: float | None = None  # a person lets another run go on from the first one's checkpoints
+    foreign_events: tuple[tuple[float, dict[str, Any]], ...] = ()  # state changes that are nobody's
+    old_summaries: tuple[dict[str, Any], ...] = ()  # of the job's past runs
     writes_reports: bool = False
     executions_stall: bool = False  # while Step Functions is away
     late_allowed: float = 0.0  # seconds that these faults may cost
