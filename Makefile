@@ -34,8 +34,14 @@ test: $(VENV)/.dev node_modules/.installed ## Run the tests, but for those that 
 test-long: $(VENV)/.dev node_modules/.installed ## Run the tests that take long, and try more examples of all properties
 	@$(WITH_NODE) $(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile long $(IN_PROCESSES)
 
+SEEDS ?= 300
+
+.PHONY: simulate
+simulate: $(VENV)/.dev ## Play SEEDS whole runs in virtual time, with faults at every call
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
 .PHONY: check
-check: test lint types docs ## Tests, lint, types and the documentation site
+check: test simulate lint types docs ## Tests, simulated runs, lint, types and the documentation site
 
 .PHONY: lint
 lint: $(VENV)/.dev node_modules/.installed ## ruff, import contracts, and the state machine's linter

@@ -157,6 +157,31 @@ def quiet(seed: int, kind: str = "none") -> tuple[Scenario, Random]:
     return scenario, Random(f"{seed} {kind} plan")
 
 
+def reference(**changes: Any) -> Scenario:
+    """The reference story: four hours of work, due after eight; Spot dies at 01:30, on-demand is always there."""
+    name, steps = "ml.p4d.24xlarge", 24
+    job = Job.model_validate(
+        {
+            "name": "recommender",
+            "deadline": {"within": "8h"},
+            "work": "4h",
+            "checkpoint_every": "30m",
+            "capacity": {"spot": [name], "on_demand": [name]},
+            "training_job": _request(6 * 3600),
+        }
+    )
+    fields: dict[str, Any] = {
+        "seed": 0,
+        "kind": "reference",
+        "job": job,
+        "window": 8 * HOUR,
+        "workload": Workload(steps, 4 * HOUR / steps, 3, {name: 1.0}),
+        "market": Market({name: [(0.0, 1.5 * HOUR)]}, {name: 0.0}, {}, {}),
+        "habits": Habits(),
+    }
+    return Scenario(**{**fields, **changes})
+
+
 def _request(longest_seconds: int) -> dict[str, Any]:
     return {
         "RoleArn": "arn:aws:iam::123456789012:role/nightspot-training",
