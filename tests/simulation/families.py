@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from tests.simulation import poison
+from tests.simulation import odd, poison
 from tests.simulation.clock import HOUR, MINUTE
 from tests.simulation.faults import SERVICES, Burst, Outage
 from tests.simulation.scenarios import FUNCTION_NAMES, Scenario, quiet
@@ -62,7 +62,12 @@ def _throttles(scenario: Scenario, random: Random) -> Scenario:
     )
     length = random.choice((1, 5, 15)) * MINUTE
     burst = Burst(service, operation, begin, begin + length, random.choice((1, 4, 8, 30)))
-    plan = replace(scenario.plan, throttled_share=random.choice((0.0, 0.05)), bursts=(burst,))
+    plan = replace(
+        scenario.plan,
+        throttled_share=random.choice((0.0, 0.05)),
+        bursts=(*scenario.plan.bursts, burst),
+        torn_bodies=random.choice((0.0, 0.2)),
+    )
     return replace(scenario, plan=plan, late_allowed=scenario.late_allowed + length + MARGIN)
 
 
@@ -117,7 +122,8 @@ def _events(scenario: Scenario, random: Random) -> Scenario:
         late_events=random.choice((0.0, 0.3)),
         stretched_share=0.02,
     )
-    return replace(scenario, plan=plan, late_allowed=scenario.late_allowed + MARGIN)
+    foreign = tuple((random.uniform(0, scenario.window), detail) for detail in odd.foreign_events())
+    return replace(scenario, plan=plan, foreign_events=foreign, late_allowed=scenario.late_allowed + MARGIN)
 
 
 def _doubt(scenario: Scenario, random: Random) -> Scenario:
@@ -125,7 +131,9 @@ def _doubt(scenario: Scenario, random: Random) -> Scenario:
     delays = random.choice(((0.0, 1.0), (1.0, 10.0), (5.0, 60.0)))
     own = Random(f"{scenario.seed} visible")
     habits = replace(scenario.habits, visible_after=lambda: own.uniform(*delays))
-    plan = replace(scenario.plan, doubt_share=random.choice((0.5, 1.0)))
+    plan = replace(
+        scenario.plan, doubt_share=random.choice((0.3, 0.6, 1.0)), no_doubt_share=random.choice((0.0, 0.3))
+    )
     return replace(scenario, plan=plan, habits=habits, late_allowed=scenario.late_allowed + MARGIN)
 
 
@@ -230,6 +238,52 @@ def _skew(scenario: Scenario, random: Random) -> Scenario:
     return replace(scenario, plan=plan, late_allowed=scenario.late_allowed + 5 * MINUTE)
 
 
+def _odd_refusals(scenario: Scenario, random: Random) -> Scenario:
+    """A service refuses for minutes what it never refused before: a policy was edited, a key disabled."""
+    begin = random.choice((random.uniform(0, scenario.window), max(0.0, scenario.last_safe_moment - MINUTE)))
+    length = random.choice((1, 5, 15)) * MINUTE
+    service = random.choice(("sagemaker", "dynamodb", "s3", "events", "states", "sns"))
+    burst = Burst(service, "", begin, begin + length, 10**9, odd=random.choice(sorted(odd.REFUSALS)))
+    plan = replace(scenario.plan, bursts=(*scenario.plan.bursts, burst))
+    return replace(scenario, plan=plan, late_allowed=scenario.late_allowed + length + MARGIN)
+
+
+def _odd_answers(scenario: Scenario, random: Random) -> Scenario:
+    """DescribeTrainingJob leaves fields out, has new states, another zone, or odd reasons."""
+    known = odd.descriptions()
+    name = random.choice(sorted(known))
+    own = Random(f"{scenario.seed} odd")
+    habits = replace(scenario.habits, describes=lambda answer: known[name](answer, own))
+    return replace(scenario, habits=habits, late_allowed=scenario.late_allowed + HOUR)
+
+
+def _odd_history(scenario: Scenario, random: Random) -> Scenario:
+    """Older code, or half of it, has left the records of the job's past runs."""
+    capacity = scenario.job.capacity
+    types = [spec.instance_type for spec in (*capacity.spot, *capacity.on_demand)]
+    past = tuple(odd.old_summaries(random, scenario.job.name, types))
+    # What past runs teach may be wrong here.
+    return replace(scenario, old_summaries=past, model_expected=False)
+
+
+def _large_request(scenario: Scenario, random: Random) -> Scenario:
+    """The job has as many hyperparameters as `validate` lets pass."""
+    request = {**scenario.job.training_job}
+    size = random.choice((40, 60, 70))
+    request["HyperParameters"] = {f"parameter-{n:03d}": "x" * 2500 for n in range(size)}
+    job = scenario.job.model_copy(update={"training_job": request})
+    return replace(scenario, job=job)
+
+
+def _resumed(scenario: Scenario, random: Random) -> Scenario:
+    """The first run ends, or goes on, and a person lets another one go on from its checkpoints."""
+    how = random.choice((_abort, _person_stops, _crash, _failures))
+    scenario = how(scenario, random)
+    after = scenario.abort_at or scenario.stop_at or scenario.crash_at or scenario.window / 2
+    at = after + random.choice((1.0, 20.0, 90.0, 400.0, 3000.0, 9000.0))
+    return replace(scenario, resumes_at=at, model_expected=False)
+
+
 def _queue(scenario: Scenario, random: Random) -> Scenario:
     """On-demand queues for up to 90 minutes, or a type has none at all, or no quota."""
     names = [spec.instance_type for spec in scenario.job.capacity.on_demand]
@@ -312,6 +366,10 @@ _MIXABLE: dict[str, Family] = {
     "queue": _queue,
     "old ledger": _old_ledger,
     "second run, forbid": _second_forbid,
+    "second run, replace": _second_replace,
+    "odd refusals": _odd_refusals,
+    "odd answers": _odd_answers,
+    "resumed run": _resumed,
     "person stops": _person_stops,
     "abort": _abort,
     "crash": _crash,
@@ -343,6 +401,11 @@ FAMILIES: dict[str, Family] = {
     "failures": _failures,
     "service faults": _service_faults,
     "old ledger": _old_ledger,
+    "odd refusals": _odd_refusals,
+    "odd answers": _odd_answers,
+    "odd history": _odd_history,
+    "large request": _large_request,
+    "resumed run": _resumed,
     "mixed": _mixed,
 }
 

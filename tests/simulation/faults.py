@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from tests.simulation import odd
 from tests.simulation.calls import NO_ANSWERS, STEP_FUNCTIONS, THROTTLED, UNREACHABLE, Call, Then, Verdict
 from tests.simulation.clock import Clock
 from tests.simulation.events import Delivery
@@ -37,6 +38,7 @@ class Burst:
     begin: float
     end: float
     most: int
+    odd: str = ""  # the name of a refusal in `odd.REFUSALS`; "": throttled
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Plan:
     bursts: tuple[Burst, ...] = ()
     outages: tuple[Outage, ...] = ()
     doubt_share: float = 0.0  # of CreateTrainingJob whose answer is lost
+    no_doubt_share: float = 0.0  # of CreateTrainingJob without an answer, and without an effect
+    torn_bodies: float = 0.0  # of objects whose reading breaks off
     lost_events: float = 0.0
     doubled_events: float = 0.0
     late_events: float = 0.0
@@ -129,10 +133,13 @@ class Faults:
             if (
                 burst.service == call.service
                 and burst.operation in {"", call.operation}
+                and not (burst.odd and call.operation == "create_training_job")
                 and burst.begin <= call.at < burst.end
                 and self._used[burst] < burst.most
             ):
                 self._used[burst] += 1
+                if burst.odd:
+                    return Verdict(Then.REFUSED, burst.odd, odd.REFUSALS[burst.odd])
                 return Verdict(Then.REFUSED, "throttled", THROTTLED[call.service])
         return None
 
@@ -142,11 +149,17 @@ class Faults:
             return Verdict(Then.REFUSED, "throttled", THROTTLED[call.service])
         if call.operation == "create_training_job" and random.random() < plan.doubt_share:
             return Verdict(Then.LOST, "no answer", random.choice((*NO_ANSWERS, *UNREACHABLE[2:])))
+        if call.operation == "create_training_job" and random.random() < plan.no_doubt_share:
+            return Verdict(Then.REFUSED, "no answer", random.choice((*NO_ANSWERS, *UNREACHABLE)))
         if plan.lost_share and call.is_write and random.random() < plan.lost_share:
             if random.random() < 0.5 and call.caller != STEP_FUNCTIONS:
                 return Verdict(Then.REPEATED, "no answer")
             return Verdict(Then.LOST, "no answer", random.choice(NO_ANSWERS))
         return None
+
+    def tears_body(self) -> bool:
+        """Whether the reading of the next object breaks off."""
+        return not self._is_over and self._random.random() < self.plan.torn_bodies
 
     def delivery(self, event: Mapping[str, Any], best_effort: bool) -> Delivery:
         """How an event arrives. Only what AWS sends as a best effort is ever lost."""

@@ -19,10 +19,10 @@ OUTAGE_RUNS = 40
 Task = tuple[int, str | None]
 
 
-def played(scenario: Scenario) -> tuple[World, Verdict]:
-    """The world of a scenario after its end, and the verdict."""
+def played(scenario: Scenario, world: World | None = None) -> tuple[World, Verdict]:
+    """The world of a scenario (by default a new one) after its end, and the verdict."""
     began = time.process_time()
-    world = World(scenario).play()
+    world = (world or World(scenario)).play()
     verdict = judge(world)
     verdict.seconds = time.process_time() - began
     return world, verdict

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from botocore.exceptions import IncompleteReadError
 
 from tests.simulation.calls import Call, Calls, client_error
 from tests.simulation.clock import Clock
@@ -30,10 +32,16 @@ class Stored:
 class Body:
     """The answer's stream."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    def __init__(self, content: bytes, *, is_torn: bool = False) -> None:
+        self._content, self._is_torn = content, is_torn
 
     def read(self, amount: int | None = None) -> bytes:
+        if self._is_torn:
+            error = IncompleteReadError(
+                actual_bytes=len(self._content) // 2, expected_bytes=len(self._content)
+            )
+            error.injected = True  # type: ignore[attr-defined]
+            raise error
         size = len(self._content) if amount is None else amount
         taken, self._content = self._content[:size], self._content[size:]
         return taken
@@ -58,6 +66,7 @@ class S3(Paged):
 
     clock: Clock
     calls: Calls
+    tears_body: Callable[[], bool] = lambda: False
     objects: dict[tuple[str, str], Stored] = field(default_factory=dict)
 
     def store(self, bucket: str, key: str, body: bytes) -> None:
@@ -101,7 +110,7 @@ class S3(Paged):
             first, last = int(match[1]), int(match[2]) if match[2] else len(body) - 1
             more["ContentRange"] = f"bytes {first}-{min(last, len(body) - 1)}/{len(body)}"
             body = body[first : last + 1]
-        return {**self._facts(found, len(body)), **more, "Body": Body(body)}
+        return {**self._facts(found, len(body)), **more, "Body": Body(body, is_torn=self.tears_body())}
 
     def _head(self, given: Mapping[str, Any]) -> dict[str, Any]:
         found = self._find(given, "404", "Not Found", "HeadObject")

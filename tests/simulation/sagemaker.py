@@ -36,6 +36,8 @@ class Habits:
     hangs: Callable[[str], float] = lambda _name: 0.0
     # seconds before a new job is visible to Describe and List
     visible_after: Callable[[], float] = lambda: 0.0
+    # What DescribeTrainingJob answers in place of an answer.
+    describes: Callable[[dict[str, Any]], dict[str, Any]] = lambda answer: answer
     # (name) -> the moment, in seconds of training, of an InternalServerError
     internal_error_after: Callable[[str], float | None] = lambda _name: None
 
@@ -177,7 +179,10 @@ class SageMaker(Paged):
         return {"TrainingJobArn": _arn(name)}
 
     def _describe(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        return self.description(self._find(given["TrainingJobName"], "DescribeTrainingJob"))
+        job = self._find(given["TrainingJobName"], "DescribeTrainingJob")
+        age = self.clock.now - job.ended_at if job.ended_at is not None else 0.0
+        answer = self._habits.describes({**self.description(job), "ageSeconds": age})
+        return {name: value for name, value in answer.items() if name != "ageSeconds"}
 
     def _find(self, name: str, operation: str) -> Job:
         job = self.jobs.get(name)

@@ -28,6 +28,7 @@ FUNCTION_NAMES = (
     "CloseRun",
     "TellPeople",
     "StartRun",
+    "Reconcile",
 )
 
 
@@ -49,6 +50,9 @@ class Scenario:
     abort_at: float | None = None  # a person aborts its execution
     crash_at: float | None = None  # its execution dies of itself
     old_code_until: float | None = None  # until then a version of the code runs that knows fewer fields
+    resumes_at: float | None = None  # a person lets another run go on from the first one's checkpoints
+    foreign_events: tuple[tuple[float, dict[str, Any]], ...] = ()  # state changes that are nobody's
+    old_summaries: tuple[dict[str, Any], ...] = ()  # of the job's past runs
     writes_reports: bool = False
     executions_stall: bool = False  # while Step Functions is away
     late_allowed: float = 0.0  # seconds that these faults may cost
@@ -151,6 +155,31 @@ def quiet(seed: int, kind: str = "none") -> tuple[Scenario, Random]:
         model_expected=fallback != "never" and budget is None,
     )
     return scenario, Random(f"{seed} {kind} plan")
+
+
+def reference(**changes: Any) -> Scenario:
+    """The reference story: four hours of work, due after eight; Spot dies at 01:30, on-demand is always there."""
+    name, steps = "ml.p4d.24xlarge", 24
+    job = Job.model_validate(
+        {
+            "name": "recommender",
+            "deadline": {"within": "8h"},
+            "work": "4h",
+            "checkpoint_every": "30m",
+            "capacity": {"spot": [name], "on_demand": [name]},
+            "training_job": _request(6 * 3600),
+        }
+    )
+    fields: dict[str, Any] = {
+        "seed": 0,
+        "kind": "reference",
+        "job": job,
+        "window": 8 * HOUR,
+        "workload": Workload(steps, 4 * HOUR / steps, 3, {name: 1.0}),
+        "market": Market({name: [(0.0, 1.5 * HOUR)]}, {name: 0.0}, {}, {}),
+        "habits": Habits(),
+    }
+    return Scenario(**{**fields, **changes})
 
 
 def _request(longest_seconds: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tests.simulation.functions import Functions
 from tests.simulation.jsonata import Surroundings
 from tests.simulation.paging import Paged, page_of
 
+OLD_SECONDS = 2.0  # how old an answer of DescribeExecution may be
 MACHINE_ARN = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:nightspot"
 # What Step Functions calls a service in its error names.
 _PREFIXES = {
@@ -125,28 +126,35 @@ class StepFunctions(Paged):
 
     def _find(self, given: Mapping[str, Any], operation: str) -> Execution:
         execution = self.executions.get(given["executionArn"])
-        if execution is None:
+        is_new = execution is not None and self.clock.now - execution.started_at < OLD_SECONDS
+        if execution is None or (is_new and operation == "DescribeExecution" and self._may_be_old()):
             raise client_error(
                 "ExecutionDoesNotExist", f"Execution Does Not Exist: '{given['executionArn']}'", operation
             )
         return execution
 
+    def _may_be_old(self) -> bool:
+        """DescribeExecution is eventually consistent."""
+        return self.random.random() < 0.3
+
     def _describe(self, given: Mapping[str, Any]) -> dict[str, Any]:
         execution = self._find(given, "DescribeExecution")
+        is_old = self._may_be_old() and self.clock.now - execution.ended_at < OLD_SECONDS
+        status = "RUNNING" if is_old and not execution.is_running else execution.status
         answer = {
             "executionArn": execution.arn,
             "stateMachineArn": MACHINE_ARN,
             "name": execution.name,
-            "status": execution.status,
+            "status": status,
             "startDate": self.clock.moment(execution.started_at),
             "input": json.dumps(execution.input),
         }
-        if not execution.is_running:
+        if status != "RUNNING":
             answer["stopDate"] = self.clock.moment(execution.ended_at)
-        for key in ("error", "cause"):
-            if getattr(execution, key) is not None:
-                answer[key] = getattr(execution, key)
-        if execution.status == "SUCCEEDED":
+            for key in ("error", "cause"):
+                if getattr(execution, key) is not None:
+                    answer[key] = getattr(execution, key)
+        if status == "SUCCEEDED":
             answer["output"] = json.dumps(execution.output)
         return answer
 

@@ -20,6 +20,7 @@ from lambdas import close_run, decide_next_step, plan_run, record_outcome, start
 from lambdas.dependencies import Dependencies
 from lambdas.observability import logger as lambda_logger
 from nightspot.aws.checkpoints import Checkpoints
+from nightspot.aws.dynamodb import to_dynamodb
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.notice_topics import NoticeTopics
@@ -102,7 +103,7 @@ class World:
             plan.stretched_share,
         )
         self.dynamodb = DynamoDb(self.clock, self.calls, self._random("dynamodb"), self._item_changed)
-        self.s3 = S3(self.clock, self.calls)
+        self.s3 = S3(self.clock, self.calls, self.faults.tears_body)
         self.sns = Sns(self.clock, self.calls, self.tell)
         self.functions = Functions(
             self.clock, self.calls, self._random("functions"), self.faults.doom, self.faults.refused
@@ -262,6 +263,12 @@ class World:
             self.clock.at(scenario.abort_at, self._person_aborts)
         if scenario.crash_at is not None:
             self.clock.at(scenario.crash_at, self._execution_crashes)
+        for at, detail in scenario.foreign_events:
+            self.clock.at(at, lambda detail=detail: self._foreign_event(detail))
+        for summary in scenario.old_summaries:
+            self._put_old(summary)
+        if scenario.resumes_at is not None:
+            self.clock.at(scenario.resumes_at, self._resume)
         if reconcile() is not None:
             self.clock.at(97.0, self._reconcile, background=True)
         with _quiet():
@@ -272,6 +279,32 @@ class World:
         self.started_at.append(at)
         event = {"job": self.scenario.job.name, "scheduled_at": self.clock.moment(at).isoformat()}
         self.bus.deliver("StartRun", event)
+
+    def _foreign_event(self, detail: dict[str, Any]) -> None:
+        self.bus.emit("aws.sagemaker", "SageMaker Training Job State Change", detail)
+
+    def _put_old(self, summary: dict[str, Any]) -> None:
+        key = {
+            "pk": f"JOB#{self.scenario.job.name}",
+            "sk": f"RUN#2026-11-{summary['run_id'][6:8]}T00:00:00Z#",
+        }
+        item = {**key, "sk": key["sk"] + summary["run_id"], "summary": summary, "steps": 3}
+        self.dynamodb.put(to_dynamodb(item))
+
+    def _resume(self) -> None:
+        """A person lets another run go on from the checkpoints of the first one."""
+        first = next(iter(self.states.executions.values()), None)
+        if first is None:
+            return
+        starter = Starter(self.states, MACHINE_ARN)
+        self.calls.caller = "a person"
+        try:
+            name = f"{self.scenario.job.name}-resumed"
+            starter.start(self.scenario.job.name, {}, name=name, resume_from=self.run_id(first))
+        except Exception as error:  # the person sees it
+            self.tell("a person", f"is told {type(error).__name__}: {str(error)[:100]}")
+        finally:
+            self.calls.caller = ""
 
     def _reconcile(self) -> None:
         self.clock.after(RECONCILE_SECONDS, self._reconcile, background=True)

@@ -1,0 +1,165 @@
+"""What seeds have found, each as one small story: the faults under which runs once lost their model or their record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.simulation import odd, poison
+from tests.simulation.clock import HOUR, MINUTE
+from tests.simulation.faults import SERVICES, Burst, Faults, Outage, Plan
+from tests.simulation.functions import DEATHS, Doom
+from tests.simulation.market import Market
+from tests.simulation.playing import played
+from tests.simulation.scenarios import Scenario, reference
+from tests.simulation.world import World
+
+P4D = "ml.p4d.24xlarge"
+LAST_SAFE_MOMENT = reference().last_safe_moment
+
+
+def rules_broken(scenario: Scenario) -> list[str]:
+    return [f"{each.invariant.value}: {each.text}" for each in played(scenario)[1].violations]
+
+
+def model_at(scenario: Scenario) -> float:
+    """Hours from the run's start to its model."""
+    world, _ = played(scenario)
+    return min(job.ended_at for job in world.sagemaker.jobs.values() if job.status == "Completed") / HOUR
+
+
+def without_spot(**changes: Any) -> Scenario:
+    """Spot never comes, so on-demand must take over at the last safe moment."""
+    return reference(market=Market({P4D: []}, {P4D: 0.0}, {}, {}), **changes)
+
+
+def test_the_reference_story_holds_all_rules() -> None:
+    assert rules_broken(reference()) == []
+    assert rules_broken(without_spot()) == []
+    assert model_at(reference()) < 8
+
+
+@pytest.mark.parametrize("refusals", [1, 3, 4, 8])
+def test_stops_that_are_refused_do_not_make_the_run_late(refusals: int) -> None:
+    burst = Burst("sagemaker", "stop_training_job", 0.0, 10**9, refusals)
+    scenario = without_spot(plan=Plan(bursts=(burst,)), late_allowed=0.0)
+    assert rules_broken(scenario) == []
+
+
+def test_stops_that_are_refused_for_ten_minutes_cost_as_much_and_no_more() -> None:
+    begin = LAST_SAFE_MOMENT - 5 * MINUTE
+    burst = Burst("sagemaker", "stop_training_job", begin, begin + 15 * MINUTE, 10**9)
+    assert rules_broken(without_spot(plan=Plan(bursts=(burst,)), late_allowed=0.0)) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 10.0, 60.0])
+def test_a_start_without_an_answer_is_one_job(seconds: float) -> None:
+    habits = replace(reference().habits, visible_after=lambda: seconds)
+    scenario = reference(plan=Plan(doubt_share=1.0), habits=habits)
+    world, verdict = played(scenario)
+    assert verdict.violations == []
+    assert len(world.sagemaker.jobs) == 2  # one on Spot, one on-demand
+
+
+class _OneDeath(Faults):
+    """The `number`-th invocation of a function dies as `doomed` says, and no other."""
+
+    function: str
+    number: int
+    doomed: Doom
+
+    def doom(self, function: str) -> Doom | None:
+        if function == self.function:
+            self.number -= 1
+            return self.doomed if self.number == 0 else None
+        return None
+
+
+def with_one_death(function: str, number: int, doomed: Doom) -> list[str]:
+    world = World(reference(late_allowed=0.0))
+    world.faults.__class__ = _OneDeath
+    one: Any = world.faults
+    one.function, one.number, one.doomed = function, number, doomed
+    world.functions.doom = world.faults.doom
+    _, verdict = played(world.scenario, world)
+    return [f"{each.invariant.value}: {each.text}" for each in verdict.violations]
+
+
+@pytest.mark.parametrize("error", DEATHS)
+def test_a_decision_may_die_with_any_error(error: str) -> None:
+    assert with_one_death("DecideNextStep", 2, Doom(0, after=False, error=error)) == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", [1, 2, 3, 4, 5, 6, 7, 99])
+@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "TellPeople"])
+def test_an_invocation_may_die_at_any_call(function: str, call: int, after: bool) -> None:
+    assert with_one_death(function, 1, Doom(call, after, "Lambda.Unknown")) == []
+
+
+@pytest.mark.parametrize("minutes", [10, 30])
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_may_be_away_at_the_last_safe_moment(service: str, minutes: int) -> None:
+    begin = LAST_SAFE_MOMENT - minutes * MINUTE / 2
+    plan = Plan(outages=(Outage(service, begin, begin + minutes * MINUTE),))
+    assert rules_broken(without_spot(plan=plan, late_allowed=0.0)) == []
+
+
+@pytest.mark.parametrize("refusal", sorted(odd.REFUSALS))
+@pytest.mark.parametrize("service", ["sagemaker", "dynamodb", "s3", "events", "states"])
+def test_a_service_may_refuse_for_a_new_reason(service: str, refusal: str) -> None:
+    burst = Burst(service, "", HOUR, HOUR + 10 * MINUTE, 10**9, odd=refusal)
+    assert rules_broken(reference(plan=Plan(bursts=(burst,)), late_allowed=0.0)) == []
+
+
+@pytest.mark.parametrize("name", sorted(poison.named()))
+def test_any_progress_file_may_come_out_of_a_container(name: str) -> None:
+    workload = replace(reference().workload, spoil=poison.named()[name])
+    # What the file lies about may cost the work between two saves.
+    assert rules_broken(reference(workload=workload, late_allowed=HOUR)) == []
+
+
+@pytest.mark.parametrize("name", sorted(odd.descriptions()))
+def test_a_training_job_may_be_described_otherwise(name: str) -> None:
+    change = odd.descriptions()[name]
+    from random import Random
+
+    own = Random(1)
+    habits = replace(reference().habits, describes=lambda answer: change(answer, own))
+    assert rules_broken(reference(habits=habits, late_allowed=HOUR)) == []
+
+
+@pytest.mark.parametrize("at", [0.0, 0.1, 0.3, 2.0, 300.0, 2 * HOUR], ids=lambda at: f"{at:g} s")
+@pytest.mark.parametrize("lost", [False, True], ids=["told", "its event lost"])
+def test_an_abort_closes_the_run(at: float, lost: bool) -> None:
+    scenario = reference(abort_at=at + 0.05, plan=Plan(lost_ends=lost), model_expected=False)
+    assert rules_broken(scenario) == []
+
+
+@pytest.mark.parametrize("at", [0.1, 0.3, 2.0, 300.0, 2 * HOUR, 5 * HOUR], ids=lambda at: f"{at:g} s")
+@pytest.mark.parametrize("lost", [False, True], ids=["told", "its event lost"])
+def test_a_crash_is_gone_on_with(at: float, lost: bool) -> None:
+    scenario = reference(crash_at=at + 0.05, plan=Plan(lost_ends=lost), late_allowed=0.0)
+    assert rules_broken(scenario) == []
+
+
+@pytest.mark.parametrize("minutes", [1, 6, 45])
+def test_the_next_run_does_not_train_beside_what_a_crash_has_left(minutes: int) -> None:
+    scenario = reference(
+        crash_at=HOUR,
+        starts_at=(0.0, HOUR + minutes * MINUTE),
+        plan=Plan(lost_ends=True),
+        model_expected=False,
+    )
+    assert rules_broken(scenario) == []
+
+
+def test_events_that_are_nobodys_are_no_dead_letters() -> None:
+    foreign = tuple((600.0 * number, detail) for number, detail in enumerate(odd.foreign_events(), 1))
+    assert rules_broken(reference(foreign_events=foreign)) == []
+
+
+def test_all_events_may_be_lost() -> None:
+    assert rules_broken(reference(plan=Plan(lost_events=1.0, lost_ends=True), late_allowed=0.0)) == []
