@@ -43,6 +43,11 @@ ALARMS = (
     ),
     AlarmSpec("NoticeLost", "NoticeLost", "EventBridge did not take a notice."),
     AlarmSpec(
+        "Reconciled",
+        "Reconciled",
+        "The reconciler found what no loop had dealt with, or could not repair it: nightspot audit shows it.",
+    ),
+    AlarmSpec(
         "ReportLost", "ReportLost", "A run's page was not written. Its record is whole: report it anew."
     ),
 )

@@ -23,11 +23,17 @@ from nightspot.aws.faults import TransientAwsError
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What was found, what of it was repaired, and what could not be (run id or lock -> why)."""
+    """What was found, what of it was repaired, and what could not be, by run id -> why."""
 
     found: tuple[Finding, ...] = ()
     repaired: tuple[Finding, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    postponed: Mapping[str, str] = field(default_factory=dict)  # until AWS answers, or somebody else is done
+
+    def has_repaired(self, finding: Finding) -> bool:
+        """Whether this is right by now, however its sentence has changed."""
+        about = (finding.kind, finding.run_id, finding.subject)
+        return any((each.kind, each.run_id, each.subject) == about for each in self.repaired)
 
 
 @logger.inject_lambda_context
@@ -68,15 +74,15 @@ def reconcile(snapshot: Snapshot, use: Dependencies) -> Reconciled:
     found = audit.findings(snapshot)
     repaired: list[Finding] = []
     failed: dict[str, str] = {}
+    postponed: dict[str, str] = {}
     listed: dict[str, list[str]] = {}
     for job in snapshot.listed:
         listed.setdefault(job.run_id, []).append(job.name)
     for run_id in dict.fromkeys(_unsettled(snapshot, found)):
         try:
             repaired += settle(run_id, use, listed=listed.get(run_id, ())).repaired
-        except BeingSettledError:
-            logger.info("it is being settled", extra={"run": run_id})
-        except TransientAwsError as error:
+        except (BeingSettledError, TransientAwsError) as error:
+            postponed[run_id] = str(error)
             logger.warning("not repaired just now", extra={"run": run_id, "error": str(error)})
         except Exception as error:  # whatever is wrong with one run, the others are repaired
             failed[run_id] = repr(error)
@@ -88,7 +94,7 @@ def reconcile(snapshot: Snapshot, use: Dependencies) -> Reconciled:
         if finding.repair is Repair.FREE_LOCK:
             free_lock(finding, use)
             repaired.append(finding)
-    return Reconciled(found, tuple(repaired), failed)
+    return Reconciled(found, tuple(repaired), failed, postponed)
 
 
 def _unsettled(snapshot: Snapshot, found: tuple[Finding, ...]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.looks import Looks
 from nightspot.ledger import JobView
 from nightspot.phases import phases_of
-from nightspot.run import Action, Attempt, AttemptState, Outcome, Run, Step, evolve
+from nightspot.run import Action, Attempt, Outcome, Run, Step, evolve
 from nightspot.summary import summarise
 
 TURN = timedelta(seconds=90)  # longer than an invocation, shorter than until an event's last return
@@ -194,18 +194,12 @@ def _add_bill(look: RunLook, finding: Finding, use: Dependencies) -> None:
 
 
 def _with_bill(run: Run, attempt: Attempt, view: JobView | None, use: Dependencies) -> Run:
-    if not attempt.is_open and attempt.was_created and view is not None:
+    if view is not None and not attempt.is_open and not audit.is_doubtful(attempt):
         return run.with_attempt(evolve(attempt, billable_seconds=view.billable_seconds))
     if not attempt.is_open:
-        # It was given up before anybody saw it, and stopped when it showed itself.
-        attempt = evolve(
-            attempt,
-            state=AttemptState.ASKED,
-            ended_at=None,
-            failure=None,
-            failure_reason=None,
-            stop_requested_at=attempt.stop_requested_at or attempt.ended_at,
-        )
+        # It was given up unseen, and stopped when it showed itself.
+        stopped = attempt.stop_requested_at or attempt.ended_at
+        attempt = evolve(attempt, unsettled=True, stop_requested_at=stopped)
         run = run.with_attempt(attempt)
     return _folded(run, attempt, view, use.now(), use)
 

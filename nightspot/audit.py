@@ -92,7 +92,16 @@ WORDS: Mapping[Repair, str] = {
     Repair.STOP_JOB: "stop the training job",
     Repair.WAKE: "wake the run, so that it decides",
     Repair.FREE_LOCK: "free the lock",
-    Repair.NONE: "leave it alone",
+}
+# What is to be done where nothing is repaired.
+ADVICE: Mapping[Kind, str] = {
+    Kind.RESTART_LATER: "wait: the reconciler restarts it then",
+    Kind.JOB_UNWATCHED: "wait for its end, or end it with nightspot stop",
+    Kind.JOB_MAY_COME: "wait a minute",
+    Kind.JOB_UNSEEN: "wait until SageMaker answers",
+    Kind.JOB_OF_UNKNOWN_RUN: "nothing, where another deployment in this account and region has started it",
+    Kind.TWO_MACHINES: "end one of the two runs with nightspot stop",
+    Kind.UNREADABLE: "look at it with the version that wrote it, and stop its training job by hand",
 }
 # What passes by itself, or is not ours.
 _NOTES = frozenset({Kind.RESTART_LATER, Kind.JOB_MAY_COME, Kind.JOB_UNSEEN, Kind.JOB_OF_UNKNOWN_RUN})
@@ -114,6 +123,11 @@ class Finding:
     def repair(self) -> Repair:
         """What is done about it."""
         return REPAIR_OF[self.kind]
+
+    @property
+    def remedy(self) -> str:
+        """The same in words; where nothing is done, what a person can do."""
+        return ADVICE[self.kind] if self.repair is Repair.NONE else WORDS[self.repair]
 
     @property
     def is_wrong(self) -> bool:
@@ -261,8 +275,9 @@ _DOUBTFUL = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED, Failu
 
 
 def is_doubtful(attempt: Attempt) -> bool:
-    """Whether the attempt ended unseen, in a way that leaves open whether there is a training job of it."""
-    return not attempt.is_open and not attempt.was_created and attempt.failure in _DOUBTFUL
+    """Whether the attempt was closed without its training job's end being seen, or whether there is one at all."""
+    was_never_seen = not attempt.is_open and not attempt.was_created and attempt.failure in _DOUBTFUL
+    return attempt.unsettled or was_never_seen
 
 
 def restart_at(look: RunLook, now: datetime) -> datetime | None:

@@ -9,6 +9,7 @@ import pytest
 
 from nightspot import audit
 from nightspot.audit import (
+    ADVICE,
     MOST_RESTARTS,
     REPAIR_OF,
     RESTART_AFTER,
@@ -81,10 +82,12 @@ def over(story, *attempts, **changes):
 
 
 class TestTheTables:
-    def test_every_kind_has_one_repair_and_every_repair_words(self):
+    def test_every_kind_has_one_repair_or_advice_and_words_for_it(self):
         assert set(REPAIR_OF) == set(Kind)
-        assert set(WORDS) == set(Repair)
         assert set(REPAIR_OF.values()) == set(Repair)
+        assert set(WORDS) == set(Repair) - {Repair.NONE}
+        assert set(ADVICE) == {kind for kind in Kind if REPAIR_OF[kind] is Repair.NONE}
+        assert all(audit.Finding(kind, None, None, "x", "x").remedy for kind in Kind)
 
     def test_there_is_a_wait_before_each_restart(self):
         assert len(RESTART_AFTER) == MOST_RESTARTS
@@ -258,6 +261,11 @@ class TestAStartInDoubt:
         in_doubt = {FailureClass.UNKNOWN, FailureClass.SERVICE_FAULT, FailureClass.THROTTLED}
         assert audit.is_doubtful(attempt) is (failure in in_doubt)
         assert not audit.is_doubtful(replace(attempt, status="Failed"))
+
+    def test_is_in_doubt_too_where_its_run_went_on_without_seeing_its_end(self, story):
+        left = story.ended(FailureClass.STOPPED_BY_NIGHTSPOT, unsettled=True)
+        assert audit.is_doubtful(left)
+        assert not audit.is_doubtful(replace(left, unsettled=False))
 
     def test_is_looked_for_until_half_an_hour_is_over(self, look, story, doubtful):
         seen = look(over(story, doubtful), None)

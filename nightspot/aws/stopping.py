@@ -35,7 +35,7 @@ class StopState(StrEnum):
     ASKED = "asked"  # its training job is stopping; the run ends when that is over
     NOTED = "noted"  # nothing to be stopped just now; the run ends with its next decision
     OVER = "over"  # the run's outcome is on record
-    UNRECORDED = "unrecorded"  # its execution is gone without an outcome: the CloseRun function records one
+    UNRECORDED = "unrecorded"  # its execution is gone without an outcome: the reconciler records one
 
 
 @dataclass(frozen=True)

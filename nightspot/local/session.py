@@ -36,7 +36,8 @@ from nightspot.local.emulated_aws import (
     warm_up,
 )
 from nightspot.local.engine import Handler, interpreter
-from nightspot.local.functions import AsyncInvoker, DeadLetters, functions
+from nightspot.local.execution_events import InStoryTime
+from nightspot.local.functions import AsyncInvoker, DeadLetters, Schedule, functions
 from nightspot.local.nights import Night
 from nightspot.local.process import CommandError
 from nightspot.local.sagemaker import SimulatedSageMaker
@@ -60,6 +61,7 @@ __all__ = ["LocalAws", "LocalNight", "Sighting", "Stage"]
 SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
 JOB_TAG = "nightspot:job"  # see nightspot.requests
 ENDS = frozenset({"Completed", "Failed", "Stopped"})  # TrainingJobStatus; see infra.triggers
+RECONCILE_EVERY_SECONDS = 300.0  # see infra.triggers
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,10 @@ class LocalAws:
             simulator = stack.enter_context(self._simulator(clients["s3"], clock, wake, closing))
             stack.enter_context(moto_sagemaker.installed(simulator))
             stack.enter_context(interpreter(clock, handlers, on_end=closing))
+            reconciling = Schedule(
+                handlers["Reconcile"], clock, dead_letters, every_seconds=RECONCILE_EVERY_SECONDS
+            )
+            stack.callback(reconciling.close)
             yield Stage(
                 self.jobs, machine_arn, clients, use, clock, simulator, events, dead_letters, closing, lock
             )
@@ -199,7 +205,7 @@ class LocalAws:
             price=self.price,
             table=RunTable(clients["dynamodb"], TABLE),
             lock=JobLock(clients["dynamodb"], TABLE),
-            executions=Executions(clients["stepfunctions"]),
+            executions=Executions(InStoryTime(clients["stepfunctions"], clock)),
             quotas=self._quota_limits if self.check_quotas else None,
             training_jobs=TrainingJobs(clients["sagemaker"]),
             checkpoints=Checkpoints(clients["s3"]),

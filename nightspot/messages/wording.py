@@ -94,10 +94,10 @@ WORDINGS: Mapping[Happening, Wording] = {
     Happening.DECISION_CRASHED: Wording(
         Mood.BAD,
         "THE RUN CRASHED, machines may still be running",
-        "A run of {job} crashed. Nightspot decides nothing more for it; a training job that goes on may still make "
-        "the model.",
-        "The run is closed when its training job ends, and another message says with what. `nightspot stop RUN` "
-        "ends it at once. Look for the cause in the execution; where no model comes of it, start the run again.",
+        "The execution of a run of {job} crashed. Nightspot starts another one, which goes on with the run.",
+        "Where that crashes too, it tries twice more within half an hour, and closes the run then; another message "
+        "says how it ended. `nightspot audit` shows what is wrong, `nightspot stop RUN` ends the run. Look for the "
+        "cause in the execution.",
     ),
 }
 
