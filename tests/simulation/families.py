@@ -64,7 +64,7 @@ def _throttles(scenario: Scenario, random: Random) -> Scenario:
     burst = Burst(service, operation, begin, begin + length, random.choice((1, 4, 8, 30)))
     plan = replace(
         scenario.plan,
-        throttled_share=random.choice((0.0, 0.05)),
+        throttled_share=random.choice((0.0, 0.02)),
         bursts=(*scenario.plan.bursts, burst),
         torn_bodies=random.choice((0.0, 0.2)),
     )

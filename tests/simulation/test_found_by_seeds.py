@@ -1,15 +1,16 @@
-"""What seeds have found, each as one small story: the faults under which runs once lost their model or their record."""
+"""What seeds have found, each as one small story: faults under which runs once lost their model or their record."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 
 from tests.simulation import odd, poison
 from tests.simulation.clock import HOUR, MINUTE
-from tests.simulation.faults import SERVICES, Burst, Faults, Outage, Plan
+from tests.simulation.faults import SERVICES, Burst, Outage, Plan
 from tests.simulation.functions import DEATHS, Doom
 from tests.simulation.market import Market
 from tests.simulation.playing import played
@@ -63,40 +64,32 @@ def test_a_start_without_an_answer_is_one_job(seconds: float) -> None:
     assert len(world.sagemaker.jobs) == 2  # one on Spot, one on-demand
 
 
-class _OneDeath(Faults):
-    """The `number`-th invocation of a function dies as `doomed` says, and no other."""
+def test_decisions_may_die_with_any_error() -> None:
+    # The first try of each decision, of each with another error.
+    world = World(without_spot(late_allowed=0.0))
+    errors = [error for name in DEATHS for error in (name, None)]
 
-    function: str
-    number: int
-    doomed: Doom
+    def doom(function: str) -> Doom | None:
+        if function != "DecideNextStep" or not errors:
+            return None
+        error = errors.pop(0)
+        return None if error is None else Doom(len(errors) % 9, after=len(errors) % 4 < 2, error=error)
 
-    def doom(self, function: str) -> Doom | None:
-        if function == self.function:
-            self.number -= 1
-            return self.doomed if self.number == 0 else None
-        return None
-
-
-def with_one_death(function: str, number: int, doomed: Doom) -> list[str]:
-    world = World(reference(late_allowed=0.0))
-    world.faults.__class__ = _OneDeath
-    one: Any = world.faults
-    one.function, one.number, one.doomed = function, number, doomed
-    world.functions.doom = world.faults.doom
+    world.functions.doom = doom
     _, verdict = played(world.scenario, world)
-    return [f"{each.invariant.value}: {each.text}" for each in verdict.violations]
-
-
-@pytest.mark.parametrize("error", DEATHS)
-def test_a_decision_may_die_with_any_error(error: str) -> None:
-    assert with_one_death("DecideNextStep", 2, Doom(0, after=False, error=error)) == []
+    assert verdict.violations == []
+    assert len(errors) < len(DEATHS)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("call", [1, 2, 3, 4, 5, 6, 7, 99])
+@pytest.mark.parametrize("call", [1, 2, 4, 99])
 @pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "TellPeople"])
 def test_an_invocation_may_die_at_any_call(function: str, call: int, after: bool) -> None:
-    assert with_one_death(function, 1, Doom(call, after, "Lambda.Unknown")) == []
+    dooms = [Doom(call, after, "Lambda.Unknown")]
+    world = World(reference(late_allowed=0.0))
+    world.functions.doom = lambda name: dooms.pop() if dooms and name == function else None
+    _, verdict = played(world.scenario, world)
+    assert (verdict.violations, dooms) == ([], [])
 
 
 @pytest.mark.parametrize("minutes", [10, 30])
@@ -107,26 +100,43 @@ def test_a_service_may_be_away_at_the_last_safe_moment(service: str, minutes: in
     assert rules_broken(without_spot(plan=plan, late_allowed=0.0)) == []
 
 
-@pytest.mark.parametrize("refusal", sorted(odd.REFUSALS))
 @pytest.mark.parametrize("service", ["sagemaker", "dynamodb", "s3", "events", "states"])
-def test_a_service_may_refuse_for_a_new_reason(service: str, refusal: str) -> None:
-    burst = Burst(service, "", HOUR, HOUR + 10 * MINUTE, 10**9, odd=refusal)
-    assert rules_broken(reference(plan=Plan(bursts=(burst,)), late_allowed=0.0)) == []
+def test_a_service_may_refuse_for_any_reason(service: str) -> None:
+    bursts = tuple(
+        Burst(service, "", number * HOUR / 2, number * HOUR / 2 + 10 * MINUTE, 10**9, odd=name)
+        for number, name in enumerate(sorted(odd.REFUSALS), 1)
+    )
+    assert rules_broken(reference(plan=Plan(bursts=bursts), late_allowed=0.0)) == []
 
 
+def _spoiled(names: list[str]) -> list[str]:
+    """A save for each of the poisons, in turn, and none of them twice in a row."""
+    known = poison.named()
+    steps = 3 * len(names)
+    workload = replace(
+        reference().workload,
+        total_steps=steps,
+        seconds_per_step=4 * HOUR / steps,
+        spoil=lambda body, number: known[names[(number - 1) % len(names)]](body, number),
+    )
+    # What a file lies about may cost the work between two saves.
+    return rules_broken(reference(workload=workload, late_allowed=HOUR))
+
+
+@pytest.mark.parametrize("first", range(8))
+def test_any_progress_file_may_come_out_of_a_container(first: int) -> None:
+    assert _spoiled(sorted(poison.named())[first::8]) == []
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(poison.named()))
-def test_any_progress_file_may_come_out_of_a_container(name: str) -> None:
-    workload = replace(reference().workload, spoil=poison.named()[name])
-    # What the file lies about may cost the work between two saves.
-    assert rules_broken(reference(workload=workload, late_allowed=HOUR)) == []
+def test_a_container_may_write_nothing_else(name: str) -> None:
+    assert _spoiled([name] * 8) == []
 
 
 @pytest.mark.parametrize("name", sorted(odd.descriptions()))
 def test_a_training_job_may_be_described_otherwise(name: str) -> None:
-    change = odd.descriptions()[name]
-    from random import Random
-
-    own = Random(1)
+    change, own = odd.descriptions()[name], Random(1)
     habits = replace(reference().habits, describes=lambda answer: change(answer, own))
     assert rules_broken(reference(habits=habits, late_allowed=HOUR)) == []
 
@@ -163,3 +173,20 @@ def test_events_that_are_nobodys_are_no_dead_letters() -> None:
 
 def test_all_events_may_be_lost() -> None:
     assert rules_broken(reference(plan=Plan(lost_events=1.0, lost_ends=True), late_allowed=0.0)) == []
+
+
+@pytest.mark.parametrize("minutes", [20, 50, 80])
+@pytest.mark.xfail(reason="the type that queues gets its turn again and again", strict=False)
+def test_the_second_type_gets_its_turn_where_the_first_one_queues(minutes: int) -> None:
+    first, second = P4D, "ml.g5.12xlarge"
+    job = reference().job
+    types = [{"instance_type": first}, {"instance_type": second, "speed": 0.7}]
+    capacity = type(job.capacity).model_validate({"spot": [first], "on_demand": types})
+    scenario = reference(
+        job=job.model_copy(update={"capacity": capacity}),
+        market=Market({first: []}, {first: minutes * MINUTE, second: 60.0}, {}, {}),
+        late_allowed=(minutes + 60) * MINUTE,
+    )
+    world, verdict = played(scenario)
+    assert verdict.violations == []
+    assert len(world.sagemaker.jobs) <= 4
