@@ -48,6 +48,9 @@ class PlanRequest(BaseModel):
 
     input: Any  # as a person may have typed it
     execution: Execution
+    # A workflow of an earlier version, which may be running while this code is deployed, does not: it passes on the
+    # step's request as it is.
+    merges_request: bool = False
 
 
 @logger.inject_lambda_context
@@ -79,7 +82,7 @@ def handler(
     resumed = _resumed(given.resume_from, job, request.execution.id, started_at, use)
     run = _plan(job, request.execution, given, overrides, resumed, use)
     whole = run.training_job
-    changed, fixed = requests.split(whole)
+    changed, fixed = requests.split(whole) if request.merges_request else (whole, {})
     run = replace(run, training_job=changed)
     use.table.record_plan(run, whole)
     metrics.add_dimensions(job=run.job)

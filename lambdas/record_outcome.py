@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -38,7 +39,17 @@ def handler(
     metrics.add_metric(name="RunOver", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     run = run_from_json(OutcomeRequest.model_validate(event).run)
-    return close(run, use)
+    return close(_written(run, use), use)
+
+
+def _written(run: Run, use: Dependencies) -> Run:
+    """`run`, once the decisions are on record that the table could not take when they were made."""
+    if not run.unwritten:
+        return run
+    written = replace(run, unwritten=())
+    for step in run.unwritten:
+        use.table.record_step(replace(run, attempts=()), written, step)
+    return written
 
 
 def close(run: Run, use: Dependencies, *, has_crashed: bool = False) -> dict[str, Any]:

@@ -61,15 +61,15 @@ HAPPENINGS: Mapping[Happening, str] = {
     Happening.FELL_BACK: "On-demand was bought for the first time in a run that wants Spot.",
     Happening.AT_RISK: "The model is expected after the deadline.",
     Happening.UNKNOWN_FAILURE: "SageMaker said something that Nightspot does not understand.",
-    Happening.STOP_REFUSED: "AWS refused three times in a row to stop a training job; Nightspot goes on asking.",
-    Happening.DECISION_FAILING: "A function of the run failed with all its retries. It is called again by the run.",
     Happening.RESUME_BROKEN: "A training job was given a checkpoint and did not go on from it.",
     Happening.RUN_SUCCEEDED: "The run ended with a model.",
     Happening.RUN_FAILED: "The run ended without one.",
     Happening.RUN_SKIPPED: "The night was left out, because the job forbids on-demand.",
     Happening.RUN_STOPPED: "A person, or a newer run, ended it.",
     Happening.RUN_REFUSED: "It was not begun, because another run holds the job.",
-    Happening.DECISION_CRASHED: "A run's execution crashed. Another one goes on with the run.",
+    Happening.STOP_REFUSED: "AWS refused three times in a row to stop a training job; Nightspot goes on asking.",
+    Happening.DECISION_FAILING: "A function of the run failed with all its retries. It is called again by the run.",
+    Happening.DECISION_CRASHED: "Functions kept failing until the run would give up anyway; the workflow ends.",
 }
 
 

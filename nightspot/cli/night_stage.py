@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,7 +38,7 @@ def play(stage: Stage, *, as_json: bool) -> NoReturn:
     from nightspot.local import staging  # noqa: PLC0415 - as in `nights.demo`
 
     job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
-    started_at = datetime.combine(_now().date(), time(), tzinfo=UTC)
+    started_at = staging.story_start(job, _now())
     facts = {
         "job_file": _from_here(stage.job_file),
         "scratch": _from_here(stage.scratch),

@@ -1,4 +1,4 @@
-"""Decides whether a cron expression is one that EventBridge Scheduler accepts.
+"""Cron expressions as EventBridge Scheduler has them: whether it accepts one, and what its fields stand for.
 
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html#cron-based
 """
@@ -38,6 +38,14 @@ _FIELDS = (
 )
 
 
+@dataclass(frozen=True)
+class Values:
+    """What a field stands for: numbers, and notations such as `L`, `15W`, `FRIL`, `2#1`. Of `?`, nothing."""
+
+    numbers: frozenset[int]
+    special: tuple[str, ...] = ()
+
+
 class CronError(ValueError):
     """EventBridge Scheduler would refuse the cron expression."""
 
@@ -55,6 +63,17 @@ def check_cron(text: str) -> None:
             raise CronError(f"the {field.name} {part!r} must be * or values from {bounds}")
     if (parts[2] == "?") == (parts[4] == "?"):
         raise CronError("exactly one of day of month and day of week must be ?")
+
+
+def values_of(text: str) -> tuple[Values, ...]:
+    """What the six fields of `text` stand for, which `check_cron` accepts. Days of the week are 1 (Sunday) to 7."""
+    parts = text.upper().split(" ")
+    return tuple(_values(part, field) for part, field in zip(parts, _FIELDS, strict=True))
+
+
+def weekday_number(text: str) -> int:
+    """1 (Sunday) to 7, of a number or a word."""
+    return _WEEKDAYS.index(text) + 1 if text in _WEEKDAYS else int(text)
 
 
 def daily_time(text: str) -> time | None:
@@ -75,6 +94,26 @@ def _is_item(item: str, field: _Field) -> bool:
         return True
     ends = [_number(end, field) for end in span.split("-")]
     return len(ends) <= 2 and None not in ends
+
+
+def _values(part: str, field: _Field) -> Values:
+    numbers: set[int] = set()
+    special = []
+    for item in part.split(","):
+        if re.fullmatch(field.special, item):
+            special.append(item)
+            continue
+        span, _, step = item.partition("/")
+        first, _, last = span.partition("-")
+        start = field.lowest if span == "*" else _number(first, field) or 0
+        end = _number(last, field) or 0 if last else field.highest if step or span == "*" else start
+        size = field.highest - field.lowest + 1
+        # FRI-MON wraps round.
+        length = (end - start) % size
+        numbers.update(
+            field.lowest + (start - field.lowest + n) % size for n in range(0, length + 1, int(step or 1))
+        )
+    return Values(frozenset(numbers), tuple(one for one in special if one != "?"))
 
 
 def _number(text: str, field: _Field) -> int | None:

@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
 from nightspot.aws.prices import PriceBook, load_price_book
 from nightspot.job import Job, Market, apply_overrides, overrides_as_json, read_overrides
+from nightspot.job.fires import next_fire
 from nightspot.local.emulated_aws import REGION, NightNotOverError
 from nightspot.local.nights import Night
 from nightspot.local.session import LocalAws, LocalNight, Sighting
@@ -28,6 +29,7 @@ __all__ = [
     "night_with_seed",
     "play",
     "python_logs_in",
+    "story_start",
     "with_seed",
 ]
 
@@ -91,6 +93,15 @@ def new_folder(parent: Path, name: str) -> Path:
             return folder
 
 
+def story_start(job: Job, now: datetime) -> datetime:
+    """When a run that is played begins, in UTC: at the next time that the job's schedule fires after `now` (aware).
+
+    Without a schedule, or with one that never fires again, at today's midnight.
+    """
+    fires = next_fire(job.schedule, now) if job.schedule is not None else None
+    return fires or datetime.combine(now.astimezone(UTC).date(), time(), tzinfo=UTC)
+
+
 def facts(job: Job, night: Night, started_at: datetime) -> dict[str, Any]:
     """What is known of a night before it is played, JSON-ready; the job has a local command.
 
@@ -139,7 +150,8 @@ def play(
 ) -> LocalNight:
     """Play the night to its end, with the price book; moto's and botocore's logs go to `scratch`/python.log.
 
-    Raises NightNotOverError where the night hangs.
+    A job with a schedule is started as that would start it: the deadline counts from the scheduled moment,
+    `started_at`. Raises NightNotOverError where the night hangs.
     """
     aws = LocalAws(
         jobs={job.name: job},
@@ -151,7 +163,8 @@ def play(
         on_sighting=on_sighting,
     )
     with python_logs_in(scratch / "python.log"):
-        return aws.play(job.name)
+        scheduled = {"scheduled_at": started_at.isoformat()} if job.schedule is not None else {}
+        return aws.play(job.name, {"job": job.name, **scheduled, **night.overrides})
 
 
 @contextmanager

@@ -192,7 +192,7 @@ def ranks(folder, *arguments):
         )
         for rank in range(2)
     ]
-    outputs = [each.communicate(timeout=100)[0] for each in processes]
+    outputs = [each.communicate(timeout=300)[0] for each in processes]
     return [each.returncode for each in processes], [json.loads(each) for each in outputs]
 
 

@@ -153,6 +153,17 @@ def test_two_jobs_of_one_folder_have_two_names(nightspot, described, tmp_path):
     assert not (tmp_path / "jobs" / "other.yaml").exists()
 
 
+def test_a_limit_as_long_as_the_work_is_warned_of_by_init_and_by_validate(nightspot, described, written):
+    # The job trained for 5 h of the 6 h that it may pay for: 1.2 x 5 h and two intervals of 30 min are 7 h.
+    answer = nightspot("init", described, "--work", "5h")
+    warning = (
+        "  warning: training_job.StoppingCondition.MaxRuntimeInSeconds: 21600: is tight: a run pays for no more "
+        "than that, and interruptions repeat work; 1.2 x work and 2 x checkpoint_every are 25200 (7 h)"
+    )
+    assert (answer.status, warning in answer.out.splitlines()) == (0, True)
+    assert warning in nightspot("validate", written()).out.splitlines()
+
+
 MISTAKES = [
     (("--work", "soon"), "work: 'soon': must be a duration"),
     (("--work", "7h"), "training_job.StoppingCondition.MaxRuntimeInSeconds: 21600: must be at least work"),

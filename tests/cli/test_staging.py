@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from datetime import UTC, datetime
 
 import pytest
 
@@ -26,6 +27,34 @@ def test_at_another_pace_the_epochs_take_the_same_time_of_the_story(job):
 def test_what_is_no_padding_is_left_to_the_script(job, environment):
     local = job.local.model_copy(update={"environment": environment})
     assert staging.at_scale(job.model_copy(update={"local": local}), 4800).local.environment == environment
+
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+DUBLIN = {"timezone": "Europe/Dublin"}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "deadline", "window"),
+    [
+        (None, {"at": "08:00"}, ("07-01 00:00", "07-01 08:00")),
+        (None, {"within": "6h"}, ("07-01 00:00", "07-01 06:00")),
+        ({"cron": "0 0 * * ? *"}, {"at": "08:00"}, ("07-02 00:00", "07-02 08:00")),
+        ({"cron": "0 0 * * ? *", "paused": True}, {"at": "08:00"}, ("07-02 00:00", "07-02 08:00")),
+        ({"cron": "30 2 * * ? *"}, {"at": "08:00"}, ("07-02 02:30", "07-02 08:00")),
+        ({"cron": "30 2 * * ? *"}, {"within": "6h"}, ("07-02 02:30", "07-02 08:30")),
+        ({"cron": "30 2 * * ? *", **DUBLIN}, {"at": "08:00", **DUBLIN}, ("07-02 01:30", "07-02 07:00")),
+        ({"cron": "0 20 ? * FRI *"}, {"at": "06:00"}, ("07-03 20:00", "07-04 06:00")),
+        ({"rate": "12 hours"}, {"within": "3h"}, ("07-02 00:00", "07-02 03:00")),
+        ({"cron": "0 0 1 1 ? 2020"}, {"at": "08:00"}, ("07-01 00:00", "07-01 08:00")),
+    ],
+)
+def test_the_window_that_is_played_is_the_job_s_own(job, schedule, deadline, window):
+    sections = {**job.model_dump(by_alias=True), "schedule": schedule, "deadline": deadline}
+    planned = type(job).model_validate(sections)
+    start = staging.story_start(planned, NOON)
+    known = staging.facts(planned, NIGHTS["quiet"], start)
+    moments = (datetime.fromisoformat(known[name]) for name in ("story_started_at", "deadline"))
+    assert tuple(f"{moment:%m-%d %H:%M}" for moment in moments) == window
 
 
 def test_the_seed_reaches_the_training_and_the_mishaps(job):

@@ -86,7 +86,7 @@ def shell(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
         calls = tmp_path / "calls.jsonl"
         outputs = (tmp_path / "OUTPUT").read_text() if (tmp_path / "OUTPUT").exists() else ""

@@ -205,7 +205,8 @@ class World:
         self, run_input: Any = None, started_at: datetime = MIDNIGHT, execution: str = EXECUTION
     ) -> dict[str, Any]:
         given = {"job": "recommender"} if run_input is None else run_input
-        event = {"input": given, "execution": {"id": execution, "started_at": started_at.isoformat()}}
+        context = {"id": execution, "started_at": started_at.isoformat()}
+        event = {"input": given, "execution": context, "merges_request": True}
         return plan_run.handler(_as_json(event), LocalContext("PlanRun"), use=self.use)
 
     def decide(self, run: dict[str, Any], fault: dict[str, str] | None = None) -> dict[str, Any]:

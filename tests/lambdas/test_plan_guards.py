@@ -8,11 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from lambdas import plan_run
 from lambdas.plan_run import InvalidInputError
 from nightspot.aws.quotas import QuotasUnknownError
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.job import Budget, Concurrency
+from nightspot.local.functions import LocalContext
 from nightspot.run import Outcome, run_from_json
 
 NIGHT = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:night-{}"
@@ -33,6 +35,19 @@ def test_the_request_travels_beside_the_ledger_and_once(world):
     assert answer["request"]["HyperParameters"] == large
     assert len(json.dumps(answer["run"])) < 10_000
     assert len(json.dumps(world.decide(answer["run"]))) < 20_000
+
+
+def test_a_workflow_of_an_earlier_version_gets_the_request_whole(world):
+    """One that is running while the functions are replaced: it merges nothing."""
+    event = {
+        "input": {"job": "recommender"},
+        "execution": {"id": NIGHT, "started_at": "2026-11-21T00:00:00Z"},
+    }
+    run = plan_run.handler(event, LocalContext("PlanRun"), use=world.use)["run"]
+    request = world.decide(run)["step"]["request"]
+    assert (
+        request["AlgorithmSpecification"] == world.jobs["recommender"].training_job["AlgorithmSpecification"]
+    )
 
 
 def test_a_function_may_fail_until_the_run_would_give_up(world):

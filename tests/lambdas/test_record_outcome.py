@@ -9,7 +9,7 @@ import pytest
 
 from lambdas.record_outcome import RunNotOverError
 from nightspot.audit import Untold
-from nightspot.run import AttemptState, FailureClass, Outcome, run_from_json, to_json
+from nightspot.run import Action, AttemptState, FailureClass, Outcome, Step, run_from_json, to_json
 
 
 @pytest.fixture
@@ -41,6 +41,14 @@ def test_the_summary_is_the_answer_and_is_on_record(world, over):
     assert summary["model_artifact"] == "s3://models/model.tar.gz"
     assert world.table.history("recommender") == [summary]
     assert world.table.run(run.run_id) == run
+
+
+def test_the_decisions_that_the_table_could_not_take_are_written_with_the_end(world, over, midnight):
+    last = Step(2, midnight, Action.FINISH, "why", outcome=Outcome.FAILED)
+    run = replace(over(Outcome.FAILED), unwritten=(last,))
+    world.record(to_json(run))
+    assert [step.number for step in world.table.steps(run.run_id)] == [1, 2]
+    assert world.table.run(run.run_id) == replace(run, unwritten=())
 
 
 def test_the_tokens_of_the_run_are_closed(world, over):

@@ -21,7 +21,7 @@ from nightspot.local.functions import (
 )
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
-PATIENCE_REAL_SECONDS = 20
+PATIENCE_REAL_SECONDS = 120
 EVENT = {"detail": {"TrainingJobName": "job"}}
 
 

@@ -168,7 +168,7 @@ class TestTheServer:
             yield urlsplit(url)
 
     def asked(self, address, method="GET", path="/", body=None, **headers):
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=10)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         found = answer.status, json.loads(answer.read())

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.simulation import report
+from tests.simulation.families import FAMILIES, scenario_of
 from tests.simulation.faults import SERVICES
 from tests.simulation.invariants import Verdict
 from tests.simulation.playing import OUTAGE_MINUTES, OUTAGE_RUNS, Task, played, verdicts_of
-from tests.simulation.scenarios import FAMILIES, scenario_of
 
 MOST_FAILURES = 60  # lines; `--json` has them all
 
@@ -32,8 +32,11 @@ def main(given: Sequence[str] | None = None) -> int:
     failing = sum(bool(verdict.violations) for verdict in verdicts)
     if not options.json:
         cpu = sum(verdict.seconds for verdict in verdicts)
-        spent = f"{time.monotonic() - began:.0f} s on {options.processes} cores, {1000 * cpu / len(verdicts):.0f} ms a run"
-        print(f"{spent}, the slowest {max(verdict.seconds for verdict in verdicts):.2f} s")
+        spent, each = time.monotonic() - began, 1000 * cpu / len(verdicts)
+        slowest = max(verdict.seconds for verdict in verdicts)
+        print(
+            f"{spent:.0f} s with {options.processes} processes, {each:.0f} ms a run, the slowest {slowest:.2f} s"
+        )
         print(f"{len(verdicts)} runs, {sum(len(v.violations) for v in verdicts)} violations")
     return int(failing > 0)
 

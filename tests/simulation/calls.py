@@ -1,4 +1,4 @@
-"""Every call to AWS passes here: it takes time, others may act meanwhile, and it may fail before or after its effect."""
+"""Every call to AWS passes here: it takes time, others act meanwhile, it may fail before or after its effect."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -94,10 +93,8 @@ class DynamoDb:
         before = self.item(*key)
         self._check_condition(given, before, "PutItem")
         _check_item(Item)
-        self._store(*key, copy.deepcopy(Item), call.caller)
-        return (
-            {"Attributes": copy.deepcopy(before)} if before and given.get("ReturnValues") == "ALL_OLD" else {}
-        )
+        self._store(*key, Item, call.caller)
+        return {"Attributes": _copied(before)} if before and given.get("ReturnValues") == "ALL_OLD" else {}
 
     def _get_item(self, call: Call, *, Key: Item, **given: Any) -> dict[str, Any]:  # noqa: N803
         key = _key_of(Key)
@@ -107,7 +104,7 @@ class DynamoDb:
         if item is not None and "ProjectionExpression" in given:
             names = _names(given)
             item = projected(given["ProjectionExpression"], item, names)
-        return {} if item is None else {"Item": copy.deepcopy(item)}
+        return {} if item is None else {"Item": _copied(item)}
 
     def _as_it_may_have_been(self, key: Key, item: Item | None) -> Item | None:
         at, before = self._recent.get(key, (-WEAK_SECONDS, None))
@@ -128,12 +125,12 @@ class DynamoDb:
         self._store(*key, after, call.caller)
         wanted = given.get("ReturnValues", "NONE")
         if wanted == "ALL_NEW":
-            return {"Attributes": copy.deepcopy(after)}
+            return {"Attributes": _copied(after)}
         if wanted == "ALL_OLD":
-            return {"Attributes": copy.deepcopy(before or {})}
+            return {"Attributes": _copied(before or {})}
         if wanted in {"UPDATED_NEW", "UPDATED_OLD"}:
             of = after if wanted == "UPDATED_NEW" else before or {}
-            return {"Attributes": {name: copy.deepcopy(of[name]) for name in touched if name in of}}
+            return {"Attributes": {name: _copied(of[name]) for name in touched if name in of}}
         return {}
 
     def _delete_item(self, call: Call, *, Key: Item, **given: Any) -> dict[str, Any]:  # noqa: N803
@@ -142,9 +139,7 @@ class DynamoDb:
         self._check_condition(given, before, "DeleteItem")
         if before is not None:
             self._store(*key, None, call.caller)
-        return (
-            {"Attributes": copy.deepcopy(before)} if before and given.get("ReturnValues") == "ALL_OLD" else {}
-        )
+        return {"Attributes": _copied(before)} if before and given.get("ReturnValues") == "ALL_OLD" else {}
 
     def _query(self, call: Call, **given: Any) -> dict[str, Any]:
         names = _names(given)
@@ -192,7 +187,7 @@ class DynamoDb:
             kept = [projected(given["ProjectionExpression"], item, names) for item in kept]
             projected(given["ProjectionExpression"], {}, names)
         names.check_all_used()
-        answer: dict[str, Any] = {"Items": copy.deepcopy(kept), "Count": len(kept), "ScannedCount": len(page)}
+        answer: dict[str, Any] = {"Items": _copied(kept), "Count": len(kept), "ScannedCount": len(page)}
         if given.get("Select") == "COUNT":
             del answer["Items"]
         if last is not None and (last is not found[-1] or limit is not None):
@@ -232,7 +227,7 @@ class DynamoDb:
         if condition is not None and not holds(condition, before, names):
             more = {}
             if given.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and before is not None:
-                more["Item"] = copy.deepcopy(before)
+                more["Item"] = _copied(before)
             raise client_error(
                 "ConditionalCheckFailedException", "The conditional request failed", operation, **more
             )
@@ -248,6 +243,13 @@ class DynamoDb:
         else:
             self._items.setdefault(pk, {})[sk] = item
         self.on_change(Change(self.clock.now, (pk, sk), before, item, caller))
+
+
+def _copied(value: Any) -> Any:
+    """A copy, so that nobody changes what is stored. What is written is new with each call, and stored as it is."""
+    if isinstance(value, dict):
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _names(given: Mapping[str, Any]) -> Names:

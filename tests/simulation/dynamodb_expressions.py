@@ -58,6 +58,10 @@ Test = Callable[[Item, Names], bool]
 Operand = Callable[[Item, Names], Any]
 
 
+def _comparing(left: Operand, sign: str, right: Operand) -> Test:
+    return lambda item, names: _compare(left(item, names), sign, right(item, names))
+
+
 def _each(tests: Sequence[Test], item: Item, names: Names) -> list[bool]:
     """All of them, so that all placeholders count as used."""
     return [test(item, names) for test in tests]
@@ -142,27 +146,21 @@ class _Parser:
             low = self.operand()
             self.take("AND")
             high = self.operand()
-            at_least: Test = lambda item, names: _compare(left(item, names), ">=", low(item, names))
-            at_most: Test = lambda item, names: _compare(left(item, names), "<=", high(item, names))
-            return lambda item, names: all(_each([at_least, at_most], item, names))
+            tests = [_comparing(left, ">=", low), _comparing(left, "<=", high)]
+            return lambda item, names: all(_each(tests, item, names))
         if self.keyword == "IN":
             self.take()
             self.take("(")
-            tests = [self._equal_to(left)]
+            tests = [_comparing(left, "=", self.operand())]
             while self.token == ",":
                 self.take()
-                tests.append(self._equal_to(left))
+                tests.append(_comparing(left, "=", self.operand()))
             self.take(")")
             return lambda item, names: any(_each(tests, item, names))
         sign = self.take()
         if sign not in {"=", "<>", "<", "<=", ">", ">="}:
             raise ExpressionError(f'Syntax error; token: "{sign}"')
-        right = self.operand()
-        return lambda item, names: _compare(left(item, names), sign, right(item, names))
-
-    def _equal_to(self, left: Operand) -> Test:
-        right = self.operand()
-        return lambda item, names: _compare(left(item, names), "=", right(item, names))
+        return _comparing(left, sign, self.operand())
 
     def _test(self) -> Test:
         name = self.take().lower()
@@ -275,13 +273,14 @@ def holds(text: str, item: Item | None, names: Names) -> bool:
 
 def updated(text: str, item: Item, names: Names) -> tuple[Item, set[str]]:
     """The item after an update expression, and the names of the attributes that it touches."""
-    after = copy.deepcopy(item)
     touched: set[str] = set()
     # All values are of the item as it was.
     planned = [
         (clause, _resolved(path, names), value and value(item, names))
         for clause, path, value in _update(text)
     ]
+    # What lies below a path is changed in place.
+    after = copy.deepcopy(item) if any(len(path) > 1 for _, path, _ in planned) else dict(item)
     for clause, path, value in planned:
         touched.add(str(path[0]))
         if clause == "REMOVE":

@@ -213,11 +213,11 @@ def _purchases(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
 
 
 def _records(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
-    recorded = {run.execution_arn for run in runs.values()}
     for execution in world.states.executions.values():
         refused = execution.error == "Nightspot.InvalidInput"
         is_start = execution.input.get("scheduled_at") is not None
-        if execution.arn not in recorded and is_start and not refused and execution.arn not in world.aborted:
+        is_recorded = world.run_id(execution) in runs
+        if not is_recorded and is_start and not refused and execution.arn not in world.aborted:
             yield Violation(Invariant.CLOSED, f"{execution.name} ({execution.status}) has no record at all")
     histories: dict[str, dict[str, Any]] = {}
     for run in runs.values():
@@ -265,13 +265,14 @@ def _locks(world: World) -> Iterator[Violation]:
 
 def _jobs_alone(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
     """No job runs on after its run was closed, or without a run that ever watches it again."""
+    most = _most_running_on(world)
     for job in world.sagemaker.jobs.values():
         if not job.machines:
             continue
         run_id = str(job.tag("nightspot:run"))
         end = job.machines[-1].end if job.machines[-1].end is not None else world.clock.now
         closed = world.closed_at.get(run_id)
-        if closed is not None and end - closed > MOST_RUNNING_ON:
+        if closed is not None and end - closed > most:
             text = f"{job.name} trains for {(end - closed) / 60:.0f} min after run {run_id} was closed"
             yield Violation(Invariant.NOT_ALONE, text)
             continue
@@ -285,9 +286,16 @@ def _jobs_alone(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
         )
         last = max((e.ended_at for e in _executions(world) if _watches(e, run_id)), default=None)
         last = max(filter(None, (last, *over)), default=None)
-        if not watched and last is not None and end - last > MOST_RUNNING_ON:
+        if not watched and last is not None and end - last > most:
             text = f"{job.name} trains for {(end - last) / 60:.0f} min after the loop of run {run_id} ended"
             yield Violation(Invariant.NOT_ALONE, text)
+
+
+def _most_running_on(world: World) -> float:
+    """Each stop that is refused costs the reconciler a turn, and none has an effect while a service is away."""
+    refused = sum(what.startswith("sagemaker.stop_training_job") for _, what in world.faults.injected)
+    away = sum(outage.end - outage.begin for outage in world.scenario.plan.outages)
+    return MOST_RUNNING_ON + refused * RECONCILE_SECONDS + away
 
 
 def _watches(execution: Execution, run_id: str) -> bool:

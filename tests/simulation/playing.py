@@ -8,8 +8,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 
+from tests.simulation.families import away, scenario_of
 from tests.simulation.invariants import Verdict, judge
-from tests.simulation.scenarios import Scenario, away, quiet, scenario_of
+from tests.simulation.scenarios import Scenario, quiet
 from tests.simulation.world import World
 
 OUTAGE_MINUTES = (10, 30)

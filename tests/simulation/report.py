@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from tests.simulation.families import FAMILIES
 from tests.simulation.invariants import Invariant, Verdict
-from tests.simulation.scenarios import FAMILIES
 from tests.simulation.world import World
 
 _COLUMNS: Mapping[str, tuple[Invariant, ...]] = {

@@ -33,7 +33,7 @@ from nightspot.job import Job as NightspotJob
 from nightspot.job import fill
 from nightspot.messages.telling import happening_of, may_be_told
 from nightspot.planning import run_id_of
-from tests.simulation import asl, scenarios
+from tests.simulation import asl, older
 from tests.simulation.calls import REGION, Calls
 from tests.simulation.clock import HOUR, START, Clock
 from tests.simulation.dynamodb import Change, DynamoDb
@@ -43,6 +43,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.functions import Answer, Functions, Invocation, function_arn
 from tests.simulation.s3 import S3
 from tests.simulation.sagemaker import ENDS, Job, SageMaker
+from tests.simulation.scenarios import Scenario
 from tests.simulation.stepfunctions import MACHINE_ARN, StepFunctions
 
 TABLE, BUS, MODELS = "nightspot-runs", "default", "nightspot-models"
@@ -50,7 +51,7 @@ MAIL = f"arn:aws:sns:{REGION}:123456789012:nightspot-mail"
 OWN = "nightspot-"
 RECONCILE_SECONDS = 300.0
 LONGEST = 8 * 24 * HOUR
-QUIET = 1.5 * HOUR  # after the last event, before judgement
+QUIET = 0.8 * HOUR  # after the last event, before judgement
 PERSON_ASKS_SECONDS = 600.0
 
 
@@ -78,7 +79,7 @@ class Happened:
 class World:
     """The world of one scenario. `play` it once; the fakes then hold what really happened."""
 
-    scenario: scenarios.Scenario
+    scenario: Scenario
     story: list[Happened] = field(default_factory=list)
     errors: list[tuple[float, str, BaseException]] = field(default_factory=list)  # that no fault explains
     aborted: set[str] = field(default_factory=set)  # executions, by ARN, that a person aborted
@@ -202,14 +203,14 @@ class World:
         until = self.scenario.old_code_until
         if until is None or self.clock.now >= until or name not in {"PlanRun", "DecideNextStep"}:
             return result
-        older = {key: scenarios.as_older_code_knows(key, value) for key, value in result.items()}
-        run = older["run"]
+        known = {key: older.as_older_code_knows(key, value) for key, value in result.items()}
+        run = known["run"]
         item = self.dynamodb.item(f"RUN#{run['run_id']}", "RUN")
         if item is not None and "M" in item.get("ledger", {}):
-            fields = scenarios.older_fields("Run")
+            fields = older.older_fields("Run")
             ledger = {key: value for key, value in item["ledger"]["M"].items() if key in fields}
             self.dynamodb.put({**item, "ledger": {"M": ledger}})
-        return older
+        return known
 
     def _item_changed(self, change: Change) -> None:
         pk, sk = change.key
