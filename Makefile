@@ -34,15 +34,14 @@ test: $(VENV)/.dev node_modules/.installed ## Run the tests, but for those that 
 test-long: $(VENV)/.dev node_modules/.installed ## Run the tests that take long, and try more examples of all properties
 	@$(WITH_NODE) $(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile long $(IN_PROCESSES)
 
-# Of 10,000 seeds: make simulate SEEDS=10000
-SEEDS := 300
+SEEDS ?= 300
 
 .PHONY: simulate
-simulate: $(VENV)/.dev ## Play whole runs with faults in virtual time; SEEDS=10000 for many
+simulate: $(VENV)/.dev ## Play SEEDS whole runs in virtual time, with faults at every call
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 .PHONY: check
-check: test simulate lint types docs ## Tests, runs with faults, linters, types and the documentation site
+check: test simulate lint types docs ## Tests, simulated runs, lint, types and the documentation site
 
 .PHONY: lint
 lint: $(VENV)/.dev node_modules/.installed ## ruff, import contracts, and the state machine's linter

@@ -124,6 +124,7 @@ class Functions(Construct):
         _allow(self.reconcile, ["sagemaker:ListTrainingJobs"], "*")
         for function in (self.record_outcome, *settling):
             self._let_it_write_reports(function, data)
+            self._let_it_see_models(function, data)
 
     def _function(self, name: str, description: str, **options: object) -> lambda_.Function:
         keep = self._settings.keep_data
@@ -175,7 +176,8 @@ class Functions(Construct):
             (self.close_run, ["PutItem", "GetItem", "DeleteItem", "Query"]),
             (self.reconcile, ["PutItem", "GetItem", "DeleteItem", "Query"]),
             (self.wake_run, ["GetItem"]),
-            (self.tell_people, []),
+            (self.start_run, []),
+            (self.tell_people, ["DeleteItem"]),
         ):
             actions = [f"dynamodb:{action}" for action in ("UpdateItem", *also)]
             _allow(function, actions, records.table.table_arn)
@@ -196,6 +198,15 @@ class Functions(Construct):
         _allow(function, ["s3:PutObject"], reports)
         if function.role is not None:
             accept_wildcard(function.role, reports, "Every run has a page of its own below this prefix.")
+
+    def _let_it_see_models(self, function: lambda_.Function, data: TrainingData) -> None:
+        """Whether a model is there, and not empty."""
+        # Without ListBucket a missing model would be "access denied".
+        _allow(function, ["s3:ListBucket"], data.models.bucket_arn)
+        models = data.models.arn_for_objects("*/output/model.tar.gz")
+        _allow(function, ["s3:GetObject"], models)
+        if function.role is not None:
+            accept_wildcard(function.role, models, "Every training job has a prefix of its own in this bucket.")
 
     def _let_it_check_quotas(self, function: lambda_.Function) -> None:
         asked = self._settings.check_quotas

@@ -227,6 +227,10 @@ class Reconciling(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         _let_it_restart(self, functions.reconcile, workflow)
+        # It starts what StartRun could not.
+        functions.reconcile.add_environment(
+            "NIGHTSPOT_STATE_MACHINE_ARN", workflow.state_machine.state_machine_arn
+        )
         _rule(
             self,
             "EveryFiveMinutes",

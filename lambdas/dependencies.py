@@ -14,6 +14,7 @@ from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.live_prices import KnownPrices, LivePrices
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.price_list import PriceList, api_region
 from nightspot.aws.price_round import Sources
@@ -24,6 +25,7 @@ from nightspot.aws.run_table import RunTable
 from nightspot.aws.savings_plans import API_REGION as SAVINGS_PLANS_REGION
 from nightspot.aws.savings_plans import SavingsPlans
 from nightspot.aws.spot_discount import SpotPrices
+from nightspot.aws.starting import Starter
 from nightspot.aws.training_jobs import TrainingJobs
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ class Dependencies:
     # (instance types) -> what AWS says, or has said, of their prices; None: not asked, `price` decides
     live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
     reports: Reports | None = None  # None: no pages are kept
+    starter: Starter | None = None  # None: runs are started by others (nightspot audit)
+    models: Models | None = None  # None: nobody looks at models
     event_life: timedelta = EVENT_LIFE  # an event that is older is not asked to come again
 
 
@@ -119,8 +123,10 @@ def dependencies() -> Dependencies:
         checkpoints=Checkpoints(late_client("s3")),
         notices=Notices(late_client("events"), environment.bus_name),
         step_functions=step_functions,
+        starter=Starter(step_functions, environment.state_machine_arn),
         live_prices=live_prices.known if environment.live_prices else None,
         reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
+        models=Models(late_client("s3")),
     )
 
 

@@ -1,18 +1,20 @@
 """Every five minutes: looks at everything that is unfinished, and repairs what no loop and no event has dealt with.
 
-With nothing unfinished it reads one partition of the table and two lists of training jobs, and counts nothing.
+With nothing unfinished it reads two partitions of the table and two lists of training jobs, and counts nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from lambdas.deliveries import deliver
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import emit, logger, metrics, traced
 from lambdas.settling import BeingSettledError, free_lock, looks_of, settle
@@ -23,7 +25,7 @@ from nightspot.aws.faults import TransientAwsError
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What was found, what of it was repaired, and what could not be, by run id -> why."""
+    """What was found, what of it was repaired, and what could not be (run id, lock or delivery -> why)."""
 
     found: tuple[Finding, ...] = ()
     repaired: tuple[Finding, ...] = ()
@@ -78,23 +80,38 @@ def reconcile(snapshot: Snapshot, use: Dependencies) -> Reconciled:
     listed: dict[str, list[str]] = {}
     for job in snapshot.listed:
         listed.setdefault(job.run_id, []).append(job.name)
+    pending = {each.subject: each for each in snapshot.pending}
+    for finding in found:
+        if finding.subject in pending:
+            # First: what is to start is late already.
+            with _apart(finding.subject, failed, postponed):
+                if deliver(finding, pending[finding.subject], use):
+                    repaired.append(finding)
     for run_id in dict.fromkeys(_unsettled(snapshot, found)):
-        try:
+        with _apart(run_id, failed, postponed):
             repaired += settle(run_id, use, listed=listed.get(run_id, ())).repaired
-        except (BeingSettledError, TransientAwsError) as error:
-            postponed[run_id] = str(error)
-            logger.warning("not repaired just now", extra={"run": run_id, "error": str(error)})
-        except Exception as error:  # whatever is wrong with one run, the others are repaired
-            failed[run_id] = repr(error)
-            logger.exception("not repaired", extra={"run": run_id})
-        finally:
-            # Each run's figures stand under its own job.
-            emit()
     for finding in found:
         if finding.repair is Repair.FREE_LOCK:
-            free_lock(finding, use)
-            repaired.append(finding)
+            with _apart(finding.subject, failed, postponed):
+                free_lock(finding, use)
+                repaired.append(finding)
     return Reconciled(found, tuple(repaired), failed, postponed)
+
+
+@contextmanager
+def _apart(subject: str, failed: dict[str, str], postponed: dict[str, str]) -> Iterator[None]:
+    """Inside one thing is repaired: whatever is wrong with it, the others are repaired too."""
+    try:
+        yield
+    except (BeingSettledError, TransientAwsError) as error:
+        postponed[subject] = str(error)
+        logger.warning("not repaired just now", extra={"subject": subject, "error": str(error)})
+    except Exception as error:
+        failed[subject] = repr(error)
+        logger.exception("not repaired", extra={"subject": subject})
+    finally:
+        # Each run's figures stand under its own job.
+        emit()
 
 
 def _unsettled(snapshot: Snapshot, found: tuple[Finding, ...]) -> Iterator[str]:

@@ -15,7 +15,8 @@ from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from nightspot.audit import is_whole
 from nightspot.happenings import OF_OUTCOME, Happening, of_run
-from nightspot.run import Run, run_from_json
+from nightspot.remarks import remarks_of
+from nightspot.run import Outcome, Run, run_from_json
 from nightspot.summary import summarise
 
 
@@ -60,6 +61,7 @@ def close(run: Run, use: Dependencies, *, has_crashed: bool = False) -> dict[str
     """
     if run.outcome is None:
         raise RunNotOverError(run.run_id)
+    run = _remarked(run, use)
     summary = summarise(run)
     use.table.close_turns.begin_to_tell(run.run_id, use.now())
     use.table.record_outcome(run)
@@ -70,6 +72,15 @@ def close(run: Run, use: Dependencies, *, has_crashed: bool = False) -> dict[str
     elif is_whole(run):
         use.table.open_runs.forget(run.run_id)
     return summary
+
+
+def _remarked(run: Run, use: Dependencies) -> Run:
+    """`run` with what is odd about its success. It is looked at once: what was seen stays."""
+    last = run.last_attempt
+    if run.outcome is not Outcome.SUCCEEDED or last is None or run.remarks:
+        return run
+    model = None if use.models is None else use.models.state(last.model_artifact)
+    return replace(run, remarks=remarks_of(run, model))
 
 
 def tell_end(run: Run, use: Dependencies, *, has_crashed: bool = False, counted: bool = False) -> bool:

@@ -29,6 +29,10 @@ FRESH = timedelta(minutes=2)
 # After so long nothing more is heard of a start in doubt, or of a bill.
 DOUBT = timedelta(minutes=30)
 BILL = timedelta(days=2)
+# The reconciler tries a delivery every five minutes. What it has tried in vain for so long, a person should know.
+OVERDUE = timedelta(minutes=15)
+# A run that starts later, nobody waits for, and news that is older is no news.
+GIVEN_UP = timedelta(days=1)
 GOES_ON = frozenset({"InProgress", "Stopping"})  # TrainingJobStatus
 
 
@@ -50,6 +54,10 @@ class Kind(StrEnum):
     LOCK_LEFT = "lock_left"  # held by a run that is over
     TWO_MACHINES = "two_machines"  # two training jobs write to one checkpoint prefix
     UNREADABLE = "unreadable"  # its record cannot be read
+    START_PENDING = "start_pending"  # Step Functions has not taken the start of a scheduled run
+    NOTICE_PENDING = "notice_pending"  # a message has not reached every channel
+    DELIVERY_OVERDUE = "delivery_overdue"  # either of the two, for a while
+    DELIVERY_GIVEN_UP = "delivery_given_up"  # either of the two, for too long
 
 
 class Repair(StrEnum):
@@ -63,6 +71,8 @@ class Repair(StrEnum):
     STOP_JOB = "stop_job"
     WAKE = "wake"
     FREE_LOCK = "free_lock"
+    DELIVER = "deliver"
+    GIVE_UP = "give_up"
     NONE = "none"
 
 
@@ -82,6 +92,10 @@ REPAIR_OF: Mapping[Kind, Repair] = {
     Kind.LOCK_LEFT: Repair.FREE_LOCK,
     Kind.TWO_MACHINES: Repair.NONE,
     Kind.UNREADABLE: Repair.NONE,
+    Kind.START_PENDING: Repair.DELIVER,
+    Kind.NOTICE_PENDING: Repair.DELIVER,
+    Kind.DELIVERY_OVERDUE: Repair.DELIVER,
+    Kind.DELIVERY_GIVEN_UP: Repair.GIVE_UP,
 }
 WORDS: Mapping[Repair, str] = {
     Repair.RESTART: "start a new execution that goes on with the run",
@@ -92,6 +106,8 @@ WORDS: Mapping[Repair, str] = {
     Repair.STOP_JOB: "stop the training job",
     Repair.WAKE: "wake the run, so that it decides",
     Repair.FREE_LOCK: "free the lock",
+    Repair.DELIVER: "deliver it",
+    Repair.GIVE_UP: "forget it; the log has it",
 }
 # What is to be done where nothing is repaired.
 ADVICE: Mapping[Kind, str] = {
@@ -105,13 +121,14 @@ ADVICE: Mapping[Kind, str] = {
 }
 # What passes by itself, or is not ours.
 _NOTES = frozenset({Kind.RESTART_LATER, Kind.JOB_MAY_COME, Kind.JOB_UNSEEN, Kind.JOB_OF_UNKNOWN_RUN})
-# What SageMaker often says minutes after a run's end: nothing that a person must hear of.
-_ROUTINE = frozenset({Kind.BILL_INCOMPLETE})
+# What SageMaker often says minutes after a run's end, and what a moment's outage delays: nothing that a person must
+# hear of.
+_ROUTINE = frozenset({Kind.BILL_INCOMPLETE, Kind.START_PENDING, Kind.NOTICE_PENDING})
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be. `subject`: the execution, training job or lock it is about."""
+    """Something that is not as it should be. `subject`: the execution, job, lock or delivery it is about."""
 
     kind: Kind
     run_id: str | None
@@ -221,6 +238,28 @@ class HeldLock:
     execution: Execution | None = None  # of an owner that is not on record
 
 
+class Delivery(StrEnum):
+    """What a function may have to leave to the reconciler."""
+
+    START = "START"  # of a scheduled run; its name is the execution's
+    NOTICE = "NOTICE"  # that becomes messages; its name is the messages' key
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An event, as JSON text, that its function could not deliver."""
+
+    delivery: Delivery
+    name: str
+    since: datetime  # aware UTC
+    event: str
+
+    @property
+    def subject(self) -> str:
+        """What a finding calls it."""
+        return f"{self.delivery.value}#{self.name}"
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What was seen of a deployment at one moment (aware UTC)."""
@@ -229,6 +268,7 @@ class Snapshot:
     runs: tuple[RunLook, ...] = ()
     listed: tuple[ListedJob, ...] = ()
     locks: tuple[HeldLock, ...] = ()
+    pending: tuple[Pending, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)  # run id -> why
     unseen: Mapping[str, str] = field(default_factory=dict)  # what AWS did not show just now -> why
 
@@ -243,6 +283,7 @@ def findings(snapshot: Snapshot) -> tuple[Finding, ...]:
         Finding(Kind.UNREADABLE, run_id, None, run_id, f"The record of run {run_id} cannot be read: {why}")
         for run_id, why in snapshot.unreadable.items()
     ]
+    found += [_of_pending(pending, snapshot.at) for pending in snapshot.pending]
     return tuple(found)
 
 
@@ -406,6 +447,19 @@ def _of_lock(lock: HeldLock, owner: RunLook | None) -> Iterator[Finding]:
         said = f"The lock of {lock.key} is held by run {lock.run_id}, which is over."
         job = None if owner is None else owner.run.job
         yield Finding(Kind.LOCK_LEFT, lock.run_id, job, lock.key, said)
+
+
+def _of_pending(pending: Pending, now: datetime) -> Finding:
+    is_start, age = pending.delivery is Delivery.START, now - pending.since
+    if age >= GIVEN_UP:
+        kind = Kind.DELIVERY_GIVEN_UP
+    elif age >= OVERDUE:
+        kind = Kind.DELIVERY_OVERDUE
+    else:
+        kind = Kind.START_PENDING if is_start else Kind.NOTICE_PENDING
+    what = "Execution {} could not be started" if is_start else "Notice {} could not be sent as a message"
+    said = f"{what.format(pending.name)}; it has waited since {clock(pending.since)}."
+    return Finding(kind, None, None, pending.subject, said)
 
 
 def _goes_on(view: JobView | None) -> bool:

@@ -81,6 +81,14 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # another run holds the job: nothing was started
 
 
+class Remark(StrEnum):
+    """What is odd about a success."""
+
+    UNFINISHED_STEPS = "unfinished_steps"  # the last checkpoint is not of the last step
+    MODEL_EMPTY = "model_empty"  # the artefact has no file with a byte in it
+    MODEL_MISSING = "model_missing"
+
+
 class Resume(StrEnum):
     """Whether training went on from its checkpoint after it was cut short."""
 
@@ -150,6 +158,14 @@ class Progress:
     process_started_at: datetime | None = None  # of the process that wrote it: each machine has its own
     metrics: Mapping[str, float] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()  # what the file says besides and what cannot be true, see `progress_file`
+
+
+@dataclass(frozen=True)
+class RunRemark:
+    """A remark on a run that succeeded, in words."""
+
+    kind: Remark
+    text: str  # "finished at step 3 of 24"
 
 
 @dataclass(frozen=True)
@@ -296,6 +312,7 @@ class Run:
     said_late: bool = False
     outcome: Outcome | None = None
     outcome_because: str | None = None
+    remarks: tuple[RunRemark, ...] = ()  # of a success; see `nightspot.remarks`
     restarts: int = 0  # how often another execution has taken it on, after a crash
     crashed: bool = False  # its execution did, nobody had wanted its end, and no model came of it
     unwritten: tuple[Step, ...] = ()  # decisions that the table could not take yet, oldest first

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot import estimates, history
@@ -37,7 +37,6 @@ progresses = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     before=st.none() | progresses,
     after=progresses,

@@ -12,6 +12,7 @@ NO_ANSWER = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.
 
 _TRANSIENT_CODES = frozenset(
     {
+        "ExecutionLimitExceeded",  # of Step Functions: too many at once
         "InternalFailure",
         "InternalServerError",
         "InternalServerException",
@@ -20,8 +21,6 @@ _TRANSIENT_CODES = frozenset(
         "RequestTimeout",
         "ServiceUnavailable",
         "SlowDown",
-        "Throttling",
-        "ThrottlingException",
         "TooManyRequestsException",
         "TransactionInProgressException",
     }
@@ -45,5 +44,7 @@ def raise_if_transient(error: ClientError) -> None:
     """
     response = error.response
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if response.get("Error", {}).get("Code") in _TRANSIENT_CODES or status >= 500:
+    code = str(response.get("Error", {}).get("Code", ""))
+    # Services name their throttles after themselves: KMSThrottlingException, EC2ThrottledException.
+    if code in _TRANSIENT_CODES or "Throttl" in code or status == 429 or status >= 500:
         raise TransientAwsError(str(error)) from error

@@ -84,7 +84,7 @@ class Looks:
         )
 
     def snapshot(self, now: datetime, *, thorough: bool = False) -> Snapshot:
-        """Every run of which something is unfinished, and every training job that goes on.
+        """Every run of which something is unfinished, every training job that goes on, every pending delivery.
 
         `thorough`: also all locks, and of every job the newest runs whose records are open.
         """
@@ -100,7 +100,8 @@ class Looks:
         for run_id in run_ids:
             known.look(run_id)
         locks = tuple(self._locks(jobs, known))
-        return Snapshot(now, tuple(known.looks.values()), listed, locks, known.unreadable, unseen)
+        pending = tuple(self._table.pending.all())
+        return Snapshot(now, tuple(known.looks.values()), listed, locks, pending, known.unreadable, unseen)
 
     def _going_on(self, now: datetime, unseen: dict[str, str]) -> tuple[ListedJob, ...]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from nightspot.happenings import OF_OUTCOME, Happening
 from nightspot.run import Run
 
 SOURCE = "nightspot"
+AGAIN = "again"  # in the detail of a notice that the reconciler has sent again
 _ENDS = frozenset(OF_OUTCOME.values())
 
 
@@ -53,9 +55,24 @@ class Notices:
                 }
             ),
         }
+        self._put(entry)
+
+    def send_again(self, event: Mapping[str, Any]) -> None:
+        """Publish a notice once more, from its event, marked so that its receiver knows. Raises as `send` does."""
+        self._put(
+            {
+                "Source": SOURCE,
+                "DetailType": event["detail-type"],
+                "EventBusName": self._bus_name,
+                "Resources": list(event.get("resources", ())),
+                "Detail": json.dumps({**event["detail"], AGAIN: True}, ensure_ascii=False),
+            }
+        )
+
+    def _put(self, entry: dict[str, Any]) -> None:
         answer = self._client.put_events(Entries=[entry])
         if answer.get("FailedEntryCount"):
-            raise NoticeNotSentError(f"{happening.detail_type}: {answer['Entries'][0].get('ErrorMessage')}")
+            raise NoticeNotSentError(f"{entry['DetailType']}: {answer['Entries'][0].get('ErrorMessage')}")
 
 
 def _notice_id(happening: Happening, run: Run) -> str:

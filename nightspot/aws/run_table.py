@@ -3,7 +3,7 @@
 Keys: JOB#name / RUN#time#id (history), RUN#id / RUN (the ledger), RUN#id / REQUEST (the job's CreateTrainingJob
 request), RUN#id / ATTEMPT#n, RUN#id / PHASES#n, RUN#id / STEP#n, RUN#id / STOP (who wants its end), and
 TRAINING_JOB#name / TOKEN (the task token that the state machine waits with). JOB#name / LOCK is `job_lock`'s,
-OPEN / RUN#id `open_runs`'. Every write can be repeated.
+OPEN / RUN#id `open_runs`', PENDING / START#execution and NOTICE#key `pending`'. Every write can be repeated.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from nightspot.aws.close_turns import CloseTurns
 from nightspot.aws.dynamodb import Table, from_dynamodb, is_condition_failure, key, to_dynamodb
 from nightspot.aws.open_runs import OpenRuns
+from nightspot.aws.pending import PendingDeliveries
 from nightspot.run import (
     Action,
     Attempt,
@@ -77,6 +78,7 @@ class RunTable:
         self._call = Table(client, table_name).call
         self.close_turns = CloseTurns(self._call)
         self.open_runs = OpenRuns(self._call)
+        self.pending = PendingDeliveries(self._call)
 
     def record_plan(self, run: Run, request: Mapping[str, Any] | None = None) -> None:
         """Open the run's record. Planning the same execution again leaves a record that is further on alone.

@@ -47,6 +47,7 @@ def retry(
     timeout: Annotated[
         str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
     ] = None,
+    fail_on_remarks: run_aws.FailOnRemarks = False,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
     ] = None,
@@ -71,7 +72,9 @@ def retry(
     if market_file is not None:
         raise typer.BadParameter(f"--market: must be one of {', '.join(overrides.CHOICES)}")
     run_aws.check_key(idempotency_key)
-    way = run_aws.Way(wait, run_aws.timeout_of(timeout, wait=wait), as_json, region, profile)
+    run_aws.check_fail_on_remarks(fail_on_remarks, wait=wait)
+    longest = run_aws.timeout_of(timeout, wait=wait)
+    way = run_aws.Way(wait, longest, as_json, region, profile, fail_on_remarks)
     own = overrides.overrides_of(
         market=market,
         instance_types=instance_type,

@@ -19,8 +19,10 @@ from lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
+from nightspot.aws.starting import Starter
 from nightspot.aws.training_jobs import TrainingJobs
 from nightspot.job import Job
 from nightspot.local import messages, moto_sagemaker
@@ -169,7 +171,8 @@ class LocalAws:
             events, dead_letters = RecordingEvents(clients["events"]), DeadLetters()
             # From here on it is night, and every second counts for minutes.
             clock = StoryClock(self.started_at, scale)
-            use, lock = self._dependencies(clients, clock, events), threading.Lock()
+            starter = Starter(clients["stepfunctions"], machine_arn, now=clock.now)
+            use, lock = self._dependencies(clients, clock, events, starter), threading.Lock()
             handlers = self._handlers(use, lock)
             wake = AsyncInvoker(handlers["WakeRun"], clock, dead_letters)
             closing = AsyncInvoker(handlers["CloseRun"], clock, dead_letters)
@@ -195,7 +198,7 @@ class LocalAws:
         return min(scales)
 
     def _dependencies(
-        self, clients: Mapping[str, Any], clock: StoryClock, events: RecordingEvents
+        self, clients: Mapping[str, Any], clock: StoryClock, events: RecordingEvents, starter: Starter
     ) -> Dependencies:
         return Dependencies(
             region=REGION,
@@ -211,6 +214,8 @@ class LocalAws:
             checkpoints=Checkpoints(clients["s3"]),
             notices=Notices(events, BUS),
             step_functions=clients["stepfunctions"],
+            starter=starter,
+            models=Models(clients["s3"]),
             # A busy machine takes a second for what is minutes of the story.
             event_life=max(EVENT_LIFE, timedelta(seconds=clock.story_seconds(1.0))),
         )

@@ -12,8 +12,9 @@ from nightspot.messages import story
 from nightspot.messages.links import Console, Link
 from nightspot.messages.plain import clean, moment, usd
 from nightspot.messages.telling import CLOSING, happened
-from nightspot.messages.wording import LATE, WORDINGS, Mood, Wording
+from nightspot.messages.wording import LATE, REMARKED, WORDINGS, Mood, Wording
 from nightspot.redaction import redact
+from nightspot.remarks import joined, texts_of
 
 MOST_LOGS = 3
 
@@ -64,14 +65,18 @@ def content_of(notice: Notice) -> Content:
 def _closing(notice: Notice) -> Content:
     detail, summary = notice.detail, notice.detail.get("summary", {})
     late = notice.happening is Happening.RUN_SUCCEEDED and summary.get("deadline_met") is not True
-    wording = LATE if late else WORDINGS[notice.happening]
+    remarks = texts_of(summary)
+    wording = REMARKED if remarks else LATE if late else WORDINGS[notice.happening]
     trained = story.with_logs(summary, MOST_LOGS)
     return _content(
         notice,
         wording,
         subject=", ".join(_closing_subject(notice, wording)),
         because=summary.get("because") or detail.get("because"),
-        had_happened=story.had_happened(summary, happened(detail)),
+        had_happened=(
+            *(clean(f"{text[:1].upper()}{text[1:]}.") for text in remarks),
+            *story.had_happened(summary, happened(detail)),
+        ),
         figures=story.figures(summary, notice.zone),
         attempts=story.attempts(summary),
         advice=clean(story.advice(summary, wording.advice)),
@@ -86,7 +91,8 @@ def _closing(notice: Notice) -> Content:
 
 def _closing_subject(notice: Notice, wording: Wording) -> list[str]:
     summary = notice.detail.get("summary", {})
-    parts = [wording.subject]
+    remarks = texts_of(summary)
+    parts = [f"{wording.subject}, but {clean(joined(remarks))}" if remarks else wording.subject]
     if notice.happening is Happening.RUN_SUCCEEDED:
         parts.append(story.margin(summary))
         parts.append("fell back to on-demand" if Happening.FELL_BACK in happened(notice.detail) else "")

@@ -103,6 +103,15 @@ WORDINGS: Mapping[Happening, Wording] = {
 
 LATE = Wording(Mood.CAUTION, "model ready", "The model of {job} is ready, after its deadline.", _LATE_ADVICE)
 
+# SageMaker says Completed, and the evidence says less: which, stands in the subject.
+REMARKED = Wording(
+    Mood.CAUTION,
+    "model ready",
+    "The model of {job} is ready, but check it before you use it.",
+    "Read the training log. A script that ends early on purpose is fine; one that saves its last step as well "
+    "(`save_if_due` does) shows that it did not.",
+)
+
 # What a closing message says had happened before the end. How often the machine was taken back is counted.
 HAD_HAPPENED: Mapping[Happening, str] = {
     Happening.INTERRUPTED: "Spot took the machine back {interruptions} times.",

@@ -125,12 +125,19 @@ class LeftOutRecord(Part):
     because: str
 
 
+class RemarkRecord(Part):
+    """What is odd about a success, in words."""
+
+    text: str
+
+
 class _Run(Part):
     """What a record of a run says itself."""
 
     job: str
     run_id: str
     because: str | None = None
+    remarks: tuple[RemarkRecord, ...] = ()
     started_at: Moment
     ended_at: Moment | None = None
     deadline: Moment

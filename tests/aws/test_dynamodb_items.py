@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
@@ -173,7 +173,6 @@ def larger(value: Any, factor: int) -> Any:
     return value[:1] * min(factor, 2_000) if isinstance(value, list) else value
 
 
-@settings(max_examples=100, deadline=None)
 @given(records, st.sampled_from(FACTORS))
 def test_every_record_is_written_or_reduced_to_what_fits(record, factor):
     large = {name: larger(value, factor) for name, value in record.items()}
@@ -184,7 +183,6 @@ def test_every_record_is_written_or_reduced_to_what_fits(record, factor):
     json.dumps(from_dynamodb(written), allow_nan=False)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.recursive(st.text(max_size=8), lambda inner: st.lists(inner, max_size=4), max_leaves=30),
     st.integers(20, 300),

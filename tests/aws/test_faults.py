@@ -26,6 +26,8 @@ def fault(code: str, status: int = 400) -> ClientError:
 @pytest.mark.parametrize(
     "code",
     [
+        "EC2ThrottledException",
+        "ExecutionLimitExceeded",
         "InternalFailure",
         "InternalServerError",
         "InternalServerException",
@@ -36,6 +38,7 @@ def fault(code: str, status: int = 400) -> ClientError:
         "SlowDown",
         "Throttling",
         "ThrottlingException",
+        "KMSThrottlingException",
         "TooManyRequestsException",
         "TransactionInProgressException",
     ],

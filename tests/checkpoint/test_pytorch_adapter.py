@@ -196,6 +196,7 @@ def ranks(folder, *arguments):
     return [each.returncode for each in processes], [json.loads(each) for each in outputs]
 
 
+@pytest.mark.long
 def test_two_ranks_stop_as_one_and_go_on_as_one(tmp_path):
     (tmp_path / "undisturbed").mkdir()
     (tmp_path / "stopped").mkdir()

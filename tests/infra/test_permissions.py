@@ -69,7 +69,9 @@ KNOWN_WILDCARDS = {
     "arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>:network-interface/*",
     "<Checkpoints.Arn>/*",
     "<Models.Arn>/*",
+    "<Models.Arn>/*/output/model.tar.gz",
     "<Models.Arn>/reports/*",
+    "arn:<AWS::Partition>:s3:::our-models/*/output/model.tar.gz",
     "arn:<AWS::Partition>:s3:::our-models/reports/*",
     "arn:<AWS::Partition>:s3:::our-checkpoints/*",
     "arn:<AWS::Partition>:s3:::our-data/*",
@@ -236,12 +238,15 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "dynamodb:Query",
                 "dynamodb:UpdateItem",
                 "events:PutEvents",
+                "s3:GetObject",
+                "s3:ListBucket",
                 "s3:PutObject",
             },
         ),
         (
             "StartRun",
             {
+                "dynamodb:UpdateItem",
                 "states:DescribeExecution",
                 "states:StartExecution",
                 *HANDS_OVER,
@@ -261,6 +266,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
         (
             "TellPeople",
             {
+                "dynamodb:DeleteItem",
                 "dynamodb:UpdateItem",
                 "sns:Publish",
                 *HANDS_OVER,
@@ -274,7 +280,16 @@ def test_a_function_has_only_what_it_uses(deployed, function, its_own):
 
 @pytest.mark.parametrize(
     "function",
-    ["PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "Reconcile", "TellPeople", "WakeRun"],
+    [
+        "PlanRun",
+        "DecideNextStep",
+        "RecordOutcome",
+        "CloseRun",
+        "Reconcile",
+        "StartRun",
+        "TellPeople",
+        "WakeRun",
+    ],
 )
 def test_a_function_touches_the_one_table_alone(deployed, function):
     table, _ = deployed.only("DynamoDB::Table")
@@ -422,6 +437,14 @@ def test_the_decision_reads_progress_in_the_user_s_own_bucket(joined):
 def test_the_outcome_writes_reports_and_touches_no_model(deployed, function):
     found = resources_of("s3:PutObject", deployed.allowed_to(f"{function}Role"))
     assert {short(resource) for resource in found} == {"<Models.Arn>/reports/*"}
+
+
+def test_the_outcome_may_look_whether_there_is_a_model_and_at_nothing_else_there(deployed):
+    allowed = deployed.allowed_to("RecordOutcomeRole")
+    assert {short(found) for found in resources_of("s3:GetObject", allowed)} == {
+        "<Models.Arn>/*/output/model.tar.gz"
+    }
+    assert {short(found) for found in resources_of("s3:ListBucket", allowed)} == {"<Models.Arn>"}
 
 
 def test_reports_lie_where_the_function_may_write(deployed):

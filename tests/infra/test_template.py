@@ -204,7 +204,7 @@ def test_a_function_gets_an_environment_that_it_can_read(request, as_text, varia
         known -= OF_THE_PLAN
     if name != "TellPeople":
         known -= OF_THE_MESSENGER
-    if name not in {"Api", "StartRun"}:
+    if name not in {"Api", "Reconcile", "StartRun"}:
         known -= OF_WHAT_STARTS_RUNS
     assert {key for key in variables if key.startswith("NIGHTSPOT_")} == known
     environment = Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"})

@@ -205,8 +205,9 @@ def test_an_alarm_rings_where_a_start_was_given_up(deployed, as_text):
     assert alarm["AlarmActions"]
 
 
-def test_the_function_that_starts_runs_knows_the_state_machine(deployed, as_text):
-    _, function = deployed.only("Lambda::Function", "StartRun")
+@pytest.mark.parametrize("name", ["StartRun", "Reconcile"])
+def test_a_function_that_starts_runs_knows_the_state_machine(deployed, as_text, name):
+    _, function = deployed.only("Lambda::Function", name)
     machine, _ = deployed.only("StepFunctions::StateMachine")
     assert as_text(function["Environment"]["Variables"]["NIGHTSPOT_STATE_MACHINE_ARN"]) == f"<{machine}>"
 

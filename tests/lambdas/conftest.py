@@ -24,6 +24,7 @@ from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions, restart_arn
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.live_prices import KnownPrices
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.starting import Starter
@@ -36,8 +37,10 @@ from nightspot.local.gateway import answer_of, event_of
 from nightspot.run import Outcome, Run, run_from_json, to_json
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:nightspot"
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
-RESTART = re.compile(r"-r\d$")  # the end of the name of an execution that goes on with a run
+# The end of the name of an execution that goes on with a run, and of a scheduled one: there once they are started.
+STARTED_BY_US = re.compile(r"-(r\d|\d{4}-\d\d-\d\dT\d{4}Z)$")
 RECOMMENDER = Job.model_validate(
     {
         "name": "recommender",
@@ -132,20 +135,23 @@ class Bus:
 
 @dataclass
 class StepFunctions:
-    """Executions, which run unless a test says otherwise; the restarts that were started; the tokens returned."""
+    """Executions, which run unless a test says otherwise; those that were started; the tokens returned."""
 
     returned: list[str] = field(default_factory=list)
     refusal: Exception | None = None
     over: set[str] = field(default_factory=set)  # execution ARNs that were aborted
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)  # by ARN, what else is said of the others
-    started: dict[str, dict[str, Any]] = field(default_factory=dict)  # the inputs of restarts, by ARN
+    started: dict[str, dict[str, Any]] = field(default_factory=dict)  # the inputs, by ARN
     start_refusal: Exception | None = None
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
-        if RESTART.search(executionArn) and executionArn not in {*self.started, *self.ends}:
+        if STARTED_BY_US.search(executionArn) and executionArn not in {*self.started, *self.ends}:
             raise fault("ExecutionDoesNotExist")
         status = "ABORTED" if executionArn in self.over else "RUNNING"
-        return {"executionArn": executionArn, "status": status, **self.ends.get(executionArn, {})}
+        shown = {"executionArn": executionArn, "status": status, **self.ends.get(executionArn, {})}
+        if executionArn in self.started:
+            shown |= {"startDate": MIDNIGHT, "input": json.dumps(self.started[executionArn])}
+        return shown
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: N803, A002
         if self.start_refusal is not None:
@@ -180,6 +186,7 @@ class World:
         self.lock = JobLock(self.dynamodb, TABLE)
         self.quotas: Callable[[Iterable[str]], Mapping[str, float]] | None = None
         self.live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
+        self.models: Models | None = None
         self._wait = json.loads(WORKFLOW.read_text())["States"]["Wait for news"]["Arguments"]
 
     @property
@@ -198,7 +205,9 @@ class World:
             checkpoints=Checkpoints(self.s3),
             notices=Notices(self.bus, "nights"),
             step_functions=self.step_functions,
+            starter=Starter(self.step_functions, MACHINE),
             live_prices=self.live_prices,
+            models=self.models,
         )
 
     def plan(

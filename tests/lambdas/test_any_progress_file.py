@@ -21,7 +21,8 @@ from nightspot.run import Outcome, run_from_json, step_from_json
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
 # Each example decides anew over the same world.
 bounded = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings.default.max_examples // 2,
+    suppress_health_check=[*settings.default.suppress_health_check, HealthCheck.function_scoped_fixture],
 )
 
 

@@ -9,7 +9,18 @@ import pytest
 
 from lambdas.record_outcome import RunNotOverError
 from nightspot.audit import Untold
-from nightspot.run import Action, AttemptState, FailureClass, Outcome, Step, run_from_json, to_json
+from nightspot.aws.models import Models
+from nightspot.run import (
+    Action,
+    AttemptState,
+    FailureClass,
+    Outcome,
+    Progress,
+    Remark,
+    Step,
+    run_from_json,
+    to_json,
+)
 
 
 @pytest.fixture
@@ -31,6 +42,42 @@ def over(world, metrics, midnight):
         return replace(run.with_attempt(attempt), steps=2, outcome=outcome, outcome_because="why")
 
     return end
+
+
+def test_what_is_odd_about_a_success_is_in_answer_record_and_notice(world, over, midnight):
+    progress = Progress(step=3, saved_at=midnight, total_steps=24)
+    run = replace(
+        over(Outcome.SUCCEEDED, model_artifact="s3://models/x/output/model.tar.gz"), progress=progress
+    )
+    world.models = Models(world.s3)
+    summary = world.record(to_json(run))
+    assert [remark["text"] for remark in summary["remarks"]] == [
+        "finished at step 3 of 24",
+        "the model artefact is missing",
+    ]
+    assert world.table.history("recommender")[0]["remarks"] == summary["remarks"]
+    assert world.bus.details()[-1]["summary"]["remarks"] == summary["remarks"]
+    kept = world.table.run(run.run_id)
+    assert [remark.kind for remark in kept.remarks] == [Remark.UNFINISHED_STEPS, Remark.MODEL_MISSING]
+
+
+def test_what_was_seen_at_the_end_stays_when_it_is_recorded_again(world, over):
+    run = over(Outcome.SUCCEEDED, model_artifact=None)
+    world.models = Models(world.s3)
+    first = world.record(to_json(run))
+    world.models = None
+    again = world.record(to_json(world.table.run(run.run_id)))
+    assert first["remarks"] == again["remarks"] != []
+
+
+@pytest.mark.parametrize("outcome", [each for each in Outcome if each is not Outcome.SUCCEEDED])
+def test_without_a_success_no_model_is_looked_for(world, over, outcome):
+    class Models:
+        def state(self, _uri):
+            raise AssertionError("looked")
+
+    world.models = Models()
+    assert world.record(to_json(over(outcome)))["remarks"] == []
 
 
 def test_the_summary_is_the_answer_and_is_on_record(world, over):

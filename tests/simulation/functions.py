@@ -59,7 +59,7 @@ class Invocation:
     doom: Doom | None = None
     calls: int = 0
     died_of: str | None = None
-    succeeded: bool = False
+    succeeded: bool = False  # and has left nothing for later
 
     @property
     def is_dead(self) -> bool:
@@ -135,7 +135,7 @@ class Functions:
             said = {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": []}
             name = type(error).__name__
             return Answer(error=name, cause=json.dumps(said), injected=is_injected(error), raised=error)
-        invocation.succeeded = True
+        invocation.succeeded = not (isinstance(result, dict) and result.get("pending"))
         return Answer(result=self.outputs(invocation.name, json.loads(text)))
 
 

@@ -166,7 +166,7 @@ class World:
             "notices": Notices(self.bus, BUS),
             "step_functions": self.states,
             "reports": Reports(self.s3, MODELS) if self.scenario.writes_reports else None,
-            "state_machine_arn": MACHINE_ARN,
+            "starter": Starter(self.states, MACHINE_ARN),
             "sagemaker": self.sagemaker,
         }
         fields = {each.name for each in dataclasses.fields(Dependencies)}
@@ -174,10 +174,11 @@ class World:
         use = {name: Dependencies(now=self._now_of(name), **known) for name in FUNCTIONS}
         for name, module in FUNCTIONS.items():
             self.functions.handlers[name] = (module.handler, use.__getitem__)
-        starter = start_run.StartDependencies(Starter(self.states, MACHINE_ARN))
-        self.functions.handlers["StartRun"] = (start_run.handler, lambda _name: starter)
+        starting = start_run.StartDependencies(known["starter"], self.table.pending, self._now_of("StartRun"))
+        self.functions.handlers["StartRun"] = (start_run.handler, lambda _name: starting)
         messenger = tell_people.Messenger(
             topics=NoticeTopics(self.sns, self.dynamodb, TABLE, mail_arn=MAIL),
+            pending=self.table.pending,
             zone=lambda _job: "UTC",
             now=self._now_of("TellPeople"),
             tell_success=True,
