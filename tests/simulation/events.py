@@ -59,6 +59,7 @@ class EventBridge:
     # (event, whether AWS sends it as a best effort) -> how it arrives
     delivery: Callable[[Mapping[str, Any], bool], Delivery]
     away_until: Callable[[str], float]  # (service) -> when it is back; the past, where it is there
+    fails_entry: Callable[[], bool] = lambda: False
     tell: Callable[[str, str], None] = lambda _who, _what: None
     sent: list[dict[str, Any]] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
@@ -79,10 +80,15 @@ class EventBridge:
                     "ValidationException", "Total size of the entries is over the limit", "PutEvents"
                 )
             detail = json.loads(entry["Detail"])
+            if self.fails_entry():
+                self.tell("EventBridge", f"does not take {entry['DetailType']}")
+                results.append({"ErrorCode": "InternalFailure", "ErrorMessage": "Unexpected error"})
+                continue
             results.append(
                 {"EventId": self.emit(entry["Source"], entry["DetailType"], detail, best_effort=False)}
             )
-        return {"FailedEntryCount": 0, "Entries": results}
+        failed = sum("ErrorCode" in result for result in results)
+        return {"FailedEntryCount": failed, "Entries": results}
 
     def emit(self, source: str, detail_type: str, detail: Any, *, best_effort: bool = True) -> str:
         """Send an event on its way; its id."""

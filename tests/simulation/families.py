@@ -67,6 +67,7 @@ def _throttles(scenario: Scenario, random: Random) -> Scenario:
         throttled_share=random.choice((0.0, 0.02)),
         bursts=(*scenario.plan.bursts, burst),
         torn_bodies=random.choice((0.0, 0.2)),
+        failed_entries=random.choice((0.0, 0.1)),
     )
     return replace(scenario, plan=plan, late_allowed=scenario.late_allowed + length + MARGIN)
 
@@ -345,35 +346,53 @@ def _old_ledger(scenario: Scenario, random: Random) -> Scenario:
     return replace(scenario, old_code_until=random.uniform(0, scenario.window))
 
 
+def _tight_runtime(scenario: Scenario, random: Random) -> Scenario:
+    """The request's MaxRuntimeInSeconds is about as long as the work, as in many examples on the web."""
+    request = {**scenario.job.training_job}
+    seconds = round(scenario.job.work_seconds * random.choice((1.0, 1.1, 1.3)))
+    request["StoppingCondition"] = {"MaxRuntimeInSeconds": seconds}
+    job = scenario.job.model_copy(update={"training_job": request})
+    # It caps what the run pays for: work that is longer has no model.
+    return replace(scenario, job=job, model_expected=False)
+
+
 def _mixed(scenario: Scenario, random: Random) -> Scenario:
-    """Two or three families at once."""
-    for name in random.sample(sorted(_MIXABLE), random.choice((2, 3, 3, 4))):
-        scenario = _MIXABLE[name](scenario, random)
+    """Two to four kinds of faults at once, and now and then an end that somebody wants, or a crash."""
+    for name in random.sample(sorted(_FAULTS), random.choice((2, 3, 3, 4))):
+        scenario = _FAULTS[name](scenario, random)
+    if random.random() < 0.4:
+        name = random.choice(sorted(_ENDS))
+        scenario = _ENDS[name](scenario, random)
     return scenario
 
 
-_MIXABLE: dict[str, Family] = {
+_FAULTS: dict[str, Family] = {
     "kill": _kill,
     "lost answers": _lost_answers,
     "throttles": _throttles,
     "stops refused": _stops_refused,
+    "stops hang": _stops_hang,
     "away": _away,
+    "away at the worst moment": _away_at_the_worst_moment,
     "events": _events,
     "doubt": _doubt,
     "visible late": _visible_late,
     "progress": _progress,
     "skew": _skew,
     "queue": _queue,
+    "crash": _crash,
     "old ledger": _old_ledger,
-    "second run, forbid": _second_forbid,
-    "second run, replace": _second_replace,
     "odd refusals": _odd_refusals,
     "odd answers": _odd_answers,
+    "second run, forbid": _second_forbid,
+}
+_ENDS: dict[str, Family] = {
+    "crash, then the next run": _crash_then_next,
+    "abort, then the next run": _abort_then_next,
+    "second run, replace": _second_replace,
     "resumed run": _resumed,
     "person stops": _person_stops,
     "abort": _abort,
-    "crash": _crash,
-    "stops hang": _stops_hang,
     "failures": _failures,
 }
 FAMILIES: dict[str, Family] = {
@@ -405,6 +424,7 @@ FAMILIES: dict[str, Family] = {
     "odd answers": _odd_answers,
     "odd history": _odd_history,
     "large request": _large_request,
+    "tight runtime limit": _tight_runtime,
     "resumed run": _resumed,
     "mixed": _mixed,
 }

@@ -56,6 +56,7 @@ class Plan:
     doubt_share: float = 0.0  # of CreateTrainingJob whose answer is lost
     no_doubt_share: float = 0.0  # of CreateTrainingJob without an answer, and without an effect
     torn_bodies: float = 0.0  # of objects whose reading breaks off
+    failed_entries: float = 0.0  # of events that EventBridge answers for, and has not taken
     lost_events: float = 0.0
     doubled_events: float = 0.0
     late_events: float = 0.0
@@ -160,6 +161,10 @@ class Faults:
     def tears_body(self) -> bool:
         """Whether the reading of the next object breaks off."""
         return not self._is_over and self._random.random() < self.plan.torn_bodies
+
+    def fails_entry(self) -> bool:
+        """Whether EventBridge does not take the next entry, in an answer that is no error."""
+        return not self._is_over and self._random.random() < self.plan.failed_entries
 
     def delivery(self, event: Mapping[str, Any], best_effort: bool) -> Delivery:
         """How an event arrives. Only what AWS sends as a best effort is ever lost."""

@@ -119,6 +119,7 @@ class World:
             _RULES,
             self.faults.delivery,
             self.faults.away_until,
+            self.faults.fails_entry,
             self.tell,
         )
         self.sagemaker = SageMaker(
