@@ -94,10 +94,10 @@ WORDINGS: Mapping[Happening, Wording] = {
     Happening.DECISION_CRASHED: Wording(
         Mood.BAD,
         "THE RUN CRASHED, machines may still be running",
-        "The execution of a run of {job} crashed. While there is time for a model, another one goes on with the run.",
-        "It is tried three times at most, then the run is closed when its training job ends; another message says how "
-        "it ended. `nightspot audit` shows where it stands, `nightspot stop RUN` ends it. Look for the cause in the "
-        "execution.",
+        "The execution of a run of {job} crashed. While there is time for a model, another one goes on with it.",
+        "It is tried three times at most, then the run is closed when its training job ends; another message says "
+        "how it ended. `nightspot audit` shows where it stands, `nightspot stop RUN` ends it. Look for the cause in "
+        "the execution.",
     ),
 }
 
