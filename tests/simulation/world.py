@@ -369,6 +369,7 @@ TRANSIENT = frozenset(
         "TransientAwsError",
         "NotWaitingYetError",
         "NotOverYetError",
+        "BeingSettledError",
         "MessageBeingSentError",
         "InvalidInputError",
     }
