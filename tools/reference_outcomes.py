@@ -69,7 +69,7 @@ HAPPENINGS: Mapping[Happening, str] = {
     Happening.RUN_REFUSED: "It was not begun, because another run holds the job.",
     Happening.STOP_REFUSED: "AWS refused three times in a row to stop a training job; Nightspot goes on asking.",
     Happening.DECISION_FAILING: "A function of the run failed with all its retries. It is called again by the run.",
-    Happening.DECISION_CRASHED: "A run's execution has ended without an outcome. Another one goes on with the run.",
+    Happening.DECISION_CRASHED: "Functions failed until the workflow gave up. The run is closed or restarted.",
 }
 
 

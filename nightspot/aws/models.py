@@ -43,20 +43,15 @@ class Models:
         """
         if s3_uri is None:
             return ModelState.MISSING
-        parts = urlsplit(s3_uri)
-        key = parts.path.lstrip("/")
         try:
+            parts = urlsplit(s3_uri)
+            key = parts.path.lstrip("/")
             # OutputDataConfig.CompressionType NONE leaves files below a prefix.
-            return (
-                self._archive(parts.netloc, key)
-                if key.endswith(ARCHIVE_END)
-                else self._files(parts.netloc, key)
-            )
-        except (ClientError, BotoCoreError) as error:
-            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in {
-                "404",
-                "NoSuchKey",
-            }:
+            look = self._archive if key.endswith(ARCHIVE_END) else self._files
+            return look(parts.netloc, key)
+        except (ClientError, BotoCoreError, ValueError) as error:  # ValueError: it is no address
+            code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+            if code in {"404", "NoSuchKey"}:
                 return ModelState.MISSING
             _log.warning("the model at %s was not looked at: %s", s3_uri, redact(str(error)))
             return None

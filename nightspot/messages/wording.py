@@ -94,10 +94,10 @@ WORDINGS: Mapping[Happening, Wording] = {
     Happening.DECISION_CRASHED: Wording(
         Mood.BAD,
         "THE RUN CRASHED, machines may still be running",
-        "The execution of a run of {job} crashed. Nightspot starts another one, which goes on with the run.",
-        "Where that crashes too, it tries twice more within half an hour, and closes the run then; another message "
-        "says how it ended. `nightspot audit` shows what is wrong, `nightspot stop RUN` ends the run. Look for the "
-        "cause in the execution.",
+        "The execution of a run of {job} crashed. While there is time for a model, another one goes on with the run.",
+        "It is tried three times at most, then the run is closed when its training job ends; another message says how "
+        "it ended. `nightspot audit` shows where it stands, `nightspot stop RUN` ends it. Look for the cause in the "
+        "execution.",
     ),
 }
 

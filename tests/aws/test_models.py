@@ -112,6 +112,13 @@ def test_no_object_and_no_address_are_no_model(s3):
     assert Models(s3).state(None) is ModelState.MISSING
 
 
+@pytest.mark.parametrize(
+    "uri", ["", "s3://", "s3://[", "model.tar.gz", "s3://models/\ud800.tar.gz", "s3://a b/c"]
+)
+def test_what_is_no_address_is_no_reason_to_stop(s3, uri):
+    assert Models(s3).state(uri) in {ModelState.MISSING, None}
+
+
 def test_a_model_that_is_not_packed_counts_by_its_files(s3):
     """OutputDataConfig.CompressionType NONE."""
     uri = f"s3://{BUCKET}/nightly/job-1/output/model"

@@ -1,4 +1,4 @@
-"""Whatever a training container writes into nightspot.json, a decision is taken and every record is closed."""
+"""Whatever a training container writes, a decision is taken and every record is closed."""
 
 from __future__ import annotations
 
@@ -188,6 +188,33 @@ near_valid = st.fixed_dictionaries(
 @given(body=st.binary(max_size=500) | near_valid)
 def test_any_bytes_lead_to_a_decision(training, body):
     run_from_json(training.decides(body))
+
+
+texts = st.text(st.characters() | st.characters(categories=["Cc", "Cf", "Cs"]), max_size=80)
+long_texts = st.builds(
+    "{}{}".format, texts, st.sampled_from(["", "x" * 40_000, " " * 40_000, "\x1b[" * 20_000])
+)
+
+
+@bounded
+@given(
+    reason=long_texts,
+    status=st.sampled_from(["Failed", "Stopped", "Completed", "InProgress", "Deleting", "SomethingNew"]),
+    phases=st.lists(st.sampled_from(["Starting", "Training", "Interrupted", "Stopping"]) | texts, max_size=6),
+    repeated=st.sampled_from([1, 300]),
+    artefact=st.none() | texts,
+)
+def test_any_words_of_a_training_job_lead_to_a_decision(training, reason, status, phases, repeated, artefact):
+    times = [(phase, training.start) for phase in (phases or ["Starting"]) * repeated]
+    more = {} if artefact is None else {"ModelArtifacts": {"S3ModelArtifacts": artefact}}
+    training.world.now = training.start + timedelta(hours=1)
+    training.world.sagemaker.shows(training.name, status, *times, FailureReason=reason, **more)
+    answer = training.world.decide(training.ledger)
+    json.dumps(answer, allow_nan=False)
+    said = answer["run"]["attempts"][0]["failure_reason"] or ""
+    assert len(said) <= 1024
+    assert "\x1b" not in said
+    assert training.world.table.run(training.ledger["run_id"]) is not None
 
 
 def test_what_is_left_out_is_logged_once_and_stays_in_the_record(training, caplog):
