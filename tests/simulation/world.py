@@ -264,6 +264,9 @@ class World:
             self.clock.at(scenario.abort_at, self._person_aborts)
         if scenario.crash_at is not None:
             self.clock.at(scenario.crash_at, self._execution_crashes)
+        for outage in scenario.plan.outages:
+            # So that the world does not end in one.
+            self.clock.at(outage.end, lambda: None)
         for at, detail in scenario.foreign_events:
             self.clock.at(at, lambda detail=detail: self._foreign_event(detail))
         for summary in scenario.old_summaries:
@@ -369,6 +372,7 @@ TRANSIENT = frozenset(
         "TransientAwsError",
         "NotWaitingYetError",
         "NotOverYetError",
+        "BeingSettledError",
         "MessageBeingSentError",
         "InvalidInputError",
     }
