@@ -47,7 +47,7 @@ def definition(deployed):
     return machine["DefinitionString"].replace(COMPUTED_TIMEOUT, '"TimeoutSeconds": 60')
 
 
-@pytest.mark.parametrize("variant", ["deployed", "in_one_subnet", "joined"])
+@pytest.mark.parametrize("variant", ["deployed", "in_one_subnet", "joined", "shipped"])
 def test_cfn_lint_finds_nothing(request, variant):
     assert findings(request.getfixturevalue(variant).template) == []
 
