@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import AssetHashType, Duration, RemovalPolicy
+from aws_cdk import AssetHashType, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
+from aws_cdk.region_info import FactName
 from constructs import Construct
 
 from infra.arns import arn, training_jobs_arn
@@ -125,6 +126,15 @@ class Functions(Construct):
         for function in (self.record_outcome, *settling):
             self._let_it_write_reports(function, data)
             self._let_it_see_models(function, data)
+
+    def let_it_name_aws_images(self, function: lambda_.Function) -> None:
+        """Tell it whose account the region's Deep Learning Containers are in, as far as CDK knows; else "".
+
+        The template gets a table of all regions.
+        https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.region_info.FactName.html
+        """
+        account = Stack.of(self).regional_fact(FactName.DLC_REPOSITORY_ACCOUNT, "")
+        function.add_environment("NIGHTSPOT_DLC_ACCOUNT_ID", account)
 
     def _function(self, name: str, description: str, **options: object) -> lambda_.Function:
         keep = self._settings.keep_data

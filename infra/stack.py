@@ -32,7 +32,8 @@ class NightspotStack(Stack):
     ) -> None:
         super().__init__(scope, construct_id, **options)
         self.training = TrainingRuns(self, "Training", jobs=jobs, bundle=bundle, settings=settings)
-        first_job = min(jobs, default="JOB")
+        # One that waits for somebody to start it, where there is any.
+        first_job = min(jobs, key=lambda name: (jobs[name].schedule is not None, name), default="JOB")
         machine_arn = self.training.workflow.state_machine.state_machine_arn
         CfnOutput(self, "Version", description="Of Nightspot", value=nightspot.__version__)
         CfnOutput(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from aws_cdk import aws_iam as iam
@@ -18,6 +19,8 @@ from infra.training_data import TrainingData
 from infra.triggers import Closing, Reconciling, Schedules, WakeUp
 from infra.workflow import Workflow
 from nightspot.job import Job
+
+_DLC_ACCOUNT = "${DlcAccountId}"  # in a job file, see nightspot.job.placeholders
 
 
 class TrainingRuns(Construct):
@@ -43,6 +46,8 @@ class TrainingRuns(Construct):
         self.functions = Functions(
             self, "Functions", bundle=bundle, records=self.records, data=self.data, settings=chosen
         )
+        if any(_DLC_ACCOUNT in json.dumps(job.training_job) for job in jobs.values()):
+            self.functions.let_it_name_aws_images(self.functions.plan_run)
         self.workflow = Workflow(
             self,
             "Workflow",

@@ -21,6 +21,7 @@ class Environment(BaseModel):
     checkpoint_bucket: str = Field(alias="NIGHTSPOT_CHECKPOINT_BUCKET", default="")
     model_bucket: str = Field(alias="NIGHTSPOT_MODEL_BUCKET", default="")
     training_role_arn: str = Field(alias="NIGHTSPOT_TRAINING_ROLE_ARN", default="")
+    dlc_account_id: str = Field(alias="NIGHTSPOT_DLC_ACCOUNT_ID", default="")
     state_machine_arn: str = Field(alias="NIGHTSPOT_STATE_MACHINE_ARN", default="")
     check_quotas: bool = Field(alias="NIGHTSPOT_CHECK_QUOTAS", default=False)
     live_prices: bool = Field(alias="NIGHTSPOT_LIVE_PRICES", default=False)
@@ -48,6 +49,7 @@ class Environment(BaseModel):
             "TrainingRoleArn": self.training_role_arn,
             "AWS::AccountId": account_id,
             "AWS::Region": self.region,
+            "DlcAccountId": self.dlc_account_id,
         }
 
 

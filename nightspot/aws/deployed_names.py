@@ -17,6 +17,7 @@ VARIABLES = {
     "CheckpointBucket": "NIGHTSPOT_CHECKPOINT_BUCKET",
     "ModelBucket": "NIGHTSPOT_MODEL_BUCKET",
     "TrainingRoleArn": "NIGHTSPOT_TRAINING_ROLE_ARN",
+    "DlcAccountId": "NIGHTSPOT_DLC_ACCOUNT_ID",
 }
 
 

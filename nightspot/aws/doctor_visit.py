@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.deployed_names import Deployment, DeploymentError, read_deployment
+from nightspot.aws.deployed_names import VARIABLES, Deployment, DeploymentError, read_deployment
 from nightspot.aws.faults import NO_ANSWER
 from nightspot.job import CheckedFile, Job, PlaceholderError, fill
 from nightspot.redaction import redact
@@ -179,12 +179,9 @@ class Visit:
     def filled(self, text: str) -> str:
         """A text of a job file with its placeholders filled in. Raises as `deployment`, and PlaceholderError."""
         names = {"AWS::Region": str(self.region), "AWS::AccountId": self.identity.account, **self.given}
-        if all(f"${{{name}}}" not in text or name in names for name in _DEPLOYED):
+        if all(f"${{{name}}}" not in text or name in names for name in VARIABLES):
             return str(fill(text, names))
         return str(fill(text, {**self.deployment.names, **names}))
-
-
-_DEPLOYED = ("CheckpointBucket", "ModelBucket", "TrainingRoleArn")
 
 
 def guarded(check: Check, look: Callable[[], Iterable[Finding]], subject: str = "") -> Iterator[Finding]:

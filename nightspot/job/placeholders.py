@@ -15,6 +15,8 @@ SAMPLES: dict[str, str] = {
     "TrainingRoleArn": "arn:aws:iam::123456789012:role/nightspot-training",
     "AWS::AccountId": "123456789012",
     "AWS::Region": "eu-west-1",
+    # The account of AWS's own images, its Deep Learning Containers, which differs by region.
+    "DlcAccountId": "123456789012",
 }
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")

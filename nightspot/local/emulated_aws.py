@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import boto3
 
 from nightspot.job import Job, fill
+from nightspot.job.placeholders import SAMPLES
 from nightspot.local.functions import function_arn
 
-REGION = "eu-west-1"
+REGION = SAMPLES["AWS::Region"]
 TABLE = "nightspot-runs"
 BUS = "default"
 # The file that is deployed.
@@ -30,14 +31,7 @@ class NightNotOverError(Exception):
 
 def local_job(job: Job, _execution_arn: str = "") -> Job:
     """`job` with the names of this emulated deployment in its request."""
-    names = {
-        "CheckpointBucket": "nightspot-checkpoints",
-        "ModelBucket": "nightspot-models",
-        "TrainingRoleArn": "arn:aws:iam::123456789012:role/nightspot-training",
-        "AWS::AccountId": "123456789012",
-        "AWS::Region": REGION,
-    }
-    return job.model_copy(update={"training_job": fill(job.training_job, names)})
+    return job.model_copy(update={"training_job": fill(job.training_job, SAMPLES)})
 
 
 def create_resources(jobs: Iterable[Job]) -> None:

@@ -159,7 +159,7 @@ def test_a_job_on_demand_alone_is_asked_about_with_its_own_types_on_spot(advisin
 
 
 def test_a_job_that_does_not_tell_how_long_its_night_is_must_be_told(advising):
-    schedule = 'schedule: {cron: "0 0 * * ? *", timezone: UTC}'
+    schedule = 'schedule: {cron: "0 0 * * ? *", timezone: UTC, paused: true}'
     with pytest.raises(BacktestError, match="window_seconds: must be given"):
         advising.advice("jobs/recommender.yaml", (schedule, ""))
     advice = advising.advice("jobs/recommender.yaml", (schedule, ""), window_seconds=8 * 3600.0, nights=6)

@@ -200,6 +200,7 @@ def account(monkeypatch, tmp_path, request):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     job = (request.config.rootpath / "jobs" / "recommender.yaml").read_text(encoding="utf-8")
+    job = job.replace(", paused: true", "")
     with mock_aws():
         yield Account(tmp_path, job)
 

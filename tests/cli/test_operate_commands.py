@@ -544,8 +544,9 @@ def test_a_stack_s_jobs_are_the_deployed_ones(nightspot, aws, request):
     with zipfile.ZipFile(content, "w") as code:
         code.writestr("jobs.json", dump_jobs(load_jobs(request.config.rootpath / "jobs")))
     aws.code = content.getvalue()
-    (line,) = json.loads(nightspot("jobs", "--stack", "Nightspot", "--json").out)["jobs"]
+    line, other = json.loads(nightspot("jobs", "--stack", "Nightspot", "--json").out)["jobs"]
     assert (line["name"], line["described"], line["last_run"]["outcome"]) == ("recommender", True, "running")
+    assert (other["name"], other["described"], other["last_run"]) == ("smoke", True, None)
 
 
 def test_a_stack_whose_jobs_cannot_be_read_says_what_else_can_be_named(nightspot, aws):

@@ -185,7 +185,7 @@ def test_the_same_key_is_the_same_run_and_with_another_input_refused(nightspot, 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("recomender",), "job: 'recomender': must be one of recommender; did you mean recommender?"),
+        (("recomender",), "job: 'recomender': must be one of recommender, smoke; did you mean recommender?"),
         (("recommender", "--budget", "-1"), "budget"),
         (("recommender", "--fallback", "nowhere"), "fallback: 'nowhere'"),
         (("recommender", "--instance-type", "ml.p9.huge"), "instance_types"),

@@ -1,12 +1,26 @@
 """`nightspot validate`."""
 
 import json
+from pathlib import Path
+
+from nightspot.job import load_jobs
 
 
 def test_a_sound_file_is_ok(nightspot, root):
-    answer = nightspot("validate", root / "jobs" / "recommender.yaml")
+    answer = nightspot("validate", root / "jobs" / "smoke.yaml")
     assert answer.status == 0
-    assert answer.out.endswith("recommender.yaml: ok\n")
+    assert answer.out.endswith("smoke.yaml: ok\n")
+
+
+def test_the_shipped_jobs_are_sound_and_none_starts_by_itself(nightspot, root):
+    answer = nightspot("validate", root / "jobs", "--json")
+    assert answer.status == 0
+    said = {
+        Path(file["file"]).stem: [one["field"] for one in file["problems"]] for file in json.loads(answer.out)
+    }
+    assert said == {"recommender": ["schedule.paused"], "smoke": []}
+    jobs = load_jobs(root / "jobs")
+    assert [name for name, job in jobs.items() if job.schedule and not job.schedule.paused] == []
 
 
 def test_every_mistake_is_named_with_field_value_and_rule(nightspot, tmp_path, good_job):

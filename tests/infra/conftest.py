@@ -20,7 +20,7 @@ from aws_cdk.assertions import Template
 from cdk_nag import AwsSolutionsChecks
 
 from infra import Bundle, NightspotStack, Settings
-from nightspot.job import Job, parse_job
+from nightspot.job import Job, load_jobs, parse_job
 
 ROOT = Path(__file__).parents[2]
 DIGEST = "0" * 64
@@ -169,6 +169,12 @@ def synthesise(jobs: dict[str, Job], bundle: Bundle) -> Callable[..., Synthesise
 def deployed(synthesise: Callable[..., Synthesised]) -> Synthesised:
     """The default settings, three jobs."""
     return synthesise()
+
+
+@pytest.fixture(scope="session")
+def shipped(synthesise: Callable[..., Synthesised], pytestconfig: pytest.Config) -> Synthesised:
+    """The default settings, the jobs that come with a clone."""
+    return synthesise(jobs=load_jobs(pytestconfig.rootpath / "jobs"))
 
 
 @pytest.fixture(scope="session")

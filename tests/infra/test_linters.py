@@ -49,7 +49,10 @@ def definition(deployed):
 
 @pytest.mark.parametrize(
     "variant",
-    ["in_one_subnet", *(pytest.param(name, marks=pytest.mark.long) for name in ("deployed", "joined"))],
+    [
+        "shipped",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("deployed", "in_one_subnet", "joined")),
+    ],
 )
 def test_cfn_lint_finds_nothing(request, variant):
     assert findings(request.getfixturevalue(variant).template) == []

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -25,6 +26,7 @@ RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
 OF_THE_PLAN = {"NIGHTSPOT_CHECK_QUOTAS", "NIGHTSPOT_LIVE_PRICES"}
 OF_THE_MESSENGER = {"NIGHTSPOT_CHAT_TOPIC_ARN", "NIGHTSPOT_NOTICE_TOPIC_ARN", "NIGHTSPOT_TELL_SUCCESS"}
 OF_WHAT_STARTS_RUNS = {"NIGHTSPOT_STATE_MACHINE_ARN"}
+DLC_ACCOUNT = "NIGHTSPOT_DLC_ACCOUNT_ID"  # where a job asks for one of AWS's images
 FUNCTIONS = [
     "Api",
     "CloseRun",
@@ -199,7 +201,7 @@ def test_every_log_group_has_a_retention(deployed):
 def test_a_function_gets_an_environment_that_it_can_read(request, as_text, variant, name):
     _, function = request.getfixturevalue(variant).only("Lambda::Function", name)
     variables = {key: as_text(v) for key, v in function["Environment"]["Variables"].items()}
-    known = {field.alias for field in Environment.model_fields.values()} - {"AWS_REGION"}
+    known = {field.alias for field in Environment.model_fields.values()} - {"AWS_REGION", DLC_ACCOUNT}
     if name != "PlanRun":
         known -= OF_THE_PLAN
     if name != "TellPeople":
@@ -333,6 +335,23 @@ def test_the_stack_tells_what_commands_look_for(request, as_text, variant):
     assert outputs["ModelBucket"] == variables["NIGHTSPOT_MODEL_BUCKET"]
     assert outputs["TableName"] == variables["NIGHTSPOT_TABLE_NAME"]
     assert outputs["StateMachineArn"] == f"<{synthesised.only('StepFunctions::StateMachine')[0]}>"
+
+
+def test_a_fresh_deployment_starts_nothing_and_names_the_smoke_job_as_the_first_run(shipped, as_text):
+    schedules = shipped.of_type("Scheduler::Schedule")
+    assert [schedule["State"] for schedule in schedules.values()] == ["DISABLED"]
+    assert as_text(shipped.template["Outputs"]["StartARun"]["Value"]).endswith("""'{"job": "smoke"}'""")
+
+
+def test_the_plan_learns_whose_account_aws_s_images_are_in_from_cdk_s_table_of_regions(shipped, deployed):
+    _, plan = shipped.only("Lambda::Function", "PlanRun")
+    table, region, column = plan["Environment"]["Variables"][DLC_ACCOUNT]["Fn::FindInMap"]
+    assert region == {"Ref": "AWS::Region"}
+    accounts = {name: row[column] for name, row in shipped.template["Mappings"][table].items()}
+    assert re.fullmatch("[0-9]{12}", accounts["eu-west-1"])
+    assert all(re.fullmatch("([0-9]{12})?", account) for account in accounts.values())
+    # Where no job asks for one of AWS's images, no region is left out.
+    assert "Mappings" not in deployed.template
 
 
 def test_the_version_is_the_one_that_is_packaged(pytestconfig):

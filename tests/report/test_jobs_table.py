@@ -107,7 +107,7 @@ def test_jobs_stand_by_name_with_their_last_run_and_month(job, account):
         for line in lines_of({"recommender": job, "b": job}, [newest, older, account(job="gone")], "2026-11")
     ]
     b, gone, recommender = shown(*lines)
-    assert b.startswith("b | cron(")
+    assert b.startswith("b | paused (cron(")
     assert b.endswith(" | none yet | $0.00")
     assert gone.startswith("gone | no job file | - | - | ")
     assert recommender.endswith(" | in time, 2026-11-21 00:00 | $85.05")
