@@ -90,5 +90,5 @@ def test_a_hostile_text_takes_no_longer_than_its_length(part):
         visible(text)
         return time.process_time() - begun
 
-    # The best of three: the machine may be busy with something else. Squares would be a minute.
-    assert min(seconds(1_000_000) for _ in range(3)) < 3
+    # One of three: the machine may be busy with something else. Squares would be a minute.
+    assert any(seconds(1_000_000) < 3 for _ in range(3))
