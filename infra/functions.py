@@ -216,7 +216,9 @@ class Functions(Construct):
         models = data.models.arn_for_objects("*/output/model.tar.gz")
         _allow(function, ["s3:GetObject"], models)
         if function.role is not None:
-            accept_wildcard(function.role, models, "Every training job has a prefix of its own in this bucket.")
+            accept_wildcard(
+                function.role, models, "Every training job has a prefix of its own in this bucket."
+            )
 
     def _let_it_check_quotas(self, function: lambda_.Function) -> None:
         asked = self._settings.check_quotas

@@ -16,18 +16,22 @@ from nightspot.costs import spent_usd
 from nightspot.durations import format_duration
 from nightspot.failures import Answer
 from nightspot.job import Fallback, Market
-from nightspot.run import Action, Attempt, FailureClass, Outcome, Run, Step, evolve
+from nightspot.run import Action, Attempt, AttemptState, FailureClass, Outcome, Run, Step, evolve
 
 MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variables
 TURN_PAUSE_SECONDS = 60  # while the run that this one replaces is still ending
 # Failures of CreateTrainingJob that leave it in doubt whether the training job exists, and that may pass.
 _ASK_AGAIN = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED})
+# A training job shows itself within a minute. One that does not is asked for again every so often, for so long: what
+# became of the call may have been lost with the execution that made it.
+SILENT_SECONDS = 5 * 60
+MOST_SILENT_SECONDS = 30 * 60
 
 
 def next_step(run: Run, now: datetime) -> Step:
     """The next step of `run` at `now` (aware UTC). Pure; a start's request is filled in by `requests`."""
     attempt = run.open_attempt
-    if attempt is not None and _may_be_asked_again(attempt) and not watching.why_it_must_end(run):
+    if attempt is not None and _may_be_asked_again(attempt, now) and not watching.why_it_must_end(run):
         return _ask_again(run, attempt, now)
     if attempt is not None:
         return watching.while_open(run, attempt, now)
@@ -47,8 +51,14 @@ def next_step(run: Run, now: datetime) -> Step:
     return _after_failure(run, last, last.failure, now)
 
 
-def _may_be_asked_again(attempt: Attempt) -> bool:
-    return attempt.doubt is not None and attempt.doubt.failure in _ASK_AGAIN
+def _may_be_asked_again(attempt: Attempt, now: datetime) -> bool:
+    if attempt.doubt is not None:
+        return attempt.doubt.failure in _ASK_AGAIN
+    if attempt.state is not AttemptState.ASKED:
+        return False
+    silent_seconds = (now - attempt.last_asked_at).total_seconds()
+    asked_seconds = (attempt.last_asked_at - attempt.asked_at).total_seconds()
+    return silent_seconds >= SILENT_SECONDS and asked_seconds < MOST_SILENT_SECONDS
 
 
 def _ask_again(run: Run, attempt: Attempt, now: datetime) -> Step:
@@ -57,8 +67,11 @@ def _ask_again(run: Run, attempt: Attempt, now: datetime) -> Step:
     On the rung that is right by now, which may be another one. What is asked for no more is in doubt until the
     ledger closes it: a run never ends, and never goes on, beside a training job that may still show itself.
     """
-    what = attempt.doubt.failure.value.replace("_", " ") if attempt.doubt else ""
-    said = f"SageMaker did not take the request for {attempt.training_job_name} ({what})"
+    if attempt.doubt is None:
+        said = f"SageMaker does not show {attempt.training_job_name}"
+    else:
+        what = attempt.doubt.failure.value.replace("_", " ")
+        said = f"SageMaker did not take the request for {attempt.training_job_name} ({what})"
     remaining = backoff.ask_pause_left(run, attempt, now)
     if remaining >= steps.LEAST_SECONDS:
         because = f"{said}; asking again in {format_duration(remaining)}, under the same name."

@@ -238,6 +238,18 @@ def test_it_is_asked_for_later_and_later_and_never_given_up(story, doubtful, fau
     assert next_step(run, story.midnight + timedelta(seconds=longest)).action is Action.START
 
 
+def test_a_training_job_that_does_not_show_itself_is_asked_for_again_under_the_same_name(story):
+    """Whatever became of the call: its answer may have been lost with the execution that made it."""
+    silent = story.attempt(state=AttemptState.ASKED, status=None)
+    run = story.run(attempts=[silent])
+    assert next_step(run, story.at("00:04:59")).action is Action.WATCH
+    again = next_step(run, story.at("00:05"))
+    assert (again.action, again.attempt, again.rung) == (Action.START, 1, story.spot)
+    # SageMaker's answer that the name is in use changes nothing; half an hour later it is left to the ledger.
+    for_long = replace(silent, asked_last_at=story.at("00:30"))
+    assert next_step(story.run(attempts=[for_long]), story.at("00:40")).action is Action.WATCH
+
+
 def test_past_the_last_safe_moment_the_same_attempt_asks_for_on_demand(story, doubtful):
     # 02:14 is the last safe moment for Spot: the pause ends there, and names being unique, one job at most is made.
     run = story.run(attempts=[doubtful("02:13", faults=9)])

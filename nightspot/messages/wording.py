@@ -96,8 +96,8 @@ WORDINGS: Mapping[Happening, Wording] = {
         "THE RUN CRASHED, machines may still be running",
         "The execution of a run of {job} crashed. While there is time for a model, another one goes on with it.",
         "It is tried three times at most, then the run is closed when its training job ends; another message says "
-        "how it ended. `nightspot audit` shows where it stands, `nightspot stop RUN` ends it. The execution has the "
-        "cause.",
+        "how it ended. `nightspot audit` shows where it stands, `nightspot stop RUN` ends it. The execution has "
+        "the cause.",
     ),
 }
 

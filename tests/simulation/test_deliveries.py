@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.clock import MINUTE
+from tests.simulation.families import away
 from tests.simulation.playing import played
-from tests.simulation.scenarios import away, quiet, scenario_of
+from tests.simulation.scenarios import quiet, scenario_of
 
 
 def _violations(scenario):
