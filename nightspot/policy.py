@@ -22,8 +22,8 @@ MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variable
 TURN_PAUSE_SECONDS = 60  # while the run that this one replaces is still ending
 # Failures of CreateTrainingJob that leave it in doubt whether the training job exists, and that may pass.
 _ASK_AGAIN = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED})
-# A training job shows itself within a minute. One that does not is asked for again every so often, for so long: what
-# became of the call may have been lost with the execution that made it.
+# A training job shows itself within a minute. One that does not is asked for again every so often, for so long:
+# what became of the call may have been lost with the execution that made it.
 SILENT_SECONDS = 5 * 60
 MOST_SILENT_SECONDS = 30 * 60
 

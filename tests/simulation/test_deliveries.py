@@ -7,18 +7,13 @@ import pytest
 from tests.simulation.clock import MINUTE
 from tests.simulation.families import away
 from tests.simulation.playing import played
-from tests.simulation.scenarios import quiet, scenario_of
+from tests.simulation.scenarios import quiet
 
 
 def _violations(scenario):
     world, verdict = played(scenario)
     assert world.bus.dead_letters == []
     return world, [f"{each.invariant.value}: {each.text}" for each in verdict.violations]
-
-
-def test_seed_91_step_functions_is_away_when_the_schedule_fires():
-    world, violations = _violations(scenario_of(91))
-    assert (len(world.states.executions), violations) == (1, [])
 
 
 @pytest.mark.parametrize("minutes", [10, 30])
