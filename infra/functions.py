@@ -67,7 +67,10 @@ class Functions(Construct):
         }
         self.plan_run = self._function("PlanRun", "Makes a run's ledger out of the execution's input")
         self.decide_next_step = self._function(
-            "DecideNextStep", "Looks at the world, decides one step, books it"
+            "DecideNextStep",
+            "Looks at the world, decides one step, books it",
+            # Long enough for a decision while none of the services that it asks gives an answer.
+            timeout=Duration.seconds(120),
         )
         self.record_outcome = self._function("RecordOutcome", "Closes a run's record and tells how it ended")
         self.wake_run = self._function(
@@ -88,6 +91,14 @@ class Functions(Construct):
             "Closes the record of a run whose execution ended without doing so",
             **_brought_back(records, Duration.hours(6)),
         )
+        self.reconcile = self._function(
+            "Reconcile",
+            "Repairs what is unfinished of runs, every few minutes",
+            # Less than until it is called again: it works alone.
+            timeout=Duration.minutes(4),
+            reserved_concurrent_executions=1 if settings.reserved_concurrency else None,
+            **_brought_back(records, Duration.minutes(5), retries=0),
+        )
         self.tell_people = self._function(
             "TellPeople",
             "Writes the messages by which people hear of a run",
@@ -100,16 +111,21 @@ class Functions(Construct):
             if settings.api
             else None
         )
-        for function in (self.plan_run, self.decide_next_step, self.record_outcome, self.close_run):
+        settling = (self.close_run, self.reconcile)
+        for function in (self.plan_run, self.decide_next_step, self.record_outcome, *settling):
             self._let_it_send_notices(function)
         self._let_them_use_the_table(records)
         self._let_it_check_quotas(self.plan_run)
         self._let_it_ask_prices(self.plan_run)
-        for function in (self.plan_run, self.decide_next_step, self.close_run):
+        for function in (self.plan_run, self.decide_next_step, *settling):
             self._let_it_look(function, data)
-        _allow(self.close_run, ["sagemaker:StopTrainingJob"], training_jobs_arn(self))
-        for function in (self.record_outcome, self.close_run):
+            # Of a run that is over, or that has lost its lock.
+            _allow(function, ["sagemaker:StopTrainingJob"], training_jobs_arn(self))
+        # It knows no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
+        _allow(self.reconcile, ["sagemaker:ListTrainingJobs"], "*")
+        for function in (self.record_outcome, *settling):
             self._let_it_write_reports(function, data)
+            self._let_it_see_models(function, data)
 
     def let_it_name_aws_images(self, function: lambda_.Function) -> None:
         """Tell it whose account the region's Deep Learning Containers are in, as far as CDK knows; else "".
@@ -144,13 +160,16 @@ class Functions(Construct):
             architecture=lambda_.Architecture.ARM_64,
             memory_size=512,
             tracing=lambda_.Tracing.ACTIVE,
-            reserved_concurrent_executions=self._settings.reserved_concurrency or None,
             role=role,
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             environment=self._environment,
             description=description,
-            **{"timeout": Duration.seconds(60), **options},
+            **{
+                "timeout": Duration.seconds(60),
+                "reserved_concurrent_executions": self._settings.reserved_concurrency or None,
+                **options,
+            },
         )
         accept_wildcard(role, "*", self._why_any_resource(name))
         accept(
@@ -165,8 +184,10 @@ class Functions(Construct):
             (self.decide_next_step, ["PutItem", "GetItem"]),
             (self.record_outcome, ["PutItem", "DeleteItem", "Query"]),
             (self.close_run, ["PutItem", "GetItem", "DeleteItem", "Query"]),
+            (self.reconcile, ["PutItem", "GetItem", "DeleteItem", "Query"]),
             (self.wake_run, ["GetItem"]),
-            (self.tell_people, []),
+            (self.start_run, []),
+            (self.tell_people, ["DeleteItem"]),
         ):
             actions = [f"dynamodb:{action}" for action in ("UpdateItem", *also)]
             _allow(function, actions, records.table.table_arn)
@@ -187,6 +208,17 @@ class Functions(Construct):
         _allow(function, ["s3:PutObject"], reports)
         if function.role is not None:
             accept_wildcard(function.role, reports, "Every run has a page of its own below this prefix.")
+
+    def _let_it_see_models(self, function: lambda_.Function, data: TrainingData) -> None:
+        """Whether a model is there, and not empty."""
+        # Without ListBucket a missing model would be "access denied".
+        _allow(function, ["s3:ListBucket"], data.models.bucket_arn)
+        models = data.models.arn_for_objects("*/output/model.tar.gz")
+        _allow(function, ["s3:GetObject"], models)
+        if function.role is not None:
+            accept_wildcard(
+                function.role, models, "Every training job has a prefix of its own in this bucket."
+            )
 
     def _let_it_check_quotas(self, function: lambda_.Function) -> None:
         asked = self._settings.check_quotas
@@ -210,16 +242,18 @@ class Functions(Construct):
             blind.append("lists of quotas")
         if name == "PlanRun" and self._settings.live_prices:
             blind.append("prices, the listing of Savings Plans")
+        if name == "Reconcile":
+            blind.append("lists of training jobs")
         return f"{', '.join(blind)} know no resources that could be named beforehand."
 
     def _let_it_send_notices(self, function: lambda_.Function) -> None:
         _allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
 
 
-def _brought_back(records: Records, age: Duration) -> dict[str, Any]:
-    """Options of a function that events call: what it could not take comes back twice, then it is told."""
+def _brought_back(records: Records, age: Duration, retries: int = 2) -> dict[str, Any]:
+    """Options of a function that events call: what it could not take comes back so often, then it is told."""
     return {
-        "retry_attempts": 2,
+        "retry_attempts": retries,
         "max_event_age": age,
         "on_failure": destinations.SqsDestination(records.dead_letters),
     }

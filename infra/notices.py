@@ -21,13 +21,15 @@ TOLD = (
     "Nightspot At Risk Of Being Late",
     "Nightspot Unknown Failure",
     "Nightspot Resume Broken",
+    "Nightspot Stop Refused",
     "Nightspot Run Succeeded",
     "Nightspot Run Failed",
     "Nightspot Run Skipped",
     "Nightspot Run Stopped",
     "Nightspot Run Refused",
 )
-# The state machine sends it by itself, so it knows the crash and not the ledger's deadline.
+# The state machine sends these by itself, because no function could: it tries again; it has given up.
+FAILING = "Nightspot Decision Failing"
 CRASHED = "Nightspot Decision Crashed"
 
 
@@ -62,7 +64,7 @@ class NoticeTopic(Construct):
         self._let_messages_out(settings)
         self._tell("Told", "Notices of Nightspot that a person may have to hear of", TOLD)
         self.crashed = self._tell(
-            "Crashed", "A run crashed; what it started may still be training", (CRASHED,)
+            "Crashed", "Decisions of a run fail; what it started may still be training", (FAILING, CRASHED)
         )
 
     def _let_alarms_ring(self) -> None:

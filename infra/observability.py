@@ -43,6 +43,11 @@ ALARMS = (
     ),
     AlarmSpec("NoticeLost", "NoticeLost", "EventBridge did not take a notice."),
     AlarmSpec(
+        "Reconciled",
+        "Reconciled",
+        "The reconciler found what no loop had dealt with, or could not repair it: nightspot audit shows it.",
+    ),
+    AlarmSpec(
         "ReportLost", "ReportLost", "A run's page was not written. Its record is whole: report it anew."
     ),
 )
@@ -68,7 +73,7 @@ class Observability(Construct):
         self._alarm(
             "DecisionCrashed",
             _matches(notices.crashed),
-            "A decision crashed. Its training job may still make the model; the run is closed when that ends.",
+            "A function of a run keeps failing. The run tries again; its training job goes on meanwhile.",
         )
         self._alarm(
             "RunTimedOut",

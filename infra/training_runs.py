@@ -16,7 +16,7 @@ from infra.observability import Observability
 from infra.records import Records
 from infra.settings import Settings
 from infra.training_data import TrainingData
-from infra.triggers import Closing, Schedules, WakeUp
+from infra.triggers import Closing, Reconciling, Schedules, WakeUp
 from infra.workflow import Workflow
 from nightspot.job import Job
 
@@ -75,6 +75,9 @@ class TrainingRuns(Construct):
         self.wake_up = WakeUp(self, "WakeUp", functions=self.functions, records=self.records)
         self.closing = Closing(
             self, "Closing", functions=self.functions, workflow=self.workflow, records=self.records
+        )
+        self.reconciling = Reconciling(
+            self, "Reconciling", functions=self.functions, workflow=self.workflow, records=self.records
         )
         self.notices = NoticeTopic(
             self, "Notices", functions=self.functions, records=self.records, settings=chosen

@@ -1,4 +1,4 @@
-"""What starts, wakes and closes runs: one schedule per job file, and rules on AWS's news of jobs and executions."""
+"""What starts, wakes, closes and repairs runs: a schedule per job file, rules on AWS's news, and one on a clock."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ OWN_JOBS = [{"prefix": "nightspot-"}]
 # The most that Scheduler does: how long it goes on is for the age to say.
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html
 MOST_TRIES = 185
+# How long a run can be without a loop that watches it, where the event of its crash was lost.
+RECONCILE_EVERY = Duration.minutes(5)
 
 
 class Schedules(Construct):
@@ -112,10 +114,19 @@ def _let_it_start(scope: Construct, function: lambda_.Function, workflow: Workfl
     """The function starts runs of this state machine, and looks whether the night's is there already."""
     machine = workflow.state_machine
     function.add_environment("NIGHTSPOT_STATE_MACHINE_ARN", machine.state_machine_arn)
-    function.add_to_role_policy(
-        iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn])
-    )
+    _allow_on(function, ["states:StartExecution"], workflow)
     _let_it_see_executions(scope, function, workflow)
+
+
+def _let_it_restart(scope: Construct, function: lambda_.Function, workflow: Workflow) -> None:
+    """The function looks at executions, starts one that goes on with a run, and wakes a run that is silent."""
+    _allow_on(function, ["states:StartExecution", "states:SendTaskSuccess"], workflow)
+    _let_it_see_executions(scope, function, workflow)
+
+
+def _allow_on(function: lambda_.Function, actions: list[str], workflow: Workflow) -> None:
+    machine = workflow.state_machine.state_machine_arn
+    function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[machine]))
 
 
 def _let_it_see_executions(scope: Construct, function: lambda_.Function, workflow: Workflow) -> None:
@@ -167,7 +178,7 @@ class Closing(Construct):
         records: Records,
     ) -> None:
         super().__init__(scope, construct_id)
-        _let_it_see_executions(self, functions.close_run, workflow)
+        _let_it_restart(self, functions.close_run, workflow)
         _rule(
             self,
             "ExecutionEnded",
@@ -199,6 +210,35 @@ class Closing(Construct):
                     "TrainingJobStatus": ["Completed", "Failed", "Stopped"],
                 },
             ),
+        )
+
+
+class Reconciling(Construct):
+    """The function that repairs what no loop and no event has dealt with is called every five minutes."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        functions: Functions,
+        workflow: Workflow,
+        records: Records,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        _let_it_restart(self, functions.reconcile, workflow)
+        # It starts what StartRun could not.
+        functions.reconcile.add_environment(
+            "NIGHTSPOT_STATE_MACHINE_ARN", workflow.state_machine.state_machine_arn
+        )
+        _rule(
+            self,
+            "EveryFiveMinutes",
+            functions.reconcile,
+            records,
+            age=RECONCILE_EVERY,
+            description="Whatever is unfinished of runs is looked at, and repaired where nobody else does",
+            schedule=events.Schedule.rate(RECONCILE_EVERY),
         )
 
 

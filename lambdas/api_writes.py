@@ -28,7 +28,9 @@ from nightspot.summary import RUNNING, outcome_of
 
 _GOES_ON = "is still going on; it can be retried when it is over"
 # Its training job may still make the model: lambdas/close_run.py records the end.
-_CRASHED = "has no outcome yet: its execution is gone, and its end is recorded when its training job is over"
+_CRASHED = (
+    "has no outcome yet: its execution is gone; within minutes another one goes on with it, or it is closed"
+)
 _LOOKED_BACK = 60  # runs of a job, for one that is in the way or that a key has started
 
 

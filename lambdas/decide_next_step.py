@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
 from lambdas import turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from nightspot import happenings, ladder, ledger, requests
+from nightspot.aws.faults import TransientAwsError
 from nightspot.failures import Fault
+from nightspot.ledger import JobView
 from nightspot.phases import phases_of
 from nightspot.policy import next_step
-from nightspot.run import Action, Phase, Run, Step, run_from_json, to_json
+from nightspot.redaction import redact
+from nightspot.run import Action, Attempt, Phase, Run, Step, run_from_json, to_json
+
+# As JSON: Step Functions carries 256 KiB, and the step comes beside it.
+LARGEST_LEDGER_BYTES = 224 * 1024
 
 
 class CallFault(BaseModel):
@@ -43,15 +52,17 @@ def handler(
 ) -> dict[str, Any]:
     """`{"run": ledger, "step": step}`. The same event twice decides twice on the newest truth and harms nothing.
 
-    Raises TransientAwsError, which the state machine repeats.
+    An AWS service that gives no answer stops no decision: what it would have told stays as it was last known, and
+    what it would have kept is written with a later decision.
     """
     metrics.add_metric(name="Decision", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     request = DecisionRequest.model_validate(event)
     before = run_from_json(request.run)
     now = use.now()
+    kept = _answer_of("the locks", lambda: _with_wish(turns.keep(before, use), use))
     look = _look(before, request.fault, use)
-    seen = ledger.fold(_with_wish(turns.keep(before, use), use), look, now)
+    seen = ledger.fold(kept or before, look, now)
     step = next_step(seen, now)
     job_name = None
     if step.action is Action.START and step.rung is not None and step.attempt is not None:
@@ -62,10 +73,23 @@ def handler(
     asked_for = step.rung if step.action is Action.START else None
     last_safe_at = None if step.action is Action.FINISH else ladder.last_safe_at(seen, now, asked_for)
     written = replace(step, request=None, progress=seen.progress, last_safe_at=last_safe_at)
-    use.table.record_step(before, after, written)
-    use.table.record_phases(after, _phases(after, look))
+    # A table that has just given no answer is not waited for once more.
+    after = _record(before, after, written, look, use if kept is not None else None)
     _say(before, after, step, use)
     return {"run": to_json(after), "step": to_json(step)}
+
+
+_T = TypeVar("_T")
+
+
+def _answer_of(what: str, ask: Callable[[], _T]) -> _T | None:
+    """What AWS answers; None where it does not, which is logged and counted."""
+    try:
+        return ask()
+    except (TransientAwsError, ClientError, BotoCoreError) as error:
+        logger.warning(f"decided without {what}", extra={"error": redact(str(error))})
+        metrics.add_metric(name="DecidedWithout", unit=MetricUnit.Count, value=1)
+        return None
 
 
 def _with_wish(run: Run, use: Dependencies) -> Run:
@@ -76,15 +100,55 @@ def _with_wish(run: Run, use: Dependencies) -> Run:
 
 
 def _look(run: Run, fault: CallFault | None, use: Dependencies) -> ledger.Observation:
-    open_names = [attempt.training_job_name for attempt in run.attempts if attempt.is_open]
+    jobs: dict[str, JobView | None] = {}
+
+    def describe() -> bool:
+        for attempt in run.attempts:
+            if _is_looked_at(run, attempt):
+                jobs[attempt.training_job_name] = use.training_jobs.describe(attempt.training_job_name)
+        return True
+
+    _answer_of("a look at its training jobs", describe)
+    uri = run.checkpoint_s3_uri
     progress = None
-    if run.checkpoint_s3_uri is not None and run.attempts:
-        progress = use.checkpoints.progress(run.checkpoint_s3_uri)
+    if uri is not None and run.attempts:
+        progress = _answer_of("its progress", lambda: use.checkpoints.progress(uri))
     return ledger.Observation(
-        jobs={name: use.training_jobs.describe(name) for name in open_names},
-        progress=progress,
-        fault=None if fault is None else Fault(fault.error, fault.cause),
+        jobs=jobs, progress=progress, fault=None if fault is None else Fault(fault.error, fault.cause)
     )
+
+
+def _is_looked_at(run: Run, attempt: Attempt) -> bool:
+    if attempt.is_open or attempt.unsettled:
+        return True
+    # What it went through could not be written when it ended.
+    return bool(run.unwritten) and attempt.ended_at is not None and attempt.ended_at >= run.unwritten[0].at
+
+
+def _record(before: Run, after: Run, step: Step, look: ledger.Observation, use: Dependencies | None) -> Run:
+    """`after`, with the decisions that the table could not take: a later one writes them down."""
+    behind = before.unwritten
+    if use is not None:
+        # Of a table that is behind nobody knows which attempts it has.
+        known = before if not behind else replace(before, attempts=())
+        recorded = replace(after, unwritten=())
+
+        def write() -> bool:
+            for earlier in behind:
+                use.table.record_earlier_step(after.run_id, earlier)
+            use.table.record_step(known, recorded, step)
+            use.table.record_phases(recorded, _phases(recorded, look))
+            return True
+
+        if _answer_of("the record", write):
+            return recorded
+    # Its curves miss what is left out; the step and its reason do not.
+    light = replace(step, progress=replace(step.progress, metrics={}) if step.progress else None)
+    unwritten = (*behind, light)
+    while unwritten and len(json.dumps(to_json(replace(after, unwritten=unwritten)))) > LARGEST_LEDGER_BYTES:
+        logger.error("a decision is on record in this log alone", extra={"lost": to_json(unwritten[0])})
+        unwritten = unwritten[1:]
+    return replace(after, unwritten=unwritten)
 
 
 def _phases(run: Run, look: ledger.Observation) -> dict[int, tuple[Phase, ...]]:
@@ -105,5 +169,8 @@ def _say(before: Run, after: Run, step: Step, use: Dependencies) -> None:
         "failure_class": attempt.failure.value if attempt and attempt.failure else None,
     }
     logger.info(step.because, extra={"job": after.job, "run": after.run_id, **detail})
+    left_out = after.progress.left_out if after.progress else ()
+    if left_out and left_out != (before.progress.left_out if before.progress else ()):
+        logger.warning("left out of nightspot.json", extra={"run": after.run_id, "left_out": left_out})
     metrics.add_dimensions(job=after.job)
     tell(happenings.between(before, after, step), after, step.at, detail, use.notices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.live_prices import KnownPrices, LivePrices
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.price_list import PriceList, api_region
 from nightspot.aws.price_round import Sources
@@ -24,6 +25,7 @@ from nightspot.aws.run_table import RunTable
 from nightspot.aws.savings_plans import API_REGION as SAVINGS_PLANS_REGION
 from nightspot.aws.savings_plans import SavingsPlans
 from nightspot.aws.spot_discount import SpotPrices
+from nightspot.aws.starting import Starter
 from nightspot.aws.training_jobs import TrainingJobs
 
 if TYPE_CHECKING:
@@ -35,6 +37,19 @@ IMPATIENT: Mapping[str, Any] = {
     "connect_timeout": 1,
     "read_timeout": 2,
     "retries": {"mode": "standard", "total_max_attempts": 1},
+}
+
+# Lambda brings an event that its function did not take back after one minute and after two more, so one that is
+# older has come for the last time: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+EVENT_LIFE = timedelta(seconds=150)
+
+
+# botocore's Config of all others. boto3 itself waits a minute for an answer, five times: longer than a function
+# runs. What stays unanswered is asked for again by the next decision.
+BOUNDED: Mapping[str, Any] = {
+    "connect_timeout": 2,
+    "read_timeout": 5,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
 }
 
 
@@ -60,6 +75,9 @@ class Dependencies:
     # (instance types) -> what AWS says, or has said, of their prices; None: not asked, `price` decides
     live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
     reports: Reports | None = None  # None: no pages are kept
+    starter: Starter | None = None  # None: runs are started by others (nightspot audit)
+    models: Models | None = None  # None: nobody looks at models
+    event_life: timedelta = EVENT_LIFE  # an event that is older is not asked to come again
 
 
 @cache
@@ -105,8 +123,10 @@ def dependencies() -> Dependencies:
         checkpoints=Checkpoints(late_client("s3")),
         notices=Notices(late_client("events"), environment.bus_name),
         step_functions=step_functions,
+        starter=Starter(step_functions, environment.state_machine_arn),
         live_prices=live_prices.known if environment.live_prices else None,
         reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
+        models=Models(late_client("s3")),
     )
 
 
@@ -136,7 +156,7 @@ class _LateClient:
 
 def late_client(service: str, **options: Any) -> Any:
     """boto3's client of a service, made at its first call; `config` is a mapping of botocore's Config."""
-    return _LateClient(service, **options)
+    return _LateClient(service, **{"config": BOUNDED, **options})
 
 
 def _impatient_client(service: str, region: str) -> Any:

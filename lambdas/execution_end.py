@@ -1,45 +1,36 @@
-"""Decides what an execution that ended without telling its run's outcome means for the run, and how it is said."""
+"""The events that end runs, and how the end of an execution that has not told its run's outcome is said."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
-from botocore.exceptions import ClientError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from lambdas.dependencies import Dependencies
-from lambdas.observability import logger
+from nightspot.audit import GOES_ON, Execution, ExecutionState
+from nightspot.aws.executions import CONTINUE_RUN, said
 from nightspot.ledger import JobView
-from nightspot.redaction import redact
 from nightspot.run import Attempt, Outcome, Run
 from nightspot.words import clock, stop_asked
 
-GOES_ON = frozenset({"InProgress", "Stopping"})  # TrainingJobStatus
-_MOST_CAUSE = 300  # characters
-
-
-class ExecutionEnd(StrEnum):
-    """How an execution ends that has not told its run's outcome, in Step Functions' words."""
-
-    ABORTED = "ABORTED"
-    TIMED_OUT = "TIMED_OUT"
-    FAILED = "FAILED"
-
-
-OUTCOME_OF: Mapping[ExecutionEnd, Outcome] = {
-    ExecutionEnd.ABORTED: Outcome.STOPPED,
-    ExecutionEnd.TIMED_OUT: Outcome.FAILED,
-    ExecutionEnd.FAILED: Outcome.FAILED,
+# The ends of which an event is told: how an execution ends that has not told its run's outcome.
+OUTCOME_OF: Mapping[ExecutionState, Outcome] = {
+    ExecutionState.ABORTED: Outcome.STOPPED,
+    ExecutionState.TIMED_OUT: Outcome.FAILED,
+    ExecutionState.FAILED: Outcome.FAILED,
+    ExecutionState.FORGOTTEN: Outcome.FAILED,
+    ExecutionState.SUCCEEDED: Outcome.FAILED,
 }
-WORDS_OF: Mapping[ExecutionEnd, str] = {
-    ExecutionEnd.ABORTED: "was aborted by hand",
-    ExecutionEnd.TIMED_OUT: "ran into its time limit",
-    ExecutionEnd.FAILED: "failed",
+WORDS_OF: Mapping[ExecutionState, str] = {
+    ExecutionState.ABORTED: "was aborted by hand in Step Functions",
+    ExecutionState.TIMED_OUT: "ran into its time limit in Step Functions",
+    ExecutionState.FAILED: "failed in Step Functions",
+    ExecutionState.FORGOTTEN: "is no longer known to Step Functions",
+    ExecutionState.SUCCEEDED: "ended in Step Functions without recording the run",
 }
+ENDS = frozenset({ExecutionState.ABORTED, ExecutionState.TIMED_OUT, ExecutionState.FAILED})
 
 
 class ExecutionDetail(BaseModel):
@@ -54,8 +45,24 @@ class ExecutionDetail(BaseModel):
     status: str
     start_ms: int = Field(alias="startDate")
     stop_ms: int | None = Field(alias="stopDate", default=None)
+    input: str | None = None
     error: str | None = None
     cause: str | None = None
+
+    @property
+    def continues(self) -> str | None:
+        """The id of the run that it went on with; None where it had a run of its own."""
+        try:
+            given = json.loads(self.input or "")
+        except (ValueError, RecursionError):
+            given = None
+        run_id = given.get(CONTINUE_RUN) if isinstance(given, dict) else None
+        return run_id if isinstance(run_id, str) else None
+
+    @property
+    def started_at(self) -> datetime:
+        """When it started, aware UTC."""
+        return _moment(self.start_ms)
 
 
 class TrainingJobDetail(BaseModel):
@@ -73,51 +80,24 @@ class ClosingEvent(BaseModel):
 
     detail_type: str = Field(alias="detail-type")
     detail: dict[str, Any]
+    time: AwareDatetime | None = None
 
 
-@dataclass(frozen=True)
-class Ended:
-    """An execution that is over. `said`: its error and cause, redacted; empty where it has none."""
-
-    how: ExecutionEnd
-    at: datetime
-    said: str = ""
-
-    @property
-    def is_crash(self) -> bool:
-        """True where no person ended it."""
-        return self.how is not ExecutionEnd.ABORTED
-
-
-def read_end(detail: ExecutionDetail, now: datetime) -> Ended | None:
+def read_end(detail: ExecutionDetail) -> Execution | None:
     """The end that an event tells of; None where it went well, or goes on."""
-    if detail.status not in OUTCOME_OF:
+    if detail.status not in ENDS:
         return None
-    at = now if detail.stop_ms is None else moment(detail.stop_ms)
-    return Ended(ExecutionEnd(detail.status), at, _said(detail.error, detail.cause))
+    at = None if detail.stop_ms is None else _moment(detail.stop_ms)
+    words = said(detail.error, detail.cause)
+    return Execution(detail.execution_arn, ExecutionState(detail.status), at, words)
 
 
-def look_up_end(execution_arn: str, use: Dependencies) -> Ended | None:
-    """The same as Step Functions says now; None too where it does not say otherwise."""
-    if use.executions.is_running(execution_arn) is not False:
-        return None
-    try:
-        execution = use.step_functions.describe_execution(executionArn=execution_arn)
-    except ClientError as error:
-        # Forgotten 90 days after its end.
-        logger.info("the execution is not known", extra={"execution": execution_arn, "error": str(error)})
-        return Ended(ExecutionEnd.FAILED, use.now())
-    if execution["status"] not in OUTCOME_OF:
-        return None
-    at = execution.get("stopDate") or use.now()
-    said = _said(execution.get("error"), execution.get("cause"))
-    return Ended(ExecutionEnd(execution["status"]), at.astimezone(UTC), said)
-
-
-def because(run: Run, ended: Ended, attempt: Attempt | None, view: JobView | None) -> str:
+def because(run: Run, execution: Execution, attempt: Attempt | None, view: JobView | None) -> str:
     """The end in a sentence or two. `attempt`: the one that was open, and `view` its training job."""
-    said = f" ({ended.said})" if ended.said else ""
-    begins = f"The execution {WORDS_OF[ended.how]} in Step Functions at {clock(ended.at)}{said}"
+    at = f" at {clock(execution.ended_at)}" if execution.ended_at is not None else ""
+    words = f" ({execution.said})" if execution.said else ""
+    restarts = f" after {run.restarts} restarts" if run.restarts else ""
+    begins = f"The execution {WORDS_OF[execution.state]}{at}{restarts}{words}"
     wish = f" {stop_asked(run)}" if run.stop_asked_by is not None else ""
     return f"{begins}; {_of_training_job(attempt, view)}{wish}"
 
@@ -135,11 +115,5 @@ def _of_training_job(attempt: Attempt | None, view: JobView | None) -> str:
     return f"training job {name} was asked to stop. Its cost is counted once it is over."
 
 
-def moment(epoch_ms: int) -> datetime:
-    """EventBridge's epoch milliseconds, in UTC."""
+def _moment(epoch_ms: int) -> datetime:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC)
-
-
-def _said(error: str | None, cause: str | None) -> str:
-    words = redact(": ".join(part for part in (error, cause) if part))
-    return words if len(words) <= _MOST_CAUSE else f"{words[: _MOST_CAUSE - 1]}…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -15,9 +16,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.notices import NoticeNotSentError, Notices
 from nightspot.happenings import Happening
+from nightspot.redaction import redact
 from nightspot.run import Run
 
+
+class _Redacted(logging.Filter):
+    """What AWS said, in a line's `error`, goes into no log as it stands: nor what a container said through AWS."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = getattr(record, "error", None)
+        if isinstance(error, str):
+            record.error = redact(error)
+        elif isinstance(error, (list, tuple)):
+            record.error = [redact(str(each)) for each in error]
+        return True
+
+
 logger = Logger(service="nightspot")
+logger.addFilter(_Redacted())
 metrics = Metrics(namespace="Nightspot", service="nightspot")
 
 Handler = Callable[..., dict[str, Any]]
@@ -45,17 +61,35 @@ def traced(handler: Handler) -> Handler:
     return call
 
 
-def tell(
-    happenings: Iterable[Happening], run: Run, at: datetime, detail: dict[str, Any], notices: Notices
-) -> None:
-    """One metric and one notice for each. A notice that cannot be sent is logged and counted, and no more.
+def emit() -> None:
+    """Emit what was counted so far, under its own dimensions; nothing where nothing was."""
+    if metrics.metric_set:
+        metrics.flush_metrics()
+    else:
+        metrics.clear_metrics()
 
-    Training goes on where EventBridge is down.
+
+def tell(
+    happenings: Iterable[Happening],
+    run: Run,
+    at: datetime,
+    detail: dict[str, Any],
+    notices: Notices,
+    *,
+    counted: bool = True,
+) -> bool:
+    """One metric (unless not `counted`) and one notice for each; whether EventBridge took all of these.
+
+    A notice that cannot be sent is logged and counted, and no more: training goes on where EventBridge is down.
     """
+    lost = 0
     for happening in happenings:
-        metrics.add_metric(name=happening.value, unit=MetricUnit.Count, value=1)
+        if counted:
+            metrics.add_metric(name=happening.value, unit=MetricUnit.Count, value=1)
         try:
             notices.send(happening, run, at, detail)
         except (NoticeNotSentError, ClientError, BotoCoreError) as error:
+            lost += 1
             logger.error("notice lost", extra={"happening": happening.value, "error": str(error)})
             metrics.add_metric(name="NoticeLost", unit=MetricUnit.Count, value=1)
+    return lost == 0

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel
 
-from lambdas import month, resumption, turns
+from lambdas import continuation, month, resumption, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
 from nightspot import job as job_room  # by its names' first use: an import must stay light
+from nightspot import ladder, requests
 from nightspot.aws.live_prices import KnownPrices
 from nightspot.aws.quotas import QuotasUnknownError
 from nightspot.happenings import Happening
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from nightspot.job import Job
 
 HISTORY_RUNS = 60  # two months of nights to learn from
+FIRST_MISSES = 30  # after which the workflow waits five minutes and no longer one
+LARGEST_OVERRIDES_BYTES = 64 * 1024  # the ledger carries them; the API takes no more either
 
 
 class Execution(BaseModel):
@@ -43,6 +48,9 @@ class PlanRequest(BaseModel):
 
     input: Any  # as a person may have typed it
     execution: Execution
+    # A workflow of an earlier version, which may be running while this code is deployed, does not: it passes on the
+    # step's request as it is.
+    merges_request: bool = False
 
 
 @logger.inject_lambda_context
@@ -51,10 +59,19 @@ class PlanRequest(BaseModel):
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
-    """`{"run": ledger}`. Raises InvalidInputError with the field, its value and the rule, or the known jobs."""
+    """`{"run": ledger, "request": …, "most_misses": …}`, see `_planned`.
+
+    Raises InvalidInputError with the field, its value and the rule, or the known jobs.
+    """
     metrics.add_metric(name="RunRequested", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     request = PlanRequest.model_validate(event)
+    continued = continuation.asked_for(request.input)
+    if continued is not None:
+        run = continuation.take_on(continued, request.execution.id, use)
+        logger.warning(run.plan_note or "", extra={"job": run.job, "run": run.run_id, "step": run.steps})
+        # An older version kept the whole request in the ledger, and no item of it.
+        return _planned(run, requests.split(use.table.request(run.run_id) or {})[1])
     jobs = use.jobs()
     started_at = request.execution.started_at.astimezone(UTC)
     given = read_input(request.input, sorted(jobs), started_at)
@@ -64,11 +81,14 @@ def handler(
     job = use.localise(job, request.execution.id)
     resumed = _resumed(given.resume_from, job, request.execution.id, started_at, use)
     run = _plan(job, request.execution, given, overrides, resumed, use)
-    use.table.record_plan(run)
+    whole = run.training_job
+    changed, fixed = requests.split(whole) if request.merges_request else (whole, {})
+    run = replace(run, training_job=changed)
+    use.table.record_plan(run, whole)
     metrics.add_dimensions(job=run.job)
     if run.refused_because is not None:
         logger.warning(run.refused_because, extra={"job": run.job, "run": run.run_id})
-        return {"run": to_json(run)}
+        return _planned(run, fixed)
     detail = {
         "started_at": run.started_at.isoformat(),
         "scheduled_at": run.scheduled_at.isoformat() if run.scheduled_at else None,
@@ -81,7 +101,18 @@ def handler(
     said = {"job": run.job, "run": run.run_id, "deadline": run.deadline.isoformat(), **detail}
     logger.info("run planned", extra=said)
     tell([Happening.RUN_STARTED], run, use.now(), detail, use.notices)
-    return {"run": to_json(run)}
+    return _planned(run, fixed)
+
+
+def _planned(run: Run, request: dict[str, Any]) -> dict[str, Any]:
+    """What the state machine goes on with.
+
+    `most_misses`: how many calls of a function may fail in a row, each with all its retries, before it gives up.
+    Its waits between them (a minute, after half an hour five) last until the run would give up by itself.
+    """
+    waits = (ladder.give_up_at(run) - run.started_at).total_seconds() - FIRST_MISSES * 60
+    most_misses = FIRST_MISSES + max(0, ceil(waits / 300))
+    return {"run": to_json(run), "request": request, "most_misses": most_misses}
 
 
 def _resumed(
@@ -126,7 +157,7 @@ def _plan(
     taken = turns.take(run, job.concurrency, use)
     if job.budget is not None and job.budget.per_month_usd is not None and not taken.refused_because:
         # Written first and read then: of two runs that start at once, one sees the other's promise at least.
-        use.table.record_plan(run)
+        use.table.record_promise(run)
         run = plan(replace(known, month_usd=month.promised_usd(run, use)))
     # The checkpoints that it goes on from are another run's, and locked.
     prefix_locked = (
@@ -174,6 +205,12 @@ def _quotas(job: Job, use: Dependencies) -> Mapping[str, float]:
 
 def _overridden(job: Job, mapping: Mapping[str, Any]) -> tuple[Job, dict[str, Any]]:
     """The job as this run trains it, and what the input changed of it."""
+    size = len(json.dumps(mapping))
+    if size > LARGEST_OVERRIDES_BYTES:
+        raise InvalidInputError(
+            f"overrides: {size:,} bytes as JSON must be at most {LARGEST_OVERRIDES_BYTES:,}: the run's ledger "
+            "holds them, and Step Functions passes on no more than 256 KiB"
+        )
     try:
         overrides = job_room.read_overrides(mapping)
         return job_room.apply_overrides(job, overrides), job_room.overrides_as_json(overrides)

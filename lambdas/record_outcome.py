@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -12,8 +13,10 @@ from pydantic import BaseModel
 from lambdas import run_report, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
+from nightspot.audit import is_whole
 from nightspot.happenings import OF_OUTCOME, Happening, of_run
-from nightspot.run import Run, run_from_json
+from nightspot.remarks import remarks_of
+from nightspot.run import Outcome, Run, run_from_json
 from nightspot.summary import summarise
 
 
@@ -37,35 +40,67 @@ def handler(
     metrics.add_metric(name="RunOver", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     run = run_from_json(OutcomeRequest.model_validate(event).run)
-    return close(run, use)
+    return close(_written(run, use), use)
+
+
+def _written(run: Run, use: Dependencies) -> Run:
+    """`run`, once the decisions are on record that the table could not take when they were made."""
+    if not run.unwritten:
+        return run
+    written = replace(run, unwritten=())
+    for step in run.unwritten:
+        use.table.record_step(replace(run, attempts=()), written, step)
+    return written
 
 
 def close(run: Run, use: Dependencies, *, has_crashed: bool = False) -> dict[str, Any]:
     """The summary of `run`, once its outcome is recorded, what it holds freed, and people told.
 
-    `has_crashed`: who heard of that hears of the end too, however good. Raises RunNotOverError.
+    `has_crashed`: who heard of that hears of the end too, however good. A notice that could not be sent leaves a
+    mark, by which the reconciler sends it again. Raises RunNotOverError.
     """
     if run.outcome is None:
         raise RunNotOverError(run.run_id)
+    run = _remarked(run, use)
     summary = summarise(run)
+    use.table.close_turns.begin_to_tell(run.run_id, use.now())
     use.table.record_outcome(run)
     turns.give_back(run, use)
     logger.info("run over", extra={"job": run.job, "run": run.run_id, "outcome": summary["outcome"]})
-    count(run, figures_of(run, summary))
-    happened = (*of_run(run), *((Happening.DECISION_CRASHED,) if has_crashed else ()))
-    tell(
-        [OF_OUTCOME[run.outcome]],
-        run,
-        use.now(),
-        {
-            "because": run.outcome_because,
-            "happened": [happening.value for happening in happened],
-            "summary": summary,
-            "report": run_report.written(run, use),
-        },
-        use.notices,
-    )
+    if not tell_end(run, use, has_crashed=has_crashed):
+        use.table.close_turns.has_counted(run.run_id)
+    elif is_whole(run):
+        use.table.open_runs.forget(run.run_id)
     return summary
+
+
+def _remarked(run: Run, use: Dependencies) -> Run:
+    """`run` with what is odd about its success. It is looked at once: what was seen stays."""
+    last = run.last_attempt
+    if run.outcome is not Outcome.SUCCEEDED or last is None or run.remarks:
+        return run
+    model = None if use.models is None else use.models.state(last.model_artifact)
+    return replace(run, remarks=remarks_of(run, model))
+
+
+def tell_end(run: Run, use: Dependencies, *, has_crashed: bool = False, counted: bool = False) -> bool:
+    """Count the end of `run`, unless it is `counted` already, and tell it; whether EventBridge took the notice."""
+    if run.outcome is None:
+        raise RunNotOverError(run.run_id)
+    summary = summarise(run)
+    if not counted:
+        count(run, figures_of(run, summary))
+    happened = (*of_run(run), *((Happening.DECISION_CRASHED,) if has_crashed or run.restarts else ()))
+    detail = {
+        "because": run.outcome_because,
+        "happened": [happening.value for happening in happened],
+        "summary": summary,
+        "report": run_report.written(run, use),
+    }
+    is_told = tell([OF_OUTCOME[run.outcome]], run, use.now(), detail, use.notices, counted=not counted)
+    if is_told:
+        use.table.close_turns.has_told(run.run_id)
+    return is_told
 
 
 def figures_of(run: Run, summary: Mapping[str, Any]) -> dict[str, tuple[MetricUnit, float | None]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -13,16 +15,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from lambdas.dependencies import late_client
 from lambdas.environment import read_environment
 from lambdas.observability import logger, metrics, traced
-from nightspot.aws.starting import Starter, scheduled_name
+from nightspot.audit import Delivery
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.pending import PendingDeliveries
+from nightspot.aws.run_table import RunTable
+from nightspot.aws.starting import Started, Starter, scheduled_name
 
 REQUESTED_BY = "schedule"
-# botocore's Config: all tries of its two calls together stay within the function's 60 seconds in all but the worst
-# case, and what they cannot outlast is tried again a minute later, by Lambda.
-PATIENT = {
-    "connect_timeout": 2,
-    "read_timeout": 5,
-    "retries": {"mode": "standard", "total_max_attempts": 5},
-}
 
 
 class InvalidScheduleError(ValueError):
@@ -40,12 +39,19 @@ class ScheduledStart(BaseModel):
     job: str = Field(min_length=1)
     scheduled_at: AwareDatetime
 
+    @property
+    def name(self) -> str:
+        """The name of the run's execution."""
+        return scheduled_name(self.job, self.scheduled_at)
+
 
 @dataclass(frozen=True)
 class StartDependencies:
     """What starting works with. A test passes its own."""
 
     starter: Starter
+    pending: PendingDeliveries
+    now: Callable[[], datetime]
 
 
 @logger.inject_lambda_context
@@ -56,21 +62,40 @@ def handler(
 ) -> dict[str, Any]:
     """`{"run_id", "execution_arn", "is_new"}`. The same night again starts nothing, even after its run is over.
 
-    Raises InvalidScheduleError with the field, its value and the rule, and what `Starter.start` raises; Lambda
-    brings the event back twice, and gives it to the dead letters then.
+    `{"pending": true}` where Step Functions cannot take it now: the reconciler starts it. Raises
+    InvalidScheduleError with the field, its value and the rule; what `Starter.start` raises for a refusal, and
+    where the table does not keep the start either. Lambda brings the event back twice then, and gives it to the
+    dead letters.
     """
     metrics.add_metric(name="StartScheduled", unit=MetricUnit.Count, value=1)
     wanted = _read(event)
     use = use or start_dependencies()
-    started = use.starter.start(
+    try:
+        started = start(wanted, use.starter)
+    except TransientAwsError as error:
+        if not use.pending.keep(Delivery.START, wanted.name, wanted.model_dump_json(), use.now()):
+            raise
+        metrics.add_metric(name="StartPending", unit=MetricUnit.Count, value=1)
+        logger.warning("start pending", extra={"execution": wanted.name, "error": str(error)})
+        return {"pending": True}
+    if not started.is_new:
+        metrics.add_metric(name="RunAlreadyStarted", unit=MetricUnit.Count, value=1)
+    return {
+        "run_id": started.run_id,
+        "execution_arn": started.execution_arn,
+        "is_new": started.is_new,
+    }
+
+
+def start(wanted: ScheduledStart, starter: Starter) -> Started:
+    """Start the run unless it was started before. Raises what `Starter.start` raises."""
+    started = starter.start(
         wanted.job,
         {},
-        name=scheduled_name(wanted.job, wanted.scheduled_at),
+        name=wanted.name,
         scheduled_at=wanted.scheduled_at,
         requested_by=REQUESTED_BY,
     )
-    if not started.is_new:
-        metrics.add_metric(name="RunAlreadyStarted", unit=MetricUnit.Count, value=1)
     logger.info(
         "run started" if started.is_new else "the night's run was started before",
         extra={
@@ -80,11 +105,7 @@ def handler(
             "execution_arn": started.execution_arn,
         },
     )
-    return {
-        "run_id": started.run_id,
-        "execution_arn": started.execution_arn,
-        "is_new": started.is_new,
-    }
+    return started
 
 
 def _read(event: Any) -> ScheduledStart:
@@ -102,5 +123,10 @@ def _read(event: Any) -> ScheduledStart:
 @cache
 def start_dependencies() -> StartDependencies:
     """The deployed function's."""
-    client = late_client("stepfunctions", config=PATIENT)
-    return StartDependencies(Starter(client, read_environment().state_machine_arn))
+    environment = read_environment()
+    # Its two calls and the table's one together stay within the function's 60 seconds.
+    return StartDependencies(
+        Starter(late_client("stepfunctions"), environment.state_machine_arn),
+        RunTable(late_client("dynamodb"), environment.table_name).pending,
+        now=lambda: datetime.now(UTC),
+    )

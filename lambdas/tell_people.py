@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -16,8 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from lambdas.dependencies import dependencies, late_client
 from lambdas.environment import read_environment
 from lambdas.observability import logger, metrics, traced
+from nightspot.audit import Delivery
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.notice_topics import MessageBeingSentError, NoticeTopics
+from nightspot.aws.notices import AGAIN
+from nightspot.aws.pending import PendingDeliveries
+from nightspot.aws.run_table import RunTable
 from nightspot.messages.content import Notice
 from nightspot.messages.message import Message, message_of
 from nightspot.messages.plain import zone_of
@@ -40,6 +45,7 @@ class Messenger:
     """What telling works with. A test passes its own."""
 
     topics: NoticeTopics
+    pending: PendingDeliveries
     zone: Callable[[str], str]  # (job) -> the IANA name of the zone in which its people think
     now: Callable[[], datetime]
     tell_success: bool = False
@@ -51,8 +57,9 @@ class Messenger:
 def handler(event: dict[str, Any], context: LambdaContext, *, use: Messenger | None = None) -> dict[str, Any]:
     """`{"told": [channels]}`, those on which a message was published now.
 
-    The same event again tells nothing twice. Raises what kept a channel from being told, after the others were;
-    Lambda's asynchronous retry brings the event back.
+    The same event again tells nothing twice. With `"pending": true` where a channel could not be told: the
+    reconciler sends the event again. Where the table does not keep the event either, raises what kept the channel
+    from being told; Lambda's asynchronous retry brings the event back.
     """
     metrics.add_metric(name="Notice", unit=MetricUnit.Count, value=1)
     given = NightspotEvent.model_validate(event)
@@ -63,19 +70,32 @@ def handler(event: dict[str, Any], context: LambdaContext, *, use: Messenger | N
     use = use or messenger()
     notice = Notice(happening, given.detail, use.zone(str(given.detail.get("job"))))
     message = message_of(notice, tell_success=use.tell_success)
-    if message is None:
-        return {"told": []}
-    return {"told": _tell(message, use)}
+    told, failed = ([], []) if message is None else _tell(message, use)
+    is_kept = given.detail.get(AGAIN) is True
+    if not failed:
+        if is_kept:
+            use.pending.forget(Delivery.NOTICE, notice.key)
+        return {"told": told}
+    if not is_kept and not use.pending.keep(Delivery.NOTICE, notice.key, _text_of(event), use.now()):
+        raise failed[0]
+    return {"told": told, "pending": True}
 
 
-def _tell(message: Message, use: Messenger) -> list[str]:
+def _text_of(event: Mapping[str, Any]) -> str:
+    # As short as it came: an item holds 400 KB, an event 256.
+    return json.dumps(event, ensure_ascii=False)
+
+
+def _tell(message: Message, use: Messenger) -> tuple[list[str], list[Exception]]:
+    """The channels on which the message was published now, and what kept it from the others."""
     now = use.now()
     attributes = {"job": message.job, "happening": message.happening}
     sends: dict[str, Callable[[], bool]] = {
         "mail": lambda: use.topics.mail(message.key, message.subject, message.text, attributes, now),
         "chat": lambda: use.topics.chat(message.key, message.chat, attributes, now),
     }
-    told, failed = [], []
+    told: list[str] = []
+    failed: list[Exception] = []
     for channel, send in sends.items():
         try:
             if send():
@@ -85,9 +105,7 @@ def _tell(message: Message, use: Messenger) -> list[str]:
             failed.append(error)
     logger.info(message.subject, extra={"job": message.job, "notice": message.key, "told": told})
     metrics.add_metric(name="MessageSent", unit=MetricUnit.Count, value=len(told))
-    if failed:
-        raise failed[0]
-    return told
+    return told, failed
 
 
 @cache
@@ -98,14 +116,16 @@ def messenger() -> Messenger:
     def zone(job: str) -> str:
         return zone_of(dependencies().jobs().get(job))
 
+    dynamodb = late_client("dynamodb")
     return Messenger(
         topics=NoticeTopics(
             late_client("sns"),
-            late_client("dynamodb"),
+            dynamodb,
             environment.table_name,
             mail_arn=environment.notice_topic_arn,
             chat_arn=environment.chat_topic_arn or None,
         ),
+        pending=RunTable(dynamodb, environment.table_name).pending,
         zone=zone,
         now=lambda: datetime.now(UTC),
         tell_success=environment.tell_success,

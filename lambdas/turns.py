@@ -1,6 +1,7 @@
 """Whose turn it is: one run per job, and one per checkpoint prefix, by locks that every decision renews.
 
-No crash holds them for ever: they expire, and the lock of an execution that is over can be taken at once.
+No crash holds them for ever: they expire, and the lock of an execution that is over can be taken at once. The
+training job that a crashed run has left is stopped then, and waited for: two runs of a job never train at once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from datetime import timedelta
 
 from lambdas.dependencies import Dependencies
 from lambdas.observability import logger
+from nightspot.audit import GOES_ON, MAY_COME
+from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.job_lock import Holder
 from nightspot.job import Concurrency
 from nightspot.run import Run
@@ -25,7 +28,7 @@ def take(run: Run, concurrency: Concurrency, use: Dependencies) -> Run:
         return run
     holder = _holder_unless_free(run.job, run.run_id, run.execution_arn, use)
     if holder is None:
-        return replace(run, locked=True)
+        return _behind_the_last(replace(run, locked=True), use)
     if concurrency is Concurrency.FORBID:
         because = (
             f"Run {holder.run_id} of {run.job} is still going on, and the job's concurrency is forbid: "
@@ -33,7 +36,7 @@ def take(run: Run, concurrency: Concurrency, use: Dependencies) -> Run:
         )
         return replace(run, refused_because=because)
     use.lock.ask_for(run.job, owner_run_id=holder.run_id, by_run_id=run.run_id)
-    _wake(holder.run_id, use)
+    _wake_holder(holder.run_id, use)
     return replace(run, waits_for_run=holder.run_id)
 
 
@@ -68,10 +71,15 @@ def _keep_prefix(run: Run, use: Dependencies) -> Run:
 
 
 def _keep_job(run: Run, use: Dependencies) -> Run:
-    if run.waits_for_run is not None:
-        return _wait_on(run, use)
     if not run.locked:
-        return run
+        return run if run.waits_for_run is None else _wait_on(run, use)
+    run = _renewed(run, use)
+    if run.waits_for_run is not None and not _trains(run.waits_for_run, use):
+        return replace(run, waits_for_run=None)
+    return run
+
+
+def _renewed(run: Run, use: Dependencies) -> Run:
     now = use.now()
     holder = use.lock.renew(
         run.job, run.run_id, execution_arn=run.execution_arn, now=now, until=now + LOCK_LIFE
@@ -93,7 +101,7 @@ def give_back(run: Run, use: Dependencies) -> None:
 def _wait_on(run: Run, use: Dependencies) -> Run:
     holder = _holder_unless_free(run.job, run.run_id, run.execution_arn, use)
     if holder is None:
-        return replace(run, waits_for_run=None, locked=True)
+        return _behind_the_last(replace(run, waits_for_run=None, locked=True), use)
     # A third run may have come in between, as owner or as another that asks: the one that started last wins.
     for other in (holder.run_id, holder.wanted_by):
         if other not in (None, run.run_id, run.waits_for_run) and _is_newer(other, run, use):
@@ -101,8 +109,35 @@ def _wait_on(run: Run, use: Dependencies) -> Run:
     if holder.run_id != run.waits_for_run or holder.wanted_by != run.run_id:
         use.lock.ask_for(run.job, owner_run_id=holder.run_id, by_run_id=run.run_id)
     # It may have been deciding, and so not waiting, when it was woken before.
-    _wake(holder.run_id, use)
+    _wake_holder(holder.run_id, use)
     return replace(run, waits_for_run=holder.run_id)
+
+
+def _behind_the_last(run: Run, use: Dependencies) -> Run:
+    """`run`, which has just got the lock: waiting, where the run that it was taken from has left a training job."""
+    held = use.lock.holder(run.job)
+    before = held.taken_from if held is not None and held.run_id == run.run_id else None
+    return replace(run, waits_for_run=before) if before is not None and _trains(before, use) else run
+
+
+def _trains(run_id: str, use: Dependencies) -> bool:
+    """Whether a training job of this run, which has lost its lock, is not over. It is asked to stop."""
+    run = use.table.run(run_id)
+    attempt = run.open_attempt if run is not None else None
+    if attempt is None:
+        return False
+    name = attempt.training_job_name
+    try:
+        view = use.training_jobs.describe(name)
+        if view is None:
+            return use.now() - attempt.asked_at < MAY_COME
+        if view.status == "InProgress":
+            logger.warning("training job of a dead run stopped", extra={"run": run_id, "training_job": name})
+            use.training_jobs.stop(name)
+    except TransientAwsError as error:
+        logger.warning("cannot tell how a training job is", extra={"run": run_id, "error": str(error)})
+        return True
+    return view.status in GOES_ON
 
 
 def _is_newer(run_id: str, run: Run, use: Dependencies) -> bool:
@@ -126,11 +161,16 @@ def _holder_unless_free(key: str, run_id: str, execution_arn: str, use: Dependen
     return holder
 
 
-def _wake(run_id: str, use: Dependencies) -> None:
-    """Let the run decide at once. Where it does not wait just now, its next decision comes by itself."""
+def _wake_holder(run_id: str, use: Dependencies) -> None:
+    """Let the run that stands in the way see that it does. One whose ledger shows that it knows is left alone."""
     run = use.table.run(run_id)
-    attempt = run.open_attempt if run is not None else None
+    if run is not None and run.replaced_by is None and run.stop_asked_by is None:
+        wake(run, use)
+
+
+def wake(run: Run, use: Dependencies) -> None:
+    """Let the run decide at once. Where it does not wait just now, its next decision comes by itself."""
+    attempt = run.open_attempt
     waiting = use.table.waiting(attempt.training_job_name) if attempt is not None else None
-    if waiting is None or waiting.token is None:
-        return
-    use.executions.wake(waiting.token)
+    if waiting is not None and waiting.token is not None:
+        use.executions.wake(waiting.token)

@@ -1,16 +1,22 @@
-"""Wakes the run that waits for a training job's news. An event is a wake-up call, never the truth."""
+"""Wakes the run that waits for a training job's news. An event is a wake-up call, never the truth.
+
+So no event is worth a dead letter: what belongs to no open run is dropped at once, what no run waits for is brought
+back by Lambda's asynchronous retry and dropped at its last return. The loop looks by itself.
+"""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, traced
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.run_ids import read_training_job_name
 
 # What a decision could answer differently; the way to a machine and the upload change nothing.
@@ -39,6 +45,13 @@ class StateChange(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     detail: TrainingJobDetail
+    time: AwareDatetime | None = None
+
+    def is_young(self, use: Dependencies) -> bool:
+        """Whether Lambda brings the event back once more; one without any time is not waited for."""
+        ms = self.detail.last_modified_ms
+        moment = self.time if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+        return moment is not None and use.now() - moment < use.event_life
 
 
 @logger.inject_lambda_context
@@ -47,19 +60,36 @@ class StateChange(BaseModel):
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
-    """`{"woke": whether}`. Raises NotWaitingYetError where the token is not there yet."""
+    """`{"woke": whether}`.
+
+    Raises NotWaitingYetError and TransientAwsError, with which Lambda brings a young event back; an old one is
+    dropped, and counted as WakeUpDropped.
+    """
     metrics.add_metric(name="StateChange", unit=MetricUnit.Count, value=1)
-    detail = StateChange.model_validate(event).detail
+    change = StateChange.model_validate(event)
+    detail = change.detail
     named = read_training_job_name(detail.training_job_name)
-    if named is not None and named.is_drill:
-        return {"woke": _left(detail, "a drill")}
+    if named is None or named.is_drill:
+        return {"woke": _left(detail, "no run's training job")}
+    run_id = named.run_id
     if detail.status == IN_PROGRESS and detail.secondary_status not in NEWS:
         return {"woke": _left(detail, "no news")}
-    return {"woke": _wake(detail, use or dependencies())}
+    use = use or dependencies()
+    try:
+        return {"woke": _wake(run_id, detail, use)}
+    except (NotWaitingYetError, TransientAwsError) as error:
+        if change.is_young(use):
+            raise
+        metrics.add_metric(name="WakeUpDropped", unit=MetricUnit.Count, value=1)
+        name = detail.training_job_name
+        logger.warning("wake-up dropped", extra={"training_job": name, "error": repr(error)})
+        return {"woke": False}
 
 
-def _wake(detail: TrainingJobDetail, use: Dependencies) -> bool:
+def _wake(run_id: str, detail: TrainingJobDetail, use: Dependencies) -> bool:
     waiting = use.table.waiting(detail.training_job_name)
+    if waiting is None and not _is_open(run_id, use):
+        return _left(detail, "no open run of this deployment")
     if waiting is not None and waiting.closed:
         return _left(detail, "the run knows its end")
     moment = detail.last_modified_ms
@@ -77,6 +107,12 @@ def _wake(detail: TrainingJobDetail, use: Dependencies) -> bool:
     return True
 
 
+def _is_open(run_id: str, use: Dependencies) -> bool:
+    """False too for the run of another deployment, whose training jobs have the same prefix."""
+    run = use.table.run(run_id)
+    return run is not None and run.outcome is None
+
+
 def _left(detail: TrainingJobDetail, why: str) -> bool:
     logger.debug("left alone", extra={"training_job": detail.training_job_name, "why": why})
     return False
@@ -85,6 +121,8 @@ def _left(detail: TrainingJobDetail, why: str) -> bool:
 def _return_token(token: str, detail: TrainingJobDetail, use: Dependencies) -> bool:
     try:
         use.step_functions.send_task_success(taskToken=token, output="{}")
+    except NO_ANSWER as error:
+        raise TransientAwsError(str(error)) from error
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") in {
             "TaskTimedOut",
@@ -94,5 +132,6 @@ def _return_token(token: str, detail: TrainingJobDetail, use: Dependencies) -> b
             # The wait has ended by itself. The decision that follows may have looked already: try the next wait.
             logger.info("the wait was over", extra={"training_job": detail.training_job_name})
             return False
+        raise_if_transient(error)
         raise
     return True

@@ -22,7 +22,8 @@ class Explanation:
 
 EXPLANATIONS: dict[FailureClass, Explanation] = {
     FailureClass.NO_CAPACITY: Explanation(
-        meaning="AWS had no machine of this type in this market when it was asked for.",
+        meaning="AWS had no machine of this type in this market when it was asked for, or none came within "
+        "MaxPendingTimeInSeconds.",
         answer="Tries again on the rung that the deadline still allows, after a pause that grows; it never counts "
         "as a retry, and on-demand takes over from the last checkpoint while there is time.",
         advice="Name a second instance type under capacity.spot, and more subnets in other zones if the job runs "
@@ -39,16 +40,21 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
         meaning="Spot capacity did not come, or did not come back, before MaxWaitTimeInSeconds was used up. AWS "
         "calls that Stopped; it is not a success.",
         answer="Tries again from the last checkpoint on the rung that the deadline still allows, on-demand "
-        "included.",
+        "included. A Spot rung that used its time for training, more than for waiting, and saved nothing new is "
+        "left out for the rest of the run.",
         advice="Nothing has to be done for tonight. If it happens every night, start earlier or name a second "
-        "instance type under capacity.spot.",
+        "instance type under capacity.spot. If the job file has a MaxWaitTimeInSeconds, leave it out: a run sets "
+        "one from its deadline.",
     ),
     FailureClass.RUNTIME_LIMIT: Explanation(
         meaning="The training ran longer than the time it was given: MaxRuntimeInSeconds, or the time limit of the "
-        "state machine's task.",
-        answer="Ends the run: the same training would run into the same limit, and nothing more is bought.",
-        advice="Raise StoppingCondition.MaxRuntimeInSeconds (28 days at most) and `work` in the job file, or find "
-        "out in the training job's log why it became slower.",
+        "state machine's task. Interruptions repeat work, so it may have come close to its end.",
+        answer="Goes on from the newest checkpoint, as after an interruption, if one was saved during the attempt. "
+        "Without one it ends the run, because the same again would end alike. It also ends once the attempts "
+        "together have used up the paid time, which is the job file's MaxRuntimeInSeconds.",
+        advice="Raise StoppingCondition.MaxRuntimeInSeconds (28 days at most) and `work` in the job file; "
+        "`nightspot validate` says how much is enough. If no checkpoint was saved, save them more often, or find "
+        "out in the training job's log why it became slower. `nightspot retry` goes on from the last checkpoint.",
     ),
     FailureClass.QUOTA_TEMPORARY: Explanation(
         meaning="Other jobs of this account use up the quota for this instance type at the moment.",
@@ -93,7 +99,8 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
     ),
     FailureClass.CONFIGURATION: Explanation(
         meaning="AWS refused the request, or could not use what it names: image, data, network, a parameter.",
-        answer="Ends the run: the same request would be refused again, and nothing more is bought.",
+        answer="Ends the run: the same request would be refused again, and nothing more is bought. If AWS names a "
+        "field that only Spot has, such as MaxWaitTimeInSeconds, the Spot rung is left out instead.",
         advice="The text names the field or the resource. Mend the job file and check it with `nightspot "
         "validate`; check that image, S3 prefix, subnets and security groups exist in this region.",
     ),

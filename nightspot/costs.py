@@ -14,7 +14,7 @@ from math import fsum
 
 from nightspot.job import Market
 from nightspot.lost_work import Evidence, Fruit, fruits_of, lacks_training_time
-from nightspot.run import Attempt, Outcome, Run, Rung
+from nightspot.run import MOST_WORK_SECONDS, Attempt, Outcome, Run, Rung
 
 
 class Missing(StrEnum):
@@ -92,6 +92,11 @@ def attempt_cost_usd(attempt: Attempt) -> float | None:
     return _bill_usd(attempt, None if price is None else price * attempt.rung.instance_count)
 
 
+def lacks_bill(attempt: Attempt) -> bool:
+    """Whether the attempt is to be billed, and SageMaker has not said (yet) for how long."""
+    return attempt.billable_seconds is None and not _had_no_machine(attempt)
+
+
 def spent_usd(run: Run) -> float:
     """An upper bound of what the run's attempts have cost so far, at list prices: what budgets count.
 
@@ -117,7 +122,8 @@ def needed_seconds(run: Run) -> float | None:
     total_steps = run.progress.total_steps if run.progress else None
     weight = sum(trained for _, trained in paces)
     if total_steps and weight:
-        return total_steps * sum(pace * trained for pace, trained in paces) / weight
+        pace = sum(pace * trained for pace, trained in paces) / weight
+        return min(MOST_WORK_SECONDS, total_steps * pace)
     if run.resume_from is not None:
         return None  # a part of the work was done by another run
     trained = sum(a.trained_seconds * a.rung.speed for a in run.attempts)
@@ -258,7 +264,7 @@ def _missing_of_attempt(run: Run, attempt: Attempt, fruit: Fruit) -> tuple[Missi
     delivered = not _without_model(run)
     lacks = {
         Missing.OUTCOME: run.outcome is None,
-        Missing.BILLABLE_SECONDS: has_bill and attempt.billable_seconds is None,
+        Missing.BILLABLE_SECONDS: lacks_bill(attempt),
         Missing.USD_PER_HOUR: has_bill and attempt.rung.expected_usd_per_hour is None,
         Missing.ON_DEMAND_USD_PER_HOUR: delivered
         and kept != 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nightspot.run import Attempt, AttemptState, Run, Rung
+from nightspot.run import MOST_WORK_SECONDS, Attempt, AttemptState, Run, Rung
 
 # A pace that was measured tonight needs less of a margin than a length that was only guessed.
 MEASURED_WORK_MARGIN = 1.1
@@ -24,7 +24,7 @@ def total_work_seconds(run: Run) -> float:
     ]
     if not total_steps or not paces:
         return run.work_upper_seconds
-    return min(paces) * total_steps * MEASURED_WORK_MARGIN
+    return min(MOST_WORK_SECONDS, min(paces) * total_steps * MEASURED_WORK_MARGIN)
 
 
 def durable_fraction(run: Run) -> float:
@@ -54,21 +54,22 @@ def durable_fraction(run: Run) -> float:
 
 def work_left_seconds(run: Run, rung: Rung) -> float:
     """Upper estimate of the training time left on `rung`, taken up from the durable checkpoint."""
-    return total_work_seconds(run) * (1.0 - durable_fraction(run)) / rung.speed
+    return min(MOST_WORK_SECONDS, total_work_seconds(run) * (1.0 - durable_fraction(run)) / rung.speed)
 
 
 def running_left_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
     """Estimate of the training time left on the machine that `attempt` has, if nothing happens to it."""
     progress = run.progress
     if attempt.seconds_per_step and progress is not None and progress.total_steps:
-        left = (progress.total_steps - progress.step) * attempt.seconds_per_step
+        steps_left = max(0, progress.total_steps - progress.step)
+        left = min(MOST_WORK_SECONDS, steps_left * attempt.seconds_per_step)
     else:
         left = work_left_seconds(run, attempt.rung)
     if attempt.state is not AttemptState.TRAINING or attempt.state_since is None:
         return left
     since = attempt.state_since
     if progress is not None and progress.attempt == attempt.number:
-        since = max(since, progress.saved_at)
+        since = min(now, max(since, progress.saved_at))  # the machine's clock may be wrong
     elif progress is None and run.checkpoint_s3_uri is not None:
         since = now  # the estimate by training time already counts this stretch
     return max(0.0, left - (now - since).total_seconds())

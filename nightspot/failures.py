@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from nightspot import failure_documents as documents
@@ -23,9 +23,11 @@ class Answer(StrEnum):
     WITHOUT_RUNG = "without_rung"  # the same, never on this rung again
     BACK_OFF = "back_off"  # try the same again, later and later
     RETRY = "retry"  # try the same again, at most twice
+    IF_PROGRESS = "if_progress"  # after a newer checkpoint as for the market; without one, end the run
     FINISH = "finish"  # end the run; buy nothing more
 
 
+# What an answer depends on beside the class is in `limits.response_to`.
 ANSWERS: dict[FailureClass, Answer] = {
     FailureClass.NO_CAPACITY: Answer.MARKET,
     FailureClass.INTERRUPTED: Answer.MARKET,
@@ -35,7 +37,7 @@ ANSWERS: dict[FailureClass, Answer] = {
     FailureClass.QUOTA_PERMANENT: Answer.WITHOUT_RUNG,
     FailureClass.THROTTLED: Answer.BACK_OFF,
     FailureClass.SERVICE_FAULT: Answer.RETRY,
-    FailureClass.RUNTIME_LIMIT: Answer.FINISH,
+    FailureClass.RUNTIME_LIMIT: Answer.IF_PROGRESS,
     FailureClass.USER_CODE: Answer.FINISH,
     FailureClass.OUT_OF_MEMORY: Answer.FINISH,
     FailureClass.CONFIGURATION: Answer.FINISH,
@@ -51,6 +53,12 @@ class Fault:
 
     error: str
     cause: str = ""
+
+
+# Nothing is known of the training job after one of these: it may exist although CreateTrainingJob failed.
+_IN_DOUBT = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED, FailureClass.UNKNOWN})
+_A_REFUSAL = re.compile(r"Status Code: 4\d\d\b")
+_EXISTS = re.compile(r"(?:.*\.)?ResourceInUse(?:Exception)?")
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,25 @@ def classify(
         tuple(transitions) or words.transitions,
     )
     return _of_job(job, stop_requested)
+
+
+def says_it_exists(fault: Fault) -> bool:
+    """Whether CreateTrainingJob was refused because there is a training job of that name already: our own."""
+    return _EXISTS.fullmatch(fault.error.strip()) is not None
+
+
+def of_start(fault: Fault) -> tuple[Failure, bool]:
+    """The class of a refused CreateTrainingJob, and whether the training job may exist all the same.
+
+    A 5xx, a time-out, a throttle (one of the SDK's own repetitions may have gone through) and what nobody
+    understands leave that open; AWS's refusal of the request does not.
+    """
+    failure = classify(fault=fault)
+    if failure.failure is FailureClass.RUNTIME_LIMIT:
+        # The call's own time-out, not a training job's.
+        failure = replace(failure, failure=FailureClass.SERVICE_FAULT)
+    refused = failure.failure is FailureClass.UNKNOWN and _A_REFUSAL.search(fault.cause) is not None
+    return failure, failure.failure in _IN_DOUBT and not refused
 
 
 def _of_fault(fault: Fault, stop_requested: bool) -> Failure:

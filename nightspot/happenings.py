@@ -23,7 +23,10 @@ class Happening(StrEnum):
     RUN_SKIPPED = "RunSkipped"
     RUN_STOPPED = "RunStopped"
     RUN_REFUSED = "RunRefused"
-    DECISION_CRASHED = "DecisionCrashed"  # told by the state machine itself: no function was able to
+    STOP_REFUSED = "StopRefused"
+    # By the state machine itself, because no function was able to: it tries again; it has given up.
+    DECISION_FAILING = "DecisionFailing"
+    DECISION_CRASHED = "DecisionCrashed"
 
     @property
     def detail_type(self) -> str:
@@ -41,6 +44,10 @@ OF_OUTCOME = {
 }
 
 
+# StopTrainingJob calls in a row that AWS refused before a person hears of it: a throttle is soon over.
+REFUSED_STOPS = 3
+
+
 def between(before: Run, after: Run, step: Step) -> tuple[Happening, ...]:
     """What came to light between two ledgers, and what the step makes happen.
 
@@ -53,8 +60,12 @@ def between(before: Run, after: Run, step: Step) -> tuple[Happening, ...]:
         happened.append(Happening.UNKNOWN_FAILURE)
     if after.resume_is_broken and not before.resume_is_broken:
         happened.append(Happening.RESUME_BROKEN)
+    if _refused_stops(before) < REFUSED_STOPS <= _refused_stops(after):
+        happened.append(Happening.STOP_REFUSED)
     if step.action is Action.START and step.rung is not None:
-        happened.append(Happening.ATTEMPT_STARTED)
+        # One that is in doubt and asked for again is no new attempt.
+        is_new = all(attempt.number != step.attempt for attempt in before.attempts)
+        happened.extend([Happening.ATTEMPT_STARTED] if is_new else [])
         if step.rung.market is Market.ON_DEMAND and before.rungs_of(Market.SPOT):
             told = any(a.rung.market is Market.ON_DEMAND for a in before.attempts)
             happened.extend([] if told else [Happening.FELL_BACK])
@@ -72,12 +83,17 @@ def of_run(run: Run) -> tuple[Happening, ...]:
         Happening.AT_RISK: run.said_late,
         Happening.UNKNOWN_FAILURE: _unknown(run) > 0,
         Happening.RESUME_BROKEN: run.resume_is_broken,
+        Happening.STOP_REFUSED: _refused_stops(run) >= REFUSED_STOPS,
     }
     return tuple(happening for happening, has_happened in seen.items() if has_happened)
 
 
 def _interruptions(run: Run) -> int:
     return sum(attempt.interruptions for attempt in run.attempts)
+
+
+def _refused_stops(run: Run) -> int:
+    return max((attempt.stop_faults for attempt in run.attempts), default=0)
 
 
 def _unknown(run: Run) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from nightspot import words
+from nightspot import remarks, words
 from nightspot.costs import Account
 from nightspot.durations import format_duration
 from nightspot.run import Outcome, Run
@@ -43,10 +43,14 @@ def _ending(run: Run, ended_at: datetime | None, margin_seconds: float | None) -
     if run.outcome is not Outcome.SUCCEEDED:
         return HEADLINES[Ending.RUNNING if run.outcome is None else _WITHOUT_MODEL[run.outcome]]
     if ended_at is None or margin_seconds is None:
-        return "The model is ready."
+        return f"The model is ready{_but(run)}."
     side = "before" if margin_seconds >= 0 else "after"
     margin = f"{format_duration(abs(margin_seconds))} {side} the deadline"
-    return f"The model was ready at {words.clock(ended_at)}, {margin}."
+    return f"The model was ready at {words.clock(ended_at)}, {margin}{_but(run)}."
+
+
+def _but(run: Run) -> str:
+    return f", but {remarks.joined(remark.text for remark in run.remarks)}" if run.remarks else ""
 
 
 def _money(run: Run, account: Account) -> str:

@@ -10,6 +10,7 @@ from math import ceil, exp, log, sqrt
 from typing import Any
 
 from nightspot.job import Market
+from nightspot.run import MOST_WORK_SECONDS
 
 Summary = Mapping[str, Any]
 """The summary of a run as recorded, see `summary`."""
@@ -68,7 +69,7 @@ def work_seconds(history: Iterable[Summary], work_key: str, stated_seconds: floa
     ]
     if len(past) < FEWEST:
         return stated_seconds, stated_seconds * UNLEARNT_WORK_MARGIN
-    return sorted(past)[len(past) // 2], upper_limit(past)
+    return sorted(past)[len(past) // 2], min(MOST_WORK_SECONDS, upper_limit(past))
 
 
 def change_over_seconds(

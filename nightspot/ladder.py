@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from math import inf
 
-from nightspot import estimates
+from nightspot import estimates, limits
 from nightspot.costs import hourly_usd, spent_usd
-from nightspot.failures import ANSWERS, Answer
+from nightspot.failures import Answer
 from nightspot.job import Fallback, Market, Policy
 from nightspot.run import Attempt, AttemptState, LeftOut, Run, Rung
 
@@ -24,7 +24,7 @@ def left_out(run: Run) -> tuple[LeftOut, ...]:
     refused = (
         LeftOut(attempt.rung, f"{attempt.failure.value.replace('_', ' ')}, attempt {attempt.number}")
         for attempt in run.attempts
-        if attempt.failure and ANSWERS[attempt.failure] is Answer.WITHOUT_RUNG
+        if attempt.failure and limits.response_to(attempt, run) is Answer.WITHOUT_RUNG
     )
     return tuple({out.rung.key: out for out in (*refused, *run.left_out)}.values())
 
@@ -134,8 +134,7 @@ def in_turn(run: Run, market: Market) -> tuple[Rung, ...]:
         return rungs
     ladder = [rung.key for rung in run.rungs_of(market)]
     first = ladder.index(tried[-1].rung.key) + 1
-    failure = tried[-1].failure
-    if failure and ANSWERS[failure] in {Answer.BACK_OFF, Answer.RETRY}:
+    if tried[-1].failure and limits.response_to(tried[-1], run) in {Answer.BACK_OFF, Answer.RETRY}:
         first -= 1  # nothing was learnt about capacity: the same again
     return tuple(sorted(rungs, key=lambda rung: (ladder.index(rung.key) - first) % len(ladder)))
 

@@ -9,22 +9,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from nightspot import estimates, resuming
-from nightspot.failures import Fault, classify
+from nightspot import estimates, ladder, resuming
+from nightspot.failures import Fault, classify, of_start, says_it_exists
+from nightspot.job import Market
 from nightspot.run import (
     BEFORE_THE_FIRST,
     Action,
     Attempt,
     AttemptState,
+    Doubt,
+    FailureClass,
     Progress,
     Run,
+    Rung,
     Step,
+    StopCall,
     evolve,
 )
 
-# A created job is visible at once; one that is not there after this long never will be.
+# A training job shows itself seconds after it was asked for; one that is not there after this long never will be.
 UNSEEN_SECONDS = 15 * 60
 NEVER_SEEN = Fault("Nightspot.NeverSeen", "SageMaker does not know the training job that was asked for.")
+# A stop that was accepted has ended the container after 120 s; this much more for the upload.
+BLIND_STOP_SECONDS = 120
+
+# By how much a limit of SageMaker's and the times that it shows may differ.
+CLOCK_SECONDS = 5
 
 _TERMINAL = {"Completed", "Failed", "Stopped", "Deleting"}
 STATES = {
@@ -66,11 +76,18 @@ class JobView:
     billable_seconds: float | None = None
     ended_at: datetime | None = None
     model_artifact: str | None = None
+    market: Market | None = None  # None: the answer does not say
+    instance_type: str | None = None
+    max_runtime_seconds: float | None = None  # StoppingCondition
+    max_pending_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Observation:
-    """The world at one look: open training jobs by name (None: not there), progress, the last call's fault."""
+    """The world at one look: training jobs by name (None: not there), progress, the last call's fault.
+
+    A job that is not among `jobs` could not be looked at: SageMaker gave no answer.
+    """
 
     jobs: Mapping[str, JobView | None]
     progress: Progress | None = None
@@ -80,21 +97,104 @@ class Observation:
 def fold(run: Run, seen: Observation, now: datetime) -> Run:
     """`run` with what was seen.
 
-    Folding the same observation twice changes nothing more, except that a refused stop is counted each time.
+    Folding the same observation twice changes nothing more, except that a start in doubt is counted each time.
     """
     before = run
     if seen.progress is not None:
         run = evolve(run, progress=own_or_inherited(run, seen.progress))
     for attempt in run.attempts:
-        if attempt.is_open and attempt.training_job_name in seen.jobs:
-            view = seen.jobs[attempt.training_job_name]
-            folded = (
-                _fold_missing(attempt, seen.fault, now)
-                if view is None
-                else _fold_view(attempt, view, seen.fault, now)
-            )
-            run = run.with_attempt(folded)
+        if attempt.is_open or attempt.unsettled:
+            run = run.with_attempt(_fold_attempt(run, attempt, seen, now))
     return resuming.with_proof(before, with_fruits(before, _fold_progress(run)))
+
+
+def _fold_attempt(run: Run, attempt: Attempt, seen: Observation, now: datetime) -> Attempt:
+    name = attempt.training_job_name
+    view = seen.jobs.get(name)
+    if attempt.unsettled:
+        return _settled(attempt, view, now)
+    if view is None or view.status == "InProgress":
+        attempt = _with_stop_call(attempt, seen.fault)
+    if view is not None:
+        known = evolve(attempt, rung=_rung_of(run, attempt, view), unseen_since=None)
+        return _fold_view(known, view, now)
+    if not attempt.was_created:
+        attempt = _with_ask(attempt, seen.fault, now)
+    if name in seen.jobs:
+        attempt = evolve(attempt, unseen_since=None)
+        return _fold_missing(attempt, now) if attempt.is_open else attempt
+    attempt = evolve(attempt, unseen_since=attempt.unseen_since or now)
+    return _left_behind(attempt, now) if _must_be_left(run, attempt, now) else attempt
+
+
+def _with_stop_call(attempt: Attempt, fault: Fault | None) -> Attempt:
+    """`attempt` with what became of the StopTrainingJob that the last decision asked for, if it did."""
+    if attempt.stop_call is not StopCall.ASKED:
+        return attempt
+    if fault is None:
+        return evolve(attempt, stop_call=StopCall.ACCEPTED)
+    return evolve(attempt, stop_call=StopCall.REFUSED, stop_faults=attempt.stop_faults + 1)
+
+
+def _with_ask(attempt: Attempt, fault: Fault | None, now: datetime) -> Attempt:
+    """`attempt` with what became of the CreateTrainingJob that the last decision asked for."""
+    if fault is None:
+        return attempt
+    if says_it_exists(fault):
+        return evolve(attempt, doubt=None)
+    failure, in_doubt = of_start(fault)
+    if not in_doubt or fault == NEVER_SEEN:
+        return _refused(attempt, failure.failure, failure.reason, now)
+    calls = 1 + (attempt.doubt.calls if attempt.doubt else 0)
+    return evolve(attempt, doubt=Doubt(failure.failure, failure.reason, calls))
+
+
+def _refused(attempt: Attempt, failure: FailureClass, reason: str | None, now: datetime) -> Attempt:
+    return evolve(
+        attempt,
+        state=AttemptState.ENDED,
+        ended_at=now,
+        failure=failure,
+        failure_reason=reason,
+        ended_waiting=True,
+        unseen_since=None,
+        doubt=None,
+    )
+
+
+def _rung_of(run: Run, attempt: Attempt, view: JobView) -> Rung:
+    """The rung that the training job is really on.
+
+    One that was in doubt may have been asked for on two rungs under one name, and the first of them came through.
+    """
+    if view.market is None or view.instance_type is None:
+        return attempt.rung
+    key = (view.market, view.instance_type)
+    return next((rung for rung in run.rungs if rung.key == key), attempt.rung)
+
+
+def _must_be_left(run: Run, attempt: Attempt, now: datetime) -> bool:
+    """Whether a stopped job must be taken for ended unseen, because on-demand could not wait any longer."""
+    asked = attempt.stop_requested_at
+    if asked is None or attempt.stop_call is not StopCall.ACCEPTED:
+        return False
+    if (now - asked).total_seconds() < run.stop_seconds + BLIND_STOP_SECONDS:
+        return False
+    repair = ladder.repair_rung(run, now)
+    return repair is not None and (run.deadline - now).total_seconds() <= ladder.seconds_needed(run, repair)
+
+
+def _left_behind(attempt: Attempt, now: datetime) -> Attempt:
+    reason = "It was asked to stop, and SageMaker did not answer whether it has."
+    ended = _refused(attempt, FailureClass.STOPPED_BY_NIGHTSPOT, reason, now)
+    return evolve(ended, unsettled=True, ended_waiting=attempt.state is not AttemptState.TRAINING)
+
+
+def _settled(attempt: Attempt, view: JobView | None, now: datetime) -> Attempt:
+    """An attempt that was closed unseen, with its bill, once its training job is seen to be over."""
+    if view is None or view.status not in _TERMINAL:
+        return attempt
+    return evolve(_fold_view(attempt, view, now), unsettled=False)
 
 
 def own_or_inherited(run: Run, progress: Progress) -> Progress:
@@ -117,23 +217,15 @@ def _written_by(progress: Progress) -> tuple[object, ...]:
     )
 
 
-def _fold_missing(attempt: Attempt, fault: Fault | None, now: datetime) -> Attempt:
-    if fault is None:
-        if (now - attempt.asked_at).total_seconds() < UNSEEN_SECONDS:
-            return attempt
-        fault = NEVER_SEEN
-    failure = classify(fault=fault)
-    return evolve(
-        attempt,
-        state=AttemptState.ENDED,
-        ended_at=now,
-        failure=failure.failure,
-        failure_reason=failure.reason,
-        ended_waiting=True,
-    )
+def _fold_missing(attempt: Attempt, now: datetime) -> Attempt:
+    """An attempt that SageMaker does not know: in doubt for a quarter of an hour after it was last asked for."""
+    if (now - attempt.last_asked_at).total_seconds() < UNSEEN_SECONDS:
+        return attempt
+    why = attempt.doubt or classify(fault=NEVER_SEEN)
+    return _refused(attempt, why.failure, why.reason, now)
 
 
-def _fold_view(attempt: Attempt, view: JobView, fault: Fault | None, now: datetime) -> Attempt:
+def _fold_view(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
     state = _state_of(attempt, view)
     # A job may have left this state and come back between two looks: its own history counts first.
     since = _state_since(view, state) or (attempt.state_since if state is attempt.state else None)
@@ -151,12 +243,10 @@ def _fold_view(attempt: Attempt, view: JobView, fault: Fault | None, now: dateti
         waited_seconds=_waited_seconds(view, attempt, now),
         billable_seconds=view.billable_seconds,
         model_artifact=view.model_artifact,
+        doubt=None,
+        max_runtime_seconds=view.max_runtime_seconds,
     )
-    if state is AttemptState.ENDED:
-        return _fold_end(attempt, view, now)
-    if fault is not None and attempt.stop_requested_at is not None and state is not AttemptState.STOPPING:
-        return evolve(attempt, stop_faults=attempt.stop_faults + 1)
-    return attempt
+    return _fold_end(attempt, view, now) if state is AttemptState.ENDED else attempt
 
 
 def _state_of(attempt: Attempt, view: JobView) -> AttemptState:
@@ -192,13 +282,23 @@ def _fold_end(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
         transitions=[transition.status for transition in view.transitions],
         stop_requested=attempt.stop_requested_at is not None,
     )
+    queued_out = failure.failure is FailureClass.STOPPED_BY_PERSON and _pending_limit_has_passed(
+        attempt, view
+    )
     return evolve(
         attempt,
-        failure=failure.failure,
+        failure=FailureClass.NO_CAPACITY if queued_out else failure.failure,
         failure_reason=failure.reason or None,
         failed_in=phase,
         ended_waiting=phase is None or STATES[phase] is AttemptState.WAITING,
     )
+
+
+def _pending_limit_has_passed(attempt: Attempt, view: JobView) -> bool:
+    """Whether the job queued for all of its MaxPendingTimeInSeconds: SageMaker stops it then, without a reason."""
+    limit = view.max_pending_seconds
+    had_no_machine = not any(t.status in _WITH_A_MACHINE for t in view.transitions)
+    return limit is not None and had_no_machine and attempt.waited_seconds >= limit - CLOCK_SECONDS
 
 
 def _last_phase(view: JobView) -> str | None:
@@ -297,6 +397,9 @@ def book(run: Run, step: Step, training_job_name: str | None = None) -> Run:
     if step.action is Action.START:
         if step.rung is None or step.attempt is None or training_job_name is None:
             raise ValueError("a start names its rung, its attempt and its training job")
+        in_doubt = run.open_attempt
+        if in_doubt is not None and in_doubt.number == step.attempt:
+            return run.with_attempt(evolve(in_doubt, rung=step.rung, asked_last_at=step.at))
         attempt = Attempt(
             number=step.attempt,
             rung=step.rung,
@@ -307,7 +410,8 @@ def book(run: Run, step: Step, training_job_name: str | None = None) -> Run:
         )
         return run.with_attempt(attempt)
     if step.action is Action.STOP and run.open_attempt is not None:
-        return run.with_attempt(evolve(run.open_attempt, stop_requested_at=step.at))
+        stopped = evolve(run.open_attempt, stop_requested_at=step.at, stop_call=StopCall.ASKED)
+        return run.with_attempt(stopped)
     if step.action is Action.FINISH:
         return evolve(run, outcome=step.outcome, outcome_because=step.because)
     return run

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from nightspot import estimates, history, pricing, requests
 from nightspot.job import Market
+from nightspot.job.spot_wait import why_too_short
 from nightspot.run import BEFORE_THE_FIRST, CONSOLE, LeftOut, Progress, Run, Rung, evolve
 from nightspot.run_ids import run_id_of
 
 if TYPE_CHECKING:
     from nightspot.job import InstanceType, Job
+
 
 Price = Callable[[str, str], pricing.Price | float | None]
 """(instance type, region) -> the on-demand price of an instance hour, or None where it is not known.
@@ -100,7 +102,7 @@ def plan_run(
         policy=job.policy,
         budget_usd=budget_usd,
         budget_of=budget_of,
-        left_out=tuple(_without_quota(rungs, known.quotas)),
+        left_out=(*_without_quota(rungs, known.quotas), *_too_short_on_spot(rungs, job, work_seconds)),
         overrides=dict(overrides or {}),
         scheduled_at=origin.scheduled_at,
         requested_by=origin.requested_by,
@@ -155,6 +157,12 @@ def _without_quota(rungs: Iterable[Rung], quotas: Mapping[str, float]) -> Iterat
         limit = quotas.get(quota_name(rung.market, rung.instance_type))
         if limit is not None and limit < rung.instance_count:
             yield LeftOut(rung, f"its quota is {limit:g}, and {rung.instance_count} are needed")
+
+
+def _too_short_on_spot(rungs: Iterable[Rung], job: Job, work_seconds: float) -> Iterator[LeftOut]:
+    for rung in rungs:
+        if rung.market is Market.SPOT and (why := why_too_short(job.training_job, work_seconds / rung.speed)):
+            yield LeftOut(rung, why)
 
 
 def work_key_of(job: Job) -> str:

@@ -11,26 +11,28 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nightspot import backoff, ladder, steps, watching, words
+from nightspot import backoff, ladder, limits, steps, watching, words
 from nightspot.costs import spent_usd
 from nightspot.durations import format_duration
-from nightspot.failures import ANSWERS, Answer
+from nightspot.failures import Answer
 from nightspot.job import Fallback, Market
-from nightspot.run import (
-    Attempt,
-    FailureClass,
-    Outcome,
-    Run,
-    Step,
-)
+from nightspot.run import Action, Attempt, AttemptState, FailureClass, Outcome, Run, Step, evolve
 
 MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variables
 TURN_PAUSE_SECONDS = 60  # while the run that this one replaces is still ending
+# Failures of CreateTrainingJob that leave it in doubt whether the training job exists, and that may pass.
+_ASK_AGAIN = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED})
+# A training job shows itself within a minute. One that does not is asked for again every so often, for so long: what
+# became of the call may have been lost with the execution that made it.
+SILENT_SECONDS = 5 * 60
+MOST_SILENT_SECONDS = 30 * 60
 
 
 def next_step(run: Run, now: datetime) -> Step:
     """The next step of `run` at `now` (aware UTC). Pure; a start's request is filled in by `requests`."""
     attempt = run.open_attempt
+    if attempt is not None and _may_be_asked_again(attempt, now) and not watching.why_it_must_end(run):
+        return _ask_again(run, attempt, now)
     if attempt is not None:
         return watching.while_open(run, attempt, now)
     last = run.last_attempt
@@ -49,6 +51,40 @@ def next_step(run: Run, now: datetime) -> Step:
     return _after_failure(run, last, last.failure, now)
 
 
+def _may_be_asked_again(attempt: Attempt, now: datetime) -> bool:
+    if attempt.doubt is not None:
+        return attempt.doubt.failure in _ASK_AGAIN
+    if attempt.state is not AttemptState.ASKED:
+        return False
+    silent_seconds = (now - attempt.last_asked_at).total_seconds()
+    asked_seconds = (attempt.last_asked_at - attempt.asked_at).total_seconds()
+    return silent_seconds >= SILENT_SECONDS and asked_seconds < MOST_SILENT_SECONDS
+
+
+def _ask_again(run: Run, attempt: Attempt, now: datetime) -> Step:
+    """The same attempt once more: SageMaker's rule that names are unique keeps it from being two training jobs.
+
+    On the rung that is right by now, which may be another one. What is asked for no more is in doubt until the
+    ledger closes it: a run never ends, and never goes on, beside a training job that may still show itself.
+    """
+    if attempt.doubt is None:
+        said = f"SageMaker does not show {attempt.training_job_name}"
+    else:
+        what = attempt.doubt.failure.value.replace("_", " ")
+        said = f"SageMaker did not take the request for {attempt.training_job_name} ({what})"
+    remaining = backoff.ask_pause_left(run, attempt, now)
+    if remaining >= steps.LEAST_SECONDS:
+        because = f"{said}; asking again in {format_duration(remaining)}, under the same name."
+        return steps.watch(run, attempt, now, remaining, because)
+    if now < ladder.give_up_at(run):
+        others = tuple(a for a in run.attempts if a.number != attempt.number)
+        step = _start_best(evolve(run, attempts=others), now, after=said)
+        if step.action is Action.START:
+            return step
+    because = f"{said}, and it is asked for no more; it may still show itself."
+    return steps.watch(run, attempt, now, watching.UNSEEN_LOOK_SECONDS, because)
+
+
 def _first(run: Run, now: datetime) -> Step:
     if run.waits_for_run is not None:
         because = f"Run {run.waits_for_run} of the same job is ending; this one takes its place."
@@ -63,11 +99,15 @@ def _finish(run: Run, now: datetime, outcome: Outcome, because: str) -> Step:
 def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime) -> Step:
     what = f"{last.rung.label} ended as {failure.value.replace('_', ' ')}"
     said = f"{what}: {last.failure_reason}" if last.failure_reason else what
-    answer = ANSWERS[failure]
+    answer = limits.response_to(last, run)
     if answer is Answer.FINISH:
         outcome = Outcome.STOPPED if failure is FailureClass.STOPPED_BY_PERSON else Outcome.FAILED
         because = f"{said}; that is not the market's fault, nothing more is bought."
+        if failure is FailureClass.RUNTIME_LIMIT:
+            because = f"{said}; {words.time_used_up(run, last)}"
         return _finish(run, now, outcome, because)
+    if limits.is_paid_time_used_up(run):
+        return _finish(run, now, Outcome.FAILED, f"{said}; {words.paid_time_used_up(run)}")
     if len(run.attempts) >= MOST_ATTEMPTS:
         because = f"{said}; {len(run.attempts)} attempts are the most of a run."
         return _finish(run, now, Outcome.FAILED, because)
@@ -107,6 +147,7 @@ def _start_best(run: Run, now: datetime, after: str = "") -> Step:
             f"{lead}{format_duration(max(0.0, left))} to the deadline, {words.work(run, rung)}: "
             f"on-demand {rung.instance_type} {promise}."
         ) + words.too_dear(run, Market.ON_DEMAND)
+        because += words.paid_time_short(run, rung)
         return steps.start(run, now, rung, because, watching.first_look_seconds(run, rung), late=late)
     return _give_up(run, now, lead)
 

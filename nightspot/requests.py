@@ -8,13 +8,28 @@ from datetime import datetime
 from math import ceil, floor
 from typing import Any
 
-from nightspot import ladder
+from nightspot import ladder, limits
 from nightspot.job import Market
+from nightspot.job.spot_wait import wait_limit_seconds
 from nightspot.run import Run, Rung
 
-DEFAULT_MAX_RUNTIME_SECONDS = 24 * 3600  # SageMaker's own default
-LONGEST_WAIT_SECONDS = 28 * 24 * 3600  # SageMaker's limit for both stopping conditions
 DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
+# What an attempt changes of the user's request. The ledger carries these alone through the state machine, whose
+# payloads hold 256 KiB, and the rest of the request goes beside it.
+CHANGED = ("CheckpointConfig", "EnableManagedSpotTraining", "ResourceConfig", "StoppingCondition")
+
+
+def split(training_job: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The user's request in two: what every attempt changes, and what it leaves as it is.
+
+    The workflow puts them together again: its `Start the training job` adds to Environment and Tags what
+    `create_training_job` returns, and replaces the rest.
+    """
+    changed = {name: value for name, value in training_job.items() if name in CHANGED}
+    if (wait := wait_limit_seconds(training_job)) is not None:
+        # It may come from the algorithm, which the ledger does not know.
+        changed["StoppingCondition"] = {**changed.get("StoppingCondition", {}), "MaxWaitTimeInSeconds": wait}
+    return changed, {name: value for name, value in training_job.items() if name not in CHANGED}
 
 
 def training_job_name(run: Run, attempt: int) -> str:
@@ -33,7 +48,7 @@ def checkpoint_prefix(training_job: Mapping[str, Any], run_id: str) -> str | Non
 
 
 def create_training_job(run: Run, rung: Rung, attempt: int, now: datetime) -> dict[str, Any]:
-    """The request for `attempt` on `rung`, as AWS writes it."""
+    """The request for `attempt` on `rung` as AWS writes it, as far as `run.training_job` holds it (`split`)."""
     request: dict[str, Any] = copy.deepcopy(dict(run.training_job))
     request["TrainingJobName"] = training_job_name(run, attempt)
     request.setdefault("ResourceConfig", {})["InstanceType"] = rung.instance_type
@@ -42,10 +57,13 @@ def create_training_job(run: Run, rung: Rung, attempt: int, now: datetime) -> di
         config["S3Uri"] = run.checkpoint_s3_uri
         config.setdefault("LocalPath", DEFAULT_CHECKPOINT_PATH)
     stopping = request.setdefault("StoppingCondition", {})
-    stopping["MaxRuntimeInSeconds"] = _max_runtime_seconds(run, rung, stopping)
+    stopping["MaxRuntimeInSeconds"] = _max_runtime_seconds(run, rung)
     if rung.market is Market.SPOT:
         request["EnableManagedSpotTraining"] = True
-        stopping.setdefault("MaxWaitTimeInSeconds", _max_wait_seconds(run, stopping, now))
+        wait = wait_limit_seconds(run.training_job) or _max_wait_seconds(run, stopping, now)
+        stopping["MaxWaitTimeInSeconds"] = wait
+        # The wait counts waiting and running, and SageMaker refuses one that is shorter.
+        stopping["MaxRuntimeInSeconds"] = min(stopping["MaxRuntimeInSeconds"], wait)
         # It bounds the queueing of a job without Spot.
         stopping.pop("MaxPendingTimeInSeconds", None)
     else:
@@ -70,11 +88,13 @@ def create_training_job(run: Run, rung: Rung, attempt: int, now: datetime) -> di
     return request
 
 
-def _max_runtime_seconds(run: Run, rung: Rung, stopping: Mapping[str, Any]) -> int:
-    """The user's limit, or what the rest of the budget pays for: it holds even where the workflow has crashed."""
-    limit: int = stopping.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS)
+def _max_runtime_seconds(run: Run, rung: Rung) -> int:
+    """The attempt's limit, or what the rest of the budget pays for: it holds even if the workflow has crashed."""
+    limit = limits.runtime_limit_seconds(run, rung)
     paid = ladder.paid_seconds(run, rung)
-    return limit if paid is None or paid >= limit else max(1, floor(paid + run.stop_seconds))
+    if paid is not None and paid < limit:
+        limit = paid + run.stop_seconds
+    return max(1, floor(limit))
 
 
 def _max_wait_seconds(run: Run, stopping: Mapping[str, Any], now: datetime) -> int:
@@ -84,4 +104,4 @@ def _max_wait_seconds(run: Run, stopping: Mapping[str, Any], now: datetime) -> i
     """
     max_runtime: int = stopping["MaxRuntimeInSeconds"]
     until_deadline = max(0, ceil((run.deadline - now).total_seconds()))
-    return min(LONGEST_WAIT_SECONDS, until_deadline + max_runtime)
+    return min(limits.LONGEST_SECONDS, until_deadline + max_runtime)

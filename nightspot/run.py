@@ -16,6 +16,8 @@ from nightspot.job import Fallback, Market, Policy
 from nightspot.pricing import Basis, PriceSource
 
 STOP_SECONDS = 180  # StopTrainingJob: SIGTERM, 120 s, SIGKILL, and the upload after it
+# Ten years: a longer estimate comes from a number that cannot be true, and dates end.
+MOST_WORK_SECONDS = 10 * 365 * 24 * 3600.0
 CONSOLE = "console"  # who asks for a run that does not say
 BEFORE_THE_FIRST = 0  # the attempt of a progress file that another run has left
 
@@ -51,6 +53,14 @@ class AttemptState(StrEnum):
     ENDED = "ended"
 
 
+class StopCall(StrEnum):
+    """What became of the newest StopTrainingJob of an attempt."""
+
+    ASKED = "asked"  # the state machine calls it; the next decision knows more
+    REFUSED = "refused"
+    ACCEPTED = "accepted"
+
+
 class Action(StrEnum):
     """What the state machine does next."""
 
@@ -69,6 +79,14 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"  # the market had nothing and the job forbids on-demand: yesterday's model stays
     STOPPED = "stopped"  # a person stopped the training job, or a newer run took this one's place
     REFUSED = "refused"  # another run holds the job: nothing was started
+
+
+class Remark(StrEnum):
+    """What is odd about a success."""
+
+    UNFINISHED_STEPS = "unfinished_steps"  # the last checkpoint is not of the last step
+    MODEL_EMPTY = "model_empty"  # the artefact has no file with a byte in it
+    MODEL_MISSING = "model_missing"
 
 
 class Resume(StrEnum):
@@ -139,6 +157,15 @@ class Progress:
     resumed_from_step: int | None = None  # where `attempt` took up the training
     process_started_at: datetime | None = None  # of the process that wrote it: each machine has its own
     metrics: Mapping[str, float] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()  # what the file says besides and what cannot be true, see `progress_file`
+
+
+@dataclass(frozen=True)
+class RunRemark:
+    """A remark on a run that succeeded, in words."""
+
+    kind: Remark
+    text: str  # "finished at step 3 of 24"
 
 
 @dataclass(frozen=True)
@@ -148,6 +175,15 @@ class Phase:
     state: AttemptState
     started_at: datetime
     ended_at: datetime | None = None  # None: it is still in it
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """CreateTrainingJob failed in a way that leaves open whether the training job exists."""
+
+    failure: FailureClass
+    reason: str  # redacted
+    calls: int = 1  # that failed so, one after the other
 
 
 @dataclass(frozen=True)
@@ -164,7 +200,13 @@ class Attempt:
     state_since: datetime | None = None
     ended_at: datetime | None = None
     stop_requested_at: datetime | None = None
+    stop_call: StopCall | None = None
     stop_faults: int = 0  # StopTrainingJob calls that AWS refused
+    # CreateTrainingJob is asked for again under the same name while it is in doubt whether the job exists.
+    asked_last_at: datetime | None = None  # None: asked once, at `asked_at`
+    doubt: Doubt | None = None  # None: there is none
+    unseen_since: datetime | None = None  # SageMaker has not answered what it is since then
+    unsettled: bool = False  # closed without being seen to its end; its bill is read later
     failure: FailureClass | None = None
     failure_reason: str | None = None  # redacted
     failed_in: str | None = None  # the secondary status in which it failed
@@ -186,6 +228,7 @@ class Attempt:
     resumed_from_step: int | None = None  # what the training script says it resumed from
     resume: Resume | None = None  # None: there was nothing to resume from
     model_artifact: str | None = None  # S3 URI
+    max_runtime_seconds: float | None = None  # its own limit, as SageMaker shows it; None: not shown
     seconds_per_step: float | None = None  # pace on this rung
     best_seconds_per_step: float | None = None  # the best that it has shown
 
@@ -193,6 +236,11 @@ class Attempt:
     def is_open(self) -> bool:
         """True until SageMaker says it is over."""
         return self.state is not AttemptState.ENDED
+
+    @property
+    def last_asked_at(self) -> datetime:
+        """When CreateTrainingJob was called the last time."""
+        return self.asked_last_at or self.asked_at
 
     @property
     def was_created(self) -> bool:
@@ -264,7 +312,10 @@ class Run:
     said_late: bool = False
     outcome: Outcome | None = None
     outcome_because: str | None = None
+    remarks: tuple[RunRemark, ...] = ()  # of a success; see `nightspot.remarks`
+    restarts: int = 0  # how often another execution has taken it on, after a crash
     crashed: bool = False  # its execution did, nobody had wanted its end, and no model came of it
+    unwritten: tuple[Step, ...] = ()  # decisions that the table could not take yet, oldest first
 
     @property
     def open_attempt(self) -> Attempt | None:

@@ -7,15 +7,16 @@ from datetime import datetime
 from nightspot.run import Action, Attempt, Outcome, Run, Rung, Step
 
 STOPPING_LOOK_SECONDS = 5 * 60  # StopTrainingJob takes two minutes and the upload
-
-
 LEAST_SECONDS = 1  # Step Functions waits for whole seconds; what is nearer than one has come
 
 
 def start(
     run: Run, now: datetime, rung: Rung, because: str, look_seconds: float, *, late: bool = False
 ) -> Step:
-    """Ask for `rung`; look again after `look_seconds` at the latest."""
+    """Ask for `rung`; look again after `look_seconds` at the latest.
+
+    The number is the same for an attempt that is in doubt and asked for again as if it were not there.
+    """
     return Step(
         number=run.steps + 1,
         at=now,
@@ -44,7 +45,7 @@ def watch(
     )
 
 
-def stop(run: Run, attempt: Attempt, now: datetime, because: str) -> Step:
+def stop(run: Run, attempt: Attempt, now: datetime, because: str, *, late: bool = False) -> Step:
     """Stop the training job of `attempt`."""
     return Step(
         number=run.steps + 1,
@@ -54,6 +55,7 @@ def stop(run: Run, attempt: Attempt, now: datetime, because: str) -> Step:
         attempt=attempt.number,
         training_job_name=attempt.training_job_name,
         wait_seconds=STOPPING_LOOK_SECONDS,
+        late=late,
     )
 
 

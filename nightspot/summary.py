@@ -31,6 +31,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "run_id": run.run_id,
         "outcome": outcome_of(run),
         "because": run.outcome_because,
+        "remarks": [{"kind": remark.kind.value, "text": remark.text} for remark in run.remarks],
         "crashed": run.crashed,
         "plan_note": run.plan_note,
         "requested_by": run.requested_by,

@@ -4,25 +4,46 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from nightspot import estimates, ladder, steps, words
+from nightspot import backoff, estimates, ladder, steps, words
 from nightspot.costs import spent_usd
 from nightspot.durations import format_duration
 from nightspot.job import Market, Policy
-from nightspot.run import Action, Attempt, AttemptState, Run, Rung, Step, evolve
+from nightspot.run import Action, Attempt, AttemptState, Run, Rung, Step, StopCall, evolve
 
 SHORTEST_LOOK_SECONDS = 15 * 60  # while training: an event may be lost
 LONGEST_LOOK_SECONDS = 60 * 60
 LAST_SAFE_MOMENT_SECONDS = 60  # how near to it a stop may come
 UNSEEN_LOOK_SECONDS = 60
 PENDING_LOOK_SECONDS = 30 * 60  # on-demand without a machine, where no other type is to be had
-MOST_STOP_FAULTS = 3
+# While SageMaker does not answer, what it does not say may be the news that is waited for.
+BLIND_LOOK_SECONDS = 60
 
 
 def while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
     """The next step while the training job of `attempt` is not over: stop or watch."""
+    step = _while_open(run, attempt, now)
+    return step if attempt.unseen_since is None else _while_blind(step, attempt.unseen_since)
+
+
+def _while_blind(step: Step, since: datetime) -> Step:
+    """`step`, decided on what was last seen, and soon looked at again."""
+    says = f"SageMaker has not answered since {words.clock(since)}. {step.because}"
+    if step.action is not Action.WATCH or step.wait_seconds is None:
+        return evolve(step, because=says)
+    return evolve(step, because=says, wait_seconds=min(step.wait_seconds, BLIND_LOOK_SECONDS))
+
+
+def why_it_must_end(run: Run) -> str | None:
+    """Why nothing more is wanted of the run, in a sentence; None where nobody wants its end."""
+    if run.replaced_by is not None:
+        return f"Run {run.replaced_by} of the same job takes this one's place."
+    return None if run.stop_asked_by is None else words.stop_asked(run)
+
+
+def _while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
     if attempt.state is AttemptState.STOPPING or attempt.stop_requested_at is not None:
         return _while_stopping(run, attempt, now)
-    wanted = _why_it_must_end(run)
+    wanted = why_it_must_end(run)
     if wanted is not None and attempt.state is AttemptState.ASKED:
         # The refusal to stop what is not there would be taken for the end of what may still come.
         because = f"{wanted} SageMaker does not show its training job yet."
@@ -30,12 +51,6 @@ def while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
     if wanted is not None:
         return steps.stop(run, attempt, now, wanted)
     return _within_budget(run, attempt, now, _by_state(run, attempt, now))
-
-
-def _why_it_must_end(run: Run) -> str | None:
-    if run.replaced_by is not None:
-        return f"Run {run.replaced_by} of the same job takes this one's place."
-    return None if run.stop_asked_by is None else words.stop_asked(run)
 
 
 def _by_state(run: Run, attempt: Attempt, now: datetime) -> Step:
@@ -97,19 +112,32 @@ def _within_budget(run: Run, attempt: Attempt, now: datetime, step: Step) -> Ste
 
 
 def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
+    """A stop is never given up: what it waits for is another machine, and it may cost the deadline."""
     asked = attempt.stop_requested_at
+    late = _stop_makes_late(run, now)
     if attempt.state is AttemptState.STOPPING or asked is None:
-        return steps.watch(run, attempt, now, steps.STOPPING_LOOK_SECONDS, "The training job is stopping.")
-    if attempt.stop_faults >= MOST_STOP_FAULTS:
-        because = (
-            f"AWS refused {attempt.stop_faults} times to stop the training job; it is left to its own end."
+        because = "The training job is stopping."
+        return steps.watch(run, attempt, now, steps.STOPPING_LOOK_SECONDS, because, late=late)
+    waited = (now - asked).total_seconds()
+    if attempt.stop_call is StopCall.REFUSED:
+        pause = backoff.stop_pause_seconds(attempt)
+        times = "once" if attempt.stop_faults == 1 else f"{attempt.stop_faults} times"
+        said = f"AWS has refused {times} to stop the training job"
+    else:
+        pause = float(steps.STOPPING_LOOK_SECONDS)
+        said = (
+            f"The stop asked for at {words.clock(asked)} has not taken effect after {format_duration(waited)}"
         )
-        return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, because)
-    because = (
-        f"The stop asked for at {words.clock(asked)} has not taken effect after "
-        f"{format_duration((now - asked).total_seconds())}; asking again."
-    )
-    return steps.stop(run, attempt, now, because)
+    if pause - waited >= steps.LEAST_SECONDS:
+        because = f"{said}; asking again in {format_duration(pause - waited)}."
+        return steps.watch(run, attempt, now, pause - waited, because, late=late)
+    return steps.stop(run, attempt, now, f"{said}; asking again.", late=late)
+
+
+def _stop_makes_late(run: Run, now: datetime) -> bool:
+    """Whether the run is late already because the training job that it stops is not over yet."""
+    repair = None if why_it_must_end(run) else ladder.repair_rung(run, now)
+    return repair is not None and (run.deadline - now).total_seconds() < ladder.seconds_needed(run, repair)
 
 
 def _while_spot_waits(run: Run, attempt: Attempt, now: datetime) -> Step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nightspot import estimates, ladder
+from nightspot import estimates, ladder, limits
 from nightspot.durations import format_duration
 from nightspot.job import Market
 from nightspot.redaction import redact
@@ -26,6 +26,33 @@ def too_dear(run: Run, market: Market) -> str:
     """ " The worst case of ml.p4de.24xlarge does not fit into the run's $200.00." or nothing."""
     types = ", ".join(rung.instance_type for rung in ladder.too_dear(run, market))
     return f" The worst case of {types} does not fit into {budget(run)}." if types else ""
+
+
+def paid_time_short(run: Run, rung: Rung) -> str:
+    """ " MaxRuntimeInSeconds leaves 2 h 30 min of paid time for it." where on-demand may need more, or nothing."""
+    left = limits.paid_left_seconds(run)
+    if left is None or left >= ladder.seconds_needed(run, rung):
+        return ""
+    return f" MaxRuntimeInSeconds leaves {format_duration(left)} of paid time for it."
+
+
+def paid_time_used_up(run: Run) -> str:
+    """ "the run's limit of paid time (MaxRuntimeInSeconds 4 h) is used up …", and what to change."""
+    cap = format_duration(limits.paid_cap_seconds(run) or 0)
+    used_up = f"the run's limit of paid time (MaxRuntimeInSeconds {cap}) is used up{progress(run)}"
+    return f"{used_up}. Raise MaxRuntimeInSeconds in the job file."
+
+
+def time_used_up(run: Run, attempt: Attempt) -> str:
+    """Why a runtime limit that came without a new checkpoint ends the run, and what to change."""
+    if limits.is_paid_time_used_up(run):
+        return paid_time_used_up(run)
+    limit = attempt.max_runtime_seconds or attempt.trained_seconds
+    return (
+        f"its MaxRuntimeInSeconds of {format_duration(limit)} passed without a new checkpoint{progress(run)}, and "
+        "the same again would end alike. Save checkpoints more often, or raise work and MaxRuntimeInSeconds in the "
+        "job file."
+    )
 
 
 def without(run: Run) -> str:

@@ -3,11 +3,20 @@
 Every builder takes changes by field name; a test names only what it is about.
 """
 
+import functools
+import itertools
+import re
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
+import botocore.session
 import pytest
+from hypothesis import HealthCheck, settings
+from moto import mock_aws
 
 from nightspot.job import Market
 from nightspot.ledger import JobView, Observation, Transition
@@ -23,6 +32,20 @@ REQUEST = {
     "ResourceConfig": {"InstanceCount": 1, "VolumeSizeInGB": 50},
     "StoppingCondition": {"MaxRuntimeInSeconds": 21_600},
 }
+
+
+# The one profile of all properties: the same examples at every run, and nothing that fails on a busy machine
+# (too_slow measures real seconds as well). "long" tries more of them (make test-long).
+settings.register_profile(
+    "nightspot",
+    max_examples=80,
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("long", settings.get_profile("nightspot"), max_examples=500)
+settings.load_profile("nightspot")
 
 
 class Story:
@@ -120,20 +143,92 @@ def story() -> Story:
     return Story()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def moto_starts_fast() -> Iterator[None]:
+    """What moto would do again at each of its many starts is done once, or not at all.
+
+    It forgets boto3's session, and with it what was read of botocore's large JSON files; and it lists a thousand
+    patterns for a library, requests, with which nothing here calls AWS.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", functools.cache(botocore.session.create_loader))
+        patch.setattr("moto.core.models.RESPONSES_METHODS", ())
+        yield
+
+
+@pytest.fixture(scope="session")
+def kept_client() -> Callable[..., Any]:
+    """boto3.client, with one client of a kind for all tests: making one takes longer than most of them."""
+    return functools.cache(boto3.client)
+
+
+@pytest.fixture
+def emulated_aws(kept_client: Callable[..., Any]) -> Iterator[None]:
+    """An empty AWS in moto, for tests that change nothing of a client."""
+    with mock_aws(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boto3, "client", kept_client)
+        yield
+
+
+# Every test of this session by its id, in order, before -m and -k leave some out: for tests/test_collection.py.
+COLLECTED = pytest.StashKey[list[str]]()
+LONGEST_NAME = 48
+LANES_OF_NIGHTS = 2
+
+
+def pytest_configure() -> None:
+    """A program that a shell starts in the background ignores Ctrl-C, and so does what it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names a case in a test's id: short, printable, and the same in every process, at every time.
+
+    pytest by itself writes whole values there: bytes that hold the time they were made at, 300,000 brackets.
+    """
+    if isinstance(val, bytes):
+        return argname
+    text = val.pattern if isinstance(val, re.Pattern) else val
+    if isinstance(text, bytes) or not isinstance(text, str):
+        return None
+    if len(text) <= LONGEST_NAME and text.isascii() and text.isprintable():
+        return text
+    return "_".join(re.findall(r"[A-Za-z0-9.]+", text[: 10 * LONGEST_NAME]))[:LONGEST_NAME] or argname
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The nights go first, or they would be a tail on one core; each may be played three times.
 
     A night's hours pass in real seconds, with real processes in it: a machine that is busy for half a second is
     late by minutes of the story. So one that fails is played again at half the pace, then at a quarter. What is
-    wrong fails at every pace.
+    wrong fails at every pace. Most of a night is waiting: two processes play them all, and leave the processor to
+    the others. After them come the groups, the longest pieces of work.
     """
+    lanes = itertools.cycle(range(LANES_OF_NIGHTS))
     for item in items:
+        if item.get_closest_marker("workflow"):
+            lane = 0 if "look_at" in item.fixturenames else next(lanes)
+            item.add_marker(pytest.mark.xdist_group(f"nights {lane}"))
         if item.get_closest_marker("workflow") or "night" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.flaky(reruns=2))
         elif item.get_closest_marker("browser"):
             # A page's time-outs are in real seconds as well.
             item.add_marker(pytest.mark.flaky(reruns=1))
-    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("workflow") is None,
+            item.get_closest_marker("xdist_group") is None,
+        )
+    )
+    config.stash[COLLECTED] = [item.nodeid for item in items]
+
+
+@pytest.fixture
+def collected(request: pytest.FixtureRequest) -> list[str]:
+    """The ids of all tests of this session, in order; of those that -m and -k leave out as well."""
+    return request.config.stash[COLLECTED]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot import accounts
@@ -13,7 +13,6 @@ from nightspot.lost_work import Evidence
 from nightspot.run import Outcome
 from nightspot.run_account import Ending, run_account, to_json
 
-bounded = settings(max_examples=80, deadline=None, derandomize=True)
 figure = st.none() | st.floats(0, 1e5).map(lambda value: round(value, 4))  # as summaries store them
 
 
@@ -61,7 +60,6 @@ def alike(one, other):
     assert ours == theirs
 
 
-@bounded
 @given(many, st.randoms(use_true_random=False))
 def test_the_whole_is_the_sum_of_its_parts_however_runs_are_grouped(several, random):
     whole = accounts.statement(several)
@@ -73,7 +71,6 @@ def test_the_whole_is_the_sum_of_its_parts_however_runs_are_grouped(several, ran
     alike(accounts.combined(map(accounts.statement, (shuffled[:cut], shuffled[cut:]))), whole)
 
 
-@bounded
 @given(many)
 def test_a_month_is_the_sum_of_its_nights(several):
     for month, statement in accounts.by_month(several).items():
@@ -92,7 +89,6 @@ def test_a_month_is_the_sum_of_its_nights(several):
                 assert total.value == pytest.approx(sum(figures), abs=1e-6)
 
 
-@bounded
 @given(runs())
 def test_a_run_saved_something_known_only_where_all_it_needs_is_known(run):
     over = run.ending is not Ending.RUNNING
@@ -101,7 +97,6 @@ def test_a_run_saved_something_known_only_where_all_it_needs_is_known(run):
     assert (run.missing == ()) == needed
 
 
-@bounded
 @given(many)
 def test_the_months_percent_and_its_saving_are_there_together(several):
     whole = accounts.statement(several)
@@ -113,7 +108,6 @@ def test_the_months_percent_and_its_saving_are_there_together(several):
         assert saved.known == pytest.approx(whole.compared_usd * whole.known_saved_percent / 100, abs=1e-6)
 
 
-@bounded
 @given(many, runs())
 def test_another_night_never_lowers_what_is_known_to_be_spent(several, more):
     before, after = accounts.statement(several), accounts.statement([*several, more])
@@ -122,7 +116,6 @@ def test_another_night_never_lowers_what_is_known_to_be_spent(several, more):
             assert after.totals[name].known >= before.totals[name].known - 1e-9
 
 
-@bounded
 @given(many)
 def test_nothing_is_negative_but_savings(several):
     whole = accounts.statement(several)
@@ -131,7 +124,6 @@ def test_nothing_is_negative_but_savings(several):
     assert all(share is None or 0 <= share <= 1 for share in whole.shares.values())
 
 
-@bounded
 @given(many)
 def test_json_is_read_back_as_it_was_written(several):
     whole = accounts.statement(several)

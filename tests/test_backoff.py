@@ -71,6 +71,15 @@ def test_the_next_type_is_asked_at_once_and_a_pause_comes_after_each_round(story
     assert pauses == [0, 300, 0, 600]
 
 
+def test_a_short_wait_limit_is_asked_again_like_a_dry_market_from_when_it_was_asked_for(pause_after):
+    # The user's MaxWaitTimeInSeconds of a minute: ninety attempts would be gone before the night is.
+    wait = FailureClass.WAIT_LIMIT
+    ended = {"now": "00:01", "ended_waiting": True}
+    assert [pause_after(*[wait] * row, **ended) for row in range(1, 5)] == [240, 540, 1140, 1140]
+    assert pause_after(wait, now="01:00", ended_waiting=True) < 0
+    assert pause_after(NO_CAPACITY, wait, **ended) == 540
+
+
 @pytest.mark.parametrize(
     "failure", [FailureClass.INTERRUPTED, FailureClass.WAIT_LIMIT, FailureClass.STOPPED_BY_NIGHTSPOT]
 )

@@ -76,7 +76,7 @@ def test_the_request_carries_the_budget_as_its_runtime_limit(story):
 
 
 def test_a_budget_that_pays_for_more_leaves_the_users_limit(story):
-    request = requests.create_training_job(story.run(budget_usd=900.0), story.spot, 1, story.midnight)
+    request = requests.create_training_job(story.run(budget_usd=900.0), story.on_demand, 1, story.midnight)
     assert request["StoppingCondition"]["MaxRuntimeInSeconds"] == 21_600
 
 

@@ -192,6 +192,7 @@ def run(*options):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_without_torch_it_runs_and_says_what_it_leaves_out(tmp_path):
     done = run("--only-saves", "--arrays", "numpy", "--directory", str(tmp_path))
 
@@ -202,6 +203,7 @@ def test_without_torch_it_runs_and_says_what_it_leaves_out(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_with_torch_it_saves_in_torchs_own_ways_too(tmp_path):
     pytest.importorskip("torch", reason="PyTorch is not installed: make frameworks")
     done = run("--only-saves", "--arrays", "torch", "--directory", str(tmp_path))

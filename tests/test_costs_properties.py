@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot import costs
@@ -12,7 +12,6 @@ from nightspot.job import Market
 from nightspot.run import FailureClass, Outcome, Progress, evolve
 from nightspot.summary import summarise
 
-bounded = settings(max_examples=80, deadline=None, derandomize=True)
 seconds = st.floats(0, 1e6)
 bills = st.lists(
     st.tuples(st.none() | seconds, seconds, st.none() | st.floats(0.1, 100), st.integers(1, 8)), max_size=6
@@ -112,7 +111,6 @@ def _attempt(story, tried, number):
     return story.ended(FailureClass.SERVICE_FAULT, rung, number=number, **fields)
 
 
-@bounded
 @given(bills)
 def test_a_run_costs_what_its_attempts_cost_or_it_is_not_known(run_of, bills):
     account = costs.account(run_of(bills))
@@ -130,7 +128,6 @@ def test_a_run_costs_what_its_attempts_cost_or_it_is_not_known(run_of, bills):
     assert account.cost_usd == (pytest.approx(sum(priced)) if all(known) else None)
 
 
-@bounded
 @given(nights())
 def test_every_sum_of_a_run_is_the_sum_of_its_attempts_or_it_is_not_known(night_of, night):
     account = costs.account(night_of(*night))
@@ -144,7 +141,6 @@ def test_every_sum_of_a_run_is_the_sum_of_its_attempts_or_it_is_not_known(night_
             assert total == pytest.approx(sum(figures), abs=1e-6)
 
 
-@bounded
 @given(nights())
 def test_savings_are_told_exactly_where_every_figure_is_there(night_of, night):
     run = night_of(*night)
@@ -156,7 +152,6 @@ def test_savings_are_told_exactly_where_every_figure_is_there(night_of, night):
         assert account.saved_usd == pytest.approx(account.on_demand_cost_usd - account.cost_usd, abs=1e-6)
 
 
-@bounded
 @given(nights(), st.data())
 def test_without_a_bill_or_a_price_nothing_is_saved(night_of, night, data):
     run = night_of(*night)
@@ -170,7 +165,6 @@ def test_without_a_bill_or_a_price_nothing_is_saved(night_of, night, data):
         assert (account.saved_usd, account.saved_percent, account.cost_usd) == (None, None, None)
 
 
-@bounded
 @given(nights())
 def test_nothing_is_negative_but_savings(night_of, night):
     summary = summarise(night_of(*night))
@@ -180,7 +174,6 @@ def test_nothing_is_negative_but_savings(night_of, night):
                 assert value is None or value >= 0, name
 
 
-@bounded
 @given(nights(), tried(), st.data())
 def test_a_useless_attempt_never_raises_what_was_saved(night_of, night, useless, data):
     attempts, steps_show, outcome = night
@@ -199,7 +192,6 @@ def test_a_useless_attempt_never_raises_what_was_saved(night_of, night, useless,
         assert with_it.saved_usd <= without.saved_usd + 1e-6
 
 
-@bounded
 @given(bills)
 def test_what_is_spent_is_never_less_than_what_is_billed(run_of, bills):
     run = run_of([(billed, trained, price or 1.0, count) for billed, trained, price, count in bills])
@@ -207,7 +199,6 @@ def test_what_is_spent_is_never_less_than_what_is_billed(run_of, bills):
     assert costs.spent_usd(run) >= billed * (1 - 1e-9)
 
 
-@bounded
 @given(bills, st.integers(1, 4))
 def test_another_attempt_never_makes_a_run_cheaper(run_of, bills, dropped):
     assert costs.spent_usd(run_of(bills)) >= costs.spent_usd(run_of(bills[:-dropped])) * (1 - 1e-9)

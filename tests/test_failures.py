@@ -47,6 +47,7 @@ def test_only_the_market_and_faults_that_pass_are_answered_with_another_attempt(
         FailureClass.QUOTA_PERMANENT,
         FailureClass.THROTTLED,
         FailureClass.SERVICE_FAULT,
+        FailureClass.RUNTIME_LIMIT,  # after a newer checkpoint alone: test_limits.py
     }
 
 

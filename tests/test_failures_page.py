@@ -18,6 +18,7 @@ SENTENCES = {
     Answer.WITHOUT_RUNG: "Leaves the rung out",
     Answer.BACK_OFF: "Asks again, later and later",
     Answer.RETRY: "Tries the same again, at most twice",
+    Answer.IF_PROGRESS: "Goes on from the newest checkpoint",
     Answer.FINISH: "Ends the run",
 }
 

@@ -25,7 +25,7 @@ def start(seconds, market="on_demand", status="Completed", instance_type=TYPE):
     return night(attempts=[attempt])
 
 
-@pytest.mark.parametrize("count", [5, 20, 60, 450])
+@pytest.mark.parametrize("count", [5, 20, 60, pytest.param(450, marks=pytest.mark.long)])
 @pytest.mark.parametrize("sigma", [0.02, 0.6])
 def test_the_next_value_stays_below_the_limit_in_all_but_one_case_of_four_hundred(count, sigma):
     chance = random.Random(count)

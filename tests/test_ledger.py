@@ -1,15 +1,17 @@
 """What is seen and decided goes into the ledger; only the newest truth counts."""
 
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot import ledger, steps
 from nightspot.failures import Fault
+from nightspot.job import Market
 from nightspot.ledger import Observation, Transition, book, fold
-from nightspot.run import AttemptState, FailureClass, Outcome
+from nightspot.run import Action, AttemptState, Doubt, FailureClass, Outcome, Step, StopCall
 
 WAITED = ("Starting", "00:00", "00:20")
 LOADED = ("Downloading", "00:20", "00:25")
@@ -151,6 +153,35 @@ def test_a_stop_of_nightspots_own_is_known_from_a_persons(story, seen):
     assert seen(stopped, "02:20").failure is FailureClass.STOPPED_BY_PERSON
 
 
+@pytest.mark.parametrize(
+    ("limit", "history", "failure"),
+    [
+        (1800, [("Starting", "00:00", "00:01"), ("Pending", "00:01", "00:30")], FailureClass.NO_CAPACITY),
+        # Sooner than SageMaker would have stopped it: a person did.
+        (
+            1800,
+            [("Starting", "00:00", "00:01"), ("Pending", "00:01", "00:29")],
+            FailureClass.STOPPED_BY_PERSON,
+        ),
+        (
+            None,
+            [("Starting", "00:00", "00:01"), ("Pending", "00:01", "00:30")],
+            FailureClass.STOPPED_BY_PERSON,
+        ),
+        (
+            1800,
+            [("Pending", "00:00", "00:40"), ("Training", "00:40", "00:50")],
+            FailureClass.STOPPED_BY_PERSON,
+        ),
+    ],
+)
+def test_a_job_that_queued_for_all_of_its_pending_time_found_no_capacity(
+    story, seen, limit, history, failure
+):
+    view = story.view(*history, status="Stopped", secondary_status="Stopped", max_pending_seconds=limit)
+    assert seen(view, "01:00", story.attempt(story.on_demand)).failure is failure
+
+
 def test_the_end_is_when_the_last_transition_ended_if_nothing_else_is_said(story, seen):
     failed = {"status": "Failed", "secondary_status": "Failed"}
     assert seen(story.view(WAITED, **failed), "02:00").ended_at == story.at("00:20")
@@ -182,9 +213,9 @@ def test_an_attempt_that_is_over_is_never_looked_at_again(story):
 @pytest.mark.parametrize(
     ("error", "cause", "failure"),
     [
-        ("SageMaker.ThrottlingException", "Rate exceeded", FailureClass.THROTTLED),
         ("SageMaker.SageMakerException", "Invalid x (Status Code: 400)", FailureClass.CONFIGURATION),
-        ("SageMaker.ResourceInUseException", "names must be unique", FailureClass.CONFIGURATION),
+        ("SageMaker.AccessDeniedException", "no", FailureClass.PERMISSION),
+        ("SageMaker.SomethingNewException", "what? (Status Code: 418)", FailureClass.UNKNOWN),
     ],
 )
 def test_a_start_that_was_refused_ends_its_attempt(seen, error, cause, failure):
@@ -193,6 +224,63 @@ def test_a_start_that_was_refused_ends_its_attempt(seen, error, cause, failure):
     assert attempt.failure is failure
     assert attempt.ended_at is not None
     assert not attempt.was_created
+
+
+IN_DOUBT = [
+    ("SageMaker.ThrottlingException", "Rate exceeded", FailureClass.THROTTLED),
+    (
+        "SageMaker.SageMakerException",
+        "Internal failure (Service: SageMaker, Status Code: 500, Request ID: 1)",
+        FailureClass.SERVICE_FAULT,
+    ),
+    ("SageMaker.SdkClientException", "Unable to execute HTTP request", FailureClass.SERVICE_FAULT),
+    ("States.Timeout", "", FailureClass.SERVICE_FAULT),
+    ("SageMaker.SomethingNewException", "what?", FailureClass.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("error", "cause", "failure"), IN_DOUBT)
+def test_a_start_without_an_answer_stays_in_doubt_for_a_quarter_of_an_hour(seen, error, cause, failure):
+    attempt = seen(None, "00:01", fault=Fault(error, cause))
+    assert (attempt.state, attempt.failure) == (AttemptState.ASKED, None)
+    assert (attempt.doubt.failure, attempt.doubt.calls) == (failure, 1)
+    closed = seen(None, "00:15", attempt)
+    assert (closed.state, closed.failure) == (AttemptState.ENDED, failure)
+
+
+def test_a_start_that_is_asked_for_again_is_in_doubt_from_then_on(story, seen):
+    again = story.attempt(state=AttemptState.ASKED, status=None, asked_last_at=story.at("00:10"))
+    assert seen(None, "00:24", again).is_open
+    assert not seen(None, "00:25", again).is_open
+
+
+def test_the_own_name_that_is_in_use_is_the_training_job_that_exists(story, seen):
+    doubt = story.attempt(
+        state=AttemptState.ASKED, status=None, doubt=Doubt(FailureClass.SERVICE_FAULT, "no answer")
+    )
+    cause = "Training job names must be unique within an AWS account and region (Status Code: 400)"
+    attempt = seen(None, "00:01", doubt, fault=Fault("SageMaker.ResourceInUseException", cause))
+    assert (attempt.state, attempt.doubt) == (AttemptState.ASKED, None)
+
+
+def test_a_job_that_was_in_doubt_is_on_the_rung_that_sagemaker_shows(story, seen):
+    """It was asked for as Spot, without an answer, and then as on-demand under the same name."""
+    doubt = story.attempt(story.on_demand, state=AttemptState.ASKED, status=None)
+    shown = story.view(
+        ("Starting", "00:00", None), market=Market.SPOT, instance_type=story.spot.instance_type
+    )
+    assert seen(shown, "00:01", doubt).rung == story.spot
+
+
+def test_a_start_that_is_asked_for_again_is_booked_on_its_own_attempt(story):
+    doubt = story.attempt(
+        state=AttemptState.ASKED, status=None, doubt=Doubt(FailureClass.THROTTLED, "no answer")
+    )
+    again = Step(2, story.at("00:02"), Action.START, "again", attempt=1, rung=story.on_demand)
+    booked = book(story.run(attempts=[doubt]), again, doubt.training_job_name)
+    (attempt,) = booked.attempts
+    assert (attempt.rung, attempt.asked_at) == (story.on_demand, doubt.asked_at)
+    assert attempt.last_asked_at == story.at("00:02")
 
 
 @pytest.mark.parametrize(
@@ -213,11 +301,14 @@ def test_a_job_that_is_not_there_yet_is_waited_for_a_quarter_of_an_hour(seen):
 
 
 def test_a_refused_stop_is_counted(story, seen):
-    asked = story.attempt(stop_requested_at=story.at("02:14"))
+    asked = story.attempt(stop_requested_at=story.at("02:14"), stop_call=StopCall.ASKED)
     waiting = story.view(("Starting", "00:00", None))
     fault = Fault("SageMaker.ThrottlingException", "Rate exceeded")
-    assert seen(waiting, "02:15", asked, fault=fault).stop_faults == 1
-    assert seen(waiting, "02:15", asked).stop_faults == 0
+    refused = seen(waiting, "02:15", asked, fault=fault)
+    assert (refused.stop_call, refused.stop_faults) == (StopCall.REFUSED, 1)
+    # A later look, with no call before it, tells nothing new of the call.
+    assert seen(waiting, "02:16", refused) == replace(refused, waited_seconds=ANY)
+    assert seen(waiting, "02:15", asked).stop_call is StopCall.ACCEPTED
 
 
 def test_a_stop_that_was_refused_but_took_effect_is_no_fault(story, seen):
@@ -226,12 +317,62 @@ def test_a_stop_that_was_refused_but_took_effect_is_no_fault(story, seen):
     assert seen(stopping, "02:15", asked, fault=Fault("States.Timeout")).stop_faults == 0
 
 
+def blind(story, attempt, clock, **changes):
+    """The attempt after a look that SageMaker did not answer."""
+    run = story.run(attempts=[attempt], **changes)
+    return fold(run, Observation(jobs={}), story.at(clock)).attempts[0]
+
+
+def test_what_sagemaker_does_not_answer_stays_as_it_was_last_seen(story):
+    attempt = story.training(since="00:30")
+    unseen = blind(story, attempt, "01:00")
+    assert unseen == replace(attempt, unseen_since=story.at("01:00"))
+    assert blind(story, unseen, "01:10") == unseen
+
+
+def test_an_answer_ends_the_time_without_one(story, seen):
+    unseen = story.attempt(unseen_since=story.at("00:30"))
+    assert seen(story.view(("Starting", "00:00", None)), "01:00", unseen).unseen_since is None
+
+
+def test_a_job_that_cannot_be_looked_at_is_never_taken_for_one_that_was_never_there(story):
+    assert blind(story, story.attempt(state=AttemptState.ASKED, status=None), "03:00").is_open
+
+
+STOPPED_UNSEEN = [
+    # stop asked at 02:50, on-demand must start by 02:57
+    ("02:54", StopCall.ACCEPTED, True, "five minutes are not over"),
+    ("02:57", StopCall.ACCEPTED, False, "accepted, and on-demand cannot wait"),
+    ("04:00", StopCall.REFUSED, True, "it may still be training"),
+]
+
+
+@pytest.mark.parametrize(("clock", "call", "is_open"), [row[:3] for row in STOPPED_UNSEEN])
+def test_a_stop_that_was_accepted_is_believed_when_on_demand_cannot_wait(story, clock, call, is_open):
+    asked = story.attempt(stop_requested_at=story.at("02:50"), stop_call=call)
+    attempt = blind(story, asked, clock)
+    assert (attempt.is_open, attempt.unsettled) == (is_open, not is_open)
+
+
+def test_a_stop_that_was_accepted_is_waited_for_while_there_is_time(story):
+    asked = story.attempt(stop_requested_at=story.at("01:00"), stop_call=StopCall.ACCEPTED)
+    assert blind(story, asked, "02:00").is_open
+
+
+def test_the_bill_of_an_attempt_that_was_closed_unseen_is_read_later(story, seen):
+    closed = story.ended(FailureClass.STOPPED_BY_NIGHTSPOT, unsettled=True)
+    going = story.view(("Stopping", "03:00", None), status="Stopping")
+    assert seen(going, "03:10", closed) == closed
+    over = story.view(("Training", "00:10", "03:00"), ("Stopped", "03:00", None), status="Stopped")
+    settled = seen(replace(over, billable_seconds=3000.0), "03:20", closed)
+    assert (settled.unsettled, settled.billable_seconds) == (False, 3000.0)
+
+
 statuses = st.sampled_from(
     ["Starting", "Pending", "Downloading", "Training", "Interrupted", "Uploading", "Stopping", "Pondering"]
 )
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     rows=st.lists(st.tuples(statuses, st.integers(0, 59)), max_size=6),
     status=st.sampled_from(["InProgress", "Stopping", "Completed", "Failed", "Stopped", "Musing"]),

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nightspot.failures import ANSWERS, Answer, Fault
@@ -12,10 +12,6 @@ from nightspot.job import Fallback
 from nightspot.ledger import fold
 from nightspot.policy import next_step
 from nightspot.run import Action, AttemptState, FailureClass, Outcome
-
-bounded = settings(
-    max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
 
 # What AWS says of everything that a run answers with another attempt, and a little of the rest.
 AWS_WORDS = (
@@ -116,6 +112,20 @@ def end(run, now, seen):
     return folded, folded.last_attempt.failure
 
 
+def refused(story, run, now, fault):
+    """The ledger after CreateTrainingJob failed so, once its job is no longer in doubt, and the failure's class."""
+    asked = replace(
+        run.last_attempt, state=AttemptState.ASKED, status=None, asked_at=now, stop_requested_at=None
+    )
+    folded = fold(run.with_attempt(asked), story.look(None, fault=fault), now)
+    attempt = folded.last_attempt
+    if attempt.doubt is None or attempt.doubt.failure is not FailureClass.UNKNOWN:
+        return folded, attempt.failure or attempt.doubt.failure
+    for minutes in (0, 5, 14):
+        assert next_step(folded, now + timedelta(minutes=minutes)).action in {Action.WATCH, Action.STOP}
+    return end(folded, now + timedelta(minutes=15), story.look(None))
+
+
 def assert_nothing_more_is_bought(run, now):
     for later in (timedelta(0), timedelta(minutes=5), timedelta(hours=3), timedelta(days=3)):
         step = next_step(run, now + later)
@@ -123,7 +133,6 @@ def assert_nothing_more_is_bought(run, now):
         assert (step.rung, step.request) == (None, None)
 
 
-@bounded
 @given(
     data=st.data(), status=st.sampled_from(["Failed", "Deleting"]), secondary=st.text(max_size=20), text=texts
 )
@@ -138,16 +147,14 @@ def test_a_job_that_ended_for_unknown_reasons_is_the_last_of_its_run(
     assert_nothing_more_is_bought(folded, now)
 
 
-@bounded
 @given(data=st.data(), error=st.sampled_from(STRANGE_NAMES), cause=texts)
 def test_a_refusal_for_unknown_reasons_is_the_last_of_its_run(story, any_ledger, data, error, cause):
     run, now = data.draw(any_ledger)
-    folded, failure = end(run, now, story.look(None, fault=Fault(error, cause)))
+    folded, failure = refused(story, run, now, Fault(error, cause))
     assume(failure is FailureClass.UNKNOWN)
     assert_nothing_more_is_bought(folded, now)
 
 
-@bounded
 @given(data=st.data(), reason=in_the_middle)
 def test_awss_words_in_the_middle_of_a_reason_buy_nothing(story, any_ledger, data, reason):
     run, now = data.draw(any_ledger)
@@ -159,18 +166,16 @@ def test_awss_words_in_the_middle_of_a_reason_buy_nothing(story, any_ledger, dat
     assert_nothing_more_is_bought(folded, now)
 
 
-@bounded
 @given(data=st.data(), error=st.sampled_from(STRANGE_NAMES), cause=in_the_middle)
 def test_awss_words_in_the_middle_of_a_strange_refusal_buy_nothing(story, any_ledger, data, error, cause):
     run, now = data.draw(any_ledger)
     # A refused call's text is AWS's own, and the HTTP status at its end is vouched for by the name before it.
     assume(not (error and "Status Code: 5" in cause))
-    folded, failure = end(run, now, story.look(None, fault=Fault(error, cause)))
+    folded, failure = refused(story, run, now, Fault(error, cause))
     assert ANSWERS[failure] is Answer.FINISH
     assert_nothing_more_is_bought(folded, now)
 
 
-@bounded
 @given(
     data=st.data(),
     text=texts,
@@ -186,12 +191,11 @@ def test_nothing_that_a_training_script_says_buys_anything(story, any_ledger, da
     assert_nothing_more_is_bought(folded, now)
 
 
-@bounded
 @given(data=st.data(), error=st.sampled_from(CODES), text=texts)
 def test_nothing_that_a_refusal_quotes_of_a_training_script_buys_anything(
     story, any_ledger, data, error, text
 ):
     run, now = data.draw(any_ledger)
-    folded, failure = end(run, now, story.look(None, fault=Fault(error, f"AlgorithmError: {text}")))
+    folded, failure = refused(story, run, now, Fault(error, f"AlgorithmError: {text}"))
     assert failure is FailureClass.USER_CODE
     assert_nothing_more_is_bought(folded, now)

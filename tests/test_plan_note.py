@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.job import Fallback, Market, Policy
@@ -85,10 +85,8 @@ def test_a_retry_of_a_run_without_checkpoints_says_so(story):
 
 
 minutes = st.integers(min_value=-60 * 24 * 6, max_value=60 * 12)
-bounded = settings(max_examples=200, deadline=None, derandomize=True)
 
 
-@bounded
 @given(
     left=minutes,
     fallback=st.sampled_from(Fallback),
@@ -116,7 +114,6 @@ def test_whatever_is_left_there_is_a_step_and_a_note_that_agrees_with_it(
         assert "nothing is asked for" in note
 
 
-@bounded
 @given(left=st.integers(min_value=-60 * 24 * 6, max_value=0))
 def test_after_the_deadline_the_work_is_begun_on_demand_at_once_and_said_to_be_late(story, left):
     run = story.run(deadline=story.midnight + timedelta(minutes=left))
@@ -124,14 +121,12 @@ def test_after_the_deadline_the_work_is_begun_on_demand_at_once_and_said_to_be_l
     assert (step.action, step.rung.market, step.late) == (Action.START, Market.ON_DEMAND, True)
 
 
-@bounded
 @given(left=st.integers(min_value=-60 * 24 * 6, max_value=0))
 def test_after_the_deadline_a_job_that_forbids_on_demand_buys_nothing(story, left):
     run = story.run(deadline=story.midnight + timedelta(minutes=left), fallback=Fallback.NEVER)
     assert next_step(run, story.midnight).action is Action.FINISH
 
 
-@bounded
 @given(
     left=st.integers(min_value=-60 * 24 * 6, max_value=0),
     state=st.sampled_from(["waiting", "training", "ended"]),

@@ -6,11 +6,12 @@ from datetime import date, time, timedelta
 import pytest
 
 from nightspot.costs import needed_seconds
-from nightspot.job import Budget, Capacity, ChangeOver, Deadline, Fallback, InstanceType, Job
+from nightspot.job import Budget, Capacity, ChangeOver, Deadline, Fallback, InstanceType, Job, Market
 from nightspot.lost_work import fruits_of
 from nightspot.planning import Known, Origin, Resumed, plan_run
+from nightspot.policy import next_step
 from nightspot.pricing import Basis, PlanRate, Price, PriceSource, SpotDiscount
-from nightspot.run import Progress
+from nightspot.run import Action, Progress
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot-recommender:night-1"
 PRICE = Price(33.0, "the reference story", date(2026, 11, 21), assumed=True)
@@ -188,3 +189,26 @@ def test_a_share_that_was_done_of_other_work_is_not_counted(story, plan):
     assert plan(resumed=Resumed(same, is_empty=False)).inherited_fraction == 0.5
     assert plan(resumed=Resumed(before, is_empty=False)).inherited_fraction == 0.0
     assert plan(resumed=Resumed(same, is_empty=True)).inherited_fraction == 0.0
+
+
+@pytest.mark.parametrize(
+    ("request_changes", "checkpoints", "out"),
+    [
+        # An algorithm of the Marketplace without checkpoints has an hour on Spot, and the work is four.
+        ({"AlgorithmSpecification": {"AlgorithmName": "forest"}}, False, True),
+        ({"AlgorithmSpecification": {"AlgorithmName": "forest"}}, True, False),
+        ({"StoppingCondition": {"MaxWaitTimeInSeconds": 14_400}}, False, True),
+        ({"StoppingCondition": {"MaxWaitTimeInSeconds": 14_401}}, False, False),
+        ({}, False, False),
+    ],
+)
+def test_spot_is_left_out_where_nothing_could_be_done_there(story, plan, request_changes, checkpoints, out):
+    request = {**story.run().training_job, **request_changes}
+    if not checkpoints:
+        del request["CheckpointConfig"]
+    run = plan(training_job=request)
+    assert [each.rung.market for each in run.left_out] == ([Market.SPOT] if out else [])
+    if out:
+        assert "lets a job without checkpoints wait and train for" in run.left_out[0].because
+        first = next_step(run, story.midnight)
+        assert (first.action, first.rung.market) == (Action.START, Market.ON_DEMAND)

@@ -9,7 +9,7 @@ import pytest
 from nightspot.failures import ANSWERS, MAX_REASON_CHARACTERS, Answer
 from nightspot.job import Fallback, Market
 from nightspot.policy import MOST_ATTEMPTS, next_step
-from nightspot.run import Action, FailureClass, Outcome, to_json
+from nightspot.run import Action, AttemptState, Doubt, FailureClass, Outcome, to_json
 
 FINAL = [failure for failure, answer in ANSWERS.items() if answer is Answer.FINISH]
 
@@ -106,11 +106,78 @@ def test_what_is_not_the_markets_fault_buys_nothing_more(after, failure):
 
 @pytest.mark.parametrize("failure", [f for f in FailureClass if f not in FINAL])
 def test_every_other_failure_leads_to_another_attempt_in_time(after, story, failure):
-    first = after(failure)
+    # After a runtime limit alone the checkpoint counts, which is newer than the one it began with.
+    first = after(failure, step_after=3)
     assert first.action in {Action.START, Action.PAUSE}
-    ended = story.ended(failure, ended_at=story.midnight)
+    ended = story.ended(failure, ended_at=story.midnight, step_after=3)
     later = next_step(story.run(attempts=[ended]), story.at("00:30"))
     assert later.action is Action.START
+
+
+LIMIT = FailureClass.RUNTIME_LIMIT
+
+
+def capped(story, hours):
+    return {**story.run().training_job, "StoppingCondition": {"MaxRuntimeInSeconds": hours * 3600}}
+
+
+def test_a_runtime_limit_that_repeated_work_has_used_up_goes_on_from_the_checkpoint(after, story):
+    # Four hours of machine time, billed as 1 h 12 min; step 18 of 24 is safe at 04:48.
+    changes = {"training_job": capped(story, 4), "progress": story.progress(18, "04:40")}
+    spent = {
+        "trained_seconds": 4 * 3600.0,
+        "billable_seconds": 72 * 60.0,
+        "step_after": 18,
+        "interruptions": 2,
+    }
+    step = after(LIMIT, "04:48", changes=changes, **spent)
+    assert (step.action, step.rung, step.attempt, step.late) == (Action.START, story.spot, 2, False)
+    assert step.because == (
+        "Spot ml.p4d.24xlarge ended as runtime limit; 3 h 12 min to the deadline, 1 h 12 min of work left at most: "
+        "Spot ml.p4d.24xlarge may be waited for until 05:50 UTC."
+    )
+    later = after(LIMIT, "05:50", changes=changes, **spent)
+    assert (later.action, later.rung) == (Action.START, story.on_demand)
+
+
+def test_a_runtime_limit_without_a_new_checkpoint_ends_the_run_and_says_what_to_change(after, story):
+    changes = {"progress": story.progress(3, "01:00")}
+    spent = {"trained_seconds": 24_480.0, "billable_seconds": 7_344.0, "max_runtime_seconds": 24_480}
+    step = after(LIMIT, "07:00", changes=changes, step_before=3, step_after=3, **spent)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+    assert step.because == (
+        "Spot ml.p4d.24xlarge ended as runtime limit; its MaxRuntimeInSeconds of 6 h 48 min passed without a new "
+        "checkpoint (step 3 of 24 is safe), and the same again would end alike. Save checkpoints more often, or "
+        "raise work and MaxRuntimeInSeconds in the job file."
+    )
+
+
+@pytest.mark.parametrize("failure", [LIMIT, FailureClass.INTERRUPTED, FailureClass.NO_CAPACITY])
+@pytest.mark.parametrize("step_after", [None, 18])
+def test_once_the_paid_time_is_used_up_nothing_more_is_started(after, story, failure, step_after):
+    changes = {"training_job": capped(story, 4), "progress": story.progress(18, "04:40")}
+    spent = {"trained_seconds": 4 * 3600.0, "billable_seconds": 4 * 3600.0, "step_after": step_after}
+    step = after(failure, "04:48", story.on_demand, changes=changes, **spent)
+    assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+    assert step.because == (
+        f"on-demand ml.p4d.24xlarge ended as {failure.value.replace('_', ' ')}; the run's limit of paid time "
+        "(MaxRuntimeInSeconds 4 h) is used up (step 18 of 24 is safe). Raise MaxRuntimeInSeconds in the job file."
+    )
+
+
+@pytest.mark.parametrize(
+    ("billed", "ends"),
+    [
+        (3600.0, "finishes by 08:00 UTC. MaxRuntimeInSeconds leaves 3 h of paid time for it."),
+        (0.0, "finishes by 08:00 UTC."),
+    ],
+)
+def test_on_demand_says_where_the_paid_time_may_be_too_short(after, story, billed, ends):
+    # Step 6 of 24 is safe: 3 h 36 min and a change-over of 15 min may be needed.
+    changes = {"training_job": capped(story, 4), "progress": story.progress(6, "02:50")}
+    step = after(FailureClass.INTERRUPTED, "04:08", changes=changes, billable_seconds=billed)
+    assert (step.action, step.rung) == (Action.START, story.on_demand)
+    assert step.because.endswith(f"on-demand ml.p4d.24xlarge {ends}")
 
 
 def test_the_reason_is_told_in_the_sentence(after):
@@ -135,12 +202,77 @@ def test_a_pause_ends_at_the_last_safe_moment_and_on_demand_follows(after, story
     assert (then.action, then.rung, then.late) == (Action.START, story.on_demand, False)
 
 
-def test_a_throttled_start_is_asked_again_on_the_same_rung(story):
-    throttled = story.ended(FailureClass.THROTTLED, status=None)
-    run = story.run(attempts=[throttled])
-    assert next_step(run, story.midnight).action is Action.PAUSE
+@pytest.fixture
+def doubtful(story):
+    """A first attempt whose CreateTrainingJob failed `faults` times, the last time at `clock`."""
+
+    def attempt(clock="00:00", faults=1, failure=FailureClass.SERVICE_FAULT, rung=None):
+        return story.attempt(
+            rung,
+            state=AttemptState.ASKED,
+            status=None,
+            asked_last_at=story.at(clock),
+            doubt=Doubt(failure, "no answer", faults),
+        )
+
+    return attempt
+
+
+@pytest.mark.parametrize("failure", [FailureClass.SERVICE_FAULT, FailureClass.THROTTLED])
+def test_a_start_in_doubt_is_asked_for_again_under_the_same_name(story, doubtful, failure):
+    run = story.run(attempts=[doubtful(failure=failure)])
+    wait = next_step(run, story.midnight)
+    assert (wait.action, wait.attempt) == (Action.WATCH, 1)
+    assert 7 <= wait.wait_seconds < 15
     again = next_step(run, story.at("00:00:15"))
-    assert (again.action, again.rung, again.attempt) == (Action.START, story.spot, 2)
+    assert (again.action, again.rung, again.attempt) == (Action.START, story.spot, 1)
+
+
+@pytest.mark.parametrize(
+    ("faults", "longest"), [(1, 15), (2, 30), (3, 60), (4, 120), (5, 240), (6, 300), (99, 300)]
+)
+def test_it_is_asked_for_later_and_later_and_never_given_up(story, doubtful, faults, longest):
+    run = story.run(attempts=[doubtful(faults=faults)])
+    wait = next_step(run, story.midnight)
+    assert longest // 2 <= wait.wait_seconds < longest
+    assert next_step(run, story.midnight + timedelta(seconds=longest)).action is Action.START
+
+
+def test_a_training_job_that_does_not_show_itself_is_asked_for_again_under_the_same_name(story):
+    """Whatever became of the call: its answer may have been lost with the execution that made it."""
+    silent = story.attempt(state=AttemptState.ASKED, status=None)
+    run = story.run(attempts=[silent])
+    assert next_step(run, story.at("00:04:59")).action is Action.WATCH
+    again = next_step(run, story.at("00:05"))
+    assert (again.action, again.attempt, again.rung) == (Action.START, 1, story.spot)
+    # SageMaker's answer that the name is in use changes nothing; half an hour later it is left to the ledger.
+    for_long = replace(silent, asked_last_at=story.at("00:30"))
+    assert next_step(story.run(attempts=[for_long]), story.at("00:40")).action is Action.WATCH
+
+
+def test_past_the_last_safe_moment_the_same_attempt_asks_for_on_demand(story, doubtful):
+    # 02:14 is the last safe moment for Spot: the pause ends there, and names being unique, one job at most is made.
+    run = story.run(attempts=[doubtful("02:13", faults=9)])
+    assert next_step(run, story.at("02:13")).wait_seconds <= 60
+    step = next_step(run, story.at("02:14"))
+    assert (step.action, step.rung, step.attempt) == (Action.START, story.on_demand, 1)
+
+
+def test_a_run_does_not_end_beside_a_start_in_doubt(story, doubtful):
+    run = story.run(attempts=[doubtful("07:00")], fallback=Fallback.NEVER, rungs=(story.spot,))
+    step = next_step(run, story.at("07:10"))
+    assert (step.action, step.wait_seconds) == (Action.WATCH, 60)
+
+
+@pytest.mark.parametrize("wish", [{"stop_asked_by": "nightspot stop"}, {"replaced_by": "20261121-ffffff"}])
+def test_nothing_is_asked_for_again_where_somebody_wants_the_end(story, doubtful, wish):
+    step = next_step(story.run(attempts=[doubtful()], **wish), story.at("00:10"))
+    assert step.action is Action.WATCH
+
+
+def test_what_nobody_understands_is_not_asked_for_again(story, doubtful):
+    step = next_step(story.run(attempts=[doubtful(failure=FailureClass.UNKNOWN)]), story.at("00:10"))
+    assert (step.action, step.wait_seconds) == (Action.WATCH, 60)
 
 
 def test_the_third_service_fault_is_final(story):
@@ -256,7 +388,7 @@ def test_a_ledger_of_the_most_attempts_fits_into_step_functions_variables(story)
         story.ended(FailureClass.NO_CAPACITY, number=n, failure_reason="x" * MAX_REASON_CHARACTERS)
         for n in range(1, MOST_ATTEMPTS + 1)
     ]
-    assert len(json.dumps(to_json(story.run(attempts=attempts)))) < 200 * 1024  # of 256 KiB
+    assert len(json.dumps(to_json(story.run(attempts=attempts)))) < 208 * 1024  # of 256 KiB
 
 
 def test_the_last_of_the_most_attempts_may_succeed(story):

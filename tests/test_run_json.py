@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -25,9 +25,6 @@ from nightspot.run import (
     to_json,
 )
 
-bounded = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 counts = st.integers(0, 10**9)
 amounts = st.floats(0, 1e9, allow_nan=False)
@@ -129,13 +126,11 @@ def with_floats(value):
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-@bounded
 @given(runs)
 def test_a_run_comes_back_from_json_as_it_was(run):
     assert run_from_json(json.loads(json.dumps(to_json(run)))) == run
 
 
-@bounded
 @given(runs)
 def test_a_run_comes_back_though_its_integers_became_floats(run):
     back = run_from_json(with_floats(json.loads(json.dumps(to_json(run)))))
@@ -144,7 +139,6 @@ def test_a_run_comes_back_though_its_integers_became_floats(run):
     assert all(isinstance(attempt.number, int) for attempt in back.attempts)
 
 
-@bounded
 @given(steps)
 def test_a_step_comes_back_from_json_as_it_was(step):
     written = json.loads(json.dumps(to_json(step)))

@@ -7,7 +7,7 @@ import pytest
 
 from nightspot.job import Fallback
 from nightspot.policy import next_step
-from nightspot.run import Action, AttemptState, FailureClass
+from nightspot.run import Action, AttemptState, FailureClass, StopCall
 
 
 @pytest.fixture
@@ -175,19 +175,54 @@ def test_a_job_that_a_person_stops_is_waited_for_like_any_other(story, step_at):
     assert step_at("02:15", story.attempt(state=AttemptState.STOPPING)).action is Action.WATCH
 
 
-@pytest.mark.parametrize("faults", [0, 1, 2])
-def test_a_stop_that_was_refused_is_asked_for_again(story, step_at, faults):
-    refused = story.attempt(stop_requested_at=story.at("02:14"), stop_faults=faults)
-    step = step_at("02:19", refused)
+def test_a_stop_that_has_no_effect_is_asked_for_again(story, step_at):
+    accepted = story.attempt(stop_requested_at=story.at("02:14"), stop_call=StopCall.ACCEPTED)
+    assert (step_at("02:15", accepted).action, step_at("02:15", accepted).wait_seconds) == (Action.WATCH, 240)
+    step = step_at("02:19", accepted)
     assert step.action is Action.STOP
     assert step.because == "The stop asked for at 02:14 UTC has not taken effect after 5 min; asking again."
 
 
-def test_a_job_that_cannot_be_stopped_is_left_to_its_own_end(story, step_at):
-    refused = story.attempt(stop_requested_at=story.at("02:14"), stop_faults=3)
-    step = step_at("02:19", refused)
-    assert (step.action, step.wait_seconds) == (Action.WATCH, 3600)
-    assert "refused 3 times" in step.because
+@pytest.mark.parametrize(
+    ("faults", "pause"), [(1, 15), (2, 30), (3, 60), (4, 120), (5, 240), (6, 300), (50, 300)]
+)
+def test_a_stop_that_was_refused_is_asked_for_again_later_and_later_and_never_given_up(
+    story, step_at, faults, pause
+):
+    refused = story.attempt(
+        stop_requested_at=story.at("02:14"), stop_call=StopCall.REFUSED, stop_faults=faults
+    )
+    step = step_at("02:14:01", refused)
+    assert (step.action, step.wait_seconds) == (Action.WATCH, pause - 1)
+    assert "AWS has refused" in step.because
+    again = step_at(f"02:{14 + pause // 60}:{pause % 60:02d}", refused)
+    assert again.action is Action.STOP
+
+
+@pytest.mark.parametrize(("clock", "late"), [("02:56", False), ("02:58", True)])
+@pytest.mark.parametrize("state", [AttemptState.WAITING, AttemptState.STOPPING])
+def test_a_stop_that_keeps_on_demand_waiting_too_long_is_said_to_make_the_run_late(
+    story, step_at, clock, late, state
+):
+    refused = story.attempt(
+        state=state, stop_requested_at=story.at("02:14"), stop_call=StopCall.REFUSED, stop_faults=9
+    )
+    assert step_at(clock, refused).late is late
+
+
+def test_a_run_that_somebody_ends_is_not_late(story, step_at):
+    stopping = story.attempt(state=AttemptState.STOPPING, stop_requested_at=story.at("02:14"))
+    assert not step_at("04:00", stopping, stop_asked_by="nightspot stop").late
+
+
+def test_a_job_that_sagemaker_says_nothing_of_is_looked_at_again_in_a_minute(story, step_at):
+    step = step_at("00:40", story.attempt(unseen_since=story.at("00:30")))
+    assert (step.action, step.wait_seconds) == (Action.WATCH, 60)
+    assert step.because.startswith("SageMaker has not answered since 00:30 UTC. ")
+
+
+def test_a_wait_for_spot_ends_at_its_last_safe_moment_even_unseen(story, step_at):
+    assert step_at("02:14", story.attempt(unseen_since=story.at("00:30"))).action is Action.STOP
 
 
 def test_a_spot_type_without_capacity_gives_way_to_the_next_after_half_an_hour(story, step_at, p5):

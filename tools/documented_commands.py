@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,13 @@ def problem_of(line: Line, root: Path) -> str | None:
     return None
 
 
+@cache
+def _parser() -> Any:
+    return typer.main.get_command(app)
+
+
 def _problem_of_nightspot(words: Sequence[str], *, whole: bool) -> str | None:
-    command: Any = typer.main.get_command(app)
+    command = _parser()
     name = "nightspot"
     rest = list(words)
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):

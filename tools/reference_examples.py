@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "logs": ("nightspot logs 20261121-25feuomo --attempt 1 --tail 50 --stack Nightspot",),
     "stop": ("nightspot stop 20261121-25feuomo --stack Nightspot",),
     "retry": ("nightspot retry 20261121-25feuomo --stack Nightspot --wait",),
+    "audit": ("nightspot audit --stack Nightspot", "nightspot audit --stack Nightspot --fix --yes --json"),
     "report": ("nightspot report --job recommender --month 2026-11 --out month.html",),
     "explain": ("nightspot explain --status Stopped/MaxWaitTimeExceeded",),
     "advise": ("nightspot advise jobs/recommender.yaml --html advice.html",),

@@ -88,7 +88,8 @@ BETWEEN = (
     "`policy: eager` and `policy: on_demand` need `fallback: on_demand` and an on-demand rung.",
     "Spot rungs need `training_job.CheckpointConfig.S3Uri`, unless `interruptible: from_start`.",
     "`budget.per_month_usd` is at least `per_run_usd`; with `concurrency: allow` it needs `per_run_usd` beside it.",
-    "`StoppingCondition.MaxRuntimeInSeconds` is at least `work`, and at most 28 days.",
+    "`StoppingCondition.MaxRuntimeInSeconds` is the most that a run pays for: at least `work`, at most 28 days. "
+    "Each attempt gets a limit of its own ([how](../job-file.md#runtime-and-paid-time)).",
 )
 
 Schema = dict[str, Any]

@@ -67,7 +67,9 @@ HAPPENINGS: Mapping[Happening, str] = {
     Happening.RUN_SKIPPED: "The night was left out, because the job forbids on-demand.",
     Happening.RUN_STOPPED: "A person, or a newer run, ended it.",
     Happening.RUN_REFUSED: "It was not begun, because another run holds the job.",
-    Happening.DECISION_CRASHED: "A decision failed in a way that retrying does not mend.",
+    Happening.STOP_REFUSED: "AWS refused three times in a row to stop a training job; Nightspot goes on asking.",
+    Happening.DECISION_FAILING: "A function of the run failed with all its retries. It is called again by the run.",
+    Happening.DECISION_CRASHED: "Functions failed until the workflow gave up. The run is closed or restarted.",
 }
 
 

@@ -16,6 +16,7 @@ from pydantic_core import CoreSchema
 from nightspot.api.override_schema import OVERRIDES
 from nightspot.aws.stopping import StopState
 from nightspot.job.override_shape import Overrides
+from nightspot.run import Remark
 
 
 class RunState(StrEnum):
@@ -130,6 +131,13 @@ class LeftOutRung(Body):
     because: str
 
 
+class RunRemark(Body):
+    """What is odd about a success."""
+
+    kind: Remark
+    text: str = Field(examples=["finished at step 3 of 24"])
+
+
 class RunHead(Figures):
     """What is told of a run before its attempts."""
 
@@ -138,6 +146,10 @@ class RunHead(Figures):
     headline: str | None = Field(default=None, description="How the run stands, in one sentence.")
     outcome: RunState
     because: str | None = None
+    remarks: list[RunRemark] = Field(
+        default=[],
+        description="Of a success: what the evidence says against it. A gate can refuse such a model.",
+    )
     crashed: bool = Field(
         default=False, description="Its execution crashed, or ran out of time, and left no model."
     )

@@ -1,21 +1,27 @@
 """Decides which of several invocations closes the record of a run, and knows whose closing came to no end.
 
-Two items: RUN#id / CLOSE is held for the length of one invocation, so that two events that come together tell of a
-run's end once. RUN#id / UNTOLD stands while its end is recorded and told: what dies in between is done again.
+Two items: RUN#id / CLOSE is held for the length of one invocation, so that two events that come together close a
+run once. RUN#id / UNTOLD stands from before its end is recorded until EventBridge has taken the notice of it: what
+dies in between is done again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.dynamodb import is_condition_failure, key, to_dynamodb
+from nightspot.audit import Untold
+from nightspot.aws.dynamodb import from_dynamodb, is_condition_failure, key, to_dynamodb
 
 # A reserved word of DynamoDB's expressions.
 _UNTIL = {"#until": "until"}
+
+
+# What a mark says that an older version has written, without a time.
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CloseTurns:
@@ -53,16 +59,31 @@ class CloseTurns:
             ExpressionAttributeValues=to_dynamodb({":until": until.timestamp()}),
         )
 
-    def begin_to_tell(self, run_id: str) -> None:
-        """Note that the end is going to be recorded and told."""
-        self._call("put_item", Item=_untold(run_id))
+    def begin_to_tell(self, run_id: str, now: datetime) -> None:
+        """Note that the end is going to be recorded, counted and told."""
+        self._call("put_item", Item={**_untold(run_id), **to_dynamodb({"since": now.isoformat()})})
 
-    def is_untold(self, run_id: str) -> bool:
-        """Whether somebody has begun to tell, and not come to an end."""
-        return "Item" in self._call("get_item", Key=_untold(run_id), ConsistentRead=True)
+    def has_counted(self, run_id: str) -> None:
+        """Note that of the telling only the notice is lacking, which could not be sent."""
+        self._accepted(
+            "update_item",
+            Key=_untold(run_id),
+            UpdateExpression="SET counted = :yes",
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeValues=to_dynamodb({":yes": True}),
+        )
+
+    def untold(self, run_id: str) -> Untold | None:
+        """The mark of an end that is not told yet; None where nothing is lacking."""
+        item = self._call("get_item", Key=_untold(run_id), ConsistentRead=True).get("Item")
+        if item is None:
+            return None
+        values = from_dynamodb(item)
+        since = datetime.fromisoformat(values["since"]) if "since" in values else _LONG_AGO
+        return Untold(since, bool(values.get("counted")))
 
     def has_told(self, run_id: str) -> None:
-        """Note that people know, and that all is counted."""
+        """Note that EventBridge has the notice, and that all is counted."""
         self._call("delete_item", Key=_untold(run_id))
 
     def _accepted(self, operation: str, **arguments: Any) -> bool:

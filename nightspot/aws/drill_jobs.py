@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nightspot.aws import training_jobs
 from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError
 from nightspot.aws.training_jobs import TrainingJobs
@@ -50,12 +51,10 @@ class DrillError(Exception):
         self.failure = failure
 
 
-class SageMakerClient(Protocol):
+class SageMakerClient(training_jobs.SageMakerClient, Protocol):
     """The part of boto3's SageMaker client that is used here."""
 
     def create_training_job(self, **request: Any) -> dict[str, Any]: ...
-    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
-    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
 
 
 class DrillJobs:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from nightspot import requests
+from nightspot import limits, requests
 from nightspot.costs import hourly_usd
 from nightspot.durations import format_duration
 from nightspot.job import InvalidJobError, Job, Market, Problem
-from nightspot.run import STOP_SECONDS, Run, Rung, evolve
+from nightspot.run import STOP_SECONDS, Run, Rung
 
 TRAINING_JOBS = 2
 ID_CHARACTERS = 12  # more would not fit into a training job's name beside the longest job name
@@ -109,9 +109,13 @@ def plan_drill(
 
 def create_request(plan: DrillPlan, run: Run, attempt: int, now: datetime) -> dict[str, Any]:
     """The CreateTrainingJob request of one of the two jobs, 1 or 2, asked for at `now`."""
-    # What is left until the deadline is how long a Spot job may wait.
-    waiting = evolve(run, deadline=now + timedelta(seconds=MOST_WAIT_SECONDS))
-    return requests.create_training_job(waiting, plan.rung, attempt, now)
+    request = requests.create_training_job(run, plan.rung, attempt, now)
+    # A run's limits come from its work and its deadline; a drill has neither.
+    stopping = request["StoppingCondition"]
+    stopping["MaxRuntimeInSeconds"] = plan.max_runtime_seconds
+    if plan.rung.market is Market.SPOT:
+        stopping["MaxWaitTimeInSeconds"] = MOST_WAIT_SECONDS + plan.max_runtime_seconds
+    return request
 
 
 def _first_type(job: Job, market: Market) -> str:
@@ -123,7 +127,7 @@ def _short(request: dict[str, Any], limit_seconds: int, output_uri: str) -> tupl
     """The job's request as a drill has it, and the limit that holds: the tighter of the user's and the drill's."""
     short = copy.deepcopy(request)
     stopping = short.setdefault("StoppingCondition", {})
-    own_seconds: int = stopping.get("MaxRuntimeInSeconds", requests.DEFAULT_MAX_RUNTIME_SECONDS)
+    own_seconds: int = stopping.get("MaxRuntimeInSeconds", limits.DEFAULT_RUNTIME_SECONDS)
     stopping["MaxRuntimeInSeconds"] = min(limit_seconds, own_seconds)
     stopping.pop("MaxWaitTimeInSeconds", None)  # made for a whole night
     # A warm pool would go on costing after the drill.

@@ -5,11 +5,14 @@ from __future__ import annotations
 from botocore import exceptions
 from botocore.exceptions import ClientError
 
+from nightspot.redaction import redact
+
 # What boto3 raises where the connection failed or broke; botocore has no common class for it.
 NO_ANSWER = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
 
 _TRANSIENT_CODES = frozenset(
     {
+        "ExecutionLimitExceeded",  # of Step Functions: too many at once
         "InternalFailure",
         "InternalServerError",
         "InternalServerException",
@@ -18,8 +21,6 @@ _TRANSIENT_CODES = frozenset(
         "RequestTimeout",
         "ServiceUnavailable",
         "SlowDown",
-        "Throttling",
-        "ThrottlingException",
         "TooManyRequestsException",
         "TransactionInProgressException",
     }
@@ -27,7 +28,13 @@ _TRANSIENT_CODES = frozenset(
 
 
 class TransientAwsError(Exception):
-    """AWS could not answer just now; the same call later may go through."""
+    """AWS could not answer just now; the same call later may go through. Its text, redacted, is what AWS said.
+
+    It ends functions, so that it becomes a cause in Step Functions and a line in logs.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(redact(said))
 
 
 def raise_if_transient(error: ClientError) -> None:
@@ -37,5 +44,7 @@ def raise_if_transient(error: ClientError) -> None:
     """
     response = error.response
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if response.get("Error", {}).get("Code") in _TRANSIENT_CODES or status >= 500:
+    code = str(response.get("Error", {}).get("Code", ""))
+    # Services name their throttles after themselves: KMSThrottlingException, EC2ThrottledException.
+    if code in _TRANSIENT_CODES or "Throttl" in code or status == 429 or status >= 500:
         raise TransientAwsError(str(error)) from error

@@ -26,6 +26,8 @@ class Holder:
     execution_arn: str
     until: datetime  # aware UTC, a whole second; from this moment on the lock is free
     wanted_by: str | None = None  # the run that asked last
+    # The run that had it before and did not give it back: dead, or silent for too long. Its training job may go on.
+    taken_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,10 @@ class JobLock:
 
         A free or expired lock is taken until `until`; one that is this run's already stays as it is.
         """
-        answer = self._write(
-            "put_item",
-            Item=_item(job, run_id, execution_arn, now, until),
-            ConditionExpression="attribute_not_exists(pk) OR expires <= :now",
-            ExpressionAttributeValues={":now": {"N": f"{now.timestamp():.6f}"}},
+        answer = self._take(
+            _item(job, run_id, execution_arn, now, until),
+            "attribute_not_exists(pk) OR expires <= :now",
+            {":now": {"N": f"{now.timestamp():.6f}"}},
         )
         return None if answer.is_of(run_id) else answer.present
 
@@ -69,15 +70,15 @@ class JobLock:
         self, job: str, run_id: str, execution_arn: str, *, from_run_id: str, now: datetime, until: datetime
     ) -> bool:
         """Take the lock from `from_run_id`, known to be dead. False where it is not that run's any more."""
-        answer = self._write(
-            "put_item",
-            Item=_item(job, run_id, execution_arn, now, until),
-            ConditionExpression="#owner = :from",
-            ExpressionAttributeNames={"#owner": _NAMES["#owner"]},
-            ExpressionAttributeValues={":from": {"S": from_run_id}},
+        answer = self._take(
+            _item(job, run_id, execution_arn, now, until), "#owner = :from", {":from": {"S": from_run_id}}
         )
         # boto3 repeats a write whose answer was lost; the repetition is refused to the new owner itself.
         return answer.is_of(run_id)
+
+    def holder(self, job: str) -> Holder | None:
+        """The run that the lock belongs to, though it may have expired; None where it is free."""
+        return _holder_or_none(self._call("get_item", Key=_key_of(job), ConsistentRead=True).get("Item"))
 
     def ask_for(self, job: str, *, owner_run_id: str, by_run_id: str) -> bool:
         """Tell the owner at its next `renew` that `by_run_id` wants the lock; the newest to ask is told.
@@ -98,6 +99,8 @@ class JobLock:
     ) -> Holder | None:
         """The owner's heartbeat: keep the lock until `until`, or for longer where it is kept longer already.
 
+        The lock is `execution_arn`'s from then on: another execution may have gone on with the run.
+
         The lock as it is then, with who wants it; None where it is another run's. One that expired, or is gone
         altogether, is this run's again as long as nobody has taken it.
         """
@@ -105,13 +108,14 @@ class JobLock:
         answer = self._write(
             "update_item",
             Key=_key_of(job),
-            UpdateExpression="SET #until = :until, expires = :expires",
+            UpdateExpression="SET #until = :until, expires = :expires, execution_arn = :arn",
             ConditionExpression="#owner = :me AND expires < :expires",
             ExpressionAttributeNames=_NAMES,
             ExpressionAttributeValues={
                 ":me": {"S": run_id},
                 ":until": item["until"],
                 ":expires": item["expires"],
+                ":arn": item["execution_arn"],
             },
             ReturnValues="ALL_NEW",
         )
@@ -130,6 +134,21 @@ class JobLock:
             ExpressionAttributeNames={"#owner": _NAMES["#owner"]},
             ExpressionAttributeValues={":me": {"S": run_id}},
         ).accepted
+
+    def _take(self, item: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> _Answer:
+        """Make the lock that of `item`, under a condition. It keeps on whom it was taken from, if from anybody."""
+        fields = {name: value for name, value in item.items() if name not in {"pk", "sk"}}
+        names = {f"#{name}": name for name in fields}
+        changes = ", ".join(f"#{name} = :{name}" for name in fields)
+        return self._write(
+            "update_item",
+            Key={name: item[name] for name in ("pk", "sk")},
+            # First of all, before another owner is written.
+            UpdateExpression=f"SET taken_from = if_not_exists(#owner, :owner), {changes} REMOVE wanted_by",
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues={**{f":{name}": value for name, value in fields.items()}, **values},
+        )
 
     def _write(self, operation: str, **arguments: Any) -> _Answer:
         """`present` is the item after an update that asks for it, or the one that a refusal met."""
@@ -181,9 +200,11 @@ def _holder_or_none(item: Mapping[str, Any] | None) -> Holder | None:
 
 def _holder(item: Mapping[str, Any]) -> Holder:
     values = from_dynamodb(item)
+    owner, before = values["owner"], values.get("taken_from")
     return Holder(
-        run_id=values["owner"],
+        run_id=owner,
         execution_arn=values["execution_arn"],
         until=datetime.fromisoformat(values["until"]),
         wanted_by=values.get("wanted_by"),
+        taken_from=None if before == owner else before,
     )

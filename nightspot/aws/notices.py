@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from nightspot.happenings import Happening
+from nightspot.happenings import OF_OUTCOME, Happening
 from nightspot.run import Run
 
 SOURCE = "nightspot"
+AGAIN = "again"  # in the detail of a notice that the reconciler has sent again
+_ENDS = frozenset(OF_OUTCOME.values())
 
 
 class NoticeNotSentError(Exception):
@@ -32,6 +35,7 @@ class Notices:
     def send(self, happening: Happening, run: Run, at: datetime, detail: dict[str, Any]) -> None:
         """Publish one notice. At least once: `notice_id` is the same for the same happening of a run's step.
 
+        A run has one end, whichever decision or repair has recorded it: all notices of it have one id.
         Raises NoticeNotSentError where EventBridge refuses it.
         """
         entry = {
@@ -42,7 +46,7 @@ class Notices:
             "Resources": [run.execution_arn],
             "Detail": json.dumps(
                 {
-                    "notice_id": f"{run.run_id}/{run.steps}/{happening.value}",
+                    "notice_id": _notice_id(happening, run),
                     "job": run.job,
                     "run_id": run.run_id,
                     "execution_arn": run.execution_arn,
@@ -51,6 +55,27 @@ class Notices:
                 }
             ),
         }
+        self._put(entry)
+
+    def send_again(self, event: Mapping[str, Any]) -> None:
+        """Publish a notice once more, from its event, marked so that its receiver knows. Raises as `send` does."""
+        self._put(
+            {
+                "Source": SOURCE,
+                "DetailType": event["detail-type"],
+                "EventBusName": self._bus_name,
+                "Resources": list(event.get("resources", ())),
+                "Detail": json.dumps({**event["detail"], AGAIN: True}, ensure_ascii=False),
+            }
+        )
+
+    def _put(self, entry: dict[str, Any]) -> None:
         answer = self._client.put_events(Entries=[entry])
         if answer.get("FailedEntryCount"):
-            raise NoticeNotSentError(f"{happening.detail_type}: {answer['Entries'][0].get('ErrorMessage')}")
+            raise NoticeNotSentError(f"{entry['DetailType']}: {answer['Entries'][0].get('ErrorMessage')}")
+
+
+def _notice_id(happening: Happening, run: Run) -> str:
+    if happening in _ENDS:
+        return f"{run.run_id}/end"
+    return f"{run.run_id}/{run.steps}/{happening.value}"

@@ -1,8 +1,9 @@
 """Keeps the record of runs in one DynamoDB table.
 
-Keys: JOB#name / RUN#time#id (history), RUN#id / RUN (the ledger), RUN#id / ATTEMPT#n, RUN#id / PHASES#n,
-RUN#id / STEP#n, RUN#id / STOP (who wants its end), TRAINING_JOB#name / TOKEN (the task token that the state machine
-waits with), and JOB#name / LOCK, which is `job_lock`'s. Every write can be repeated.
+Keys: JOB#name / RUN#time#id (history), RUN#id / RUN (the ledger), RUN#id / REQUEST (the job's CreateTrainingJob
+request), RUN#id / ATTEMPT#n, RUN#id / PHASES#n, RUN#id / STEP#n, RUN#id / STOP (who wants its end), and
+TRAINING_JOB#name / TOKEN (the task token that the state machine waits with). JOB#name / LOCK is `job_lock`'s,
+OPEN / RUN#id `open_runs`', PENDING / START#execution and NOTICE#key `pending`'. Every write can be repeated.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from botocore.exceptions import ClientError
 
 from nightspot.aws.close_turns import CloseTurns
 from nightspot.aws.dynamodb import Table, from_dynamodb, is_condition_failure, key, to_dynamodb
+from nightspot.aws.open_runs import OpenRuns
+from nightspot.aws.pending import PendingDeliveries
 from nightspot.run import (
+    Action,
     Attempt,
     Phase,
     Run,
@@ -73,9 +77,22 @@ class RunTable:
     def __init__(self, client: Any, table_name: str) -> None:
         self._call = Table(client, table_name).call
         self.close_turns = CloseTurns(self._call)
+        self.open_runs = OpenRuns(self._call)
+        self.pending = PendingDeliveries(self._call)
 
-    def record_plan(self, run: Run) -> None:
-        """Open the run's record. Planning the same execution again leaves a record that is further on alone."""
+    def record_plan(self, run: Run, request: Mapping[str, Any] | None = None) -> None:
+        """Open the run's record. Planning the same execution again leaves a record that is further on alone.
+
+        `request`: the job's whole CreateTrainingJob request; by default what the ledger has of it.
+        """
+        self.record_promise(run)
+        given = run.training_job if request is None else request
+        self._put_unless_further({**_request_key(run.run_id), "request": dict(given)}, run.steps)
+        # The last: what is open can be gone on with.
+        self.open_runs.note(run)
+
+    def record_promise(self, run: Run) -> None:
+        """Put the run on record before its plan is whole, so that others see what it may cost."""
         self._put_unless_further(_ledger_item(run), run.steps)
         self._put_unless_further(_history_item(run), run.steps)
 
@@ -84,13 +101,7 @@ class RunTable:
 
         No event of an ended job wakes the run any more.
         """
-        self._put(
-            {
-                "pk": f"RUN#{run.run_id}",
-                "sk": f"STEP#{step.number:04d}",
-                **to_json(step),
-            }
-        )
+        self.record_earlier_step(run.run_id, step)
         for attempt in run.attempts:
             if attempt in before.attempts:
                 continue
@@ -106,6 +117,13 @@ class RunTable:
             # Lists of runs show what goes on; the end is `record_outcome`'s to tell.
             self._put_unless_further(_history_item(run), run.steps)
         self._put_unless_further(_ledger_item(run), run.steps)
+        if step.action is Action.START:
+            # A run that an older version has planned is not noted yet.
+            self.open_runs.note(run)
+
+    def record_earlier_step(self, run_id: str, step: Step) -> None:
+        """Write a decision alone: one that the table could not take when it was decided."""
+        self._put({"pk": f"RUN#{run_id}", "sk": f"STEP#{step.number:04d}", **to_json(step)})
 
     def record_phases(self, run: Run, phases: Mapping[int, Sequence[Phase]]) -> None:
         """Write what each attempt, by its number, went through; the longest histories without their middle."""
@@ -138,6 +156,18 @@ class RunTable:
                 return run
         return None
 
+    def request(self, run_id: str) -> dict[str, Any] | None:
+        """The CreateTrainingJob request of the run's job as planned; None where an older version planned it."""
+        key_of = _request_key(run_id)
+        item = self._get(key_of["pk"], key_of["sk"])
+        return None if item is None else dict(item["request"])
+
+    def summary(self, run: Run) -> dict[str, Any] | None:
+        """The run's summary as last recorded in its job's history."""
+        known = _history_item(run)
+        item = self._get(known["pk"], known["sk"])
+        return None if item is None else dict(item["summary"])
+
     def ask_to_stop(self, run_id: str, by: str) -> None:
         """Keep for the run's next decision that `by` wants its end; of several, the first who asked."""
         try:
@@ -158,6 +188,11 @@ class RunTable:
     def steps(self, run_id: str) -> list[Step]:
         """All decisions of a run, oldest first."""
         return [step_from_json(item) for item in self._query(f"RUN#{run_id}", "STEP#")]
+
+    def last_step(self, run_id: str) -> Step | None:
+        """The newest decision of a run."""
+        newest = self._query(f"RUN#{run_id}", "STEP#", newest_first=True, limit=1)
+        return next((step_from_json(item) for item in newest), None)
 
     def phases(self, run_id: str) -> dict[int, tuple[Phase, ...]]:
         """What each attempt of a run went through, by its number."""
@@ -348,6 +383,10 @@ def _within_an_item(phases: Sequence[Phase]) -> Sequence[Phase]:
 def expires_at(now: datetime) -> int:
     """When a token's item may go: epoch seconds, DynamoDB's TTL."""
     return int((now + TOKEN_LIFE).timestamp())
+
+
+def _request_key(run_id: str) -> dict[str, str]:
+    return {"pk": f"RUN#{run_id}", "sk": "REQUEST"}
 
 
 def _ledger_item(run: Run) -> dict[str, Any]:

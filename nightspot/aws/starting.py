@@ -236,7 +236,7 @@ def _code(error: ClientError | BotoCoreError) -> str | None:
 
 def _raise_for(error: ClientError | BotoCoreError) -> NoReturn:
     if isinstance(error, NO_ANSWER):
-        raise TransientAwsError(redact(str(error))) from error
+        raise TransientAwsError(str(error)) from error
     if isinstance(error, ClientError):
         raise_if_transient(error)
     raise StartRefusedError(redact(str(error))) from error

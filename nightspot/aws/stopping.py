@@ -8,25 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
 from nightspot.aws.executions import Executions
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.aws.run_table import RunTable
-from nightspot.aws.training_jobs import TrainingJobs
+from nightspot.aws.training_jobs import SageMakerClient, TrainingJobs
 from nightspot.failures import redact
 from nightspot.run import Attempt, Run
 
 LOOK_SECONDS = 10.0  # between two looks at a run that is being stopped
-
-
-class SageMakerClient(Protocol):
-    """The part of boto3's SageMaker client that is used here."""
-
-    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
-    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
 
 
 class UnknownRunError(Exception):
@@ -43,7 +35,7 @@ class StopState(StrEnum):
     ASKED = "asked"  # its training job is stopping; the run ends when that is over
     NOTED = "noted"  # nothing to be stopped just now; the run ends with its next decision
     OVER = "over"  # the run's outcome is on record
-    UNRECORDED = "unrecorded"  # its execution is gone without an outcome: the CloseRun function records one
+    UNRECORDED = "unrecorded"  # its execution is gone without an outcome: the reconciler records one
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
+from nightspot.audit import GOES_ON, ListedJob
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.job import Market
 from nightspot.ledger import JobView, Transition
+from nightspot.run_ids import read_training_job_name
+
+OWN_JOBS = "nightspot-"  # what the names of training jobs begin with, see `requests.training_job_name`
+LONGEST_JOB = timedelta(days=30)  # SageMaker's limit is 28 days
+MOST_PAGES = 50  # of a list: without a page size, AWS decides what one holds
+_log = logging.getLogger(__name__)
 
 
 class SageMakerClient(Protocol):
@@ -17,6 +26,7 @@ class SageMakerClient(Protocol):
 
     def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
     def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
+    def list_training_jobs(self, **wanted: Any) -> dict[str, Any]: ...
 
 
 class TrainingJobs:
@@ -56,6 +66,44 @@ class TrainingJobs:
             if view is not None and view.status == "InProgress":
                 raise
 
+    def going_on(self, now: datetime) -> tuple[ListedJob, ...]:
+        """The training jobs of runs, whichever deployment's, that are in progress or stopping, newest first.
+
+        Raises like `describe`.
+        """
+        return tuple(job for status in sorted(GOES_ON) for job in self._listed(status, now))
+
+    def _listed(self, status: str, now: datetime) -> Iterator[ListedJob]:
+        # No MaxResults: with it, AWS counts all jobs of a page first, and filters by status then
+        # (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListTrainingJobs.html).
+        wanted: dict[str, Any] = {
+            "NameContains": OWN_JOBS,
+            "StatusEquals": status,
+            "CreationTimeAfter": now - LONGEST_JOB,
+            "SortBy": "CreationTime",
+            "SortOrder": "Descending",
+        }
+        for _ in range(MOST_PAGES):
+            page = self._page(wanted)
+            for entry in page["TrainingJobSummaries"]:
+                name = entry["TrainingJobName"]
+                named = read_training_job_name(name)
+                if named is not None and not named.is_drill:
+                    yield ListedJob(name, entry["TrainingJobStatus"], named.run_id)
+            if not page.get("NextToken"):
+                return
+            wanted["NextToken"] = page["NextToken"]
+        _log.warning("more than %d pages of training jobs that are %s: the rest is left", MOST_PAGES, status)
+
+    def _page(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self._client.list_training_jobs(**wanted)
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            raise_if_transient(error)
+            raise
+
 
 def _says_not_found(error: ClientError) -> bool:
     details = error.response.get("Error", {})
@@ -75,6 +123,7 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         )
         for entry in description.get("SecondaryStatusTransitions", ())
     )
+    limits = description.get("StoppingCondition", {})
     return JobView(
         training_job_name=description["TrainingJobName"],
         status=description["TrainingJobStatus"],
@@ -85,7 +134,18 @@ def view_of(description: Mapping[str, Any]) -> JobView:
         billable_seconds=description.get("BillableTimeInSeconds"),
         ended_at=_ended_at(description, transitions),
         model_artifact=description.get("ModelArtifacts", {}).get("S3ModelArtifacts"),
+        market=_market_of(description),
+        instance_type=description.get("ResourceConfig", {}).get("InstanceType"),
+        max_runtime_seconds=limits.get("MaxRuntimeInSeconds"),
+        max_pending_seconds=limits.get("MaxPendingTimeInSeconds"),
     )
+
+
+def _market_of(description: Mapping[str, Any]) -> Market | None:
+    is_spot = description.get("EnableManagedSpotTraining")
+    if is_spot is None:
+        return None
+    return Market.SPOT if is_spot else Market.ON_DEMAND
 
 
 def _ended_at(description: Mapping[str, Any], transitions: tuple[Transition, ...]) -> datetime | None:

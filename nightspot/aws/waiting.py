@@ -72,14 +72,6 @@ def execution_end(step_functions: Any, execution_arn: str) -> ExecutionEnd | Non
     return ExecutionEnd(str(found["status"]), found.get("error"), redact(cause) if cause else None)
 
 
-def state_machine_of(execution_arn: str) -> str:
-    """The ARN of the state machine that runs `execution_arn`. Raises ValueError where it is the ARN of none."""
-    parts = execution_arn.split(":")
-    if len(parts) != 8 or parts[:1] != ["arn"] or parts[5] != "execution":
-        raise ValueError(f"execution_arn: {execution_arn!r}: must be the ARN of a standard execution")
-    return ":".join([*parts[:5], "stateMachine", parts[6]])
-
-
 def as_passing(error: Exception) -> CannotLookError | None:
     """`error` as one that a wait outlives: a fault that may pass, or expired credentials; None for any other."""
     if isinstance(error, (TransientAwsError, *NO_ANSWER)):

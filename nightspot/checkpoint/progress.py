@@ -108,8 +108,8 @@ def from_document(document: Mapping[str, Any]) -> Progress:
 def check_metrics(metrics: Mapping[str, float] | None) -> dict[str, float | None]:
     """The metrics as JSON can hold them; MetricsError unless they are names with numbers.
 
-    NaN and the infinities become null: JSON has no word for them, and a loss that has blown up is
-    no reason to lose the checkpoint.
+    NaN, the infinities and what is beyond the floats become null: a loss that has blown up is no
+    reason to lose the checkpoint. What of them nightspot.json says is for `limits`.
     """
     if metrics is None:
         return {}
@@ -141,10 +141,14 @@ def _name(name: object) -> str:
 
 def _number(name: str, value: object) -> float | None:
     # NumPy's scalars are registered with these classes; a tensor needs .item() first.
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value) if math.isfinite(value) else None
+    if isinstance(value, (Integral, Real)):
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:  # a whole number or a fraction beyond the floats
+            finite = False
+        if not finite:
+            return None
+        return int(value) if isinstance(value, Integral) else float(value)
     raise MetricsError(
         f"metrics[{name!r}] is {type(value).__name__}: must be a number (for a tensor, .item())"
     )

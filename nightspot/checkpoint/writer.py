@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from . import envelope, files
+from . import envelope, files, limits
 from .clock import as_text
 from .errors import BrokenCheckpointError, DirectoryError
 from .files import Found
@@ -49,6 +49,7 @@ class Writer:
         self._now = now
         self._tidied = False
         self._known: dict[str, Kept] = {}
+        self._warned_of: set[str] = set()
 
     def save(self, progress: Progress, state: State) -> None:
         """Make the checkpoint durable, then nightspot.json, then drop old ones; DirectoryError."""
@@ -77,7 +78,9 @@ class Writer:
         """Write nightspot.json, on the rank that does; OSError."""
         if not self._seat.announces:
             return
-        document = {**progress.document(), "written_at": as_text(self._now())}
+        fits, left_out = limits.fitted(progress.document())
+        self._warn_of(left_out)
+        document = {**fits, "written_at": as_text(self._now())}
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         files.write_durably(self._directory / files.PROGRESS_NAME, lambda stream: stream.write(text.encode()))
 
@@ -102,6 +105,15 @@ class Writer:
     def know(self, progress: Progress) -> None:
         """This checkpoint was read to its last byte."""
         self._known[progress.checkpoint] = Kept(progress.step, True, self._value(progress.metrics))
+
+    def _warn_of(self, left_out: dict[str, list[str]]) -> None:
+        """Log, once for each rule, what the progress file does without; the checkpoint has it all."""
+        for rule in sorted(left_out.keys() - self._warned_of):
+            what = ", ".join(left_out[rule][:3]) + (", …" if len(left_out[rule]) > 3 else "")
+            _LOG.warning(
+                "not in %s: %s (%d in all): %s", files.PROGRESS_NAME, what, len(left_out[rule]), rule
+            )
+        self._warned_of.update(left_out)
 
     def _prune(self, done: int) -> None:
         # A later step than ours is broken, or was never restored: not ours to delete.

@@ -1,5 +1,5 @@
-"""The command line: writes and checks job files, plays nights, drills interruptions, starts, watches, stops and
-retries runs, shows and reports them, explains failures, says what training costs, plays policies."""
+"""The command line: writes and checks job files, plays nights, drills interruptions, starts, watches, stops,
+retries and audits runs, shows and reports them, explains failures, says what training costs, plays policies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from nightspot.cli import (
     advise,
+    audit,
     backtest,
     completion,
     doctor,
@@ -68,6 +69,7 @@ for _command in (
     operate_logs.logs,
     operate_stop.stop,
     operate_retry.retry,
+    audit.audit,
     report.report,
     explain.explain,
     advise.advise,

@@ -13,6 +13,7 @@ import typer
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.job import InvalidJobError
 from nightspot.local import night_files, records
+from nightspot.plain_text import visible
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
@@ -35,13 +36,18 @@ def mistakes() -> Iterator[None]:
 def fail(*lines: str, status: ExitStatus = ExitStatus.USER) -> NoReturn:
     """End the command with these lines on standard error, and this status."""
     for line in lines:
-        typer.secho(f"error: {line}", err=True, fg="red")
+        say(f"error: {line}", err=True, fg="red")
     raise typer.Exit(status)
 
 
 def note(text: str) -> None:
     """Say on standard error what does not end the command."""
-    typer.secho(f"note: {text}", err=True, fg="yellow")
+    say(f"note: {text}", err=True, fg="yellow")
+
+
+def say(text: str, *, err: bool = False, fg: str | None = None) -> None:
+    """Print a line that may hold words of a training script, of AWS or of another person: it steers no terminal."""
+    typer.secho(visible(text), err=err, fg=fg)
 
 
 def print_json(value: Any) -> None:

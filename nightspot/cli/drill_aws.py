@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from nightspot.cli import account
-from nightspot.cli._shared import fail, mistakes, print_json
+from nightspot.cli._shared import fail, mistakes, print_json, say
 from nightspot.costs import attempt_cost_usd
 from nightspot.durations import MINUTE_SECONDS
 from nightspot.job import Job
@@ -168,8 +168,8 @@ def _played(
 def _warn_of(name: str, why: str, aws: account.Aws) -> None:
     profile = f" --profile {aws.profile}" if aws.profile else ""
     command = f"aws sagemaker stop-training-job --training-job-name {name} --region {aws.region}{profile}"
-    typer.secho(f"{name} MAY STILL BE RUNNING, which costs money: {why}", err=True, fg="red")
-    typer.secho(f"stop it: {command}", err=True, fg="red")
+    say(f"{name} MAY STILL BE RUNNING, which costs money: {why}", err=True, fg="red")
+    say(f"stop it: {command}", err=True, fg="red")
 
 
 @contextmanager

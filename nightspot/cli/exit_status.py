@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
+from nightspot.remarks import texts_of
 from nightspot.run import FailureClass
 from nightspot.run_account import Ending
 
 
 class ExitStatus(IntEnum):
-    """What a command's exit status says. 1 to 6 are other people's to mend, each somebody else's."""
+    """What a command's exit status says. 1 to 7 are other people's to mend, each somebody else's."""
 
     IN_TIME = 0
     USER = 1
@@ -20,6 +21,7 @@ class ExitStatus(IntEnum):
     LATE = 4
     STOPPED = 5
     SERVICE = 6
+    REMARKS = 7
     STILL_RUNNING = 124  # as timeout(1) has it
     INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 
@@ -33,6 +35,7 @@ MEANINGS: Mapping[ExitStatus, str] = {
     ExitStatus.LATE: "the model is there, after the deadline",
     ExitStatus.STOPPED: "a person stopped the run, or a newer run took its place",
     ExitStatus.SERVICE: "AWS: a service fault, an unknown failure, a run that crashed or cannot be followed",
+    ExitStatus.REMARKS: "with `--fail-on-remarks`: the model is there, and the evidence says something against it",
     ExitStatus.STILL_RUNNING: "`--timeout` of `run` or `retry` has passed; the run goes on",
     ExitStatus.INTERRUPTED: "Ctrl-C; a deployed run goes on, a local one is stopped",
 }
@@ -80,11 +83,13 @@ OF_EXECUTION: Mapping[str, ExitStatus] = {
 REFUSED_INPUT = "Nightspot.InvalidInput"
 
 
-def of_record(record: Mapping[str, Any]) -> ExitStatus:
+def of_record(record: Mapping[str, Any], *, fail_on_remarks: bool = False) -> ExitStatus:
     """The status of a run's record or summary; a record without an outcome is of a workflow that crashed."""
     outcome = record.get("outcome")
     if outcome is None:
         return ExitStatus.SERVICE
+    if outcome == "succeeded" and fail_on_remarks and texts_of(record):
+        return ExitStatus.REMARKS  # late or not: nobody should use it unseen
     if outcome == "succeeded":
         return ExitStatus.IN_TIME if record.get("deadline_met") else ExitStatus.LATE
     return OF_ENDING[Ending(outcome)] or _of_failed(record)

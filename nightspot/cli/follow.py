@@ -31,6 +31,8 @@ LOOPBACK_SECONDS = 1.0  # an emulated night is over in minutes
 QUIET_SECONDS = 9 * 60.0
 # The plan writes the record within seconds of the start.
 MOST_UNRECORDED_SECONDS = 10 * 60.0
+# After a crash: the reconciler restarts the run three times, or closes it.
+MOST_GONE_SECONDS = 3600.0
 # Of looks that fail one after the other: longer than a person needs to renew credentials.
 MOST_TROUBLE_SECONDS = 4 * 3600.0
 
@@ -109,6 +111,7 @@ class _Following:
         self._on_news, self._on_look = on_news, on_look
         self._began = self._told_at = self._seen_at = monotonic()
         self._trouble_since: float | None = None
+        self._gone_since: float | None = None
 
     @property
     def passed(self) -> float:
@@ -160,10 +163,14 @@ class _Following:
     def _ended(self, seen: Look) -> Followed | None:
         if seen.record is not None and news.is_over(seen.record):
             return Followed(exit_status.of_record(seen.record), seen.record)
-        if seen.end is not None:
+        if seen.end is None:
+            self._gone_since = None
+        else:
             status = exit_status.of_execution(seen.end.status, seen.end.error)
             if status is ExitStatus.USER:
                 return Followed(status, self.record, f"its input was refused: {seen.end.cause or seen.end}")
+            if status is ExitStatus.SERVICE and seen.record is not None and self._may_come_back(seen.end):
+                return None
             why = f"the execution ended without recording an outcome: {seen.end}"
             return Followed(status, self.record, why)
         if seen.record is None and self._monotonic() - self._seen_at >= MOST_UNRECORDED_SECONDS:
@@ -171,6 +178,13 @@ class _Following:
             why = f"it is {still} on record; its execution in the console says why"
             return Followed(ExitStatus.SERVICE, self.record, why)
         return None
+
+    def _may_come_back(self, end: ExecutionEnd) -> bool:
+        """Whether another execution may still go on with the run, whose own has crashed; told once."""
+        if self._gone_since is None:
+            self._gone_since = self._monotonic()
+            self._tell(_fault(f"its execution crashed ({end}); the reconciler restarts the run or closes it"))
+        return self._monotonic() - self._gone_since < MOST_GONE_SECONDS
 
     def _still(self) -> News:
         moment = self._now(self.record)

@@ -6,14 +6,13 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC
 
-import typer
-
 from nightspot.cli import follow
-from nightspot.cli._shared import note
+from nightspot.cli._shared import note, say
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.follow import Followed
 from nightspot.cli.operate_sources import Place
 from nightspot.messages.links import Console
+from nightspot.plain_text import one_line
 from nightspot.report.news import News, NewsKind
 
 # Why nobody follows a run that is as it should be.
@@ -29,7 +28,7 @@ def tell_end(place: Place, run_id: str, followed: Followed, execution_arn: str |
     `execution_arn`: where to look for a run that never came on record.
     """
     if followed.why is not None:
-        typer.secho(f"error: run {run_id}: {followed.why}", err=True, fg="red")
+        say(f"error: run {run_id}: {followed.why}", err=True, fg="red")
     if followed.may_go_on:
         why = _LEFT_ALONE.get(followed.status, "it is not followed any longer")
         note(f"{why}; run {run_id} goes on. To follow it: {command('watch', run_id, place)}")
@@ -45,7 +44,7 @@ def print_line(line: News, *, err: bool = False) -> None:
     at = (line.at or follow.utc_now()).astimezone(UTC)
     lead = "!" if line.kind is NewsKind.FAULT else " "
     stream = sys.stderr if err else sys.stdout
-    stream.write(f"{at:%Y-%m-%d %H:%M:%S}{lead} {line.text}\n")
+    stream.write(f"{at:%Y-%m-%d %H:%M:%S}{lead} {one_line(line.text)}\n")
     # Or a pipeline would see the lines of an hour at once.
     stream.flush()
 

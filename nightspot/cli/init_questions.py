@@ -11,8 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from nightspot.durations import parse_duration
 from nightspot.job import Deadline, Job, Problem, Schedule, fill
+from nightspot.job.cautions import enough_runtime_seconds
 from nightspot.job.first_guesses import LIMIT_OVER_WORK, deadline_of, schedule_of
 from nightspot.job.from_request import Wishes
+from nightspot.job.model import default_checkpoint_seconds
 from nightspot.job.placeholders import SAMPLES, unknown_placeholders
 from nightspot.job.request_shape import request_problems, training_instance_types
 from nightspot.job.rules import Draft, broken_rules
@@ -203,7 +205,9 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 def _limit_seconds(work: str) -> int:
-    return min(LONGEST_SECONDS, int(parse_duration(work) * LIMIT_OVER_WORK))
+    seconds = parse_duration(work)
+    enough = enough_runtime_seconds(seconds, default_checkpoint_seconds(seconds))
+    return min(LONGEST_SECONDS, max(enough, int(seconds * LIMIT_OVER_WORK)))
 
 
 def _channel(uri: str) -> dict[str, Any]:

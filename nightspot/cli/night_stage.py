@@ -33,7 +33,7 @@ class Stage:
     records: Path
 
 
-def play(stage: Stage, *, as_json: bool) -> NoReturn:
+def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoReturn:
     """Play the night, show it, keep its record, and exit with what it came to, see `exit_status`."""
     from nightspot.local import staging  # noqa: PLC0415 - as in `nights.demo`
 
@@ -74,7 +74,7 @@ def play(stage: Stage, *, as_json: bool) -> NoReturn:
         option = "" if where == str(Path("build/runs")) else f" --records {where}"
         tables.show_record_at(console, _from_here(path), f"nightspot show {path.stem}{option}")
         paragraph(console, "Report", f"{_from_here(page)}; open it in a browser.")
-    raise typer.Exit(exit_status.of_record(record))
+    raise typer.Exit(exit_status.of_record(record, fail_on_remarks=fail_on_remarks))
 
 
 def playable(path: Path) -> Job:

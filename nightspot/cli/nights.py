@@ -95,6 +95,7 @@ def run(
     timeout: Annotated[
         str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
     ] = None,
+    fail_on_remarks: run_aws.FailOnRemarks = False,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
     ] = None,
@@ -154,13 +155,15 @@ def run(
     if local:
         _refuse(about_aws, "means nothing with --local, which plays the whole night here")
         setting = Setting(night, market_file, trace, trace_offset, time_scale, build or Path("build"))
-        _run_here(Path(job), setting, own, as_json=as_json)
+        _run_here(Path(job), setting, own, as_json=as_json, fail_on_remarks=fail_on_remarks)
     _refuse(about_night, "needs --local: AWS has its own nights")
     if job.endswith((".yaml", ".yml")) or "/" in job:
         rule = "a job file is played on this machine: add --local; a deployed job is started by its name"
         raise typer.BadParameter(f"JOB: {job!r}: {rule}")
     run_aws.check_key(idempotency_key)
-    way = run_aws.Way(wait, run_aws.timeout_of(timeout, wait=wait), as_json, region, profile)
+    run_aws.check_fail_on_remarks(fail_on_remarks, wait=wait)
+    longest = run_aws.timeout_of(timeout, wait=wait)
+    way = run_aws.Way(wait, longest, as_json, region, profile, fail_on_remarks)
     with mistakes(), operating_mistakes():
         place = place_of(
             from_folder=None,
@@ -194,7 +197,9 @@ def _refuse(given: Mapping[str, object], rule: str) -> None:
             raise typer.BadParameter(f"{option}: {shown}{rule}")
 
 
-def _run_here(file: Path, setting: Setting, own: dict[str, Any], *, as_json: bool) -> NoReturn:
+def _run_here(
+    file: Path, setting: Setting, own: dict[str, Any], *, as_json: bool, fail_on_remarks: bool
+) -> NoReturn:
     """Play a night of the job file with these overrides. Raises typer.BadParameter."""
     if sum(given is not None for given in (setting.night, setting.market_file, setting.trace)) > 1:
         rule = "only one of --night, --market-file and --trace can say what the night is like"
@@ -225,7 +230,7 @@ def _run_here(file: Path, setting: Setting, own: dict[str, Any], *, as_json: boo
             ),
             records=setting.build / "runs",
         )
-        play(stage, as_json=as_json)
+        play(stage, as_json=as_json, fail_on_remarks=fail_on_remarks)
 
 
 def _night_named(name: str) -> Night:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from nightspot.cli import account
-from nightspot.cli._shared import Json, fail, mistakes, print_json
+from nightspot.cli._shared import Json, fail, mistakes, note, print_json
 from nightspot.cli.operate_sources import (
     FromFolder,
     Local,
@@ -25,11 +24,10 @@ from nightspot.cli.operate_sources import (
     place_of,
     record_of,
 )
-from nightspot.pages.figures import plain
+from nightspot.plain_text import one_line
 from nightspot.summary import RUNNING
 
 LOCAL_SCRATCH = "build/demo"  # of records that do not say where their night was played
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 Line = dict[str, str | None]
 """`time` (ISO 8601, UTC), `machine`, `message`; local logs know no times."""
@@ -69,7 +67,7 @@ def logs(
             print_json(_as_json(record, chosen, whole, None if whole else _why_none(record, chosen)))
             return
         if not _print(lines):
-            typer.secho(f"note: {_why_none(record, chosen)}", err=True, fg="yellow")
+            note(_why_none(record, chosen))
 
 
 def _attempt(record: Mapping[str, Any], number: int | None) -> Mapping[str, Any] | None:
@@ -131,7 +129,7 @@ def _worded(line: Line, *, with_machine: bool) -> str:
     when = f"{time.replace('T', ' ').replace('+00:00', ' UTC')}  " if time else ""
     who = f"{line['machine']}  " if with_machine else ""
     # What a script writes must not steer the terminal.
-    return f"{when}{who}{plain(_COLOURS.sub('', line['message'] or '')).rstrip()}"
+    return f"{when}{who}{one_line(line['message'] or '')}".rstrip()
 
 
 def _why_none(record: Mapping[str, Any], attempt: Mapping[str, Any] | None) -> str:

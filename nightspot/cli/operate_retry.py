@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from nightspot.cli import account, overrides, run_aws
-from nightspot.cli._shared import Json, fail, mistakes
+from nightspot.cli._shared import Json, fail, mistakes, say
 from nightspot.cli.operate_sources import (
     Api,
     Place,
@@ -47,6 +47,7 @@ def retry(
     timeout: Annotated[
         str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
     ] = None,
+    fail_on_remarks: run_aws.FailOnRemarks = False,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
     ] = None,
@@ -71,7 +72,9 @@ def retry(
     if market_file is not None:
         raise typer.BadParameter(f"--market: must be one of {', '.join(overrides.CHOICES)}")
     run_aws.check_key(idempotency_key)
-    way = run_aws.Way(wait, run_aws.timeout_of(timeout, wait=wait), as_json, region, profile)
+    run_aws.check_fail_on_remarks(fail_on_remarks, wait=wait)
+    longest = run_aws.timeout_of(timeout, wait=wait)
+    way = run_aws.Way(wait, longest, as_json, region, profile, fail_on_remarks)
     own = overrides.overrides_of(
         market=market,
         instance_types=instance_type,
@@ -155,12 +158,12 @@ def _check_checkpoints(place: Place, record: Mapping[str, Any]) -> None:
 
 def _tell(record: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     ended = f"Run {record['run_id']} of {record['job']} ended as {record['outcome']}."
-    typer.echo(f"{ended} {record.get('because') or ''}".rstrip())
-    typer.echo(f"Saved:   {saved_words(record)}.")
+    say(f"{ended} {record.get('because') or ''}".rstrip())
+    say(f"Saved:   {saved_words(record)}.")
     kept = {name: value for name, value in (record.get("overrides") or {}).items() if name not in own}
     for title, given in (("Kept:", kept), ("New:", own)):
         if given:
-            typer.echo(f"{title:<9}{overrides_in_words(given)}.")
+            say(f"{title:<9}{overrides_in_words(given)}.")
 
 
 def _start(
@@ -170,7 +173,7 @@ def _start(
     merged: Mapping[str, Any],
     key: str | None,
 ) -> StartedRun:
-    from nightspot.aws.waiting import state_machine_of  # noqa: PLC0415 - not for --help
+    from nightspot.aws.executions import state_machine_of  # noqa: PLC0415 - not for --help
 
     run_id, job = str(record["run_id"]), str(record["job"])
     if place.api is not None:

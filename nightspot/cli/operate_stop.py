@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from nightspot.cli import account
-from nightspot.cli._shared import Json, fail, mistakes, print_json
+from nightspot.cli._shared import Json, fail, mistakes, print_json, say
 from nightspot.cli.operate_sources import (
     Api,
     Place,
@@ -103,18 +103,18 @@ def _by_aws(
     """The last look at the run, as --json prints it."""
     from nightspot.aws.stopping import StopRefusedError, UnknownRunError, sentence_of  # noqa: PLC0415
 
-    def say(look: Stopping) -> None:
+    def show(look: Stopping) -> None:
         if not as_json:
-            typer.echo(sentence_of(look))
+            say(sentence_of(look))
 
     try:
         if wait:
             look = stopper.until_recorded(
-                run_id, by=ASKED_BY, longest_seconds=longest_seconds, sleep=sleep, on_news=say
+                run_id, by=ASKED_BY, longest_seconds=longest_seconds, sleep=sleep, on_news=show
             )
         else:
             look = stopper.ask(run_id, by=ASKED_BY)
-            say(look)
+            show(look)
     except UnknownRunError:
         fail(f"run: {run_id!r}: is no longer on record")
     except StopRefusedError as error:
@@ -141,7 +141,7 @@ def _by_api(
                 raise
         else:
             if look["sentence"] != told and not as_json:
-                typer.echo(look["sentence"])
+                say(look["sentence"])
             told = look["sentence"]
             if is_last or look["state"] == StopState.OVER:
                 return {name: look[name] for name in _SHOWN}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from secrets import token_hex
 from time import monotonic, sleep
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from nightspot.cli import account, follow, follow_words, operate_jobs
+from nightspot.cli import account, exit_status, follow, follow_words, operate_jobs
 from nightspot.cli._shared import fail, note, print_json
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.operate_sources import Place
@@ -23,6 +23,7 @@ from nightspot.job import Job, apply_overrides, read_overrides
 
 MACHINE_OUTPUT = "StateMachineArn"
 LONGEST_KEY = 128
+_WITH_MODEL = {ExitStatus.IN_TIME, ExitStatus.LATE}
 RUN_COMMAND = "nightspot run"  # as a run that it starts says who asked for it
 
 
@@ -35,6 +36,7 @@ class Way:
     as_json: bool
     region: str | None
     profile: str | None
+    fail_on_remarks: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,22 @@ def timeout_of(text: str | None, *, wait: bool) -> int | None:
         return parse_duration(text)
     except DurationError as error:
         raise typer.BadParameter(f"--timeout: {text!r}: {error}") from error
+
+
+FailOnRemarks = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-remarks",
+        help=f"With --wait or --local: status {ExitStatus.REMARKS} for a model with remarks, such as "
+        '"finished at step 3 of 24".',
+    ),
+]
+
+
+def check_fail_on_remarks(wanted: bool, *, wait: bool) -> None:
+    """Raises typer.BadParameter where nobody waits for the model that could have remarks."""
+    if wanted and not wait:
+        raise typer.BadParameter("--fail-on-remarks needs --wait")
 
 
 def check_key(key: str | None) -> None:
@@ -234,6 +252,8 @@ def tell_and_wait(place: Place, begun: StartedRun, way: Way) -> ExitStatus:
         on_news=lambda line: follow_words.print_line(line, err=way.as_json),
         longest_seconds=way.longest_seconds,
     )
+    if way.fail_on_remarks and followed.record is not None and followed.status in _WITH_MODEL:
+        followed = replace(followed, status=exit_status.of_record(followed.record, fail_on_remarks=True))
     if way.as_json:
         print_json({**told, "exit_status": int(followed.status), "record": followed.record})
     follow_words.tell_end(place, begun.run_id, followed, begun.execution_arn)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 from nightspot.durations import format_duration
 from nightspot.job.errors import Problem
 from nightspot.job.markets import Fallback, Interruptible, Market
-from nightspot.job.model import DEFAULT_RUNTIME_SECONDS, Job, dig
+from nightspot.job.model import Job, dig
+from nightspot.job.spot_wait import why_too_short
 from nightspot.job.windows import Need, need, surest_market, window_seconds
+
+# As unlearnt work is planned with (`nightspot.history`).
+WORK_MARGIN = 1.2
 
 
 def warnings_for(job: Job) -> tuple[Problem, ...]:
@@ -67,20 +72,47 @@ def _need(job: Job, market: Market) -> Need:
     return need(market, job.work_seconds, job.capacity, job.change_over)
 
 
-def _runtime_cuts_slow_rungs(job: Job) -> Iterator[Problem]:
-    given = dig(job.training_job, "StoppingCondition", "MaxRuntimeInSeconds")
-    limit = given if isinstance(given, int) else DEFAULT_RUNTIME_SECONDS
-    ladder = (("spot", job.capacity.spot), ("on_demand", job.capacity.on_demand))
-    for market, rungs in ladder:
-        for n, rung in enumerate(rungs):
-            needed = job.work_seconds / rung.speed
-            if needed > limit:
-                rule = (
-                    f"needs {format_duration(needed)} for all of the work, and MaxRuntimeInSeconds "
-                    f"ends it after {format_duration(limit)}"
-                )
-                field = f"capacity.{market}[{n}].instance_type"
-                yield Problem(field, repr(rung.instance_type), rule, "warning")
+def enough_runtime_seconds(work_seconds: float, checkpoint_every_seconds: float) -> int:
+    """The least MaxRuntimeInSeconds that is no tight limit of what a run pays for."""
+    return ceil(round(WORK_MARGIN * work_seconds + 2 * checkpoint_every_seconds, 3))
+
+
+def _paid_time_is_tight(job: Job) -> Iterator[Problem]:
+    limit = _paid_limit_seconds(job)
+    enough = enough_runtime_seconds(job.work_seconds, job.checkpoint_every_seconds)
+    if limit is not None and limit < enough:
+        rule = (
+            f"is tight: a run pays for no more than that, and interruptions repeat work; {WORK_MARGIN} x work "
+            f"and 2 x checkpoint_every are {enough} ({format_duration(enough)})"
+        )
+        field = "training_job.StoppingCondition.MaxRuntimeInSeconds"
+        yield Problem(field, str(limit), rule, "warning")
+
+
+def _paid_time_cuts_slow_rungs(job: Job) -> Iterator[Problem]:
+    limit = _paid_limit_seconds(job)
+    for n, rung in enumerate(job.capacity.on_demand):
+        needed = job.work_seconds / rung.speed
+        if limit is not None and needed > limit:
+            rule = (
+                f"needs {format_duration(needed)} for all of the work, and MaxRuntimeInSeconds "
+                f"lets a run pay for {format_duration(limit)}"
+            )
+            field = f"capacity.on_demand[{n}].instance_type"
+            yield Problem(field, repr(rung.instance_type), rule, "warning")
+
+
+def _paid_limit_seconds(job: Job) -> int | None:
+    limit: int | None = dig(job.training_job, "StoppingCondition", "MaxRuntimeInSeconds")
+    return limit
+
+
+def _spot_is_too_short(job: Job) -> Iterator[Problem]:
+    for n, rung in enumerate(job.capacity.spot):
+        why = why_too_short(job.training_job, job.work_seconds / rung.speed)
+        if why is not None:
+            field = f"capacity.spot[{n}].instance_type"
+            yield Problem(field, repr(rung.instance_type), f"is left out of every run: {why}", "warning")
 
 
 def _deadline_in_words(job: Job) -> str:
@@ -92,7 +124,9 @@ def _deadline_in_words(job: Job) -> str:
 _CAUTIONS = (
     _late_every_night,
     _no_time_to_start_over,
-    _runtime_cuts_slow_rungs,
+    _paid_time_is_tight,
+    _paid_time_cuts_slow_rungs,
+    _spot_is_too_short,
     _paused,
     _timezone_of_a_rate,
 )

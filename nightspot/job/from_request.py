@@ -22,6 +22,7 @@ from nightspot.job.first_guesses import (
     work_comment,
 )
 from nightspot.job.model import dig
+from nightspot.job.spot_wait import LONGEST_WITHOUT_CHECKPOINTS_SECONDS
 from nightspot.run_ids import JOB_NAME_CHARACTERS, read_training_job_name
 
 # The fields of a CreateTrainingJob request; a test holds both tables against botocore's model.
@@ -233,8 +234,11 @@ def _without_own_settings(request: dict[str, Any]) -> Iterator[Problem]:
     for key in ("TrainingJobName", "EnableManagedSpotTraining"):
         request.pop(key, None)
     stopping = _below(request, "StoppingCondition")
-    wait = stopping.pop("MaxWaitTimeInSeconds", None)
-    if wait is not None:
+    wait = stopping.get("MaxWaitTimeInSeconds")
+    short = wait in range(1, LONGEST_WITHOUT_CHECKPOINTS_SECONDS + 1) and dig(request, *_PREFIX) is None
+    # It may be a built-in algorithm, for which SageMaker takes no longer one.
+    if wait is not None and not short:
+        del stopping["MaxWaitTimeInSeconds"]
         rule = "was left out: the deadline decides how long Spot is waited for"
         yield _note((_JOB, "StoppingCondition", "MaxWaitTimeInSeconds"), wait, rule)
     if "StoppingCondition" in request and not stopping:

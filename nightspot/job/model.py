@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from nightspot.durations import HOUR_SECONDS, MINUTE_SECONDS, format_duration
+from nightspot.durations import MINUTE_SECONDS, format_duration
 from nightspot.job.markets import Concurrency, Fallback, Interruptible, Market, Policy
 from nightspot.job.times import Deadline, Schedule, Seconds, Section, broken_rule
 from nightspot.run_ids import (
@@ -19,10 +19,6 @@ from nightspot.run_ids import (
     RUN_ID_CHARACTERS,
     TRAINING_JOB_NAME_CHARACTERS,
 )
-
-# SageMaker's own limit where a request gives none.
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
-DEFAULT_RUNTIME_SECONDS = 24 * HOUR_SECONDS
 
 # Nightspot's own: a start takes minutes before it shows itself, so less would leave every type untried.
 SHORTEST_PATIENCE_SECONDS = 5 * MINUTE_SECONDS
@@ -135,9 +131,13 @@ class Local(Section):
     environment: dict[str, str] = Field(default_factory=dict)
 
 
-def _checkpoint_default(validated: dict[str, Any]) -> int:
-    work_seconds: int = validated.get("work_seconds", _DEFAULT_CHECKPOINT_SECONDS)
+def default_checkpoint_seconds(work_seconds: int) -> int:
+    """`checkpoint_every` where a file does not say it: every 30 minutes, or once where the work is shorter."""
     return min(_DEFAULT_CHECKPOINT_SECONDS, work_seconds)
+
+
+def _checkpoint_default(validated: dict[str, Any]) -> int:
+    return default_checkpoint_seconds(validated.get("work_seconds", _DEFAULT_CHECKPOINT_SECONDS))
 
 
 class Job(Section):
@@ -151,7 +151,6 @@ class Job(Section):
     schedule: Schedule | None = None
     deadline: Deadline
     work_seconds: Seconds = Field(alias="work")
-    # Without a word in the file: every 30 minutes, or once where the work is shorter.
     checkpoint_every_seconds: Seconds = Field(default_factory=_checkpoint_default, alias="checkpoint_every")
     capacity: Capacity
     change_over: ChangeOver = ChangeOver()

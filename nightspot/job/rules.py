@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from nightspot.durations import format_duration
 from nightspot.job.errors import PathPart, Problem, describe, dotted, problem
 from nightspot.job.markets import Concurrency, Fallback, Interruptible, Policy
 from nightspot.job.model import (
-    DEFAULT_RUNTIME_SECONDS,
     Budget,
     Capacity,
     ChangeOver,
@@ -28,6 +28,9 @@ from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
 from nightspot.job.windows import flexible_seconds, need, surest_market, whole_window_seconds
 
 LARGEST_TAG_COUNT = 50  # per training job
+# As JSON. Step Functions' limit for a payload less what an attempt adds to it, the largest ledger that comes beside
+# it out of the plan, and some room.
+LARGEST_REQUEST_BYTES = 192 * 1024
 OWN_TAG_COUNT = 4  # what Nightspot may add
 
 _S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
@@ -197,6 +200,16 @@ def _some_instance_trains(draft: Draft) -> Iterator[Problem]:
         yield problem(("training_job", *path), count, "must be at least 1")
 
 
+def _request_fits(draft: Draft) -> Iterator[Problem]:
+    size = 0 if draft.training_job is None else len(json.dumps(draft.training_job, default=str))
+    if size > LARGEST_REQUEST_BYTES:
+        rule = (
+            f"must have at most {LARGEST_REQUEST_BYTES:,} bytes as JSON, because Step Functions passes on no more "
+            "than 256 KiB; large values belong into S3"
+        )
+        yield Problem("training_job", f"{size:,} bytes", rule)
+
+
 def _one_algorithm(draft: Draft) -> Iterator[Problem]:
     if draft.training_job is None:
         return
@@ -225,17 +238,15 @@ def _flexible_start_leaves_time(draft: Draft) -> Iterator[Problem]:
 def _limits_leave_time(draft: Draft) -> Iterator[Problem]:
     runtime = dig(draft.training_job, "StoppingCondition", "MaxRuntimeInSeconds")
     wait = dig(draft.training_job, "StoppingCondition", "MaxWaitTimeInSeconds")
-    limit = DEFAULT_RUNTIME_SECONDS if runtime is None else runtime
     path = (*_STOPPING, "MaxRuntimeInSeconds")
-    if draft.training_job is not None and _is_count(limit):
-        if draft.work_seconds is not None and limit < draft.work_seconds:
-            default = "" if runtime is not None else "; SageMaker's default is 1 day"
-            rule = f"must be at least work ({draft.work_seconds} s){default}"
-            yield problem(path, runtime, rule)
-        if limit > LONGEST_SECONDS:
+    if _is_count(runtime):
+        if draft.work_seconds is not None and runtime < draft.work_seconds:
+            yield problem(path, runtime, f"must be at least work ({draft.work_seconds} s)")
+        if runtime > LONGEST_SECONDS:
             yield problem(path, runtime, f"must be at most 28 days ({LONGEST_SECONDS} s)")
-    if _is_count(limit) and _is_count(wait) and wait < limit:
-        rule = f"must be at least MaxRuntimeInSeconds ({limit}): it counts waiting and running"
+    least, what = (runtime, "MaxRuntimeInSeconds") if _is_count(runtime) else (draft.work_seconds, "work")
+    if _is_count(least) and _is_count(wait) and wait < least:
+        rule = f"must be at least {what} ({least}): it counts waiting and running"
         yield problem((*_STOPPING, "MaxWaitTimeInSeconds"), wait, rule)
 
 
@@ -312,6 +323,7 @@ _RULES = (
     _request_leaves_room,
     _warm_pools_exclude_spot,
     _some_instance_trains,
+    _request_fits,
     _one_algorithm,
     _limits_leave_time,
     _own_names_are_free,

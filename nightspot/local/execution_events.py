@@ -1,9 +1,9 @@
-"""Decides what EventBridge tells of an execution that ended without success, in the story's time."""
+"""How executions end in the story's time: what EventBridge tells of it, and what Step Functions says."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from moto.stepfunctions.parser.asl.eval.program_state import (
@@ -13,6 +13,27 @@ from moto.stepfunctions.parser.asl.eval.program_state import (
     ProgramTimedOut,
 )
 from moto.stepfunctions.parser.backend.execution import Execution
+
+from nightspot.local.clock import StoryClock
+
+
+class InStoryTime:
+    """boto3's Step Functions client, whose executions end in the story: moto's own times are real."""
+
+    def __init__(self, client: Any, clock: StoryClock) -> None:
+        self._client = client
+        self._clock = clock
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        """With the story's `stopDate`, to the second or so."""
+        answer: dict[str, Any] = self._client.describe_execution(executionArn=executionArn)
+        if "stopDate" in answer:
+            ago = (datetime.now(UTC) - answer["stopDate"]).total_seconds()
+            answer["stopDate"] = self._clock.now() - timedelta(seconds=self._clock.story_seconds(ago))
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
 
 
 def end_event(execution: Execution, started_at: datetime, now: datetime) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lambdas import close_run, decide_next_step, plan_run, record_outcome, wake_run
+from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
 from lambdas.dependencies import Dependencies
 from nightspot.local.clock import StoryClock
 from nightspot.local.engine import Handler
@@ -16,6 +16,7 @@ from nightspot.local.engine import Handler
 # Lambda's asynchronous invocation: two retries, after one and after two minutes.
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 ASYNC_RETRY_SECONDS = (60.0, 120.0)
+LEAST_REAL_SECONDS = 1.0  # between two invocations by a schedule
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def functions(use: Dependencies, one_at_a_time: threading.Lock | None = None) ->
         "RecordOutcome": record_outcome.handler,
         "WakeRun": wake_run.handler,
         "CloseRun": close_run.handler,
+        "Reconcile": reconcile.handler,
     }
     return bound(handlers, use, one_at_a_time)
 
@@ -68,6 +70,36 @@ def bound(
         return invoke
 
     return {name: bind(name, handler) for name, handler in handlers.items()}
+
+
+class Schedule:
+    """Invokes a function as an EventBridge rule on a clock does: every so many seconds of the story.
+
+    But at most once a real second, however fast the story passes. What it raises is a dead letter.
+    """
+
+    def __init__(
+        self, function: Handler, clock: StoryClock, dead_letters: DeadLetters, *, every_seconds: float
+    ) -> None:
+        self._function = function
+        self._dead_letters = dead_letters
+        self._pause = max(clock.real_seconds(every_seconds), LEAST_REAL_SECONDS)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="schedule", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Invoke it no more; stay until it has ended."""
+        self._closed.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._pause):
+            event = {"source": "aws.events"}
+            try:
+                self._function(event)
+            except Exception as error:  # whatever a function raises is Lambda's to keep
+                self._dead_letters.add(event, error)
 
 
 class DeadLetters:

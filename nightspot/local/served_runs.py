@@ -14,6 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from nightspot.aws.executions import CONTINUE_RUN
 from nightspot.job import InvalidJobError
 from nightspot.local import records, staging
 from nightspot.local.emulated_aws import states_entered
@@ -21,7 +22,6 @@ from nightspot.local.nights import Night
 from nightspot.local.stage import Stage
 from nightspot.pages.record import record_of
 from nightspot.run import Outcome, Run
-from nightspot.run_ids import run_id_of
 
 LOOK_REAL_SECONDS = 0.25
 # What an execution's input says beside the overrides.
@@ -84,19 +84,27 @@ class ServedRuns:
         """
         self._closed.set()
         self._thread.join(timeout=30)
-        self._look()
+        self._look(is_last=True)
         return tuple(self._interrupt(execution) for execution in self._executions("RUNNING"))
 
     def _watch(self) -> None:
         while not self._closed.wait(LOOK_REAL_SECONDS):
             self._look()
 
-    def _look(self) -> None:
+    def _look(self, *, is_last: bool = False) -> None:
         for execution in self._executions():
             arn = execution["executionArn"]
-            if execution["status"] != "RUNNING" and arn not in self._done:
-                self._done.add(arn)
-                self._keep(self._stage.workflows.describe_execution(executionArn=arn), {})
+            if execution["status"] == "RUNNING" or arn in self._done:
+                continue
+            described = self._stage.workflows.describe_execution(executionArn=arn)
+            run = self._stage.run_of(described)
+            if run is not None and run.outcome is None and not is_last:
+                continue  # it is about to be closed, or another execution goes on with it
+            self._done.add(arn)
+            is_restart = CONTINUE_RUN in json.loads(described["input"])
+            # Of several executions that had a run, the last one is what is kept of it.
+            if not is_restart if run is None else run.execution_arn == arn:
+                self._keep(described, run, {})
 
     def _executions(self, status: str | None = None) -> list[dict[str, Any]]:
         wanted = {"stateMachineArn": self._stage.machine_arn, **({"statusFilter": status} if status else {})}
@@ -110,12 +118,13 @@ class ServedRuns:
             self._stage.workflows.stop_execution(executionArn=arn, error="Interrupted", cause=INTERRUPTED)
         described = self._stage.workflows.describe_execution(executionArn=arn)
         ended = {"error": "Interrupted", "cause": INTERRUPTED, "execution_status": "ABORTED"}
-        return self._keep(described, ended)
+        return self._keep(described, self._stage.run_of(described), ended)
 
-    def _keep(self, execution: Mapping[str, Any], changes: Mapping[str, Any]) -> Kept:
+    def _keep(self, execution: Mapping[str, Any], run: Run | None, changes: Mapping[str, Any]) -> Kept:
         arn, given = execution["executionArn"], json.loads(execution["input"])
+        if run is not None and CONTINUE_RUN in given:
+            given = {"job": run.job, **run.overrides}
         table = self._stage.dependencies.table
-        run = self._run_of(arn)
         if run is not None and run.outcome is None and changes:
             run = replace(run, outcome=Outcome.STOPPED, outcome_because=INTERRUPTED)
         summary: dict[str, Any] = (
@@ -136,16 +145,6 @@ class ServedRuns:
         kept = Kept(summary.get("run_id"), str(given.get("job")), outcome, path, interrupted=bool(changes))
         self._on_kept(kept)
         return kept
-
-    def _run_of(self, arn: str) -> Run | None:
-        """By every day of the story so far: the id has the day of the start, and the emulation's own is real."""
-        table, clock = self._stage.dependencies.table, self._stage.clock
-        days = (clock.now().date() - clock.start.date()).days
-        for day in range(days, -1, -1):
-            run = table.run(run_id_of(arn, clock.at(day * 86_400.0)))
-            if run is not None:
-                return run
-        return None
 
     def _facts_of(self, given: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
         overrides = {key: value for key, value in given.items() if key not in NO_OVERRIDES}

@@ -8,19 +8,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 from moto import mock_aws
 
-from lambdas.dependencies import Dependencies
+from lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.aws.checkpoints import Checkpoints
 from nightspot.aws.executions import Executions
 from nightspot.aws.job_lock import JobLock
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
+from nightspot.aws.starting import Starter
 from nightspot.aws.training_jobs import TrainingJobs
 from nightspot.job import Job
 from nightspot.local import messages, moto_sagemaker
@@ -36,7 +38,8 @@ from nightspot.local.emulated_aws import (
     warm_up,
 )
 from nightspot.local.engine import Handler, interpreter
-from nightspot.local.functions import AsyncInvoker, DeadLetters, functions
+from nightspot.local.execution_events import InStoryTime
+from nightspot.local.functions import AsyncInvoker, DeadLetters, Schedule, functions
 from nightspot.local.nights import Night
 from nightspot.local.process import CommandError
 from nightspot.local.sagemaker import SimulatedSageMaker
@@ -60,6 +63,7 @@ __all__ = ["LocalAws", "LocalNight", "Sighting", "Stage"]
 SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
 JOB_TAG = "nightspot:job"  # see nightspot.requests
 ENDS = frozenset({"Completed", "Failed", "Stopped"})  # TrainingJobStatus; see infra.triggers
+RECONCILE_EVERY_SECONDS = 300.0  # see infra.triggers
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,8 @@ class LocalAws:
             events, dead_letters = RecordingEvents(clients["events"]), DeadLetters()
             # From here on it is night, and every second counts for minutes.
             clock = StoryClock(self.started_at, scale)
-            use, lock = self._dependencies(clients, clock, events), threading.Lock()
+            starter = Starter(clients["stepfunctions"], machine_arn, now=clock.now)
+            use, lock = self._dependencies(clients, clock, events, starter), threading.Lock()
             handlers = self._handlers(use, lock)
             wake = AsyncInvoker(handlers["WakeRun"], clock, dead_letters)
             closing = AsyncInvoker(handlers["CloseRun"], clock, dead_letters)
@@ -176,6 +181,10 @@ class LocalAws:
             simulator = stack.enter_context(self._simulator(clients["s3"], clock, wake, closing))
             stack.enter_context(moto_sagemaker.installed(simulator))
             stack.enter_context(interpreter(clock, handlers, on_end=closing))
+            reconciling = Schedule(
+                handlers["Reconcile"], clock, dead_letters, every_seconds=RECONCILE_EVERY_SECONDS
+            )
+            stack.callback(reconciling.close)
             yield Stage(
                 self.jobs, machine_arn, clients, use, clock, simulator, events, dead_letters, closing, lock
             )
@@ -189,7 +198,7 @@ class LocalAws:
         return min(scales)
 
     def _dependencies(
-        self, clients: Mapping[str, Any], clock: StoryClock, events: RecordingEvents
+        self, clients: Mapping[str, Any], clock: StoryClock, events: RecordingEvents, starter: Starter
     ) -> Dependencies:
         return Dependencies(
             region=REGION,
@@ -199,12 +208,16 @@ class LocalAws:
             price=self.price,
             table=RunTable(clients["dynamodb"], TABLE),
             lock=JobLock(clients["dynamodb"], TABLE),
-            executions=Executions(clients["stepfunctions"]),
+            executions=Executions(InStoryTime(clients["stepfunctions"], clock)),
             quotas=self._quota_limits if self.check_quotas else None,
             training_jobs=TrainingJobs(clients["sagemaker"]),
             checkpoints=Checkpoints(clients["s3"]),
             notices=Notices(events, BUS),
             step_functions=clients["stepfunctions"],
+            starter=starter,
+            models=Models(clients["s3"]),
+            # A busy machine takes a second for what is minutes of the story.
+            event_life=max(EVENT_LIFE, timedelta(seconds=clock.story_seconds(1.0))),
         )
 
     def _quota_limits(self, names: Iterable[str]) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -12,14 +14,17 @@ from typing import Any, TextIO
 
 from lambdas.dependencies import Dependencies
 from lambdas.observability import logger as lambda_logger
+from nightspot.aws.executions import CONTINUE_RUN
 from nightspot.job import Job, Local
 from nightspot.local.clock import StoryClock
-from nightspot.local.emulated_aws import start_execution, wait_for_end
+from nightspot.local.emulated_aws import NightNotOverError, start_execution, wait_for_end
 from nightspot.local.functions import ASYNC_RETRY_SECONDS, AsyncInvoker, DeadLetters
 from nightspot.local.sagemaker import SimulatedSageMaker
-from nightspot.run import Step
+from nightspot.run import Run, Step
+from nightspot.run_ids import run_id_of
 
 CLOSING_REAL_SECONDS = 10.0  # what CloseRun computes, on a busy machine
+LOOK_REAL_SECONDS = 0.05
 LONGEST_NIGHT_SECONDS = 3 * 24 * 3600.0  # of the story; a night that is not over by then hangs
 
 
@@ -70,13 +75,46 @@ class Stage:
     def wait(self, execution_arn: str, longest_seconds: float = LONGEST_NIGHT_SECONDS) -> dict[str, Any]:
         """DescribeExecution of the run when it is over, and what it left open is recorded.
 
-        Raises NightNotOverError after `longest_seconds` of the story.
+        Of a run that other executions went on with, it is the last one. Raises NightNotOverError after
+        `longest_seconds` of the story.
         """
-        execution = wait_for_end(self.workflows, execution_arn, self.clock.real_seconds(longest_seconds))
-        if execution["status"] != "SUCCEEDED":
-            retries = self.clock.real_seconds(sum(ASYNC_RETRY_SECONDS))
-            self.closing.settle(retries + CLOSING_REAL_SECONDS)
+        until = time.monotonic() + self.clock.real_seconds(longest_seconds)
+        following: str | None = execution_arn
+        while following is not None:
+            execution = wait_for_end(self.workflows, following, until - time.monotonic())
+            if execution["status"] != "SUCCEEDED":
+                retries = self.clock.real_seconds(sum(ASYNC_RETRY_SECONDS))
+                self.closing.settle(retries + CLOSING_REAL_SECONDS)
+            following = self._restart_of(execution, until)
         return execution
+
+    def run_of(self, execution: Mapping[str, Any]) -> Run | None:
+        """The run of a described execution, or the one that it went on with; None where none was planned."""
+        table, arn = self.dependencies.table, execution["executionArn"]
+        given = json.loads(execution["input"])
+        if isinstance(given, dict) and CONTINUE_RUN in given:
+            return table.run(str(given[CONTINUE_RUN]))
+        # A run's id has the day of its start in the story, and the emulation's own is real.
+        days = (self.clock.now().date() - self.clock.start.date()).days
+        found = (table.run(run_id_of(arn, self.clock.at(day * 86_400.0))) for day in range(days, -1, -1))
+        return next((run for run in found if run is not None), None)
+
+    def _restart_of(self, execution: Mapping[str, Any], until: float) -> str | None:
+        """The execution that has gone on with the run, minutes after a crash perhaps; None: the run is over.
+
+        `until` is a moment of time.monotonic(). Raises NightNotOverError.
+        """
+        run = self.run_of(execution)
+        while run is not None:
+            if run.execution_arn != execution["executionArn"]:
+                return run.execution_arn
+            if run.outcome is not None:
+                return None
+            if time.monotonic() > until:
+                raise NightNotOverError(execution["executionArn"])
+            time.sleep(LOOK_REAL_SECONDS)
+            run = self.dependencies.table.run(run.run_id)
+        return None
 
 
 def local_command_of(jobs: Mapping[str, Job], name: str) -> Local:

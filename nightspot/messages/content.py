@@ -12,8 +12,9 @@ from nightspot.messages import story
 from nightspot.messages.links import Console, Link
 from nightspot.messages.plain import clean, moment, usd
 from nightspot.messages.telling import CLOSING, happened
-from nightspot.messages.wording import LATE, WORDINGS, Mood, Wording
+from nightspot.messages.wording import LATE, REMARKED, WORDINGS, Mood, Wording
 from nightspot.redaction import redact
+from nightspot.remarks import joined, texts_of
 
 MOST_LOGS = 3
 
@@ -56,7 +57,7 @@ def content_of(notice: Notice) -> Content:
     """What there is to say about a notice that is told. Raises KeyError for one that never is."""
     if notice.happening in CLOSING:
         return _closing(notice)
-    if notice.happening is Happening.DECISION_CRASHED:
+    if notice.happening in {Happening.DECISION_FAILING, Happening.DECISION_CRASHED}:
         return _crashed(notice)
     return _at_once(notice)
 
@@ -64,14 +65,18 @@ def content_of(notice: Notice) -> Content:
 def _closing(notice: Notice) -> Content:
     detail, summary = notice.detail, notice.detail.get("summary", {})
     late = notice.happening is Happening.RUN_SUCCEEDED and summary.get("deadline_met") is not True
-    wording = LATE if late else WORDINGS[notice.happening]
+    remarks = texts_of(summary)
+    wording = REMARKED if remarks else LATE if late else WORDINGS[notice.happening]
     trained = story.with_logs(summary, MOST_LOGS)
     return _content(
         notice,
         wording,
         subject=", ".join(_closing_subject(notice, wording)),
         because=summary.get("because") or detail.get("because"),
-        had_happened=story.had_happened(summary, happened(detail)),
+        had_happened=(
+            *(clean(f"{text[:1].upper()}{text[1:]}.") for text in remarks),
+            *story.had_happened(summary, happened(detail)),
+        ),
         figures=story.figures(summary, notice.zone),
         attempts=story.attempts(summary),
         advice=clean(story.advice(summary, wording.advice)),
@@ -86,7 +91,8 @@ def _closing(notice: Notice) -> Content:
 
 def _closing_subject(notice: Notice, wording: Wording) -> list[str]:
     summary = notice.detail.get("summary", {})
-    parts = [wording.subject]
+    remarks = texts_of(summary)
+    parts = [f"{wording.subject}, but {clean(joined(remarks))}" if remarks else wording.subject]
     if notice.happening is Happening.RUN_SUCCEEDED:
         parts.append(story.margin(summary))
         parts.append("fell back to on-demand" if Happening.FELL_BACK in happened(notice.detail) else "")
@@ -126,7 +132,7 @@ def _crashed(notice: Notice) -> Content:
     return _content(
         notice,
         WORDINGS[notice.happening],
-        # The only text that no function of ours has read before: the state machine sends it as it comes.
+        # By a state machine of an earlier version: today's sends no cause, because nobody has redacted it.
         because=redact(_sentence(str(detail.get("cause", "")))),
         figures=figures,
         links=_links(detail, lambda console: [Link(name, console.training_job(name)) for name in names]),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from nightspot.durations import format_duration
+from nightspot.plain_text import visible
 
 if TYPE_CHECKING:
     from nightspot.job import Job
@@ -20,9 +21,7 @@ def clean(text: object) -> str:
 
     Control and format characters (marks that turn the reading direction among them) and halves of characters go.
     """
-    spaced = "".join(" " if c.isspace() else c for c in str(text))
-    kept = "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs"})
-    return " ".join(kept.split())
+    return " ".join(visible(str(text)).split())
 
 
 def shortened(text: str, most: int) -> str:

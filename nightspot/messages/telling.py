@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from nightspot.happenings import OF_OUTCOME, Happening
+from nightspot.remarks import texts_of
 from nightspot.run import Action
 
 
@@ -36,6 +37,8 @@ HEARD: Mapping[Happening, Heard] = {
     Happening.RUN_SKIPPED: Heard.AT_THE_END,
     Happening.RUN_STOPPED: Heard.AT_THE_END,
     Happening.RUN_REFUSED: Heard.AT_THE_END,
+    Happening.STOP_REFUSED: Heard.AT_ONCE,
+    Happening.DECISION_FAILING: Heard.AT_ONCE,
     # The run is closed when its training job has ended, and that is told then.
     Happening.DECISION_CRASHED: Heard.AT_ONCE,
 }
@@ -68,8 +71,9 @@ def is_told(happening: Happening, detail: Mapping[str, Any], *, tell_success: bo
 
 
 def is_quiet(detail: Mapping[str, Any]) -> bool:
-    """Whether a success is one that nobody needs to hear of: in time, and nothing loud had happened."""
-    in_time = detail.get("summary", {}).get("deadline_met") is True
+    """Whether a success is one that nobody needs to hear of: in time, without a remark, and nothing loud before."""
+    summary = detail.get("summary", {})
+    in_time = summary.get("deadline_met") is True and not texts_of(summary)
     return in_time and not any(HEARD[happening] in _LOUD for happening in happened(detail))
 
 

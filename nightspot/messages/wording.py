@@ -77,17 +77,40 @@ WORDINGS: Mapping[Happening, Wording] = {
         "`concurrency: replace` in the job file lets the newer run take the older one's place, `allow` lets both "
         "train.",
     ),
+    Happening.STOP_REFUSED: Wording(
+        Mood.CAUTION,
+        "AWS does not stop a training job",
+        "AWS keeps refusing to stop a training job of {job}.",
+        "Nightspot asks again every five minutes at least, and starts nothing else until it has stopped. Stop it "
+        "in the console if you can; where AWS names a missing permission, docs/operate.md says which.",
+    ),
+    Happening.DECISION_FAILING: Wording(
+        Mood.CAUTION,
+        "Nightspot cannot decide just now",
+        "A function that decides for a run of {job} keeps failing. A training job that is running goes on.",
+        "Nightspot tries again by itself, every minute at first. Look at AWS's health dashboard and at the "
+        "function's log; a mistake in the code can be deployed over, and the run goes on with it.",
+    ),
     Happening.DECISION_CRASHED: Wording(
         Mood.BAD,
         "THE RUN CRASHED, machines may still be running",
-        "A run of {job} crashed. Nightspot decides nothing more for it; a training job that goes on may still make "
-        "the model.",
-        "The run is closed when its training job ends, and another message says with what. `nightspot stop RUN` "
-        "ends it at once. Look for the cause in the execution; where no model comes of it, start the run again.",
+        "The execution of a run of {job} crashed. While there is time for a model, another one goes on with it.",
+        "It is tried three times at most, then the run is closed when its training job ends; another message says "
+        "how it ended. `nightspot audit` shows where it stands, `nightspot stop RUN` ends it. The execution has "
+        "the cause.",
     ),
 }
 
 LATE = Wording(Mood.CAUTION, "model ready", "The model of {job} is ready, after its deadline.", _LATE_ADVICE)
+
+# SageMaker says Completed, and the evidence says less: which, stands in the subject.
+REMARKED = Wording(
+    Mood.CAUTION,
+    "model ready",
+    "The model of {job} is ready, but check it before you use it.",
+    "Read the training log. A script that ends early on purpose is fine; one that saves its last step as well "
+    "(`save_if_due` does) shows that it did not.",
+)
 
 # What a closing message says had happened before the end. How often the machine was taken back is counted.
 HAD_HAPPENED: Mapping[Happening, str] = {
@@ -96,5 +119,7 @@ HAD_HAPPENED: Mapping[Happening, str] = {
     Happening.AT_RISK: "It was expected to be late.",
     Happening.UNKNOWN_FAILURE: "A training job ended for a reason that nobody has seen before.",
     Happening.RESUME_BROKEN: "Training did not go on from its checkpoint.",
+    Happening.STOP_REFUSED: "AWS refused for a while to stop a training job.",
+    Happening.DECISION_FAILING: "Nightspot could not decide for some minutes.",
     Happening.DECISION_CRASHED: "Nightspot had lost hold of the run.",
 }

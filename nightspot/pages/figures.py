@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import UTC, datetime
 
 from nightspot.durations import MINUTE_SECONDS, format_duration
 from nightspot.job import Market
+from nightspot.plain_text import one_line
 
 NOT_KNOWN = "not known"
 NO_BREAK = "\u00a0"
@@ -72,11 +72,11 @@ def number(value: float | None) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` without the characters that change the direction or the look of what stands around them.
+    """`text` on one line without the characters that change the direction or the look of what stands around them.
 
     For places that cannot be isolated by markup: the page's title, a chart, a file's name.
     """
-    return "".join(c if c == " " or unicodedata.category(c)[0] != "C" else " " for c in text)
+    return one_line(text)
 
 
 MONTHS = (

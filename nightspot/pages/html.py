@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from nightspot.pages import figures, sentences, stretches, theme
 from nightspot.pages.charts_script import checked
+from nightspot.plain_text import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -86,11 +87,17 @@ def _read(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
+def _shown(value: Any) -> Any:
+    """A text as it is put into a page; markup is ours."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # whatever the file is called
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from nightspot.job import Market
 from nightspot.lost_work import Evidence
+from nightspot.plain_text import visible
 from nightspot.run import Action, AttemptState, FailureClass, Resume
 from nightspot.run_account import MOST, RunAccount, SummaryError, run_account
 
@@ -43,6 +44,14 @@ class Part(BaseModel):
 
     # Records of other versions have more, or fewer, fields.
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _visible(cls, value: Any) -> Any:
+        """In a record of any version may be what a training script, AWS or a person wrote: it steers nothing."""
+        if isinstance(value, Mapping):
+            return {visible(name) if isinstance(name, str) else name: each for name, each in value.items()}
+        return visible(value) if isinstance(value, str) else value
 
 
 class PhaseRecord(Part):
@@ -116,12 +125,19 @@ class LeftOutRecord(Part):
     because: str
 
 
+class RemarkRecord(Part):
+    """What is odd about a success, in words."""
+
+    text: str
+
+
 class _Run(Part):
     """What a record of a run says itself."""
 
     job: str
     run_id: str
     because: str | None = None
+    remarks: tuple[RemarkRecord, ...] = ()
     started_at: Moment
     ended_at: Moment | None = None
     deadline: Moment

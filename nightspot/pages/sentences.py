@@ -8,6 +8,7 @@ from nightspot.headline import HEADLINES
 from nightspot.job import Market
 from nightspot.pages.figures import NOT_KNOWN, clock, duration, percent, rung, usd
 from nightspot.pages.reading import AttemptRecord, RunRecord
+from nightspot.remarks import joined
 from nightspot.run import Resume
 from nightspot.run_account import Ending
 
@@ -35,7 +36,9 @@ def headline(run: RunRecord) -> str:
     if account.has_model and run.ended_at is not None and account.margin_seconds is not None:
         side = "before" if account.margin_seconds >= 0 else "after"
         ready = clock(run.ended_at, run.started_at)
-        return f"The model was ready at {ready}, {duration(abs(account.margin_seconds))} {side} its deadline."
+        margin = f"{duration(abs(account.margin_seconds))} {side} its deadline"
+        but = f", but {joined(remark.text for remark in run.remarks)}" if run.remarks else ""
+        return f"The model was ready at {ready}, {margin}{but}."
     return HEADLINES[account.ending]
 
 

@@ -95,9 +95,12 @@ asked for by Nightspot itself; every other one was a person's.
 * **Throttles** back off, each pause longer than the last and with jitter, on the same rung.
 * **A quota that is used up** is waited for like capacity; **a quota that can never fit** takes its rung out of
   the run. Spot and on-demand have quotas of their own, so the other market may still be open.
-* **Everything else** ends the run and buys nothing more: user code, memory, configuration, permission, the
-  runtime limit, a person's stop. So does **an unknown failure**, with a metric, a notice and an alarm of its
-  own.
+* **The runtime limit** of an attempt covers the work left, what interruptions are expected to repeat, and a
+  margin. If it is reached all the same, the run goes on from a newer checkpoint, and ends without one.
+* **Paid time.** The job file's `MaxRuntimeInSeconds` is the most that all attempts of a run may be billed, or
+  train where SageMaker gives no bill. Once it is used up, nothing more is started.
+* **Everything else** ends the run and buys nothing more: user code, memory, configuration, permission, a
+  person's stop. So does **an unknown failure**, with a metric, a notice and an alarm of its own.
 
 ## How texts are read
 
@@ -118,10 +121,16 @@ asked for by Nightspot itself; every other one was a person's.
 
 ## What is stored
 
-A text is redacted before it is stored, logged or sent: account ids, e-mail addresses, S3 keys, access keys and
-what looks like a secret key, tokens, passwords (in URLs too), signatures of presigned URLs, user names in home
-paths. What was taken out is named in angle brackets, and at most 1,024 characters are kept. IPv4 addresses
-stay. """
+A text is redacted before it is stored, logged or sent. Escape sequences, control characters, marks that turn
+the reading direction and characters without a width are dropped first, so that they hide nothing and steer no
+terminal. Then go: account ids, e-mail addresses, S3 keys, user names in home paths; AWS's access keys, secret
+keys and session tokens; passwords and other secrets by their names (`password=`, `x-api-key:`, `AccountKey=`,
+in URLs, headers, cookies, JDBC addresses and `.netrc` too); private keys; signatures of presigned URLs;
+webhooks of Slack, Discord, Teams and Telegram; and the keys of services that can be told by their form
+(GitHub, GitLab, npm, PyPI, Hugging Face, OpenAI, Anthropic, Google, Databricks, SendGrid, Stripe, Twilio,
+Slack and others). Forty hexadecimal digits are a Weights & Biases key where the words before say so, else a
+commit's hash, which stays. What was taken out is named in angle brackets, and at most 1,024 characters are
+kept. IPv4 addresses stay. """
 
 
 def failures_page() -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
-from nightspot.pages.figures import plain
+from nightspot.plain_text import visible
 
 # Wide enough for the tables, where nobody's window says how wide a line may be.
 WIDTH_WITHOUT_TERMINAL = 110
@@ -33,6 +35,11 @@ class PatientConsole(Console):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.file.fileno())
         os.close(nowhere)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """What is printed, its own colours apart: whatever wrote a text, it does not steer the terminal."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
 def console_for(stream: TextIO | None = None) -> Console:
@@ -61,6 +68,6 @@ def paragraph(console: Console, title: str, text: str, style: str = "") -> None:
 
 def _hanging(console: Console, text: str) -> str:
     width = max(20, console.width - len(_INDENT))
-    # A path or a training job's name stays whole, to be copied. What a script says must not steer the terminal.
-    lines = textwrap.wrap(plain(text), width, break_long_words=False, break_on_hyphens=False)
+    # A path or a training job's name stays whole, to be copied.
+    lines = textwrap.wrap(visible(text), width, break_long_words=False, break_on_hyphens=False)
     return f"\n{_INDENT}".join(lines)

@@ -11,6 +11,7 @@ from typing import Any
 from nightspot.job import Market
 from nightspot.pages.figures import clock, duration, percent, usd
 from nightspot.pages.runs_page import accounted
+from nightspot.remarks import joined, texts_of
 from nightspot.report import decisions
 from nightspot.run import Action
 from nightspot.run_account import Ending
@@ -67,6 +68,7 @@ STATUS_WORDS: Mapping[str, str] = {
 _FACTS_OF_THE_END = (
     "outcome",
     "because",
+    "remarks",
     "ended_at",
     "deadline_met",
     "margin_seconds",
@@ -203,12 +205,14 @@ def _number(record: Record) -> int | None:
 
 
 def _outcome(record: Record) -> str:
+    remarks = texts_of(record)
+    but = f", but {joined(remarks)}" if remarks else ""
     if record.get("outcome") == "succeeded" and record.get("margin_seconds") is not None:
         margin = float(record["margin_seconds"])
         where = "before" if margin >= 0 else "AFTER"
-        return f"The model is ready, {duration(abs(margin))} {where} the deadline."
+        return f"The model is ready, {duration(abs(margin))} {where} the deadline{but}."
     if record.get("outcome") == "succeeded":
-        return "The model is ready."
+        return f"The model is ready{but}."
     why = record.get("because") or record.get("cause") or "It says nothing of why."
     return f"There is no model: {record.get('outcome') or 'the workflow crashed'}. {why}"
 

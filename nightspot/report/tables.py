@@ -13,6 +13,7 @@ from rich.table import Table
 from nightspot.durations import MINUTE_SECONDS, format_duration
 from nightspot.job import Market
 from nightspot.pages.figures import plain
+from nightspot.remarks import joined, texts_of
 from nightspot.report import decisions
 from nightspot.report.lines import NIGHTSPOT, paragraph, tell
 from nightspot.run import Action
@@ -139,7 +140,13 @@ def show_outcome(console: Console, record: Record) -> None:
         console.print(attempts_table(record))
     console.print()
     good = record["deadline_met"]
-    paragraph(console, "Model", _model(record), "bold green" if good else "bold red")
+    remarks = texts_of(record)
+    paragraph(
+        console,
+        "Model",
+        _model(record),
+        "bold red" if not good else "bold yellow" if remarks else "bold green",
+    )
     for title, text in _sums(record):
         paragraph(console, title, text)
 
@@ -153,12 +160,13 @@ def _model(record: Record) -> str:
     if record["outcome"] != "succeeded":
         why = record["because"] or record.get("cause") or "the workflow ended without a word."
         return f"none tonight ({record['outcome']}). {why}"
+    but = f", but {joined(remarks)}" if (remarks := texts_of(record)) else ""
     if record["ended_at"] is None or record["margin_seconds"] is None or record.get("deadline") is None:
-        return "ready."
+        return f"ready{but}."
     ended, margin = _moment(record["ended_at"]), record["margin_seconds"]
     when = "before" if margin >= 0 else "AFTER"
     deadline = _clock(_moment(record["deadline"]), ended)
-    return f"ready at {ended:%H:%M} UTC, {_duration(abs(margin))} {when} the deadline at {deadline}."
+    return f"ready at {ended:%H:%M} UTC, {_duration(abs(margin))} {when} the deadline at {deadline}{but}."
 
 
 def _sums(record: Record) -> Iterator[tuple[str, str]]:

@@ -178,7 +178,7 @@ _WORDS: Mapping[str, str | None] = {
     "Uploading": None,
     "Stopping": "stopping",
     "Stopped": "stopped",
-    "Completed": "completed, the model is stored",
+    "Completed": "completed",
     "MaxWaitTimeExceeded": "stopped by SageMaker: the time to wait for Spot is used up",
     "MaxRuntimeExceeded": "stopped by SageMaker: MaxRuntimeInSeconds is used up",
     "Failed": "FAILED",

@@ -52,7 +52,7 @@ def test_the_sentence_about_an_hour_more_is_the_difference_of_the_trials(recomme
 
 
 def test_no_interval_is_tried_whose_saves_would_take_more_than_a_sixth_of_the_time(advising):
-    month = advising.advice(save_seconds=110.0).month
+    month = advising.advice(save_seconds=110.0, nights=6).month
     assert (
         min(trial.seconds for trial in month.intervals) == 600
     )  # 5 x 110 s are more than the next, 5 minutes

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from moto import mock_aws
 
-from nightspot.aws.checkpoints import PROGRESS_FILE, Checkpoints
+from nightspot.aws.checkpoints import MOST_PAGES, PROGRESS_FILE, Checkpoints
 from nightspot.aws.faults import TransientAwsError
 from nightspot.checkpoint import Checkpointer
+from nightspot.progress_file import MOST_BYTES
 from nightspot.run import Progress
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -51,11 +51,10 @@ class Bucket:
 
 
 @pytest.fixture
-def bucket():
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket=BUCKET)
-        yield Bucket(client)
+def bucket(emulated_aws):
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket=BUCKET)
+    return Bucket(client)
 
 
 @pytest.fixture
@@ -112,29 +111,9 @@ def test_a_file_that_is_no_progress_file_costs_the_estimate_only(bucket, body):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [
-        ("step", None),
-        ("step", "forty"),
-        ("step", float("inf")),
-        ("step", -1),
-        ("saved_at", 1795312800),
-        ("saved_at", "yesterday"),
-        ("saved_at", "2026-11-21T02:00:00"),
-        ("saved_at", "0001-01-01T00:00:00+10:00"),
-        ("total_steps", "many"),
-        ("total_steps", 0),
-        ("fraction", float("nan")),
-        ("fraction", -0.1),
-        ("fraction", 1.1),
-        ("seconds_per_step", float("inf")),
-        ("seconds_per_step", -2.0),
-        ("attempt", []),
-        ("resumed_from", 30),
-        ("metrics", [1]),
-        ("metrics", {"loss": "low"}),
-    ],
+    [("step", "forty"), ("saved_at", "yesterday"), ("checkpoint", "../other.nsck"), ("files", 0)],
 )
-def test_a_field_that_cannot_be_true_costs_the_estimate_only(complete, field, value):
+def test_a_file_that_promises_what_cannot_be_true_costs_the_estimate_only(complete, field, value):
     complete.put_progress(**{field: value})
     assert complete.progress() is None
 
@@ -225,6 +204,81 @@ def test_what_the_checkpoint_library_writes_is_what_is_read(bucket, tmp_path):
         process_started_at=MIDNIGHT + timedelta(seconds=300),
         metrics={"loss": 0.25},
     )
+
+
+def test_of_an_enormous_file_no_more_is_read_than_a_progress_file_has():
+    class Endless(io.RawIOBase):
+        asked = 0
+        closed_by_reader = False
+
+        def read(self, size=-1):
+            assert size >= 0, "all of it"
+            self.asked += size
+            return b"[" * size
+
+        def close(self):
+            self.closed_by_reader = True
+
+    stream = Endless()
+
+    class S3(Refusing):
+        def get_object(self, **_key):
+            return {"Body": stream}
+
+    assert Checkpoints(S3("none", ValueError())).progress(PREFIX) is None
+    assert stream.asked <= MOST_BYTES + 1
+    assert stream.closed_by_reader
+
+
+def test_an_object_without_a_byte_is_no_progress(bucket):
+    bucket.put(PROGRESS_FILE, b"")
+    assert bucket.progress() is None
+
+
+@pytest.mark.parametrize("prefix", ["s3://checkpoints/" + "p" * 1000, PREFIX])
+def test_a_name_that_cannot_be_a_key_is_not_asked_for(prefix):
+    class S3(Refusing):
+        def get_object(self, **_key):
+            name = "n" * 100 if prefix != PREFIX else "\ud800"
+            return {"Body": io.BytesIO(json.dumps({**GOOD, "checkpoint": name}).encode())}
+
+    assert Checkpoints(S3("none", AssertionError("asked"))).progress(prefix) is None
+
+
+def test_what_another_run_has_uploaded_proves_nothing():
+    """A prefix with `-rank` in it, and a checkpoint without."""
+    document = {**GOOD, "checkpoint": "last.pt", "files": 2}
+
+    class S3(Refusing):
+        def get_object(self, **_key):
+            return {"Body": io.BytesIO(json.dumps(document).encode())}
+
+        def list_objects_v2(self, *, Prefix, **_page):  # noqa: N803
+            return {"Contents": [{"Key": f"{Prefix}ed/{n}.nsck"} for n in range(9)]}
+
+    assert Checkpoints(S3("none", ValueError())).progress("s3://b/high-ranked/20261121-abc123") is None
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        {"IsTruncated": True},
+        {"IsTruncated": True, "Contents": [{}], "NextContinuationToken": "again"},
+        {"Contents": None},
+    ],
+    ids=["no token", "no end", "no list"],
+)
+def test_an_odd_listing_ends_the_count(listing):
+    class S3(Refusing):
+        pages = 0
+
+        def list_objects_v2(self, **_page):
+            self.pages += 1
+            return listing
+
+    s3 = S3("list", ValueError())
+    assert Checkpoints(s3).progress(PREFIX) is None
+    assert s3.pages <= MOST_PAGES
 
 
 class Refusing:

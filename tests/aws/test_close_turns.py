@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
-from moto import mock_aws
 
+from nightspot.audit import Untold
 from nightspot.aws.run_table import RunTable
 from nightspot.local.emulated_aws import REGION, TABLE, create_resources
 
@@ -14,10 +14,14 @@ UNTIL = NOW + timedelta(seconds=90)
 
 
 @pytest.fixture
-def turns():
-    with mock_aws():
-        create_resources([])
-        yield RunTable(boto3.client("dynamodb", region_name=REGION), TABLE).close_turns
+def dynamodb(emulated_aws):
+    create_resources([])
+    return boto3.client("dynamodb", region_name=REGION)
+
+
+@pytest.fixture
+def turns(dynamodb):
+    return RunTable(dynamodb, TABLE).close_turns
 
 
 def test_one_at_a_time_closes_a_run_and_another_run_is_another_matter(turns):
@@ -47,11 +51,30 @@ def test_who_is_too_slow_does_not_end_the_turn_of_the_next(turns):
 
 
 def test_an_end_is_untold_from_the_beginning_of_the_telling_to_its_end(turns):
-    assert not turns.is_untold("one")
-    turns.begin_to_tell("one")
-    turns.begin_to_tell("one")
-    assert turns.is_untold("one")
-    assert not turns.is_untold("two")
+    assert turns.untold("one") is None
+    turns.begin_to_tell("one", NOW)
+    turns.begin_to_tell("one", UNTIL)
+    assert turns.untold("one") == Untold(since=UNTIL)
+    assert turns.untold("two") is None
     turns.has_told("one")
     turns.has_told("one")
-    assert not turns.is_untold("one")
+    assert turns.untold("one") is None
+
+
+def test_an_end_that_lacks_its_notice_alone_is_marked_so(turns):
+    turns.begin_to_tell("one", NOW)
+    turns.has_counted("one")
+    turns.has_counted("one")
+    assert turns.untold("one") == Untold(since=NOW, is_counted=True)
+
+
+def test_what_is_told_meanwhile_is_not_marked_again(turns):
+    turns.has_counted("one")
+    assert turns.untold("one") is None
+
+
+def test_a_mark_of_an_older_version_has_stood_for_long(turns, dynamodb):
+    dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": "RUN#one"}, "sk": {"S": "UNTOLD"}})
+    untold = turns.untold("one")
+    assert untold.since < NOW - timedelta(days=365)
+    assert not untold.is_counted

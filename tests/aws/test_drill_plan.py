@@ -84,10 +84,13 @@ def test_another_type_can_be_drilled_on(plan):
     assert request["ResourceConfig"]["InstanceType"] == "ml.g4dn.xlarge"
 
 
+@pytest.mark.parametrize("market", Market)
 @pytest.mark.parametrize(("asked", "held"), [(3600, 3600), (90_000, 21_600)])
-def test_the_tighter_of_the_drills_limit_and_the_jobs_own_holds(plan, asked, held):
-    tonight = plan(max_runtime_seconds=asked)
+def test_the_tighter_of_the_drills_limit_and_the_jobs_own_holds(plan, market, asked, held):
+    # Of both jobs: it is no run's paid time, of which the first would take from the second.
+    tonight = plan(max_runtime_seconds=asked, market=market)
     assert request_of(tonight)["StoppingCondition"]["MaxRuntimeInSeconds"] == held
+    assert request_of(tonight, 2)["StoppingCondition"]["MaxRuntimeInSeconds"] == held
     assert tonight.max_runtime_seconds == held
 
 

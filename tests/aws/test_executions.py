@@ -1,12 +1,16 @@
 """Whether another run's execution is still alive: yes, no, or AWS does not say."""
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from nightspot.aws.executions import Executions
+from nightspot.audit import Execution, ExecutionState
+from nightspot.aws.executions import Executions, restart_arn
+from nightspot.aws.faults import TransientAwsError
 
 REGION = "eu-west-1"
 ARN = f"arn:aws:states:{REGION}:123456789012:execution:nightspot:one"
@@ -43,7 +47,11 @@ class Answering:
     def describe_execution(self, *, executionArn):  # noqa: N803
         if isinstance(self._answer, Exception):
             raise self._answer
-        return {"executionArn": executionArn, "status": self._answer}
+        answer = self._answer if isinstance(self._answer, dict) else {"status": self._answer}
+        return {"executionArn": executionArn, **answer}
+
+    def start_execution(self, **_given):
+        raise self._answer
 
 
 def refusal(code: str, status: int = 400) -> ClientError:
@@ -98,3 +106,64 @@ def test_it_asks_for_the_execution_that_it_was_asked_about(unmocked):
         stubber.add_response("describe_execution", answer, {"executionArn": ARN})
         assert Executions(unmocked).is_running(ARN) is False
         stubber.assert_no_pending_responses()
+
+
+def test_an_end_is_told_with_its_moment_and_its_words_without_secrets():
+    at = datetime(2026, 11, 21, 4, 12, tzinfo=timezone(timedelta(hours=1)))
+    answer = {"status": "FAILED", "stopDate": at, "error": "Broken", "cause": f"ann@example.com {'x' * 900}"}
+    seen = Executions(Answering(answer)).describe(ARN)
+    assert (seen.state, seen.ended_at) == (
+        ExecutionState.FAILED,
+        datetime(2026, 11, 21, 3, 12, tzinfo=UTC),
+    )
+    assert seen.said.startswith("Broken: ")
+    assert "ann@" not in seen.said
+    assert len(seen.said) == 300
+
+
+def test_every_status_of_aws_is_a_state(unmocked):
+    known = unmocked.meta.service_model.shape_for("ExecutionStatus").enum
+    states = {word: Executions(Answering(word)).describe(ARN).state for word in known}
+    assert states.pop("PENDING_REDRIVE") is ExecutionState.FAILED
+    assert all(state.value == word for word, state in states.items())
+    assert Executions(Answering(refusal("ExecutionDoesNotExist"))).describe(ARN) == Execution(
+        ARN, ExecutionState.FORGOTTEN
+    )
+    assert (
+        Executions(Answering(refusal("ThrottlingException"))).describe(ARN).state is ExecutionState.NOT_SAID
+    )
+
+
+def test_a_restart_is_an_execution_of_the_same_state_machine_and_starts_once(
+    step_functions, execution, story
+):
+    run, executions = story.run(), Executions(step_functions)
+    arn = executions.restart(run, 1, like=execution)
+    assert arn == restart_arn(run, 1, like=execution)
+    assert arn.endswith(":execution:nightspot:recommender-20261121-abc123-r1")
+    described = step_functions.describe_execution(executionArn=arn)
+    assert described["input"] == '{"continue_run": "20261121-abc123"}'
+    step_functions.stop_execution(executionArn=arn)
+    assert executions.restart(run, 1, like=execution) == arn
+    assert executions.describe(arn).state is ExecutionState.ABORTED
+    assert executions.restart(run, 2, like=arn) != arn
+
+
+def test_a_restart_s_name_fits_however_long_the_job_s_is(story):
+    name = restart_arn(story.run(job="j" * 90), 3, like=ARN).rpartition(":")[2]
+    assert len(name) == 80
+    assert name.endswith("-20261121-abc123-r3")
+
+
+@pytest.mark.parametrize(
+    ("refused", "error"),
+    [
+        (refusal("ThrottlingException"), TransientAwsError),
+        (EndpointConnectionError(endpoint_url="https://example.org"), TransientAwsError),
+        (refusal("AccessDeniedException"), ClientError),
+    ],
+    ids=["throttled", "no answer", "forbidden"],
+)
+def test_a_restart_that_aws_refuses_is_a_fault_or_an_error(story, refused, error):
+    with pytest.raises(error):
+        Executions(Answering(refused)).restart(story.run(), 1, like=ARN)

@@ -26,6 +26,8 @@ def fault(code: str, status: int = 400) -> ClientError:
 @pytest.mark.parametrize(
     "code",
     [
+        "EC2ThrottledException",
+        "ExecutionLimitExceeded",
         "InternalFailure",
         "InternalServerError",
         "InternalServerException",
@@ -36,6 +38,7 @@ def fault(code: str, status: int = 400) -> ClientError:
         "SlowDown",
         "Throttling",
         "ThrottlingException",
+        "KMSThrottlingException",
         "TooManyRequestsException",
         "TransactionInProgressException",
     ],
@@ -49,6 +52,12 @@ def test_a_throttle_or_a_service_fault_is_transient_and_keeps_the_words_of_aws(c
 def test_any_fault_of_the_server_is_transient_whatever_it_is_called(status):
     with pytest.raises(TransientAwsError):
         raise_if_transient(fault("NeverHeardOf", status))
+
+
+def test_what_aws_said_is_redacted_because_it_becomes_a_cause_in_step_functions():
+    assert (
+        str(TransientAwsError("arn:aws:iam::123456789012:role/x\x1b[2J")) == "arn:aws:iam::<account>:role/x"
+    )
 
 
 @pytest.mark.parametrize("code", ["ValidationException", "AccessDeniedException", "ResourceNotFound", ""])

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from moto import mock_aws
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.job_lock import Holder, JobLock
@@ -25,15 +24,16 @@ def arn(run_id: str) -> str:
     return f"arn:aws:states:eu-west-1:123456789012:execution:nightspot:{run_id}"
 
 
-def holder(run_id: str, until: datetime, wanted_by: str | None = None) -> Holder:
-    return Holder(run_id, arn(run_id), until, wanted_by)
+def holder(
+    run_id: str, until: datetime, wanted_by: str | None = None, taken_from: str | None = None
+) -> Holder:
+    return Holder(run_id, arn(run_id), until, wanted_by, taken_from)
 
 
 @pytest.fixture
-def dynamodb():
-    with mock_aws():
-        create_resources(())
-        yield boto3.client("dynamodb", region_name=REGION)
+def dynamodb(emulated_aws):
+    create_resources(())
+    return boto3.client("dynamodb", region_name=REGION)
 
 
 class Lock:
@@ -57,6 +57,9 @@ class Lock:
 
     def release(self, run_id):
         return self._lock.release(JOB, run_id)
+
+    def holder(self):
+        return self._lock.holder(JOB)
 
     @property
     def item(self):
@@ -120,14 +123,15 @@ def test_who_takes_an_expired_lock_does_not_inherit_who_wanted_it(lock):
     lock.acquire("one")
     lock.ask_for("one", "two")
     lock.acquire("three", now=NOON + HOUR, until=NOON + 2 * HOUR)
-    assert lock.renew("three", until=NOON + 2 * HOUR) == holder("three", NOON + 2 * HOUR)
+    there = holder("three", NOON + 2 * HOUR, taken_from="one")
+    assert lock.renew("three", until=NOON + 2 * HOUR) == there
 
 
 def test_a_dead_run_s_lock_is_taken_over_before_it_expires(lock):
     lock.acquire("one")
     lock.ask_for("one", "three")
     assert lock.take_over("two", "one", until=NOON + 2 * HOUR)
-    assert lock.renew("two") == holder("two", NOON + 2 * HOUR)
+    assert lock.renew("two") == holder("two", NOON + 2 * HOUR, taken_from="one")
     assert lock.renew("one") is None
 
 
@@ -227,7 +231,43 @@ def test_a_run_that_comes_back_from_the_dead_does_not_release_the_lock_of_the_ne
     lock.acquire("one")
     lock.acquire("two", now=NOON + HOUR, until=NOON + 2 * HOUR)
     assert not lock.release("one")
-    assert lock.renew("two", until=NOON + 2 * HOUR) == holder("two", NOON + 2 * HOUR)
+    assert lock.renew("two", until=NOON + 2 * HOUR) == holder("two", NOON + 2 * HOUR, taken_from="one")
+
+
+@pytest.mark.parametrize("way", ["expired", "taken over"])
+def test_on_whom_a_lock_was_taken_from_is_known_as_long_as_it_is_held(lock, way):
+    """A plan whose answer was lost is made again, and must still see whose training job may go on."""
+    lock.acquire("one")
+    now = NOON + HOUR
+    for _ in range(2):
+        if way == "expired":
+            assert lock.acquire("two", now=now, until=now + HOUR) is None
+        else:
+            assert lock.take_over("two", "one", now=now, until=now + HOUR)
+        assert lock.holder() == holder("two", now + HOUR, taken_from="one")
+    lock.renew("two", now=now, until=now + 2 * HOUR)
+    assert lock.holder().taken_from == "one"
+    lock.release("two")
+    lock.acquire("three", now=now, until=now + HOUR)
+    assert lock.holder() == holder("three", now + HOUR)
+
+
+def test_a_lock_that_a_run_takes_from_itself_is_taken_from_nobody(lock):
+    lock.acquire("one")
+    lock.acquire("one", now=NOON + HOUR, until=NOON + 2 * HOUR)
+    assert lock.holder().taken_from is None
+
+
+def test_a_lock_can_be_looked_at_without_being_taken(lock):
+    assert lock.holder() is None
+    lock.acquire("one")
+    assert lock.holder() == holder("one", NOON + HOUR)
+
+
+def test_a_heartbeat_says_which_execution_has_the_run(lock):
+    lock.acquire("one")
+    lock._lock.renew(JOB, "one", arn("restart"), now=NOON, until=NOON + 2 * HOUR)
+    assert lock.holder().execution_arn == arn("restart")
 
 
 def test_the_table_forgets_the_lock_of_a_job_that_is_gone(lock):
@@ -287,6 +327,7 @@ CALLS = [
     *TAKING,
     pytest.param(lambda lock: lock.ask_for("one", "two"), id="ask_for"),
     pytest.param(lambda lock: lock.release("one"), id="release"),
+    pytest.param(lambda lock: lock.holder(), id="holder"),
 ]
 
 

@@ -147,10 +147,8 @@ def test_at_most_one_run_holds_the_lock_and_a_crash_ends_with_its_time():
         run_state_machine_as_test(
             lambda: ThreeRuns(client, f"job-{next(jobs)}"),
             settings=settings(
-                max_examples=50,
+                max_examples=settings.default.max_examples // 2,
                 stateful_step_count=20,
-                deadline=None,
-                derandomize=True,
-                suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+                suppress_health_check=[*settings.default.suppress_health_check, HealthCheck.filter_too_much],
             ),
         )

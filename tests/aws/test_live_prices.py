@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from moto import mock_aws
 
 from nightspot.aws.live_prices import LivePrices
 from nightspot.aws.price_list import Listed, PricesUnknownError
@@ -133,10 +132,9 @@ def table() -> Memory:
 
 
 @pytest.fixture
-def real_table():
-    with mock_aws():
-        create_resources(())
-        yield RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
+def real_table(emulated_aws):
+    create_resources(())
+    return RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
 
 
 def test_aws_s_own_price_beats_the_book_s_and_carries_today_s_date(aws, table):

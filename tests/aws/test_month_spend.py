@@ -10,7 +10,6 @@ from decimal import Decimal
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from nightspot.aws.run_table import MonthSpend, RunTable
 from nightspot.local.emulated_aws import REGION, TABLE, create_resources
@@ -21,10 +20,9 @@ NOVEMBER = (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def dynamodb():
-    with mock_aws():
-        create_resources(())
-        yield boto3.client("dynamodb", region_name=REGION)
+def dynamodb(emulated_aws):
+    create_resources(())
+    return boto3.client("dynamodb", region_name=REGION)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from botocore.stub import Stubber
 
 from nightspot.aws.notices import NoticeNotSentError, Notices
-from nightspot.happenings import Happening
+from nightspot.happenings import OF_OUTCOME, Happening
 from nightspot.run import Run
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -83,6 +83,13 @@ def test_the_same_notice_has_the_same_id_and_another_one_another():
         notice_id(Happening.INTERRUPTED, replace(RUN, run_id="20261122-abc123")),
     }
     assert len(others - {first}) == 3
+
+
+@pytest.mark.parametrize("happening", OF_OUTCOME.values())
+def test_a_run_has_one_end_whichever_step_or_repair_records_it(happening):
+    first = sent(Happening.RUN_FAILED, RUN)["Detail"]["notice_id"]
+    assert sent(happening, replace(RUN, steps=9))["Detail"]["notice_id"] == first
+    assert sent(happening, replace(RUN, run_id="20261122-abc123"))["Detail"]["notice_id"] != first
 
 
 def test_a_notice_that_eventbridge_refuses_is_an_error_with_its_words():

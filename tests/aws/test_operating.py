@@ -166,10 +166,10 @@ def test_the_deployed_jobs_are_those_in_the_planner_s_code(request):
 @pytest.mark.parametrize(
     "content",
     [
-        b"no zip",
-        code_with(other_json="{}"),
-        code_with(jobs_json="{"),
-        code_with(jobs_json=json.dumps({"a": 1})),
+        pytest.param(b"no zip", id="no zip"),
+        pytest.param(code_with(other_json="{}"), id="no jobs.json"),
+        pytest.param(code_with(jobs_json="{"), id="no JSON"),
+        pytest.param(code_with(jobs_json=json.dumps({"a": 1})), id="no jobs"),
     ],
 )
 def test_code_without_jobs_is_said(content):

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from nightspot.aws.run_table import MOST_PHASES, RunTable
 from nightspot.local.emulated_aws import REGION, TABLE, create_resources
@@ -15,10 +14,9 @@ from nightspot.run import Action, AttemptState, Phase, Step
 
 
 @pytest.fixture
-def table():
-    with mock_aws():
-        create_resources(())
-        yield RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
+def table(emulated_aws):
+    create_resources(())
+    return RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
 
 
 def phases(story, count):

@@ -10,7 +10,6 @@ import boto3
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError, EndpointConnectionError
-from moto import mock_aws
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.run_table import RunTable, Waiting, expires_at
@@ -55,10 +54,9 @@ ENDED = attempt_of(
 
 
 @pytest.fixture
-def dynamodb():
-    with mock_aws():
-        create_resources(())
-        yield boto3.client("dynamodb", region_name=REGION)
+def dynamodb(emulated_aws):
+    create_resources(())
+    return boto3.client("dynamodb", region_name=REGION)
 
 
 @pytest.fixture

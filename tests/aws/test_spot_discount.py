@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.aws.price_list import PricesUnknownError
@@ -15,7 +15,6 @@ from nightspot.pricing import Basis
 
 NIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 WEEK = timedelta(days=7)
-bounded = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 @pytest.fixture
@@ -110,7 +109,6 @@ def test_a_price_from_the_end_of_the_week_on_has_held_for_no_time():
     assert mean(change(0.2, 0)) is None
 
 
-@bounded
 @given(
     st.lists(
         st.tuples(st.floats(0.01, 50), st.floats(0.001, 30), st.sampled_from("abc")), min_size=1, max_size=8

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
-from moto import mock_aws
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.starting import (
@@ -30,12 +29,11 @@ NAIVE = MIDNIGHT.replace(tzinfo=None)
 
 
 @pytest.fixture
-def step_functions():
-    with mock_aws():
-        client = boto3.client("stepfunctions", region_name=REGION)
-        role = "arn:aws:iam::123456789012:role/nightspot"
-        client.create_state_machine(name="nightspot", definition=DEFINITION, roleArn=role)
-        yield client
+def step_functions(emulated_aws):
+    client = boto3.client("stepfunctions", region_name=REGION)
+    role = "arn:aws:iam::123456789012:role/nightspot"
+    client.create_state_machine(name="nightspot", definition=DEFINITION, roleArn=role)
+    return client
 
 
 def refusal(code: str, status: int = 400, message: str = "no") -> ClientError:

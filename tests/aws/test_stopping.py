@@ -8,7 +8,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from moto import mock_aws
 
 from nightspot.aws.executions import Executions
 from nightspot.aws.faults import TransientAwsError
@@ -113,10 +112,9 @@ class Deployment:
 
 
 @pytest.fixture
-def table():
-    with mock_aws():
-        create_resources(())
-        yield RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
+def table(emulated_aws):
+    create_resources(())
+    return RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 from botocore.stub import Stubber
 
+from nightspot.audit import ListedJob
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.training_jobs import TrainingJobs, view_of
+from nightspot.aws.training_jobs import MOST_PAGES, TrainingJobs, view_of
 from nightspot.ledger import Transition
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -209,3 +210,68 @@ def test_no_answer_at_all_is_worth_repeating():
 
     with pytest.raises(TransientAwsError):
         TrainingJobs(Unplugged()).describe(NAME)
+
+
+def listed(name: str, status: str = "InProgress") -> dict:
+    arn = f"arn:aws:sagemaker:eu-west-1:123456789012:training-job/{name}"
+    return {
+        "TrainingJobName": name,
+        "TrainingJobArn": arn,
+        "CreationTime": MIDNIGHT,
+        "TrainingJobStatus": status,
+    }
+
+
+def wanted(status: str, **more: str) -> dict:
+    return {
+        "NameContains": "nightspot-",
+        "StatusEquals": status,
+        "CreationTimeAfter": MIDNIGHT - timedelta(days=30),
+        "SortBy": "CreationTime",
+        "SortOrder": "Descending",
+        **more,
+    }
+
+
+def test_all_that_goes_on_is_listed_page_by_page_without_what_is_no_run_s(stubbed):
+    jobs, stubber = stubbed
+    first, second = NAME, "nightspot-search-20261121-ffffff-12"
+    others = [
+        listed("nightspot-recommender-drill-261121-abcde-1"),
+        listed("my-nightspot-x-20261121-abc123-1"),
+    ]
+    for expected, names, token in (
+        (wanted("InProgress"), [listed(first), *others], "more"),
+        (wanted("InProgress", NextToken="more"), [], "last"),
+        (wanted("InProgress", NextToken="last"), [listed(second)], None),
+        (wanted("Stopping"), [listed(first, "Stopping")], None),
+    ):
+        answer = {"TrainingJobSummaries": names, **({"NextToken": token} if token else {})}
+        stubber.add_response("list_training_jobs", answer, expected)
+    assert jobs.going_on(MIDNIGHT) == (
+        ListedJob(first, "InProgress", "20261121-abc123"),
+        ListedJob(second, "InProgress", "20261121-ffffff"),
+        ListedJob(first, "Stopping", "20261121-abc123"),
+    )
+    stubber.assert_no_pending_responses()
+
+
+def test_a_list_without_end_is_cut_and_said(stubbed, caplog):
+    jobs, stubber = stubbed
+    endless = {"TrainingJobSummaries": [], "NextToken": "more"}
+    for number in range(MOST_PAGES):
+        more = {"NextToken": "more"} if number else {}
+        stubber.add_response("list_training_jobs", endless, wanted("InProgress", **more))
+    stubber.add_response("list_training_jobs", {"TrainingJobSummaries": []}, wanted("Stopping"))
+    assert jobs.going_on(MIDNIGHT) == ()
+    assert "more than 50 pages" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("ThrottlingException", TransientAwsError), ("AccessDeniedException", ClientError)]
+)
+def test_a_list_that_aws_refuses_is_a_fault_or_an_error(stubbed, code, error):
+    jobs, stubber = stubbed
+    stubber.add_client_error("list_training_jobs", code)
+    with pytest.raises(error):
+        jobs.going_on(MIDNIGHT)

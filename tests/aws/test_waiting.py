@@ -4,8 +4,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
 
 from nightspot.aws.api_client import ApiError
+from nightspot.aws.executions import state_machine_of
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.waiting import EXPIRED_CODES, ExecutionEnd, as_passing, execution_end, state_machine_of
+from nightspot.aws.waiting import EXPIRED_CODES, ExecutionEnd, as_passing, execution_end
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:recommender-1"
 

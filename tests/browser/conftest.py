@@ -21,6 +21,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 PATIENCE_MILLISECONDS = 30_000
 
 
+@pytest.hookimpl(tryfirst=True)  # and so before that of all tests, which looks for the mark
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One browser in one process, and a clear word where there is none."""
     for item in items:

@@ -163,7 +163,7 @@ class Child:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                signal.alarm(60)  # whatever happens, it does not outlive its test for long
+                signal.alarm(300)  # whatever happens, it does not outlive its test for long
                 os.close(self.reading)
                 work(writing)
             finally:

@@ -16,7 +16,7 @@ from nightspot.checkpoint import Checkpointer
 leaving = threading.Event()
 
 def slowly(value, stream):
-    assert leaving.wait(10)  # until the interpreter is on its way out
+    assert leaving.wait(60)  # until the interpreter is on its way out
     stream.write(b"{\\"value\\": 1}")
 
 checkpointer = Checkpointer(sys.argv[1], environ={}, asynchronous=True, serialise=slowly)
@@ -33,7 +33,7 @@ class Gate:
 
     def __call__(self, value, stream):
         self.entered.set()
-        assert self.open.wait(10)
+        assert self.open.wait(60)
         stream.write(json.dumps(value).encode())
 
 
@@ -51,7 +51,7 @@ def slow(process, gate):
 
 def test_a_save_returns_before_it_is_durable_and_is_announced_after(slow, gate, tmp_path):
     path = slow.save(1, {"epoch": 1})
-    gate.entered.wait(10)
+    gate.entered.wait(60)
 
     assert not path.exists()
     assert not (tmp_path / "nightspot.json").exists()
@@ -113,7 +113,7 @@ def test_a_second_save_waits_for_the_first(slow, gate, process):
 
 def test_a_save_that_need_not_be_is_skipped_while_another_is_written(slow, gate):
     slow.save(1, {"epoch": 1})
-    gate.entered.wait(10)
+    gate.entered.wait(60)
 
     assert slow.save(2, {"epoch": 2}, skip_if_busy=True) is None
     gate.open.set()
@@ -174,7 +174,7 @@ def test_a_script_that_ends_finishes_the_save_in_flight(tmp_path, process):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have(slow, gate, forked):
     slow.save(1, {"epoch": 1})
-    gate.entered.wait(10)
+    gate.entered.wait(60)
 
     with forked(lambda report: slow.wait()) as child:
         assert child.status() == 0

@@ -58,8 +58,15 @@ def check(directory, durable, training):
     return restored.step
 
 
-@pytest.mark.parametrize("half", [False, True], ids=["before the call", "in the middle of the write"])
-@pytest.mark.parametrize("asynchronous", [False, True], ids=["in the loop", "in the background"])
+@pytest.mark.parametrize(
+    ("asynchronous", "half"),
+    [
+        pytest.param(False, False, id="in the loop, before the call"),
+        pytest.param(False, True, id="in the loop, in the middle of the write"),
+        pytest.param(True, False, id="in the background, before the call", marks=pytest.mark.long),
+        pytest.param(True, True, id="in the background, in the middle of the write"),
+    ],
+)
 def test_a_kill_at_any_call_loses_nothing_that_was_durable(
     before, tmp_path, training, disk, forked, asynchronous, half
 ):

@@ -11,8 +11,6 @@ from nightspot.checkpoint import Checkpointer
 # Python 3.12 warns of forks beside threads, and pytest-xdist's workers have some.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
-KILLS = 500
-
 
 def save_for_ever(directory, training, report, *, asynchronous, pause=lambda: None):
     """Restore, and save one step after the other; a byte is reported before each of these."""
@@ -27,10 +25,11 @@ def save_for_ever(directory, training, report, *, asynchronous, pause=lambda: No
         pause()
 
 
-def test_after_every_one_of_five_hundred_kills_the_state_is_one_that_was_saved(tmp_path, training, forked):
+@pytest.mark.parametrize("kills", [50, pytest.param(500, marks=pytest.mark.long)])
+def test_after_every_kill_the_state_is_one_that_was_saved(tmp_path, training, forked, kills):
     moments = random.Random(20)
     steps, leftovers = [0], 0
-    for number in range(KILLS):
+    for number in range(kills):
 
         def attempt(report, number=number):
             save_for_ever(tmp_path, training, report, asynchronous=bool(number % 2))
@@ -48,8 +47,8 @@ def test_after_every_one_of_five_hundred_kills_the_state_is_one_that_was_saved(t
         steps.append(restored.step if restored else 0)
 
     assert steps == sorted(steps)
-    assert steps[-1] > KILLS / 2
-    assert leftovers > KILLS / 20, "hardly a kill came in the middle of a save: the test has lost its point"
+    assert steps[-1] > kills / 2
+    assert leftovers > kills / 20, "hardly a kill came in the middle of a save: the test has lost its point"
 
 
 def test_two_processes_in_one_directory_never_leave_a_mixture_or_nothing(tmp_path, training, forked):

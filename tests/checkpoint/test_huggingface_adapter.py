@@ -1,6 +1,7 @@
 """Hugging Face's Trainer goes on from our checkpoints as if nothing had happened."""
 
 import gc
+import itertools
 import json
 import logging
 import os
@@ -152,8 +153,17 @@ def undisturbed(tmp_path_factory):
     return trainer
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-@pytest.mark.parametrize("step", [1, 3, 4, 5, 6, 11])
+# The first step, the end of an epoch, the middle of one; all others take long.
+FEW = {(1, False), (5, True), (11, False)}
+
+
+@pytest.mark.parametrize(
+    ("step", "asynchronous"),
+    [
+        pytest.param(*case, marks=() if case in FEW else pytest.mark.long)
+        for case in itertools.product([1, 3, 4, 5, 6, 11], (False, True))
+    ],
+)
 def test_resumed_after_any_step_it_ends_with_the_same_bits(start, undisturbed, tmp_path, step, asynchronous):
     callback, trainer = start(At(step, interrupt), every_steps=1, asynchronous=asynchronous)
     with interrupted():

@@ -51,7 +51,7 @@ def wheel(tmp_path_factory):
         cwd=copy,
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=300,
     )
     (built,) = dist.glob("*.whl")
     return built
@@ -73,7 +73,7 @@ def run(folder, package, checkpoints):
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     where, *modules = done.stdout.split("\n")[:-1]

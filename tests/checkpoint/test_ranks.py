@@ -61,7 +61,7 @@ class Company:
 
     def __init__(self, size):
         self._numbers = [0] * size
-        self._barrier = threading.Barrier(size, timeout=20)
+        self._barrier = threading.Barrier(size, timeout=120)
 
     def gather_of(self, rank):
         def gather(number):

@@ -162,7 +162,7 @@ def test_a_whole_script_leaves_with_its_last_step_saved(tmp_path, process):
     with subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], stdout=subprocess.PIPE) as script:
         script.stdout.readline()
         script.terminate()
-        assert script.wait(20) == 143
+        assert script.wait(120) == 143
 
     restored = process().restore()
     assert restored.state == {"step": restored.step}

@@ -122,7 +122,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("params", SETTINGS.values(), ids=SETTINGS)
-@pytest.mark.parametrize("after", [1, 5, ROUNDS - 1])
+@pytest.mark.parametrize("after", [5, *(pytest.param(n, marks=pytest.mark.long) for n in (1, ROUNDS - 1))])
 def test_it_ends_with_the_same_model_and_the_same_evaluations(train, undisturbed, params, after):
     interrupt(train, params, after=after)
 

@@ -47,29 +47,30 @@ def test_the_jobs_and_runs_that_are_here_are_offered():
     assert completion.runs("x") == []
 
 
+COMPLETIONS = {
+    "nightspot wat": "watch",
+    "nightspot run ''": "recommender",
+    "nightspot show 2026": "20261121-d74a4a",
+    "nightspot local s": "serve",
+    "nightspot runs --out": "--outcome",
+}
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("nightspot wat", {"watch"}),
-        ("nightspot run ''", {"recommender"}),
-        ("nightspot show 2026", {"20261121-d74a4a"}),
-        ("nightspot local s", {"serve"}),
-        ("nightspot runs --out", {"--outcome"}),
-    ],
-)
-def test_bash_completes(folder, root, words, expected):
+def test_bash_completes(folder, root):
     """The script as it is printed, sourced by a real bash, which then calls the function that it registers."""
     binary = folder / "bin" / "nightspot"
     binary.parent.mkdir()
     binary.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nightspot "$@"\n')
     binary.chmod(0o755)
-    program = f"""
-        source <(nightspot completion bash)
-        COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+    program = "source <(nightspot completion bash)\n" + "\n".join(
+        f"""
+        COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=()
         _nightspot_completion nightspot
-        printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
+        echo "${{COMPREPLY[*]}}"
+        """
+        for words in COMPLETIONS
+    )
     environment = {**os.environ, "PATH": f"{binary.parent}:{os.environ['PATH']}", "PYTHONPATH": str(root)}
     done = subprocess.run(
         ["bash", "--norc", "-c", program],  # noqa: S607 - whichever bash the user has
@@ -78,7 +79,7 @@ def test_bash_completes(folder, root, words, expected):
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
-    assert set(done.stdout.split()) == expected
+    assert dict(zip(COMPLETIONS, done.stdout.splitlines(), strict=True)) == COMPLETIONS
     assert "Traceback" not in done.stderr

@@ -51,7 +51,7 @@ def test_a_quiet_night_is_one_json_object_and_a_record(tmp_path, slower):
         text=True,
         check=False,
         cwd=tmp_path,
-        timeout=120,
+        timeout=300,
     )
     night = json.loads(done.stdout)
     assert done.stderr == ""

@@ -32,7 +32,7 @@ REGION = "eu-west-1"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TRAINER = Path(__file__).parents[1] / "workflow" / "scripts" / "trainer.py"
 SCALE = 450.0  # story seconds in a real one
-PATIENCE_REAL_SECONDS = 30
+PATIENCE_REAL_SECONDS = 120
 NAME = "nightspot-counter-drill-261121-3fa9c"
 
 

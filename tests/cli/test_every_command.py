@@ -72,6 +72,7 @@ CASES = {
     "watch": Case((RUN,), ("x",), "run: 'x': is not in build/runs", 1),
     "logs": Case((RUN,), (RUN, "--attempt", "9"), "--attempt: 9: must be one of 1, 2", 1),
     "stop": Case(None, (RUN, "--timeout", "soon"), "--timeout: 'soon': must be a duration"),
+    "audit": Case(None, ("--fix", "--json"), "--json needs --yes, because nobody is asked"),
     "retry": Case(None, (RUN, "--local"), "--local: a local night cannot be retried", 1),
     "report": Case(
         ("--run", RUN),
@@ -97,6 +98,7 @@ CASES = {
 }
 # The test that has the good one.
 GOOD_ELSEWHERE = {
+    "audit": "tests/cli/test_audit_command.py::test_a_deployment_without_a_fault_is_said_to_be_so",
     "stop": "tests/cli/test_operate_commands.py::test_a_person_who_says_yes_stops_the_run_and_sees_its_end",
     "retry": "tests/cli/test_run_aws.py::test_retry_takes_the_old_run_s_overrides_along_and_says_so",
     "local serve": "tests/cli/test_every_command.py::test_the_served_api_says_where_it_is_and_ends_with_ctrl_c",

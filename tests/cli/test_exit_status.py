@@ -61,6 +61,22 @@ def test_a_record_tells_whose_fault_it_was(record, status):
     assert exit_status.of_record(record) == status
 
 
+@pytest.mark.parametrize(
+    ("record", "status"),
+    [
+        ({"outcome": "succeeded", "deadline_met": True}, 0),
+        ({"outcome": "succeeded", "deadline_met": True, "remarks": []}, 0),
+        ({"outcome": "succeeded", "deadline_met": True, "remarks": [{"kind": "x", "text": "y"}]}, 7),
+        ({"outcome": "succeeded", "deadline_met": False, "remarks": [{"kind": "x", "text": "y"}]}, 7),
+        ({"outcome": "skipped", "remarks": [{"kind": "x", "text": "y"}]}, 3),
+    ],
+)
+def test_remarks_count_only_where_that_was_asked_for(record, status):
+    assert exit_status.of_record(record, fail_on_remarks=True) == status
+    if record["outcome"] == "succeeded":
+        assert exit_status.of_record(record) == (0 if record["deadline_met"] else 4)
+
+
 @pytest.mark.parametrize("outcome", Outcome)
 @pytest.mark.parametrize("failure", [None, *FailureClass])
 def test_every_outcome_with_every_failure_has_a_status(outcome, failure):

@@ -208,3 +208,24 @@ def test_a_late_model_and_none_at_all_are_worded(record):
 def test_time_that_is_past_the_deadline_is_said(going):
     text = news.time_left(going, datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
     assert text == "1 h 30 min past the deadline (08:00 UTC)"
+
+
+CRASH = ExecutionEnd("FAILED", "Nightspot.DecisionCrashed", "KeyError: boom")
+
+
+def test_a_run_that_another_execution_goes_on_with_is_followed_to_its_end(going, record):
+    """The new execution is in the record, and has not ended."""
+    waited = Wait(Look(going), Look(going, CRASH), Look(going, CRASH), Look(going), Look(record))
+    assert waited.followed.status is ExitStatus.IN_TIME
+    (told,) = waited.texts(NewsKind.FAULT)
+    assert told == (
+        "its execution crashed (FAILED: Nightspot.DecisionCrashed: KeyError: boom); "
+        "the reconciler restarts the run or closes it"
+    )
+
+
+def test_a_crashed_run_that_nobody_restarts_or_closes_is_given_up_after_an_hour(going):
+    waited = Wait(Look(going, CRASH))
+    assert waited.followed.status is ExitStatus.SERVICE
+    assert "ended without recording an outcome" in waited.followed.why
+    assert waited.slept == 3600

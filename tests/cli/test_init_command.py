@@ -19,7 +19,7 @@ from nightspot.cli.init_questions import (
     broken_schedule,
     broken_types,
 )
-from nightspot.job import load_job, parse_job
+from nightspot.job import load_job, parse_job, warnings_for
 from nightspot.job.file_text import job_file_text
 from nightspot.job.from_request import Wishes, draft_job
 
@@ -153,6 +153,17 @@ def test_two_jobs_of_one_folder_have_two_names(nightspot, described, tmp_path):
     assert not (tmp_path / "jobs" / "other.yaml").exists()
 
 
+def test_a_limit_as_long_as_the_work_is_warned_of_by_init_and_by_validate(nightspot, described, written):
+    # The job trained for 5 h of the 6 h that it may pay for: 1.2 x 5 h and two intervals of 30 min are 7 h.
+    answer = nightspot("init", described, "--work", "5h")
+    warning = (
+        "  warning: training_job.StoppingCondition.MaxRuntimeInSeconds: 21600: is tight: a run pays for no more "
+        "than that, and interruptions repeat work; 1.2 x work and 2 x checkpoint_every are 25200 (7 h)"
+    )
+    assert (answer.status, warning in answer.out.splitlines()) == (0, True)
+    assert warning in nightspot("validate", written()).out.splitlines()
+
+
 MISTAKES = [
     (("--work", "soon"), "work: 'soon': must be a duration"),
     (("--work", "7h"), "training_job.StoppingCondition.MaxRuntimeInSeconds: 21600: must be at least work"),
@@ -235,6 +246,14 @@ def test_answers_make_a_job_that_passes_every_rule():
     assert job.training_job["CheckpointConfig"] == {"S3Uri": "s3://${CheckpointBucket}/recommender/"}
     assert job.training_job["StoppingCondition"]["MaxRuntimeInSeconds"] == 21600
     assert (job.deadline.at.hour, job.schedule, job.local) == (8, None, None)
+
+
+@pytest.mark.parametrize("work", ["10m", "1h", "4h", "20d"])
+def test_the_limit_that_answers_get_is_enough_by_our_own_rule(work):
+    prompt, _ = answering(Name="recommender", image="training:latest", **{"Training time": work})
+    request, wishes = ask(prompt, Wishes(), lambda name: None)
+    job = parse_job(job_file_text(draft_job(request, wishes)))
+    assert not [found for found in warnings_for(job) if "MaxRuntimeInSeconds" in found.field]
 
 
 def test_other_answers_are_taken_as_they_are():

@@ -19,7 +19,7 @@ from nightspot.cli.local_serve import app
 from nightspot.local import serving
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 JOB = """
 name: {name}
 deadline: {{within: 3h}}
@@ -207,7 +207,7 @@ def test_with_signatures_only_the_key_of_this_server_opens_it(jobs, socket_enabl
         other = Credentials(key["access_key_id"], "another")
         with pytest.raises(ApiError):
             ApiClient(url, credentials=other, region=key["region"]).get("/jobs")
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         connection.request("GET", "/openapi.json", headers={"Host": "rebound.example"})
         assert connection.getresponse().status == 421
         connection.close()

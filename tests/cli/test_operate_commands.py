@@ -13,7 +13,6 @@ from typing import Any
 import boto3
 import pytest
 import typer
-from moto import mock_aws
 from typer.testing import CliRunner
 
 from nightspot.aws.run_table import RunTable
@@ -148,18 +147,17 @@ def test_every_ending_has_a_style():
 
 
 @pytest.fixture
-def aws(monkeypatch, story, tmp_path):
+def aws(monkeypatch, emulated_aws, story, tmp_path):
     """A deployment in moto with two runs, one of them over; SageMaker and Step Functions are `Cloud`'s."""
-    with mock_aws():
-        create_resources(())
-        table = RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
-        cloud = Cloud(table, story)
-        monkeypatch.setattr(
-            account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
-        )
-        monkeypatch.setattr(operate_stop, "sleep", cloud.sleep)
-        monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
-        yield cloud
+    create_resources(())
+    table = RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
+    cloud = Cloud(table, story)
+    monkeypatch.setattr(
+        account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
+    )
+    monkeypatch.setattr(operate_stop, "sleep", cloud.sleep)
+    monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
+    return cloud
 
 
 class Cloud:

@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ET
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from nightspot.aws.run_table import RunTable
 from nightspot.cli import report_files
@@ -191,15 +190,14 @@ def test_a_file_s_name_is_safe_whatever_a_job_is_called():
 
 
 @pytest.fixture
-def deployed(story):
+def deployed(emulated_aws, story):
     """A table with two runs of the recommender."""
-    with mock_aws():
-        create_resources(())
-        table = RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
-        for run_id, month in (("one", 10), ("two", 11)):
-            started = story.midnight.replace(month=month)
-            table.record_plan(story.run(run_id=run_id, started_at=started))
-        yield table
+    create_resources(())
+    table = RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
+    for run_id, month in (("one", 10), ("two", 11)):
+        started = story.midnight.replace(month=month)
+        table.record_plan(story.run(run_id=run_id, started_at=started))
+    return table
 
 
 @pytest.mark.usefixtures("deployed")

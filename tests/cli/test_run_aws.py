@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from nightspot.aws import api_client
 from nightspot.aws.run_table import RunTable
@@ -21,7 +20,7 @@ from nightspot.cli.account import Aws
 from nightspot.job import dump_jobs, load_jobs
 from nightspot.local import records
 from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.run import Action, FailureClass, Outcome, Progress, Step
+from nightspot.run import Action, FailureClass, Outcome, Progress, Remark, RunRemark, Step
 from nightspot.run_ids import first_run_id_of, run_id_of
 
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"
@@ -128,22 +127,21 @@ class Refusing:
 
 
 @pytest.fixture
-def aws(monkeypatch, story, root):
-    with mock_aws():
-        create_resources(())
-        cloud = Cloud(story)
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w") as code:
-            code.writestr("jobs.json", dump_jobs(load_jobs(root / "jobs")))
-        cloud.code = content.getvalue()
-        monkeypatch.setattr(
-            account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
-        )
-        monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
-        for module in (run_aws, operate_watch):
-            monkeypatch.setattr(module, "sleep", cloud.sleep)
-            monkeypatch.setattr(module, "monotonic", lambda: cloud.slept)
-        yield cloud
+def aws(monkeypatch, emulated_aws, story, root):
+    create_resources(())
+    cloud = Cloud(story)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as code:
+        code.writestr("jobs.json", dump_jobs(load_jobs(root / "jobs")))
+    cloud.code = content.getvalue()
+    monkeypatch.setattr(
+        account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
+    )
+    monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
+    for module in (run_aws, operate_watch):
+        monkeypatch.setattr(module, "sleep", cloud.sleep)
+        monkeypatch.setattr(module, "monotonic", lambda: cloud.slept)
+    return cloud
 
 
 def test_a_deployed_job_is_started_by_its_name_and_told_how_to_go_on(nightspot, aws):
@@ -226,6 +224,8 @@ def test_who_may_not_read_the_jobs_is_told_so_and_starts_all_the_same(nightspot,
         (("run", "job.yaml", "--local", "--wait"), "--wait: means nothing with --local"),
         (("run", "job.yaml", "--local", "--stack", "S"), "--stack: 'S': means nothing with --local"),
         (("run", "recommender", "--timeout", "1h"), "--timeout needs --wait"),
+        (("run", "recommender", "--fail-on-remarks"), "--fail-on-remarks needs --wait"),
+        (("retry", "x", "--fail-on-remarks"), "--fail-on-remarks needs --wait"),
         (("run", "recommender", "--wait", "--timeout", "soon"), "--timeout: 'soon': must be a duration"),
         (("run", "recommender", "--idempotency-key", "a b"), "--idempotency-key: 'a b': must be 1 to 128"),
         (("run", "recommender", "--stack", "S", "--api", URL), "only one of --stack and --api"),
@@ -240,6 +240,23 @@ def test_options_that_make_no_sense_are_usage_errors(nightspot, aws, arguments, 
     assert answer.status == 2
     assert words in answer.err
     assert aws.executions == {}
+
+
+def test_a_pipeline_can_refuse_a_model_with_remarks(nightspot, aws):
+    aws.ending["remarks"] = (RunRemark(Remark.UNFINISHED_STEPS, "finished at step 3 of 24"),)
+    plain = nightspot("run", "recommender", "--wait")
+    assert plain.status == 0
+    assert "the deadline, but finished at step 3 of 24." in plain.out
+    strict = nightspot("run", "recommender", "--wait", "--fail-on-remarks", "--json")
+    told = json.loads(strict.out)
+    assert (strict.status, told["exit_status"]) == (7, 7)
+    assert told["record"]["remarks"] == [{"kind": "unfinished_steps", "text": "finished at step 3 of 24"}]
+
+
+def test_a_model_without_remarks_is_not_refused(nightspot, aws):
+    assert nightspot("run", "recommender", "--wait", "--fail-on-remarks").status == 0
+    aws.ending["outcome"] = Outcome.SKIPPED
+    assert nightspot("run", "recommender", "--wait", "--fail-on-remarks").status == 3
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ GOOD = [
     ("--fallback", ("--fallback", "never"), own(fallback="never")),
     ("--fallback", ("--fallback", "on_demand"), own(fallback="on_demand")),
     ("--time-scale", ("--time-scale", "300"), {"time_scale": 300}),
+    ("--fail-on-remarks", ("--fail-on-remarks",), {"night": "quiet"}),
     ("--json", ("--json",), {"out": ""}),
     ("--build", ("--build", "elsewhere"), {"build": "elsewhere"}),
     (
@@ -142,6 +143,7 @@ BAD = [
         "fallback: 'on_demand': contradicts market: spot, which buys no on-demand",
     ),
     ("--time-scale", ("--time-scale", "0.5"), 2, "--time-scale: 0.5: must be a number from 1 on"),
+    ("--fail-on-remarks", ("--fail-on-remarks=7",), 2, "'--fail-on-remarks' does not take a value"),
     ("--json", ("--json=yes",), 2, "'--json' does not take a value"),
     ("--build", ("--build", "m.yaml"), 1, "m.yaml/runs"),
 ]
@@ -283,7 +285,7 @@ def test_a_real_night_with_overrides_does_as_they_say_and_keeps_them_on_record(t
         text=True,
         check=False,
         cwd=tmp_path,
-        timeout=120,
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
     said = " ".join(done.stdout.split())

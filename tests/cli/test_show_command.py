@@ -35,6 +35,23 @@ def test_a_record_is_shown_with_decisions_attempts_and_totals(nightspot, tmp_pat
     assert "37.2 % saved" in answer.out
 
 
+STEERING = "x\x1b[2J\x1b]0;owned\x07\u202e\u200b\x9b1Ay\x00"
+
+
+def test_what_a_record_says_does_not_steer_the_terminal(nightspot, tmp_path, record):
+    """Of a version that redacted less, or of a table that somebody else writes to."""
+    for step in record["steps"]:
+        step["because"] = STEERING
+    for attempt in record["attempts"]:
+        attempt["instance_type"] = STEERING
+    hostile = {**record, "because": STEERING, "metrics": {STEERING: 1.0}, "model_artifact": STEERING}
+    keep(tmp_path / "records", {**hostile, "outcome": "failed"}, "a", 1000)
+    answer = nightspot("show", "--records", "records")
+    assert answer.status == 0
+    assert "none tonight (failed). xy" in answer.out
+    assert [c for c in answer.out + answer.err if not c.isprintable() and c != "\n"] == []
+
+
 def test_json_is_the_record_itself(nightspot, tmp_path, record):
     keep(tmp_path / "records", record, record["run_id"], 1000)
     assert json.loads(nightspot("show", "--records", "records", "--json").out) == record

@@ -26,7 +26,7 @@ pytestmark = [
 REGION = "eu-west-1"
 KEY, SECRET = "AKIAPIPELINE00000000", "the-pipeline's-own"
 PIPELINE = "arn:aws:sts::123456789012:assumed-role/pipeline/night"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 def test_a_run_succeeds_on_the_deployed_stack(alive, deployment):

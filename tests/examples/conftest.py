@@ -86,7 +86,7 @@ def shell(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
         calls = tmp_path / "calls.jsonl"
         outputs = (tmp_path / "OUTPUT").read_text() if (tmp_path / "OUTPUT").exists() else ""
@@ -138,6 +138,7 @@ def night(shell, steps):
             "OPTIONS": "",
             "WAIT": "true",
             "WAIT_AT_MOST": "340m",
+            "FAIL_ON_REMARKS": "false",
         }
         step = steps["Start the run and wait"]
         assert step["env"].keys() == given.keys()
@@ -177,6 +178,7 @@ def gitlab(shell, pipeline):
             "NIGHTSPOT_REGION": "eu-west-1",
             "NIGHTSPOT_ROLE_ARN": "arn:aws:iam::123456789012:role/ci",
             "NIGHTSPOT_PACKAGE": "nightspot[cli]",
+            "NIGHTSPOT_FAIL_ON_REMARKS": "false",
             "NIGHTSPOT_TIMEOUT": "170m",
             "NIGHTSPOT_ID_TOKEN": "a.b.c",
             "CI_JOB_ID": "4711",

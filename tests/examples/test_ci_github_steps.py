@@ -30,6 +30,11 @@ def test_a_run_is_started_under_the_key_and_then_followed_under_the_same(night, 
     assert "the first decision" in done.out
 
 
+def test_the_wait_alone_refuses_a_model_with_remarks(night):
+    done = night(FAIL_ON_REMARKS="true")
+    assert ["--fail-on-remarks" in call for call in done.calls] == [False, True]
+
+
 def keys_of(done):
     return {call[call.index("--idempotency-key") + 1] for call in done.calls}
 
@@ -98,6 +103,7 @@ def test_what_a_caller_hands_over_is_never_run(night, shell, name):
         (ExitStatus.LATE, "error", "after its deadline"),
         (ExitStatus.STOPPED, "error", "The run was stopped"),
         (ExitStatus.SERVICE, "error", "AWS failed"),
+        (ExitStatus.REMARKS, "error", "the evidence says something against it"),
         (ExitStatus.STILL_RUNNING, "error", "the run goes on"),
         (ExitStatus.INTERRUPTED, "error", "The wait was interrupted"),
     ],

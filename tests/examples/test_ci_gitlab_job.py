@@ -28,6 +28,11 @@ def test_gitlab_s_job_ends_with_the_status_of_a_start_that_is_refused(gitlab):
     assert (done.status, len(done.calls)) == (2, 1)
 
 
+def test_gitlab_s_wait_alone_refuses_a_model_with_remarks(gitlab):
+    done = gitlab(NIGHTSPOT_FAIL_ON_REMARKS="true")
+    assert ["--fail-on-remarks" in call for call in done.calls] == [False, True]
+
+
 def test_gitlab_runs_nothing_of_what_its_variables_hold(gitlab, shell):
     gitlab(NIGHTSPOT_JOB=EVIL, NIGHTSPOT_PACKAGE=EVIL, NIGHTSPOT_OPTIONS=f"--market={EVIL}")
     assert not (shell.place / "evil").exists()

@@ -81,6 +81,7 @@ def script():
         yield module
 
 
+@pytest.mark.long
 def test_killed_and_asked_to_stop_and_resumed_it_ends_with_the_same_bits(tmp_path):
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     assert train(undisturbed, **LONG).returncode == 0
@@ -114,6 +115,7 @@ def test_it_learns_far_more_than_what_is_popular(tmp_path):
     assert losses == sorted(losses, reverse=True)
 
 
+@pytest.mark.long
 def test_a_finished_training_that_is_started_again_writes_the_same_and_refuses_to_be_another(tmp_path):
     train(tmp_path)
     first = results(tmp_path)

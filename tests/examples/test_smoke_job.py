@@ -19,7 +19,7 @@ def smoke(pytestconfig):
 
 @pytest.fixture
 def counted(smoke, tmp_path):
-    """`counted(step)`: what the container prints on a disk with this checkpoint; it does not sleep."""
+    """`counted(step)`: what the container's command prints on a disk with this checkpoint; it does not sleep."""
     for folder in ("checkpoints", "model"):
         (tmp_path / folder).mkdir()
     algorithm = smoke.training_job["AlgorithmSpecification"]

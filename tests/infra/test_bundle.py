@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("infra")
 ROOT = Path(__file__).parents[2]
 # Everything on it is left to the runtime, so that there is nothing to install.
 NOTHING_TO_INSTALL = "boto3==1.0.0 \\\n    --hash=sha256:00\n    # via nightspot\npyyaml==1.0\n"
-HANDLERS = ("decide_next_step", "plan_run", "record_outcome", "wake_run")
+HANDLERS = ("close_run", "decide_next_step", "plan_run", "reconcile", "record_outcome", "wake_run")
 OF_PAGES = {".css", ".j2", ".js"}
 ABSENT_IN_LAMBDA = ("aws_cdk", "infra", "moto", "numpy", "rich", "typer", "vl_convert", "yaml")
 
@@ -220,7 +220,7 @@ print(sys.modules["nightspot.policy"].__file__)
         env={"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import pytest
 from aws_cdk.assertions import Annotations, Match
 
 import lambdas
-from infra.notices import CRASHED, TOLD
+from infra.notices import CRASHED, FAILING, TOLD
 from infra.observability import QUERIES
 from infra.workflow import WORKFLOW_FILE
 from lambdas.environment import Environment
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.xdist_group("infra")
 
 STATES = json.loads(WORKFLOW_FILE.read_text(encoding="utf-8"))["States"]
 (ALARM,) = STATES["Sound the alarm"]["Arguments"]["Entries"]
+(REPORT,) = STATES["Report the failure"]["Arguments"]["Entries"]
 HANDLERS = "\n".join(p.read_text(encoding="utf-8") for p in Path(lambdas.__file__).parent.glob("*.py"))
 
 
@@ -47,11 +48,12 @@ def alarm_metrics(synthesised):
 def test_the_rules_match_everything_that_can_become_a_message_and_nothing_else(deployed):
     told = [name for rule in rules_of_notices(deployed) for name in rule["EventPattern"]["detail-type"]]
     assert sorted(told) == sorted(h.detail_type for h in Happening if may_be_told(h))
-    assert sorted(told) == sorted((*TOLD, CRASHED))
+    assert sorted(told) == sorted((*TOLD, FAILING, CRASHED))
 
 
 def test_a_crash_is_the_happening_that_the_workflow_tells_of_by_itself():
     assert ALARM["DetailType"] == CRASHED == Happening.DECISION_CRASHED.detail_type
+    assert REPORT["DetailType"] == FAILING == Happening.DECISION_FAILING.detail_type
 
 
 def test_the_notices_are_those_of_nightspot_s_own_source(deployed):
@@ -63,9 +65,10 @@ def test_the_notices_are_those_of_nightspot_s_own_source(deployed):
 
 def test_the_text_of_a_crash_reads_what_the_workflow_sends():
     """A crash has no ledger: a field that the text expects and the workflow lacks would be empty for ever."""
-    sent = set(re.findall(r"'(\w+)':", ALARM["Detail"]))
-    read = {"job", "run_id", "execution_arn", "error", "cause", "training_jobs_left_running"}
-    assert read == sent
+    # Not the cause: nobody has redacted it.
+    read = {"job", "run_id", "execution_arn", "error", "training_jobs_left_running"}
+    for entry in (ALARM, REPORT):
+        assert read == set(re.findall(r"'(\w+)':", entry["Detail"]))
 
 
 def test_every_notice_goes_to_the_function_that_writes_messages_or_becomes_a_dead_letter(deployed, as_text):
@@ -155,6 +158,7 @@ def test_there_is_an_alarm_for_each_thing_that_should_wake_a_person(deployed):
         "DecisionCrashed",
         "FallbackRate",
         "NoticeLost",
+        "Reconciled",
         "ReportLost",
         "ResumeBroken",
         "RunAtRisk",

@@ -51,6 +51,8 @@ KNOWS_NO_RESOURCE = {
     # but all of an account's plans are listed to find one.
     "savingsplans:DescribeSavingsPlanRates",
     "savingsplans:DescribeSavingsPlans",
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
+    "sagemaker:ListTrainingJobs",
 }
 PRICES = {
     "ec2:DescribeSpotPriceHistory",
@@ -67,13 +69,32 @@ KNOWN_WILDCARDS = {
     "arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>:network-interface/*",
     "<Checkpoints.Arn>/*",
     "<Models.Arn>/*",
+    "<Models.Arn>/*/output/model.tar.gz",
     "<Models.Arn>/reports/*",
+    "arn:<AWS::Partition>:s3:::our-models/*/output/model.tar.gz",
     "arn:<AWS::Partition>:s3:::our-models/reports/*",
     "arn:<AWS::Partition>:s3:::our-checkpoints/*",
     "arn:<AWS::Partition>:s3:::our-data/*",
 }
 # What Lambda needs to hand over what it gave up on.
 HANDS_OVER = {"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"}
+# What it takes to repair a run.
+SETTLES = {
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:UpdateItem",
+    "events:PutEvents",
+    "s3:GetObject",
+    "s3:ListBucket",
+    "s3:PutObject",
+    "sagemaker:DescribeTrainingJob",
+    "sagemaker:StopTrainingJob",
+    "states:DescribeExecution",
+    "states:SendTaskSuccess",
+    "states:StartExecution",
+}
 EVERY_FUNCTION = {
     "logs:CreateLogStream",
     "logs:PutLogEvents",
@@ -156,7 +177,15 @@ def test_no_other_action_of_sagemaker_is_allowed(variant):
         "sagemaker:AddTags",
         "sagemaker:CreateTrainingJob",
         "sagemaker:DescribeTrainingJob",
+        "sagemaker:ListTrainingJobs",
         "sagemaker:StopTrainingJob",
+    }
+
+
+def test_training_jobs_are_listed_by_the_reconciler_alone(variant):
+    listing = [s for s in variant.statements if "sagemaker:ListTrainingJobs" in s.actions]
+    assert {role for statement in listing for role in statement.roles} == {
+        variant.only("IAM::Role", "ReconcileRole")[0]
     }
 
 
@@ -180,6 +209,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "s3:GetObject",
                 "s3:ListBucket",
                 "sagemaker:DescribeTrainingJob",
+                "sagemaker:StopTrainingJob",
                 "states:DescribeExecution",
                 "states:SendTaskSuccess",
                 *PRICES,
@@ -195,6 +225,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "s3:GetObject",
                 "s3:ListBucket",
                 "sagemaker:DescribeTrainingJob",
+                "sagemaker:StopTrainingJob",
                 "states:DescribeExecution",
                 "states:SendTaskSuccess",
             },
@@ -207,35 +238,22 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "dynamodb:Query",
                 "dynamodb:UpdateItem",
                 "events:PutEvents",
+                "s3:GetObject",
+                "s3:ListBucket",
                 "s3:PutObject",
             },
         ),
         (
             "StartRun",
             {
+                "dynamodb:UpdateItem",
                 "states:DescribeExecution",
                 "states:StartExecution",
                 *HANDS_OVER,
             },
         ),
-        (
-            "CloseRun",
-            {
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-                "dynamodb:Query",
-                "dynamodb:UpdateItem",
-                "events:PutEvents",
-                "s3:GetObject",
-                "s3:ListBucket",
-                "s3:PutObject",
-                "sagemaker:DescribeTrainingJob",
-                "sagemaker:StopTrainingJob",
-                "states:DescribeExecution",
-                *HANDS_OVER,
-            },
-        ),
+        ("CloseRun", {*SETTLES, *HANDS_OVER}),
+        ("Reconcile", {"sagemaker:ListTrainingJobs", *SETTLES, *HANDS_OVER}),
         (
             "WakeRun",
             {
@@ -248,6 +266,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
         (
             "TellPeople",
             {
+                "dynamodb:DeleteItem",
                 "dynamodb:UpdateItem",
                 "sns:Publish",
                 *HANDS_OVER,
@@ -260,7 +279,17 @@ def test_a_function_has_only_what_it_uses(deployed, function, its_own):
 
 
 @pytest.mark.parametrize(
-    "function", ["PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "TellPeople", "WakeRun"]
+    "function",
+    [
+        "PlanRun",
+        "DecideNextStep",
+        "RecordOutcome",
+        "CloseRun",
+        "Reconcile",
+        "StartRun",
+        "TellPeople",
+        "WakeRun",
+    ],
 )
 def test_a_function_touches_the_one_table_alone(deployed, function):
     table, _ = deployed.only("DynamoDB::Table")
@@ -269,14 +298,20 @@ def test_a_function_touches_the_one_table_alone(deployed, function):
             assert statement.resources == (f"<{table}.Arn>",)
 
 
-@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "StartRun", "CloseRun"])
+@pytest.mark.parametrize("function", ["StartRun", "CloseRun", "Reconcile"])
+def test_runs_of_this_state_machine_are_all_that_a_function_starts(variant, function):
+    machine, _ = variant.only("StepFunctions::StateMachine")
+    assert resources_of("states:StartExecution", variant.allowed_to(f"{function}Role")) == {f"<{machine}>"}
+
+
+@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "StartRun", "CloseRun", "Reconcile"])
 def test_runs_look_only_at_the_executions_of_their_own_state_machine(variant, function):
     """An execution's ARN has the machine's name where the machine's own has `stateMachine`."""
     found = resources_of("states:DescribeExecution", variant.allowed_to(f"{function}Role"))
     assert {short(resource) for resource in found} == {EXECUTIONS}
 
 
-@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep"])
+@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "CloseRun", "Reconcile"])
 def test_runs_of_this_state_machine_are_all_that_another_run_wakes(variant, function):
     machine, _ = variant.only("StepFunctions::StateMachine")
     woken = resources_of("states:SendTaskSuccess", variant.allowed_to(f"{function}Role"))
@@ -398,10 +433,18 @@ def test_the_decision_reads_progress_in_the_user_s_own_bucket(joined):
     assert resources_of("s3:ListBucket", statements) == {"arn:<AWS::Partition>:s3:::our-checkpoints"}
 
 
-@pytest.mark.parametrize("function", ["RecordOutcome", "CloseRun"])
+@pytest.mark.parametrize("function", ["RecordOutcome", "CloseRun", "Reconcile"])
 def test_the_outcome_writes_reports_and_touches_no_model(deployed, function):
     found = resources_of("s3:PutObject", deployed.allowed_to(f"{function}Role"))
     assert {short(resource) for resource in found} == {"<Models.Arn>/reports/*"}
+
+
+def test_the_outcome_may_look_whether_there_is_a_model_and_at_nothing_else_there(deployed):
+    allowed = deployed.allowed_to("RecordOutcomeRole")
+    assert {short(found) for found in resources_of("s3:GetObject", allowed)} == {
+        "<Models.Arn>/*/output/model.tar.gz"
+    }
+    assert {short(found) for found in resources_of("s3:ListBucket", allowed)} == {"<Models.Arn>"}
 
 
 def test_reports_lie_where_the_function_may_write(deployed):

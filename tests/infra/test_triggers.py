@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from moto.events.models import EventPattern
 
-from lambdas.execution_end import ExecutionEnd
+from lambdas.execution_end import ENDS
 from lambdas.start_run import ScheduledStart
 from nightspot.requests import training_job_name
 
@@ -94,7 +94,19 @@ def test_every_end_without_a_model_of_this_state_machine_is_looked_at(deployed, 
     assert as_text(machine) == f"<{deployed.only('StepFunctions::StateMachine')[0]}>"
     assert pattern["source"] == ["aws.states"]
     assert pattern["detail-type"] == ["Step Functions Execution Status Change"]
-    assert set(pattern["detail"]["status"]) == {end.value for end in ExecutionEnd}
+    assert set(pattern["detail"]["status"]) == {end.value for end in ENDS}
+
+
+def test_what_is_unfinished_is_looked_at_every_five_minutes(deployed, as_text):
+    _, rule = deployed.only("Events::Rule", "EveryFiveMinutes")
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(5 minutes)", "ENABLED")
+    name, function = deployed.only("Lambda::Function", "Reconcile")
+    (target,) = rule["Targets"]
+    assert as_text(target["Arn"]) == f"<{name}.Arn>"
+    assert function["Timeout"] < 5 * 60
+    # The next call is the repetition.
+    _, config = deployed.only("Lambda::EventInvokeConfig", "Reconcile")
+    assert config["MaximumRetryAttempts"] == 0
 
 
 @pytest.mark.parametrize(
@@ -193,8 +205,9 @@ def test_an_alarm_rings_where_a_start_was_given_up(deployed, as_text):
     assert alarm["AlarmActions"]
 
 
-def test_the_function_that_starts_runs_knows_the_state_machine(deployed, as_text):
-    _, function = deployed.only("Lambda::Function", "StartRun")
+@pytest.mark.parametrize("name", ["StartRun", "Reconcile"])
+def test_a_function_that_starts_runs_knows_the_state_machine(deployed, as_text, name):
+    _, function = deployed.only("Lambda::Function", name)
     machine, _ = deployed.only("StepFunctions::StateMachine")
     assert as_text(function["Environment"]["Variables"]["NIGHTSPOT_STATE_MACHINE_ARN"]) == f"<{machine}>"
 

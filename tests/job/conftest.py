@@ -56,7 +56,7 @@ def drop() -> object:
     return DROP
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def job_with() -> Callable[..., Job]:
     def parse(changes: Changes, **options: bool) -> Job:
         return parse_job(changed(changes), **options)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.durations import parse_duration
@@ -134,6 +134,20 @@ def test_the_wait_limit_and_a_warm_pool_go_with_a_word():
     assert "the deadline decides" in noted(draft)["StoppingCondition.MaxWaitTimeInSeconds"]
     assert "warm pools exclude" in noted(draft)["ResourceConfig.KeepAlivePeriodInSeconds"]
     assert "KeepAlivePeriodInSeconds" not in draft.document["training_job"]["ResourceConfig"]
+
+
+@pytest.mark.parametrize(
+    ("wait", "checkpoints", "stays"), [(3600, False, True), (3601, False, False), (3600, True, False)]
+)
+def test_a_wait_limit_that_a_built_in_algorithm_may_need_stays(wait, checkpoints, stays):
+    # SageMaker takes no longer one of an algorithm that does not checkpoint.
+    limits = {"MaxRuntimeInSeconds": 3000, "MaxWaitTimeInSeconds": wait}
+    draft = drafted(
+        REQUEST, changes={"StoppingCondition": limits}, without=[] if checkpoints else ["CheckpointConfig"]
+    )
+    assert ("MaxWaitTimeInSeconds" in draft.document["training_job"]["StoppingCondition"]) is stays
+    assert ("StoppingCondition.MaxWaitTimeInSeconds" in noted(draft)) is not stays
+    parse_job(job_file_text(draft))
 
 
 def test_preferred_types_become_the_ladder_in_their_order():
@@ -287,7 +301,6 @@ def test_every_key_of_a_draft_has_a_comment():
 texts = st.text(max_size=20)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.dictionaries(texts.filter(bool), texts, max_size=4))
 def test_the_text_reads_as_the_document_whatever_the_values(parameters):
     document = {
@@ -297,7 +310,6 @@ def test_the_text_reads_as_the_document_whatever_the_values(parameters):
     assert yaml.safe_load(job_file_text(DraftedJob(document))) == document
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(1, 10**6))
 def test_a_guessed_work_is_said_to_the_second_and_fits_its_limit(limit):
     draft = drafted(REQUEST, changes={"StoppingCondition": {"MaxRuntimeInSeconds": limit}})

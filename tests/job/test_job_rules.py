@@ -211,11 +211,6 @@ BROKEN = {
         f"{STOPPING}.MaxRuntimeInSeconds",
         "at least work (14400 s)",
     ),
-    "the default limit under the work": (
-        {f"{STOPPING}": DROP, "work": "25h"},
-        f"{STOPPING}.MaxRuntimeInSeconds",
-        "default is 1 day",
-    ),
     "a run longer than SageMaker's": (
         {f"{STOPPING}.MaxRuntimeInSeconds": 2419201},
         f"{STOPPING}.MaxRuntimeInSeconds",
@@ -225,6 +220,11 @@ BROKEN = {
         {f"{STOPPING}.MaxWaitTimeInSeconds": 21599},
         f"{STOPPING}.MaxWaitTimeInSeconds",
         "at least MaxRuntimeInSeconds (21600)",
+    ),
+    "a wait shorter than the work": (
+        {STOPPING: {"MaxWaitTimeInSeconds": 14399}},
+        f"{STOPPING}.MaxWaitTimeInSeconds",
+        "at least work (14400)",
     ),
     "a wait without Spot": (
         {"capacity.spot": [], f"{STOPPING}.MaxWaitTimeInSeconds": 30000},
@@ -255,6 +255,11 @@ BROKEN = {
         {f"{REQUEST}.Tags": [{"Key": f"k{n}", "Value": ""} for n in range(47)]},
         f"{REQUEST}.Tags",
         "at most 46",
+    ),
+    "more than Step Functions carries": (
+        {f"{REQUEST}.HyperParameters": {f"h{n}": "x" * 2500 for n in range(80)}},
+        REQUEST,
+        "at most 196,608 bytes as JSON",
     ),
 }
 
@@ -289,9 +294,12 @@ KEPT = {
     },
     "a run as long as the work": {f"{STOPPING}.MaxRuntimeInSeconds": 14400, "capacity.spot.1.speed": 1},
     "the default limit": {STOPPING: DROP},
+    "work of more than SageMaker's default limit": {STOPPING: DROP, "work": "25h"},
+    "a wait as long as the work": {STOPPING: {"MaxWaitTimeInSeconds": 14400}},
     "a wait as long as the run": {f"{STOPPING}.MaxWaitTimeInSeconds": 21600},
     "a retry of SageMaker's": {f"{REQUEST}.RetryStrategy": {"MaximumRetryAttempts": 2}},
     "a variable of one's own": {f"{REQUEST}.Environment": {"RUN_NIGHTSPOT": "1"}},
+    "150 KB of hyperparameters": {f"{REQUEST}.HyperParameters": {f"h{n}": "x" * 2500 for n in range(60)}},
     "46 tags": {f"{REQUEST}.Tags": [{"Key": f"k{n}", "Value": ""} for n in range(46)]},
 }
 

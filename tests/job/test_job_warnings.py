@@ -79,8 +79,73 @@ def test_the_warning_on_starting_over_has_the_numbers(job_with):
     assert "the start leaves 8 h" in warning.rule
 
 
-def test_a_runtime_limit_that_cuts_a_slow_rung_is_a_warning(job_with):
-    (warning,) = warnings_for(job_with({"capacity.spot.1.speed": 0.5}))
-    assert warning.field == "capacity.spot[1].instance_type"
-    assert "needs 8 h for all of the work, and MaxRuntimeInSeconds ends it after 6 h" in warning.rule
+STOPPING = "training_job.StoppingCondition"
+
+
+def test_paid_time_that_a_slow_on_demand_rung_passes_is_a_warning(job_with):
+    rung = {"instance_type": "ml.g5.48xlarge", "speed": 0.5}
+    (warning,) = warnings_for(job_with({"capacity.on_demand.1": rung, "deadline": {"within": "20h"}}))
+    assert warning.field == "capacity.on_demand[1].instance_type"
+    assert "needs 8 h for all of the work, and MaxRuntimeInSeconds lets a run pay for 6 h" in warning.rule
     assert warning.severity == "warning"
+    # On Spot an attempt may run for what it needs.
+    assert warnings_for(job_with({"capacity.spot.1.speed": 0.5})) == ()
+    unstated = {"capacity.on_demand.1": {**rung, "speed": 0.1}, STOPPING: {}, "deadline": {"within": "50h"}}
+    assert warnings_for(job_with(unstated)) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "enough"),
+    [
+        # The limit of many walk-throughs: as long as the work.
+        ({f"{STOPPING}.MaxRuntimeInSeconds": 14_400}, "20880 (5 h 48 min)"),
+        ({f"{STOPPING}.MaxRuntimeInSeconds": 20_879}, "20880 (5 h 48 min)"),
+        ({f"{STOPPING}.MaxRuntimeInSeconds": 20_880}, None),
+        ({"checkpoint_every": "1h"}, "24480 (6 h 48 min)"),
+        ({"checkpoint_every": "36m"}, None),
+        ({STOPPING: {}}, None),
+        ({STOPPING: {}, "work": "7h", "deadline": {"within": "8h"}}, None),
+    ],
+)
+def test_a_limit_that_repeated_work_could_use_up_is_a_warning_with_what_would_do(job_with, changes, enough):
+    found = [warning for warning in warnings_for(job_with(changes)) if warning.field.startswith(STOPPING)]
+    if enough is None:
+        assert found == []
+        return
+    (warning,) = found
+    assert warning.field == f"{STOPPING}.MaxRuntimeInSeconds"
+    assert warning.value == str(changes.get(f"{STOPPING}.MaxRuntimeInSeconds", 21_600))
+    assert warning.rule == (
+        "is tight: a run pays for no more than that, and interruptions repeat work; "
+        f"1.2 x work and 2 x checkpoint_every are {enough}"
+    )
+
+
+IMAGE = {"TrainingImage": "training:latest", "TrainingInputMode": "File"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "out"),
+    [
+        # AWS lets an algorithm that does not checkpoint have an hour on Spot.
+        ({"work": "2h"}, [0, 1]),
+        ({"work": "59m"}, [1]),
+        ({"work": "59m", "capacity.spot.1.speed": 1}, []),
+        # Of an image nobody can tell whether it is such an algorithm's.
+        ({"work": "2h", "training_job.AlgorithmSpecification": IMAGE}, []),
+    ],
+)
+def test_spot_without_the_time_for_an_algorithm_without_checkpoints_is_a_warning(
+    job_with, drop, changes, out
+):
+    algorithm = {"AlgorithmName": "forest", "TrainingInputMode": "File"}
+    unsaved = {"interruptible": "from_start", "training_job.CheckpointConfig": drop}
+    job = job_with({**unsaved, "training_job.AlgorithmSpecification": algorithm, **changes})
+    found = [w for w in warnings_for(job) if w.field.startswith("capacity.spot")]
+    assert [w.field for w in found] == [f"capacity.spot[{n}].instance_type" for n in out]
+    assert all("is left out of every run: MaxWaitTimeInSeconds lets" in w.rule for w in found)
+
+
+def test_an_algorithm_with_checkpoints_may_wait_on_spot(job_with):
+    algorithm = {"AlgorithmName": "forest", "TrainingInputMode": "File"}
+    assert warnings_for(job_with({"training_job.AlgorithmSpecification": algorithm})) == ()

@@ -4,7 +4,7 @@ import re
 from dataclasses import fields
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.job import (
@@ -73,7 +73,6 @@ UNTOUCHED = (
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overrides=any_overrides, changes=st.sampled_from(FILES))
 def test_overrides_that_are_accepted_give_a_job_that_keeps_the_rules(job_with, overrides, changes):
     job = job_with(changes)
@@ -94,7 +93,6 @@ def test_overrides_that_are_accepted_give_a_job_that_keeps_the_rules(job_with, o
     assert apply_overrides(job, again) == changed
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overrides=any_overrides, changes=st.sampled_from(FILES))
 def test_overrides_that_are_refused_are_named_by_their_own_keys(job_with, overrides, changes):
     problems = ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,16 +14,17 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from lambdas import api as http_api
-from lambdas import decide_next_step, plan_run, record_outcome, wake_run
+from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
 from lambdas.api_dependencies import ApiDependencies
 from lambdas.dependencies import Dependencies
+from nightspot.audit import MOST_RESTARTS
 from nightspot.aws.checkpoints import Checkpoints
-from nightspot.aws.executions import Executions
+from nightspot.aws.executions import Executions, restart_arn
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.live_prices import KnownPrices
+from nightspot.aws.models import Models
 from nightspot.aws.notices import Notices
 from nightspot.aws.run_table import RunTable
 from nightspot.aws.starting import Starter
@@ -32,10 +34,13 @@ from nightspot.job import Job
 from nightspot.local.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
 from nightspot.local.functions import LocalContext
 from nightspot.local.gateway import answer_of, event_of
-from nightspot.run import Outcome, Run, run_from_json
+from nightspot.run import Outcome, Run, run_from_json, to_json
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:nightspot"
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
+# The end of the name of an execution that goes on with a run, and of a scheduled one: there once they are started.
+STARTED_BY_US = re.compile(r"-(r\d|\d{4}-\d\d-\d\dT\d{4}Z)$")
 RECOMMENDER = Job.model_validate(
     {
         "name": "recommender",
@@ -60,10 +65,12 @@ def fault(code: str, message: str = "") -> ClientError:
 
 @dataclass
 class SageMaker:
-    """DescribeTrainingJob of the jobs that a test has put there."""
+    """The training jobs that a test has put there; one that is stopped shows it at once."""
 
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    refusal: Exception | None = None
+    refusal: Exception | None = None  # of every call but StopTrainingJob
+    stops: list[str] = field(default_factory=list)
+    stop_refusal: Exception | None = None
 
     def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803
         if self.refusal is not None:
@@ -71,6 +78,23 @@ class SageMaker:
         if TrainingJobName not in self.jobs:
             raise fault("ValidationException", "Requested resource not found.")
         return {"TrainingJobName": TrainingJobName, **self.jobs[TrainingJobName]}
+
+    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803
+        if self.stop_refusal is not None:
+            raise self.stop_refusal
+        self.stops.append(TrainingJobName)
+        self.jobs[TrainingJobName]["TrainingJobStatus"] = "Stopping"
+        return {}
+
+    def list_training_jobs(self, **wanted: Any) -> dict[str, Any]:
+        if self.refusal is not None:
+            raise self.refusal
+        found = [
+            {"TrainingJobName": name, "TrainingJobStatus": job["TrainingJobStatus"]}
+            for name, job in self.jobs.items()
+            if wanted["NameContains"] in name and job["TrainingJobStatus"] == wanted["StatusEquals"]
+        ]
+        return {"TrainingJobSummaries": found}
 
     def shows(self, name: str, status: str, *secondary: tuple[str, datetime], **more: Any) -> None:
         """The training job `name`, gone through the secondary statuses at their times."""
@@ -111,14 +135,32 @@ class Bus:
 
 @dataclass
 class StepFunctions:
-    """Keeps the tokens that are returned."""
+    """Executions, which run unless a test says otherwise; those that were started; the tokens returned."""
 
     returned: list[str] = field(default_factory=list)
     refusal: Exception | None = None
-    over: set[str] = field(default_factory=set)  # execution ARNs that run no more
+    over: set[str] = field(default_factory=set)  # execution ARNs that were aborted
+    ends: dict[str, dict[str, Any]] = field(default_factory=dict)  # by ARN, what else is said of the others
+    started: dict[str, dict[str, Any]] = field(default_factory=dict)  # the inputs, by ARN
+    start_refusal: Exception | None = None
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
-        return {"executionArn": executionArn, "status": "ABORTED" if executionArn in self.over else "RUNNING"}
+        if STARTED_BY_US.search(executionArn) and executionArn not in {*self.started, *self.ends}:
+            raise fault("ExecutionDoesNotExist")
+        status = "ABORTED" if executionArn in self.over else "RUNNING"
+        shown = {"executionArn": executionArn, "status": status, **self.ends.get(executionArn, {})}
+        if executionArn in self.started:
+            shown |= {"startDate": MIDNIGHT, "input": json.dumps(self.started[executionArn])}
+        return shown
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: N803, A002
+        if self.start_refusal is not None:
+            raise self.start_refusal
+        arn = f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:{name}"
+        if arn in {*self.started, *self.ends}:
+            raise fault("ExecutionAlreadyExists")
+        self.started[arn] = json.loads(input)
+        return {"executionArn": arn, "startDate": MIDNIGHT}
 
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803
         json.loads(output)
@@ -144,6 +186,7 @@ class World:
         self.lock = JobLock(self.dynamodb, TABLE)
         self.quotas: Callable[[Iterable[str]], Mapping[str, float]] | None = None
         self.live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
+        self.models: Models | None = None
         self._wait = json.loads(WORKFLOW.read_text())["States"]["Wait for news"]["Arguments"]
 
     @property
@@ -162,14 +205,17 @@ class World:
             checkpoints=Checkpoints(self.s3),
             notices=Notices(self.bus, "nights"),
             step_functions=self.step_functions,
+            starter=Starter(self.step_functions, MACHINE),
             live_prices=self.live_prices,
+            models=self.models,
         )
 
     def plan(
         self, run_input: Any = None, started_at: datetime = MIDNIGHT, execution: str = EXECUTION
     ) -> dict[str, Any]:
         given = {"job": "recommender"} if run_input is None else run_input
-        event = {"input": given, "execution": {"id": execution, "started_at": started_at.isoformat()}}
+        context = {"id": execution, "started_at": started_at.isoformat()}
+        event = {"input": given, "execution": context, "merges_request": True}
         return plan_run.handler(_as_json(event), LocalContext("PlanRun"), use=self.use)
 
     def decide(self, run: dict[str, Any], fault: dict[str, str] | None = None) -> dict[str, Any]:
@@ -179,10 +225,15 @@ class World:
     def record(self, run: dict[str, Any]) -> dict[str, Any]:
         return record_outcome.handler(_as_json({"run": run}), LocalContext("RecordOutcome"), use=self.use)
 
-    def wake(self, **detail: Any) -> bool:
+    def wake(self, *, time: datetime | None = None, **detail: Any) -> bool:
         context = LocalContext("WakeRun")
         event = {"source": "aws.sagemaker", "detail": detail}
+        if time is not None:
+            event["time"] = time.isoformat()
         return wake_run.handler(_as_json(event), context, use=self.use)["woke"]
+
+    def reconcile(self) -> dict[str, Any]:
+        return reconcile.handler({}, LocalContext("Reconcile"), use=self.use)
 
     def begin_to_wait(self, training_job_name: str, token: str) -> None:
         """What "Wait for news" does, in the workflow's own words."""
@@ -197,6 +248,95 @@ class World:
     def pass_time(self, **duration: float) -> datetime:
         self.now += timedelta(**duration)
         return self.now
+
+
+class Night:
+    """A run of `recommender` that trains, and what EventBridge then tells of it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    @property
+    def stops(self) -> list[str]:
+        return self.world.sagemaker.stops
+
+    def begins(self, execution: str = EXECUTION) -> Run:
+        """Midnight: a training job is asked for; the run holds the job's lock. The ledger."""
+        run = run_from_json(self.world.decide(self.world.plan(execution=execution)["run"])["run"])
+        self.world.bus.entries.clear()
+        return run
+
+    def trains(self) -> Run:
+        """At three o'clock it has trained for two hours and fifty minutes, as the last decision saw."""
+        run = self.begins()
+        name = run.attempts[0].training_job_name
+        self.world.begin_to_wait(name, "token")
+        self.shows(name, "InProgress")
+        self.world.pass_time(hours=2)
+        run = run_from_json(self.world.decide(to_json(run))["run"])
+        self.world.pass_time(hours=1)
+        self.world.bus.entries.clear()
+        return run
+
+    def shows(self, name: str, status: str, **more: Any) -> None:
+        ends = [] if status == "InProgress" else [(status, MIDNIGHT + timedelta(hours=3, minutes=4))]
+        history = [
+            ("Starting", MIDNIGHT),
+            ("Downloading", MIDNIGHT + timedelta(minutes=5)),
+            ("Training", MIDNIGHT + timedelta(minutes=10)),
+            *ends,
+        ]
+        self.world.sagemaker.shows(name, status, *history, **more)
+
+    def execution_ends(self, status: str = "ABORTED", **changes: Any) -> bool:
+        """Step Functions' event, at 03:12 UTC.
+
+        https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+        """
+        start, stop = (int(m.timestamp() * 1000) for m in (MIDNIGHT, MIDNIGHT + timedelta(hours=3.2)))
+        detail = {
+            "executionArn": EXECUTION,
+            "stateMachineArn": "arn:aws:states:eu-west-1:123456789012:stateMachine:nightspot",
+            "name": "one",
+            "status": status,
+            "startDate": start,
+            "stopDate": stop,
+            "input": '{"job": "recommender"}',
+            "output": None,
+            **changes,
+        }
+        return self.deliver("Step Functions Execution Status Change", detail)
+
+    def crashes(self) -> bool:
+        """The execution's own failure, and its event; whether that has closed the run."""
+        error, cause = "Nightspot.DecisionCrashed", f"KeyError: ann@example.com {'x' * 500}"
+        self.ends(EXECUTION, error=error, cause=cause)
+        return self.execution_ends("FAILED", error=error, cause=cause)
+
+    def ends(self, arn: str, status: str = "FAILED", **more: Any) -> None:
+        """Step Functions says from now on that the execution ended at 03:12 UTC."""
+        at = MIDNIGHT + timedelta(hours=3.2)
+        self.world.step_functions.ends[arn] = {"status": status, "stopDate": at, **more}
+
+    def restarts_are_used_up(self, run: Run) -> None:
+        """All that may be restarted of the run has been, and has crashed at 03:12 UTC."""
+        for number in range(1, MOST_RESTARTS + 1):
+            self.ends(restart_arn(run, number, like=run.execution_arn), error="Nightspot.DecisionCrashed")
+
+    def training_job_ends(self, name: str, status: str = "Stopped") -> bool:
+        detail = {"TrainingJobName": name, "TrainingJobStatus": status, "SecondaryStatus": status}
+        return self.deliver("SageMaker Training Job State Change", detail)
+
+    def deliver(self, detail_type: str, detail: dict[str, Any]) -> bool:
+        """Whether the event, which is told just now, has closed the run."""
+        event = {"detail-type": detail_type, "detail": detail, "time": self.world.now.isoformat()}
+        answer = close_run.handler(_as_json(event), LocalContext("CloseRun"), use=self.world.use)
+        return bool(answer["closed"])
+
+    def recorded(self, run: Run) -> Run:
+        found = self.world.table.run(run.run_id)
+        assert found is not None
+        return found
 
 
 @dataclass
@@ -312,10 +452,14 @@ def _as_json(event: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    with mock_aws():
-        create_resources([RECOMMENDER])
-        yield World()
+def world(emulated_aws: None) -> World:
+    create_resources([RECOMMENDER])
+    return World()
+
+
+@pytest.fixture
+def night(world: World) -> Night:
+    return Night(world)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 
 import pytest
 import schemathesis
@@ -25,7 +24,6 @@ HELD = [
     checks.negative_data_rejection,
     checks.allow_header_conformance,
 ]
-EXAMPLES = 40  # of each kind
 POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 
 
@@ -54,10 +52,7 @@ class Served:
 
         @given(case=operation.as_strategy(generation_mode=mode, **fixed))
         @settings(
-            max_examples=EXAMPLES,
-            derandomize=True,
-            database=None,
-            deadline=timedelta(seconds=10),
+            max_examples=settings.default.max_examples // 2,
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
         )

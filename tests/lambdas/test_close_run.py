@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,98 +13,21 @@ from pydantic import ValidationError
 
 from lambdas import close_run
 from lambdas.close_run import NotOverYetError
-from lambdas.execution_end import OUTCOME_OF, WORDS_OF, ExecutionEnd
-from nightspot import planning
+from lambdas.execution_end import ENDS, OUTCOME_OF, WORDS_OF
+from lambdas.settling import BeingSettledError
+from nightspot import ladder, planning
+from nightspot.audit import Execution, ExecutionState
 from nightspot.aws import run_table
+from nightspot.aws.executions import restart_arn
 from nightspot.aws.faults import TransientAwsError
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.local.functions import LocalContext
-from nightspot.run import Action, FailureClass, Outcome, run_from_json, to_json
+from nightspot.run import Action, AttemptState, FailureClass, Outcome, run_from_json, to_json
 from nightspot.run_ids import first_run_id_of
 
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
-
-
-class Night:
-    """A run of `recommender` that trains, and what EventBridge then tells of it."""
-
-    def __init__(self, world: Any) -> None:
-        self.world = world
-        self.stops: list[str] = []
-        self.stop_refusal: Exception | None = None
-        world.sagemaker.stop_training_job = self._stop
-
-    def _stop(self, *, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803
-        if self.stop_refusal is not None:
-            raise self.stop_refusal
-        self.stops.append(TrainingJobName)
-        self.world.sagemaker.jobs[TrainingJobName]["TrainingJobStatus"] = "Stopping"
-        return {}
-
-    def begins(self, execution: str = EXECUTION) -> Any:
-        """Midnight: a training job is asked for; the run holds the job's lock. The ledger."""
-        run = run_from_json(self.world.decide(self.world.plan(execution=execution)["run"])["run"])
-        self.world.bus.entries.clear()
-        return run
-
-    def trains(self) -> Any:
-        """At three o'clock it has trained for two hours and fifty minutes, as the last decision saw."""
-        run = self.begins()
-        name = run.attempts[0].training_job_name
-        self.world.begin_to_wait(name, "token")
-        self.shows(name, "InProgress")
-        self.world.pass_time(hours=2)
-        run = run_from_json(self.world.decide(to_json(run))["run"])
-        self.world.pass_time(hours=1)
-        self.world.bus.entries.clear()
-        return run
-
-    def shows(self, name: str, status: str, **more: Any) -> None:
-        ends = [] if status == "InProgress" else [(status, MIDNIGHT + timedelta(hours=3, minutes=4))]
-        history = [
-            ("Starting", MIDNIGHT),
-            ("Downloading", MIDNIGHT + timedelta(minutes=5)),
-            ("Training", MIDNIGHT + timedelta(minutes=10)),
-            *ends,
-        ]
-        self.world.sagemaker.shows(name, status, *history, **more)
-
-    def execution_ends(self, status: str = "ABORTED", **changes: Any) -> bool:
-        """Step Functions' event, at 03:12 UTC.
-
-        https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
-        """
-        start, stop = (int(m.timestamp() * 1000) for m in (MIDNIGHT, MIDNIGHT + timedelta(hours=3.2)))
-        detail = {
-            "executionArn": EXECUTION,
-            "stateMachineArn": "arn:aws:states:eu-west-1:123456789012:stateMachine:nightspot",
-            "name": "one",
-            "status": status,
-            "startDate": start,
-            "stopDate": stop,
-            "input": '{"job": "recommender"}',
-            "output": None,
-            **changes,
-        }
-        return self._deliver("Step Functions Execution Status Change", detail)
-
-    def training_job_ends(self, name: str, status: str = "Stopped") -> bool:
-        detail = {"TrainingJobName": name, "TrainingJobStatus": status, "SecondaryStatus": status}
-        return self._deliver("SageMaker Training Job State Change", detail)
-
-    def _deliver(self, detail_type: str, detail: dict[str, Any]) -> bool:
-        event = json.loads(json.dumps({"detail-type": detail_type, "detail": detail}))
-        return close_run.handler(event, LocalContext("CloseRun"), use=self.world.use)["closed"]
-
-    def recorded(self, run: Any) -> Any:
-        return self.world.table.run(run.run_id)
-
-
-@pytest.fixture
-def night(world):
-    return Night(world)
 
 
 def test_an_aborted_run_is_closed_as_stopped_and_its_training_job_is_asked_to_stop(night, world):
@@ -176,72 +98,141 @@ def test_what_has_been_trained_by_then_is_on_record_and_its_cost_is_not_known_ye
     assert world.table.phases(run.run_id)[1]
 
 
-@pytest.mark.parametrize("end", ExecutionEnd)
-def test_every_end_has_an_outcome_and_words(end):
-    assert OUTCOME_OF[end] in {Outcome.STOPPED, Outcome.FAILED}
-    assert WORDS_OF[end]
+@pytest.mark.parametrize("state", ExecutionState)
+def test_every_end_has_an_outcome_and_words(state):
+    is_end = Execution("arn", state).is_over
+    assert (state in OUTCOME_OF, state in WORDS_OF) == (is_end, is_end)
+    assert set(OUTCOME_OF.values()) == {Outcome.STOPPED, Outcome.FAILED}
+    assert OUTCOME_OF.keys() > ENDS
 
 
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT"])
-def test_only_an_abort_stops_the_training_job_which_after_a_crash_may_still_make_the_model(
-    night, world, status
+def test_after_a_crash_another_execution_goes_on_with_the_run_and_its_training_job(
+    night, world, metrics, status
 ):
     run = night.trains()
+    night.ends(EXECUTION, status)
+    metrics()
     assert not night.execution_ends(status)
+    arn = f"{EXECUTION.removesuffix('one')}recommender-{run.run_id}-r1"
+    assert world.step_functions.started == {arn: {"continue_run": run.run_id}}
     assert night.stops == []
     assert night.recorded(run).outcome is None
     assert world.bus.told == []
+    assert metrics() == {"SomethingEnded": [1], "RunRestarted": [1]}
 
 
-def test_a_model_that_comes_after_the_crash_is_a_model(night, world, monkeypatch):
+def test_the_event_is_believed_though_step_functions_still_shows_the_execution_as_running(night, world):
+    night.trains()
+    assert not night.execution_ends("FAILED")
+    assert len(world.step_functions.started) == 1
+
+
+def test_the_same_crash_told_twice_starts_one_execution(night, world):
+    night.trains()
+    night.crashes()
+    night.crashes()
+    assert len(world.step_functions.started) == 1
+
+
+def test_a_crash_of_an_execution_that_has_the_run_no_more_is_old_news(night, world):
     run = night.trains()
-    crash(night)
+    night.crashes()
+    (arn,) = world.step_functions.started
+    world.plan({"continue_run": run.run_id}, execution=arn)
+    night.crashes()
+    assert len(world.step_functions.started) == 1
+    assert night.recorded(run).outcome is None
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [("Completed", Outcome.SUCCEEDED), ("Failed", Outcome.FAILED)]
+)
+def test_a_run_that_is_restarted_no_more_is_closed_as_its_training_job_ends(night, world, status, outcome):
+    run = night.trains()
+    night.restarts_are_used_up(run)
+    assert not night.crashes()
+    assert (night.recorded(run).outcome, night.stops) == (None, [])
     name = run.attempts[0].training_job_name
-    monkeypatch.setattr(world.step_functions, "describe_execution", _crashed, raising=False)
-    night.shows(name, "Completed", BillableTimeInSeconds=3600)
-    assert night.training_job_ends(name, "Completed")
+    night.shows(name, status, BillableTimeInSeconds=3600)
+    assert night.training_job_ends(name, status)
     after = night.recorded(run)
-    assert after.outcome is Outcome.SUCCEEDED
-    assert "failed in Step Functions at" in after.outcome_because
-    assert f"training job {name} has completed all the same" in after.outcome_because
-    assert world.bus.told == ["Nightspot Run Succeeded"]
-    assert world.bus.details()[0]["happened"] == ["DecisionCrashed"]  # who heard of it hears of the good end
+    assert after.outcome is outcome
+    assert "failed in Step Functions at 03:12 UTC" in after.outcome_because
+    assert world.bus.told == [f"Nightspot Run {outcome.value.title()}"]
+    assert "DecisionCrashed" in world.bus.details()[0]["happened"]  # who heard of it hears of the good end
     assert world.table.history("recommender")[0]["cost_usd"] == 2.0
 
 
-def test_a_crashed_run_whose_training_job_fails_has_failed(night, world, monkeypatch):
+def test_a_crash_past_the_time_at_which_a_run_gives_up_is_restarted_no_more(night, world):
     run = night.trains()
-    crash(night)
     name = run.attempts[0].training_job_name
-    monkeypatch.setattr(world.step_functions, "describe_execution", _crashed, raising=False)
-    night.shows(name, "Failed", BillableTimeInSeconds=3600)
-    assert night.training_job_ends(name, "Failed")
+    night.shows(name, "Failed", BillableTimeInSeconds=60)
+    late = ladder.give_up_at(run)
+    world.now = late + timedelta(seconds=1)
+    night.ends(EXECUTION)
+    assert night.execution_ends("FAILED", stopDate=int(late.timestamp() * 1000))
+    assert world.step_functions.started == {}
     assert night.recorded(run).outcome is Outcome.FAILED
-    assert world.bus.told == ["Nightspot Run Failed"]
 
 
-def test_a_crash_between_two_training_jobs_is_closed_at_once_and_told_with_its_error_without_secrets(
-    night, world
-):
+def test_the_second_restart_comes_after_five_minutes_and_the_third_after_half_an_hour(night, world):
+    run = night.trains()
+    arns = [restart_arn(run, number, like=EXECUTION) for number in (1, 2, 3)]
+    night.crashes()
+    for number, minutes in ((1, 5), (2, 30)):
+        world.step_functions.ends[arns[number - 1]] = {"status": "FAILED", "stopDate": world.now}
+        world.pass_time(minutes=minutes, seconds=-1)
+        world.reconcile()
+        assert len(world.step_functions.started) == number
+        world.pass_time(seconds=1)
+        world.reconcile()
+        assert list(world.step_functions.started) == arns[: number + 1]
+
+
+def test_an_execution_that_died_before_it_had_the_run_is_followed_by_the_next(night, world):
+    run = night.trains()
+    night.crashes()
+    first, second = (restart_arn(run, number, like=EXECUTION) for number in (1, 2))
+    world.step_functions.ends[first] = {"status": "FAILED", "stopDate": world.now}
+    world.pass_time(minutes=5)
+    world.reconcile()
+    assert list(world.step_functions.started) == [first, second]
+
+
+def test_a_restart_that_somebody_aborts_is_that_person_s_stop(night, world):
+    run = night.trains()
+    night.crashes()
+    (arn,) = world.step_functions.started
+    world.step_functions.over.add(arn)
+    given = f'{{"continue_run": "{run.run_id}"}}'
+    assert night.execution_ends(executionArn=arn, input=given)
+    assert night.recorded(run).outcome is Outcome.STOPPED
+    assert night.stops == [run.attempts[0].training_job_name]
+
+
+def test_a_run_whose_plan_was_not_made_to_the_end_is_not_gone_on_with(night, world):
+    run = run_from_json(world.plan()["run"])
+    world.table.open_runs.forget(run.run_id)
+    assert night.crashes()
+    assert world.step_functions.started == {}
+    assert night.recorded(run).outcome is Outcome.FAILED
+
+
+def test_a_crash_is_told_with_its_error_and_without_secrets(night, world):
     run = night.trains()
     name = run.attempts[0].training_job_name
+    night.restarts_are_used_up(run)
+    (last,) = (restart_arn(run, 3, like=EXECUTION),)
+    cause = f"KeyError: ann@example.com {'x' * 500}"
+    night.ends(last, error="Nightspot.DecisionCrashed", cause=cause)
     night.shows(name, "Failed", FailureReason="ClientError: no such bucket", BillableTimeInSeconds=60)
-    assert crash(night)
+    assert night.crashes()
     because = night.recorded(run).outcome_because
     assert "failed in Step Functions at 03:12 UTC (Nightspot.DecisionCrashed: KeyError: " in because
     assert "ann@example.com" not in because
     assert len(because) < 600
     assert world.bus.told == ["Nightspot Run Failed"]
-
-
-def _crashed(**_: Any) -> dict[str, Any]:
-    return {"executionArn": EXECUTION, "status": "FAILED", "stopDate": MIDNIGHT + timedelta(hours=3.2)}
-
-
-def crash(night) -> bool:
-    return night.execution_ends(
-        "FAILED", error="Nightspot.DecisionCrashed", cause=f"KeyError: ann@example.com {'x' * 500}"
-    )
 
 
 def test_the_stop_after_an_abort_is_the_person_s(night):
@@ -271,7 +262,9 @@ def test_an_execution_that_is_not_over_or_ended_well_is_left_alone(night, status
 
 
 def test_a_run_that_recorded_its_own_end_is_left_as_it_is(night, world):
-    run = replace(night.trains(), outcome=Outcome.FAILED, outcome_because="why", steps=9)
+    run = night.trains()
+    ended = replace(run.attempts[0], state=AttemptState.ENDED, ended_at=world.now, billable_seconds=60.0)
+    run = replace(run.with_attempt(ended), outcome=Outcome.FAILED, outcome_because="why", steps=9)
     world.record(to_json(run))
     world.bus.entries.clear()
     assert not night.execution_ends("FAILED")
@@ -378,13 +371,13 @@ def test_a_training_job_that_showed_itself_after_all_is_stopped(night, world):
     assert night.stops == [run.attempts[0].training_job_name]
 
 
-def test_a_stop_that_is_throttled_leaves_the_run_open_for_the_event_s_return(night, aws_fault):
+def test_a_stop_that_is_throttled_leaves_the_run_open_for_the_event_s_return(night, world, aws_fault):
     run = night.trains()
-    night.stop_refusal = aws_fault("ThrottlingException")
+    world.sagemaker.stop_refusal = aws_fault("ThrottlingException")
     with pytest.raises(TransientAwsError):
         night.execution_ends()
     assert night.recorded(run).outcome is None
-    night.stop_refusal = None
+    world.sagemaker.stop_refusal = None
     assert night.execution_ends()
 
 
@@ -417,11 +410,37 @@ def test_the_bill_is_completed_once(night, world, metrics):
     assert metrics() == {"SomethingEnded": [1]}
 
 
-def test_a_bill_that_sagemaker_does_not_show_yet_is_asked_for_again(night):
+def test_a_bill_that_sagemaker_does_not_show_yet_is_the_reconciler_s_to_add(night, world):
     run = night.trains()
+    name = run.attempts[0].training_job_name
     night.execution_ends()
-    with pytest.raises(NotOverYetError):
-        night.training_job_ends(run.attempts[0].training_job_name)
+    assert not night.training_job_ends(name)
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600)
+    world.reconcile()
+    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+
+
+def test_an_event_that_comes_for_the_last_time_is_left_to_the_reconciler(night, world, metrics, monkeypatch):
+    run = night.begins()
+    metrics()
+    world.pass_time(seconds=30)
+    detail_time = world.now - timedelta(seconds=150)
+    event = {
+        "detail-type": "Step Functions Execution Status Change",
+        "time": detail_time.isoformat(),
+        "detail": {
+            "executionArn": EXECUTION,
+            "status": "ABORTED",
+            "startDate": int(MIDNIGHT.timestamp() * 1000),
+        },
+    }
+    answer = close_run.handler(event, LocalContext("CloseRun"), use=world.use)
+    assert answer == {"closed": False, "repaired": []}
+    assert metrics() == {"SomethingEnded": [1], "LeftToReconciler": [1]}
+    world.step_functions.over.add(EXECUTION)
+    world.pass_time(minutes=1)
+    world.reconcile()
+    assert night.recorded(run).outcome is Outcome.STOPPED
 
 
 def test_the_end_of_a_training_job_whose_run_goes_on_is_for_the_run_to_see(night):
@@ -451,6 +470,7 @@ def test_an_execution_that_step_functions_has_forgotten_is_over(night, world, aw
         raise aws_fault("ExecutionDoesNotExist")
 
     monkeypatch.setattr(world.step_functions, "describe_execution", forgotten, raising=False)
+    world.pass_time(days=90)
     assert night.training_job_ends(name, "Completed")
     assert night.recorded(run).outcome is Outcome.SUCCEEDED
 
@@ -521,7 +541,8 @@ def test_an_event_that_names_nothing_is_refused(world, event, field):
 
 def test_a_crash_without_a_model_is_on_record_as_ours(night, world):
     run = run_from_json(world.plan()["run"])
-    assert crash(night)
+    night.restarts_are_used_up(run)
+    assert night.crashes()
     assert night.recorded(run).crashed
     (summary,) = world.table.history("recommender")
     assert (summary["outcome"], summary["crashed"]) == ("failed", True)
@@ -531,8 +552,15 @@ def test_a_crash_without_a_model_is_on_record_as_ours(night, world):
 @pytest.mark.parametrize("status", ["Completed", "Stopped"])
 def test_neither_a_model_nor_an_abort_is_a_crash(night, world, status):
     run = night.trains()
+    night.restarts_are_used_up(run)
     night.shows(run.attempts[0].training_job_name, status, BillableTimeInSeconds=3600)
-    night.execution_ends("FAILED" if status == "Completed" else "ABORTED")
+    if status == "Completed":
+        night.crashes()
+    else:
+        for number in (1, 2, 3):
+            world.step_functions.over.add(restart_arn(run, number, like=EXECUTION))
+            world.step_functions.ends[restart_arn(run, number, like=EXECUTION)].pop("status")
+        night.execution_ends("ABORTED")
     assert not night.recorded(run).crashed
     assert world.table.history("recommender")[0]["crashed"] is False
 
@@ -546,26 +574,26 @@ def test_a_run_that_had_decided_its_end_did_not_end_by_the_crash(night, world):
     assert world.table.history("recommender")[0]["crashed"] is False
 
 
-def test_a_crashed_run_whose_end_somebody_had_asked_for_is_stopped(night, world, monkeypatch):
+def test_a_crashed_run_whose_end_somebody_had_asked_for_is_stopped_and_not_restarted(night, world):
     run = night.trains()
     name = run.attempts[0].training_job_name
     world.table.ask_to_stop(run.run_id, "nightspot stop")
-    assert not crash(night)
-    assert night.stops == [name]  # the decision that was to do it has crashed
-    monkeypatch.setattr(world.step_functions, "describe_execution", _crashed, raising=False)
-    night.shows(name, "Stopped", BillableTimeInSeconds=3600)
-    assert night.training_job_ends(name)
+    assert night.crashes()
+    assert (night.stops, world.step_functions.started) == ([name], {})
     recorded = night.recorded(run)
     assert (recorded.outcome, recorded.crashed) == (Outcome.STOPPED, False)
-    assert recorded.outcome_because.endswith("was over by then. The run was asked to stop (nightspot stop).")
+    assert recorded.outcome_because.endswith("The run was asked to stop (nightspot stop).")
     assert world.bus.told == ["Nightspot Run Stopped"]
+    night.shows(name, "Stopped", BillableTimeInSeconds=3600)
+    night.training_job_ends(name)
+    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
 
 
 def test_a_wish_that_came_too_late_does_not_undo_the_model(night, world):
     run = night.trains()
     world.table.ask_to_stop(run.run_id, "nightspot stop")
     night.shows(run.attempts[0].training_job_name, "Completed", BillableTimeInSeconds=3600)
-    assert crash(night)
+    assert night.crashes()
     assert night.recorded(run).outcome is Outcome.SUCCEEDED
 
 
@@ -592,7 +620,7 @@ def test_two_invocations_at_once_close_a_run_once(night, world, monkeypatch, met
     metrics()
 
     def second() -> None:
-        with pytest.raises(NotOverYetError, match="is being closed"):
+        with pytest.raises(BeingSettledError, match="is being settled"):
             night.training_job_ends(name)
 
     with meanwhile(monkeypatch, world.table, "record_outcome", second):
@@ -611,7 +639,7 @@ def test_two_invocations_at_once_complete_a_bill_once(night, world, monkeypatch,
     metrics()
 
     def second() -> None:
-        with pytest.raises(NotOverYetError, match="is being closed"):
+        with pytest.raises(BeingSettledError, match="is being settled"):
             night.training_job_ends(name)
 
     with meanwhile(monkeypatch, world.table, "record_outcome", second):
@@ -660,7 +688,7 @@ def test_a_turn_whose_holder_died_is_free_after_a_while(night, world, monkeypatc
         patched.setattr(turns, "give_back", lambda *_, **__: None)
         with meanwhile(monkeypatch, world.bus, "put_events", dies), pytest.raises(Killed):
             night.execution_ends()
-    with pytest.raises(NotOverYetError):
+    with pytest.raises(BeingSettledError):
         night.execution_ends()
     world.pass_time(seconds=90)
     assert night.execution_ends()
@@ -685,6 +713,6 @@ def test_a_bill_whose_recording_died_is_completed_by_the_event_s_return(night, w
 def test_a_closed_run_leaves_nothing_of_its_closing_in_the_table(night, world):
     run = night.trains()
     night.execution_ends()
-    assert not world.table.close_turns.is_untold(run.run_id)
+    assert world.table.close_turns.untold(run.run_id) is None
     now = world.now
     assert world.table.close_turns.take(run.run_id, now=now, until=now + timedelta(minutes=1))

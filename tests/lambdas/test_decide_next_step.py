@@ -7,7 +7,6 @@ import json
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
-from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.run_table import RunTable
 from nightspot.run import Action, run_from_json, step_from_json
 
@@ -156,13 +155,103 @@ def test_a_notice_that_cannot_be_sent_does_not_stop_the_decision(world, planned,
     assert metrics() == {"Decision": [1], "AttemptStarted": [1], "NoticeLost": [1]}
 
 
-def test_a_throttled_look_is_repeated_by_the_state_machine_and_changes_nothing(world, asked, aws_fault):
-    world.sagemaker.refusal = aws_fault("ThrottlingException", "Rate exceeded")
-    before = world.table.run(asked["run_id"])
-    with pytest.raises(TransientAwsError, match="Rate exceeded"):
-        world.decide(asked)
-    assert world.table.run(asked["run_id"]) == before
-    assert world.bus.told == []
+def test_what_aws_says_of_a_lost_notice_is_redacted_in_the_log(world, planned, aws_fault, caplog):
+    said = "User: arn:aws:iam::123456789012:user/jo is not authorized\x1b[2J"
+    world.bus.refusal = aws_fault("AccessDeniedException", said)
+    world.decide(planned)
+    (line,) = [record for record in caplog.records if record.message == "notice lost"]
+    assert "arn:aws:iam::<account>:user/jo is not authorized" in line.error
+    assert not any(secret in line.error for secret in ("123456789012", "\x1b"))
+
+
+GONE = ["ThrottlingException", "InternalServerError", "AccessDeniedException", "no answer"]
+
+
+@pytest.fixture(params=GONE)
+def away(request, aws_fault):
+    """What boto3 raises while a service is away, or not to be used."""
+    unreachable = ConnectTimeoutError(endpoint_url="https://example.org")
+    return unreachable if request.param == "no answer" else aws_fault(request.param, "not now")
+
+
+def test_a_decision_needs_no_answer_of_sagemaker(world, asked, metrics, away):
+    world.sagemaker.refusal = away
+    answer = world.decide(asked)
+    assert (answer["step"]["action"], answer["step"]["wait_seconds"]) == ("watch", 60)
+    assert answer["step"]["because"].startswith("SageMaker has not answered since 00:00 UTC.")
+    assert answer["run"]["attempts"][0]["state"] == "asked"
+    assert metrics()["DecidedWithout"] == [1]
+    world.pass_time(hours=2, minutes=14)
+    world.sagemaker.refusal = away
+    waiting = {**answer["run"], "attempts": [{**answer["run"]["attempts"][0], "state": "waiting"}]}
+    assert world.decide(waiting)["step"]["action"] == "stop"
+
+
+def test_a_decision_needs_no_answer_of_s3_and_keeps_the_progress_that_is_known(world, asked, midnight, away):
+    saved = {"step": 7, "total_steps": 10, "saved_at": midnight.isoformat()}
+
+    class S3:
+        def get_object(self, **_arguments):
+            raise away
+
+    known = {**asked, "progress": saved}
+    world.sagemaker.shows(name_of(asked), "InProgress", ("Training", midnight))
+    world.s3 = S3()
+    world.pass_time(minutes=10)
+    answer = world.decide(known)
+    assert answer["step"]["action"] == "watch"
+    assert answer["run"]["progress"]["step"] == 7
+
+
+@pytest.fixture
+def table_away(world, away, monkeypatch):
+    """table_away(True): no call of the table is answered."""
+
+    def switch(is_away):
+        def refuse(*_arguments, **_named):
+            raise away
+
+        for operation in ("put_item", "get_item", "update_item", "delete_item"):
+            if is_away:
+                monkeypatch.setattr(world.dynamodb, operation, refuse)
+        if not is_away:
+            monkeypatch.undo()
+
+    return switch
+
+
+def test_a_decision_needs_no_answer_of_the_table_and_is_written_with_a_later_one(
+    world, planned, midnight, table_away
+):
+    run_id = planned["run_id"]
+    table_away(True)
+    first = world.decide(planned)
+    assert first["step"]["action"] == "start"
+    name = name_of(first["run"])
+    world.sagemaker.shows(name, "Failed", ("Starting", midnight), ("Failed", midnight))
+    world.sagemaker.jobs[name]["FailureReason"] = "CapacityError: none"
+    second = world.decide(first["run"])
+    assert [step["number"] for step in second["run"]["unwritten"]] == [1, 2]
+    table_away(False)
+    assert world.table.steps(run_id) == []
+
+    world.pass_time(minutes=5)
+    third = world.decide(second["run"])
+    assert third["run"]["unwritten"] == []
+    assert [step.number for step in world.table.steps(run_id)] == [1, 2, 3]
+    assert world.table.run(run_id) == run_from_json(third["run"])
+    # The first attempt ended while nothing could be written.
+    assert list(world.table.phases(run_id)) == [1]
+
+
+def test_what_cannot_be_written_for_long_never_outgrows_the_state_machine(world, planned, table_away):
+    table_away(True)
+    run, lost = world.decide(planned)["run"], 0
+    run["unwritten"] = [{**run["unwritten"][0], "because": "x" * 1000, "number": n} for n in range(200)]
+    after = world.decide(run)["run"]
+    assert len(json.dumps(after)) < 230_000
+    assert after["unwritten"][-1]["number"] == 2
+    assert after["unwritten"][0]["number"] > lost
 
 
 def test_a_completed_job_finishes_the_run(world, asked, midnight):

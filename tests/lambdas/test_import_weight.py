@@ -16,6 +16,7 @@ HANDLERS = (
     "close_run",
     "decide_next_step",
     "plan_run",
+    "reconcile",
     "record_outcome",
     "start_run",
     "tell_people",

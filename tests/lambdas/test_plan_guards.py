@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from lambdas import plan_run
 from lambdas.plan_run import InvalidInputError
 from nightspot.aws.quotas import QuotasUnknownError
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.job import Budget, Concurrency
+from nightspot.local.functions import LocalContext
 from nightspot.run import Outcome, run_from_json
 
 NIGHT = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:night-{}"
+
+
+def test_overrides_that_the_ledger_cannot_carry_are_refused(world):
+    given = {"job": "recommender", "hyperparameters": {f"h{n}": "x" * 2400 for n in range(30)}}
+    with pytest.raises(InvalidInputError, match=r"overrides: 72,.* bytes as JSON must be at most 65,536"):
+        world.plan(given)
+
+
+def test_the_request_travels_beside_the_ledger_and_once(world):
+    large = {f"h{n}": "x" * 2500 for n in range(60)}
+    job = world.jobs["recommender"]
+    request = {**job.training_job, "HyperParameters": large}
+    world.jobs["recommender"] = job.model_copy(update={"training_job": request})
+    answer = world.plan()
+    assert answer["request"]["HyperParameters"] == large
+    assert len(json.dumps(answer["run"])) < 10_000
+    assert len(json.dumps(world.decide(answer["run"]))) < 20_000
+
+
+def test_a_workflow_of_an_earlier_version_gets_the_request_whole(world):
+    """One that is running while the functions are replaced: it merges nothing."""
+    event = {
+        "input": {"job": "recommender"},
+        "execution": {"id": NIGHT, "started_at": "2026-11-21T00:00:00Z"},
+    }
+    run = plan_run.handler(event, LocalContext("PlanRun"), use=world.use)["run"]
+    request = world.decide(run)["step"]["request"]
+    assert (
+        request["AlgorithmSpecification"] == world.jobs["recommender"].training_job["AlgorithmSpecification"]
+    )
+
+
+def test_a_function_may_fail_until_the_run_would_give_up(world):
+    """32 hours: thirty waits of a minute, and five minutes each after that."""
+    assert world.plan()["most_misses"] == 30 + (32 * 60 - 30) // 5
 
 
 @pytest.fixture
@@ -38,10 +76,11 @@ def test_overrides_shape_the_run_and_are_on_record(world, midnight):
         "hyperparameters": {"epochs": 3},
         "budget": 55,
     }
-    run = run_from_json(world.plan(given)["run"])
+    answer = world.plan(given)
+    run = run_from_json(answer["run"])
     assert [rung.label for rung in run.rungs] == ["on-demand ml.p5.48xlarge"]
     assert run.deadline == midnight + timedelta(hours=6)
-    assert run.training_job["HyperParameters"]["epochs"] == "3"
+    assert answer["request"]["HyperParameters"]["epochs"] == "3"
     assert run.budget_usd == 55
     assert world.table.history("recommender")[0]["overrides"]["market"] == "on_demand"
     assert world.bus.details()[0]["overrides"]["deadline"]
@@ -100,11 +139,14 @@ class TestTheMonthsBudget:
         spend(1, 90.0, day=midnight - timedelta(days=31))
         assert run_from_json(world.plan()["run"]).budget_usd == pytest.approx(100.0)
 
-    def test_a_run_that_died_keeps_only_what_it_spent(self, world, budget):
+    def test_a_run_that_died_keeps_its_promise_until_it_is_closed(self, world, budget):
+        """Another execution may go on with it, and spend the rest."""
         budget(per_run_usd=60.0, per_month_usd=100.0)
         world.plan(execution=NIGHT.format(1))
         assert run_from_json(world.plan()["run"]).budget_usd == pytest.approx(40.0)
         world.step_functions.over.add(NIGHT.format(1))
+        assert run_from_json(world.plan()["run"]).budget_usd == pytest.approx(40.0)
+        world.reconcile()
         assert run_from_json(world.plan()["run"]).budget_usd == 60.0
 
     def test_a_month_that_is_spent_starts_nothing_and_says_so(self, world, budget, spend):

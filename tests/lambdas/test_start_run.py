@@ -15,6 +15,7 @@ from moto import mock_aws
 from lambdas import start_run
 from lambdas.start_run import InvalidScheduleError, ScheduledStart, StartDependencies
 from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.pending import PendingDeliveries
 from nightspot.aws.starting import NameTakenError, Starter, StartRefusedError
 from nightspot.local.functions import LocalContext
 from nightspot.run_ids import run_id_of
@@ -22,6 +23,7 @@ from nightspot.run_ids import run_id_of
 REGION = "eu-west-1"
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"
 NIGHT = {"job": "recommender", "scheduled_at": "2026-11-21T00:00:00Z"}
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 ROLE = "arn:aws:iam::123456789012:role/runs"
 
 
@@ -61,6 +63,25 @@ def _fault(code: str, status: int) -> ClientError:
     return ClientError(response, "StartExecution")
 
 
+class Kept(PendingDeliveries):
+    """What is kept, by its sort key; a table that takes nothing where a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(self._take)
+        self.events: dict[str, str] = {}
+        self.takes = True
+
+    def _take(self, _operation: str, **given: Any) -> dict[str, Any]:
+        if not self.takes:
+            raise TransientAwsError("ThrottlingException")
+        self.events[given["Key"]["sk"]["S"]] = given["ExpressionAttributeValues"][":event"]["S"]
+        return {}
+
+
+def dependencies(step_functions: Any, kept: PendingDeliveries) -> StartDependencies:
+    return StartDependencies(Starter(step_functions, MACHINE), kept, lambda: NOW)
+
+
 def _arn(name: str) -> str:
     return f"{MACHINE.replace('stateMachine', 'execution')}:{name}"
 
@@ -71,9 +92,14 @@ def step_functions() -> StepFunctions:
 
 
 @pytest.fixture
-def start(step_functions: StepFunctions) -> Callable[..., dict[str, Any]]:
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def start(step_functions: StepFunctions, kept: Kept) -> Callable[..., dict[str, Any]]:
     """start(event) as Scheduler calls the function."""
-    use = StartDependencies(Starter(step_functions, MACHINE))
+    use = dependencies(step_functions, kept)
 
     def call(event: Any = NIGHT) -> dict[str, Any]:
         return start_run.handler(json.loads(json.dumps(event)), LocalContext("StartRun"), use=use)
@@ -126,23 +152,39 @@ def test_a_late_delivery_still_says_for_when_it_was_meant(start, step_functions)
     assert json.loads(text)["scheduled_at"] == "2026-11-21T00:00:00Z"
 
 
+OUTAGES = [("ThrottlingException", 400), ("InternalServerError", 500)]
+
+
+@pytest.mark.parametrize(("code", "status"), OUTAGES)
+def test_a_start_that_aws_cannot_take_is_kept_for_the_reconciler(
+    start, step_functions, kept, code, status, metrics
+):
+    step_functions.refusal = _fault(code, status)
+    assert start() == {"pending": True}
+    assert {key: json.loads(event) for key, event in kept.events.items()} == {
+        "START#recommender-2026-11-21T0000Z": NIGHT
+    }
+    assert metrics() == {"StartScheduled": [1], "StartPending": [1]}
+
+
 @pytest.mark.parametrize(
     ("code", "status", "error"),
     [
-        ("ThrottlingException", 400, TransientAwsError),
-        ("InternalServerError", 500, TransientAwsError),
+        *((code, status, TransientAwsError) for code, status in OUTAGES),
         ("AccessDeniedException", 403, StartRefusedError),
         ("StateMachineDoesNotExist", 400, StartRefusedError),
     ],
 )
-def test_a_start_that_aws_does_not_take_comes_again_and_is_never_swallowed(
-    start, step_functions, code, status, error
+def test_a_start_that_is_refused_or_not_kept_comes_again_and_is_never_swallowed(
+    start, step_functions, kept, code, status, error
 ):
+    kept.takes = False
     step_functions.refusal = _fault(code, status)
     with pytest.raises(error):
         start()
     step_functions.refusal = None
     assert start()["is_new"]
+    assert kept.events == {}
 
 
 def test_a_name_that_another_input_has_taken_is_never_taken_for_the_night_s_run(start, step_functions):
@@ -190,7 +232,7 @@ def test_on_an_emulated_step_functions_the_same_night_is_one_execution():
         client = boto3.client("stepfunctions", region_name=REGION)
         definition = {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}
         client.create_state_machine(name="nightspot", definition=json.dumps(definition), roleArn=ROLE)
-        use = StartDependencies(Starter(client, MACHINE))
+        use = dependencies(client, Kept())
         answers = [start_run.handler(dict(NIGHT), LocalContext("StartRun"), use=use) for _ in range(2)]
         assert [answer["is_new"] for answer in answers] == [True, False]
         assert answers[0]["execution_arn"] == answers[1]["execution_arn"]

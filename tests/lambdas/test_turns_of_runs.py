@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -166,12 +167,128 @@ class TestReplace:
         second, step = decided(world, second)
         assert step["action"] == "stop"
 
-    def test_a_run_that_dies_while_it_is_waited_for_holds_nobody_up(self, world, training):
+    def test_a_run_that_dies_while_it_is_waited_for_leaves_its_lock_and_its_training_job(
+        self, world, training, midnight
+    ):
+        older, name = training
         newer = world.plan(execution=OTHER)["run"]
-        world.step_functions.over.add(training[0]["execution_arn"])
+        world.step_functions.over.add(older["execution_arn"])
         world.pass_time(minutes=2)
         newer, step = decided(world, newer)
-        assert (newer["locked"], step["action"]) == (True, "start")
+        assert (newer["locked"], newer["waits_for_run"], step["action"]) == (True, older["run_id"], "pause")
+        assert world.sagemaker.stops == [name]
+        world.sagemaker.shows(name, "Stopped", ("Stopped", midnight + timedelta(minutes=3)))
+        newer, step = decided(world, newer)
+        assert (newer["waits_for_run"], step["action"]) == (None, "start")
+
+    def test_a_run_that_knows_that_it_is_replaced_is_woken_no_more(self, world, training):
+        """Else the two would wake each other every minute until the older one's stop has gone through."""
+        older, name = training
+        newer = world.plan(execution=OTHER)["run"]
+        assert world.step_functions.returned == ["token-1"]
+        world.begin_to_wait(name, "token-2")
+        newer, _ = decided(world, newer)  # it may have been deciding when it was woken
+        assert world.step_functions.returned == ["token-1", "token-2"]
+        older, _ = decided(world, older)
+        for number in range(3, 6):
+            world.begin_to_wait(name, f"token-{number}")
+            newer, step = decided(world, newer)
+            assert step["action"] == "pause"
+        assert world.step_functions.returned == ["token-1", "token-2"]
+
+    def test_a_run_that_a_person_stops_is_woken_by_nobody_else(self, world, training):
+        older, name = training
+        world.table.ask_to_stop(older["run_id"], "nightspot stop")
+        decided(world, older)
+        world.begin_to_wait(name, "token-2")
+        world.plan(execution=OTHER)
+        assert world.step_functions.returned == []
+
+
+class TestTheTrainingJobOfADeadRun:
+    """A run that takes the lock of a crashed one does not train beside what that has left, under forbid either."""
+
+    @pytest.fixture
+    def dead(self, world, midnight):
+        """A run whose execution is over, while its training job trains."""
+        run, step = decided(world, world.plan()["run"])
+        name = step["training_job_name"]
+        world.sagemaker.shows(name, "InProgress", ("Training", midnight + timedelta(minutes=5)))
+        world.step_functions.over.add(run["execution_arn"])
+        world.pass_time(minutes=10)
+        return run, name
+
+    @pytest.fixture(params=["dead execution", "expired lock"])
+    def taken(self, request, world, dead):
+        """The next run, which has the lock."""
+        if request.param == "expired lock":
+            world.step_functions.over.clear()
+            world.pass_time(hours=3)
+        return world.plan(execution=OTHER)["run"]
+
+    def test_is_stopped_and_waited_for(self, world, dead, taken, midnight):
+        run, name = dead
+        assert (taken["locked"], taken["waits_for_run"]) == (True, run["run_id"])
+        assert world.sagemaker.stops == [name]
+        taken, step = decided(world, taken)
+        assert (step["action"], step["wait_seconds"]) == ("pause", 60)
+        assert world.sagemaker.stops == [name]  # it is stopping
+        world.sagemaker.shows(name, "Stopped", ("Stopped", midnight + timedelta(minutes=13)))
+        taken, step = decided(world, taken)
+        assert (taken["waits_for_run"], step["action"]) == (None, "start")
+
+    def test_is_waited_for_by_a_plan_that_is_made_again(self, world, dead):
+        first = world.plan(execution=OTHER)["run"]
+        again = world.plan(execution=OTHER)["run"]
+        assert (again["waits_for_run"], again["locked"]) == (first["waits_for_run"], True)
+        assert again["waits_for_run"] == dead[0]["run_id"]
+
+    def test_is_waited_for_as_long_as_it_takes_and_the_lock_is_kept(self, world, dead, taken):
+        for _ in range(4):
+            world.pass_time(hours=1)
+            taken, step = decided(world, taken)
+            assert step["action"] == "pause"
+        assert world.lock.holder("recommender").run_id == taken["run_id"]
+
+    @pytest.mark.parametrize("call", ["DescribeTrainingJob", "StopTrainingJob"])
+    def test_of_which_sagemaker_says_nothing_is_waited_for(self, world, dead, aws_fault, call):
+        if call == "DescribeTrainingJob":
+            world.sagemaker.refusal = aws_fault("ThrottlingException")
+        else:
+            world.sagemaker.stop_refusal = aws_fault("ThrottlingException")
+        run = world.plan(execution=OTHER)["run"]
+        assert run["waits_for_run"] == dead[0]["run_id"]
+        world.sagemaker.refusal = world.sagemaker.stop_refusal = None
+        decided(world, run)
+        assert world.sagemaker.stops == [dead[1]]
+
+    def test_that_has_just_been_asked_for_may_still_come(self, world, midnight):
+        run, _ = decided(world, world.plan()["run"])
+        world.step_functions.over.add(run["execution_arn"])
+        # The lock is looked into no sooner than a minute after it was taken, and renewed by each decision.
+        world.pass_time(minutes=2)
+        asked = world.table.run(run["run_id"])
+        late = replace(asked.attempts[0], asked_at=world.now - timedelta(seconds=59))
+        world.table.record_outcome(asked.with_attempt(late))
+        waiting = world.plan(execution=OTHER)["run"]
+        assert waiting["waits_for_run"] == run["run_id"]
+        world.pass_time(seconds=1)
+        assert decided(world, waiting)[1]["action"] == "start"
+
+    def test_that_is_over_is_not_waited_for(self, world, dead, midnight):
+        world.sagemaker.shows(dead[1], "Completed", ("Completed", midnight + timedelta(minutes=9)))
+        run = world.plan(execution=OTHER)["run"]
+        assert (run["locked"], run["waits_for_run"], world.sagemaker.stops) == (True, None, [])
+
+    def test_of_a_run_that_comes_back_ends_with_it(self, world, dead, taken):
+        """The dead run is restarted meanwhile: it has lost its lock, and ends as replaced."""
+        run, _ = dead
+        world.step_functions.over.add(run["execution_arn"])
+        back = world.plan({"continue_run": run["run_id"]}, execution=THIRD)["run"]
+        assert back["replaced_by"] is not None
+        back, step = decided(world, back)
+        assert step["action"] in {"stop", "watch"}
+        assert world.lock.holder("recommender").run_id == taken["run_id"]
 
 
 def test_a_ledger_with_a_lock_travels(world):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +11,9 @@ from pydantic import ValidationError
 
 from lambdas.wake_run import NotWaitingYetError
 from nightspot.aws.drill_plan import drill_id
-from nightspot.run import run_from_json
+from nightspot.aws.faults import TransientAwsError
+from nightspot.run import Outcome, run_from_json
+from nightspot.run_ids import read_training_job_name
 
 JOB = "nightspot-recommender-20261121-abc123-1"
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -60,11 +63,18 @@ def test_what_no_decision_turns_on_wakes_nobody(waiting, secondary):
     assert waiting.table.waiting(JOB).token == "first"
 
 
-def test_a_drills_job_belongs_to_no_run_and_does_not_come_again(world):
-    drill = f"nightspot-recommender-drill-{drill_id(MIDNIGHT, 'abcde')}-2"
-    assert not world.wake(
-        **news(TrainingJobName=drill, TrainingJobStatus="Stopped", SecondaryStatus="Stopped")
-    )
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(f"nightspot-recommender-drill-{drill_id(MIDNIGHT, 'abcde')}-2", id="a drill"),
+        pytest.param("nightspot-recommender-20261121-fffff0-1", id="another deployment's run"),
+        pytest.param("nightspot-somebody", id="no run's name"),
+    ],
+)
+def test_the_job_of_no_run_of_ours_wakes_nobody_and_its_event_does_not_come_again(world, metrics, name):
+    metrics()
+    assert not world.wake(**news(TrainingJobName=name, TrainingJobStatus="Stopped"))
+    assert metrics() == {"StateChange": [1]}
 
 
 def test_a_run_of_a_job_that_is_called_a_drill_is_woken(world):
@@ -110,9 +120,82 @@ def test_a_newer_event_during_the_decision_comes_again(waiting):
         waiting.wake(**news(LastModifiedTime=MOMENT + 1))
 
 
+def planned(world):
+    """The name of the training job that a run has just asked for, and does not wait for yet."""
+    run = run_from_json(world.decide(world.plan()["run"])["run"])
+    return run.attempts[0].training_job_name
+
+
 def test_an_event_before_the_first_wait_comes_again(world):
-    with pytest.raises(NotWaitingYetError, match=JOB):
-        world.wake(**news())
+    name = planned(world)
+    with pytest.raises(NotWaitingYetError, match=name):
+        world.wake(**news(TrainingJobName=name))
+    world.begin_to_wait(name, "first")
+    assert world.wake(**news(TrainingJobName=name))
+
+
+@pytest.mark.parametrize("waits_later", [False, True], ids=["never waited", "waited before"])
+def test_an_event_that_nobody_waited_for_is_dropped_at_its_last_return(world, metrics, waits_later):
+    name = planned(world)
+    if waits_later:
+        world.begin_to_wait(name, "first")
+        assert world.wake(**news(TrainingJobName=name, LastModifiedTime=MOMENT - 1))
+    world.pass_time(seconds=149)
+    with pytest.raises(NotWaitingYetError):
+        world.wake(**news(TrainingJobName=name))
+    metrics()
+    world.pass_time(seconds=1)
+    assert not world.wake(**news(TrainingJobName=name))
+    assert metrics() == {"StateChange": [1], "WakeUpDropped": [1]}
+
+
+def test_an_event_of_a_run_that_is_over_and_never_waited_is_dropped_at_once(world):
+    name = planned(world)
+    run = world.table.run(read_training_job_name(name).run_id)
+    over = dataclasses.replace(run, steps=9, outcome=Outcome.FAILED, outcome_because="x.")
+    world.table.record_outcome(over)
+    assert not world.wake(**news(TrainingJobName=name))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "comes_again"), [(149, True), (150, False)], ids=["149 s old", "150 s old"]
+)
+def test_where_the_job_tells_no_time_the_event_s_own_is_taken(world, seconds, comes_again):
+    name = planned(world)
+    event = news(TrainingJobName=name)
+    del event["LastModifiedTime"]
+    world.pass_time(seconds=seconds)
+    if comes_again:
+        with pytest.raises(NotWaitingYetError):
+            world.wake(time=MIDNIGHT, **event)
+    else:
+        assert not world.wake(time=MIDNIGHT, **event)
+
+
+def test_an_event_without_any_time_that_nobody_waits_for_is_dropped(world):
+    event = news(TrainingJobName=planned(world))
+    del event["LastModifiedTime"]
+    assert not world.wake(**event)
+
+
+@pytest.mark.parametrize("where", ["the table", "Step Functions"])
+def test_a_service_that_is_away_brings_the_event_back_and_then_it_is_dropped(
+    waiting, metrics, monkeypatch, aws_fault, where
+):
+    if where == "the table":
+
+        def away(_name):
+            raise TransientAwsError("ServiceUnavailable")
+
+        monkeypatch.setattr(waiting.table, "waiting", away)
+    else:
+        waiting.step_functions.refusal = aws_fault("ServiceUnavailable")
+    with pytest.raises(TransientAwsError):
+        waiting.wake(**news())
+    waiting.pass_time(minutes=3)
+    metrics()
+    assert not waiting.wake(**news())
+    assert metrics()["WakeUpDropped"] == [1]
 
 
 def test_an_event_that_another_was_quicker_to_return_the_token_for_comes_again(
@@ -150,7 +233,7 @@ def test_an_event_for_a_wait_that_has_ended_by_itself_is_kept_for_the_next(waiti
 
 def test_a_wake_up_that_step_functions_throttles_is_not_lost(waiting, aws_fault):
     waiting.step_functions.refusal = aws_fault("ThrottlingException")
-    with pytest.raises(ClientError):
+    with pytest.raises(TransientAwsError):
         waiting.wake(**news())
     waiting.step_functions.refusal = None
     assert waiting.wake(**news())

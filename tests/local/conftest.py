@@ -21,7 +21,7 @@ from nightspot.local.sagemaker import SimulatedSageMaker
 
 SCRIPTS = Path(__file__).parent / "scripts"
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
-PATIENCE_REAL_SECONDS = 60
+PATIENCE_REAL_SECONDS = 120
 
 
 class Night:

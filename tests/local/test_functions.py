@@ -8,13 +8,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lambdas import close_run, decide_next_step, plan_run, record_outcome, wake_run
+from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
 from nightspot.local import functions as module
 from nightspot.local.clock import StoryClock
-from nightspot.local.functions import AsyncInvoker, DeadLetters, LocalContext, function_arn, functions
+from nightspot.local.functions import (
+    AsyncInvoker,
+    DeadLetters,
+    LocalContext,
+    Schedule,
+    function_arn,
+    functions,
+)
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
-PATIENCE_REAL_SECONDS = 20
+PATIENCE_REAL_SECONDS = 120
 EVENT = {"detail": {"TrainingJobName": "job"}}
 
 
@@ -137,6 +144,7 @@ def test_the_workflow_s_functions_are_the_deployed_handlers(monkeypatch):
         "RecordOutcome": record_outcome,
         "WakeRun": wake_run,
         "CloseRun": close_run,
+        "Reconcile": reconcile,
     }
     for name, handler_module in handlers.items():
 
@@ -176,3 +184,34 @@ def test_one_function_runs_at_a_time(monkeypatch):
 def test_a_function_is_named_by_the_end_of_its_arn():
     assert function_arn("PlanRun").rpartition(":")[2] == "PlanRun"
     assert LocalContext("PlanRun").invoked_function_arn == function_arn("PlanRun")
+
+
+class TestASchedule:
+    @pytest.fixture
+    def function(self, monkeypatch):
+        monkeypatch.setattr(module, "LEAST_REAL_SECONDS", 0.01)
+        return Function(StoryClock(MIDNIGHT, 36_000), failures=1)
+
+    def test_invokes_every_so_often_and_what_fails_is_a_dead_letter(self, function):
+        dead = DeadLetters()
+        clock = StoryClock(MIDNIGHT, 36_000)
+        schedule = Schedule(function, clock, dead, every_seconds=600)
+        deadline = time.monotonic() + PATIENCE_REAL_SECONDS
+        while len(function.at_seconds) < 3:
+            assert time.monotonic() < deadline, "never happened"
+            time.sleep(0.001)
+        schedule.close()
+        first, second, third = function.at_seconds[:3]
+        assert second - first >= 600
+        assert third - second >= 600
+        assert [str(error) for _, error in dead.letters] == ["failure 1"]
+        called = len(function.at_seconds)
+        time.sleep(0.05)
+        assert len(function.at_seconds) == called
+
+    def test_is_no_faster_than_the_machine(self, function, monkeypatch):
+        monkeypatch.setattr(module, "LEAST_REAL_SECONDS", 60.0)
+        schedule = Schedule(function, StoryClock(MIDNIGHT, 36_000), DeadLetters(), every_seconds=1)
+        time.sleep(0.05)
+        schedule.close()
+        assert function.at_seconds == []

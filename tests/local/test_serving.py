@@ -189,7 +189,7 @@ class TestTheServer:
             yield urlsplit(url)
 
     def asked(self, address, method="GET", path="/", body=None, **headers):
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=10)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         found = answer.status, json.loads(answer.read())
@@ -443,6 +443,32 @@ class TestWhatIsKept:
         assert "nightspot local serve was ended" in record["because"]
         assert record["ended_at"] is not None
         assert read_record(record).account.ending == "stopped"
+
+    def test_a_run_that_crashed_is_kept_once_when_another_execution_has_ended_it(self, stage_of, tmp_path):
+        kept, crashed = [], []
+
+        def wrap(name, handler):
+            def plan(event):
+                return {**handler(event), "most_misses": 0}  # the first failure is a crash
+
+            def decide(event):
+                arn = event["run"]["execution_arn"]
+                if arn in crashed or not crashed:
+                    crashed.append(arn)
+                    raise KeyError("boom")
+                return handler(event)
+
+            return {"PlanRun": plan, "DecideNextStep": decide}.get(name, handler)
+
+        with stage_of(job_of("one"), wrap=wrap).open() as stage:
+            with ServedRuns(stage, NIGHTS["quiet"], tmp_path, {}, on_kept=kept.append):
+                given = {"job": "one", "market": "on_demand"}
+                assert stage.wait(stage.start("one", given, "one-1"))["status"] == "SUCCEEDED"
+            (one,) = kept
+        record = records.read(tmp_path, one.run_id)
+        assert (record["outcome"], record["execution_status"]) == ("succeeded", "SUCCEEDED")
+        assert record["overrides"] == {"market": "on_demand"}
+        assert record["execution_arn"].endswith(f"one-{one.run_id}-r1")
 
     def test_an_input_that_the_plan_refused_is_recorded_with_its_reason(self, stage_of, tmp_path):
         with stage_of(job_of("one")).open() as stage, ServedRuns(stage, NIGHTS["quiet"], tmp_path, {}):

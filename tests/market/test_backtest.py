@@ -171,7 +171,7 @@ def test_nights_with_the_market_s_own_prices_are_paid_and_bounded_by_them():
     changeover=st.floats(0, HOUR),
     window=st.floats(1.01, 5),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_the_bound_s_grid_can_always_be_computed(work, changeover, window):
     setting = Setting(
         work_seconds=work, changeover_seconds=changeover, window_seconds=work * window + changeover

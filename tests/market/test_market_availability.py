@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.market.availability import Availability, AvailabilityError
@@ -97,11 +97,9 @@ def test_nobody_can_change_a_market_afterwards():
         market.up[0] = False
 
 
-bounded = settings(max_examples=100, deadline=None, derandomize=True)
 samples = st.lists(st.booleans(), min_size=1, max_size=30)
 
 
-@bounded
 @given(samples, st.floats(0, 29), st.floats(0.01, 10), st.floats(0, 1))
 def test_a_window_says_what_the_whole_market_says(states, offset, length, moment):
     market = Availability.merged(range(len(states)), states, length_seconds=len(states))
@@ -116,7 +114,6 @@ def test_a_window_says_what_the_whole_market_says(states, offset, length, moment
     assert window.next_change_after(seconds) > seconds
 
 
-@bounded
 @given(samples)
 def test_merging_keeps_every_state(states):
     market = Availability.merged(range(len(states)), states, length_seconds=len(states))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.market.availability import Availability
@@ -66,7 +66,6 @@ def test_a_weibull_of_shape_one_is_exponential():
     assert exponential.draw(np.random.default_rng(5), 50_000).mean() == pytest.approx(HOUR, rel=0.03)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.floats(0.15, 3), st.floats(0.15, 3), st.floats(1, 1e6), st.integers(0, 2**32))
 def test_every_market_is_one_of_change_points(life_shape, gap_shape, seconds, seed):
     parameters = SpotLives(Weibull(life_shape, 1_000), Weibull(gap_shape, 500))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.market.availability import Availability, AvailabilityError
@@ -101,7 +101,6 @@ def test_a_ratio_needs_an_on_demand_price(usd):
         )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(st.booleans(), min_size=2, max_size=30), st.floats(0, 1), st.floats(0.3, 5), st.data())
 def test_whenever_the_market_is_up_so_is_the_slot(states, offset, step, data):
     market = Availability.merged(range(len(states)), states, length_seconds=len(states))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.market.prices import Prices, PricesError
@@ -58,7 +58,6 @@ def test_prices_that_mean_nothing_are_refused(starts, usd, rule):
         Prices(np.array(starts), np.array(usd))
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=8), st.integers(0, 100), st.integers(1, 100))
 def test_mean_and_lowest_agree_with_looking_at_every_second(usd, start, length):
     prices = Prices(np.arange(len(usd)) * 7.0, np.array(usd))

@@ -234,7 +234,7 @@ def nights(draw):
     )
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(truth=nights())
 def test_with_true_bounds_no_night_is_late_and_none_is_cheaper_than_the_bound(truth):
     result = played(truth)
@@ -251,7 +251,7 @@ def test_with_true_bounds_no_night_is_late_and_none_is_cheaper_than_the_bound(tr
     assert result.cost >= bound - 1e-9
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(truth=nights(), policy=st.sampled_from(Policy))
 def test_the_spans_follow_each_other_and_add_up_to_the_night_and_its_cost(truth, policy):
     result = played(truth, policy)
@@ -267,7 +267,6 @@ def test_the_spans_follow_each_other_and_add_up_to_the_night_and_its_cost(truth,
     assert result.cost == pytest.approx(paid)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(truth=nights())
 def test_two_attempts_are_never_open_at_once(truth):
     seen = []

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.market.availability import Availability
@@ -15,7 +15,6 @@ from nightspot.market.omniscient import Mode, Schedule, Stay, omniscient_costs, 
 from nightspot.market.weibull import Weibull
 
 HOUR = 3600.0
-bounded = settings(max_examples=120, deadline=None, derandomize=True)
 
 
 def cheapest(available, *, work, changeover, ratios):
@@ -65,7 +64,6 @@ nights_of_any_kind = st.integers(1, 7).flatmap(
 )
 
 
-@bounded
 @given(nights_of_any_kind, st.integers(0, 5), st.integers(0, 3), st.data())
 def test_the_bound_is_what_trying_everything_finds(nights, work, changeover, data):
     price = st.sampled_from([0.0, 0.1, 0.3, 0.9, 1.0, 1.5])
@@ -78,7 +76,6 @@ def test_the_bound_is_what_trying_everything_finds(nights, work, changeover, dat
     assert found == pytest.approx(expected)
 
 
-@bounded
 @given(nights_of_any_kind, st.integers(0, 5), st.integers(0, 3), st.data())
 def test_the_schedule_costs_what_the_bound_says_and_can_be_done(nights, work, changeover, data):
     night = nights[0]
@@ -127,7 +124,6 @@ def schedules(draw):
     return market, changeover, work, cost / HOUR
 
 
-@bounded
 @given(schedules(), st.sampled_from([7, 20, 60, 65, 195]))
 def test_no_schedule_in_continuous_time_is_cheaper_than_the_bound(schedule, step):
     market, changeover, work, cost = schedule
@@ -136,7 +132,6 @@ def test_no_schedule_in_continuous_time_is_cheaper_than_the_bound(schedule, step
     assert bound <= cost + 1e-9
 
 
-@bounded
 @given(st.integers(0, 2**32), st.floats(0, 900), st.floats(0, 9_000))
 def test_a_finer_step_never_lowers_the_bound(seed, changeover, work):
     market = generate(SpotLives(Weibull(0.6, 2_000), Weibull(0.7, 1_500)), seconds=14_400, randomness=seed)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.market.availability import Availability
@@ -26,7 +26,6 @@ SAFE = (
     "greedy",
     "greedy_then_uniform",
 )
-bounded = settings(max_examples=120, deadline=None, derandomize=True)
 
 
 def play(name, truth, belief):
@@ -75,7 +74,6 @@ def unruly_nights(draw):
     return truth, belief
 
 
-@bounded
 @given(nights(spare_changeovers=1))
 def test_no_rival_in_time_is_cheaper_than_who_knows_the_market(night):
     truth, belief = night
@@ -94,20 +92,17 @@ def test_no_rival_in_time_is_cheaper_than_who_knows_the_market(night):
         assert result.late or result.cost >= bound - 1e-9, name
 
 
-@bounded
 @given(nights())
 def test_a_safe_rival_with_true_beliefs_is_never_late(night):
     assert [name for name in SAFE if play(name, *night).late] == []
 
 
-@bounded
 @given(nights(spare_changeovers=1))
 def test_most_are_in_time_wherever_on_demand_would_be(night):
     # Spot once does not ask for how long it may try.
     assert [name for name in SAFE if name != "spot_once" and play(name, *night).late] == []
 
 
-@bounded
 @given(nights(), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 5))
 def test_a_safe_rival_that_plans_for_stops_queues_losses_and_late_news_is_never_late(
     night, stop, queue, detection, checkpoint
@@ -131,7 +126,6 @@ def test_a_safe_rival_that_plans_for_stops_queues_losses_and_late_news_is_never_
     assert [name for name in SAFE if play(name, truth, belief).late] == []
 
 
-@bounded
 @given(unruly_nights())
 @pytest.mark.parametrize("name", RIVALS)
 def test_spans_follow_each_other_and_every_paid_second_is_in_them(name, night):
@@ -155,7 +149,6 @@ def test_spans_follow_each_other_and_every_paid_second_is_in_them(name, night):
     assert accounts == pytest.approx(tuple(seconds.values()))
 
 
-@bounded
 @given(unruly_nights())
 @pytest.mark.parametrize("name", RIVALS)
 def test_spot_is_held_only_while_it_is_up_and_training_adds_up_to_the_work(name, night):
@@ -177,7 +170,6 @@ def test_spot_is_held_only_while_it_is_up_and_training_adds_up_to_the_work(name,
 @pytest.mark.parametrize(
     "name", [name for name, rival in RIVALS.items() if not rival.sees_spot_from_on_demand]
 )
-@bounded
 @given(unruly_nights())
 def test_who_does_not_see_spot_from_on_demand_never_goes_back(name, night):
     on = [span.market for span in play(name, *night).spans if span.market is not None]

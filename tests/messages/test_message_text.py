@@ -118,6 +118,17 @@ def test_a_late_model_is_late_in_subject_headline_and_figures(notices):
     assert "What you can do" in message.text
 
 
+def test_a_model_with_remarks_has_them_in_subject_and_text(notices):
+    texts = ("finished at step 3 of 24", "the model artefact is empty")
+    remarks = [{"kind": "any", "text": text} for text in texts]
+    message = message_of(notices.closing(notices.quiet(), summary={"remarks": remarks}))
+    assert message.subject.startswith("recommender: model ready, but finished at step 3 of 24, and the model")
+    assert lines_of(message)[0] == "The model of recommender is ready, but check it before you use it."
+    assert "Finished at step 3 of 24. The model artefact is empty." in message.text
+    assert "What you can do: Read the training log." in message.text
+    assert message.chat["content"]["title"].startswith(":warning:")
+
+
 def test_a_failure_says_why_what_it_cost_and_what_can_be_done_but_not_what_it_saved(notices):
     message = message_of(notices.closing(notices.failed()))
     assert message.subject == "recommender: NO MODEL, the run failed (user code), $9.90"

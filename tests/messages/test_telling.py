@@ -58,6 +58,11 @@ def test_a_success_in_time_is_quiet_unless_the_deployment_says_so(notices):
     assert told(quiet, tell_success=True)
 
 
+def test_a_success_with_remarks_is_not_quiet(notices):
+    remarks = [{"kind": "model_empty", "text": "the model artefact is empty"}]
+    assert told(notices.closing(notices.quiet(), summary={"remarks": remarks}))
+
+
 def test_interruptions_alone_do_not_make_a_success_loud(notices):
     assert not told(notices.closing(notices.quiet(interruptions=3)))
 

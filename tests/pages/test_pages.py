@@ -5,6 +5,7 @@ import hashlib
 import html
 import json
 import re
+import unicodedata
 from html.parser import HTMLParser
 
 import pytest
@@ -15,7 +16,8 @@ from nightspot.pages.run_page import run_page
 from nightspot.pages.runs_page import SHARES, accounted, headline, runs_page, title
 
 SCRIPT = "window.vegaEmbed = () => {};"
-HOSTILE = """<img src=x onerror=alert(1)></script><script>alert(2)</script>"'`\u2028\u202e{{ 7*7 }}"""
+STEERING = "\u2028\u202e\x1b[2J\x00\x85\u200b\ud800\ufffe"
+HOSTILE = f"""<img src=x onerror=alert(1)></script><script>alert(2)</script>"'`{STEERING}{{{{ 7*7 }}}}"""
 
 
 class Elements(HTMLParser):
@@ -104,6 +106,16 @@ def test_hostile_texts_are_texts(record):
         assert len(after.raw) == sum(tag in {"script", "style"} for tag, _ in after.found)
         assert "".join(after.text).count("<img src=x onerror=alert(1)>")
         assert "49" not in re.findall(r"\{\{|49", "".join(after.text))
+
+
+def test_no_character_of_a_text_steers_what_shows_the_page(record):
+    """Nor makes it ill-formed: XML has no place for most of them."""
+    for page in pages_of(hostile(record)):
+        text = page + "".join(Elements(page).text)
+        assert {c for c in text if unicodedata.category(c)[0] == "C"} <= {"\n"}
+        assert not {*"\x1b\x85\u2028"} & set(
+            text.encode("ascii", "backslashreplace").decode("unicode_escape")
+        )
 
 
 def test_specs_survive_in_their_script_elements(record):

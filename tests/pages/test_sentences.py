@@ -17,6 +17,14 @@ def test_a_model_in_time_is_told_with_its_moment_and_its_margin(record):
     )
 
 
+def test_a_model_with_remarks_is_told_with_them(changed):
+    remarks = [{"kind": "unfinished_steps", "text": "finished at step 3 of 24"}]
+    run = read_record(changed(remarks=remarks))
+    assert sentences.headline(run) == (
+        "The model was ready at 07:12 UTC, 47 min before its deadline, but finished at step 3 of 24."
+    )
+
+
 def test_a_late_model_is_told_as_late(changed):
     late = read_record(changed(deadline_met=False, margin_seconds=-4321.0))
     assert sentences.headline(late) == "The model was ready at 07:12 UTC, 1 h 12 min after its deadline."

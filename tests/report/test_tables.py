@@ -73,6 +73,12 @@ def test_a_model_after_the_deadline_is_called_late(screen, record):
     assert "30 min AFTER the deadline" in outcome(screen, late)
 
 
+def test_a_model_with_remarks_is_called_so(screen, record):
+    remarks = [{"kind": "unfinished_steps", "text": "finished at step 3 of 24"}]
+    said = outcome(screen, {**record, "remarks": remarks})
+    assert "the deadline at 08:00 UTC, but finished at step 3 of 24." in said
+
+
 def test_a_night_that_cost_more_than_on_demand_says_so(screen, record):
     assert "7.9 % more than that." in outcome(screen, {**record, "saved_percent": -7.9})
 

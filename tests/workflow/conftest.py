@@ -1,15 +1,21 @@
 """Whole nights: the real workflow file, real handlers, a real process; three hours in at most 24 seconds."""
 
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from nightspot.job import Job
+from nightspot.local.clock import StoryClock
+from nightspot.local.emulated_aws import REGION
+from nightspot.local.markets import Market, Markets
 from nightspot.local.nights import Night
+from nightspot.local.sagemaker import SimulatedSageMaker
 from nightspot.local.session import LocalAws, LocalNight
 
 SCALE = 450.0  # story seconds per real second; slow enough for two busy cores
@@ -20,6 +26,47 @@ SCRIPTS = Path(__file__).parent / "scripts"
 AWS_CHANGES = ("check_quotas", "meanwhile", "on_sighting", "wrap")
 
 Play = Callable[..., LocalNight]
+
+
+def stop_when_training(simulator: SimulatedSageMaker, _clock: StoryClock) -> None:
+    """A person who stops the job in the console."""
+    client = boto3.client("sagemaker", region_name=REGION)
+    while True:
+        for state in simulator.states():
+            if state.secondary == "Training":
+                client.stop_training_job(TrainingJobName=state.name)
+                return
+        time.sleep(0.02)
+
+
+# The nights that several tests look at: what `play` is given.
+LOOKED_AT: dict[str, dict[str, Any]] = {
+    "quiet": {},
+    "Spot never comes": {"night": Night("never", "", Markets(default_spot=Market.never()))},
+    "on-demand queues": {
+        "night": Night(
+            "late",
+            "",
+            Markets(
+                default_spot=Market.never(),
+                default_on_demand=Market.scripted([{"missing": "1h20m"}, {"available": "rest"}]),
+            ),
+        ),
+        "work": "20m",
+        "hyperparameters": {"steps": "4", "every": "2"},
+        "deadline": {"within": "1h30m"},
+    },
+    "a bug in the script": {"hyperparameters": {"fail-at": "3", "fail_at": "3"}},
+    "runtime limit": {
+        "stopping": {"MaxRuntimeInSeconds": 1500},
+        "work": "20m",
+        "checkpoint_every": "5m",
+        "change_over": {"spot": "1m", "on_demand": "1m"},
+        # No checkpoint is saved in time: the same again would come no further.
+        "hyperparameters": {"every": "100"},
+    },
+    "a person": {"meanwhile": stop_when_training},
+}
 
 
 def job_of(**changes: Any) -> Job:
@@ -57,7 +104,12 @@ def play(tmp_path: Path, slower: int) -> Play:
     """play(night, **changes of the job or of LocalAws) -> what is left of the night."""
 
     def played(
-        night: Night | None = None, *, run_input: Any = None, time_scale: float = SCALE, **changes: Any
+        night: Night | None = None,
+        *,
+        run_input: Any = None,
+        time_scale: float = SCALE,
+        scratch: Path | None = None,
+        **changes: Any,
     ) -> LocalNight:
         aws_changes = {key: changes.pop(key) for key in AWS_CHANGES if key in changes}
         job = job_of(**changes)
@@ -67,7 +119,7 @@ def play(tmp_path: Path, slower: int) -> Play:
         aws = LocalAws(
             jobs={job.name: job},
             night=night or Night("quiet", ""),
-            scratch=tmp_path / "scratch",
+            scratch=scratch or tmp_path / "scratch",
             started_at=MIDNIGHT,
             price=lambda _instance_type, _region: 10.0,
             time_scale=time_scale / slower,
@@ -76,3 +128,27 @@ def play(tmp_path: Path, slower: int) -> Play:
         return aws.play(job.name, run_input)
 
     return played
+
+
+@pytest.fixture(scope="session")
+def looked_at() -> dict[tuple[str, int], tuple[LocalNight, Path]]:
+    """What was played of LOOKED_AT, by name and pace."""
+    return {}
+
+
+@pytest.fixture
+def look_at(
+    play: Play,
+    slower: int,
+    looked_at: dict[tuple[str, int], tuple[LocalNight, Path]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[LocalNight, Path]]:
+    """look_at(name) -> one of LOOKED_AT and its scratch folder; it is played once at each pace."""
+
+    def look(name: str) -> tuple[LocalNight, Path]:
+        if (name, slower) not in looked_at:
+            scratch = tmp_path_factory.mktemp("night")
+            looked_at[name, slower] = play(scratch=scratch, **LOOKED_AT[name]), scratch
+        return looked_at[name, slower]
+
+    return look

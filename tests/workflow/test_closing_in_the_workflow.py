@@ -1,4 +1,4 @@
-"""An execution that somebody aborts, or that crashes, through the real workflow: CloseRun records its run."""
+"""An execution that somebody aborts, or that crashes, through the real workflow: closed, or gone on with."""
 
 import boto3
 import pytest
@@ -34,18 +34,68 @@ def test_a_night_whose_execution_is_aborted_is_recorded_as_stopped(play):
     assert played.dead_letters == 0
 
 
-def test_a_night_whose_decision_crashes_before_the_first_training_job_is_recorded_as_crashed(play):
-    def broken(name, handler):
-        def crash(_event):
+class Crash:
+    """In so many executions the decision after the first `steps` fails, and the workflow gives up at once."""
+
+    def __init__(self, executions, steps=0, *, is_told=True):
+        self.crashed = set()
+        self._executions, self._steps, self._is_told = executions, steps, is_told
+
+    def wrap(self, name, handler):
+        wrapped = {"PlanRun": self._plan, "DecideNextStep": self._decide, "CloseRun": self._close}
+        return (lambda event: wrapped[name](handler, event)) if name in wrapped else handler
+
+    def _plan(self, handler, event):
+        return {**handler(event), "most_misses": 0}
+
+    def _decide(self, handler, event):
+        arn, is_next = event["run"]["execution_arn"], event["run"]["steps"] >= self._steps
+        if is_next and (arn in self.crashed or len(self.crashed) < self._executions):
+            self.crashed.add(arn)
             raise KeyError("boom")
+        return handler(event)
 
-        return crash if name == "DecideNextStep" else handler
+    def _close(self, handler, event):
+        is_lost = not self._is_told and event["detail-type"].startswith("Step Functions")
+        return {"closed": False} if is_lost else handler(event)
 
-    played = play(**SHORT, wrap=broken)
 
+@pytest.mark.parametrize("is_told", [True, False], ids=["its event comes", "its event is lost"])
+def test_a_run_whose_execution_crashes_is_gone_on_with_by_another_one(play, is_told):
+    crash = Crash(executions=1, steps=1, is_told=is_told)
+    played = play(**SHORT, wrap=crash.wrap)
+
+    assert len(crash.crashed) == 1
+    assert (played.execution_status, played.run.outcome) == ("SUCCEEDED", Outcome.SUCCEEDED)
+    assert (played.run.restarts, played.run.execution_arn in crash.crashed) == (1, False)
+    assert "because its execution had crashed" in played.summary["plan_note"]
+    # It went on with the training job that the first execution had asked for.
+    assert [job["TrainingJobStatus"] for job in played.training_jobs] == ["Completed"]
+    assert [attempt["number"] for attempt in played.summary["attempts"]] == [1]
+    told = [entry["DetailType"] for entry in played.notices]
+    assert (told[-1], told.count("Nightspot Run Started")) == ("Nightspot Run Succeeded", 1)
+    assert played.dead_letters == 0
+
+
+def test_a_run_that_crashes_again_and_again_is_recorded_as_crashed(play):
+    crash = Crash(executions=9)
+    played = play(**SHORT, wrap=crash.wrap)
+
+    assert len(crash.crashed) == 4  # its own execution, and three that went on with it
     assert played.execution_status == "FAILED"
-    assert (played.run.outcome, played.run.crashed) == (Outcome.FAILED, True)
+    assert (played.run.outcome, played.run.crashed, played.run.restarts) == (Outcome.FAILED, True, 3)
     assert played.notices[-1]["DetailType"] == "Nightspot Run Failed"
+    assert played.training_jobs == ()
+
+
+def test_an_abort_whose_event_is_lost_stops_the_training_job_all_the_same(play):
+    lost = Crash(executions=0, is_told=False)
+    played = play(**SHORT, on_sighting=aborts, wrap=lost.wrap)
+
+    assert played.run.outcome is Outcome.STOPPED
+    assert "was aborted by hand in Step Functions" in played.run.outcome_because
+    assert played.training_jobs[0]["TrainingJobStatus"] in {"Stopping", "Stopped"}
+    assert played.notices[-1]["DetailType"] == "Nightspot Run Stopped"
 
 
 def test_the_end_of_every_training_job_comes_to_the_function_that_completes_bills(play):

@@ -1,12 +1,8 @@
 """Every class of failure once through the real workflow, and the jobs that were created after it."""
 
-import time
-
-import boto3
 import pytest
 
 from nightspot.failures import ANSWERS, Answer
-from nightspot.local.emulated_aws import REGION
 from nightspot.local.endings import Ending
 from nightspot.local.faults import INTERNAL_FAILURE, THROTTLED, ServiceFault
 from nightspot.local.job_state import Secondary, Status
@@ -18,7 +14,6 @@ from nightspot.run import FailureClass
 pytestmark = pytest.mark.workflow
 
 MINUTE = 60.0
-NEVER = Markets(default_spot=Market.never())
 BUSY = ServiceFault(
     "ResourceLimitExceeded",
     "The account-level service limit 'ml.g5.xlarge for spot training job usage' is 1 Instances, with current "
@@ -30,34 +25,35 @@ DENIED = ServiceFault(
 )
 
 
+# Twenty minutes of work, so that a whole night takes seconds.
+SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
+
+
 def refused(*faults):
-    return {"night": Night("refused", "", create_faults=faults)}
+    return {"night": Night("refused", "", create_faults=faults), **SHORT}
 
 
 def ended(status, secondary, reason=None):
     ending = Ending(status, secondary, reason)
-    options = SimulationOptions(endings_at_seconds=((40 * MINUTE, ending),))
-    return {"night": Night("ended", "", options=options)}
+    options = SimulationOptions(endings_at_seconds=((10 * MINUTE, ending),))
+    return {"night": Night("ended", "", options=options), **SHORT}
 
 
 def failed(reason):
     return ended(Status.FAILED, Secondary.FAILED, reason)
 
 
-def stop_when_training(simulator, clock):
-    """A person who stops the job in the console."""
-    client = boto3.client("sagemaker", region_name=REGION)
-    while True:
-        for state in simulator.states():
-            if state.secondary == "Training":
-                client.stop_training_job(TrainingJobName=state.name)
-                return
-        time.sleep(0.02)
-
-
-SHORT = {"stopping": {"MaxRuntimeInSeconds": 1500}, "work": "20m", "checkpoint_every": "10m"}
+# An hour of steps is stated as 20 minutes: the first attempt gets 36, and the second knows the pace.
+UNDERSTATED = {
+    "stopping": {"MaxRuntimeInSeconds": 1500},
+    "work": "20m",
+    "checkpoint_every": "5m",
+    "change_over": {"spot": "1m", "on_demand": "1m"},
+    "hyperparameters": {"every": "1"},
+}
 NO_QUOTA = SimulationOptions(quotas={"ml.g5.xlarge for spot training job usage": 0})
-# The first attempt's class -> the night that brings it about, and the markets of the jobs created, in order.
+# The first attempt's class -> the night that brings it about (a name: one that other tests look at too), and the
+# markets of the jobs created, in order.
 NIGHTS = {
     FailureClass.NO_CAPACITY: (
         failed("CapacityError: Unable to provision requested ML compute capacity."),
@@ -66,27 +62,29 @@ NIGHTS = {
     FailureClass.INTERRUPTED: (ended(Status.STOPPED, Secondary.INTERRUPTED), ["spot", "spot"]),
     FailureClass.WAIT_LIMIT: (
         {
-            "night": Night("never", "", NEVER),
-            "stopping": {"MaxRuntimeInSeconds": 4200, "MaxWaitTimeInSeconds": 4200},
-            "work": "45m",
+            "night": Night("never", "", Markets(default_spot=Market.never())),
+            "stopping": {"MaxRuntimeInSeconds": 1500, "MaxWaitTimeInSeconds": 1500},
+            "work": "15m",
+            "hyperparameters": {"steps": "3", "every": "1"},
+            "deadline": {"within": "1h32m"},
         },
         # The user's own limit ends the first wait before the last safe moment, which ends the second.
         ["spot", "spot", "on_demand"],
     ),
-    FailureClass.STOPPED_BY_NIGHTSPOT: ({"night": Night("never", "", NEVER)}, ["spot", "on_demand"]),
+    FailureClass.STOPPED_BY_NIGHTSPOT: ("Spot never comes", ["spot", "on_demand"]),
     FailureClass.QUOTA_TEMPORARY: (refused(BUSY), ["spot"]),
-    FailureClass.QUOTA_PERMANENT: ({"night": Night("none", "", options=NO_QUOTA)}, ["on_demand"]),
+    FailureClass.QUOTA_PERMANENT: ({"night": Night("none", "", options=NO_QUOTA), **SHORT}, ["on_demand"]),
     FailureClass.THROTTLED: (refused(THROTTLED), ["spot"]),
     FailureClass.SERVICE_FAULT: (refused(INTERNAL_FAILURE), ["spot"]),
-    FailureClass.RUNTIME_LIMIT: (SHORT, ["spot"]),
-    FailureClass.USER_CODE: ({"hyperparameters": {"fail-at": "3", "fail_at": "3"}}, ["spot"]),
+    FailureClass.RUNTIME_LIMIT: (UNDERSTATED, ["spot", "spot"]),
+    FailureClass.USER_CODE: ("a bug in the script", ["spot"]),
     FailureClass.OUT_OF_MEMORY: (
         failed("ClientError: Please use an instance type with more memory, or reduce the size of the data."),
         ["spot"],
     ),
     FailureClass.CONFIGURATION: (refused(ServiceFault("ValidationException", "Invalid training image.")), []),
     FailureClass.PERMISSION: (refused(DENIED), []),
-    FailureClass.STOPPED_BY_PERSON: ({"meanwhile": stop_when_training}, ["spot"]),
+    FailureClass.STOPPED_BY_PERSON: ("a person", ["spot"]),
     FailureClass.UNKNOWN: (failed("SomethingNew: that nobody has seen, CapacityError"), ["spot"]),
 }
 
@@ -101,11 +99,10 @@ def test_there_is_a_night_for_every_class():
 
 
 @pytest.mark.parametrize("failure", FailureClass)
-def test_what_a_run_does_after_it(play, failure):
-    changes, markets = NIGHTS[failure]
-    changes = dict(changes)
+def test_what_a_run_does_after_it(play, look_at, failure):
+    given, markets = NIGHTS[failure]
 
-    played = play(changes.pop("night", None), **changes)
+    played = look_at(given)[0] if isinstance(given, str) else play(**given)
 
     assert played.summary["attempts"][0]["failure_class"] == failure.value
     assert created(played) == markets

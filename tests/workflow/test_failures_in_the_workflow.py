@@ -1,12 +1,7 @@
 """What goes wrong for another reason than the market, and that it buys nothing."""
 
-import time
-
-import boto3
 import pytest
 
-from nightspot.aws.faults import TransientAwsError
-from nightspot.local.emulated_aws import REGION, TABLE
 from nightspot.local.faults import INTERNAL_FAILURE, THROTTLED, ServiceFault
 from nightspot.local.markets import Market, Markets
 from nightspot.local.nights import Night
@@ -14,6 +9,8 @@ from nightspot.local.options import SimulationOptions
 from nightspot.run import Action
 
 pytestmark = pytest.mark.workflow
+
+SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
 
 
 def faulty(*create_faults, **options):
@@ -24,19 +21,8 @@ def markets_of(played):
     return [attempt["market"] for attempt in played.summary["attempts"]]
 
 
-def stop_when_training(simulator, clock):
-    """A person who stops the job in the console."""
-    client = boto3.client("sagemaker", region_name=REGION)
-    while True:
-        for state in simulator.states():
-            if state.secondary == "Training":
-                client.stop_training_job(TrainingJobName=state.name)
-                return
-        time.sleep(0.02)
-
-
-def test_a_bug_in_the_users_code_ends_the_run_and_never_buys_on_demand(play):
-    played = play(hyperparameters={"fail-at": "3", "fail_at": "3"})
+def test_a_bug_in_the_users_code_ends_the_run_and_never_buys_on_demand(look_at):
+    played, _ = look_at("a bug in the script")
 
     assert played.execution_status == "FAILED"
     assert played.error == "Nightspot.failed"
@@ -54,15 +40,14 @@ def test_an_unknown_failure_is_told_loudly(play):
     assert "A fault nobody has seen." in played.summary["attempts"][0]["failure_reason"]
 
 
-def test_a_throttled_start_is_asked_for_again_later_and_later(play):
-    played = play(faulty(THROTTLED, THROTTLED))
+@pytest.mark.parametrize("fault", [THROTTLED, INTERNAL_FAILURE], ids=["throttled", "no answer"])
+def test_a_start_that_aws_does_not_take_is_asked_for_again_under_the_same_name(play, fault):
+    played = play(faulty(fault, fault, fault, fault), **SHORT)
 
-    failures = [a["failure_class"] for a in played.summary["attempts"]]
-    assert failures == ["throttled", "throttled", None]
-    pauses = [step.wait_seconds for step in played.steps if step.action is Action.PAUSE]
-    assert len(pauses) >= 1
-    assert played.states_entered.count("Pause") == len(pauses)
-    assert len(played.training_jobs) == 1
+    starts = [step for step in played.steps if step.action is Action.START]
+    assert [step.attempt for step in starts] == [1] * 5
+    assert len({step.training_job_name for step in starts}) == 1
+    assert [a["failure_class"] for a in played.summary["attempts"]] == [None]
     assert played.summary["deadline_met"]
 
 
@@ -74,20 +59,17 @@ def test_a_service_fault_is_answered_with_another_attempt_from_the_checkpoint(pl
     assert played.summary["attempts"][1]["resumed_from_step"] > 0
 
 
-def test_service_faults_are_final_after_the_second(play):
-    played = play(faulty(INTERNAL_FAILURE, INTERNAL_FAILURE, INTERNAL_FAILURE))
+def test_the_same_service_fault_in_the_same_phase_twice_is_final(play):
+    played = play(faulty(internal_errors_at_seconds=(15 * 60.0, 30 * 60.0, 45 * 60.0)))
 
-    assert [a["failure_class"] for a in played.summary["attempts"]] == ["service_fault"] * 3
+    assert [a["failure_class"] for a in played.summary["attempts"]] == ["service_fault"] * 2
     assert played.execution_status == "FAILED"
-    assert played.training_jobs == ()
 
 
 @pytest.mark.parametrize("how", ["a person", "runtime limit", "wait limit"])
-def test_stopped_is_never_success(play, how):
-    if how == "a person":
-        played = play(meanwhile=stop_when_training)
-    elif how == "runtime limit":
-        played = play(stopping={"MaxRuntimeInSeconds": 1500}, work="20m", checkpoint_every="10m")
+def test_stopped_is_never_success(play, look_at, how):
+    if how != "wait limit":
+        played, _ = look_at(how)
     else:
         # The user's own limit ends the wait before the policy does.
         played = play(
@@ -109,69 +91,71 @@ def test_stopped_is_never_success(play, how):
     assert all(a["failure_class"] for a in played.summary["attempts"])
 
 
-@pytest.mark.parametrize("error", ["Lambda.ServiceException", "TransientAwsError"])
-def test_a_decision_that_fails_twice_and_then_answers_harms_nothing(play, error):
-    kind = TransientAwsError if error == "TransientAwsError" else type(error, (Exception,), {})
-    left = {"faults": 2}
+def failing(function, *, at_step, times, error):
+    """A function that fails so often, after it has done its work: the repetition meets its own traces."""
+    left = {"faults": times}
 
     def wrap(name, handler):
-        def decide(event):
-            # Fails once after it has decided and written: the repetition meets its own traces.
-            answer = handler(event) if left["faults"] != 2 else None
-            if event["run"]["steps"] == 1 and left["faults"]:
+        def call(event):
+            answer = handler(event)
+            if event.get("run", {"steps": 0})["steps"] >= at_step and left["faults"]:
                 left["faults"] -= 1
-                raise kind("not now")
-            return answer or handler(event)
+                raise error("not now")
+            return answer
 
-        return decide if name == "DecideNextStep" else handler
+        return call if name == function else handler
 
-    played = play(wrap=wrap)
+    wrap.left = left
+    return wrap
 
-    assert left["faults"] == 0
+
+@pytest.mark.parametrize(
+    ("function", "at_step", "error"),
+    [
+        ("PlanRun", 0, "Lambda.Unknown"),
+        ("DecideNextStep", 1, "Runtime.ExitError"),
+        ("RecordOutcome", 1, "KeyError"),
+    ],
+)
+def test_a_function_that_fails_twice_and_then_answers_harms_nothing(play, function, at_step, error):
+    wrap = failing(function, at_step=at_step, times=2, error=type(error, (Exception,), {}))
+    played = play(**SHORT, wrap=wrap)
+
+    assert wrap.left["faults"] == 0
     assert played.output["outcome"] == "succeeded"
     assert len(played.training_jobs) == 1
     assert [step.number for step in played.steps] == list(range(1, len(played.steps) + 1))
 
 
-def test_a_decision_that_crashes_is_recorded_and_alarmed_and_names_the_job_it_leaves_running(play):
-    alarms = []
+def test_a_function_that_fails_for_minutes_is_reported_once_and_called_again(play):
+    """More often than all retries of the state, twice: the run looks again instead of failing."""
+    error = type("Lambda.Unknown", (Exception,), {})
+    wrap = failing("DecideNextStep", at_step=1, times=14, error=error)
+    played = play(**SHORT, wrap=wrap)
+
+    assert wrap.left["faults"] == 0
+    assert played.output["outcome"] == "succeeded"
+    assert played.states_entered.count("Wait after a failure") == 2
+    reports = [entry for entry in played.notices if entry["DetailType"] == "Nightspot Decision Failing"]
+    assert played.states_entered.count("Report the failure") == 1
+    assert all("not now" not in entry["Detail"] for entry in reports)
+
+
+def test_a_function_that_never_answers_is_given_up_in_the_end(play):
+    """Where the run would give up as well; its state machine says so, and names the training job that it leaves."""
 
     def wrap(name, handler):
-        def decide(event):
-            if event["run"]["steps"] >= 1:
-                raise RuntimeError('a "bug" in the decision')
-            return handler(event)
+        def call(event):
+            if name == "DecideNextStep" and event["run"]["steps"] >= 1:
+                raise RuntimeError('a "bug" in the decision with a password=hunter2')
+            answer = handler(event)
+            return {**answer, "most_misses": 1} if name == "PlanRun" else answer
 
-        return decide if name == "DecideNextStep" else handler
+        return call
 
-    def watch(simulator, clock):
-        dynamodb = boto3.client("dynamodb", region_name=REGION)
-        while not alarms:
-            items = dynamodb.scan(TableName=TABLE)["Items"]
-            alarms.extend(item for item in items if item["sk"]["S"] == "CRASH")
-            time.sleep(0.02)
-
-    played = play(wrap=wrap, meanwhile=watch)
+    played = play(**SHORT, wrap=wrap)
 
     assert played.execution_status == "FAILED"
     assert played.error == "Nightspot.DecisionCrashed"
     assert 'a \\"bug\\" in the decision' in played.cause
     assert played.states_entered[-3:] == ("Record the crash", "Sound the alarm", "The decision crashed")
-    assert alarms[0]["job"]["S"] == "counter"
-    assert alarms[0]["error"]["S"] == "RuntimeError"
-
-
-@pytest.mark.parametrize(
-    ("run_input", "words"),
-    [
-        ({}, "the jobs are: counter"),
-        ({"job": "nobody"}, "'nobody' is not a job"),
-        ({"job": "counter", "marked": "spot"}, "marked"),
-    ],
-)
-def test_input_that_names_no_job_is_refused_with_the_rule(play, run_input, words):
-    played = play(run_input=run_input)
-
-    assert played.error == "Nightspot.InvalidInput"
-    assert words in played.cause
-    assert played.training_jobs == ()

@@ -10,12 +10,9 @@ from nightspot.run import Action
 pytestmark = pytest.mark.workflow
 
 
-def night(*spot, on_demand=None, **options):
+def night(*spot, **options):
     """A night from a Spot script."""
-    markets = Markets(
-        default_spot=Market.scripted(list(spot)) if spot else Market.always(),
-        default_on_demand=on_demand or Market.always(),
-    )
+    markets = Markets(default_spot=Market.scripted(list(spot)))
     return Night("test", "", markets, SimulationOptions(**options))
 
 
@@ -31,8 +28,8 @@ def happenings(played):
     return [entry["DetailType"] for entry in played.notices]
 
 
-def test_a_quiet_night_is_one_spot_job_and_few_transitions(play):
-    played = play(night())
+def test_a_quiet_night_is_one_spot_job_and_few_transitions(look_at):
+    played, _ = look_at("quiet")
 
     assert played.execution_status == "SUCCEEDED"
     assert played.output["outcome"] == "succeeded"
@@ -69,8 +66,8 @@ def test_an_interrupted_job_resumes_from_its_checkpoint_on_spot(play):
     assert happenings(played).count("Nightspot Interrupted") == 2
 
 
-def test_spot_that_never_comes_gives_way_at_the_last_safe_moment_and_the_model_is_in_time(play):
-    played = play(Night("test", "", Markets(default_spot=Market.never())))
+def test_spot_that_never_comes_gives_way_at_the_last_safe_moment_and_the_model_is_in_time(look_at):
+    played, _ = look_at("Spot never comes")
 
     stop = next(step for step in played.steps if step.action is Action.STOP)
     # 180 min, less 72 of work (an hour and a fifth), 10 for Spot, 10 of lost work, 3 to stop, 15 for on-demand.
@@ -96,9 +93,8 @@ def test_an_interruption_too_late_for_another_try_goes_on_demand_at_once_from_th
     assert played.summary["deadline_met"]
 
 
-def test_on_demand_that_queues_is_waited_for_and_the_run_says_that_it_will_be_late(play):
-    queue = Market.scripted([{"missing": "3h10m"}, {"available": "rest"}])
-    played = play(night({"missing": "rest"}, on_demand=queue), deadline={"within": "2h30m"})
+def test_on_demand_that_queues_is_waited_for_and_the_run_says_that_it_will_be_late(look_at):
+    played, _ = look_at("on-demand queues")
 
     assert markets_of(played) == ["spot", "on_demand"]
     assert played.output["outcome"] == "succeeded"

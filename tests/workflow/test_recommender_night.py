@@ -15,7 +15,7 @@ from nightspot.local.markets import Market, Markets
 from nightspot.local.nights import Night
 from nightspot.local.session import LocalAws
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 SCALE = 900.0

@@ -127,7 +127,7 @@ def test_every_expression_means_the_same_to_the_reference_jsonata(play, asked):
         play(
             Night("no Spot", "", Markets(default_spot=Market.never())),
             **short,
-            deadline={"within": "2h"},
+            deadline={"within": "1h"},
             fallback="never",
             capacity={"spot": ["ml.g5.xlarge"]},
         ).error,

@@ -12,6 +12,7 @@ every = int(os.environ.get("SM_HP_EVERY", "2"))
 pause = float(os.environ["REAL_SECONDS_PER_STEP"])
 fail_at = int(os.environ.get("SM_HP_FAIL_AT", "0"))
 silent = "SM_HP_SILENT" in os.environ
+stop_at = int(os.environ.get("SM_HP_STOP_AT", steps))
 
 checkpoints = Checkpointer(total_steps=steps)
 # What everybody's first script does: save, and never look.
@@ -19,7 +20,7 @@ restored = None if "SM_HP_FORGETFUL" in os.environ else checkpoints.restore()
 done = restored.step if restored else 0
 if restored:
     print(f"resumed from step {done}", flush=True)
-while done < steps:
+while done < stop_at:
     time.sleep(pause)
     done += 1
     print(f"step {done}/{steps}", flush=True)
@@ -30,4 +31,5 @@ while done < steps:
         checkpoints.save(done, str(done).encode())
         if silent:
             (checkpoints.directory / "nightspot.json").unlink()
-Path(os.environ["SM_MODEL_DIR"], "model.txt").write_text(str(done))
+if "SM_HP_NO_MODEL" not in os.environ:
+    Path(os.environ["SM_MODEL_DIR"], "model.txt").write_text(str(done))

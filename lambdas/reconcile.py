@@ -1,0 +1,128 @@
+"""Every five minutes: looks at everything that is unfinished, and repairs what no loop and no event has dealt with.
+
+With nothing unfinished it reads two partitions of the table and two lists of training jobs, and counts nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from lambdas.deliveries import deliver
+from lambdas.dependencies import Dependencies, dependencies
+from lambdas.observability import emit, logger, metrics, traced
+from lambdas.settling import BeingSettledError, free_lock, looks_of, settle
+from nightspot import audit
+from nightspot.audit import Finding, Repair, Snapshot
+from nightspot.aws.faults import TransientAwsError
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What was found, what of it was repaired, and what could not be (run id, lock or delivery -> why)."""
+
+    found: tuple[Finding, ...] = ()
+    repaired: tuple[Finding, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    postponed: Mapping[str, str] = field(default_factory=dict)  # until AWS answers, or somebody else is done
+
+    def has_repaired(self, finding: Finding) -> bool:
+        """Whether this is right by now, however its sentence has changed."""
+        about = (finding.kind, finding.run_id, finding.subject)
+        return any((each.kind, each.run_id, each.subject) == about for each in self.repaired)
+
+
+@logger.inject_lambda_context
+@traced
+def handler(
+    event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
+) -> dict[str, Any]:
+    """`{"found": {kind: number}, "repaired": {kind: number}, "failed": number}`.
+
+    What cannot be done now is done five minutes later: an outage of AWS is no error here.
+    """
+    use = use or dependencies()
+    try:
+        snapshot = looks_of(use).snapshot(use.now())
+    except TransientAwsError as error:
+        logger.warning("not reconciled", extra={"error": str(error)})
+        return {"found": {}, "repaired": {}, "failed": 1}
+    done = reconcile(snapshot, use)
+    for finding in done.found:
+        logger.info(
+            finding.sentence,
+            extra={"kind": finding.kind.value, "job": finding.job, "run": finding.run_id},
+        )
+    rings = sum(finding.rings for finding in done.found) + len(done.failed)
+    if rings:
+        # A metric is paid for by the hour in which it is sent.
+        metrics.add_metric(name="Reconciled", unit=MetricUnit.Count, value=rings)
+        emit()
+    return {
+        "found": _by_kind(done.found),
+        "repaired": _by_kind(done.repaired),
+        "failed": len(done.failed),
+    }
+
+
+def reconcile(snapshot: Snapshot, use: Dependencies) -> Reconciled:
+    """Repair what can be repaired of what `snapshot` shows. A run that cannot be keeps nobody from the others."""
+    found = audit.findings(snapshot)
+    repaired: list[Finding] = []
+    failed: dict[str, str] = {}
+    postponed: dict[str, str] = {}
+    listed: dict[str, list[str]] = {}
+    for job in snapshot.listed:
+        listed.setdefault(job.run_id, []).append(job.name)
+    pending = {each.subject: each for each in snapshot.pending}
+    for finding in found:
+        if finding.subject in pending:
+            # First: what is to start is late already.
+            with _apart(finding.subject, failed, postponed):
+                if deliver(finding, pending[finding.subject], use):
+                    repaired.append(finding)
+    for run_id in dict.fromkeys(_unsettled(snapshot, found)):
+        with _apart(run_id, failed, postponed):
+            repaired += settle(run_id, use, listed=listed.get(run_id, ())).repaired
+    for finding in found:
+        if finding.repair is Repair.FREE_LOCK:
+            with _apart(finding.subject, failed, postponed):
+                free_lock(finding, use)
+                repaired.append(finding)
+    return Reconciled(found, tuple(repaired), failed, postponed)
+
+
+@contextmanager
+def _apart(subject: str, failed: dict[str, str], postponed: dict[str, str]) -> Iterator[None]:
+    """Inside one thing is repaired: whatever is wrong with it, the others are repaired too."""
+    try:
+        yield
+    except (BeingSettledError, TransientAwsError) as error:
+        postponed[subject] = str(error)
+        logger.warning("not repaired just now", extra={"subject": subject, "error": str(error)})
+    except Exception as error:
+        failed[subject] = repr(error)
+        logger.exception("not repaired", extra={"subject": subject})
+    finally:
+        # Each run's figures stand under its own job.
+        emit()
+
+
+def _unsettled(snapshot: Snapshot, found: tuple[Finding, ...]) -> Iterator[str]:
+    """The runs of which something can be repaired, and those that need not be looked at again."""
+    for finding in found:
+        if finding.repair not in {Repair.NONE, Repair.FREE_LOCK} and finding.run_id is not None:
+            yield finding.run_id
+    for look in snapshot.runs:
+        if audit.is_finished(look, snapshot.at):
+            yield look.run.run_id
+
+
+def _by_kind(found: tuple[Finding, ...]) -> dict[str, int]:
+    return dict(Counter(finding.kind.value for finding in found))

@@ -1,0 +1,184 @@
+"""`nightspot audit`: the checks of the reconciler by hand, and its repairs where a person wants them now."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from nightspot.cli import account
+from nightspot.cli._shared import Json, fail, mistakes, note, print_json
+from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli.operate_sources import Place, StackName, TableName, operating_mistakes, place_of
+from nightspot.report.lines import console_for
+
+if TYPE_CHECKING:
+    from lambdas.dependencies import Dependencies
+    from lambdas.reconcile import Reconciled
+    from nightspot.audit import Finding, Snapshot
+
+BUS = "default"  # see infra.functions
+_INDENT = "  "
+
+
+def audit(
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    table: TableName = None,
+    stack: StackName = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Check a deployment's runs, training jobs and locks, say what is wrong and what would be done about it."""
+    if fix and as_json and not yes:
+        raise typer.BadParameter("--json needs --yes, because nobody is asked")
+    chosen = account.STACK if table is None and stack is None else stack
+    with mistakes(), operating_mistakes():
+        place = place_of(
+            from_folder=None, local=False, table=table, stack=chosen, region=region, profile=profile
+        )
+        snapshot, found = _look(place)
+        if not as_json:
+            _show(console_for(), place, snapshot, found)
+        done = _fixed(place, snapshot, found, ask=not yes) if fix else None
+        if as_json:
+            print_json(_as_json(place, snapshot, found, done))
+        elif done is not None:
+            _show_done(console_for(), found, done)
+    _conclude(snapshot, found, done)
+
+
+def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
+    from lambdas.settling import looks_of  # noqa: PLC0415 - not for --help
+    from nightspot.audit import findings  # noqa: PLC0415
+
+    snapshot = looks_of(_dependencies(place)).snapshot(_now(), thorough=True)
+    return snapshot, findings(snapshot)
+
+
+def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask: bool) -> Reconciled | None:
+    """What came of the repairs; None where nothing can be repaired."""
+    from lambdas.reconcile import reconcile  # noqa: PLC0415 - not for --help
+    from nightspot.audit import Repair  # noqa: PLC0415
+    from nightspot.local.stage import functions_write_to  # noqa: PLC0415
+
+    count = sum(finding.repair is not Repair.NONE for finding in found)
+    if not count:
+        return None
+    if ask:
+        things = "this" if count == 1 else f"these {count}"
+        typer.confirm(f"Repair {things} in {place.words}?", abort=True, err=True)
+    # What a repair logs and counts goes to CloudWatch from a function, and from here nowhere.
+    with functions_write_to(io.StringIO()):
+        return reconcile(snapshot, _dependencies(place))
+
+
+def _dependencies(place: Place) -> Dependencies:
+    """What the deployed functions work with, by this person's own permissions."""
+    from lambdas.dependencies import Dependencies  # noqa: PLC0415 - not for --help
+    from nightspot.aws.checkpoints import Checkpoints  # noqa: PLC0415
+    from nightspot.aws.executions import Executions  # noqa: PLC0415
+    from nightspot.aws.job_lock import JobLock  # noqa: PLC0415
+    from nightspot.aws.notices import Notices  # noqa: PLC0415
+    from nightspot.aws.training_jobs import TrainingJobs  # noqa: PLC0415
+
+    if place.aws is None or place.table_name is None:
+        raise ValueError("only a deployment can be audited")
+    client = place.aws.client
+    step_functions = client("stepfunctions")
+    return Dependencies(
+        region=place.aws.region,
+        now=_now,
+        jobs=dict,
+        localise=lambda job, _execution_arn: job,
+        price=lambda _instance_type, _region: None,
+        table=place.table(),
+        lock=JobLock(client("dynamodb"), place.table_name),
+        executions=Executions(step_functions),
+        quotas=None,
+        training_jobs=TrainingJobs(client("sagemaker")),
+        checkpoints=Checkpoints(client("s3")),
+        notices=Notices(client("events"), BUS),
+        step_functions=step_functions,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _show(console: Console, place: Place, snapshot: Snapshot, found: tuple[Finding, ...]) -> None:
+    for finding in found:
+        head = Text(f"{finding.kind.value.replace('_', ' ')}", "bold red" if finding.is_wrong else "bold")
+        head.append(f"  {finding.subject}", "not bold default")
+        console.print(head, soft_wrap=True)
+        console.print(Text(f"{_INDENT}{finding.sentence}"), soft_wrap=True)
+        console.print(Text(f"{_INDENT}to do: {finding.remedy}"), soft_wrap=True)
+    for what, why in snapshot.unseen.items():
+        note(f"{what} cannot be looked at just now: {why}")
+    console.print(Text(_sum(place, snapshot, found)), soft_wrap=True)
+
+
+def _sum(place: Place, snapshot: Snapshot, found: tuple[Finding, ...]) -> str:
+    wrong = sum(finding.is_wrong for finding in found)
+    says = (
+        "Nothing is wrong" if not wrong else "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong"
+    )
+    looked_at = ", ".join(f"{what}: {count}" for what, count in _looked_at(snapshot).items())
+    return f"{says} in {place.words} ({looked_at})."
+
+
+def _looked_at(snapshot: Snapshot) -> dict[str, int]:
+    return {
+        "runs": len(snapshot.runs) + len(snapshot.unreadable),
+        "training jobs that go on": len(snapshot.listed),
+        "locks": len(snapshot.locks),
+    }
+
+
+def _show_done(console: Console, found: tuple[Finding, ...], done: Reconciled) -> None:
+    for finding in found:
+        if done.has_repaired(finding):
+            console.print(Text(f"repaired: {finding.sentence}"), soft_wrap=True)
+    for run_id, why in (*done.failed.items(), *done.postponed.items()):
+        note(f"run {run_id} is not repaired: {why}")
+
+
+def _as_json(
+    place: Place, snapshot: Snapshot, found: tuple[Finding, ...], done: Reconciled | None
+) -> dict[str, Any]:
+    return {
+        "table": place.table_name,
+        "at": snapshot.at.isoformat(timespec="seconds"),
+        "looked_at": {what.replace(" ", "_"): count for what, count in _looked_at(snapshot).items()},
+        "findings": [
+            {
+                "kind": finding.kind.value,
+                "run_id": finding.run_id,
+                "job": finding.job,
+                "subject": finding.subject,
+                "sentence": finding.sentence,
+                "is_wrong": finding.is_wrong,
+                "repair": finding.repair.value,
+                "to_do": finding.remedy,
+                "repaired": done is not None and done.has_repaired(finding),
+            }
+            for finding in found
+        ],
+        "not_seen": dict(snapshot.unseen),
+        "not_repaired": {} if done is None else {**done.failed, **done.postponed},
+    }
+
+
+def _conclude(snapshot: Snapshot, found: tuple[Finding, ...], done: Reconciled | None) -> None:
+    left = [finding for finding in found if done is None or not done.has_repaired(finding)]
+    if any(finding.is_wrong for finding in left):
+        raise typer.Exit(ExitStatus.USER)
+    if snapshot.unseen:
+        fail("AWS did not show everything; look again later", status=ExitStatus.SERVICE)
