@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
 
 from lambdas import api
 from lambdas.api_dependencies import ApiDependencies
@@ -20,7 +22,7 @@ from nightspot.job import Job
 from nightspot.local import staging
 from nightspot.local.engine import Handler
 from nightspot.local.functions import bound
-from nightspot.local.gateway import Authorise, Gateway, Identity, Refusal, Request
+from nightspot.local.gateway import Answer, Authorise, Gateway, Identity, Refusal, Request, problem
 from nightspot.local.markets import Market, Markets
 from nightspot.local.nights import Night
 from nightspot.local.stage import Stage
@@ -29,6 +31,10 @@ HOST = "127.0.0.1"  # never anybody else's network
 DAY_SECONDS = 86_400.0
 # So long a script repeats itself; at 480 seconds of the story in one, half a year is nine hours.
 DAYS = 180
+# Who connects waits in this queue until a thread is free.
+_BACKLOG = 1024
+_MOST_THREADS = 512
+IDLE_SECONDS = 10.0  # without a byte, and a connection is closed: who opens many cannot keep the threads
 # Not below "nightspot", whose logger writes what the functions log.
 _log = logging.getLogger("local-api")
 
@@ -119,7 +125,7 @@ def listening(port: int) -> socket.socket:
     try:
         wanted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         wanted.bind((HOST, port))
-        wanted.listen(128)
+        wanted.listen(_BACKLOG)
     except OSError as error:
         wanted.close()
         rule = "choose another one, or 0 for any that is free"
@@ -169,13 +175,43 @@ def serving(
 
 def _server(gateway: Gateway, listener: socket.socket) -> BaseWSGIServer:
     host, port = listener.getsockname()[:2]
-    return make_server(
-        host, port, gateway, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
-    )
+    return _Server(host, port, gateway, _QuietHandler, fd=listener.fileno())
+
+
+class _Server(ThreadedWSGIServer):
+    """Werkzeug's, with a bound on its threads."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._free = threading.Semaphore(_MOST_THREADS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        # Nobody is accepted meanwhile: the others wait in the queue, and so long no thread was free.
+        if self._free.acquire(timeout=IDLE_SECONDS):
+            super().process_request(request, client_address)
+            return
+        with contextlib.suppress(OSError):
+            request.sendall(_as_http(problem(Refusal(503, f"All {_MOST_THREADS} threads are busy"))))
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+
+def _as_http(answer: Answer) -> bytes:
+    status, headers, body = answer
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in [*headers, ("Content-Length", str(len(body)))]]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 class _QuietHandler(WSGIRequestHandler):
     """Werkzeug's, without a line on the terminal for each request, and without its version in the answers."""
+
+    timeout = IDLE_SECONDS
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
         if type != "info":
