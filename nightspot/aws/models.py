@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nightspot.plain_text import visible
 from nightspot.redaction import redact
 from nightspot.remarks import ModelState
 
@@ -53,7 +54,7 @@ class Models:
             code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
             if code in {"404", "NoSuchKey"}:
                 return ModelState.MISSING
-            _log.warning("the model at %s was not looked at: %s", s3_uri, redact(str(error)))
+            _log.warning("the model at %s was not looked at: %s", visible(s3_uri), redact(str(error)))
             return None
 
     def _archive(self, bucket: str, key: str) -> ModelState | None:
