@@ -39,7 +39,7 @@ def test_the_example_tells_the_reference_story(recommender):
     request = recommender.training_job
     assert recommender == Job(
         name="recommender",
-        schedule=Schedule(cron="0 0 * * ? *"),
+        schedule=Schedule(cron="0 0 * * ? *", paused=True),
         deadline=Deadline(at=time(8)),
         work_seconds=4 * 3600,
         checkpoint_every_seconds=1800,
@@ -56,7 +56,7 @@ def test_the_example_tells_the_reference_story(recommender):
     )
     assert request["HyperParameters"] == {"epochs": "24", "seed": "7", "checkpoint-every": "3"}
     assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 6 * 3600}
-    assert warnings_for(recommender) == ()
+    assert [warning.field for warning in warnings_for(recommender)] == ["schedule.paused"]
 
 
 def test_a_job_written_out_reads_back_the_same(recommender):

@@ -62,8 +62,9 @@ def test_checking_gives_jobs_warnings_and_errors_file_by_file(tmp_path, good):
     assert [
         (path.name, job and job.name, [p.severity for p in problems]) for path, job, problems in found
     ] == [
-        ("a.yaml", "recommender", []),
-        ("b.yaml", "late", ["warning"]),
+        # The sample is paused.
+        ("a.yaml", "recommender", ["warning"]),
+        ("b.yaml", "late", ["warning", "warning"]),
         ("c.yaml", None, ["error"]),
         ("d.yaml", None, ["error"]),
         ("e.yaml", None, ["error"]),

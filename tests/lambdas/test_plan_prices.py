@@ -87,7 +87,7 @@ def test_what_aws_did_not_say_is_logged_and_no_reason_to_fail(plan, caplog):
     assert run.rungs[0].usd_per_hour == 1.4
     (record,) = (each for each in caplog.records if each.levelname == "WARNING")
     assert record.getMessage() == "planned with the prices known before"
-    assert record.error == ("the Price List did not answer",)
+    assert record.error == ["the Price List did not answer"]
 
 
 class Refusing:
