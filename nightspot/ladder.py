@@ -148,13 +148,16 @@ def repair_rung(run: Run, now: datetime) -> Rung | None:
     """The on-demand rung that a failed Spot start would be repaired with; None where that is not possible.
 
     The first in turn that would still be in time, because it is the one that the job's author likes best; where
-    none would be, the one that is done first.
+    none would be, the one that is done first. After one that had no machine to give, the next gets its turn.
     """
     if run.fallback is Fallback.NEVER:
         return None
     rungs = in_turn(run, Market.ON_DEMAND)
     left = (run.deadline - now).total_seconds()
     in_time = (rung for rung in rungs if seconds_needed(run, rung) <= left)
+    tried = [attempt for attempt in run.attempts if attempt.rung.market is Market.ON_DEMAND]
+    if tried and _yielded_nothing(run, tried[-1]):
+        return next(in_time, None) or next(iter(rungs), None)
     return next(in_time, None) or min(rungs, key=lambda rung: seconds_needed(run, rung), default=None)
 
 

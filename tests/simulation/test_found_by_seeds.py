@@ -184,3 +184,19 @@ def test_events_that_are_nobodys_are_no_dead_letters() -> None:
 
 def test_all_events_may_be_lost() -> None:
     assert rules_broken(reference(plan=Plan(lost_events=1.0, lost_ends=True), late_allowed=0.0)) == []
+
+
+@pytest.mark.parametrize("minutes", [20, 50, 80])
+def test_the_second_type_gets_its_turn_where_the_first_one_queues(minutes: int) -> None:
+    first, second = P4D, "ml.g5.12xlarge"
+    job = reference().job
+    types = [{"instance_type": first}, {"instance_type": second, "speed": 0.7}]
+    capacity = type(job.capacity).model_validate({"spot": [first], "on_demand": types})
+    scenario = reference(
+        job=job.model_copy(update={"capacity": capacity}),
+        market=Market({first: []}, {first: minutes * MINUTE, second: 60.0}, {}, {}),
+        late_allowed=(minutes + 60) * MINUTE,
+    )
+    world, verdict = played(scenario)
+    assert verdict.violations == []
+    assert len(world.sagemaker.jobs) <= 4
