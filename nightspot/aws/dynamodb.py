@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Context, Decimal
 from typing import Any
 
@@ -47,6 +47,21 @@ class Table:
 def key(pk: str, sk: str) -> dict[str, Any]:
     """The key of an item, as a call takes it."""
     return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def partition(call: Callable[..., dict[str, Any]], pk: str) -> Iterator[dict[str, Any]]:
+    """Every item of a partition, by its sort keys, as DynamoDB writes it. `call` is `Table.call`."""
+    arguments: dict[str, Any] = {
+        "KeyConditionExpression": "pk = :pk",
+        "ExpressionAttributeValues": {":pk": {"S": pk}},
+        "ConsistentRead": True,
+    }
+    while True:
+        page = call("query", **arguments)
+        yield from page["Items"]
+        if "LastEvaluatedKey" not in page:
+            return
+        arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
 def is_condition_failure(error: ClientError) -> bool:

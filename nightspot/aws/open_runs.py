@@ -6,14 +6,14 @@ all that the reconciler reads. The item also says which execution has the run: o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.dynamodb import from_dynamodb, is_condition_failure, key, to_dynamodb
+from nightspot.aws.dynamodb import from_dynamodb, is_condition_failure, key, partition, to_dynamodb
 from nightspot.run import Run
 
 _PARTITION, _RUN = "OPEN", "RUN#"
@@ -37,7 +37,7 @@ class OpenRuns:
 
     def all(self) -> list[OpenRun]:
         """Every run of which something is unfinished, by id, which is by the day of its start."""
-        return [_open_run(item) for item in self._pages()]
+        return [_open_run(item) for item in partition(self._call, _PARTITION)]
 
     def get(self, run_id: str) -> OpenRun | None:
         """The same of one run; None where nothing of it is unfinished, or an older version has planned it."""
@@ -74,19 +74,6 @@ class OpenRuns:
     def forget(self, run_id: str) -> None:
         """Note that nothing of the run is unfinished."""
         self._call("delete_item", Key=_key_of(run_id))
-
-    def _pages(self) -> Iterator[dict[str, Any]]:
-        arguments: dict[str, Any] = {
-            "KeyConditionExpression": "pk = :pk",
-            "ExpressionAttributeValues": {":pk": {"S": _PARTITION}},
-            "ConsistentRead": True,
-        }
-        while True:
-            page = self._call("query", **arguments)
-            yield from page["Items"]
-            if "LastEvaluatedKey" not in page:
-                return
-            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
 def _values(run: Run, more: Mapping[str, str]) -> dict[str, Any]:

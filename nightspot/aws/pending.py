@@ -6,14 +6,14 @@ One item each, PENDING / START#execution or PENDING / NOTICE#key, in a partition
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.audit import Delivery, Pending
-from nightspot.aws.dynamodb import from_dynamodb, key, to_dynamodb
+from nightspot.aws.dynamodb import from_dynamodb, key, partition, to_dynamodb
 from nightspot.aws.faults import TransientAwsError
 
 _PARTITION = "PENDING"
@@ -46,7 +46,7 @@ class PendingDeliveries:
 
     def all(self) -> list[Pending]:
         """Every pending delivery. Raises as `Table.call` does."""
-        read = (_pending(from_dynamodb(item)) for item in self._pages())
+        read = (_pending(from_dynamodb(item)) for item in partition(self._call, _PARTITION))
         return [pending for pending in read if pending is not None]
 
     def _write(self, operation: str, sk: str, **arguments: Any) -> bool:
@@ -56,19 +56,6 @@ class PendingDeliveries:
             _log.warning("%s of pending %s: %s", operation, sk, error)
             return False
         return True
-
-    def _pages(self) -> Iterator[dict[str, Any]]:
-        arguments: dict[str, Any] = {
-            "KeyConditionExpression": "pk = :pk",
-            "ExpressionAttributeValues": {":pk": {"S": _PARTITION}},
-            "ConsistentRead": True,
-        }
-        while True:
-            page = self._call("query", **arguments)
-            yield from page["Items"]
-            if "LastEvaluatedKey" not in page:
-                return
-            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
 def _pending(item: Mapping[str, Any]) -> Pending | None:
