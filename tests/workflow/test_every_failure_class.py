@@ -4,7 +4,7 @@ import pytest
 
 from nightspot.failures import ANSWERS, Answer
 from nightspot.local.endings import Ending
-from nightspot.local.faults import INTERNAL_FAILURE, THROTTLED, ServiceFault
+from nightspot.local.faults import ServiceFault
 from nightspot.local.job_state import Secondary, Status
 from nightspot.local.markets import Market, Markets
 from nightspot.local.nights import Night
@@ -74,8 +74,12 @@ NIGHTS = {
     FailureClass.STOPPED_BY_NIGHTSPOT: ("Spot never comes", ["spot", "on_demand"]),
     FailureClass.QUOTA_TEMPORARY: (refused(BUSY), ["spot"]),
     FailureClass.QUOTA_PERMANENT: ({"night": Night("none", "", options=NO_QUOTA), **SHORT}, ["on_demand"]),
-    FailureClass.THROTTLED: (refused(THROTTLED), ["spot"]),
-    FailureClass.SERVICE_FAULT: (refused(INTERNAL_FAILURE), ["spot"]),
+    # A start that is refused so is in doubt, and the same attempt: test_failures_in_the_workflow.py.
+    FailureClass.THROTTLED: (failed("ThrottlingException: Rate exceeded"), ["spot", "spot"]),
+    FailureClass.SERVICE_FAULT: (
+        failed("InternalServerError: We encountered an internal error. Please try again."),
+        ["spot", "spot"],
+    ),
     FailureClass.RUNTIME_LIMIT: (UNDERSTATED, ["spot", "spot"]),
     FailureClass.USER_CODE: ("a bug in the script", ["spot"]),
     FailureClass.OUT_OF_MEMORY: (
