@@ -177,12 +177,15 @@ def until_over(client, deployment, started):
     workflows = deployment.client("stepfunctions")
     deadline = time.monotonic() + PATIENCE_SECONDS
     path = started["links"]["self"]
-    while (record := record_or_none(client, path)) is None or record["outcome"] == "running":
+    while True:
+        # The report is written after the record: the run is over when its execution is.
         execution = workflows.describe_execution(executionArn=started["execution_arn"])
         assert execution["status"] in {"RUNNING", "SUCCEEDED"}, execution
+        record = record_or_none(client, path)
+        if execution["status"] == "SUCCEEDED" and record and record["outcome"] != "running":
+            return record
         assert time.monotonic() < deadline, f"the run is not over: {json.dumps(record, indent=1)}"
         time.sleep(0.25)
-    return record
 
 
 def record_or_none(client, path):

@@ -57,8 +57,9 @@ def test_a_late_night_keeps_its_deadline_and_shows_in_the_execution_what_is_poss
                 for execution in client.list_executions(stateMachineArn=arn)["executions"]:
                     events = client.get_execution_history(executionArn=execution["executionArn"])["events"]
                     exits = [e["stateExitedEventDetails"] for e in events if "stateExitedEventDetails" in e]
-                    if exits:
-                        seen["output"] = json.loads(exits[0]["output"])
+                    plans = [left for left in exits if left["name"] == "Plan the run"]
+                    if plans:
+                        seen["output"] = json.loads(plans[0]["output"])
             time.sleep(0.02)
 
     given = {"job": "counter", "scheduled_at": "2026-11-20T22:30:00Z", "requested_by": "schedule"}
