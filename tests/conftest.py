@@ -174,6 +174,7 @@ def emulated_aws(kept_client: Callable[..., Any]) -> Iterator[None]:
 COLLECTED = pytest.StashKey[list[str]]()
 LONGEST_NAME = 48
 LANES_OF_NIGHTS = 2
+REAL_NIGHTS = {"play", "look_at"}  # what plays one, in tests/workflow/conftest.py
 
 
 def pytest_configure() -> None:
@@ -208,6 +209,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     lanes = itertools.cycle(range(LANES_OF_NIGHTS))
     for item in items:
+        if REAL_NIGHTS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.workflow)
         if item.get_closest_marker("workflow"):
             lane = 0 if "look_at" in item.fixturenames else next(lanes)
             item.add_marker(pytest.mark.xdist_group(f"nights {lane}"))

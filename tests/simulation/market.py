@@ -52,6 +52,10 @@ class Market:
                 return max(begin, now)
         return None
 
+    def given_from(self, instance_type: str, now: float) -> float | None:
+        """When an on-demand machine asked for now is to be had; None: never."""
+        return now + self.queues.get(instance_type, 0.0)
+
     def taken_back_at(self, instance_type: str, now: float) -> float | None:
         """When a Spot machine given now is interrupted; None: it is left alone."""
         for begin, end in self.spot.get(instance_type, ()):

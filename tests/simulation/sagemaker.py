@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nightspot.local import request_rules
-from nightspot.local.faults import ServiceFaultError
+from nightspot.local.faults import ServiceFault, ServiceFaultError
 from tests.simulation.calls import ACCOUNT, REGION, Call, Calls, client_error
 from tests.simulation.clock import Clock, Planned
 from tests.simulation.market import Market
@@ -40,6 +40,8 @@ class Habits:
     describes: Callable[[dict[str, Any]], dict[str, Any]] = lambda answer: answer
     # (name) -> the moment, in seconds of training, of an InternalServerError
     internal_error_after: Callable[[str], float | None] = lambda _name: None
+    # How the next CreateTrainingJob is refused, if it is.
+    refusal: Callable[[], ServiceFault | None] = lambda: None
 
 
 @dataclass
@@ -158,6 +160,8 @@ class SageMaker(Paged):
                 "CreateTrainingJob",
             )
         try:
+            if (refused := self._habits.refusal()) is not None:
+                raise refused.error()
             request_rules.check_request(request)
             quota = request_rules.quota_name(request)
             used = sum(
@@ -292,7 +296,7 @@ class SageMaker(Paged):
         if job.is_spot:
             at = self.market.available_from(kind, now)
         else:
-            at = now + self.market.queues.get(kind, 0.0)
+            at = self.market.given_from(kind, now)
             fails = self.market.no_capacity.get(kind)
             if fails is not None:
                 self._enter(job, "Pending")
@@ -308,6 +312,9 @@ class SageMaker(Paged):
         self._enter(job, "Pending")
         if at is not None:
             self._plan(job, at - now, lambda: self._given(job))
+        longest = request_rules.max_pending_seconds(job.request)
+        if longest is not None:
+            self._plan(job, longest, lambda: self._too_long(job, "Stopped") if not job.machines else None)
 
     def _given(self, job: Job) -> None:
         self._enter(job, "Starting")
@@ -397,9 +404,18 @@ class SageMaker(Paged):
             machine.end = self.clock.now if machine.end is None else machine.end
 
     def _fail(self, job: Job, reason: str) -> None:
+        self._end_at_once(job, "Failed", "Failed", reason)
+
+    def _end_at_once(self, job: Job, status: str, secondary: str, reason: str | None) -> None:
         self._release(job)
         job.reason = reason
-        self._enter(job, "Failed", "Failed")
+        self._enter(job, secondary, status)
+
+    def end_all(self, status: str, secondary: str, reason: str | None) -> None:
+        """End every job that has a machine, in a way that no market and no script brings about."""
+        for job in self.jobs.values():
+            if job.status == "InProgress" and job.machines and job.machines[-1].gone is None:
+                self._end_at_once(job, status, secondary, reason)
 
     def _too_long(self, job: Job, secondary: str) -> None:
         if not job.is_over and job.status != "Stopping":

@@ -17,6 +17,7 @@ from nightspot.local.markets import Market, Markets
 from nightspot.local.nights import Night
 from nightspot.local.sagemaker import SimulatedSageMaker
 from nightspot.local.session import LocalAws, LocalNight
+from tests.simulation.nights import play_night
 
 SCALE = 450.0  # story seconds per real second; slow enough for two busy cores
 STEP_SECONDS = 300.0  # of the story: twelve steps are an hour of work
@@ -56,7 +57,7 @@ LOOKED_AT: dict[str, dict[str, Any]] = {
         "hyperparameters": {"steps": "4", "every": "2"},
         "deadline": {"within": "1h30m"},
     },
-    "a bug in the script": {"hyperparameters": {"fail-at": "3", "fail_at": "3"}},
+    "a bug in the script": {"hyperparameters": {"fail_at": "3"}},
     "runtime limit": {
         "stopping": {"MaxRuntimeInSeconds": 1500},
         "work": "20m",
@@ -126,6 +127,17 @@ def play(tmp_path: Path, slower: int) -> Play:
             **aws_changes,
         )
         return aws.play(job.name, run_input)
+
+    return played
+
+
+@pytest.fixture
+def play_virtually() -> Play:
+    """play_virtually(night, **changes of the job, run_input, wrap) -> the same, in virtual time, without a process."""
+
+    def played(night: Night | None = None, *, run_input: Any = None, **changes: Any) -> LocalNight:
+        kept = {"wrap": changes.pop("wrap")} if "wrap" in changes else {}
+        return play_night(job_of(**changes), night or Night("quiet", ""), run_input=run_input, **kept)
 
     return played
 

@@ -6,8 +6,6 @@ import pytest
 from nightspot.local.emulated_aws import REGION
 from nightspot.run import Outcome
 
-pytestmark = pytest.mark.workflow
-
 SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
 
 
@@ -61,9 +59,9 @@ class Crash:
 
 
 @pytest.mark.parametrize("is_told", [True, False], ids=["its event comes", "its event is lost"])
-def test_a_run_whose_execution_crashes_is_gone_on_with_by_another_one(play, is_told):
+def test_a_run_whose_execution_crashes_is_gone_on_with_by_another_one(play_virtually, is_told):
     crash = Crash(executions=1, steps=1, is_told=is_told)
-    played = play(**SHORT, wrap=crash.wrap)
+    played = play_virtually(**SHORT, wrap=crash.wrap)
 
     assert len(crash.crashed) == 1
     assert (played.execution_status, played.run.outcome) == ("SUCCEEDED", Outcome.SUCCEEDED)
@@ -77,9 +75,9 @@ def test_a_run_whose_execution_crashes_is_gone_on_with_by_another_one(play, is_t
     assert played.dead_letters == 0
 
 
-def test_a_run_that_crashes_again_and_again_is_recorded_as_crashed(play):
+def test_a_run_that_crashes_again_and_again_is_recorded_as_crashed(play_virtually):
     crash = Crash(executions=9)
-    played = play(**SHORT, wrap=crash.wrap)
+    played = play_virtually(**SHORT, wrap=crash.wrap)
 
     assert len(crash.crashed) == 4  # its own execution, and three that went on with it
     assert played.execution_status == "FAILED"
@@ -98,7 +96,7 @@ def test_an_abort_whose_event_is_lost_stops_the_training_job_all_the_same(play):
     assert played.notices[-1]["DetailType"] == "Nightspot Run Stopped"
 
 
-def test_the_end_of_every_training_job_comes_to_the_function_that_completes_bills(play):
+def test_the_end_of_every_training_job_comes_to_the_function_that_completes_bills(play_virtually):
     names = []
 
     def listening(name, handler):
@@ -108,7 +106,7 @@ def test_the_end_of_every_training_job_comes_to_the_function_that_completes_bill
 
         return invoke if name == "CloseRun" else handler
 
-    played = play(**SHORT, wrap=listening)
+    played = play_virtually(**SHORT, wrap=listening)
 
     assert names == [job["TrainingJobName"] for job in played.training_jobs]
     assert played.run.outcome is Outcome.SUCCEEDED

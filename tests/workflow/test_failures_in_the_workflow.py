@@ -8,8 +8,6 @@ from nightspot.local.nights import Night
 from nightspot.local.options import SimulationOptions
 from nightspot.run import Action
 
-pytestmark = pytest.mark.workflow
-
 SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
 
 
@@ -33,16 +31,16 @@ def test_a_bug_in_the_users_code_ends_the_run_and_never_buys_on_demand(look_at):
     assert "CapacityError: my own words" in played.cause
 
 
-def test_an_unknown_failure_is_told_loudly(play):
-    played = play(faulty(ServiceFault("SomethingNewException", "A fault nobody has seen.", 418)))
+def test_an_unknown_failure_is_told_loudly(play_virtually):
+    played = play_virtually(faulty(ServiceFault("SomethingNewException", "A fault nobody has seen.", 418)))
 
     assert "Nightspot Unknown Failure" in [entry["DetailType"] for entry in played.notices]
     assert "A fault nobody has seen." in played.summary["attempts"][0]["failure_reason"]
 
 
 @pytest.mark.parametrize("fault", [THROTTLED, INTERNAL_FAILURE], ids=["throttled", "no answer"])
-def test_a_start_that_aws_does_not_take_is_asked_for_again_under_the_same_name(play, fault):
-    played = play(faulty(fault, fault, fault, fault), **SHORT)
+def test_a_start_that_aws_does_not_take_is_asked_for_again_under_the_same_name(play_virtually, fault):
+    played = play_virtually(faulty(fault, fault, fault, fault), **SHORT)
 
     starts = [step for step in played.steps if step.action is Action.START]
     assert [step.attempt for step in starts] == [1] * 5
@@ -51,38 +49,41 @@ def test_a_start_that_aws_does_not_take_is_asked_for_again_under_the_same_name(p
     assert played.summary["deadline_met"]
 
 
-def test_a_service_fault_is_answered_with_another_attempt_from_the_checkpoint(play):
-    played = play(faulty(internal_errors_at_seconds=(45 * 60.0,)))
+def test_a_service_fault_is_answered_with_another_attempt_from_the_checkpoint(play_virtually):
+    played = play_virtually(faulty(internal_errors_at_seconds=(45 * 60.0,)))
 
     assert [a["failure_class"] for a in played.summary["attempts"]] == ["service_fault", None]
     assert markets_of(played) == ["spot", "spot"]
     assert played.summary["attempts"][1]["resumed_from_step"] > 0
 
 
-def test_the_same_service_fault_in_the_same_phase_twice_is_final(play):
-    played = play(faulty(internal_errors_at_seconds=(15 * 60.0, 30 * 60.0, 45 * 60.0)))
+def test_the_same_service_fault_in_the_same_phase_twice_is_final(play_virtually):
+    played = play_virtually(faulty(internal_errors_at_seconds=(15 * 60.0, 30 * 60.0, 45 * 60.0)))
 
     assert [a["failure_class"] for a in played.summary["attempts"]] == ["service_fault"] * 2
     assert played.execution_status == "FAILED"
 
 
-@pytest.mark.parametrize("how", ["a person", "runtime limit", "wait limit"])
-def test_stopped_is_never_success(play, look_at, how):
-    if how != "wait limit":
-        played, _ = look_at(how)
-    else:
-        # The user's own limit ends the wait before the policy does.
-        played = play(
-            Night("test", "", Markets(default_spot=Market.never())),
-            stopping={"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 600},
-            work="5m",
-            checkpoint_every="5m",
-            hyperparameters={"steps": "1", "every": "1"},
-            deadline={"within": "1h30m"},
-            fallback="never",
-            capacity={"spot": ["ml.g5.xlarge"]},
-        )
+@pytest.mark.parametrize("how", ["a person", "runtime limit"])
+def test_stopped_is_never_success(look_at, how):
+    is_no_success(look_at(how)[0])
 
+
+def test_stopped_by_the_users_own_wait_limit_before_the_policy_does_is_no_success(play_virtually):
+    played = play_virtually(
+        Night("test", "", Markets(default_spot=Market.never())),
+        stopping={"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 600},
+        work="5m",
+        checkpoint_every="5m",
+        hyperparameters={"steps": "1", "every": "1"},
+        deadline={"within": "1h30m"},
+        fallback="never",
+        capacity={"spot": ["ml.g5.xlarge"]},
+    )
+    is_no_success(played)
+
+
+def is_no_success(played):
     stopped = [job for job in played.training_jobs if job["TrainingJobStatus"] == "Stopped"]
     assert stopped
     assert played.execution_status == "FAILED"
@@ -117,9 +118,9 @@ def failing(function, *, at_step, times, error):
         ("RecordOutcome", 1, "KeyError"),
     ],
 )
-def test_a_function_that_fails_twice_and_then_answers_harms_nothing(play, function, at_step, error):
+def test_a_function_that_fails_twice_and_then_answers_harms_nothing(play_virtually, function, at_step, error):
     wrap = failing(function, at_step=at_step, times=2, error=type(error, (Exception,), {}))
-    played = play(**SHORT, wrap=wrap)
+    played = play_virtually(**SHORT, wrap=wrap)
 
     assert wrap.left["faults"] == 0
     assert played.output["outcome"] == "succeeded"
@@ -127,11 +128,11 @@ def test_a_function_that_fails_twice_and_then_answers_harms_nothing(play, functi
     assert [step.number for step in played.steps] == list(range(1, len(played.steps) + 1))
 
 
-def test_a_function_that_fails_for_minutes_is_reported_once_and_called_again(play):
+def test_a_function_that_fails_for_minutes_is_reported_once_and_called_again(play_virtually):
     """More often than all retries of the state, twice: the run looks again instead of failing."""
     error = type("Lambda.Unknown", (Exception,), {})
     wrap = failing("DecideNextStep", at_step=1, times=14, error=error)
-    played = play(**SHORT, wrap=wrap)
+    played = play_virtually(**SHORT, wrap=wrap)
 
     assert wrap.left["faults"] == 0
     assert played.output["outcome"] == "succeeded"
@@ -141,7 +142,7 @@ def test_a_function_that_fails_for_minutes_is_reported_once_and_called_again(pla
     assert all("not now" not in entry["Detail"] for entry in reports)
 
 
-def test_a_function_that_never_answers_is_given_up_in_the_end(play):
+def test_a_function_that_never_answers_is_given_up_in_the_end(play_virtually):
     """Where the run would give up as well; its state machine says so, and names the training job that it leaves."""
 
     def wrap(name, handler):
@@ -153,7 +154,7 @@ def test_a_function_that_never_answers_is_given_up_in_the_end(play):
 
         return call
 
-    played = play(**SHORT, wrap=wrap)
+    played = play_virtually(**SHORT, wrap=wrap)
 
     assert played.execution_status == "FAILED"
     assert played.error == "Nightspot.DecisionCrashed"

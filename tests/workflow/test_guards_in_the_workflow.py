@@ -15,8 +15,6 @@ from nightspot.local.nights import Night
 from nightspot.local.options import SimulationOptions
 from nightspot.planning import quota_name
 
-pytestmark = pytest.mark.workflow
-
 FIRST, SECOND, THIRD = "ml.g5.xlarge", "ml.g5.2xlarge", "ml.g5.4xlarge"
 LONGEST_REAL_SECONDS = 120.0
 # Twenty minutes of work, so that a whole night takes seconds.
@@ -30,7 +28,10 @@ def no_quota(*types, market=Bought.SPOT):
 def created(played):
     """(market, instance type) of every training job that SageMaker accepted, in order."""
     return [
-        ("spot" if job["EnableManagedSpotTraining"] else "on_demand", job["ResourceConfig"]["InstanceType"])
+        (
+            "spot" if job.get("EnableManagedSpotTraining") else "on_demand",
+            job["ResourceConfig"]["InstanceType"],
+        )
         for job in played.training_jobs
     ]
 
@@ -40,7 +41,7 @@ def classes(played):
 
 
 class TestALadder:
-    def test_of_three_spot_types_is_climbed_down_to_the_one_that_trains(self, play):
+    def test_of_three_spot_types_is_climbed_down_to_the_one_that_trains(self, play_virtually):
         night = Night(
             "ladder",
             "",
@@ -48,7 +49,9 @@ class TestALadder:
             SimulationOptions(quotas=no_quota(FIRST)),
         )
         second = {"instance_type": SECOND, "patience": "10m"}
-        played = play(night, **SHORT, capacity={"spot": [FIRST, second, THIRD], "on_demand": [FIRST]})
+        played = play_virtually(
+            night, **SHORT, capacity={"spot": [FIRST, second, THIRD], "on_demand": [FIRST]}
+        )
 
         assert created(played) == [("spot", SECOND), ("spot", THIRD)]
         assert classes(played) == ["quota_permanent", "stopped_by_nightspot", None]
@@ -83,7 +86,7 @@ class TestALadder:
         assert played.summary["attempts"] == []
         assert played.training_jobs == ()
 
-    def test_gives_up_a_type_that_takes_three_times_before_anything_is_saved(self, play):
+    def test_gives_up_a_type_that_takes_three_times_before_anything_is_saved(self, play_virtually):
         # Three minutes of training at a time, where ten are needed for a checkpoint; then it would stay.
         thrashing = Market.scripted(
             [
@@ -94,7 +97,7 @@ class TestALadder:
             ]
         )
         night = Night("thrashing", "", Markets(spot={FIRST: thrashing}))
-        played = play(night, **SHORT, capacity={"spot": [FIRST, SECOND], "on_demand": [FIRST]})
+        played = play_virtually(night, **SHORT, capacity={"spot": [FIRST, SECOND], "on_demand": [FIRST]})
 
         assert created(played) == [("spot", FIRST), ("spot", SECOND)]
         thrashed, trained = played.summary["attempts"]
@@ -109,8 +112,8 @@ class TestALadder:
 
 
 class TestTheExecutionsInput:
-    def test_can_buy_on_demand_with_other_hyperparameters_deadline_and_budget(self, play):
-        played = play(
+    def test_can_buy_on_demand_with_other_hyperparameters_deadline_and_budget(self, play_virtually):
+        played = play_virtually(
             run_input={
                 "job": "counter",
                 "market": "on_demand",
@@ -135,8 +138,8 @@ class TestTheExecutionsInput:
         assert played.run.progress.total_steps == 2
         assert played.summary["deadline_met"]
 
-    def test_can_buy_spot_alone_on_another_type(self, play):
-        played = play(
+    def test_can_buy_spot_alone_on_another_type(self, play_virtually):
+        played = play_virtually(
             run_input={
                 "job": "counter",
                 "market": "spot",
@@ -166,8 +169,8 @@ class TestTheExecutionsInput:
             ({"deadline": "soon"}, ["deadline: 'soon': must be "]),
         ],
     )
-    def test_that_breaks_a_rule_starts_nothing_and_names_every_key(self, play, given, words):
-        played = play(run_input={"job": "counter", **given})
+    def test_that_breaks_a_rule_starts_nothing_and_names_every_key(self, play_virtually, given, words):
+        played = play_virtually(run_input={"job": "counter", **given})
 
         assert played.error == "Nightspot.InvalidInput"
         assert all(word in played.cause for word in words)

@@ -1,12 +1,8 @@
 """SageMaker's own limits: what of them interruptions use up, and what is the job's own fault."""
 
-import pytest
-
 from nightspot.local.faults import ServiceFault
 from nightspot.local.markets import Market, Markets
 from nightspot.local.nights import Night
-
-pytestmark = pytest.mark.workflow
 
 MINUTE = 60
 TWICE_INTERRUPTED = Market.scripted(
@@ -41,9 +37,9 @@ def created(played):
     ]
 
 
-def test_a_limit_as_long_as_the_work_is_not_used_up_by_what_interruptions_repeat(play):
+def test_a_limit_as_long_as_the_work_is_not_used_up_by_what_interruptions_repeat(play_virtually):
     night = Night("interrupted", "", Markets(default_spot=TWICE_INTERRUPTED))
-    played = play(night, stopping={"MaxRuntimeInSeconds": 60 * MINUTE})
+    played = play_virtually(night, stopping={"MaxRuntimeInSeconds": 60 * MINUTE})
 
     # 72 minutes of work at most, and twice a start-up and an interval of ten.
     assert created(played) == [("spot", 112 * MINUTE)]
@@ -54,8 +50,8 @@ def test_a_limit_as_long_as_the_work_is_not_used_up_by_what_interruptions_repeat
     assert attempt["trained_seconds"] > 60 * MINUTE > attempt["billable_seconds"]
 
 
-def test_a_run_goes_on_after_a_limit_that_came_after_a_new_checkpoint(play):
-    played = play(**OFTEN_SAVED)
+def test_a_run_goes_on_after_a_limit_that_came_after_a_new_checkpoint(play_virtually):
+    played = play_virtually(**OFTEN_SAVED)
 
     assert created(played)[0] == ("spot", 36 * MINUTE)
     assert [market for market, _ in created(played)] == ["spot", "spot"]
@@ -66,8 +62,8 @@ def test_a_run_goes_on_after_a_limit_that_came_after_a_new_checkpoint(play):
     assert played.summary["deadline_met"]
 
 
-def test_a_limit_without_a_new_checkpoint_ends_the_run_and_names_the_limit(play):
-    played = play(**NEVER_SAVED)
+def test_a_limit_without_a_new_checkpoint_ends_the_run_and_names_the_limit(play_virtually):
+    played = play_virtually(**NEVER_SAVED)
 
     assert created(played) == [("spot", 36 * MINUTE)]
     assert played.summary["outcome"] == "failed"
@@ -75,8 +71,8 @@ def test_a_limit_without_a_new_checkpoint_ends_the_run_and_names_the_limit(play)
     assert "raise work and MaxRuntimeInSeconds in the job file" in played.cause
 
 
-def test_no_attempt_follows_once_the_paid_time_is_used_up(play):
-    played = play(**OFTEN_SAVED, **ON_DEMAND)
+def test_no_attempt_follows_once_the_paid_time_is_used_up(play_virtually):
+    played = play_virtually(**OFTEN_SAVED, **ON_DEMAND)
 
     assert created(played) == [("on_demand", 25 * MINUTE)]
     assert played.summary["outcome"] == "failed"
@@ -84,11 +80,11 @@ def test_no_attempt_follows_once_the_paid_time_is_used_up(play):
     assert "the run's limit of paid time (MaxRuntimeInSeconds 25 min) is used up (step" in played.cause
 
 
-def test_a_refusal_of_spots_own_field_leaves_spot_out_and_the_run_goes_on(play):
+def test_a_refusal_of_spots_own_field_leaves_spot_out_and_the_run_goes_on(play_virtually):
     refused = ServiceFault(
         "ValidationException", "MaxWaitTimeInSeconds above 3600 is not supported for the given algorithm."
     )
-    played = play(Night("refused", "", create_faults=(refused,)))
+    played = play_virtually(Night("refused", "", create_faults=(refused,)))
 
     assert [market for market, _ in created(played)] == ["on_demand"]
     assert [a["failure_class"] for a in played.summary["attempts"]] == ["configuration", None]
@@ -96,10 +92,12 @@ def test_a_refusal_of_spots_own_field_leaves_spot_out_and_the_run_goes_on(play):
     assert [out["because"] for out in played.summary["left_out"]] == ["configuration, attempt 1"]
 
 
-def test_a_pending_limit_on_on_demand_is_a_want_of_capacity_and_no_persons_stop(play):
+def test_a_pending_limit_on_on_demand_is_a_want_of_capacity_and_no_persons_stop(play_virtually):
     queue = Market.scripted([{"missing": "40m"}, {"available": "rest"}])
     limits = {"MaxRuntimeInSeconds": 120 * MINUTE, "MaxPendingTimeInSeconds": 30 * MINUTE}
-    played = play(Night("queue", "", Markets(default_on_demand=queue)), stopping=limits, **ON_DEMAND)
+    played = play_virtually(
+        Night("queue", "", Markets(default_on_demand=queue)), stopping=limits, **ON_DEMAND
+    )
 
     assert [a["failure_class"] for a in played.summary["attempts"]] == ["no_capacity", None]
     assert played.summary["deadline_met"]

@@ -1,10 +1,6 @@
 """What people hear of real nights: one closing message, and at once only what they could still act on."""
 
-import pytest
-
 from nightspot.messages.plain import usd
-
-pytestmark = pytest.mark.workflow
 
 
 def heard(played):

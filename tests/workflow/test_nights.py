@@ -7,8 +7,6 @@ from nightspot.local.nights import Night
 from nightspot.local.options import EventOptions, SimulationOptions
 from nightspot.run import Action
 
-pytestmark = pytest.mark.workflow
-
 
 def night(*spot, **options):
     """A night from a Spot script."""
@@ -129,8 +127,8 @@ def test_doubled_and_disordered_events_change_nothing(play):
     assert played.states_entered.count("Start the training job") == 1
 
 
-def test_a_script_without_the_library_still_falls_back_in_time(play):
-    played = play(night({"available": "35m"}, {"reclaim": "rest"}), hyperparameters={"silent": "1"})
+def test_a_script_without_the_library_still_falls_back_in_time(play_virtually):
+    played = play_virtually(night({"available": "35m"}, {"reclaim": "rest"}), hyperparameters={"silent": "1"})
 
     assert played.run.progress is None
     assert markets_of(played) == ["spot", "on_demand"]
@@ -152,8 +150,8 @@ def test_a_script_that_starts_over_is_found_out_and_not_interrupted_for_savings_
     assert played.output["outcome"] == "succeeded"
 
 
-def test_a_job_that_forbids_on_demand_is_skipped_when_spot_is_too_late(play):
-    played = play(
+def test_a_job_that_forbids_on_demand_is_skipped_when_spot_is_too_late(play_virtually):
+    played = play_virtually(
         Night("test", "", Markets(default_spot=Market.never())),
         fallback="never",
         capacity={"spot": ["ml.g5.xlarge"]},
@@ -166,9 +164,9 @@ def test_a_job_that_forbids_on_demand_is_skipped_when_spot_is_too_late(play):
     assert played.summary["cost_usd"] == 0
 
 
-def test_a_second_spot_type_is_tried_when_the_first_has_no_capacity(play):
+def test_a_second_spot_type_is_tried_when_the_first_has_no_capacity(play_virtually):
     markets = Markets(spot={"ml.g5.xlarge": Market.never()})
-    played = play(
+    played = play_virtually(
         Night("test", "", markets),
         capacity={"spot": ["ml.g5.xlarge", "ml.g5.2xlarge"], "on_demand": ["ml.g5.xlarge"]},
     )

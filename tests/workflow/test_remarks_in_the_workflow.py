@@ -1,9 +1,5 @@
 """A training job that completes too early, or without a model, is a success with remarks."""
 
-import pytest
-
-pytestmark = pytest.mark.workflow
-
 SHORT = {"work": "20m", "deadline": {"within": "2h"}}
 
 

@@ -14,8 +14,6 @@ from nightspot.market.prices import Prices
 from nightspot.market.traces import load_trace
 from nightspot.run import Action, Step
 
-pytestmark = pytest.mark.workflow
-
 MINUTE = 60.0
 WORK_SECONDS = 3600.0  # twelve steps of five minutes
 CHECKPOINT_SECONDS = 600.0  # the script saves every second step
@@ -84,9 +82,9 @@ def planned(run):
     )
 
 
-def test_the_same_night_is_decided_alike_in_the_workflow_and_in_the_simulator(play, trace):
+def test_the_same_night_is_decided_alike_in_the_workflow_and_in_the_simulator(play_virtually, trace):
     options = SimulationOptions()
-    played = play(Night("trace", "", Markets(default_spot=Market.from_trace(trace)), options))
+    played = play_virtually(Night("trace", "", Markets(default_spot=Market.from_trace(trace)), options))
     real = decided(played.steps, played.run.started_at)
 
     plan = planned(played.run)

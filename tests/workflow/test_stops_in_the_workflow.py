@@ -1,7 +1,6 @@
 """A person's stop at the moments at which there is no training job to stop, through the real workflow."""
 
 import boto3
-import pytest
 
 from nightspot.aws.executions import Executions
 from nightspot.aws.run_table import RunTable
@@ -9,8 +8,6 @@ from nightspot.aws.stopping import Stopper, StopState
 from nightspot.local.emulated_aws import REGION, TABLE
 from nightspot.local.nights import Night
 from nightspot.local.options import SimulationOptions
-
-pytestmark = pytest.mark.workflow
 
 SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
 

@@ -10,8 +10,6 @@ import pytest
 from nightspot.aws.starting import Starter
 from nightspot.local.emulated_aws import REGION, wait_for_end
 
-pytestmark = pytest.mark.workflow
-
 LONGEST_REAL_SECONDS = 120.0
 SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
 
@@ -27,8 +25,8 @@ SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
         ({"job": 7}, "job: 7 must be the name of a job, as text"),
     ],
 )
-def test_an_input_that_names_no_job_is_refused_with_the_jobs_there_are(play, run_input, words):
-    played = play(run_input=run_input)
+def test_an_input_that_names_no_job_is_refused_with_the_jobs_there_are(play_virtually, run_input, words):
+    played = play_virtually(run_input=run_input)
 
     assert played.states_entered[-1] == "The input was refused"
     assert (played.error, played.training_jobs) == ("Nightspot.InvalidInput", ())
@@ -36,8 +34,8 @@ def test_an_input_that_names_no_job_is_refused_with_the_jobs_there_are(play, run
     assert played.cause.endswith('The input must be like {"job": "counter"}; the jobs are: counter')
 
 
-def test_a_job_s_name_alone_is_enough_and_the_output_begins_with_a_sentence(play):
-    played = play(**SHORT, run_input={"job": "counter"})
+def test_a_job_s_name_alone_is_enough_and_the_output_begins_with_a_sentence(play_virtually):
+    played = play_virtually(**SHORT, run_input={"job": "counter"})
 
     assert played.execution_status == "SUCCEEDED"
     assert next(iter(played.output)) == "headline"
