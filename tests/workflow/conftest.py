@@ -133,7 +133,7 @@ def play(tmp_path: Path, slower: int) -> Play:
 
 @pytest.fixture
 def play_virtually() -> Play:
-    """play_virtually(night, **changes of the job, run_input, wrap) -> the same, in virtual time, without a process."""
+    """play_virtually(night, **changes of the job, run_input, wrap) -> the same in virtual time."""
 
     def played(night: Night | None = None, *, run_input: Any = None, **changes: Any) -> LocalNight:
         kept = {"wrap": changes.pop("wrap")} if "wrap" in changes else {}
