@@ -1,4 +1,4 @@
-"""The handlers' world: a real table and bucket in moto, and fakes that a test tells what to answer."""
+"""The handlers' world: the simulator's table, a bucket in moto, and fakes that a test tells what to answer."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from nightspot.local.emulated_aws import REGION, TABLE, WORKFLOW, create_resourc
 from nightspot.local.functions import LocalContext
 from nightspot.local.gateway import answer_of, event_of
 from nightspot.run import Outcome, Run, run_from_json, to_json
+from tests.simulation.dynamodb import without_faults
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:nightspot"
@@ -179,7 +180,7 @@ class World:
             "recommender": RECOMMENDER,
             "another": RECOMMENDER.model_copy(update={"name": "another"}),
         }
-        self.dynamodb = boto3.client("dynamodb", region_name=REGION)
+        self.dynamodb = without_faults()
         self.s3 = boto3.client("s3", region_name=REGION)
         self.sagemaker, self.bus, self.step_functions = SageMaker(), Bus(), StepFunctions()
         self.table = RunTable(self.dynamodb, TABLE)
