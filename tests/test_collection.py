@@ -38,6 +38,7 @@ def collect(arguments: list[str], folder: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 
+@pytest.mark.long
 def test_another_process_collects_the_same_tests_later(collected, request):
     others = collect(request.config.args, str(request.config.invocation_params.dir))
     here = set(collected)

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("xgboost", reason="XGBoost is not installed: make frameworks")
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "xgboost"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "xgboost"
 SMALL = {"SM_HP_ROUNDS": "9", "SM_HP_ROWS": "2000", "SM_HP_CHECKPOINT_EVERY": "3", "SM_HP_THREADS": "1"}
 
 pytestmark = pytest.mark.xdist_group("xgboost")

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 SIZE, BATCH, STEPS = 22, 4, 15  # two and a half epochs, the last batch of each smaller
-SCRIPTS = Path(__file__).parent / "scripts"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make frameworks")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "recommender_pytorch"
 SMALL = {"SM_HP_USERS": "200", "SM_HP_ITEMS": "150", "SM_HP_EPOCHS": "9", "SM_HP_FACTORS": "8"}
 # More epochs than are trained while a signal is on its way.
