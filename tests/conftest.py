@@ -148,9 +148,9 @@ def story() -> Story:
 def moto_starts_fast() -> Iterator[None]:
     """What moto would do again at each of its many starts is done once, or not at all.
 
-    It forgets boto3's session, and with it what was read of botocore's large JSON files; and it lists a thousand
-    patterns for a library, requests, with which nothing here calls AWS. And for each of the ten kinds of value that a
-    DynamoDB attribute may have it looks under several names, where one is known.
+    It forgets boto3's session, and with it what was read of botocore's large JSON files; it lists a thousand
+    patterns for a library, requests, with which nothing here calls AWS; and it looks under several names for each
+    of the ten kinds of value that a DynamoDB attribute may have.
     """
     value_of = ResponseSerializer.get_value
 

@@ -15,6 +15,7 @@ import yaml
 from nightspot.job.errors import WHOLE_FILE, PathPart, Problem, describe, dotted, problem
 
 _LARGEST_CHARACTERS = 256 * 1024
+_DEEPEST_LEVELS = 100
 _TEXT = "tag:yaml.org,2002:str"
 _LIST = "tag:yaml.org,2002:seq"
 _MAPPING = "tag:yaml.org,2002:map"
@@ -26,13 +27,29 @@ _PLAIN_TAG_OF = {yaml.ScalarNode: _TEXT, yaml.SequenceNode: _LIST, yaml.MappingN
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 
 
+class _TooDeepError(Exception):
+    """The text is nested deeper than any job; PyYAML would go on to the end of the interpreter's stack."""
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader without dates: a job file has none, and 2026-01-31 is a fine tag value."""
+
+    _level = 0
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
         first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
         for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """PyYAML's, and an error where it is deeper than _DEEPEST_LEVELS."""
+        self._level += 1
+        if self._level > _DEEPEST_LEVELS:
+            raise _TooDeepError
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._level -= 1
 
 
 @dataclass
@@ -63,7 +80,7 @@ def read_yaml(text: str) -> tuple[Any, list[Problem]]:
             document = loader.construct_document(node) if readable else None
         finally:
             loader.dispose()
-    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, _TooDeepError) as error:
         return None, [_syntax_problem(error)]
     return document, inspection.problems
 
@@ -121,8 +138,10 @@ def _inspect_mapping(
 
 
 def _syntax_problem(error: Exception) -> Problem:
-    if isinstance(error, RecursionError):
-        return Problem(WHOLE_FILE, "a very deep file", "must not be nested this deeply")
+    if isinstance(error, _TooDeepError):
+        return Problem(
+            WHOLE_FILE, "a very deep file", f"must not be nested more than {_DEEPEST_LEVELS} levels deep"
+        )
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the text"
     # Not str(error): that quotes the line, which may hold a secret. Nor an alias's name: that may

@@ -10,14 +10,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from math import ceil
 
-import boto3
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from moto import mock_aws
 
 from nightspot.aws.job_lock import JobLock
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
+from nightspot.local.emulated_aws import TABLE
+from tests.simulation.dynamodb import without_faults
 
 RUNS = ("one", "two", "three")
 A_RUN = st.sampled_from(RUNS)
@@ -141,14 +140,12 @@ class ThreeRuns(RuleBasedStateMachine):
 
 def test_at_most_one_run_holds_the_lock_and_a_crash_ends_with_its_time():
     jobs = count()
-    with mock_aws():
-        create_resources(())
-        client = boto3.client("dynamodb", region_name=REGION)
-        run_state_machine_as_test(
-            lambda: ThreeRuns(client, f"job-{next(jobs)}"),
-            settings=settings(
-                max_examples=settings.default.max_examples // 2,
-                stateful_step_count=20,
-                suppress_health_check=[*settings.default.suppress_health_check, HealthCheck.filter_too_much],
-            ),
-        )
+    table = without_faults()
+    run_state_machine_as_test(
+        lambda: ThreeRuns(table, f"job-{next(jobs)}"),
+        settings=settings(
+            max_examples=settings.default.max_examples // 2,
+            stateful_step_count=20,
+            suppress_health_check=[*settings.default.suppress_health_check, HealthCheck.filter_too_much],
+        ),
+    )

@@ -117,6 +117,7 @@ def test_lost_events_cost_time_and_nothing_else(play):
     assert played.summary["attempts"][0]["interruptions"] == 1
 
 
+@pytest.mark.long
 def test_doubled_and_disordered_events_change_nothing(play):
     events = EventOptions(doubled_share=1.0, delayed_share=0.5, delay_seconds=300, seed=3)
     played = play(night({"available": "25m"}, {"reclaim": "5m"}, {"available": "rest"}, events=events))

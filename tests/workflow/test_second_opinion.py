@@ -17,7 +17,7 @@ from nightspot.local.jsonata_engine import UndefinedResultError, evaluate
 from nightspot.local.markets import Market, Markets
 from nightspot.local.nights import Night
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / "statemachine").glob("*.asl.json"))
