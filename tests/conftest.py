@@ -39,7 +39,7 @@ REQUEST = {
 # (too_slow measures real seconds as well). "long" tries more of them (make test-long).
 settings.register_profile(
     "nightspot",
-    max_examples=80,
+    max_examples=50,
     derandomize=True,
     deadline=None,
     print_blob=True,

@@ -18,6 +18,7 @@ from nightspot.local.signatures import Signatures
 
 pytestmark = [
     pytest.mark.deployment,
+    pytest.mark.long,
     pytest.mark.xdist_group("deployment"),
     # Policies, schedules, alarms: the template's tests look at those.
     pytest.mark.filterwarnings("ignore:Tried to parse AWS.*not supported by moto:UserWarning"),

@@ -121,6 +121,7 @@ SABOTAGES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", SABOTAGES)
 def test_a_sabotaged_copy_fails_for_what_is_wrong_with_it(drilled, script):
     cause, text = SABOTAGES[script]
