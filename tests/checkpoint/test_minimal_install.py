@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import nightspot
+
 pytest.importorskip("hatchling", reason="hatchling is not installed: make test")
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +109,7 @@ def test_the_wheel_can_be_installed_where_training_images_are(wheel):
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(archive.read(name).decode())
 
+    assert metadata["Version"] == nightspot.__version__
     assert metadata["Requires-Python"] == ">=3.9"
     assert "checkpoint" in metadata.get_all("Provides-Extra")
     # Every requirement belongs to an extra, and none to this one.

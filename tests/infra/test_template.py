@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import re
-import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -352,11 +351,6 @@ def test_the_plan_learns_whose_account_aws_s_images_are_in_from_cdk_s_table_of_r
     assert all(re.fullmatch("([0-9]{12})?", account) for account in accounts.values())
     # Where no job asks for one of AWS's images, no region is left out.
     assert "Mappings" not in deployed.template
-
-
-def test_the_version_is_the_one_that_is_packaged(pytestconfig):
-    project = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text(encoding="utf-8"))
-    assert project["project"]["version"] == nightspot.__version__
 
 
 def test_a_team_may_put_training_runs_into_its_own_app_and_let_others_start_them(jobs, bundle):
