@@ -157,6 +157,12 @@ def test_what_is_no_run_is_refused_with_the_fields_name(story):
         run_from_json({**written, "deadline": "tomorrow"})
 
 
+def test_what_only_another_version_knows_is_ignored(story):
+    written = to_json(story.run(attempts=[story.attempt()]))
+    written["attempts"][0]["colour"] = written["colour"] = "red"
+    assert run_from_json(written) == story.run(attempts=[story.attempt()])
+
+
 def test_an_open_attempt_is_the_one_that_is_not_over(story):
     over, open_one = story.ended(FailureClass.NO_CAPACITY), story.attempt(number=2)
     assert story.run().open_attempt is None
