@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 TORCH := 2.13.0
+# Writes the SBOM of a release. It comes by uv alone, at this version: no lock file has it.
+CYCLONEDX := cyclonedx-bom==7.5.0
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # Node comes from a wheel; its npm is called by its script because uv does not keep the wheel's links.
@@ -99,9 +101,17 @@ lock: $(VENV)/.uv ## Write requirements/*.txt again from pyproject.toml
 	@$(UV_COMPILE) --extra lambda -c requirements/dev.txt -o requirements/lambda.txt
 	@echo 'uv' | $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -c requirements/dev.txt - -o requirements/bootstrap.txt
 
+.PHONY: dist
+dist: $(VENV)/.local ## Build what a release has, in dist/: wheel, sdist, SBOM of the Lambda bundle, checksums
+	@rm -rf dist
+	@$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
+	@$(UV) tool run --quiet --from $(CYCLONEDX) cyclonedx-py requirements --pyproject pyproject.toml \
+		--output-reproducible -o "dist/$$(basename dist/*.tar.gz .tar.gz)-lambda.cdx.json" requirements/lambda.txt
+	@cd dist && sums=$$(sha256sum -- *) && echo "$$sums" > SHA256SUMS
+
 .PHONY: clean
 clean: ## Remove what the commands made
-	@rm -rf $(VENV) node_modules build cdk.out
+	@rm -rf $(VENV) node_modules build cdk.out dist
 
 # --- set-up -------------------------------------------------------------------
 
