@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+AT_THE_ROOT = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,11 @@ def site(root, build, tmp_path_factory):
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`document` stands for each Markdown file that people read, one after the other."""
+    """`document` stands for each Markdown file that people read, one after the other; `root_document` for those
+    that the site does not have.
+    """
     if "document" in metafunc.fixturenames:
-        files = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+        files = [*(ROOT / name for name in AT_THE_ROOT), *sorted((ROOT / "docs").rglob("*.md"))]
         metafunc.parametrize("document", files, ids=[str(file.relative_to(ROOT)) for file in files])
+    if "root_document" in metafunc.fixturenames:
+        metafunc.parametrize("root_document", [ROOT / name for name in AT_THE_ROOT], ids=AT_THE_ROOT)

@@ -45,8 +45,8 @@ def test_every_setting_that_a_document_names_exists(document, root):
     assert named - known - _NO_SETTINGS == set()
 
 
-def test_the_links_of_the_readme_lead_to_files_and_headings(root):
-    for link in _LINK.findall((root / "README.md").read_text(encoding="utf-8")):
+def test_links_outside_the_site_lead_to_files_and_headings(root_document, root):
+    for link in _LINK.findall(root_document.read_text(encoding="utf-8")):
         if "://" in link:
             continue
         path, _, anchor = link.partition("#")
