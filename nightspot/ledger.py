@@ -399,19 +399,22 @@ def book(run: Run, step: Step, training_job_name: str | None = None) -> Run:
             raise ValueError("a start names its rung, its attempt and its training job")
         in_doubt = run.open_attempt
         if in_doubt is not None and in_doubt.number == step.attempt:
-            return run.with_attempt(evolve(in_doubt, rung=step.rung, asked_last_at=step.at))
+            asked = evolve(in_doubt, rung=step.rung, asked_last_at=step.at, reason=step.reason)
+            return run.with_attempt(asked)
         attempt = Attempt(
             number=step.attempt,
             rung=step.rung,
             training_job_name=training_job_name,
             asked_at=step.at,
+            reason=step.reason,
             safe_point=safe_point(run),
             step_before=run.progress.step if run.progress else None,
         )
         return run.with_attempt(attempt)
     if step.action is Action.STOP and run.open_attempt is not None:
         stopped = evolve(run.open_attempt, stop_requested_at=step.at, stop_call=StopCall.ASKED)
-        return run.with_attempt(stopped)
+        # A stop that is asked for again has the reason of the first.
+        return run.with_attempt(evolve(stopped, stop_reason=stopped.stop_reason or step.reason))
     if step.action is Action.FINISH:
         return evolve(run, outcome=step.outcome, outcome_because=step.because)
     return run

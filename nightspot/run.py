@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from nightspot.job import Fallback, Market, Policy
 from nightspot.pricing import Basis, PriceSource
+from nightspot.reasons import Figures, Reason
 
 STOP_SECONDS = 180  # StopTrainingJob: SIGTERM, 120 s, SIGKILL, and the upload after it
 # Ten years: a longer estimate comes from a number that cannot be true, and dates end.
@@ -202,6 +203,8 @@ class Attempt:
     stop_requested_at: datetime | None = None
     stop_call: StopCall | None = None
     stop_faults: int = 0  # StopTrainingJob calls that AWS refused
+    reason: Reason | None = None  # why it was asked for; None: an older version did
+    stop_reason: Reason | None = None  # why Nightspot stopped it
     # CreateTrainingJob is asked for again under the same name while it is in doubt whether the job exists.
     asked_last_at: datetime | None = None  # None: asked once, at `asked_at`
     doubt: Doubt | None = None  # None: there is none
@@ -250,12 +253,14 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Step:
-    """One decision. `because` is one sentence with the numbers that decided."""
+    """One decision. `because` says `reason` and its figures in a sentence, see `reasons`."""
 
     number: int
     at: datetime
     action: Action
     because: str
+    reason: Reason | None = None  # None: an older version decided it
+    figures: Figures = field(default_factory=dict)  # the numbers that decided
     attempt: int | None = None
     training_job_name: str | None = None
     rung: Rung | None = None  # start: what to start
