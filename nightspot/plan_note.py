@@ -38,11 +38,9 @@ def _late_start(run: Run) -> Iterator[str]:
     else:
         left_of_it = f"its deadline, {clock(run.deadline)}, passed {format_duration(-left)} ago"
     rung = ladder.repair_rung(run, run.started_at) or ladder.next_rung(run, Market.SPOT)
-    work = (
-        f", with {format_duration(estimates.work_left_seconds(run, rung))} of work left at most"
-        if rung is not None
-        else ""
-    )
+    work = ""
+    if rung is not None:
+        work = f", with {format_duration(estimates.work_left_seconds(run, rung))} of work left at most"
     yield f"Started {late} late: {left_of_it}{work}; {_still_possible(run)}."
 
 

@@ -166,7 +166,6 @@ def _start_best(run: Run, now: datetime, after: Figures) -> Step:
 
 def _why_on_demand(run: Run, spot: Rung | None) -> Reason:
     """Why on-demand is started, although a run prefers Spot. `spot`: the Spot rung whose turn it would be."""
-    last = run.last_attempt
     if not run.rungs_of(Market.SPOT) or run.policy is Policy.ON_DEMAND:
         return Reason.ON_DEMAND_ONLY
     if run.resume_is_broken:
@@ -176,8 +175,7 @@ def _why_on_demand(run: Run, spot: Rung | None) -> Reason:
         return Reason.THRASHING if is_worn else Reason.NO_SPOT_LEFT
     if ladder.has_had_enough_of_spot(run):
         return Reason.PATIENCE_OVER
-    is_too_slow = last is not None and last.stop_reason is Reason.TOO_SLOW
-    return Reason.TOO_SLOW if is_too_slow else Reason.LAST_SAFE_MOMENT
+    return Reason.TOO_SLOW if run.stop_reason is Reason.TOO_SLOW else Reason.LAST_SAFE_MOMENT
 
 
 def _give_up(run: Run, now: datetime, after: Figures) -> Step:

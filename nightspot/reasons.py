@@ -215,12 +215,15 @@ def _resume_broken(figures: Figures) -> str:
     if figures["state"] != "training":
         return f"{broken} and has no machine; {{next_rung}} takes over."
     if not figures["is_in_time"]:
-        return f"{broken}, and {{next_rung}} would not be in time; it should finish by {{finish_at}} and is left alone."
+        late = "{next_rung} would not be in time; it should finish by {finish_at} and is left alone."
+        return f"{broken}, and {late}"
     return f"{broken}; {{next_rung}} is still in time, from the beginning."
 
 
 SENTENCES: Mapping[Reason, str | Callable[[Figures], str]] = {
-    Reason.WAIT_FOR_SPOT: f"{{after}}{_WORK_LEFT}: Spot {{type}} may be waited for until {{leave_at}}.{{over_budget}}",
+    Reason.WAIT_FOR_SPOT: (
+        f"{{after}}{_WORK_LEFT}: Spot {{type}} may be waited for until {{leave_at}}.{{over_budget}}"
+    ),
     Reason.ON_DEMAND_ONLY: _START_ON_DEMAND,
     Reason.NO_SPOT_LEFT: _START_ON_DEMAND,
     Reason.LAST_SAFE_MOMENT: "{waiting}; {must_start}.",

@@ -203,8 +203,6 @@ class Attempt:
     stop_requested_at: datetime | None = None
     stop_call: StopCall | None = None
     stop_faults: int = 0  # StopTrainingJob calls that AWS refused
-    reason: Reason | None = None  # why it was asked for; None: an older version did
-    stop_reason: Reason | None = None  # why Nightspot stopped it
     # CreateTrainingJob is asked for again under the same name while it is in doubt whether the job exists.
     asked_last_at: datetime | None = None  # None: asked once, at `asked_at`
     doubt: Doubt | None = None  # None: there is none
@@ -315,6 +313,9 @@ class Run:
     furthest_step: int = 0  # the highest durable step that was ever seen
     steps: int = 0  # decisions taken so far
     said_late: bool = False
+    stop_reason: Reason | None = None  # why Nightspot stops the newest attempt; None: it does not
+    # Why on-demand was asked for, the first time; None: it was not, or an older version did.
+    fell_back_reason: Reason | None = None
     outcome: Outcome | None = None
     outcome_because: str | None = None
     remarks: tuple[RunRemark, ...] = ()  # of a success; see `nightspot.remarks`

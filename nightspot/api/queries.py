@@ -1,18 +1,20 @@
-"""Decides which runs a list is asked for: their endings, and from when to when they started.
+"""Decides which runs a list is asked for: their endings, why they fell back, and when they started.
 
 The API and `nightspot runs` ask alike: a parameter's name is the option's without its dashes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from nightspot.accounts import MonthError, bounds_of
 from nightspot.durations import DurationError, parse_duration
 from nightspot.job.errors import Problem, describe
+from nightspot.reasons import Reason
 from nightspot.run_account import Ending
 
 # Nightspot is younger, and the year always has four digits: times are compared as text.
@@ -74,6 +76,11 @@ class Window:
 def endings_of(outcomes: Iterable[Wanted]) -> frozenset[Ending]:
     """The endings that are wanted; all of them where none is named."""
     return frozenset().union(*(ENDINGS[each] for each in outcomes)) or frozenset(Ending)
+
+
+def is_for(summary: Mapping[str, Any], reasons: Collection[Reason]) -> bool:
+    """Whether the run of `summary` fell back to on-demand for one of `reasons`; where none is named, any run."""
+    return not reasons or summary.get("fell_back_reason") in reasons
 
 
 def window_of(since: str | None, month: str | None, now: datetime) -> Window:
