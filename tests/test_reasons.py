@@ -71,7 +71,7 @@ CASES = {
         s.attempt(interruptions=3, fruitless_interruptions=3, state_since=s.at("00:59")),
         **two_types(s),
     ),
-    Reason.TOO_SLOW: lambda s: slow(s, "03:51"),
+    Reason.TOO_SLOW: lambda s: slow(s, "03:50:30"),
     Reason.RESUME_BROKEN: lambda s: decided(s, "00:30", s.attempt(resume=Resume.BROKEN)),
     Reason.NOT_SHOWN_YET: lambda s: decided(s, "00:01", s.attempt(state=AttemptState.ASKED)),
     Reason.ASK_AGAIN: lambda s: decided(

@@ -238,7 +238,7 @@ def test_a_record_has_the_attempts_their_phases_and_every_decision(api, world):
     assert [step["action"] for step in answer.json["steps"]] == ["start", "watch"]
     assert all(step["because"] for step in answer.json["steps"])
     assert [step["reason"] for step in answer.json["steps"]] == ["wait_for_spot", "on_track"]
-    assert answer.json["steps"][0]["figures"]["type"] == "ml.p4d.24xlarge"
+    assert answer.json["steps"][0]["figures"]["type"] == "ml.g5.xlarge"
     here = f"/runs/{plan['run_id']}"
     links = answer.json["links"]
     assert (links["self"], links["stop"], links["retry"]) == (here, f"{here}/stop", None)
