@@ -265,6 +265,7 @@ class LastRun(Figures):
     margin_seconds: float | None
     attempts: int
     fell_back: bool
+    fell_back_reason: Reason | None
     interruptions: int
     cost_at_least_usd: float
     saved_percent: float | None
