@@ -84,7 +84,8 @@ def runs_page(
         if len(shown) == limit or read == MOST_READ or size > MOST_BYTES:
             return RunsPage(runs=shown, next=cursor_of(last, question) if last else None)
         read, last = read + 1, place
-        if run_account(summary).ending in endings and is_for(summary, reason):
+        run = run_account(summary)
+        if run.ending in endings and is_for(run, reason):
             shown.append(RunSummary.model_validate({**summary, "links": links_of_summary(summary)}))
             size += len(json.dumps(summary))
     return RunsPage(runs=shown, next=None)

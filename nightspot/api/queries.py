@@ -9,13 +9,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from nightspot.accounts import MonthError, bounds_of
 from nightspot.durations import DurationError, parse_duration
 from nightspot.job.errors import Problem, describe
 from nightspot.reasons import Reason
-from nightspot.run_account import Ending
+from nightspot.run_account import Ending, RunAccount
 
 # Nightspot is younger, and the year always has four digits: times are compared as text.
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -78,9 +77,9 @@ def endings_of(outcomes: Iterable[Wanted]) -> frozenset[Ending]:
     return frozenset().union(*(ENDINGS[each] for each in outcomes)) or frozenset(Ending)
 
 
-def is_for(summary: Mapping[str, Any], reasons: Collection[Reason]) -> bool:
-    """Whether the run of `summary` fell back to on-demand for one of `reasons`; where none is named, any run."""
-    return not reasons or summary.get("fell_back_reason") in reasons
+def is_for(run: RunAccount, reasons: Collection[Reason]) -> bool:
+    """Whether `run` fell back to on-demand for one of `reasons`; where none is named, any run."""
+    return not reasons or run.fell_back_reason in reasons
 
 
 def window_of(since: str | None, month: str | None, now: datetime) -> Window:

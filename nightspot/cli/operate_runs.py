@@ -89,7 +89,7 @@ def runs(
     chosen = [
         (run, summary)
         for run, summary in pairs
-        if run.ending in endings and is_for(summary, reason or ()) and run.started_at in window
+        if run.ending in endings and is_for(run, reason or ()) and run.started_at in window
     ]
     if as_json:
         shown = [{**to_json(run), **_beside(summary)} for run, summary in chosen[:limit]]
@@ -120,7 +120,6 @@ def _beside(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "resume": summary.get("resume"),
         "because": summary.get("because"),
-        "fell_back_reason": summary.get("fell_back_reason"),
         "deadline": summary.get("deadline"),
         "model_artifact": summary.get("model_artifact"),
         "execution_arn": summary.get("execution_arn"),
