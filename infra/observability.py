@@ -199,6 +199,11 @@ QUERIES = {
         sort="step asc",
         limit=1000,
     ),
+    "Decisions by reason": logs.QueryString(
+        fields=["reason"],
+        filter_statements=["ispresent(reason)"],
+        stats_statements=["count(*) as decisions by reason, action, job"],
+    ),
     "Failures by class": logs.QueryString(
         fields=["failure_class"],
         filter_statements=["ispresent(failure_class)"],

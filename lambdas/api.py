@@ -44,6 +44,7 @@ from nightspot.api.refusals import findings_of
 from nightspot.api.routes import ROUTES, Operation, methods_of, route_of
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.aws.starting import StartRefusedError
+from nightspot.reasons import Reason
 from nightspot.redaction import redact
 
 LOOK_SECONDS = 30  # after which a run that goes on is worth another look
@@ -110,6 +111,9 @@ def list_runs(
     outcome: Annotated[
         list[Wanted] | None, Query(description="Only these; may be repeated. succeeded: in_time or late.")
     ] = None,
+    reason: Annotated[
+        list[Reason] | None, Query(description="Only what fell back to on-demand for this; may be repeated.")
+    ] = None,
     since: Annotated[
         str | None, Query(description="Started at or after: a duration ago (7d, 36h) or an ISO 8601 time.")
     ] = None,
@@ -121,7 +125,14 @@ def list_runs(
 ) -> RunsPage:
     """A page of runs, the newest first."""
     return api_reads.runs_page(
-        _use(), job=job, outcome=outcome or (), since=since, month=month, limit=limit, cursor=cursor
+        _use(),
+        job=job,
+        outcome=outcome or (),
+        reason=reason or (),
+        since=since,
+        month=month,
+        limit=limit,
+        cursor=cursor,
     )
 
 

@@ -15,11 +15,12 @@ from nightspot.api.job_lines import line_as_json, lines_of
 from nightspot.api.models import JobsList, RunLinks, RunRecord, RunsPage, RunSummary
 from nightspot.api.paging import CursorError, Place, cursor_of, place_of
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
-from nightspot.api.queries import EARLIEST, QueryError, Wanted, Window, endings_of, window_of
+from nightspot.api.queries import EARLIEST, QueryError, Wanted, Window, endings_of, is_for, window_of
 from nightspot.api.routes import route_of
 from nightspot.job.errors import describe, nearest
 from nightspot.messages.links import Console
 from nightspot.pages.record import record_of
+from nightspot.reasons import Reason
 from nightspot.run import Outcome, Run
 from nightspot.run_account import run_account
 from nightspot.run_ids import is_run_id
@@ -54,13 +55,20 @@ def runs_page(
     *,
     job: str | None,
     outcome: Sequence[Wanted],
+    reason: Sequence[Reason],
     since: str | None,
     month: str | None,
     limit: int,
     cursor: str | None,
 ) -> RunsPage:
     """A page of the runs that are wanted. Raises ProblemError for a parameter or a job that makes no sense."""
-    question = {"job": job, "outcome": sorted(outcome), "since": since, "month": month}
+    question = {
+        "job": job,
+        "outcome": sorted(outcome),
+        "reason": sorted(reason),
+        "since": since,
+        "month": month,
+    }
     try:
         after = None if cursor is None else place_of(cursor, question)
         window = window_of(since, month, use.now())
@@ -76,7 +84,8 @@ def runs_page(
         if len(shown) == limit or read == MOST_READ or size > MOST_BYTES:
             return RunsPage(runs=shown, next=cursor_of(last, question) if last else None)
         read, last = read + 1, place
-        if run_account(summary).ending in endings:
+        run = run_account(summary)
+        if run.ending in endings and is_for(run, reason):
             shown.append(RunSummary.model_validate({**summary, "links": links_of_summary(summary)}))
             size += len(json.dumps(summary))
     return RunsPage(runs=shown, next=None)

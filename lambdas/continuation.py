@@ -11,8 +11,8 @@ from lambdas.run_input import InvalidInputError
 from nightspot.aws.executions import CONTINUE_RUN
 from nightspot.aws.faults import TransientAwsError
 from nightspot.job.errors import describe
+from nightspot.reasons import clock
 from nightspot.run import Run, evolve
-from nightspot.words import clock
 
 
 def asked_for(given: object) -> str | None:

@@ -162,13 +162,16 @@ def _say(before: Run, after: Run, step: Step, use: Dependencies) -> None:
         "step": step.number,
         "action": step.action.value,
         "because": step.because,
+        "reason": step.reason.value if step.reason else None,
         "attempt": attempt.number if attempt else None,
         "training_job_name": attempt.training_job_name if attempt else None,
         "market": attempt.rung.market.value if attempt else None,
         "instance_type": attempt.rung.instance_type if attempt else None,
         "failure_class": attempt.failure.value if attempt and attempt.failure else None,
     }
-    logger.info(step.because, extra={"job": after.job, "run": after.run_id, **detail})
+    logger.info(
+        step.because, extra={"job": after.job, "run": after.run_id, **detail, "figures": step.figures}
+    )
     left_out = after.progress.left_out if after.progress else ()
     if left_out and left_out != (before.progress.left_out if before.progress else ()):
         logger.warning("left out of nightspot.json", extra={"run": after.run_id, "left_out": left_out})

@@ -12,8 +12,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from nightspot.audit import GOES_ON, Execution, ExecutionState
 from nightspot.aws.executions import CONTINUE_RUN, said
 from nightspot.ledger import JobView
+from nightspot.reasons import Reason, clock, sentence
 from nightspot.run import Attempt, Outcome, Run
-from nightspot.words import clock, stop_asked
+from nightspot.steps import asked_to_stop
 
 # The ends of which an event is told: how an execution ends that has not told its run's outcome.
 OUTCOME_OF: Mapping[ExecutionState, Outcome] = {
@@ -98,7 +99,7 @@ def because(run: Run, execution: Execution, attempt: Attempt | None, view: JobVi
     words = f" ({execution.said})" if execution.said else ""
     restarts = f" after {run.restarts} restarts" if run.restarts else ""
     begins = f"The execution {WORDS_OF[execution.state]}{at}{restarts}{words}"
-    wish = f" {stop_asked(run)}" if run.stop_asked_by is not None else ""
+    wish = f" {sentence(Reason.STOP_REQUESTED, asked_to_stop(run))}" if run.stop_asked_by is not None else ""
     return f"{begins}; {_of_training_job(attempt, view)}{wish}"
 
 

@@ -25,6 +25,7 @@ from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.looks import Looks
 from nightspot.ledger import JobView
 from nightspot.phases import phases_of
+from nightspot.reasons import Reason, sentence
 from nightspot.run import Action, Attempt, Outcome, Run, Step, evolve
 from nightspot.summary import summarise
 
@@ -145,13 +146,16 @@ def _close(look: RunLook, finding: Finding, use: Dependencies) -> None:
         view = use.training_jobs.describe(view.training_job_name)
     seen = _folded(run, attempt, view, now, use)
     outcome = _outcome(seen, execution)
+    figures = {"text": because(run, execution, attempt, view)}
     step = Step(
         # One number is left to a decision that was under way when the execution ended: written later than this, it
         # would open the record again.
         number=seen.steps + 2,
         at=now,
         action=Action.FINISH,
-        because=because(run, execution, attempt, view),
+        because=sentence(Reason.EXECUTION_ENDED, figures),
+        reason=Reason.EXECUTION_ENDED,
+        figures=figures,
         attempt=attempt.number if attempt else None,
         training_job_name=attempt.training_job_name if attempt else None,
         outcome=outcome,

@@ -7,6 +7,7 @@ a run is the calendar month in UTC in which it started, as the monthly budget co
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from math import fsum
 from typing import Any, TypeVar
 
 from nightspot.lost_work import Evidence
+from nightspot.reasons import Reason
 from nightspot.run_account import Ending, RunAccount
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -73,6 +75,9 @@ class Statement:
 
     endings: Mapping[Ending, int] = field(default_factory=lambda: dict.fromkeys(Ending, 0))
     fell_back: int = 0  # nights
+    fell_back_reasons: Mapping[Reason, int] = field(
+        default_factory=dict
+    )  # of those nights whose reason is known
     interrupted: int = 0  # nights
     interruptions: int = 0
     repeated_estimated: int = 0  # nights whose repeated work is estimated, not measured
@@ -117,6 +122,7 @@ def statement(accounts: Iterable[RunAccount]) -> Statement:
     return Statement(
         endings={ending: sum(run.ending is ending for run in runs) for ending in Ending},
         fell_back=sum(run.fell_back for run in nights),
+        fell_back_reasons=_counted(Counter(r.fell_back_reason for r in nights if r.fell_back_reason)),
         interrupted=sum(run.interruptions > 0 for run in nights),
         interruptions=sum(run.interruptions for run in nights),
         repeated_estimated=sum(run.repeated_evidence is Evidence.ESTIMATED for run in nights),
@@ -133,6 +139,7 @@ def combined(statements: Iterable[Statement]) -> Statement:
     return Statement(
         endings={ending: sum(part.endings[ending] for part in parts) for ending in Ending},
         fell_back=sum(part.fell_back for part in parts),
+        fell_back_reasons=_counted(sum((Counter(part.fell_back_reasons) for part in parts), Counter())),
         interrupted=sum(part.interrupted for part in parts),
         interruptions=sum(part.interruptions for part in parts),
         repeated_estimated=sum(part.repeated_estimated for part in parts),
@@ -181,6 +188,7 @@ def to_json(statement: Statement) -> dict[str, Any]:
         "nights": statement.nights,
         "endings": {ending.value: count for ending, count in statement.endings.items()},
         "fell_back": statement.fell_back,
+        "fell_back_reasons": {reason.value: n for reason, n in statement.fell_back_reasons.items()},
         "interrupted": statement.interrupted,
         "interruptions": statement.interruptions,
         "repeated_estimated": statement.repeated_estimated,
@@ -202,6 +210,8 @@ def from_json(value: Mapping[str, Any]) -> Statement:
     return Statement(
         endings={ending: value["endings"][ending.value] for ending in Ending},
         fell_back=value["fell_back"],
+        # Statements from before reasons were recorded lack them.
+        fell_back_reasons={Reason(name): n for name, n in value.get("fell_back_reasons", {}).items()},
         interrupted=value["interrupted"],
         interruptions=value["interruptions"],
         repeated_estimated=value["repeated_estimated"],
@@ -213,6 +223,11 @@ def from_json(value: Mapping[str, Any]) -> Statement:
         compared_usd=value["compared_usd"],
         open_cost_at_least_usd=value["open_cost_at_least_usd"],
     )
+
+
+def _counted(counts: Counter[Reason]) -> dict[Reason, int]:
+    """The most frequent first."""
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _total(nights: list[RunAccount], name: str) -> Total:

@@ -14,8 +14,8 @@ from enum import StrEnum
 from nightspot import ladder
 from nightspot.costs import lacks_bill
 from nightspot.ledger import JobView
+from nightspot.reasons import clock
 from nightspot.run import Attempt, FailureClass, Run
-from nightspot.words import clock
 
 MOST_RESTARTS = 3  # of a run; what crashes more often than that crashes again
 # After a crash the first restart comes at once, and the others when an outage may be over.

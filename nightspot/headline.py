@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from nightspot import remarks, words
+from nightspot import remarks
 from nightspot.costs import Account
 from nightspot.durations import format_duration
+from nightspot.reasons import clock
 from nightspot.run import Outcome, Run
 from nightspot.run_account import Ending
 
@@ -46,7 +47,7 @@ def _ending(run: Run, ended_at: datetime | None, margin_seconds: float | None) -
         return f"The model is ready{_but(run)}."
     side = "before" if margin_seconds >= 0 else "after"
     margin = f"{format_duration(abs(margin_seconds))} {side} the deadline"
-    return f"The model was ready at {words.clock(ended_at)}, {margin}{_but(run)}."
+    return f"The model was ready at {clock(ended_at)}, {margin}{_but(run)}."
 
 
 def _but(run: Run) -> str:

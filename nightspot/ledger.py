@@ -397,6 +397,9 @@ def book(run: Run, step: Step, training_job_name: str | None = None) -> Run:
     if step.action is Action.START:
         if step.rung is None or step.attempt is None or training_job_name is None:
             raise ValueError("a start names its rung, its attempt and its training job")
+        is_first = all(attempt.rung.market is Market.SPOT for attempt in run.attempts)
+        if is_first and step.rung.market is Market.ON_DEMAND:
+            run = evolve(run, fell_back_reason=step.reason)
         in_doubt = run.open_attempt
         if in_doubt is not None and in_doubt.number == step.attempt:
             return run.with_attempt(evolve(in_doubt, rung=step.rung, asked_last_at=step.at))
@@ -408,10 +411,11 @@ def book(run: Run, step: Step, training_job_name: str | None = None) -> Run:
             safe_point=safe_point(run),
             step_before=run.progress.step if run.progress else None,
         )
-        return run.with_attempt(attempt)
+        return evolve(run.with_attempt(attempt), stop_reason=None)
     if step.action is Action.STOP and run.open_attempt is not None:
         stopped = evolve(run.open_attempt, stop_requested_at=step.at, stop_call=StopCall.ASKED)
-        return run.with_attempt(stopped)
+        # A stop that is asked for again has the reason of the first.
+        return evolve(run.with_attempt(stopped), stop_reason=run.stop_reason or step.reason)
     if step.action is Action.FINISH:
         return evolve(run, outcome=step.outcome, outcome_because=step.because)
     return run

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from nightspot import estimates, ladder, words
+from nightspot import estimates, ladder
 from nightspot.durations import format_duration
 from nightspot.job import Market
 from nightspot.planning import Resumed
 from nightspot.policy import next_step
+from nightspot.reasons import clock
 from nightspot.run import Action, Run, Rung
 
 # A start is never on the second, and EventBridge Scheduler's own is up to a minute behind.
@@ -35,9 +36,11 @@ def _late_start(run: Run) -> Iterator[str]:
     if left > 0:
         left_of_it = f"{format_duration(left)} are left of {window}"
     else:
-        left_of_it = f"its deadline, {words.clock(run.deadline)}, passed {format_duration(-left)} ago"
+        left_of_it = f"its deadline, {clock(run.deadline)}, passed {format_duration(-left)} ago"
     rung = ladder.repair_rung(run, run.started_at) or ladder.next_rung(run, Market.SPOT)
-    work = f", with {words.work(run, rung)}" if rung is not None else ""
+    work = ""
+    if rung is not None:
+        work = f", with {format_duration(estimates.work_left_seconds(run, rung))} of work left at most"
     yield f"Started {late} late: {left_of_it}{work}; {_still_possible(run)}."
 
 
@@ -47,7 +50,7 @@ def _still_possible(run: Run) -> str:
         return f"nothing is asked for: {step.because.rstrip('.')}"
     if step.rung.market is Market.SPOT:
         leave_at = ladder.last_safe_at(run, run.started_at, step.rung)
-        return f"Spot may still be waited for until {words.clock(leave_at or run.deadline)}"
+        return f"Spot may still be waited for until {clock(leave_at or run.deadline)}"
     if step.late:
         return f"even on-demand at once is late by about {format_duration(_late_seconds(run, step.rung))}"
     if run.rungs_of(Market.SPOT) and not ladder.has_had_enough_of_spot(run):

@@ -9,14 +9,14 @@ A Spot job that trains at full pace is left alone, because its slack does not sh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from nightspot import backoff, ladder, limits, steps, watching, words
-from nightspot.costs import spent_usd
-from nightspot.durations import format_duration
+from nightspot import backoff, ladder, limits, steps, watching
 from nightspot.failures import Answer
-from nightspot.job import Fallback, Market
-from nightspot.run import Action, Attempt, AttemptState, FailureClass, Outcome, Run, Step, evolve
+from nightspot.job import Fallback, Market, Policy
+from nightspot.reasons import Figures, Reason
+from nightspot.run import Action, Attempt, AttemptState, FailureClass, Outcome, Run, Rung, Step, evolve
 
 MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variables
 TURN_PAUSE_SECONDS = 60  # while the run that this one replaces is still ending
@@ -26,6 +26,15 @@ _ASK_AGAIN = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED})
 # what became of the call may have been lost with the execution that made it.
 SILENT_SECONDS = 5 * 60
 MOST_SILENT_SECONDS = 30 * 60
+# Why a failure ends the run; the others that do are of a cause that Nightspot does not understand.
+_ENDS: Mapping[FailureClass, Reason] = {
+    FailureClass.USER_CODE: Reason.USER_FAULT,
+    FailureClass.OUT_OF_MEMORY: Reason.USER_FAULT,
+    FailureClass.CONFIGURATION: Reason.USER_FAULT,
+    FailureClass.PERMISSION: Reason.USER_FAULT,
+    FailureClass.STOPPED_BY_PERSON: Reason.STOPPED_BY_PERSON,
+    FailureClass.RUNTIME_LIMIT: Reason.NO_PROGRESS,
+}
 
 
 def next_step(run: Run, now: datetime) -> Step:
@@ -37,15 +46,14 @@ def next_step(run: Run, now: datetime) -> Step:
         return watching.while_open(run, attempt, now)
     last = run.last_attempt
     if last is not None and last.failure is None:
-        return _finish(run, now, Outcome.SUCCEEDED, f"Training job {last.training_job_name} has completed.")
+        name = last.training_job_name
+        return _finish(run, now, Outcome.SUCCEEDED, Reason.COMPLETED, {"training_job_name": name})
     if last is None and run.refused_because is not None:
         # Nobody's wish undoes what the plan has found.
-        return steps.finish(run, now, Outcome.REFUSED, run.refused_because)
-    if run.replaced_by is not None:
-        because = f"Run {run.replaced_by} of the same job takes this one's place."
-        return _finish(run, now, Outcome.STOPPED, because)
-    if run.stop_asked_by is not None:
-        return _finish(run, now, Outcome.STOPPED, words.stop_asked(run))
+        return steps.finish(run, now, Outcome.REFUSED, Reason.REFUSED, {"text": run.refused_because})
+    wanted = watching.why_it_must_end(run)
+    if wanted is not None:
+        return _finish(run, now, Outcome.STOPPED, *wanted)
     if last is None or last.failure is None:
         return _first(run, now)
     return _after_failure(run, last, last.failure, now)
@@ -67,106 +75,119 @@ def _ask_again(run: Run, attempt: Attempt, now: datetime) -> Step:
     On the rung that is right by now, which may be another one. What is asked for no more is in doubt until the
     ledger closes it: a run never ends, and never goes on, beside a training job that may still show itself.
     """
-    if attempt.doubt is None:
-        said = f"SageMaker does not show {attempt.training_job_name}"
-    else:
-        what = attempt.doubt.failure.value.replace("_", " ")
-        said = f"SageMaker did not take the request for {attempt.training_job_name} ({what})"
+    said = steps.in_doubt(attempt)
     remaining = backoff.ask_pause_left(run, attempt, now)
     if remaining >= steps.LEAST_SECONDS:
-        because = f"{said}; asking again in {format_duration(remaining)}, under the same name."
-        return steps.watch(run, attempt, now, remaining, because)
+        figures = {**said, "wait_seconds": remaining}
+        return steps.watch(run, attempt, now, remaining, Reason.ASK_AGAIN, figures)
     if now < ladder.give_up_at(run):
         others = tuple(a for a in run.attempts if a.number != attempt.number)
         step = _start_best(evolve(run, attempts=others), now, after=said)
         if step.action is Action.START:
             return step
-    because = f"{said}, and it is asked for no more; it may still show itself."
-    return steps.watch(run, attempt, now, watching.UNSEEN_LOOK_SECONDS, because)
+    return steps.watch(run, attempt, now, watching.UNSEEN_LOOK_SECONDS, Reason.IN_DOUBT, said)
 
 
 def _first(run: Run, now: datetime) -> Step:
     if run.waits_for_run is not None:
-        because = f"Run {run.waits_for_run} of the same job is ending; this one takes its place."
-        return steps.pause(run, now, TURN_PAUSE_SECONDS, because)
-    return _start_best(run, now)
+        figures = {"other_run": run.waits_for_run}
+        return steps.pause(run, now, TURN_PAUSE_SECONDS, Reason.WAITING_FOR_TURN, figures)
+    return _start_best(run, now, after={})
 
 
-def _finish(run: Run, now: datetime, outcome: Outcome, because: str) -> Step:
-    return steps.finish(run, now, outcome, because + words.without(run))
+def _finish(run: Run, now: datetime, outcome: Outcome, reason: Reason, figures: Figures) -> Step:
+    return steps.finish(run, now, outcome, reason, {**figures, **steps.left_out(run)})
 
 
 def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime) -> Step:
-    what = f"{last.rung.label} ended as {failure.value.replace('_', ' ')}"
-    said = f"{what}: {last.failure_reason}" if last.failure_reason else what
+    said = steps.ended(last, failure.value, with_text=True)
     answer = limits.response_to(last, run)
-    if answer is Answer.FINISH:
-        outcome = Outcome.STOPPED if failure is FailureClass.STOPPED_BY_PERSON else Outcome.FAILED
-        because = f"{said}; that is not the market's fault, nothing more is bought."
-        if failure is FailureClass.RUNTIME_LIMIT:
-            because = f"{said}; {words.time_used_up(run, last)}"
-        return _finish(run, now, outcome, because)
-    if limits.is_paid_time_used_up(run):
-        return _finish(run, now, Outcome.FAILED, f"{said}; {words.paid_time_used_up(run)}")
+    if answer is Answer.FINISH or limits.is_paid_time_used_up(run):
+        return _end(run, last, failure, answer, now)
     if len(run.attempts) >= MOST_ATTEMPTS:
-        because = f"{said}; {len(run.attempts)} attempts are the most of a run."
-        return _finish(run, now, Outcome.FAILED, because)
+        figures = {**said, "attempts": len(run.attempts)}
+        return _finish(run, now, Outcome.FAILED, Reason.TOO_MANY_ATTEMPTS, figures)
     if now >= ladder.give_up_at(run):
-        because = f"{said}; it is long past {words.clock(run.deadline)}, nothing more is asked for."
-        return _finish(run, now, Outcome.FAILED, because)
+        return _finish(run, now, Outcome.FAILED, Reason.GAVE_UP, {**said, **steps.deadline(run)})
     if answer is Answer.RETRY and backoff.is_final_fault(run, last):
-        return _finish(run, now, Outcome.FAILED, f"{said}; the same again would fail again.")
+        return _finish(run, now, Outcome.FAILED, Reason.REPEATED_FAULT, said)
     remaining = backoff.pause_left(run, last, answer, now)
     if remaining >= steps.LEAST_SECONDS:
-        because = f"{said}; asking again in {format_duration(remaining)}."
-        return steps.pause(run, now, remaining, because)
-    return _start_best(run, now, after=what)
+        return steps.pause(run, now, remaining, Reason.BACK_OFF, {**said, "wait_seconds": remaining})
+    return _start_best(run, now, after=steps.ended(last, failure.value))
 
 
-def _start_best(run: Run, now: datetime, after: str = "") -> Step:
-    left = (run.deadline - now).total_seconds()
-    lead = f"{after}; " if after else ""
+def _end(run: Run, last: Attempt, failure: FailureClass, answer: Answer, now: datetime) -> Step:
+    """The end of a run whose failure is no matter of the market, or whose paid time is used up."""
+    said = {**steps.ended(last, failure.value, with_text=True), **steps.progress(run)}
+    outcome = Outcome.STOPPED if failure is FailureClass.STOPPED_BY_PERSON else Outcome.FAILED
+    is_limit = failure is FailureClass.RUNTIME_LIMIT or answer is not Answer.FINISH
+    if is_limit and limits.is_paid_time_used_up(run):
+        figures = {**said, "limit_seconds": limits.paid_cap_seconds(run) or 0}
+        return _finish(run, now, outcome, Reason.PAID_TIME_USED_UP, figures)
+    limit_seconds = last.max_runtime_seconds or last.trained_seconds
+    figures = {**said, "limit_seconds": limit_seconds} if is_limit else said
+    return _finish(run, now, outcome, _ENDS.get(failure, Reason.NOT_CAPACITY), figures)
+
+
+def _start_best(run: Run, now: datetime, after: Figures) -> Step:
+    """The start that is right at `now`; `after`: the figures of what it follows."""
     spot, repair = ladder.next_rung(run, Market.SPOT), ladder.repair_rung(run, now)
     if spot is not None and not (repair is not None and ladder.has_had_enough_of_spot(run)):
         leave_at = ladder.spot_leave_at(run, spot, repair)
-        if (leave_at - now).total_seconds() >= steps.LEAST_SECONDS:
-            because = (
-                f"{lead}{format_duration(left)} to the deadline, {words.work(run, repair or spot)}: "
-                f"Spot {spot.instance_type} may be waited for until {words.clock(leave_at)}."
-            )
-            look_seconds = watching.first_look_seconds(run, spot)
-            because += words.too_dear(run, Market.SPOT)
-            return steps.start(run, now, spot, because, min(look_seconds, (leave_at - now).total_seconds()))
-    rung = repair
-    if rung is not None:
-        late = left < ladder.seconds_needed(run, rung)
-        promise = (
-            f"finishes by {words.clock(run.deadline)}" if not late else "will be late, but nothing is faster"
-        )
-        because = (
-            f"{lead}{format_duration(max(0.0, left))} to the deadline, {words.work(run, rung)}: "
-            f"on-demand {rung.instance_type} {promise}."
-        ) + words.too_dear(run, Market.ON_DEMAND)
-        because += words.paid_time_short(run, rung)
-        return steps.start(run, now, rung, because, watching.first_look_seconds(run, rung), late=late)
-    return _give_up(run, now, lead)
+        left = (leave_at - now).total_seconds()
+        if left >= steps.LEAST_SECONDS:
+            figures = {
+                **after,
+                **steps.work_left(run, now, repair or spot),
+                "type": spot.instance_type,
+                "leave_at": leave_at.isoformat(),
+                **steps.over_budget(run, Market.SPOT),
+            }
+            look_seconds = min(watching.first_look_seconds(run, spot), left)
+            return steps.start(run, now, spot, Reason.WAIT_FOR_SPOT, figures, look_seconds)
+    if repair is None:
+        return _give_up(run, now, after)
+    work = steps.work_left(run, now, repair)
+    late = (run.deadline - now).total_seconds() < ladder.seconds_needed(run, repair)
+    figures = {
+        **after,
+        **work,
+        "left_seconds": max(0.0, (run.deadline - now).total_seconds()),
+        "on_demand_type": repair.instance_type,
+        "is_late": late,
+        **steps.deadline(run),
+        **steps.over_budget(run, Market.ON_DEMAND),
+        **steps.paid_time_short(run, repair),
+    }
+    look_seconds = watching.first_look_seconds(run, repair)
+    return steps.start(run, now, repair, _why_on_demand(run, spot), figures, look_seconds, late=late)
 
 
-def _give_up(run: Run, now: datetime, lead: str) -> Step:
+def _why_on_demand(run: Run, spot: Rung | None) -> Reason:
+    """Why on-demand is started, although a run prefers Spot. `spot`: the Spot rung whose turn it would be."""
+    if not run.rungs_of(Market.SPOT) or run.policy is Policy.ON_DEMAND:
+        return Reason.ON_DEMAND_ONLY
+    if run.resume_is_broken:
+        return Reason.RESUME_BROKEN
+    if spot is None:
+        is_worn = any(ladder.is_worn_out(run, attempt) for attempt in run.attempts)
+        return Reason.THRASHING if is_worn else Reason.NO_SPOT_LEFT
+    if ladder.has_had_enough_of_spot(run):
+        return Reason.PATIENCE_OVER
+    return Reason.TOO_SLOW if run.stop_reason is Reason.TOO_SLOW else Reason.LAST_SAFE_MOMENT
+
+
+def _give_up(run: Run, now: datetime, after: Figures) -> Step:
     usable = [rung for rung in run.rungs if rung.key not in {out.rung.key for out in ladder.left_out(run)}]
     fits = [rung for rung in usable if ladder.within_budget(run, rung)]
-    if not usable:
-        return _finish(run, now, Outcome.FAILED, f"{lead}no rung of the ladder is left.")
-    if not fits:
-        spent = f"${spent_usd(run):,.2f} of {words.budget(run)}"
-        because = f"{lead}{spent} are spent and no attempt's worst case fits into the rest."
-        return _finish(run, now, Outcome.FAILED, because)
-    if run.fallback is Fallback.NEVER:
-        because = (
-            f"{lead}Spot can no longer finish by {words.clock(run.deadline)} and the job forbids on-demand."
-        )
-        return _finish(run, now, Outcome.SKIPPED, because)
+    if usable and not fits:
+        figures = {**after, **steps.budget(run)}
+        return _finish(run, now, Outcome.FAILED, Reason.BUDGET_TOO_SMALL, figures)
+    if usable and run.fallback is Fallback.NEVER:
+        figures = {**after, **steps.deadline(run)}
+        return _finish(run, now, Outcome.SKIPPED, Reason.FALLBACK_FORBIDDEN, figures)
     if len(fits) < len(usable):
-        because = f"{lead}{words.budget(run)} leaves no rung that is still in time."
-        return _finish(run, now, Outcome.FAILED, because)
-    return _finish(run, now, Outcome.FAILED, f"{lead}no rung of the ladder is left.")
+        figures = {**after, **steps.budget(run)}
+        return _finish(run, now, Outcome.FAILED, Reason.NO_AFFORDABLE_RUNG, figures)
+    return _finish(run, now, Outcome.FAILED, Reason.NO_RUNG_LEFT, after)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from nightspot.job import Fallback, Market, Policy
 from nightspot.pricing import Basis, PriceSource
+from nightspot.reasons import Figures, Reason
 
 STOP_SECONDS = 180  # StopTrainingJob: SIGTERM, 120 s, SIGKILL, and the upload after it
 # Ten years: a longer estimate comes from a number that cannot be true, and dates end.
@@ -250,12 +251,14 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Step:
-    """One decision. `because` is one sentence with the numbers that decided."""
+    """One decision. `because` says `reason` and its figures in a sentence, see `reasons`."""
 
     number: int
     at: datetime
     action: Action
     because: str
+    reason: Reason | None = None  # None: an older version decided it
+    figures: Figures = field(default_factory=dict)  # the numbers that decided
     attempt: int | None = None
     training_job_name: str | None = None
     rung: Rung | None = None  # start: what to start
@@ -310,6 +313,9 @@ class Run:
     furthest_step: int = 0  # the highest durable step that was ever seen
     steps: int = 0  # decisions taken so far
     said_late: bool = False
+    stop_reason: Reason | None = None  # why Nightspot stops the newest attempt; None: it does not
+    # Why on-demand was asked for, the first time; None: it was not, or an older version did.
+    fell_back_reason: Reason | None = None
     outcome: Outcome | None = None
     outcome_because: str | None = None
     remarks: tuple[RunRemark, ...] = ()  # of a success; see `nightspot.remarks`

@@ -14,6 +14,7 @@ from typing import Any
 
 from nightspot.costs import Missing
 from nightspot.lost_work import Evidence
+from nightspot.reasons import Reason
 from nightspot.run import Outcome
 
 Summary = Mapping[str, Any]
@@ -60,6 +61,7 @@ class RunAccount:
     margin_seconds: float | None  # from the model to the deadline; below 0: late; None: no model
     attempts: int
     fell_back: bool  # on-demand was asked for although the job wants Spot
+    fell_back_reason: Reason | None  # None: it did not, or the version that ran it did not say
     interruptions: int
     waited_seconds: float | None
     starting_seconds: float | None
@@ -114,6 +116,7 @@ def run_account(summary: Summary) -> RunAccount:
         margin_seconds=_figure(summary, "margin_seconds", signed=True),
         attempts=count,
         fell_back=_fell_back(summary, attempts),
+        fell_back_reason=_fell_back_reason(summary),
         interruptions=int(_of_attempts(summary, attempts, "interruptions") or 0),
         waited_seconds=_of_attempts(summary, attempts, "waited_seconds"),
         starting_seconds=_figure(summary, "starting_seconds"),
@@ -183,6 +186,12 @@ def _fell_back(summary: Summary, attempts: list[Summary]) -> bool:
         return bool(said)
     markets = [attempt.get("market") for attempt in attempts]
     return "spot" in markets and "on_demand" in markets
+
+
+def _fell_back_reason(summary: Summary) -> Reason | None:
+    """A reason that a newer version has added is not known here."""
+    said = summary.get("fell_back_reason")
+    return Reason(said) if isinstance(said, str) and said in set(Reason) else None
 
 
 def _of_attempts(summary: Summary, attempts: list[Summary], name: str) -> float | None:

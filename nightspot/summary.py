@@ -54,6 +54,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "unpriced_attempts": list(account.unpriced_attempts),
         "interruptions": account.interruptions,
         "fell_back": fell_back(run),
+        "fell_back_reason": run.fell_back_reason.value if fell_back(run) and run.fell_back_reason else None,
         "model_artifact": last.model_artifact if last and succeeded else None,
         "checkpoints": run.checkpoint_s3_uri,
         "metrics": dict(run.progress.metrics) if run.progress else {},

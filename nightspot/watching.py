@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from nightspot import backoff, estimates, ladder, steps, words
-from nightspot.costs import spent_usd
-from nightspot.durations import format_duration
+from nightspot import backoff, estimates, ladder, steps
 from nightspot.job import Market, Policy
+from nightspot.reasons import Figure, Figures, Reason
 from nightspot.run import Action, Attempt, AttemptState, Run, Rung, Step, StopCall, evolve
 
 SHORTEST_LOOK_SECONDS = 15 * 60  # while training: an event may be lost
@@ -27,37 +26,35 @@ def while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
 
 def _while_blind(step: Step, since: datetime) -> Step:
     """`step`, decided on what was last seen, and soon looked at again."""
-    says = f"SageMaker has not answered since {words.clock(since)}. {step.because}"
+    step = steps.unseen(step, since)
     if step.action is not Action.WATCH or step.wait_seconds is None:
-        return evolve(step, because=says)
-    return evolve(step, because=says, wait_seconds=min(step.wait_seconds, BLIND_LOOK_SECONDS))
+        return step
+    return evolve(step, wait_seconds=min(step.wait_seconds, BLIND_LOOK_SECONDS))
 
 
-def why_it_must_end(run: Run) -> str | None:
-    """Why nothing more is wanted of the run, in a sentence; None where nobody wants its end."""
+def why_it_must_end(run: Run) -> tuple[Reason, Figures] | None:
+    """Why nothing more is wanted of the run; None where nobody wants its end."""
     if run.replaced_by is not None:
-        return f"Run {run.replaced_by} of the same job takes this one's place."
-    return None if run.stop_asked_by is None else words.stop_asked(run)
+        return Reason.REPLACED, {"other_run": run.replaced_by}
+    return None if run.stop_asked_by is None else (Reason.STOP_REQUESTED, steps.asked_to_stop(run))
 
 
 def _while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
     if attempt.state is AttemptState.STOPPING or attempt.stop_requested_at is not None:
         return _while_stopping(run, attempt, now)
     wanted = why_it_must_end(run)
-    if wanted is not None and attempt.state is AttemptState.ASKED:
+    if wanted is None:
+        return _within_budget(run, attempt, now, _by_state(run, attempt, now))
+    reason, figures = wanted
+    if attempt.state is AttemptState.ASKED:
         # The refusal to stop what is not there would be taken for the end of what may still come.
-        because = f"{wanted} SageMaker does not show its training job yet."
-        return steps.watch(run, attempt, now, UNSEEN_LOOK_SECONDS, because)
-    if wanted is not None:
-        return steps.stop(run, attempt, now, wanted)
-    return _within_budget(run, attempt, now, _by_state(run, attempt, now))
+        return steps.watch(run, attempt, now, UNSEEN_LOOK_SECONDS, reason, {**figures, "is_not_shown": True})
+    return steps.stop(run, attempt, now, reason, figures)
 
 
 def _by_state(run: Run, attempt: Attempt, now: datetime) -> Step:
     if attempt.state is AttemptState.ASKED:
-        return steps.watch(
-            run, attempt, now, UNSEEN_LOOK_SECONDS, "SageMaker does not show the training job yet."
-        )
+        return steps.watch(run, attempt, now, UNSEEN_LOOK_SECONDS, Reason.NOT_SHOWN_YET, {})
     if attempt.rung.market is Market.ON_DEMAND:
         return _while_on_demand(run, attempt, now)
     repair = ladder.repair_rung(run, now)
@@ -70,21 +67,15 @@ def _by_state(run: Run, attempt: Attempt, now: datetime) -> Step:
 
 def _while_nothing_is_safe(run: Run, attempt: Attempt, now: datetime, repair: Rung) -> Step:
     """On Spot, after a resume that failed: every reclaim costs all the work, so no saving is worth one."""
-    broken = f"{attempt.rung.label} did not go on from its checkpoint"
     on_demand_seconds = run.stop_seconds + ladder.seconds_needed(run, repair)
     in_time = now + timedelta(seconds=on_demand_seconds) <= run.deadline
-    if attempt.state is not AttemptState.TRAINING:
-        return steps.stop(run, attempt, now, f"{broken} and has no machine; {repair.label} takes over.")
-    if in_time:
-        because = f"{broken}; {repair.label} is still in time, from the beginning."
-        return steps.stop(run, attempt, now, because)
-    left = estimates.running_left_seconds(run, attempt, now)
-    finish = now + timedelta(seconds=left)
-    because = (
-        f"{broken}, and {repair.label} would not be in time; it should finish by {words.clock(finish)} and is "
-        "left alone."
-    )
-    return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, because, late=finish > run.deadline)
+    figures: Figures = {**_what(attempt), "next_rung": repair.label, "is_in_time": in_time}
+    if attempt.state is not AttemptState.TRAINING or in_time:
+        return steps.stop(run, attempt, now, Reason.RESUME_BROKEN, figures)
+    finish = now + timedelta(seconds=estimates.running_left_seconds(run, attempt, now))
+    figures = {**figures, "finish_at": finish.isoformat()}
+    late = finish > run.deadline
+    return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, Reason.RESUME_BROKEN, figures, late=late)
 
 
 def first_look_seconds(run: Run, rung: Rung) -> float:
@@ -103,11 +94,8 @@ def _within_budget(run: Run, attempt: Attempt, now: datetime, step: Step) -> Ste
     if paid is None or step.action is not Action.WATCH or step.wait_seconds is None:
         return step
     if paid < 1:
-        because = (
-            f"{attempt.rung.label}{words.progress(run)}: ${spent_usd(run):,.2f} of {words.budget(run)} "
-            f"are spent, and the rest pays for no more than the stop."
-        )
-        return steps.stop(run, attempt, now, because)
+        figures = {**_what(attempt), **steps.progress(run), **steps.budget(run)}
+        return steps.stop(run, attempt, now, Reason.BUDGET_USED_UP, figures)
     return evolve(step, wait_seconds=min(step.wait_seconds, int(paid)))
 
 
@@ -116,22 +104,19 @@ def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
     asked = attempt.stop_requested_at
     late = _stop_makes_late(run, now)
     if attempt.state is AttemptState.STOPPING or asked is None:
-        because = "The training job is stopping."
-        return steps.watch(run, attempt, now, steps.STOPPING_LOOK_SECONDS, because, late=late)
+        return steps.watch(run, attempt, now, steps.STOPPING_LOOK_SECONDS, Reason.STOPPING, {}, late=late)
     waited = (now - asked).total_seconds()
+    figures: Figures
     if attempt.stop_call is StopCall.REFUSED:
         pause = backoff.stop_pause_seconds(attempt)
-        times = "once" if attempt.stop_faults == 1 else f"{attempt.stop_faults} times"
-        said = f"AWS has refused {times} to stop the training job"
+        reason, figures = Reason.STOP_REFUSED, {"refusals": attempt.stop_faults}
     else:
         pause = float(steps.STOPPING_LOOK_SECONDS)
-        said = (
-            f"The stop asked for at {words.clock(asked)} has not taken effect after {format_duration(waited)}"
-        )
-    if pause - waited >= steps.LEAST_SECONDS:
-        because = f"{said}; asking again in {format_duration(pause - waited)}."
-        return steps.watch(run, attempt, now, pause - waited, because, late=late)
-    return steps.stop(run, attempt, now, f"{said}; asking again.", late=late)
+        reason, figures = Reason.STOP_OVERDUE, {"asked_at": asked.isoformat(), "waited_seconds": waited}
+    left = pause - waited
+    if left >= steps.LEAST_SECONDS:
+        return steps.watch(run, attempt, now, left, reason, {**figures, "wait_seconds": left}, late=late)
+    return steps.stop(run, attempt, now, reason, figures, late=late)
 
 
 def _stop_makes_late(run: Run, now: datetime) -> bool:
@@ -141,38 +126,36 @@ def _stop_makes_late(run: Run, now: datetime) -> bool:
 
 
 def _while_spot_waits(run: Run, attempt: Attempt, now: datetime) -> Step:
-    waited = words.waited(attempt, now)
-    state = f"Spot has waited {format_duration(waited)}"
-    if attempt.state is AttemptState.STARTING:
-        state = "Spot is starting"
-    elif attempt.interruptions:
-        state = f"Spot took the machine back {format_duration(waited)} ago"
     repair = ladder.repair_rung(run, now)
     leave_at = ladder.leave_at(run, attempt, repair)
-    why = _why_leave(run, attempt, now, leave_at, repair)
+    waits = {**_what(attempt), **_waited(attempt, now)}
+    figures = {**waits, **_must_start(run, leave_at, repair)}
     left = (leave_at - now).total_seconds()
     if left < steps.LEAST_SECONDS:
-        return steps.stop(run, attempt, now, f"{state}; {why}.")
+        return steps.stop(run, attempt, now, Reason.LAST_SAFE_MOMENT, figures)
     look_seconds = min(left, LONGEST_LOOK_SECONDS)
     others = [r for r in ladder.eligible(run, Market.SPOT) if r.key != attempt.rung.key]
     following = others if repair is None else [*others, repair]
     if ladder.is_worn_out(run, attempt) and following and (others or ladder.is_in_vain(run, attempt)):
         another = _below(run, attempt, others) if others else following[0]
-        because = (
-            f"{attempt.rung.label} took the machine back {attempt.fruitless_interruptions} times without a new "
-            f"checkpoint{words.progress(run)}; {another.label} gets its turn."
-        )
-        return steps.stop(run, attempt, now, because)
+        worn: Figures = {
+            **_what(attempt),
+            **steps.progress(run),
+            "interruptions": attempt.fruitless_interruptions,
+            "next_rung": another.label,
+        }
+        return steps.stop(run, attempt, now, Reason.THRASHING, worn)
     # In a hurry even the only type has its patience, and then on-demand its turn.
     turns = others or (following if run.policy is Policy.EAGER else [])
     if turns and attempt.state is AttemptState.WAITING:
-        patience = attempt.rung.patience_seconds - waited
+        patience = attempt.rung.patience_seconds - waited(attempt, now)
         if patience < steps.LEAST_SECONDS:
             another = _below(run, attempt, others) if others else turns[0]
-            because = f"{state} ({attempt.rung.instance_type}); {another.label} may have capacity."
-            return steps.stop(run, attempt, now, because)
+            over = {**waits, "patience_seconds": attempt.rung.patience_seconds, "next_rung": another.label}
+            return steps.stop(run, attempt, now, Reason.PATIENCE_OVER, over)
         look_seconds = min(look_seconds, patience)
-    return steps.watch(run, attempt, now, look_seconds, f"{state}; {why}.")
+    reason = Reason.STARTING if attempt.state is AttemptState.STARTING else Reason.WAITING
+    return steps.watch(run, attempt, now, look_seconds, reason, figures)
 
 
 def _below(run: Run, attempt: Attempt, others: list[Rung]) -> Rung:
@@ -182,47 +165,71 @@ def _below(run: Run, attempt: Attempt, others: list[Rung]) -> Rung:
     return min(others, key=lambda rung: (order.index(rung.key) - own) % len(order))
 
 
-def _why_leave(run: Run, attempt: Attempt, now: datetime, leave_at: datetime, repair: Rung | None) -> str:
+def waited(attempt: Attempt, now: datetime) -> float:
+    """Seconds that `attempt` has been in its state."""
+    return (now - (attempt.state_since or attempt.asked_at)).total_seconds()
+
+
+def _what(attempt: Attempt) -> dict[str, Figure]:
+    """Where the training job stands, and on which rung."""
+    return {
+        "rung": attempt.rung.label,
+        "type": attempt.rung.instance_type,
+        "market": attempt.rung.market.value,
+        "state": attempt.state.value,
+    }
+
+
+def _waited(attempt: Attempt, now: datetime) -> dict[str, Figure]:
+    return {"waited_seconds": waited(attempt, now), "interruptions": attempt.interruptions}
+
+
+def _must_start(run: Run, leave_at: datetime, repair: Rung | None) -> dict[str, Figure]:
+    """The last safe moment, and when on-demand must start, which would be bought after it."""
+    figures = {"leave_at": leave_at.isoformat(), **steps.deadline(run)}
     if repair is None:
-        return f"it must start by {words.clock(leave_at)} to finish by {words.clock(run.deadline)}"
+        return figures
     must_start = run.deadline - timedelta(seconds=ladder.seconds_needed(run, repair))
-    why = f"on-demand must start by {words.clock(must_start)} to finish by {words.clock(run.deadline)}"
-    if now < leave_at and attempt.state is AttemptState.WAITING:
-        return f"it may be waited for until {words.clock(leave_at)}: {why}"
-    return why
+    return {**figures, "must_start_at": must_start.isoformat()}
+
+
+def _expected(run: Run, attempt: Attempt, finish: datetime) -> dict[str, Figure]:
+    return {
+        **_what(attempt),
+        **steps.progress(run),
+        "finish_at": finish.isoformat(),
+        "is_late": finish > run.deadline,
+        **steps.deadline(run),
+    }
 
 
 def _while_spot_trains(run: Run, attempt: Attempt, now: datetime) -> Step:
-    left = estimates.running_left_seconds(run, attempt, now)
-    finish = now + timedelta(seconds=left)
-    says = f"{attempt.rung.label} is training{words.progress(run)} and should finish by {words.clock(finish)}"
+    finish = now + timedelta(seconds=estimates.running_left_seconds(run, attempt, now))
+    late = finish > run.deadline
     repair = ladder.repair_rung(run, now)
+    figures = {**_expected(run, attempt, finish), "has_fallback": repair is not None}
     if repair is None:
-        return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, f"{says}.", late=finish > run.deadline)
+        reason = Reason.LATE if late else Reason.ON_TRACK
+        return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, reason, figures, late=late)
     repair_seconds = run.stop_seconds + ladder.seconds_needed(run, repair)
     slack = (run.deadline - now).total_seconds() - repair_seconds
-    if finish > run.deadline:
-        return _while_spot_is_too_slow(run, attempt, now, says, slack)
+    if late:
+        return _while_spot_is_too_slow(run, attempt, now, {**figures, "slack_seconds": slack}, slack)
     spare = slack - estimates.lost_work_seconds(run, attempt.rung)
     look_seconds = min(max(spare / 2, SHORTEST_LOOK_SECONDS), LONGEST_LOOK_SECONDS)
-    return steps.watch(
-        run, attempt, now, look_seconds, f"{says}, before {words.clock(run.deadline)}; left alone."
-    )
+    return steps.watch(run, attempt, now, look_seconds, Reason.ON_TRACK, figures)
 
 
-def _while_spot_is_too_slow(run: Run, attempt: Attempt, now: datetime, says: str, slack: float) -> Step:
+def _while_spot_is_too_slow(
+    run: Run, attempt: Attempt, now: datetime, figures: Figures, slack: float
+) -> Step:
     """`slack`: seconds for which on-demand, from the durable checkpoint, would still be in time."""
     if slack < 0:
-        return steps.watch(
-            run, attempt, now, LONGEST_LOOK_SECONDS, f"{says}, late; nothing is faster.", late=True
-        )
+        return steps.watch(run, attempt, now, LONGEST_LOOK_SECONDS, Reason.LATE, figures, late=True)
     if slack > LAST_SAFE_MOMENT_SECONDS:
-        because = f"{says}, after the deadline; on-demand can still take over for {format_duration(slack)}."
         look_seconds = min(slack - LAST_SAFE_MOMENT_SECONDS / 2, LONGEST_LOOK_SECONDS)
-        return steps.watch(run, attempt, now, look_seconds, because)
-    late = f"after the deadline {words.clock(run.deadline)}"
-    because = f"{says}, {late}; on-demand is still in time from the checkpoint."
-    return steps.stop(run, attempt, now, because)
+        return steps.watch(run, attempt, now, look_seconds, Reason.FALLING_BEHIND, figures)
+    return steps.stop(run, attempt, now, Reason.TOO_SLOW, figures)
 
 
 def _while_on_demand(run: Run, attempt: Attempt, now: datetime) -> Step:
@@ -231,23 +238,17 @@ def _while_on_demand(run: Run, attempt: Attempt, now: datetime) -> Step:
         left += attempt.rung.change_over_seconds
     finish = now + timedelta(seconds=left)
     late = finish > run.deadline
-    doing = "is training" if attempt.state is AttemptState.TRAINING else "is starting"
+    figures = _expected(run, attempt, finish)
     look_seconds = float(LONGEST_LOOK_SECONDS)
     if attempt.state is AttemptState.WAITING:
-        waited = words.waited(attempt, now)
-        doing = f"has waited {format_duration(waited)} for capacity"
+        figures |= _waited(attempt, now)
         others = [r for r in ladder.eligible(run, Market.ON_DEMAND) if r.key != attempt.rung.key]
-        if others and attempt.rung.patience_seconds - waited < steps.LEAST_SECONDS:
-            another = _below(run, attempt, others)
-            because = f"{attempt.rung.label} {doing}; {another.instance_type} may have some."
-            return steps.stop(run, attempt, now, because)
+        patience = attempt.rung.patience_seconds - waited(attempt, now)
+        if others and patience < steps.LEAST_SECONDS:
+            figures["next_type"] = _below(run, attempt, others).instance_type
+            return steps.stop(run, attempt, now, Reason.PATIENCE_OVER, figures)
         if now >= ladder.give_up_at(run):
-            because = (
-                f"{attempt.rung.label} {doing}, long past {words.clock(run.deadline)}; the run gives up."
-            )
-            return steps.stop(run, attempt, now, because)
-        patience = attempt.rung.patience_seconds - waited if others else PENDING_LOOK_SECONDS
-        look_seconds = min(patience, LONGEST_LOOK_SECONDS)
-    doing += f"{words.progress(run)}; it should finish by {words.clock(finish)}"
-    because = f"{attempt.rung.label} {doing}, {'after' if late else 'before'} {words.clock(run.deadline)}."
-    return steps.watch(run, attempt, now, look_seconds, because, late=late)
+            return steps.stop(run, attempt, now, Reason.GAVE_UP_WAITING, figures)
+        look_seconds = min(patience if others else PENDING_LOOK_SECONDS, LONGEST_LOOK_SECONDS)
+    reason = Reason.LATE if late else Reason.ON_TRACK
+    return steps.watch(run, attempt, now, look_seconds, reason, figures, late=late)

@@ -8,6 +8,7 @@ import pytest
 from nightspot import accounts
 from nightspot.accounts import Total
 from nightspot.lost_work import Evidence
+from nightspot.reasons import Reason
 from nightspot.run import Outcome
 from nightspot.run_account import Ending, SummaryError, run_account, to_json
 
@@ -177,6 +178,22 @@ def test_a_month_counts_its_nights_and_how_they_ended():
         "fell_back": 0.25,
         "interrupted": 0.375,
     }
+
+
+def test_a_month_counts_why_its_nights_fell_back_the_most_frequent_first():
+    late = night(fell_back=True, fell_back_reason="last_safe_moment")
+    slow = night(fell_back=True, fell_back_reason="too_slow")
+    older = night(fell_back=True)
+    newer = night(fell_back=True, fell_back_reason="a_reason_of_a_newer_version")
+    month = accounts.statement([slow, late, late, older, newer, night()])
+    expected = [(Reason.LAST_SAFE_MOMENT, 2), (Reason.TOO_SLOW, 1)]
+    assert month.fell_back == 5
+    assert list(month.fell_back_reasons.items()) == expected
+    written = accounts.to_json(month)
+    assert written["fell_back_reasons"] == {"last_safe_moment": 2, "too_slow": 1}
+    assert accounts.from_json(written) == month
+    del written["fell_back_reasons"]
+    assert accounts.from_json(written).fell_back_reasons == {}
 
 
 def test_a_month_without_nights_has_no_shares():

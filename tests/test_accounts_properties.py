@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nightspot import accounts
 from nightspot.accounts import FIGURES
 from nightspot.lost_work import Evidence
+from nightspot.reasons import Reason
 from nightspot.run import Outcome
 from nightspot.run_account import Ending, run_account, to_json
 
@@ -28,6 +29,7 @@ def runs(draw):
         "deadline_met": draw(st.booleans()),
         "interruptions": draw(st.integers(0, 5)),
         "fell_back": draw(st.booleans()),
+        "fell_back_reason": draw(st.none() | st.sampled_from([reason.value for reason in Reason])),
         "repeated_evidence": draw(st.none() | st.sampled_from([each.value for each in Evidence])),
         **{name: draw(figure) for name in FIGURES if name != "saved_usd"},
     }

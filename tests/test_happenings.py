@@ -6,6 +6,7 @@ import pytest
 
 from nightspot import happenings, steps
 from nightspot.happenings import Happening
+from nightspot.reasons import Reason
 from nightspot.run import FailureClass, Outcome, Resume
 from nightspot.summary import summarise
 
@@ -16,7 +17,7 @@ def between(story):
 
     def between(*, before=None, after=None, step=None, late=False):
         before = before or story.run(attempts=[story.attempt()])
-        watch = steps.watch(before, story.attempt(), story.midnight, 60, "because.", late=late)
+        watch = steps.watch(before, story.attempt(), story.midnight, 60, Reason.NOT_SHOWN_YET, {}, late=late)
         return happenings.between(before, after or before, step or watch)
 
     return between
@@ -25,7 +26,7 @@ def between(story):
 @pytest.fixture
 def start(story):
     def start(run, rung, **options):
-        return steps.start(run, story.midnight, rung, "because.", 60, **options)
+        return steps.start(run, story.midnight, rung, Reason.REFUSED, {"text": "x."}, 60, **options)
 
     return start
 

@@ -11,8 +11,10 @@ from nightspot import ledger, steps
 from nightspot.failures import Fault
 from nightspot.job import Market
 from nightspot.ledger import Observation, Transition, book, fold
+from nightspot.reasons import Reason
 from nightspot.run import Action, AttemptState, Doubt, FailureClass, Outcome, Step, StopCall
 
+WHY = (Reason.REFUSED, {"text": "because."})
 WAITED = ("Starting", "00:00", "00:20")
 LOADED = ("Downloading", "00:20", "00:25")
 
@@ -430,7 +432,7 @@ def test_progress_says_nothing_of_an_attempt_that_was_never_created(story):
 
 def test_a_start_opens_an_attempt(story):
     run = story.run(progress=story.progress(6, "01:10"))
-    step = steps.start(run, story.at("02:00"), story.spot, "because.", 60)
+    step = steps.start(run, story.at("02:00"), story.spot, *WHY, 60)
     booked = book(run, step, "the-name")
     (attempt,) = booked.attempts
     assert booked.steps == 1
@@ -445,26 +447,55 @@ def test_a_start_opens_an_attempt(story):
 def test_a_start_without_a_name_cannot_be_booked(story):
     run = story.run()
     with pytest.raises(ValueError, match="names its rung"):
-        book(run, steps.start(run, story.midnight, story.spot, "because.", 60))
+        book(run, steps.start(run, story.midnight, story.spot, *WHY, 60))
 
 
 def test_a_stop_is_remembered_as_nightspots_own(story):
     run = story.run(attempts=[story.attempt()])
-    step = steps.stop(run, run.open_attempt, story.at("02:14"), "because.")
+    step = steps.stop(run, run.open_attempt, story.at("02:14"), *WHY)
     assert book(run, step).open_attempt.stop_requested_at == story.at("02:14")
+
+
+def test_a_stop_that_is_asked_for_again_keeps_its_reason_until_the_next_start(story):
+    run = story.run(attempts=[story.attempt()])
+    once = book(run, steps.stop(run, run.open_attempt, story.at("02:14"), *WHY))
+    overdue = {"asked_at": story.at("02:14").isoformat(), "waited_seconds": 300.0}
+    again = steps.stop(once, once.open_attempt, story.at("02:19"), Reason.STOP_OVERDUE, overdue)
+    twice = book(once, again)
+    assert (once.stop_reason, twice.stop_reason) == (Reason.REFUSED, Reason.REFUSED)
+    over = replace(twice, attempts=(story.ended(FailureClass.STOPPED_BY_NIGHTSPOT),))
+    started = book(over, steps.start(over, story.at("02:20"), story.spot, *WHY, 60), "2")
+    assert started.stop_reason is None
+
+
+def test_the_first_start_of_on_demand_says_why_the_run_fell_back(story):
+    run = story.run(attempts=[story.ended(FailureClass.NO_CAPACITY)])
+    waits = book(run, steps.start(run, story.midnight, story.spot, *WHY, 60), "2")
+    assert waits.fell_back_reason is None
+    fell = book(run, steps.start(run, story.midnight, story.on_demand, *WHY, 60), "2")
+    assert fell.fell_back_reason is Reason.REFUSED
+    over = replace(fell, attempts=(story.ended(FailureClass.NO_CAPACITY, story.on_demand),))
+    late = {
+        "on_demand_type": "ml.p4d.24xlarge",
+        "is_late": True,
+        "left_seconds": 0.0,
+        "work_left_seconds": 60.0,
+    }
+    again = steps.start(over, story.midnight, story.on_demand, Reason.LAST_SAFE_MOMENT, late, 60)
+    assert book(over, again, "3").fell_back_reason is Reason.REFUSED
 
 
 def test_a_finish_closes_the_run(story):
     run = story.run()
-    step = steps.finish(run, story.midnight, Outcome.SKIPPED, "because.")
+    step = steps.finish(run, story.midnight, Outcome.SKIPPED, *WHY)
     booked = book(run, step)
     assert (booked.outcome, booked.outcome_because) == (Outcome.SKIPPED, "because.")
 
 
 def test_once_late_was_said_it_stays_said(story):
     run = story.run(attempts=[story.attempt()])
-    late = steps.watch(run, run.open_attempt, story.midnight, 60, "because.", late=True)
-    calm = steps.watch(run, run.open_attempt, story.midnight, 60, "because.")
+    late = steps.watch(run, run.open_attempt, story.midnight, 60, *WHY, late=True)
+    calm = steps.watch(run, run.open_attempt, story.midnight, 60, *WHY)
     assert not book(run, calm).said_late
     assert book(book(run, late), calm).said_late
 

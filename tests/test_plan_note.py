@@ -1,6 +1,5 @@
 """What a person is told of a plan: what a late start has left possible, in the policy's own figures."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,7 +10,7 @@ from nightspot.job import Fallback, Market, Policy
 from nightspot.plan_note import plan_note
 from nightspot.planning import Resumed
 from nightspot.policy import next_step
-from nightspot.run import Action
+from nightspot.run import Action, FailureClass
 
 
 @pytest.fixture
@@ -139,6 +138,6 @@ def test_after_the_deadline_every_later_decision_is_one_that_the_workflow_can_ta
     attempt = story.training(rung, since="00:00") if state == "training" else story.attempt(rung)
     run = story.run(deadline=story.midnight + timedelta(minutes=left), attempts=(attempt,))
     if state == "ended":
-        run = run.with_attempt(replace(attempt, state="ended", failure="no_capacity", ended_waiting=True))
+        run = run.with_attempt(story.ended(FailureClass.NO_CAPACITY, rung, ended_waiting=True))
     step = next_step(run, story.at("00:10"))
     assert step.action is Action.FINISH or step.wait_seconds >= 1

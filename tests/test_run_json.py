@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nightspot.job import Fallback, Market
+from nightspot.reasons import Reason
 from nightspot.run import (
     Action,
     Attempt,
@@ -107,6 +108,8 @@ steps = st.builds(
     moments,
     st.sampled_from(Action),
     words,
+    reason=maybe(st.sampled_from(Reason)),
+    figures=st.dictionaries(words, maybe(st.booleans() | counts | amounts | words), max_size=4),
     attempt=maybe(counts),
     training_job_name=maybe(words),
     rung=maybe(rungs),
@@ -144,6 +147,14 @@ def test_a_step_comes_back_from_json_as_it_was(step):
     written = json.loads(json.dumps(to_json(step)))
     assert step_from_json(written) == step
     assert step_from_json(with_floats(written)) == step
+
+
+def test_a_step_from_before_decisions_had_reasons_is_readable(story):
+    written = to_json(Step(1, story.midnight, Action.FINISH, "so."))
+    step = step_from_json(
+        {name: value for name, value in written.items() if name not in {"reason", "figures"}}
+    )
+    assert (step.because, step.reason, step.figures) == ("so.", None, {})
 
 
 def test_times_stay_aware_and_in_utc(story):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from nightspot.reasons import Reason
 from nightspot.run import FailureClass, LeftOut, Outcome
 from nightspot.summary import summarise
 
@@ -101,6 +102,15 @@ def test_a_run_fell_back_where_it_asked_for_on_demand_although_it_wants_spot(sto
     assert summarise(night(attempts=[spot]))["fell_back"] is False
     alone = night(rungs=(story.on_demand,), attempts=[on_demand])
     assert summarise(alone)["fell_back"] is False
+
+
+def test_a_run_that_fell_back_says_why_if_its_version_knew(story, night):
+    late = Reason.LAST_SAFE_MOMENT
+    assert summarise(night())["fell_back_reason"] is None
+    assert summarise(night(fell_back_reason=late))["fell_back_reason"] == "last_safe_moment"
+    # One that was in doubt turned out to be on Spot.
+    spot, _ = night().attempts
+    assert summarise(night(attempts=[spot], fell_back_reason=late))["fell_back_reason"] is None
 
 
 def test_each_attempt_proves_where_it_went_on(night):

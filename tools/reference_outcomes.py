@@ -12,6 +12,7 @@ from typing import TypeVar
 from nightspot.advice import EXPLANATIONS
 from nightspot.failures import ANSWERS
 from nightspot.happenings import Happening
+from nightspot.reasons import Reason
 from nightspot.run import Action, AttemptState, FailureClass, Outcome, Resume
 from nightspot.run_account import Ending
 from tools.reference_text import code, page, plain, table
@@ -71,6 +72,48 @@ HAPPENINGS: Mapping[Happening, str] = {
     Happening.DECISION_FAILING: "A function of the run failed with all its retries. It is called again by the run.",
     Happening.DECISION_CRASHED: "Functions failed until the workflow gave up. The run is closed or restarted.",
 }
+REASONS: Mapping[Reason, str] = {
+    Reason.WAIT_FOR_SPOT: "Spot is asked for: if it fails, on-demand would still be in time.",
+    Reason.ON_DEMAND_ONLY: "On-demand is started: the job has no Spot rung, or its `policy` is `on_demand`.",
+    Reason.NO_SPOT_LEFT: "On-demand is started: every Spot rung is left out, or over the budget.",
+    Reason.LAST_SAFE_MOMENT: "Spot has no machine, and on-demand must start now to be in time.",
+    Reason.PATIENCE_OVER: "A type has had no capacity for its `patience`; the next one gets its turn.",
+    Reason.THRASHING: "Spot was interrupted three times without a new checkpoint; the next rung gets its turn.",
+    Reason.TOO_SLOW: "The Spot job trains, would be late, and on-demand is just still in time.",
+    Reason.RESUME_BROKEN: "The job did not go on from its checkpoint, so on-demand takes over if it is in time.",
+    Reason.NOT_SHOWN_YET: "SageMaker does not show the training job yet.",
+    Reason.ASK_AGAIN: "SageMaker did not take the request, or does not show the job: it is asked again soon.",
+    Reason.IN_DOUBT: "The same, and it is too late to ask again; the job may still show itself.",
+    Reason.WAITING: "Spot has no machine, and may still be waited for.",
+    Reason.STARTING: "Spot has a machine, and the job is starting.",
+    Reason.ON_TRACK: "The job should finish before the deadline.",
+    Reason.FALLING_BEHIND: "The Spot job should finish after the deadline; on-demand can still take over later.",
+    Reason.LATE: "The job should finish after the deadline, and nothing is faster.",
+    Reason.BUDGET_USED_UP: "The rest of the budget pays for no more than the stop of the open training job.",
+    Reason.GAVE_UP_WAITING: "On-demand has had no capacity until long past the deadline.",
+    Reason.STOPPING: "The training job is stopping.",
+    Reason.STOP_REFUSED: "AWS refused to stop the training job; it is asked again.",
+    Reason.STOP_OVERDUE: "A stop has not taken effect after five minutes; it is asked for again.",
+    Reason.WAITING_FOR_TURN: "The run that this one replaces is still ending.",
+    Reason.BACK_OFF: "After a failure: a pause before the next start.",
+    Reason.COMPLETED: "The training job has completed.",
+    Reason.REFUSED: "The plan refused the run, for example because another run holds the job.",
+    Reason.REPLACED: "A newer run of the same job takes this one's place.",
+    Reason.STOP_REQUESTED: "A person asked for the end of the run (`nightspot stop`, or the API).",
+    Reason.STOPPED_BY_PERSON: "A person stopped the training job in SageMaker.",
+    Reason.USER_FAULT: "The script, its memory, the request or a permission is at fault: no further attempt.",
+    Reason.NOT_CAPACITY: "An unknown failure, which never buys anything: no further attempt.",
+    Reason.NO_PROGRESS: "MaxRuntimeInSeconds passed without a new checkpoint: the same again would end alike.",
+    Reason.PAID_TIME_USED_UP: "The attempts together have used up MaxRuntimeInSeconds of the job file.",
+    Reason.REPEATED_FAULT: "A fault of AWS has come back: the same again would fail again.",
+    Reason.TOO_MANY_ATTEMPTS: "The run has had 90 attempts.",
+    Reason.GAVE_UP: "It is long past the deadline, and the last attempt failed.",
+    Reason.NO_RUNG_LEFT: "No rung of the ladder is left.",
+    Reason.BUDGET_TOO_SMALL: "No attempt's worst case fits into what is left of the budget.",
+    Reason.NO_AFFORDABLE_RUNG: "No rung that fits into the budget is still in time.",
+    Reason.FALLBACK_FORBIDDEN: "Spot can no longer be in time, and the job forbids on-demand.",
+    Reason.EXECUTION_ENDED: "The run's execution crashed, timed out or was aborted; the run was closed after it.",
+}
 
 
 def outcomes_page() -> str:
@@ -85,6 +128,10 @@ def outcomes_page() -> str:
         _words(ENDINGS),
         "## What a decision does next: action",
         _words(ACTIONS),
+        "## Why it is taken: reason",
+        "Of every decision, beside its figures. A run that fell back to on-demand has that of its first on-demand "
+        "start as `fell_back_reason`; `GET /runs?reason=…` and `nightspot runs --reason` filter by it.",
+        _words(REASONS),
         "## Where a training job stands: attempt state",
         _words(ATTEMPT_STATES),
         "## Whether it went on from its checkpoint: resume",

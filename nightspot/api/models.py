@@ -16,6 +16,7 @@ from pydantic_core import CoreSchema
 from nightspot.api.override_schema import OVERRIDES
 from nightspot.aws.stopping import StopState
 from nightspot.job.override_shape import Overrides
+from nightspot.reasons import Reason
 from nightspot.run import Remark
 
 
@@ -173,6 +174,10 @@ class RunHead(Figures):
     unpriced_attempts: list[int] = []
     interruptions: int = 0
     fell_back: bool | None = None
+    fell_back_reason: Reason | None = Field(
+        default=None,
+        description="Why on-demand was asked for, the first time; null: it was not, or not recorded.",
+    )
     model_artifact: str | None = None
     checkpoints: str | None = None
     metrics: dict[str, float] = {}
@@ -223,11 +228,15 @@ class ProgressRecord(Body):
 
 
 class StepRecord(Body):
-    """One decision, and the sentence that gives its reason."""
+    """One decision: the sentence, and the reason and figures of which it is made."""
 
     action: str
     at: datetime
     because: str
+    reason: Reason | None = Field(description="null: an older version decided it.")
+    figures: dict[str, Any] = Field(
+        description="The figures of the reason: seconds, USD, times, counts and names, as their names say."
+    )
     attempt: int | None
     late: bool
     last_safe_at: datetime | None
@@ -256,6 +265,7 @@ class LastRun(Figures):
     margin_seconds: float | None
     attempts: int
     fell_back: bool
+    fell_back_reason: Reason | None
     interruptions: int
     cost_at_least_usd: float
     saved_percent: float | None

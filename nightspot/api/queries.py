@@ -1,11 +1,11 @@
-"""Decides which runs a list is asked for: their endings, and from when to when they started.
+"""Decides which runs a list is asked for: their endings, why they fell back, and when they started.
 
 The API and `nightspot runs` ask alike: a parameter's name is the option's without its dashes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,7 +13,8 @@ from enum import StrEnum
 from nightspot.accounts import MonthError, bounds_of
 from nightspot.durations import DurationError, parse_duration
 from nightspot.job.errors import Problem, describe
-from nightspot.run_account import Ending
+from nightspot.reasons import Reason
+from nightspot.run_account import Ending, RunAccount
 
 # Nightspot is younger, and the year always has four digits: times are compared as text.
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -74,6 +75,11 @@ class Window:
 def endings_of(outcomes: Iterable[Wanted]) -> frozenset[Ending]:
     """The endings that are wanted; all of them where none is named."""
     return frozenset().union(*(ENDINGS[each] for each in outcomes)) or frozenset(Ending)
+
+
+def is_for(run: RunAccount, reasons: Collection[Reason]) -> bool:
+    """Whether `run` fell back to on-demand for one of `reasons`; where none is named, any run."""
+    return not reasons or run.fell_back_reason in reasons
 
 
 def window_of(since: str | None, month: str | None, now: datetime) -> Window:

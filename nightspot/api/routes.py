@@ -87,8 +87,8 @@ ROUTES: Mapping[Operation, Route] = {
         "List runs",
         "Runs, the newest first. A page may hold fewer than `limit`, or none: ask on until `next` is null.",
         kinds=(ProblemKind.UNKNOWN_JOB, ProblemKind.INVALID_INPUT),
-        query=("job", "outcome", "since", "month", "limit", "cursor"),
-        repeated=("outcome",),
+        query=("job", "outcome", "reason", "since", "month", "limit", "cursor"),
+        repeated=("outcome", "reason"),
     ),
     Operation.GET_RUN: Route(
         "GET",

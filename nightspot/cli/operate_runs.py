@@ -10,7 +10,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from nightspot.api.queries import QueryError, Wanted, Window, endings_of, window_of
+from nightspot.api.queries import QueryError, Wanted, Window, endings_of, is_for, window_of
 from nightspot.cli import account
 from nightspot.cli._shared import Json, mistakes, print_json
 from nightspot.cli.operate_sources import (
@@ -25,6 +25,7 @@ from nightspot.cli.operate_sources import (
 )
 from nightspot.pages.figures import duration, percent, usd
 from nightspot.pages.runs_page import accounted
+from nightspot.reasons import Reason
 from nightspot.report.lines import console_for
 from nightspot.run_account import Ending, RunAccount, to_json
 
@@ -46,6 +47,10 @@ def runs(
     job: Annotated[str | None, typer.Option(metavar="NAME", help="Only this job's.")] = None,
     outcome: Annotated[
         list[Wanted] | None, typer.Option(help="Only these; may be repeated. succeeded: in_time or late.")
+    ] = None,
+    reason: Annotated[
+        list[Reason] | None,
+        typer.Option(help="Only what fell back to on-demand for this; may be repeated.", metavar="REASON"),
     ] = None,
     since: Annotated[
         str | None,
@@ -81,7 +86,11 @@ def runs(
         )
         pairs = [(accounted(summary), summary) for summary in place.source.runs(job, None)]
     endings = endings_of(outcome or ())
-    chosen = [(run, summary) for run, summary in pairs if run.ending in endings and run.started_at in window]
+    chosen = [
+        (run, summary)
+        for run, summary in pairs
+        if run.ending in endings and is_for(run, reason or ()) and run.started_at in window
+    ]
     if as_json:
         shown = [{**to_json(run), **_beside(summary)} for run, summary in chosen[:limit]]
         print_json({"runs": shown, "matching": len(chosen)})

@@ -111,6 +111,7 @@ class StepRecord(Part):
     action: Action
     at: Moment
     because: str
+    reason: str | None = None  # of `nightspot.reasons`, or of a newer version's
     attempt: Number | None = None
     late: bool = False
     last_safe_at: Moment | None = None

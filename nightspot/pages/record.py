@@ -25,6 +25,8 @@ def step_of(step: Step) -> dict[str, Any]:
         "action": step.action.value,
         "at": step.at.isoformat(),
         "because": step.because,
+        "reason": step.reason.value if step.reason else None,
+        "figures": dict(step.figures),
         "attempt": step.attempt,
         "late": step.late,
         "last_safe_at": step.last_safe_at.isoformat() if step.last_safe_at else None,

@@ -28,6 +28,7 @@ from nightspot.run_account import Ending
 RUN_ID = "20261121-abc123"
 JOB_NAME = f"nightspot-recommender-{RUN_ID}-1"
 NOW = datetime.now(UTC)
+TOO_SLOW = {"fell_back": True, "fell_back_reason": "too_slow"}
 
 
 class Answer:
@@ -66,7 +67,7 @@ def nights(tmp_path, record):
         ("recommender", "2026-11-20", {}),
         ("recommender", "2026-11-21", {"deadline_met": False, "margin_seconds": -600.0, "resume": None}),
         ("recommender", "2026-10-31", {}),
-        ("search", "2026-11-19", {"outcome": "failed", "margin_seconds": None}),
+        ("search", "2026-11-19", {"outcome": "failed", "margin_seconds": None, **TOO_SLOW}),
     ):
         night = {
             **record,
@@ -114,6 +115,8 @@ def test_runs_are_listed_newest_first_with_what_they_came_to(nightspot, nights):
         (("--since", "2026-11-21T01:00:11+01:00"), ["recommender-2026-11-21"]),
         (("--limit", "1"), ["recommender-2026-11-21"]),
         (("--outcome", "stopped"), []),
+        (("--reason", "too_slow"), ["search-2026-11-19"]),
+        (("--reason", "too_slow", "--outcome", "late"), []),
     ],
 )
 @pytest.mark.parametrize("where", [(), ("--local",), ("--from-folder", "build/runs")])
@@ -231,6 +234,7 @@ def test_a_deployment_is_found_by_its_table_and_by_its_stack(nightspot, aws, whe
         (("runs", "--since", "999999999d"), "--since: '999999999d': must be a duration such as 7d"),
         (("runs", "--month", "11/2026"), "--month: '11/2026': must be a month such as 2026-11"),
         (("runs", "--outcome", "good"), "'good' is not one of"),
+        (("runs", "--reason", "bad_luck"), "'bad_luck' is not one of"),
         (("runs", "--limit", "0"), "--limit: 0: must be at least 1"),
         (("logs", "--tail", "-3"), "--tail: -3: must be at least 1"),
         (("stop",), "Missing argument 'RUN'"),

@@ -10,6 +10,7 @@ from nightspot.job import load_job
 from nightspot.job.override_shape import Overrides
 from nightspot.job.overrides import read_overrides
 from nightspot.job.schema_texts import DESCRIPTIONS, MODELS
+from nightspot.reasons import Reason
 from nightspot.run import Action, AttemptState, Outcome, Resume
 from nightspot.run_account import Ending
 from tools import docs_reference, reference_job_file, reference_outcomes
@@ -95,6 +96,7 @@ def test_every_override_is_on_the_page_with_an_example_that_is_one():
         (Outcome, reference_outcomes.OUTCOMES),
         (Ending, reference_outcomes.ENDINGS),
         (Action, reference_outcomes.ACTIONS),
+        (Reason, reference_outcomes.REASONS),
         (AttemptState, reference_outcomes.ATTEMPT_STATES),
         (Resume, reference_outcomes.RESUMES),
         (Happening, reference_outcomes.HAPPENINGS),

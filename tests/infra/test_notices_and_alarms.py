@@ -228,9 +228,10 @@ def test_the_dashboard_shows_what_an_on_call_person_asks_for(deployed, as_text, 
     assert metric in {name for _, name, _, _ in dashboard_metrics(deployed, as_text)}
 
 
-def test_three_queries_are_saved_on_the_logs_of_decision_and_outcome(deployed, as_text):
+def test_the_queries_are_saved_on_the_logs_of_decision_and_outcome(deployed, as_text):
     saved = deployed.of_type("Logs::QueryDefinition").values()
     assert {query["Name"] for query in saved} == {
+        "Nightspot/Decisions by reason",
         "Nightspot/Every decision of a run",
         "Nightspot/Failures by class",
         "Nightspot/Why did last night cost more",

@@ -22,6 +22,7 @@ from nightspot.api.models import (
 )
 from nightspot.api.queries import ENDINGS, Wanted
 from nightspot.pages.record import record_of
+from nightspot.reasons import Reason
 from nightspot.run import Action, Outcome, Phase, Step, run_from_json
 from nightspot.run_account import Ending, RunAccount, run_account, to_json
 from nightspot.summary import summarise
@@ -31,14 +32,14 @@ from nightspot.summary import summarise
 def nights(world):
     """nights(n, job) -> the ids of n runs that are over, an hour apart, the newest first."""
 
-    def make(count, job="recommender", outcome=Outcome.SUCCEEDED):
+    def make(count, job="recommender", outcome=Outcome.SUCCEEDED, **changes):
         ids = []
         for n in range(count):
             started = world.now + timedelta(hours=n)
             arn = f"arn:aws:states:eu-west-1:123456789012:execution:nightspot:{job}-{outcome.value}-{n}"
             run = run_from_json(world.plan({"job": job}, started, arn)["run"])
             over = dataclasses.replace(
-                run, locked=False, steps=1, outcome=outcome, outcome_because="It is over."
+                run, locked=False, steps=1, outcome=outcome, outcome_because="It is over.", **changes
             )
             world.table.record_outcome(over)
             world.lock.release(job, run.run_id)
@@ -118,6 +119,20 @@ def test_outcomes_may_be_named_several_times(api, nights, world):
     assert list(pages(api, ("outcome", "in_time"))) == [[]]
 
 
+def test_runs_are_listed_by_the_reason_for_which_they_fell_back(api, nights, world, story):
+    nights(1)
+    world.pass_time(hours=1)
+    bought = {"attempts": (story.ended(None, story.on_demand),), "fell_back_reason": Reason.TOO_SLOW}
+    slow = nights(1, **bought)
+    world.pass_time(hours=1)
+    late = nights(1, **{**bought, "fell_back_reason": Reason.LAST_SAFE_MOMENT})
+    assert list(pages(api, ("reason", "too_slow"))) == [slow]
+    assert list(pages(api, ("reason", "too_slow"), ("reason", "last_safe_moment"))) == [[*late, *slow]]
+    assert list(pages(api, ("reason", "thrashing"))) == [[]]
+    (listed,) = api.ask("GET", "/runs", query=[("reason", "too_slow")]).json["runs"]
+    assert listed["fell_back_reason"] == "too_slow"
+
+
 def test_a_rare_outcome_does_not_read_the_whole_history_at_once(api, nights, monkeypatch):
     monkeypatch.setattr(api_reads, "MOST_READ", 2)
     nights(5)
@@ -189,6 +204,7 @@ def test_a_cursor_goes_on_with_its_own_question_alone(api, nights):
         (("limit", "101"), "limit", "must be at most 100"),
         (("limit", "ten"), "limit", "must be a whole number"),
         (("outcome", "lost"), "outcome", "must be 'running', 'succeeded'"),
+        (("reason", "bad_luck"), "reason", "must be 'wait_for_spot', 'on_demand_only'"),
         (("since", "yesterday"), "since", "must be a duration such as 7d"),
         (("since", "999999999d"), "since", "must be a duration such as 7d"),
         (("month", "2026-13"), "month", "must be a month such as 2026-11"),
@@ -221,6 +237,8 @@ def test_a_record_has_the_attempts_their_phases_and_every_decision(api, world):
     assert [phase["state"] for phase in answer.json["attempts"][0]["phases"]]
     assert [step["action"] for step in answer.json["steps"]] == ["start", "watch"]
     assert all(step["because"] for step in answer.json["steps"])
+    assert [step["reason"] for step in answer.json["steps"]] == ["wait_for_spot", "on_track"]
+    assert answer.json["steps"][0]["figures"]["type"] == "ml.g5.xlarge"
     here = f"/runs/{plan['run_id']}"
     links = answer.json["links"]
     assert (links["self"], links["stop"], links["retry"]) == (here, f"{here}/stop", None)

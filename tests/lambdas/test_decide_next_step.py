@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 
 from nightspot.aws.run_table import RunTable
+from nightspot.reasons import Reason
 from nightspot.run import Action, run_from_json, step_from_json
 
 
@@ -142,7 +143,17 @@ def test_falling_back_to_on_demand_is_told_with_the_reason(world, asked, metrics
     assert answer["step"]["rung"]["market"] == "on_demand"
     assert world.bus.told == ["Nightspot Attempt Started", "Nightspot Fell Back"]
     assert {detail["because"] for detail in world.bus.details()} == {answer["step"]["because"]}
+    assert {detail["reason"] for detail in world.bus.details()} == {"last_safe_moment"}
     assert metrics() == {"Decision": [1], "AttemptStarted": [1], "FellBack": [1]}
+    assert world.table.history("recommender")[0]["fell_back_reason"] == "last_safe_moment"
+
+
+def test_the_reason_and_its_figures_are_logged_and_on_record(world, planned, caplog):
+    answer = world.decide(planned)
+    (line,) = [record for record in caplog.records if record.message == answer["step"]["because"]]
+    (recorded,) = world.table.steps(planned["run_id"])
+    assert (line.reason, recorded.reason) == ("wait_for_spot", Reason.WAIT_FOR_SPOT)
+    assert line.figures == recorded.figures == answer["step"]["figures"]
 
 
 @pytest.mark.parametrize("refusal", ["ThrottlingException", "AccessDeniedException", None])

@@ -210,6 +210,13 @@ def test_the_sums_of_a_page_are_the_accounts(changed):
     assert [sums.shares[name] * 100 for name in SHARES] == shares[-len(SHARES) :]
 
 
+def test_a_month_says_why_its_nights_fell_back(changed):
+    reasons = ("too_slow", "last_safe_moment", "last_safe_moment")
+    runs = [changed(fell_back=True, fell_back_reason=reason) for reason in reasons]
+    assert "Why they fell back: last safe moment (2), too slow (1)." in runs_page(runs, None)
+    assert "Why they fell back" not in runs_page([changed()], None)
+
+
 def test_a_month_is_headed_by_its_count_and_its_saving(changed):
     runs = list(month(changed))
     said = headline(statement([accounted(run) for run in runs]))

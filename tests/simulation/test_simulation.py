@@ -13,6 +13,7 @@ from lambdas import record_outcome, turns
 from nightspot import failures, ladder, policy, watching
 from nightspot.aws.job_lock import JobLock
 from nightspot.aws.run_table import RunTable
+from nightspot.reasons import Reason
 from nightspot.run import FailureClass, Outcome, Run
 from tests.simulation.clock import HOUR
 from tests.simulation.families import FAMILIES, scenario_of
@@ -55,7 +56,8 @@ def test_a_stop_that_counts_as_success_is_caught() -> None:
     def of_stopped(run: Run, now: Any) -> Any:
         last = run.last_attempt
         if last is not None and not last.is_open and last.status == "Stopped":
-            return policy._finish(run, now, Outcome.SUCCEEDED, "Stopped is as good as completed.")
+            name = {"training_job_name": last.training_job_name}
+            return policy._finish(run, now, Outcome.SUCCEEDED, Reason.COMPLETED, name)
         return original(run, now)
 
     original = policy.next_step
