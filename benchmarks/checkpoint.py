@@ -25,7 +25,7 @@ from checkpoint_parts.speed import Measured, measure, rows
 from checkpoint_parts.states import Make, numpy_maker, state_of
 from checkpoint_parts.ways import COPY_REUSED, Kit, Way, numpy_kit, ways_of
 
-from nightspot.checkpoint.schedule import Cost
+from nightspot.checkpoint.core.schedule import Cost
 from nightspot.market import zones as markets
 from nightspot.market.samples import Zone
 

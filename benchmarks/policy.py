@@ -32,7 +32,7 @@ from nightspot.market.model import Belief
 from nightspot.market.night import Night, moment, play_night
 from nightspot.market.rivals import RIVALS
 from nightspot.market.samples import HOUR, Sample, Setting, Zone, samples_of
-from nightspot.run import Step
+from nightspot.run.model import Step
 
 ROOT = Path(__file__).parents[1]
 CHANGEOVER_HOURS = (0.03, 0.1, 0.2)
@@ -108,7 +108,7 @@ def zones_of(traces: Path) -> tuple[Zone, ...]:
 
 def one_night(zones: Sequence[Zone]) -> None:
     """The decisions of the default policy in the night that the picture of `nightspot backtest` shows."""
-    from nightspot.report.backtest_night import telling_night, ups  # noqa: PLC0415 - matplotlib
+    from nightspot.terminal.backtest_night import telling_night, ups  # noqa: PLC0415 - matplotlib
 
     setting = Setting()
     found = telling_night(setting, zones, "max_wait_safe")

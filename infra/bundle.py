@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nightspot.job import Job, dump_jobs
-from nightspot.pages import charts_script
+from nightspot.view.html import charts_script
 
 PYTHON_VERSION = "3.13"
 PLATFORM = "aarch64-manylinux2014"
@@ -40,29 +40,29 @@ OWN_SUFFIXES = frozenset({".css", ".j2", ".js", ".json", ".py"})
 # What never runs in a function.
 LEFT_OUT = (
     "nightspot/advise",
-    "nightspot/aws/api_client.py",
-    "nightspot/aws/doctor.py",
-    "nightspot/aws/doctor_checks.py",
-    "nightspot/aws/doctor_job_checks.py",
-    "nightspot/aws/doctor_schedules.py",
-    "nightspot/aws/doctor_visit.py",
-    "nightspot/aws/drill.py",
-    "nightspot/aws/drill_jobs.py",
-    "nightspot/aws/drill_plan.py",
-    "nightspot/aws/drill_verdicts.py",
-    "nightspot/aws/operating.py",
-    "nightspot/aws/waiting.py",
+    "nightspot/aws/runs/api_client.py",
+    "nightspot/aws/doctor/doctor.py",
+    "nightspot/aws/doctor/checks.py",
+    "nightspot/aws/doctor/job_checks.py",
+    "nightspot/aws/doctor/schedules.py",
+    "nightspot/aws/doctor/visit.py",
+    "nightspot/aws/drill/drill.py",
+    "nightspot/aws/drill/jobs.py",
+    "nightspot/aws/drill/plan.py",
+    "nightspot/aws/drill/verdicts.py",
+    "nightspot/aws/runs/operating.py",
+    "nightspot/aws/runs/waiting.py",
     "nightspot/checkpoint",
     "nightspot/cli",
     "nightspot/drill",
     "nightspot/job/file_text.py",
-    "nightspot/job/first_guesses.py",
+    "nightspot/job/from_request.py",
     "nightspot/job/from_request.py",
     "nightspot/job/schema.py",
-    "nightspot/job/schema_texts.py",
+    "nightspot/job/schema.py",
     "nightspot/local",
     "nightspot/market",
-    "nightspot/report",
+    "nightspot/terminal",
 )
 
 

@@ -18,9 +18,9 @@ from infra.findings import accept_wildcard
 from infra.functions import Functions
 from infra.records import Records
 from infra.workflow import Workflow
-from nightspot.durations import MINUTE_SECONDS
+from nightspot.formats.durations import MINUTE_SECONDS
 from nightspot.job import Job
-from nightspot.job.windows import start_try_seconds
+from nightspot.job.cautions import start_try_seconds
 
 OWN_JOBS = [{"prefix": "nightspot-"}]
 # The most that Scheduler does: how long it goes on is for the age to say.

@@ -43,9 +43,9 @@ from nightspot.api.queries import Wanted
 from nightspot.api.refusals import findings_of
 from nightspot.api.routes import ROUTES, Operation, methods_of, route_of
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
-from nightspot.aws.starting import StartRefusedError
-from nightspot.reasons import Reason
-from nightspot.redaction import redact
+from nightspot.aws.runs.starting import StartRefusedError
+from nightspot.failures.redaction import redact
+from nightspot.run.reasons import Reason
 
 LOOK_SECONDS = 30  # after which a run that goes on is worth another look
 # Nothing of it is for a cache or for a browser's guess; and no CORS header at all, so no page of others reads it.

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from lambdas.dependencies import dependencies, late_client
 from lambdas.environment import read_environment
-from nightspot.aws.executions import Executions
-from nightspot.aws.run_table import RunTable
-from nightspot.aws.starting import Starter
-from nightspot.aws.stopping import Stopper
+from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.stopping import Stopper
+from nightspot.aws.table.run_table import RunTable
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -10,21 +10,20 @@ from difflib import get_close_matches
 from typing import Any
 
 from lambdas.api_dependencies import ApiDependencies
-from nightspot.accounts import bounds_of
 from nightspot.api.job_lines import line_as_json, lines_of
 from nightspot.api.models import JobsList, RunLinks, RunRecord, RunsPage, RunSummary
 from nightspot.api.paging import CursorError, Place, cursor_of, place_of
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
 from nightspot.api.queries import EARLIEST, QueryError, Wanted, Window, endings_of, is_for, window_of
 from nightspot.api.routes import route_of
+from nightspot.formats.run_ids import is_run_id
 from nightspot.job.errors import describe, nearest
-from nightspot.messages.links import Console
-from nightspot.pages.record import record_of
-from nightspot.reasons import Reason
-from nightspot.run import Outcome, Run
-from nightspot.run_account import run_account
-from nightspot.run_ids import is_run_id
-from nightspot.summary import RUNNING, outcome_of
+from nightspot.record.run_account import run_account
+from nightspot.record.statement import bounds_of
+from nightspot.record.summary import RUNNING, outcome_of, record_of
+from nightspot.run.model import Outcome, Run
+from nightspot.run.reasons import Reason
+from nightspot.view.messages.links import Console
 
 DEFAULT_LIMIT = 20
 MOST_RUNS = 100  # of a page

@@ -8,11 +8,10 @@ from typing import Any
 from lambdas.api_dependencies import ApiDependencies
 from lambdas.api_reads import known_run, link_of, links_of, unknown_job
 from lambdas.run_input import MOST_REQUESTED_BY
-from nightspot import requests
 from nightspot.api.models import RunLinks, RunOverrides, RunStarted, RunState, RunStopping
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
-from nightspot.aws.starting import InvalidStartError, NameTakenError, Started, fresh_name, keyed_name
-from nightspot.aws.stopping import StopRefusedError, UnknownRunError, sentence_of
+from nightspot.aws.runs.starting import InvalidStartError, NameTakenError, Started, fresh_name, keyed_name
+from nightspot.aws.runs.stopping import StopRefusedError, UnknownRunError, sentence_of
 from nightspot.job import (
     Concurrency,
     InvalidJobError,
@@ -22,9 +21,10 @@ from nightspot.job import (
     overrides_as_json,
     read_overrides,
 )
-from nightspot.messages.links import Console
-from nightspot.run import Outcome, Run
-from nightspot.summary import RUNNING, outcome_of
+from nightspot.plan import request as requests
+from nightspot.record.summary import RUNNING, outcome_of
+from nightspot.run.model import Outcome, Run
+from nightspot.view.messages.links import Console
 
 _GOES_ON = "is still going on; it can be retried when it is over"
 # Its training job may still make the model: lambdas/close_run.py records the end.

@@ -16,9 +16,9 @@ from lambdas.dependencies import Dependencies, dependencies
 from lambdas.execution_end import ClosingEvent, ExecutionDetail, TrainingJobDetail, read_end
 from lambdas.observability import logger, metrics, traced
 from lambdas.settling import BeingSettledError, Settled, settle
-from nightspot.audit import Execution, ExecutionState, Kind
 from nightspot.aws.faults import TransientAwsError
-from nightspot.run_ids import read_training_job_name
+from nightspot.decide.audit import Execution, ExecutionState, Kind
+from nightspot.formats.run_ids import read_training_job_name
 
 _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 # PlanRun may be at work just then, and record a run that nobody waits for any more. Lambda brings the event back

@@ -8,11 +8,11 @@ from __future__ import annotations
 from lambdas import turns
 from lambdas.dependencies import Dependencies
 from lambdas.run_input import InvalidInputError
-from nightspot.aws.executions import CONTINUE_RUN
 from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.executions import CONTINUE_RUN
 from nightspot.job.errors import describe
-from nightspot.reasons import clock
-from nightspot.run import Run, evolve
+from nightspot.run.model import Run, evolve
+from nightspot.run.reasons import clock
 
 
 def asked_for(given: object) -> str | None:

@@ -15,14 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from lambdas import turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
-from nightspot import happenings, ladder, ledger, requests
 from nightspot.aws.faults import TransientAwsError
-from nightspot.failures import Fault
-from nightspot.ledger import JobView
-from nightspot.phases import phases_of
-from nightspot.policy import next_step
-from nightspot.redaction import redact
-from nightspot.run import Action, Attempt, Phase, Run, Step, run_from_json, to_json
+from nightspot.decide import fold as ledger
+from nightspot.decide import ladder
+from nightspot.decide.fold import JobView, phases_of
+from nightspot.decide.policy import next_step
+from nightspot.failures.classify import Fault
+from nightspot.failures.redaction import redact
+from nightspot.plan import request as requests
+from nightspot.record import events as happenings
+from nightspot.run.model import Action, Attempt, Phase, Run, Step, run_from_json, to_json
 
 # As JSON: Step Functions carries 256 KiB, and the step comes beside it.
 LARGEST_LEDGER_BYTES = 224 * 1024
@@ -93,7 +95,7 @@ def _answer_of(what: str, ask: Callable[[], _T]) -> _T | None:
 
 
 def _with_wish(run: Run, use: Dependencies) -> Run:
-    """`run` with who wants its end, if anybody does (`nightspot.aws.stopping`)."""
+    """`run` with who wants its end, if anybody does (`nightspot.aws.runs.stopping`)."""
     if run.stop_asked_by is not None:
         return run
     return replace(run, stop_asked_by=use.table.stop_asked_by(run.run_id))

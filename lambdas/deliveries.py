@@ -9,9 +9,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lambdas.dependencies import Dependencies
 from lambdas.observability import logger
 from lambdas.start_run import ScheduledStart, start
-from nightspot.audit import Delivery, Finding, Pending, Repair
-from nightspot.aws.notices import NoticeNotSentError
-from nightspot.aws.starting import NameTakenError, StartRefusedError
+from nightspot.aws.notices.notices import NoticeNotSentError
+from nightspot.aws.runs.starting import NameTakenError, StartRefusedError
+from nightspot.decide.audit import Delivery, Finding, Pending, Repair
 
 MOST_LOGGED = 10_000  # characters of an event
 

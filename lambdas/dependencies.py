@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 from lambdas.environment import read_environment
 from nightspot import job as job_room  # by its names' first use: only a plan needs the job's model
-from nightspot.aws.checkpoints import Checkpoints
-from nightspot.aws.executions import Executions
-from nightspot.aws.job_lock import JobLock
-from nightspot.aws.live_prices import KnownPrices, LivePrices
-from nightspot.aws.models import Models
-from nightspot.aws.notices import Notices
-from nightspot.aws.price_list import PriceList, api_region
-from nightspot.aws.price_round import Sources
-from nightspot.aws.prices import load_price_book
-from nightspot.aws.quotas import Quotas
-from nightspot.aws.reports import Reports
-from nightspot.aws.run_table import RunTable
-from nightspot.aws.savings_plans import API_REGION as SAVINGS_PLANS_REGION
-from nightspot.aws.savings_plans import SavingsPlans
-from nightspot.aws.spot_discount import SpotPrices
-from nightspot.aws.starting import Starter
-from nightspot.aws.training_jobs import TrainingJobs
+from nightspot.aws.notices.notices import Notices
+from nightspot.aws.notices.reports import Reports
+from nightspot.aws.prices.live_prices import KnownPrices, LivePrices
+from nightspot.aws.prices.price_list import PriceList, api_region
+from nightspot.aws.prices.price_round import Sources
+from nightspot.aws.prices.prices import load_price_book
+from nightspot.aws.prices.quotas import Quotas
+from nightspot.aws.prices.savings_plans import API_REGION as SAVINGS_PLANS_REGION
+from nightspot.aws.prices.savings_plans import SavingsPlans
+from nightspot.aws.prices.spot_discount import SpotPrices
+from nightspot.aws.runs.checkpoints import Checkpoints
+from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.models import Models
+from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.training_jobs import TrainingJobs
+from nightspot.aws.table.job_lock import JobLock
+from nightspot.aws.table.run_table import RunTable
 
 if TYPE_CHECKING:
     from nightspot.job import Job
-    from nightspot.planning import Price
+    from nightspot.plan.planning import Price
 
 # botocore's Config of the clients that a plan can do without.
 IMPATIENT: Mapping[str, Any] = {

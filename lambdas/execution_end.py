@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from nightspot.audit import GOES_ON, Execution, ExecutionState
-from nightspot.aws.executions import CONTINUE_RUN, said
-from nightspot.ledger import JobView
-from nightspot.reasons import Reason, clock, sentence
-from nightspot.run import Attempt, Outcome, Run
-from nightspot.steps import asked_to_stop
+from nightspot.aws.runs.executions import CONTINUE_RUN, said
+from nightspot.decide.audit import GOES_ON, Execution, ExecutionState
+from nightspot.decide.fold import JobView
+from nightspot.decide.steps import asked_to_stop
+from nightspot.run.model import Attempt, Outcome, Run
+from nightspot.run.reasons import Reason, clock, sentence
 
 # The ends of which an event is told: how an execution ends that has not told its run's outcome.
 OUTCOME_OF: Mapping[ExecutionState, Outcome] = {

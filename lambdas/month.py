@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from lambdas.dependencies import Dependencies
-from nightspot.run import Run
+from nightspot.run.model import Run
 
 
 def promised_usd(run: Run, use: Dependencies) -> float:

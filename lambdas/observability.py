@@ -14,10 +14,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.notices import NoticeNotSentError, Notices
-from nightspot.happenings import Happening
-from nightspot.redaction import redact
-from nightspot.run import Run
+from nightspot.aws.notices.notices import NoticeNotSentError, Notices
+from nightspot.failures.redaction import redact
+from nightspot.record.events import Happening
+from nightspot.run.model import Run
 
 
 class _Redacted(logging.Filter):

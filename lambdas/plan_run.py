@@ -18,15 +18,16 @@ from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
 from nightspot import job as job_room  # by its names' first use: an import must stay light
-from nightspot import ladder, requests
-from nightspot.aws.live_prices import KnownPrices
-from nightspot.aws.quotas import QuotasUnknownError
-from nightspot.happenings import Happening
+from nightspot.aws.prices.live_prices import KnownPrices
+from nightspot.aws.prices.quotas import QuotasUnknownError
+from nightspot.decide import ladder
+from nightspot.formats.run_ids import run_id_of
 from nightspot.job import Market
-from nightspot.plan_note import plan_note
-from nightspot.planning import Known, Resumed, plan_run, quota_name
-from nightspot.run import Run, to_json
-from nightspot.run_ids import run_id_of
+from nightspot.plan import request as requests
+from nightspot.plan.note import plan_note
+from nightspot.plan.planning import Known, Resumed, plan_run, quota_name
+from nightspot.record.events import Happening
+from nightspot.run.model import Run, to_json
 
 if TYPE_CHECKING:
     from nightspot.job import Job

@@ -18,9 +18,9 @@ from lambdas.deliveries import deliver
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import emit, logger, metrics, traced
 from lambdas.settling import BeingSettledError, free_lock, looks_of, settle
-from nightspot import audit
-from nightspot.audit import Finding, Repair, Snapshot
 from nightspot.aws.faults import TransientAwsError
+from nightspot.decide import audit
+from nightspot.decide.audit import Finding, Repair, Snapshot
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from lambdas import run_report, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
-from nightspot.audit import is_whole
-from nightspot.happenings import OF_OUTCOME, Happening, of_run
-from nightspot.remarks import remarks_of
-from nightspot.run import Outcome, Run, run_from_json
-from nightspot.summary import summarise
+from nightspot.decide.audit import is_whole
+from nightspot.record.events import OF_OUTCOME, Happening, of_run
+from nightspot.record.remarks import remarks_of
+from nightspot.record.summary import summarise
+from nightspot.run.model import Outcome, Run, run_from_json
 
 
 class RunNotOverError(ValueError):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from lambdas import turns
 from lambdas.dependencies import Dependencies
 from lambdas.run_input import InvalidInputError
-from nightspot import requests
-from nightspot.planning import Resumed
-from nightspot.run import Outcome, Run
+from nightspot.plan import request as requests
+from nightspot.plan.planning import Resumed
+from nightspot.run.model import Outcome, Run
 
 if TYPE_CHECKING:
     from nightspot.job import Job

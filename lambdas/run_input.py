@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nightspot.job.errors import describe, nearest
-from nightspot.planning import Origin
-from nightspot.run import CONSOLE
+from nightspot.plan.planning import Origin
+from nightspot.run.model import CONSOLE
 
 # Machines' clocks differ by seconds; an older night than this is nobody's any more.
 MOST_AHEAD = timedelta(minutes=1)

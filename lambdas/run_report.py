@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from lambdas.dependencies import Dependencies
 from lambdas.observability import logger, metrics
 from nightspot.aws.faults import TransientAwsError
-from nightspot.run import Run
+from nightspot.run.model import Run
 
 
 def written(run: Run, use: Dependencies) -> str | None:
@@ -18,9 +18,9 @@ def written(run: Run, use: Dependencies) -> str | None:
     # At the end of a run alone: a template engine is no part of any other call.
     from jinja2 import TemplateError  # noqa: PLC0415
 
-    from nightspot.pages import charts_script  # noqa: PLC0415
-    from nightspot.pages.record import record_of  # noqa: PLC0415
-    from nightspot.pages.run_page import run_page  # noqa: PLC0415
+    from nightspot.record.summary import record_of  # noqa: PLC0415
+    from nightspot.view.html import charts_script  # noqa: PLC0415
+    from nightspot.view.html.run_page import run_page  # noqa: PLC0415
 
     try:
         record = record_of(run, use.table.steps(run.run_id), use.table.phases(run.run_id))

@@ -19,15 +19,15 @@ from lambdas.dependencies import Dependencies
 from lambdas.execution_end import OUTCOME_OF, because
 from lambdas.observability import logger, metrics
 from lambdas.record_outcome import close, count, figures_of, tell_end
-from nightspot import audit, ledger
-from nightspot.audit import Execution, Finding, Repair, RunLook
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.looks import Looks
-from nightspot.ledger import JobView
-from nightspot.phases import phases_of
-from nightspot.reasons import Reason, sentence
-from nightspot.run import Action, Attempt, Outcome, Run, Step, evolve
-from nightspot.summary import summarise
+from nightspot.aws.runs.looks import Looks
+from nightspot.decide import audit
+from nightspot.decide import fold as ledger
+from nightspot.decide.audit import Execution, Finding, Repair, RunLook
+from nightspot.decide.fold import JobView, phases_of
+from nightspot.record.summary import summarise
+from nightspot.run.model import Action, Attempt, Outcome, Run, Step, evolve
+from nightspot.run.reasons import Reason, sentence
 
 TURN = timedelta(seconds=90)  # longer than an invocation, shorter than until an event's last return
 

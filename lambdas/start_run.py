@@ -15,11 +15,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from lambdas.dependencies import late_client
 from lambdas.environment import read_environment
 from lambdas.observability import logger, metrics, traced
-from nightspot.audit import Delivery
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.pending import PendingDeliveries
-from nightspot.aws.run_table import RunTable
-from nightspot.aws.starting import Started, Starter, scheduled_name
+from nightspot.aws.runs.starting import Started, Starter, scheduled_name
+from nightspot.aws.table.pending import PendingDeliveries
+from nightspot.aws.table.run_table import RunTable
+from nightspot.decide.audit import Delivery
 
 REQUESTED_BY = "schedule"
 

@@ -17,16 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from lambdas.dependencies import dependencies, late_client
 from lambdas.environment import read_environment
 from lambdas.observability import logger, metrics, traced
-from nightspot.audit import Delivery
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.notice_topics import MessageBeingSentError, NoticeTopics
-from nightspot.aws.notices import AGAIN
-from nightspot.aws.pending import PendingDeliveries
-from nightspot.aws.run_table import RunTable
-from nightspot.messages.content import Notice
-from nightspot.messages.message import Message, message_of
-from nightspot.messages.plain import zone_of
-from nightspot.messages.telling import happening_of
+from nightspot.aws.notices.notice_topics import MessageBeingSentError, NoticeTopics
+from nightspot.aws.notices.notices import AGAIN
+from nightspot.aws.table.pending import PendingDeliveries
+from nightspot.aws.table.run_table import RunTable
+from nightspot.decide.audit import Delivery
+from nightspot.view.messages.content import Notice
+from nightspot.view.messages.message import Message, message_of
+from nightspot.view.messages.plain import zone_of
+from nightspot.view.messages.wording import happening_of
 
 _NOT_SENT = (MessageBeingSentError, TransientAwsError, ClientError, BotoCoreError)
 

@@ -11,11 +11,11 @@ from datetime import timedelta
 
 from lambdas.dependencies import Dependencies
 from lambdas.observability import logger
-from nightspot.audit import GOES_ON, MAY_COME
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.job_lock import Holder
+from nightspot.aws.table.job_lock import Holder
+from nightspot.decide.audit import GOES_ON, MAY_COME
 from nightspot.job import Concurrency
-from nightspot.run import Run
+from nightspot.run.model import Run
 
 # Longer than the longest wait between two decisions, which renew it.
 LOCK_LIFE = timedelta(hours=2)

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
-from nightspot.run_ids import read_training_job_name
+from nightspot.formats.run_ids import read_training_job_name
 
 # What a decision could answer differently; the way to a machine and the upload change nothing.
 NEWS = frozenset({"Training", "Interrupted", "Stopping"})

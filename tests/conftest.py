@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, settings
 from moto import mock_aws
 from moto.core.serialize import ResponseSerializer
 
+from nightspot.decide.fold import JobView, Observation, Transition
+from nightspot.failures.classes import FailureClass
 from nightspot.job import Market
-from nightspot.ledger import JobView, Observation, Transition
-from nightspot.run import Attempt, AttemptState, FailureClass, Progress, Run, Rung
+from nightspot.run.model import Attempt, AttemptState, Progress, Run, Rung
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 P4D = "ml.p4d.24xlarge"

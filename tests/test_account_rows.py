@@ -5,11 +5,13 @@ import io
 
 import pytest
 
-from nightspot import account_rows, accounts
-from nightspot.account_rows import ATTEMPT_COLUMNS, RUN_COLUMNS, STATEMENT_COLUMNS
-from nightspot.run import FailureClass, Outcome
-from nightspot.run_account import run_account
-from nightspot.summary import summarise
+from nightspot.failures.classes import FailureClass
+from nightspot.record import csv as account_rows
+from nightspot.record import statement as accounts
+from nightspot.record.csv import ATTEMPT_COLUMNS, RUN_COLUMNS, STATEMENT_COLUMNS
+from nightspot.record.run_account import run_account
+from nightspot.record.summary import summarise
+from nightspot.run.model import Outcome
 
 
 @pytest.fixture

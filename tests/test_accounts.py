@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nightspot import accounts
-from nightspot.accounts import Total
-from nightspot.lost_work import Evidence
-from nightspot.reasons import Reason
-from nightspot.run import Outcome
-from nightspot.run_account import Ending, SummaryError, run_account, to_json
+from nightspot.costs.lost_work import Evidence
+from nightspot.record import statement as accounts
+from nightspot.record.run_account import Ending, SummaryError, run_account, to_json
+from nightspot.record.statement import Total
+from nightspot.run.model import Outcome
+from nightspot.run.reasons import Reason
 
 NIGHT = {
     "job": "recommender",

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot import accounts
-from nightspot.accounts import FIGURES
-from nightspot.lost_work import Evidence
-from nightspot.reasons import Reason
-from nightspot.run import Outcome
-from nightspot.run_account import Ending, run_account, to_json
+from nightspot.costs.lost_work import Evidence
+from nightspot.record import statement as accounts
+from nightspot.record.run_account import Ending, run_account, to_json
+from nightspot.record.statement import FIGURES
+from nightspot.run.model import Outcome
+from nightspot.run.reasons import Reason
 
 figure = st.none() | st.floats(0, 1e5).map(lambda value: round(value, 4))  # as summaries store them
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from nightspot import audit
-from nightspot.audit import (
+from nightspot.decide import audit
+from nightspot.decide.audit import (
     ADVICE,
     MOST_RESTARTS,
     REPAIR_OF,
@@ -24,7 +24,8 @@ from nightspot.audit import (
     Snapshot,
     Untold,
 )
-from nightspot.run import AttemptState, FailureClass, Outcome
+from nightspot.failures.classes import FailureClass
+from nightspot.run.model import AttemptState, Outcome
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
 CRASHES = [ExecutionState.FAILED, ExecutionState.TIMED_OUT, ExecutionState.SUCCEEDED]

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot import backoff
-from nightspot.failures import ANSWERS
-from nightspot.run import FailureClass
+from nightspot.decide import backoff
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.classify import ANSWERS
 
 THROTTLED, NO_CAPACITY = FailureClass.THROTTLED, FailureClass.NO_CAPACITY
 SERVICE_FAULT = FailureClass.SERVICE_FAULT

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot import ladder, requests
-from nightspot.policy import next_step
-from nightspot.run import Action, AttemptState, FailureClass, Outcome
+from nightspot.decide import ladder
+from nightspot.decide.policy import next_step
+from nightspot.failures.classes import FailureClass
+from nightspot.plan import request as requests
+from nightspot.run.model import Action, AttemptState, Outcome
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nightspot.checkpoint import interval_seconds
-from nightspot.checkpoint.schedule import Cost
+from nightspot.checkpoint.core.schedule import Cost
 from nightspot.market.availability import Availability
 from nightspot.market.samples import Zone
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot import costs
-from nightspot.costs import Missing
-from nightspot.lost_work import Evidence
-from nightspot.run import FailureClass, Outcome
+from nightspot.costs import account as costs
+from nightspot.costs.account import Missing
+from nightspot.costs.lost_work import Evidence
+from nightspot.failures.classes import FailureClass
+from nightspot.run.model import Outcome
 
 HOUR = 3600.0
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot import costs
+from nightspot.costs import account as costs
+from nightspot.failures.classes import FailureClass
 from nightspot.job import Market
-from nightspot.run import FailureClass, Outcome, Progress, evolve
-from nightspot.summary import summarise
+from nightspot.record.summary import summarise
+from nightspot.run.model import Outcome, Progress, evolve
 
 seconds = st.floats(0, 1e6)
 bills = st.lists(

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot import estimates
-from nightspot.run import AttemptState, FailureClass
+from nightspot.failures.classes import FailureClass
+from nightspot.run import estimates
+from nightspot.run.model import AttemptState
 
 HOUR = 3600
 

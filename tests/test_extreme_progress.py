@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot import estimates, history
-from nightspot.ledger import fold
-from nightspot.pages.record import record_of
-from nightspot.policy import next_step
-from nightspot.progress_file import LEAST_SECONDS_PER_STEP, MOST_SECONDS_PER_STEP, MOST_STEPS
-from nightspot.run import MOST_WORK_SECONDS, AttemptState, Outcome, Progress, evolve, to_json
-from nightspot.summary import summarise
+from nightspot.decide.fold import fold
+from nightspot.decide.policy import next_step
+from nightspot.learn import history
+from nightspot.record.summary import record_of, summarise
+from nightspot.run import estimates
+from nightspot.run.model import MOST_WORK_SECONDS, AttemptState, Outcome, Progress, evolve, to_json
+from nightspot.run.progress_file import LEAST_SECONDS_PER_STEP, MOST_SECONDS_PER_STEP, MOST_STEPS
 
 steps = st.sampled_from([0, 1, 24, 10**6, MOST_STEPS])
 paces = st.sampled_from([None, 0.0, LEAST_SECONDS_PER_STEP, 600.0, MOST_SECONDS_PER_STEP])

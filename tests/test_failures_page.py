@@ -5,10 +5,10 @@ from dataclasses import astuple
 
 import pytest
 
-from nightspot.advice import EXPLANATIONS, explain
-from nightspot.failures import ANSWERS, Answer, Fault, classify
-from nightspot.report.failures_page import EXAMPLES, failures_page
-from nightspot.run import FailureClass
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.classify import ANSWERS, Answer, Fault, classify
+from nightspot.failures.explanations import EXPLANATIONS, explain
+from nightspot.terminal.failures_page import EXAMPLES, failures_page
 
 RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.failures import Fault, classify, redact
+from nightspot.failures.classify import Fault, classify, redact
 
 LONGEST = 32_768  # a cause of Step Functions
 ALLOWED_SECONDS = (

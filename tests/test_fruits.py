@@ -2,8 +2,8 @@
 
 import pytest
 
-from nightspot.ledger import book, fold
-from nightspot.run import Action, Step
+from nightspot.decide.fold import book, fold
+from nightspot.run.model import Action, Step
 
 
 def cut(story, times):

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot import happenings, steps
-from nightspot.happenings import Happening
-from nightspot.reasons import Reason
-from nightspot.run import FailureClass, Outcome, Resume
-from nightspot.summary import summarise
+from nightspot.decide import steps
+from nightspot.failures.classes import FailureClass
+from nightspot.record import events as happenings
+from nightspot.record.events import Happening
+from nightspot.record.summary import summarise
+from nightspot.run.model import Outcome, Resume
+from nightspot.run.reasons import Reason
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.headline import HEADLINES
-from nightspot.run import AttemptState, FailureClass, Outcome
-from nightspot.run_account import Ending
-from nightspot.summary import summarise
+from nightspot.failures.classes import FailureClass
+from nightspot.record.run_account import Ending
+from nightspot.record.sentences import HEADLINES
+from nightspot.record.summary import summarise
+from nightspot.run.model import AttemptState, Outcome
 
 
 @pytest.fixture

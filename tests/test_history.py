@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from nightspot import history
-from nightspot.history import upper_limit
 from nightspot.job import Market
+from nightspot.learn import history
+from nightspot.learn.history import upper_limit
 
 TYPE = "ml.p4d.24xlarge"
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot import ladder
+from nightspot.decide import ladder
+from nightspot.failures.classes import FailureClass
 from nightspot.job import Fallback, Market
-from nightspot.run import AttemptState, FailureClass
+from nightspot.run.model import AttemptState
 
 TYPES = ("ml.p4d.24xlarge", "ml.p5.48xlarge", "ml.g5.48xlarge")
 

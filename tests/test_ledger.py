@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot import ledger, steps
-from nightspot.failures import Fault
+from nightspot.decide import fold as ledger
+from nightspot.decide import steps
+from nightspot.decide.fold import Observation, Transition, book, fold
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.classify import Fault
 from nightspot.job import Market
-from nightspot.ledger import Observation, Transition, book, fold
-from nightspot.reasons import Reason
-from nightspot.run import Action, AttemptState, Doubt, FailureClass, Outcome, Step, StopCall
+from nightspot.run.model import Action, AttemptState, Doubt, Outcome, Step, StopCall
+from nightspot.run.reasons import Reason
 
 WHY = (Reason.REFUSED, {"text": "because."})
 WAITED = ("Starting", "00:00", "00:20")

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot import history, limits, requests
-from nightspot.checkpoint import settings
-from nightspot.failures import Answer, Fault
+from nightspot.checkpoint.core import settings
+from nightspot.decide import limits
+from nightspot.decide.fold import fold
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.classify import Answer, Fault
 from nightspot.job import Market, cautions
-from nightspot.ledger import fold
-from nightspot.run import FailureClass
+from nightspot.learn import history
+from nightspot.plan import request as requests
 
 MINUTE, HOUR = 60, 3600
 DAY = 24 * HOUR

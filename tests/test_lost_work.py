@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.lost_work import Evidence, Fruit, fruits_of
-from nightspot.run import FailureClass, Resume
+from nightspot.costs.lost_work import Evidence, Fruit, fruits_of
+from nightspot.failures.classes import FailureClass
+from nightspot.run.model import Resume
 
 CUT = FailureClass.STOPPED_BY_NIGHTSPOT
 

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nightspot.failures import ANSWERS, Answer, Fault
+from nightspot.decide.fold import fold
+from nightspot.decide.policy import next_step
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.classify import ANSWERS, Answer, Fault
 from nightspot.job import Fallback
-from nightspot.ledger import fold
-from nightspot.policy import next_step
-from nightspot.run import Action, AttemptState, FailureClass, Outcome
+from nightspot.run.model import Action, AttemptState, Outcome
 
 # What AWS says of everything that a run answers with another attempt, and a little of the rest.
 AWS_WORDS = (

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nightspot.history import patience_seconds
 from nightspot.job import Market
+from nightspot.learn.history import patience_seconds
 
 TYPE = "ml.p4d.24xlarge"
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.plain_text import one_line, visible
-from nightspot.redaction import redact
+from nightspot.failures.redaction import redact
+from nightspot.formats.plain_text import one_line, visible
 
 SHOWN = {
     "a colour": ("\x1b[31mred\x1b[0m", "red"),

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightspot.decide.policy import next_step
+from nightspot.failures.classes import FailureClass
 from nightspot.job import Fallback, Market, Policy
-from nightspot.plan_note import plan_note
-from nightspot.planning import Resumed
-from nightspot.policy import next_step
-from nightspot.run import Action, FailureClass
+from nightspot.plan.note import plan_note
+from nightspot.plan.planning import Resumed
+from nightspot.run.model import Action
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from datetime import date, time, timedelta
 
 import pytest
 
-from nightspot.costs import needed_seconds
+from nightspot.costs.account import needed_seconds
+from nightspot.costs.lost_work import fruits_of
+from nightspot.decide.policy import next_step
 from nightspot.job import Budget, Capacity, ChangeOver, Deadline, Fallback, InstanceType, Job, Market
-from nightspot.lost_work import fruits_of
-from nightspot.planning import Known, Origin, Resumed, plan_run
-from nightspot.policy import next_step
-from nightspot.pricing import Basis, PlanRate, Price, PriceSource, SpotDiscount
-from nightspot.run import Action, Progress
+from nightspot.plan.planning import Known, Origin, Resumed, plan_run
+from nightspot.run.model import Action, Progress
+from nightspot.run.pricing import Basis, PlanRate, Price, PriceSource, SpotDiscount
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot-recommender:night-1"
 PRICE = Price(33.0, "the reference story", date(2026, 11, 21), assumed=True)

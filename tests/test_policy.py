@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from nightspot.failures import ANSWERS, MAX_REASON_CHARACTERS, Answer
+from nightspot.decide.policy import MOST_ATTEMPTS, next_step
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.classify import ANSWERS, MAX_REASON_CHARACTERS, Answer
 from nightspot.job import Fallback, Market
-from nightspot.policy import MOST_ATTEMPTS, next_step
-from nightspot.run import Action, AttemptState, Doubt, FailureClass, Outcome, to_json
+from nightspot.run.model import Action, AttemptState, Doubt, Outcome, to_json
 
 FINAL = [failure for failure, answer in ANSWERS.items() if answer is Answer.FINISH]
 

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.costs import spent_usd
-from nightspot.failures import Fault
+from nightspot.costs.account import spent_usd
+from nightspot.decide.fold import JobView, Observation, Transition, book, fold
+from nightspot.decide.policy import next_step
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.classify import Fault
 from nightspot.job import Fallback, Market
-from nightspot.ledger import JobView, Observation, Transition, book, fold
-from nightspot.policy import next_step
-from nightspot.requests import create_training_job, training_job_name
-from nightspot.run import Action, FailureClass, Outcome, Progress, Run, Rung, Step
+from nightspot.plan.request import create_training_job, training_job_name
+from nightspot.run.model import Action, Outcome, Progress, Run, Rung, Step
 
 STOP_SECONDS = 180
 STEPS = 24

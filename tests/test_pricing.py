@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.pricing import (
+from nightspot.run.pricing import (
     ASSUMED_SPOT_DISCOUNT,
     FEWEST_SPOT_ATTEMPTS,
     Basis,

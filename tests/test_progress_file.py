@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot import progress_file
-from nightspot.checkpoint import limits
-from nightspot.progress_file import MOST_BYTES, MOST_METRICS, ProgressFile, read_progress
-from nightspot.run import Progress, to_json
+from nightspot.checkpoint.core import limits
+from nightspot.run import progress_file
+from nightspot.run.model import Progress, to_json
+from nightspot.run.progress_file import MOST_BYTES, MOST_METRICS, ProgressFile, read_progress
 
 GOOD = {
     "step": 40,

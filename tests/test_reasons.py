@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from nightspot.decide.policy import MOST_ATTEMPTS, next_step
+from nightspot.failures.classes import FailureClass
 from nightspot.job import Fallback, Policy
-from nightspot.policy import MOST_ATTEMPTS, next_step
-from nightspot.reasons import SENTENCES, Reason, sentence
-from nightspot.run import (
+from nightspot.run.model import (
     Action,
     AttemptState,
     Doubt,
-    FailureClass,
     LeftOut,
     Outcome,
     Resume,
@@ -20,6 +19,7 @@ from nightspot.run import (
     step_from_json,
     to_json,
 )
+from nightspot.run.reasons import SENTENCES, Reason, sentence
 
 ON_DEMAND = "on_demand_type"
 

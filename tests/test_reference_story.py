@@ -11,16 +11,17 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from nightspot import accounts, ledger
+from nightspot.decide import fold as ledger
+from nightspot.decide.fold import JobView, Observation, Transition
 from nightspot.job import Market
-from nightspot.ledger import JobView, Observation, Transition
 from nightspot.market.availability import Availability
 from nightspot.market.model import Doing, Truth
 from nightspot.market.night import MIDNIGHT, Night, play_night
 from nightspot.market.prices import Prices
-from nightspot.run import Action, Progress
-from nightspot.run_account import run_account
-from nightspot.summary import summarise
+from nightspot.record import statement as accounts
+from nightspot.record.run_account import run_account
+from nightspot.record.summary import summarise
+from nightspot.run.model import Action, Progress
 
 HOUR = 3600.0
 SPOT_USD, ON_DEMAND_USD = 10.0, 33.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nightspot.remarks import WORDING, ModelState, joined, remarks_of, texts_of
-from nightspot.run import Outcome, Remark, RunRemark, evolve, run_from_json, to_json
-from nightspot.summary import summarise
+from nightspot.record.remarks import WORDING, ModelState, joined, remarks_of, texts_of
+from nightspot.record.summary import summarise
+from nightspot.run.model import Outcome, Remark, RunRemark, evolve, run_from_json, to_json
 
 
 @pytest.fixture

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot import requests
-from nightspot.job import Market
-from nightspot.policy import MOST_ATTEMPTS
-from nightspot.run_ids import (
+from nightspot.decide.policy import MOST_ATTEMPTS
+from nightspot.formats.run_ids import (
     JOB_NAME_CHARACTERS,
     TRAINING_JOB_NAME_CHARACTERS,
     NamedTrainingJob,
     read_training_job_name,
     run_id_of,
 )
+from nightspot.job import Market
+from nightspot.plan import request as requests
 
 NAME_PATTERN = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"  # CreateTrainingJob, TrainingJobName
 SET_BY_NIGHTSPOT = {"TrainingJobName", "EnableManagedSpotTraining", "Environment", "Tags"}

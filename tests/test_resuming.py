@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot import estimates
-from nightspot.ledger import fold
-from nightspot.policy import next_step
-from nightspot.run import Action, AttemptState, FailureClass, Resume
+from nightspot.decide.fold import fold
+from nightspot.decide.policy import next_step
+from nightspot.failures.classes import FailureClass
+from nightspot.run import estimates
+from nightspot.run.model import Action, AttemptState, Resume
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nightspot.run_ids import (
+from nightspot.formats.run_ids import (
     JOB_NAME_CHARACTERS,
     RUN_ID_CHARACTERS,
     NamedTrainingJob,

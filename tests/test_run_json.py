@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from nightspot.failures.classes import FailureClass
 from nightspot.job import Fallback, Market
-from nightspot.reasons import Reason
-from nightspot.run import (
+from nightspot.run.model import (
     Action,
     Attempt,
     AttemptState,
-    FailureClass,
     Outcome,
     Progress,
     Run,
@@ -25,6 +24,7 @@ from nightspot.run import (
     step_from_json,
     to_json,
 )
+from nightspot.run.reasons import Reason
 
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 counts = st.integers(0, 10**9)

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.happenings import between
-from nightspot.ledger import book
-from nightspot.policy import next_step
-from nightspot.run import Action, AttemptState, FailureClass, Outcome, run_from_json, to_json
+from nightspot.decide.fold import book
+from nightspot.decide.policy import next_step
+from nightspot.failures.classes import FailureClass
+from nightspot.record.events import between
+from nightspot.run.model import Action, AttemptState, Outcome, run_from_json, to_json
 
 BY = "nightspot stop"
 ASKED = "The run was asked to stop (nightspot stop)."

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.reasons import Reason
-from nightspot.run import FailureClass, LeftOut, Outcome
-from nightspot.summary import summarise
+from nightspot.failures.classes import FailureClass
+from nightspot.record.summary import summarise
+from nightspot.run.model import LeftOut, Outcome
+from nightspot.run.reasons import Reason
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot import ladder
+from nightspot.decide import ladder
+from nightspot.decide.policy import next_step
+from nightspot.failures.classes import FailureClass
 from nightspot.job import Fallback, Market, Policy
-from nightspot.policy import next_step
-from nightspot.run import Action, AttemptState, FailureClass, LeftOut, Outcome
+from nightspot.run.model import Action, AttemptState, LeftOut, Outcome
 
 
 @pytest.fixture

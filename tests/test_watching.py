@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from nightspot.decide.policy import next_step
+from nightspot.failures.classes import FailureClass
 from nightspot.job import Fallback
-from nightspot.policy import next_step
-from nightspot.run import Action, AttemptState, FailureClass, StopCall
+from nightspot.run.model import Action, AttemptState, StopCall
 
 
 @pytest.fixture

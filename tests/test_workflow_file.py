@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from jsonata import Jsonata
 
-from nightspot.local.jsonata_engine import evaluate as evaluate_jsonata
+from nightspot.local.stage.engine import evaluate as evaluate_jsonata
 
 WORKFLOW = Path(__file__).parents[1] / "statemachine" / "training_run.asl.json"
 DEFINITION = json.loads(WORKFLOW.read_text(encoding="utf-8"))
@@ -259,7 +259,7 @@ def test_a_fault_is_shown_to_one_decision_only():
 
 
 def test_every_action_of_a_decision_has_its_state():
-    from nightspot.run import Action
+    from nightspot.run.model import Action
 
     choices = STATES["Which step?"]["Choices"]
     chosen = {match for choice in choices for match in re.findall(r"'(\w+)'", choice["Condition"])}

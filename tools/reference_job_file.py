@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nightspot.durations import format_duration
-from nightspot.job.schema import job_file_schema
-from nightspot.job.schema_texts import DESCRIPTIONS, DURATION, MODELS, RULES, TIME_ZONE
+from nightspot.formats.durations import format_duration
+from nightspot.job.schema import DESCRIPTIONS, DURATION, MODELS, RULES, TIME_ZONE, job_file_schema
 from nightspot.job.times import LONGEST_SECONDS
 from tools.reference_text import block, code, page, plain, table
 
@@ -276,7 +275,7 @@ def _shape(field: Schema) -> str:
     )
 
 
-# By the fields of `nightspot.job.override_shape.Overrides`; a test walks them, and reads each example.
+# By the fields of `nightspot.job.overrides.Overrides`; a test walks them, and reads each example.
 OVERRIDES: dict[str, tuple[str, str, str]] = {
     "market": ("`spot`, `on_demand`, `auto`", "which market this run buys in", '{"market": "spot"}'),
     "instance_types": (

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from nightspot.advice import EXPLANATIONS
-from nightspot.failures import ANSWERS
-from nightspot.happenings import Happening
-from nightspot.reasons import Reason
-from nightspot.run import Action, AttemptState, FailureClass, Outcome, Resume
-from nightspot.run_account import Ending
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.classify import ANSWERS
+from nightspot.failures.explanations import EXPLANATIONS
+from nightspot.record.events import Happening
+from nightspot.record.run_account import Ending
+from nightspot.run.model import Action, AttemptState, Outcome, Resume
+from nightspot.run.reasons import Reason
 from tools.reference_text import code, page, plain, table
 
 _Word = TypeVar("_Word", bound=StrEnum)

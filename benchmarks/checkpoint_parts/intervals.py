@@ -13,10 +13,10 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from nightspot import history
-from nightspot.checkpoint.schedule import Cost, Every, Schedule
-from nightspot.checkpoint.settings import DEFAULT_MEAN_LIFE_SECONDS
+from nightspot.checkpoint.core.schedule import Cost, Every, Schedule
+from nightspot.checkpoint.core.settings import DEFAULT_MEAN_LIFE_SECONDS
 from nightspot.job import Market
+from nightspot.learn import history
 from nightspot.market.samples import Zone
 
 FloatArray = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ import numpy as np
 
 from checkpoint_parts.states import arrays, copied
 from nightspot.checkpoint import Checkpointer
-from nightspot.checkpoint.copies import ReusedCopies
+from nightspot.checkpoint.core.state import ReusedCopies
 
 OURS, OURS_BESIDE = "Nightspot, waiting", "Nightspot, beside"
 COPY_FRESH, COPY_REUSED = "copy, fresh memory", "copy, reused memory"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nightspot.advise.figures import Figure, assumed, priced
-from nightspot.durations import DAY_SECONDS
+from nightspot.formats.durations import DAY_SECONDS
 from nightspot.job import Schedule
 from nightspot.job.cron import values_of
 

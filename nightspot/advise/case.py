@@ -12,12 +12,12 @@ from nightspot.advise.markets import made_up, of_traces
 from nightspot.advise.pool import PROFILE_OF, Pool, pool_of
 from nightspot.advise.question import Question
 from nightspot.job import Job, Market, Policy
-from nightspot.job.windows import window_seconds
+from nightspot.job.cautions import window_seconds
 from nightspot.market import zones
 from nightspot.market.samples import BacktestError, Setting
-from nightspot.planning import Known, plan_run
-from nightspot.pricing import expected_spot_discount
-from nightspot.run import STOP_SECONDS, Run
+from nightspot.plan.planning import Known, plan_run
+from nightspot.run.model import STOP_SECONDS, Run
+from nightspot.run.pricing import expected_spot_discount
 
 HOUR = 3600.0
 # Deadlines that are tried beside the job's own, and the longest night that is.

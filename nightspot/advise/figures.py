@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nightspot.pricing import Basis
+from nightspot.run.pricing import Basis
 
 UNKNOWN = "unknown"
 _STRENGTH = (Basis.MEASURED, Basis.PRICED, Basis.ASSUMED)  # the strongest first

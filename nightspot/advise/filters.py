@@ -6,10 +6,10 @@ from nightspot.advise.case import Case, least_window_seconds
 from nightspot.advise.findings import Filter, Finding, Money, Numbers, Verdict, capital, count, usd
 from nightspot.advise.nights import Played
 from nightspot.advise.pool import Depth
-from nightspot.durations import HOUR_SECONDS, format_duration
-from nightspot.estimates import lost_work_seconds, work_left_seconds
+from nightspot.formats.durations import HOUR_SECONDS, format_duration
 from nightspot.job import Fallback, Market
-from nightspot.run import Resume
+from nightspot.run.estimates import lost_work_seconds, work_left_seconds
+from nightspot.run.model import Resume
 
 # SageMaker's own limit for algorithms that do not checkpoint: MaxWaitTimeInSeconds of at most an hour.
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nightspot.advise.pool import PROFILE_OF, Pool
-from nightspot.durations import DAY_SECONDS
+from nightspot.formats.durations import DAY_SECONDS
 from nightspot.market.availability import Availability
 from nightspot.market.generator import generate, profile
 from nightspot.market.samples import BacktestError, Zone

@@ -11,8 +11,8 @@ from nightspot.advise.case import Case, windows_to_try
 from nightspot.advise.figures import Figure
 from nightspot.advise.findings import usd
 from nightspot.advise.nights import Played, Stage, with_nightspot
-from nightspot.checkpoint.interval import LEAST_COSTS
-from nightspot.durations import HOUR_SECONDS, MINUTE_SECONDS, format_duration
+from nightspot.checkpoint.core.interval import LEAST_COSTS
+from nightspot.formats.durations import HOUR_SECONDS, MINUTE_SECONDS, format_duration
 from nightspot.job import Market
 
 INTERVALS_SECONDS = tuple(minutes * MINUTE_SECONDS for minutes in (5, 10, 15, 20, 30, 60, 120))

@@ -18,7 +18,7 @@ from nightspot.market.night import Night, play_night
 from nightspot.market.prices import Prices
 from nightspot.market.rule import Decision, State, View
 from nightspot.market.samples import HOUR, Setting
-from nightspot.run import Run
+from nightspot.run.model import Run
 
 MONTHS = 10
 MOST_NIGHTS = 60  # of a month are played; more are counted up

@@ -11,13 +11,13 @@ from types import MappingProxyType
 from typing import Any
 
 from nightspot.advise.question import Band, Hints, Question
-from nightspot.durations import format_duration
-from nightspot.history import FEWEST, mean_life_seconds
+from nightspot.formats.durations import format_duration
 from nightspot.job import Job, Market
 from nightspot.job.model import dig
+from nightspot.learn.history import FEWEST, mean_life_seconds
 from nightspot.market.fitting import LEAST_SHARE
 from nightspot.market.generator import profiles
-from nightspot.pricing import Basis
+from nightspot.run.pricing import Basis
 
 DEFAULT_ZONES = 3  # SageMaker may place a job without a VPC anywhere in the region
 # Placement scores from here on; AWS documents only the direction of the scale.

@@ -10,7 +10,7 @@ from typing import Any
 
 from nightspot.job import Job
 from nightspot.market.samples import Zone
-from nightspot.pricing import Price, SpotDiscount
+from nightspot.run.pricing import Price, SpotDiscount
 
 FAILED_NIGHT_HOURS = 2.0
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nightspot.accounts import Statement, statement
 from nightspot.job import Job
-from nightspot.run_account import Ending, RunAccount, to_json
+from nightspot.record.run_account import Ending, RunAccount, to_json
+from nightspot.record.statement import Statement, statement
 
 _USD_DIGITS = 4
 

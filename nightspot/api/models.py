@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from nightspot.api.override_schema import OVERRIDES
-from nightspot.aws.stopping import StopState
-from nightspot.job.override_shape import Overrides
-from nightspot.reasons import Reason
-from nightspot.run import Remark
+from nightspot.aws.runs.stopping import StopState
+from nightspot.job.overrides import Overrides
+from nightspot.run.model import Remark
+from nightspot.run.reasons import Reason
 
 
 class RunState(StrEnum):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nightspot.job.hyperparameters import LARGEST_COUNT, LONGEST_NAME, LONGEST_VALUE
 from nightspot.job.markets import Fallback, MarketChoice
+from nightspot.job.request_shape import LARGEST_COUNT, LONGEST_NAME, LONGEST_VALUE
 
 Schema = dict[str, Any]
 

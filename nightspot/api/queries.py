@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from nightspot.accounts import MonthError, bounds_of
-from nightspot.durations import DurationError, parse_duration
+from nightspot.formats.durations import DurationError, parse_duration
 from nightspot.job.errors import Problem, describe
-from nightspot.reasons import Reason
-from nightspot.run_account import Ending, RunAccount
+from nightspot.record.run_account import Ending, RunAccount
+from nightspot.record.statement import MonthError, bounds_of
+from nightspot.run.reasons import Reason
 
 # Nightspot is younger, and the year always has four digits: times are compared as text.
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)

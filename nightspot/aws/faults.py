@@ -5,7 +5,7 @@ from __future__ import annotations
 from botocore import exceptions
 from botocore.exceptions import ClientError
 
-from nightspot.redaction import redact
+from nightspot.failures.redaction import redact
 
 # What boto3 raises where the connection failed or broke; botocore has no common class for it.
 NO_ANSWER = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)

@@ -16,7 +16,7 @@ relative imports only, so that the folder also works when it is copied next to a
 """
 
 from .checkpointer import Checkpointer
-from .errors import (
+from .core.errors import (
     BrokenCheckpointError,
     CheckpointError,
     ClockSettingError,
@@ -28,12 +28,12 @@ from .errors import (
     UnreadableStateError,
     WorldSizeError,
 )
-from .interval import best_interval_seconds, interval_seconds
-from .random_state import capture_random_state, restore_random_state
-from .restored import Restored, SavedFile, Skipped
-from .retention import KeepBest
-from .training_state import TrainingState
-from .version import LIBRARY_VERSION
+from .core.interval import best_interval_seconds, interval_seconds
+from .core.random_state import capture_random_state, restore_random_state
+from .core.restoring import Restored, SavedFile, Skipped
+from .core.retention import KeepBest
+from .core.training_state import TrainingState
+from .core.version import LIBRARY_VERSION
 
 __all__ = [
     "LIBRARY_VERSION",

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .checkpointer import Checkpointer
-from .errors import DirectoryError, SettingError, StateError
+from .core.errors import DirectoryError, SettingError, StateError
+from .core.settings import ASKED_TO_STOP_STATUS
 from .own import unpack
-from .stopping import ASKED_TO_STOP_STATUS
 
 _KNOWN_TO_THE_TRAINER = ("total_steps", "rank", "world_size", "replicated")
 

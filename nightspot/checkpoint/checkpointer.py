@@ -11,24 +11,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, SupportsIndex
 
-from . import settings
-from .background import Background
-from .clock import clock_from
-from .copies import ReusedCopies
-from .due import Due
-from .errors import CheckpointError, DirectoryError
-from .journal import Event, journal_from
-from .pace import Pace
-from .progress import Progress, ResumedFrom, check_metrics, check_step
-from .ranks import Gather, seat_from
-from .restored import Restored, Skipped
-from .restoring import Restorer, Whole, warn_of_other_training, warn_that_none_is_whole
-from .retention import KeepBest, keep_best_from
-from .serialising import Deserialise, Serialise, pickled, unpickled
-from .state import Snapshot, State, called, describe, hold
-from .stopping import ASKED_TO_STOP_STATUS
-from .telling import Teller
-from .writer import Writer
+from .core import settings
+from .core.errors import CheckpointError, DirectoryError
+from .core.journal import Event, journal_from
+from .core.progress import Pace, Progress, ResumedFrom, Teller, check_metrics, check_step
+from .core.ranks import Gather, seat_from
+from .core.restoring import (
+    Restored,
+    Restorer,
+    Skipped,
+    Whole,
+    warn_of_other_training,
+    warn_that_none_is_whole,
+)
+from .core.retention import KeepBest, keep_best_from
+from .core.schedule import Due
+from .core.settings import ASKED_TO_STOP_STATUS, clock_from
+from .core.state import (
+    Deserialise,
+    ReusedCopies,
+    Serialise,
+    Snapshot,
+    State,
+    called,
+    describe,
+    hold,
+    pickled,
+    unpickled,
+)
+from .core.writer import Background, Writer
 
 _LOG = logging.getLogger("nightspot.checkpoint")
 

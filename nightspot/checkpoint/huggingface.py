@@ -23,9 +23,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from .attached import Attached
 from .checkpointer import Checkpointer
-from .errors import SettingError
+from .core.errors import SettingError
+from .core.settings import ASKED_TO_STOP_STATUS
 from .pytorch import torch_gather
-from .stopping import ASKED_TO_STOP_STATUS
 
 
 class NightspotCallback(TrainerCallback):  # type: ignore[misc] # transformers is Any to the type checker

@@ -21,9 +21,9 @@ import lightgbm
 from lightgbm.callback import CallbackEnv, EarlyStopException
 
 from .checkpointer import Checkpointer
-from .errors import StateError
+from .core.errors import StateError
+from .core.state import can
 from .rounds import Resumed, Rounds, Saved, name_of, paired, seed_of
-from .state import can
 
 __all__ = ["Resumed", "resume"]
 

@@ -23,12 +23,12 @@ from lightning.pytorch import Callback
 
 from .attached import Attached
 from .checkpointer import Checkpointer
-from .errors import CheckpointError, StateError
+from .core.errors import CheckpointError, StateError
+from .core.random_state import capture_random_state, restore_random_state
+from .core.settings import ASKED_TO_STOP_STATUS
+from .core.torch_copies import in_the_way
 from .own import save_with
 from .pytorch import torch_gather
-from .random_state import capture_random_state, restore_random_state
-from .stopping import ASKED_TO_STOP_STATUS
-from .torch_copies import in_the_way
 from .torch_loader import ResumableLoader
 
 _NAME = "lightning.ckpt"

@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, SupportsIndex
 
 from .checkpointer import Checkpointer
-from .errors import DirectoryError, StateError
-from .restored import Restored, SavedFile
+from .core.errors import DirectoryError, StateError
+from .core.restoring import Restored, SavedFile
 
 Write = Callable[[Path], object]
 

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 
 from .checkpointer import Checkpointer
-from .errors import SettingError, UnreadableStateError
-from .ranks import Gather
-from .torch_copies import HostCopies, plain
+from .core.errors import SettingError, UnreadableStateError
+from .core.ranks import Gather
+from .core.torch_copies import HostCopies, plain
 from .torch_loader import ResumableLoader
 
 __all__ = ["ResumableLoader", "torch_checkpointer", "torch_gather"]

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .checkpointer import Checkpointer
-from .errors import StateError
-from .restored import Restored
-from .settings import at_least_one
-from .state import can
+from .core.errors import StateError
+from .core.restoring import Restored
+from .core.settings import at_least_one
+from .core.state import can
 
 MODEL, TRAINING = "model", "training"
 

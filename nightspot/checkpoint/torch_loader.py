@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from . import settings
-from .errors import SettingError, StateError
+from .core import settings
+from .core.errors import SettingError, StateError
 
 _OURS = ("sampler", "batch_sampler", "generator")
 

@@ -19,9 +19,9 @@ from xgboost import Booster
 from xgboost.callback import TrainingCallback
 
 from .checkpointer import Checkpointer
-from .errors import StateError
+from .core.errors import StateError
+from .core.state import can
 from .rounds import Resumed, Rounds, Saved, name_of, paired, seed_of
-from .state import can
 
 __all__ = ["CheckpointCallback", "Resumed", "resume"]
 

@@ -17,19 +17,19 @@ from nightspot.cli import (
     explain,
     init,
     local_serve,
-    nights,
-    operate_jobs,
-    operate_logs,
-    operate_retry,
-    operate_runs,
-    operate_stop,
-    operate_watch,
     prices,
     report,
-    schema,
-    show,
     validate,
 )
+from nightspot.cli import jobs as operate_jobs
+from nightspot.cli import night as nights
+from nightspot.cli import validate as schema
+from nightspot.cli.runs import list as operate_runs
+from nightspot.cli.runs import logs as operate_logs
+from nightspot.cli.runs import retry as operate_retry
+from nightspot.cli.runs import show
+from nightspot.cli.runs import stop as operate_stop
+from nightspot.cli.runs import watch as operate_watch
 
 __all__ = ["app", "main"]
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from nightspot.cli.exit_status import ExitStatus
+from nightspot.formats.plain_text import visible
 from nightspot.job import InvalidJobError
-from nightspot.local import night_files, records
-from nightspot.plain_text import visible
+from nightspot.local.stage import night_files, records
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 

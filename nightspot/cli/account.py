@@ -41,11 +41,7 @@ class Aws:
 
 def localised(job: Job, aws: Aws, given: dict[str, str], stack: str | None) -> Job:
     """The job with its placeholders filled in: from --placeholder, then AWS itself, then the deployed stack."""
-    from nightspot.aws.deployed_names import (  # noqa: PLC0415
-        Deployment,
-        DeploymentError,
-        read_deployment,
-    )
+    from nightspot.aws.runs.deployed_names import Deployment, DeploymentError, read_deployment  # noqa: PLC0415
 
     text = json.dumps(job.training_job)
     needed = [name for name in SAMPLES if f"${{{name}}}" in text]
@@ -76,7 +72,7 @@ def localised(job: Job, aws: Aws, given: dict[str, str], stack: str | None) -> J
 def _account_id(aws: Aws) -> str:
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
-    from nightspot.aws.drill_jobs import refusal  # noqa: PLC0415
+    from nightspot.aws.drill.jobs import refusal  # noqa: PLC0415
 
     try:
         return str(aws.client("sts").get_caller_identity()["Account"])

@@ -16,7 +16,7 @@ from nightspot.advise.advice import Advice
 from nightspot.advise.advice import advise as advised
 from nightspot.advise.document import as_json
 from nightspot.advise.question import Band, Economics, Hints, Question
-from nightspot.aws.prices import load_price_book
+from nightspot.aws.prices.prices import load_price_book
 from nightspot.cli._shared import print_json
 from nightspot.job import InvalidJobError, Job, load_job
 from nightspot.market.availability import AvailabilityError
@@ -24,9 +24,9 @@ from nightspot.market.night import NightError
 from nightspot.market.samples import BacktestError
 from nightspot.market.traces import TraceError
 from nightspot.market.zones import from_traces
-from nightspot.pricing import Basis, SpotDiscount
-from nightspot.report import advise_page, advise_text
-from nightspot.report.lines import console_for
+from nightspot.run.pricing import Basis, SpotDiscount
+from nightspot.terminal import advise_page, advise_text
+from nightspot.terminal.lines import console_for
 
 BAD_INPUT = 2
 # The option that a field of the setting stands for.

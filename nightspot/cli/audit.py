@@ -13,13 +13,13 @@ from rich.text import Text
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, note, print_json
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.operate_sources import Place, StackName, TableName, operating_mistakes, place_of
-from nightspot.report.lines import console_for
+from nightspot.cli.runs.place import Place, StackName, TableName, operating_mistakes, place_of
+from nightspot.terminal.lines import console_for
 
 if TYPE_CHECKING:
     from lambdas.dependencies import Dependencies
     from lambdas.reconcile import Reconciled
-    from nightspot.audit import Finding, Snapshot
+    from nightspot.decide.audit import Finding, Snapshot
 
 BUS = "default"  # see infra.functions
 _INDENT = "  "
@@ -56,7 +56,7 @@ def audit(
 
 def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
     from lambdas.settling import looks_of  # noqa: PLC0415 - not for --help
-    from nightspot.audit import findings  # noqa: PLC0415
+    from nightspot.decide.audit import findings  # noqa: PLC0415
 
     snapshot = looks_of(_dependencies(place)).snapshot(_now(), thorough=True)
     return snapshot, findings(snapshot)
@@ -65,8 +65,8 @@ def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
 def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask: bool) -> Reconciled | None:
     """What came of the repairs; None where nothing can be repaired."""
     from lambdas.reconcile import reconcile  # noqa: PLC0415 - not for --help
-    from nightspot.audit import Repair  # noqa: PLC0415
-    from nightspot.local.stage import functions_write_to  # noqa: PLC0415
+    from nightspot.decide.audit import Repair  # noqa: PLC0415
+    from nightspot.local.stage.stage import functions_write_to  # noqa: PLC0415
 
     count = sum(finding.repair is not Repair.NONE for finding in found)
     if not count:
@@ -82,11 +82,11 @@ def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask:
 def _dependencies(place: Place) -> Dependencies:
     """What the deployed functions work with, by this person's own permissions."""
     from lambdas.dependencies import Dependencies  # noqa: PLC0415 - not for --help
-    from nightspot.aws.checkpoints import Checkpoints  # noqa: PLC0415
-    from nightspot.aws.executions import Executions  # noqa: PLC0415
-    from nightspot.aws.job_lock import JobLock  # noqa: PLC0415
-    from nightspot.aws.notices import Notices  # noqa: PLC0415
-    from nightspot.aws.training_jobs import TrainingJobs  # noqa: PLC0415
+    from nightspot.aws.notices.notices import Notices  # noqa: PLC0415
+    from nightspot.aws.runs.checkpoints import Checkpoints  # noqa: PLC0415
+    from nightspot.aws.runs.executions import Executions  # noqa: PLC0415
+    from nightspot.aws.runs.training_jobs import TrainingJobs  # noqa: PLC0415
+    from nightspot.aws.table.job_lock import JobLock  # noqa: PLC0415
 
     if place.aws is None or place.table_name is None:
         raise ValueError("only a deployment can be audited")

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nightspot.aws.prices import load_price_book
+from nightspot.aws.prices.prices import load_price_book
 from nightspot.cli._shared import fail, mistakes, print_json
 from nightspot.job import Job, Policy, load_job
 from nightspot.market import zones
@@ -22,10 +22,10 @@ from nightspot.market.backtest import DEFAULT, LABELS, Score, backtest, needs_to
 from nightspot.market.night import NightError
 from nightspot.market.samples import BacktestError, Zone, check
 from nightspot.market.traces import TraceError
-from nightspot.report import backtest_table
-from nightspot.report.backtest_table import Played
-from nightspot.report.lines import console_for
-from nightspot.run import Run
+from nightspot.run.model import Run
+from nightspot.terminal import backtest_table
+from nightspot.terminal.backtest_table import Played
+from nightspot.terminal.lines import console_for
 
 # The option that a field of the setting stands for.
 OPTION_OF = {
@@ -78,7 +78,7 @@ def play(order: Order) -> None:
                 )
                 played = replace(played, zone_by_zone=alone[DEFAULT])
             if order.plot is not None:
-                from nightspot.report import backtest_plot  # noqa: PLC0415 - matplotlib takes a second
+                from nightspot.terminal import backtest_plot  # noqa: PLC0415 - matplotlib takes a second
 
                 backtest_plot.draw(order.plot, setting, markets, run=run, on_progress=watched("picture"))
     if order.as_json:

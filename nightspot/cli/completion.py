@@ -69,6 +69,6 @@ def jobs(incomplete: str) -> list[str]:
 
 def runs(incomplete: str) -> list[str]:
     """The ids of the local records that begin so, newest first."""
-    from nightspot.local import records  # noqa: PLC0415
+    from nightspot.local.stage import records  # noqa: PLC0415
 
     return [name for name in records.names(RECORDS) if name.startswith(incomplete)]

@@ -16,17 +16,17 @@ import typer
 
 from nightspot.cli import account
 from nightspot.cli._shared import fail, mistakes, print_json, say
-from nightspot.costs import attempt_cost_usd
-from nightspot.durations import MINUTE_SECONDS
+from nightspot.costs.account import attempt_cost_usd
+from nightspot.formats.durations import MINUTE_SECONDS
 from nightspot.job import Job
 from nightspot.job import Market as MarketName
 from nightspot.job.errors import nearest
-from nightspot.report.lines import console_for, paragraph, tell
-from nightspot.run import STOP_SECONDS
+from nightspot.run.model import STOP_SECONDS
+from nightspot.terminal.lines import console_for, paragraph, tell
 
 if TYPE_CHECKING:
-    from nightspot.aws.drill_plan import DrillPlan
-    from nightspot.aws.drill_verdicts import DrillResult
+    from nightspot.aws.drill.plan import DrillPlan
+    from nightspot.aws.drill.verdicts import DrillResult
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 MARKETS = tuple(market.value for market in MarketName)
@@ -80,8 +80,8 @@ def drill_on_aws(
         raise typer.BadParameter(f"--max-usd: {max_usd:g}: must be a number of US dollars above 0")
 
     # AWS's SDK takes a second to load, which the other commands do without.
-    from nightspot.aws.drill_plan import drill_id, plan_drill  # noqa: PLC0415
-    from nightspot.aws.prices import load_price_book  # noqa: PLC0415
+    from nightspot.aws.drill.plan import drill_id, plan_drill  # noqa: PLC0415
+    from nightspot.aws.prices.prices import load_price_book  # noqa: PLC0415
 
     book = load_price_book()
 
@@ -142,8 +142,8 @@ def _played(
     now: Callable[[], datetime],
     sleep: Callable[[float], None],
 ) -> DrillResult:
-    from nightspot.aws.drill import Drill  # noqa: PLC0415 - as in `drill_on_aws`
-    from nightspot.aws.drill_jobs import DrillError, DrillJobs  # noqa: PLC0415
+    from nightspot.aws.drill.drill import Drill  # noqa: PLC0415 - as in `drill_on_aws`
+    from nightspot.aws.drill.jobs import DrillError, DrillJobs  # noqa: PLC0415
 
     console = console_for()
     drill = Drill(

@@ -15,9 +15,9 @@ from nightspot.drill.reading import definitions_of
 from nightspot.drill.report import DrillReport, report_of
 from nightspot.drill.verdict import Evidence
 from nightspot.job import InvalidJobError, Job, Problem, load_job
-from nightspot.local.drill import DrillOptions, drill
-from nightspot.report import drill_text
-from nightspot.report.lines import console_for
+from nightspot.local.drill.drill import DrillOptions, drill
+from nightspot.terminal import drill_text
+from nightspot.terminal.lines import console_for
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 PICTURES_IN = Path("build/drills")
@@ -90,7 +90,7 @@ def _scratch(keep: Path | None) -> Iterator[Path]:
 
 
 def _draw(path: Path, evidence: Evidence, report: DrillReport) -> str | None:
-    from nightspot.report import drill_plot  # noqa: PLC0415 - matplotlib takes a second
+    from nightspot.terminal import drill_plot  # noqa: PLC0415 - matplotlib takes a second
 
     if not drill_plot.can_draw(evidence):
         return None

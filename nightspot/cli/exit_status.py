@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
-from nightspot.remarks import texts_of
-from nightspot.run import FailureClass
-from nightspot.run_account import Ending
+from nightspot.failures.classes import FailureClass
+from nightspot.record.remarks import texts_of
+from nightspot.record.run_account import Ending
 
 
 class ExitStatus(IntEnum):

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from nightspot.advice import explain as explained
 from nightspot.cli._shared import Json, print_json
-from nightspot.failures import Failure, Fault, classify
-from nightspot.report.lines import console_for, paragraph
+from nightspot.failures.classify import Failure, Fault, classify
+from nightspot.failures.explanations import explain as explained
+from nightspot.terminal.lines import console_for, paragraph
 
 # botocore's model of SageMaker, and the older names that its documentation keeps; a test compares them.
 STATUSES = ("InProgress", "Completed", "Failed", "Stopping", "Stopped", "Deleting")

@@ -16,8 +16,8 @@ from nightspot.job import CheckedFile, InvalidJobError, Problem, check_files, pa
 from nightspot.job.file_text import job_file_text
 from nightspot.job.from_request import DraftedJob, Wishes, draft_job, name_of
 from nightspot.job.yaml_text import read_yaml
-from nightspot.report import checks
-from nightspot.report.lines import console_for
+from nightspot.terminal import checks
+from nightspot.terminal.lines import console_for
 
 STANDARD = "-"  # standard input or output
 

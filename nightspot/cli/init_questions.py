@@ -9,11 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nightspot.durations import parse_duration
+from nightspot.formats.durations import parse_duration
 from nightspot.job import Deadline, Job, Problem, Schedule, fill
 from nightspot.job.cautions import enough_runtime_seconds
-from nightspot.job.first_guesses import LIMIT_OVER_WORK, deadline_of, schedule_of
-from nightspot.job.from_request import Wishes
+from nightspot.job.from_request import LIMIT_OVER_WORK, Wishes, deadline_of, schedule_of
 from nightspot.job.model import default_checkpoint_seconds
 from nightspot.job.placeholders import SAMPLES, unknown_placeholders
 from nightspot.job.request_shape import request_problems, training_instance_types

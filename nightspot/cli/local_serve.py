@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from nightspot.cli import nights
+from nightspot.cli import night as nights
 from nightspot.cli._shared import fail, mistakes
 from nightspot.job import load_jobs
-from nightspot.local import night_files
+from nightspot.local.stage import night_files
 
 if TYPE_CHECKING:
     import socket
 
-    from nightspot.local.gateway import Authorise
-    from nightspot.local.nights import Night
-    from nightspot.local.served_runs import Kept
-    from nightspot.local.serving import Playable
-    from nightspot.local.stage import Sighting
+    from nightspot.local.serve.gateway import Authorise
+    from nightspot.local.serve.served_runs import Kept
+    from nightspot.local.serve.serving import Playable
+    from nightspot.local.stage.night_files import Night
+    from nightspot.local.stage.stage import Sighting
 
 USER_ARN = "arn:aws:iam::123456789012:user/local"
 LAST_PORT = 65_535
@@ -86,7 +86,8 @@ def serve(
         raise typer.BadParameter(str(error)) from error
 
     # The emulated AWS takes seconds to load, and is not installed where only files are checked.
-    from nightspot.local import serving, staging  # noqa: PLC0415
+    from nightspot.local.serve import serving  # noqa: PLC0415
+    from nightspot.local.stage import staging  # noqa: PLC0415
 
     with mistakes():
         try:
@@ -173,11 +174,11 @@ class Teller:
 
 
 def _serve(setting: Setting, told: Teller) -> None:
-    from nightspot.aws.prices import load_price_book  # noqa: PLC0415 - as in `serve`
-    from nightspot.local import staging  # noqa: PLC0415
-    from nightspot.local.served_runs import ServedRuns  # noqa: PLC0415
-    from nightspot.local.serving import api_of, serving  # noqa: PLC0415
-    from nightspot.local.session import LocalAws  # noqa: PLC0415
+    from nightspot.aws.prices.prices import load_price_book  # noqa: PLC0415 - as in `serve`
+    from nightspot.local.serve.served_runs import ServedRuns  # noqa: PLC0415
+    from nightspot.local.serve.serving import api_of, serving  # noqa: PLC0415
+    from nightspot.local.stage import staging  # noqa: PLC0415
+    from nightspot.local.stage.session import LocalAws  # noqa: PLC0415
 
     for name in setting.ready.left_out:
         typer.echo(f"note: {name} is left out: it has no local.command to train it on this machine", err=True)
@@ -229,8 +230,8 @@ def _until_told_to_end() -> Iterator[Callable[[], None]]:
 
 
 def _authorise(keys: KeyPair | None) -> Authorise:
-    from nightspot.local.serving import as_user  # noqa: PLC0415 - as in `serve`
-    from nightspot.local.signatures import Signatures  # noqa: PLC0415
+    from nightspot.local.serve.serving import as_user  # noqa: PLC0415 - as in `serve`
+    from nightspot.local.serve.signatures import Signatures  # noqa: PLC0415
 
     if keys is None:
         return as_user(getpass.getuser())
@@ -239,7 +240,7 @@ def _authorise(keys: KeyPair | None) -> Authorise:
 
 
 def _region() -> str:
-    from nightspot.local.emulated_aws import REGION  # noqa: PLC0415 - as in `serve`
+    from nightspot.local.stage.emulated_aws import REGION  # noqa: PLC0415 - as in `serve`
 
     return REGION
 

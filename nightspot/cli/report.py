@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from nightspot.accounts import MonthError, bounds_of
-from nightspot.cli import account, report_files
+from nightspot.cli import account
 from nightspot.cli._shared import fail, mistakes
-from nightspot.cli.operate_sources import (
+from nightspot.cli.runs.place import (
     Api,
     FromFolder,
     Local,
@@ -23,10 +25,32 @@ from nightspot.cli.operate_sources import (
     operating_mistakes,
     place_of,
 )
-from nightspot.cli.report_files import Format, NothingToDrawError
-from nightspot.cli.report_sources import Source
-from nightspot.messages.links import Console
-from nightspot.report.page_charts import ChartsMissingError
+from nightspot.cli.runs.sources import Source
+from nightspot.formats.figures import day, plain
+from nightspot.record.csv import ATTEMPT_COLUMNS, RUN_COLUMNS, attempt_rows, run_rows, to_csv
+from nightspot.record.model import read_record
+from nightspot.record.run_account import to_json as account_to_json
+from nightspot.record.statement import MonthError, bounds_of, statement
+from nightspot.record.statement import to_json as statement_to_json
+from nightspot.terminal import page_charts
+from nightspot.terminal.page_charts import ChartsMissingError
+from nightspot.view.html.bars import saved_spec
+from nightspot.view.html.run_page import run_page
+from nightspot.view.html.runs_page import LinkOf, accounted, runs_page, title
+from nightspot.view.html.theme import Spec
+from nightspot.view.html.timeline import timeline_spec
+from nightspot.view.messages.links import Console
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    SVG = "svg"
+    PNG = "png"
+    CSV = "csv"
+    JSON = "json"
+
 
 STANDARD_OUTPUT = "-"
 
@@ -74,11 +98,11 @@ def report(
         if job is None and not every:
             record = source.run(run)
             stem = run or str(record.get("run_id") or "refused")
-            _put(report_files.of_run(record, wanted), out, report_files.file_name(stem, wanted), wanted)
+            _put(of_run(record, wanted), out, file_name(stem, wanted), wanted)
             return
         summaries = source.runs(job, month)
         stem = "-".join(part for part in (job or "all", month) if part)
-        default = report_files.file_name(stem, wanted)
+        default = file_name(stem, wanted)
         folder = Path(default if out is None else out).parent
         if with_runs:
             _write_runs(source, summaries, folder)
@@ -86,7 +110,7 @@ def report(
         def link_of(summary: Mapping[str, Any]) -> str | None:
             return _link_of(summary, folder)
 
-        content = report_files.of_runs(summaries, wanted, job=job, month=month, link_of=link_of)
+        content = of_runs(summaries, wanted, job=job, month=month, link_of=link_of)
         _put(content, out, default, wanted)
 
 
@@ -127,12 +151,12 @@ def _write_runs(source: Source, summaries: list[dict[str, Any]], folder: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     for summary in summaries:
         run_id = str(summary["run_id"])
-        report_files.write_page(source.run(run_id), folder / report_files.file_name(run_id, Format.HTML))
+        write_page(source.run(run_id), folder / file_name(run_id, Format.HTML))
 
 
 def _link_of(summary: Mapping[str, Any], folder: Path) -> str | None:
     """A run's page beside the report, else its execution in the console; simulated ones have none."""
-    name = report_files.file_name(str(summary["run_id"]), Format.HTML)
+    name = file_name(str(summary["run_id"]), Format.HTML)
     if (folder / name).is_file():
         return quote(name)
     arn = summary.get("execution_arn")
@@ -152,3 +176,75 @@ def _put(content: bytes, out: str | None, default: str, wanted: Format) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     typer.echo(f"The report is {path}.")
+
+
+Record = Mapping[str, Any]
+_UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
+
+
+class NothingToDrawError(Exception):
+    """A picture was asked for where there is no figure to draw."""
+
+
+def of_run(record: Record, wanted: Format) -> bytes:
+    """One run: its page, its timeline as a picture, its attempts as rows, or its record.
+
+    Raises RecordNotReadableError and ChartsMissingError.
+    """
+    if wanted is Format.HTML:
+        return run_page(record, script_or_none()).encode()
+    if wanted is Format.CSV:
+        return to_csv(ATTEMPT_COLUMNS, attempt_rows([record])).encode()
+    if wanted is Format.JSON:
+        return _json(record)
+    run = read_record(record)
+    return _picture(timeline_spec(run, legend=True), plain(f"{run.job}, {day(run.started_at)}"), wanted)
+
+
+def of_runs(
+    summaries: Sequence[Record], wanted: Format, *, job: str | None, month: str | None, link_of: LinkOf
+) -> bytes:
+    """Many runs: their page, what they saved as a picture, a row for each, or the sums and each run's figures.
+
+    Raises RecordNotReadableError, ChartsMissingError and NothingToDrawError.
+    """
+    if wanted is Format.HTML:
+        return runs_page(summaries, script_or_none(), job=job, month=month, link_of=link_of).encode()
+    accounts = sorted((accounted(summary) for summary in summaries), key=lambda run: run.started_at)
+    if wanted is Format.CSV:
+        return to_csv(RUN_COLUMNS, run_rows(accounts)).encode()
+    if wanted is Format.JSON:
+        sums = statement_to_json(statement(accounts))
+        return _json({"job": job, "month": month, **sums, "accounts": list(map(account_to_json, accounts))})
+    spec = saved_spec(accounts)
+    if spec is None:
+        raise NothingToDrawError(f"--format: {wanted.value}: there is no run here whose saving is known")
+    return _picture(spec, plain(f"Saved against on-demand alone: {title(job, month)}"), wanted)
+
+
+def write_page(record: Record, path: Path) -> Path:
+    """Write a run's page. Returns `path`. Raises OSError and RecordNotReadableError."""
+    path.write_bytes(of_run(record, Format.HTML))
+    return path
+
+
+def file_name(stem: str, wanted: Format) -> str:
+    """The name of a report's file: `stem` without what a file system or a shell could take amiss."""
+    return f"{_UNSAFE.sub('-', stem).strip('-.') or 'report'}.{wanted.value}"
+
+
+def script_or_none() -> str | None:
+    """The charts' script; None, said on standard error, where nothing can make it."""
+    try:
+        return page_charts.script(page_charts.cache_folder())
+    except page_charts.ChartsMissingError as error:
+        typer.secho(f"warning: the page has tables and no charts: {error}", err=True, fg="yellow")
+        return None
+
+
+def _picture(spec: Spec, words: str, wanted: Format) -> bytes:
+    return page_charts.png(spec, words) if wanted is Format.PNG else page_charts.svg(spec, words).encode()
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,9 @@ import typer
 
 from nightspot.cli._shared import Json, mistakes, print_json
 from nightspot.job import CheckedFile, Problem, check_files
-from nightspot.report import checks
-from nightspot.report.lines import console_for
+from nightspot.job.schema import job_file_schema_text
+from nightspot.terminal import checks
+from nightspot.terminal.lines import console_for
 
 
 def validate(
@@ -38,3 +40,8 @@ def _no_jobs(directory: Path) -> CheckedFile:
 
 def _any_below(directory: Path, checked: list[CheckedFile]) -> bool:
     return any(found.path.parent == directory for found in checked)
+
+
+def schema() -> None:
+    """Print the JSON Schema of job files, by which editors complete and check them."""
+    sys.stdout.write(job_file_schema_text())

@@ -1,6 +1,6 @@
 """Decides what a journal and a log say of one life of a training.
 
-The journal is `nightspot.checkpoint.journal`'s; a script without the library is known by the lines it prints, read
+The journal is `nightspot.checkpoint.core.journal`'s; a script without the library is known by the lines it prints, read
 as SageMaker reads them: https://docs.aws.amazon.com/sagemaker/latest/dg/define-train-metrics.html
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nightspot.checkpoint.journal import Event
+from nightspot.checkpoint.core.journal import Event
 from nightspot.drill.lives import RestoreSeen, SaveSeen, Seen, StepSeen
 
 # A metric of this name (or train:epoch, global_step) says which step its line is about.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from nightspot.durations import DAY_SECONDS
+from nightspot.formats.durations import DAY_SECONDS
 from nightspot.job.cron import Values, values_of, weekday_number
 from nightspot.job.times import Schedule
 

@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from nightspot.durations import MINUTE_SECONDS, format_duration
-from nightspot.job.markets import Concurrency, Fallback, Interruptible, Market, Policy
-from nightspot.job.times import Deadline, Schedule, Seconds, Section, broken_rule
-from nightspot.run_ids import (
+from nightspot.formats.durations import MINUTE_SECONDS, format_duration
+from nightspot.formats.run_ids import (
     ATTEMPT_DIGITS,
     JOB_NAME_CHARACTERS,
     RUN_ID_CHARACTERS,
     TRAINING_JOB_NAME_CHARACTERS,
 )
+from nightspot.job.markets import Concurrency, Fallback, Interruptible, Market, Policy
+from nightspot.job.times import Deadline, Schedule, Seconds, Section, broken_rule
 
 # Nightspot's own: a start takes minutes before it shows itself, so less would leave every type untried.
 SHORTEST_PATIENCE_SECONDS = 5 * MINUTE_SECONDS

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nightspot.durations import format_duration
+from nightspot.formats.durations import format_duration
+from nightspot.job.cautions import flexible_seconds, need, surest_market, whole_window_seconds
 from nightspot.job.errors import PathPart, Problem, describe, dotted, problem
 from nightspot.job.markets import Concurrency, Fallback, Interruptible, Policy
 from nightspot.job.model import (
@@ -25,7 +26,6 @@ from nightspot.job.model import (
     dig,
 )
 from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
-from nightspot.job.windows import flexible_seconds, need, surest_market, whole_window_seconds
 
 LARGEST_TAG_COUNT = 50  # per training job
 # As JSON. Step Functions' limit for a payload less what an attempt adds to it, the largest ledger that comes beside

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nightspot.durations import HOUR_SECONDS, format_duration
+from nightspot.formats.durations import HOUR_SECONDS, format_duration
 
 # For algorithms that do not checkpoint: built-in ones, and those of the Marketplace.
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from nightspot.durations import (
+from nightspot.formats.durations import (
     DAY_SECONDS,
     HOUR_SECONDS,
     MINUTE_SECONDS,

@@ -18,7 +18,7 @@ from nightspot.market.model import Belief, NightResult, Truth
 from nightspot.market.night import MIDNIGHT, Night, play_night
 from nightspot.market.rivals import RIVALS
 from nightspot.market.samples import HOUR, INSTANCE_TYPE, Sample, Setting, Zone, check, samples_of
-from nightspot.run import Run, Rung
+from nightspot.run.model import Run, Rung
 
 DEFAULT = Policy.PATIENT.value  # the default policy of a job, under its name in the table
 OMNISCIENT = "omniscient"

@@ -12,23 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import inf
 
-from nightspot import ledger
+from nightspot.decide import fold as ledger
+from nightspot.decide.policy import next_step
+from nightspot.failures.classes import FailureClass
 from nightspot.job import Market
 from nightspot.market.availability import Availability
 from nightspot.market.model import Doing, NightResult, Span, Truth, changeover, durable
-from nightspot.policy import next_step
-from nightspot.run import (
-    Action,
-    Attempt,
-    AttemptState,
-    FailureClass,
-    Outcome,
-    Progress,
-    Run,
-    Rung,
-    Step,
-    evolve,
-)
+from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Progress, Run, Rung, Step, evolve
 
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 MOST_DECISIONS = 5_000

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from nightspot import history
-from nightspot.durations import format_duration
+from nightspot.formats.durations import format_duration
 from nightspot.job import Market
+from nightspot.learn import history
 from nightspot.market.availability import Availability
 from nightspot.market.model import Belief, Truth
 from nightspot.market.prices import Prices

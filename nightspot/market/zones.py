@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from nightspot.job import Job, Market
+from nightspot.job.cautions import window_seconds
 from nightspot.job.model import dig
-from nightspot.job.windows import window_seconds
 from nightspot.market.availability import Availability
 from nightspot.market.generator import generate, profiles
 from nightspot.market.samples import BacktestError, Setting, Zone
 from nightspot.market.traces import Trace, TraceError, load_trace, load_traces, pool
-from nightspot.planning import Known, plan_run
-from nightspot.run import STOP_SECONDS, Run
+from nightspot.plan.planning import Known, plan_run
+from nightspot.run.model import STOP_SECONDS, Run
 
 GENERATED_DAYS = 31
 GENERATED_PER_PROFILE = 3

@@ -13,7 +13,7 @@ from nightspot.advise.nights import Played
 from nightspot.advise.question import Economics, Hints, Question
 from nightspot.job import parse_job
 from nightspot.market.model import NightResult
-from nightspot.pricing import Price
+from nightspot.run.pricing import Price
 
 ROOT = Path(__file__).parents[2]
 TODAY = date(2026, 11, 21)

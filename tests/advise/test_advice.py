@@ -11,10 +11,10 @@ from nightspot.advise.document import as_json
 from nightspot.advise.findings import Filter, Verdict
 from nightspot.advise.options import Option
 from nightspot.advise.question import Question
-from nightspot.aws.prices import load_price_book
+from nightspot.aws.prices.prices import load_price_book
 from nightspot.job import load_job
 from nightspot.market.samples import BacktestError
-from nightspot.pricing import PlanRate, Price
+from nightspot.run.pricing import PlanRate, Price
 
 ROOT = Path(__file__).parents[2]
 REFUSED_BY = {

@@ -4,7 +4,7 @@ import pytest
 
 from nightspot.advise.calendar import nights_a_month
 from nightspot.job import Schedule
-from nightspot.pricing import Basis
+from nightspot.run.pricing import Basis
 
 CASES = [
     ({"cron": "0 0 * * ? *"}, 30),

@@ -13,8 +13,8 @@ import pytest
 from nightspot.advise.document import as_json
 from nightspot.advise.findings import Filter, Verdict
 from nightspot.advise.options import LABELS, Option
-from nightspot.report import advise_page, advise_text
-from nightspot.report.lines import console_for
+from nightspot.terminal import advise_page, advise_text
+from nightspot.terminal.lines import console_for
 
 EVIL = '<script>alert("x")</script>'
 WORDS = {"measured", "priced", "assumed", "unknown"}

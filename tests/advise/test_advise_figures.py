@@ -4,7 +4,7 @@ import pytest
 
 from nightspot.advise.figures import Figure, assumed, derived, measured, priced, unknown
 from nightspot.advise.findings import count, usd
-from nightspot.pricing import Basis
+from nightspot.run.pricing import Basis
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from nightspot.advise.nights import with_spot_alone
 from nightspot.advise.offers import Nights, offers_of
 from nightspot.advise.options import LABELS, WORK, Option
-from nightspot.pricing import PlanRate, Price
+from nightspot.run.pricing import PlanRate, Price
 
 NEVER = ("fallback: on_demand", "fallback: never")
 

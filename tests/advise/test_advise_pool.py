@@ -10,7 +10,7 @@ from nightspot.advise.question import Band
 from nightspot.market.availability import Availability
 from nightspot.market.generator import profiles
 from nightspot.market.samples import BacktestError, Zone
-from nightspot.pricing import Basis
+from nightspot.run.pricing import Basis
 
 HOUR = 3600.0
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from nightspot.aws.drill import Drill
-from nightspot.aws.drill_jobs import DrillJobs
-from nightspot.aws.drill_plan import DrillPlan, drill_id, plan_drill
-from nightspot.aws.drill_verdicts import DrillResult
+from nightspot.aws.drill.drill import Drill
+from nightspot.aws.drill.jobs import DrillJobs
+from nightspot.aws.drill.plan import DrillPlan, drill_id, plan_drill
+from nightspot.aws.drill.verdicts import DrillResult
 from nightspot.job import Job
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

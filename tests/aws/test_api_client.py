@@ -7,7 +7,8 @@ import pytest
 from botocore.credentials import Credentials
 from botocore.exceptions import EndpointConnectionError
 
-from nightspot.aws.api_client import (
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.api_client import (
     PAUSE_SECONDS,
     ApiClient,
     ApiError,
@@ -16,7 +17,6 @@ from nightspot.aws.api_client import (
     is_loopback,
     region_of,
 )
-from nightspot.aws.faults import TransientAwsError
 
 URL = "https://abc123.execute-api.eu-west-1.amazonaws.com/prod"
 HERE = "http://127.0.0.1:8787"

@@ -10,11 +10,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from nightspot.aws.checkpoints import MOST_PAGES, PROGRESS_FILE, Checkpoints
 from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.checkpoints import MOST_PAGES, PROGRESS_FILE, Checkpoints
 from nightspot.checkpoint import Checkpointer
-from nightspot.progress_file import MOST_BYTES
-from nightspot.run import Progress
+from nightspot.run.model import Progress
+from nightspot.run.progress_file import MOST_BYTES
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 BUCKET = "checkpoints"

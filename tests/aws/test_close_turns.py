@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 
-from nightspot.audit import Untold
-from nightspot.aws.run_table import RunTable
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
+from nightspot.aws.table.run_table import RunTable
+from nightspot.decide.audit import Untold
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 
 NOW = datetime(2026, 11, 21, 3, 12, 0, 123456, tzinfo=UTC)
 UNTIL = NOW + timedelta(seconds=90)

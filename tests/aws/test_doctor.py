@@ -14,12 +14,12 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from moto import mock_aws
 
-from nightspot.aws.doctor import CHECKS, Check, Finding, State, Visit, examine
-from nightspot.aws.doctor_checks import CREDENTIAL_FAULTS, STACK_STATES
-from nightspot.aws.doctor_visit import PERMISSIONS, job_of
+from nightspot.aws.doctor.checks import CREDENTIAL_FAULTS, STACK_STATES
+from nightspot.aws.doctor.doctor import CHECKS, Check, Finding, State, Visit, examine
+from nightspot.aws.doctor.visit import PERMISSIONS, job_of
 from nightspot.aws.faults import NO_ANSWER
 from nightspot.job import Market, check_files
-from nightspot.planning import quota_name
+from nightspot.plan.planning import quota_name
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

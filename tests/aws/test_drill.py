@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from nightspot.aws.drill_jobs import DrillError
-from nightspot.aws.drill_plan import MOST_WAIT_SECONDS
-from nightspot.aws.drill_verdicts import DrillOutcome
-from nightspot.run import FailureClass
+from nightspot.aws.drill.jobs import DrillError
+from nightspot.aws.drill.plan import MOST_WAIT_SECONDS
+from nightspot.aws.drill.verdicts import DrillOutcome
+from nightspot.failures.classes import FailureClass
 
 FIRST, SECOND = (f"nightspot-recommender-drill-261121-3fa9c-{number}" for number in (1, 2))
 PREFIX = "s3://checkpoints/nightly/drill-261121-3fa9c"

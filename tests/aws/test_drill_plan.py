@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nightspot.aws.drill_plan import MOST_WAIT_SECONDS, create_request, drill_id
-from nightspot.job import InvalidJobError, Market
-from nightspot.run_ids import (
+from nightspot.aws.drill.plan import MOST_WAIT_SECONDS, create_request, drill_id
+from nightspot.formats.run_ids import (
     JOB_NAME_CHARACTERS,
     TRAINING_JOB_NAME_CHARACTERS,
     NamedTrainingJob,
     read_training_job_name,
 )
+from nightspot.job import InvalidJobError, Market
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from nightspot.aws import item_size
-from nightspot.aws.dynamodb import MOST_DEPTH, from_dynamodb, to_dynamodb
-from nightspot.aws.run_table import RunTable
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
+from nightspot.aws.table import item_size
+from nightspot.aws.table.dynamodb import MOST_DEPTH, from_dynamodb, to_dynamodb
+from nightspot.aws.table.run_table import RunTable
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 
 KB_400 = 400 * 1024
 

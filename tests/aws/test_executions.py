@@ -8,9 +8,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from nightspot.audit import Execution, ExecutionState
-from nightspot.aws.executions import Executions, restart_arn
 from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.executions import Executions, restart_arn
+from nightspot.decide.audit import Execution, ExecutionState
 
 REGION = "eu-west-1"
 ARN = f"arn:aws:states:{REGION}:123456789012:execution:nightspot:one"

@@ -10,9 +10,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.job_lock import Holder, JobLock
-from nightspot.aws.run_table import RunTable
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
+from nightspot.aws.table.job_lock import Holder, JobLock
+from nightspot.aws.table.run_table import RunTable
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 
 JOB = "recommender"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

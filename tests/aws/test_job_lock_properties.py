@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from nightspot.aws.job_lock import JobLock
-from nightspot.local.emulated_aws import TABLE
+from nightspot.aws.table.job_lock import JobLock
+from nightspot.local.stage.emulated_aws import TABLE
 from tests.simulation.dynamodb import without_faults
 
 RUNS = ("one", "two", "three")

@@ -10,13 +10,13 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from nightspot.aws.live_prices import LivePrices
-from nightspot.aws.price_list import Listed, PricesUnknownError
-from nightspot.aws.price_round import Sources
-from nightspot.aws.prices import read_price_book
-from nightspot.aws.run_table import RunTable
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.pricing import Basis, PlanRate, Price, PriceSource
+from nightspot.aws.prices.live_prices import LivePrices
+from nightspot.aws.prices.price_list import Listed, PricesUnknownError
+from nightspot.aws.prices.price_round import Sources
+from nightspot.aws.prices.prices import read_price_book
+from nightspot.aws.table.run_table import RunTable
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.run.pricing import Basis, PlanRate, Price, PriceSource
 
 NIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -12,15 +12,15 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from pydantic import ValidationError
 
-from nightspot.audit import Execution, ExecutionState, HeldLock, ListedJob
-from nightspot.aws.executions import Executions, restart_arn
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.job_lock import JobLock
-from nightspot.aws.looks import Looks
-from nightspot.aws.run_table import RunTable
-from nightspot.aws.training_jobs import TrainingJobs
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.run import Action, Outcome, Step
+from nightspot.aws.runs.executions import Executions, restart_arn
+from nightspot.aws.runs.looks import Looks
+from nightspot.aws.runs.training_jobs import TrainingJobs
+from nightspot.aws.table.job_lock import JobLock
+from nightspot.aws.table.run_table import RunTable
+from nightspot.decide.audit import Execution, ExecutionState, HeldLock, ListedJob
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.run.model import Action, Outcome, Step
 
 PREFIX = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:"
 ONE = f"{PREFIX}one"

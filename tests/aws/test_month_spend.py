@@ -11,9 +11,9 @@ from decimal import Decimal
 import boto3
 import pytest
 
-from nightspot.aws.run_table import MonthSpend, RunTable
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.run import Outcome
+from nightspot.aws.table.run_table import MonthSpend, RunTable
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.run.model import Outcome
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 NOVEMBER = (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))

@@ -10,9 +10,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from nightspot.aws.notices import NoticeNotSentError, Notices
-from nightspot.happenings import OF_OUTCOME, Happening
-from nightspot.run import Run
+from nightspot.aws.notices.notices import NoticeNotSentError, Notices
+from nightspot.record.events import OF_OUTCOME, Happening
+from nightspot.run.model import Run
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 RUN = Run(

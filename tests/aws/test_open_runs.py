@@ -8,10 +8,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from nightspot.aws.open_runs import OpenRun
-from nightspot.aws.run_table import RunTable
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.run import Action, Outcome, Step
+from nightspot.aws.table.open_runs import OpenRun
+from nightspot.aws.table.run_table import RunTable
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.run.model import Action, Outcome, Step
 
 FIRST, SECOND, THIRD = (
     f"arn:aws:states:eu-west-1:123456789012:execution:nightspot:{name}" for name in ("one", "two", "three")

@@ -13,12 +13,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from nightspot.aws import operating
-from nightspot.aws.deployed_names import DeploymentError
-from nightspot.aws.operating import deployed_jobs, training_logs
+from nightspot.aws.runs import operating
+from nightspot.aws.runs.deployed_names import DeploymentError
+from nightspot.aws.runs.operating import deployed_jobs, training_logs
 from nightspot.job import dump_jobs, load_jobs
-from nightspot.local.emulated_aws import REGION
-from nightspot.messages.links import LOG_GROUP
+from nightspot.local.stage.emulated_aws import REGION
+from nightspot.view.messages.links import LOG_GROUP
 
 FIRST = "nightspot-recommender-20261121-abc123-1"
 

@@ -9,10 +9,10 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from nightspot.audit import Delivery, Pending
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.run_table import RunTable
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
+from nightspot.aws.table.run_table import RunTable
+from nightspot.decide.audit import Delivery, Pending
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)

@@ -5,9 +5,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from nightspot.aws.quotas import Quotas, QuotasUnknownError
+from nightspot.aws.prices.quotas import Quotas, QuotasUnknownError
 from nightspot.job import Market
-from nightspot.planning import quota_name
+from nightspot.plan.planning import quota_name
 
 SPOT = "ml.p4d.24xlarge for spot training job usage"
 ON_DEMAND = "ml.p4d.24xlarge for training job usage"

@@ -8,9 +8,9 @@ from datetime import timedelta
 import boto3
 import pytest
 
-from nightspot.aws.run_table import MOST_PHASES, RunTable
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.run import Action, AttemptState, Phase, Step
+from nightspot.aws.table.run_table import MOST_PHASES, RunTable
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.run.model import Action, AttemptState, Phase, Step
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.run_table import RunTable, Waiting, expires_at
+from nightspot.aws.table.run_table import RunTable, Waiting, expires_at
+from nightspot.failures.classes import FailureClass
 from nightspot.job import Market
-from nightspot.local.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
-from nightspot.run import Action, Attempt, AttemptState, FailureClass, Outcome, Progress, Run, Rung, Step
+from nightspot.local.stage.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
+from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Progress, Run, Rung, Step
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 SPOT = Rung(Market.SPOT, "ml.g5.xlarge", REGION, speed=0.45, usd_per_hour=1.408)

@@ -7,9 +7,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from nightspot.aws.price_list import PricesUnknownError
-from nightspot.aws.savings_plans import API_REGION, SavingsPlans
-from nightspot.pricing import PlanRate
+from nightspot.aws.prices.price_list import PricesUnknownError
+from nightspot.aws.prices.savings_plans import API_REGION, SavingsPlans
+from nightspot.run.pricing import PlanRate
 
 NIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 USAGE = "USE1-Train:ml.g5.2xlarge"

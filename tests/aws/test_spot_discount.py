@@ -9,9 +9,9 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.aws.price_list import PricesUnknownError
-from nightspot.aws.spot_discount import SpotPrices, discount_hint, ec2_type
-from nightspot.pricing import Basis
+from nightspot.aws.prices.price_list import PricesUnknownError
+from nightspot.aws.prices.spot_discount import SpotPrices, discount_hint, ec2_type
+from nightspot.run.pricing import Basis
 
 NIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 WEEK = timedelta(days=7)

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.starting import (
+from nightspot.aws.runs.starting import (
     InvalidStartError,
     NameTakenError,
     Starter,
@@ -18,7 +18,7 @@ from nightspot.aws.starting import (
     keyed_name,
     scheduled_name,
 )
-from nightspot.run_ids import run_id_of
+from nightspot.formats.run_ids import run_id_of
 
 REGION = "eu-west-1"
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"

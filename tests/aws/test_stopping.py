@@ -9,10 +9,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from nightspot.aws.executions import Executions
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.run_table import RunTable
-from nightspot.aws.stopping import (
+from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.stopping import (
     LOOK_SECONDS,
     Stopper,
     Stopping,
@@ -21,8 +20,10 @@ from nightspot.aws.stopping import (
     UnknownRunError,
     sentence_of,
 )
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.run import AttemptState, FailureClass, Outcome, Run
+from nightspot.aws.table.run_table import RunTable
+from nightspot.failures.classes import FailureClass
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.run.model import AttemptState, Outcome, Run
 
 RUN_ID = "20261121-abc123"
 BY = "nightspot stop"

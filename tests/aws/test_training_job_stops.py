@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.training_jobs import TrainingJobs
+from nightspot.aws.runs.training_jobs import TrainingJobs
 
 NAME = "nightspot-recommender-20261121-abc123-1"
 

@@ -9,10 +9,10 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 from botocore.stub import Stubber
 
-from nightspot.audit import ListedJob
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.training_jobs import MOST_PAGES, TrainingJobs, view_of
-from nightspot.ledger import Transition
+from nightspot.aws.runs.training_jobs import MOST_PAGES, TrainingJobs, view_of
+from nightspot.decide.audit import ListedJob
+from nightspot.decide.fold import Transition
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 NAME = "nightspot-recommender-20261121-abc123-1"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nightspot.pages import charts_script
-from nightspot.pages.run_page import run_page
-from nightspot.pages.runs_page import runs_page
+from nightspot.view.html import charts_script
+from nightspot.view.html.run_page import run_page
+from nightspot.view.html.runs_page import runs_page
 
 HERE = Path(__file__).parent
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")

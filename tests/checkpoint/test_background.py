@@ -95,7 +95,7 @@ def test_the_snapshot_is_the_hooks_and_only_where_training_goes_on(process):
 
 
 def test_bytes_that_nothing_can_change_are_not_copied(slow, gate):
-    from nightspot.checkpoint.state import describe, hold
+    from nightspot.checkpoint.core.state import describe, hold
 
     state = b"weights" * 1000
     (part,) = hold(describe(state), lambda value: value).parts

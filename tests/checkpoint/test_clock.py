@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from nightspot.checkpoint import Checkpointer, ClockSettingError
-from nightspot.checkpoint.clock import as_text, clock_from, from_text
+from nightspot.checkpoint.core.settings import as_text, clock_from, from_text
 
 REAL = 1_790_000_000.0
 STORY = 1_795_212_000.0  # 2026-11-20 22:00 UTC

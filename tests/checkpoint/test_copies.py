@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from nightspot.checkpoint.copies import ReusedCopies
+from nightspot.checkpoint.core.state import ReusedCopies
 
 
 def address(array):

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from nightspot.checkpoint import SettingError, StepError, interval_seconds
-from nightspot.checkpoint.schedule import Cost, Every, Schedule
+from nightspot.checkpoint.core.schedule import Cost, Every, Schedule
 
 
 def due_steps(trainer, clock, last, seconds=60.0):

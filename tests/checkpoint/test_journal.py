@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from nightspot.checkpoint import Checkpointer, SettingError, StepError, TrainingState
-from nightspot.checkpoint.digests import digest, part_digests
-from nightspot.checkpoint.journal import JOURNAL_VARIABLE, Event
+from nightspot.checkpoint.core.digests import digest, part_digests
+from nightspot.checkpoint.core.journal import JOURNAL_VARIABLE, Event
 
 
 @pytest.fixture
@@ -246,9 +246,7 @@ def test_what_gives_nothing_away_has_no_digest():
 
 
 def test_digests_are_the_same_in_every_process():
-    program = (
-        "from nightspot.checkpoint.digests import digest; print(digest({'a': {'x', 'y'}, 'b': (1, None)}))"
-    )
+    program = "from nightspot.checkpoint.core.digests import digest; print(digest({'a': {'x', 'y'}, 'b': (1, None)}))"
     said = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -314,4 +312,6 @@ def test_tensors_are_digested_without_torch_being_imported_for_it():
     optimiser = torch.optim.SGD([one], lr=0.1, momentum=0.9)
     parts = part_digests({"optimiser": optimiser})
     assert None not in parts.values()
-    assert Path(sys.modules["nightspot.checkpoint.digests"].__file__).read_text().count("import torch") == 0
+    assert (
+        Path(sys.modules["nightspot.checkpoint.core.digests"].__file__).read_text().count("import torch") == 0
+    )

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import pytest
 
-from nightspot.checkpoint import limits
-from nightspot.progress_file import read_progress
+from nightspot.checkpoint.core import limits
+from nightspot.run.progress_file import read_progress
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import pytest
 
 from nightspot.checkpoint import interval_seconds
-from nightspot.checkpoint.schedule import Every, Schedule
-from nightspot.checkpoint.slowing import Slowing
+from nightspot.checkpoint.core.schedule import Every, Schedule, Slowing
 
 
 class Loop:

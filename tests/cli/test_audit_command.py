@@ -11,12 +11,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from nightspot.aws.job_lock import JobLock
-from nightspot.aws.run_table import RunTable
+from nightspot.aws.table.job_lock import JobLock
+from nightspot.aws.table.run_table import RunTable
 from nightspot.cli import account
 from nightspot.cli.account import Aws
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.run import Action, Outcome, Step
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.run.model import Action, Outcome, Step
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
 NOW = datetime.now(UTC)

@@ -15,12 +15,20 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from rich.console import Console
 from typer.testing import CliRunner
 
-from nightspot.aws.doctor import CHECKS, Check, Finding, State, Visit
+from nightspot.aws.doctor.doctor import CHECKS, Check, Finding, State, Visit
 from nightspot.cli.account import Aws
-from nightspot.cli.doctor import doctor, run_doctor
-from nightspot.cli.doctor_local import EASY_BYTES, GIB, LEAST_BYTES, MODULES, Machine, examine_machine
+from nightspot.cli.doctor import (
+    EASY_BYTES,
+    GIB,
+    LEAST_BYTES,
+    MODULES,
+    Machine,
+    doctor,
+    examine_machine,
+    run_doctor,
+)
 from nightspot.job import check_files
-from nightspot.report.doctor_text import COUNTED, STYLES, findings_as_json, show_finding, show_sum
+from nightspot.terminal.doctor_text import COUNTED, STYLES, findings_as_json, show_finding, show_sum
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -22,9 +22,8 @@ from nightspot.cli.account import Aws
 from nightspot.cli.drill_aws import drill_on_aws
 from nightspot.job import Job
 from nightspot.local.clock import StoryClock
-from nightspot.local.markets import Markets
-from nightspot.local.moto_sagemaker import installed
-from nightspot.local.sagemaker import SimulatedSageMaker
+from nightspot.local.sagemaker.markets import Markets
+from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker, installed
 
 pytestmark = pytest.mark.workflow
 

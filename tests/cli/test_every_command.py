@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from nightspot.cli import app
-from nightspot.local import records, staging
+from nightspot.local.stage import records, staging
 
 RUN = "20261121-d74a4a"
 TRAINING = """

@@ -6,8 +6,9 @@ import pytest
 
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.run import FailureClass, Outcome
-from nightspot.run_account import Ending
+from nightspot.failures.classes import FailureClass
+from nightspot.record.run_account import Ending
+from nightspot.run.model import Outcome
 
 
 def test_every_ending_and_every_failure_has_a_status():

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nightspot.aws.waiting import CannotLookError, ExecutionEnd
-from nightspot.cli import follow
+from nightspot.aws.runs.waiting import CannotLookError, ExecutionEnd
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.follow import Look, LookRefusedError
-from nightspot.report import news
-from nightspot.report.news import NewsKind
+from nightspot.cli.runs import follow
+from nightspot.cli.runs.follow import Look, LookRefusedError
+from nightspot.terminal import news
+from nightspot.terminal.news import NewsKind
 
 NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 

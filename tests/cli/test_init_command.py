@@ -9,7 +9,7 @@ import yaml
 
 from nightspot.cli import app
 from nightspot.cli import init as init_module
-from nightspot.cli import schema as schema_module
+from nightspot.cli import validate as schema_module
 from nightspot.cli.init_questions import (
     ask,
     broken_checkpoints,

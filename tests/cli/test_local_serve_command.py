@@ -14,9 +14,9 @@ import pytest
 from botocore.credentials import Credentials
 from typer.testing import CliRunner
 
-from nightspot.aws.api_client import ApiClient, ApiError
+from nightspot.aws.runs.api_client import ApiClient, ApiError
 from nightspot.cli.local_serve import app
-from nightspot.local import serving
+from nightspot.local.serve import serving
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120

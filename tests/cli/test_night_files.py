@@ -5,8 +5,8 @@ import json
 import pytest
 
 from nightspot.job import parse_job
-from nightspot.local.markets import Availability
-from nightspot.local.night_files import NightError, night_named, night_of_file, night_of_trace
+from nightspot.local.sagemaker.markets import Availability
+from nightspot.local.stage.night_files import NightError, night_named, night_of_file, night_of_trace
 
 TYPE = "ml.p4d.24xlarge"
 HOUR = 3600

@@ -15,15 +15,20 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from nightspot.aws.run_table import RunTable
-from nightspot.cli import account, operate_jobs, operate_logs, operate_runs, operate_stop
+from nightspot.aws.table.run_table import RunTable
+from nightspot.cli import account
+from nightspot.cli import jobs as operate_jobs
 from nightspot.cli.account import Aws
+from nightspot.cli.runs import list as operate_runs
+from nightspot.cli.runs import logs as operate_logs
+from nightspot.cli.runs import stop as operate_stop
+from nightspot.failures.classes import FailureClass
 from nightspot.job import dump_jobs, load_jobs
-from nightspot.local import records
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.messages.links import LOG_GROUP
-from nightspot.run import FailureClass, Outcome
-from nightspot.run_account import Ending
+from nightspot.local.stage import records
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.record.run_account import Ending
+from nightspot.run.model import Outcome
+from nightspot.view.messages.links import LOG_GROUP
 
 RUN_ID = "20261121-abc123"
 JOB_NAME = f"nightspot-recommender-{RUN_ID}-1"

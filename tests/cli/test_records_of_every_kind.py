@@ -12,17 +12,19 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from nightspot.aws import operating
-from nightspot.aws.run_table import RunTable
-from nightspot.cli import account, operate_watch
+from nightspot.aws.runs import operating
+from nightspot.aws.table.run_table import RunTable
+from nightspot.cli import account
 from nightspot.cli.account import Aws
 from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli.runs import watch as operate_watch
+from nightspot.failures.classes import FailureClass
 from nightspot.job import load_job
-from nightspot.local import records, staging
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.local.nights import NIGHTS
-from nightspot.pages import record as pages_record
-from nightspot.run import Action, AttemptState, FailureClass, Outcome, Phase, Step
+from nightspot.local.stage import records, staging
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.local.stage.night_files import NIGHTS
+from nightspot.record import summary as pages_record
+from nightspot.run.model import Action, AttemptState, Outcome, Phase, Step
 
 ENDED = {
     "execution_status": "SUCCEEDED",

@@ -8,11 +8,11 @@ import xml.etree.ElementTree as ET
 import boto3
 import pytest
 
-from nightspot.aws.run_table import RunTable
-from nightspot.cli import report_files
-from nightspot.local import records
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.report import page_charts
+from nightspot.aws.table.run_table import RunTable
+from nightspot.cli import report as report_files
+from nightspot.local.stage import records
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.terminal import page_charts
 
 SCRIPT = "window.vegaEmbed = () => {};"
 

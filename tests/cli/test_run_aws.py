@@ -13,15 +13,20 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from nightspot.aws import api_client
-from nightspot.aws.run_table import RunTable
-from nightspot.cli import account, operate_jobs, operate_stop, operate_watch, run_aws
+from nightspot.aws.runs import api_client
+from nightspot.aws.table.run_table import RunTable
+from nightspot.cli import account
+from nightspot.cli import jobs as operate_jobs
 from nightspot.cli.account import Aws
+from nightspot.cli.runs import start as run_aws
+from nightspot.cli.runs import stop as operate_stop
+from nightspot.cli.runs import watch as operate_watch
+from nightspot.failures.classes import FailureClass
+from nightspot.formats.run_ids import first_run_id_of, run_id_of
 from nightspot.job import dump_jobs, load_jobs
-from nightspot.local import records
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.run import Action, FailureClass, Outcome, Progress, Remark, RunRemark, Step
-from nightspot.run_ids import first_run_id_of, run_id_of
+from nightspot.local.stage import records
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.run.model import Action, Outcome, Progress, Remark, RunRemark, Step
 
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"
 URL = "http://127.0.0.1:8787"

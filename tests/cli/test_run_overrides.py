@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from nightspot.cli import app
-from nightspot.local import staging
+from nightspot.local.stage import staging
 
 P4D, G5, G4 = "ml.p4d.24xlarge", "ml.g5.xlarge", "ml.g4dn.xlarge"
 TRAINER = Path(__file__).parents[1] / "workflow" / "scripts" / "trainer.py"

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from nightspot.local import records
+from nightspot.local.stage import records
 
 
 @pytest.fixture

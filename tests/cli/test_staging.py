@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from nightspot.job import parse_job
-from nightspot.local import staging
-from nightspot.local.nights import NIGHTS
+from nightspot.local.stage import staging
+from nightspot.local.stage.night_files import NIGHTS
 
 
 @pytest.fixture

@@ -9,17 +9,18 @@ import typer
 from botocore.exceptions import ClientError, CredentialRetrievalError
 from rich.console import Console
 
-from nightspot.aws.api_client import ApiError
-from nightspot.aws.waiting import CannotLookError
-from nightspot.cli import follow, operate_watch
+from nightspot.aws.runs.api_client import ApiError
+from nightspot.aws.runs.waiting import CannotLookError
 from nightspot.cli.account import Aws
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.follow import Look, LookRefusedError
-from nightspot.cli.operate_sources import Place
-from nightspot.cli.report_sources import Folder, RunNotFoundError
-from nightspot.pages.reading import RecordNotReadableError
-from nightspot.report import deployed_run
-from nightspot.report.news import News, NewsKind
+from nightspot.cli.runs import follow
+from nightspot.cli.runs import watch as operate_watch
+from nightspot.cli.runs.follow import Look, LookRefusedError
+from nightspot.cli.runs.place import Place
+from nightspot.cli.runs.sources import Folder, RunNotFoundError
+from nightspot.record.model import RecordNotReadableError
+from nightspot.terminal import deployed_run
+from nightspot.terminal.news import News, NewsKind
 
 NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 

@@ -11,10 +11,10 @@ from botocore.credentials import Credentials
 from typer.testing import CliRunner
 
 from nightspot.api.routes import ROUTES
-from nightspot.aws.api_client import ApiClient, ApiError
+from nightspot.aws.runs.api_client import ApiClient, ApiError
 from nightspot.cli import app
-from nightspot.local.emulated_aws import states_entered, wait_for_end
-from nightspot.local.signatures import Signatures
+from nightspot.local.serve.signatures import Signatures
+from nightspot.local.stage.emulated_aws import states_entered, wait_for_end
 
 pytestmark = [
     pytest.mark.deployment,

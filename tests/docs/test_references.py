@@ -5,14 +5,13 @@ import json
 import pytest
 import yaml
 
-from nightspot.happenings import Happening
 from nightspot.job import load_job
-from nightspot.job.override_shape import Overrides
-from nightspot.job.overrides import read_overrides
-from nightspot.job.schema_texts import DESCRIPTIONS, MODELS
-from nightspot.reasons import Reason
-from nightspot.run import Action, AttemptState, Outcome, Resume
-from nightspot.run_account import Ending
+from nightspot.job.overrides import Overrides, read_overrides
+from nightspot.job.schema import DESCRIPTIONS, MODELS
+from nightspot.record.events import Happening
+from nightspot.record.run_account import Ending
+from nightspot.run.model import Action, AttemptState, Outcome, Resume
+from nightspot.run.reasons import Reason
 from tools import docs_reference, reference_job_file, reference_outcomes
 from tools.documented_commands import Line, problem_of
 from tools.reference_commands import commands

@@ -8,9 +8,9 @@ import pytest
 from nightspot.drill.kinds import Kind
 from nightspot.drill.planning import Pace, PlannedKill
 from nightspot.drill.reading import definitions_of
-from nightspot.local.drill_disk import DrillDisk, digests
-from nightspot.local.drill_process import Setting, Striker
-from nightspot.local.drill_watch import SETTLED_SECONDS, Watch
+from nightspot.local.drill.disk import DrillDisk, digests
+from nightspot.local.drill.process import Setting, Striker
+from nightspot.local.drill.watch import SETTLED_SECONDS, Watch
 
 REQUEST = {
     "TrainingJobName": "small",

@@ -10,8 +10,8 @@ from nightspot.drill.kinds import Kind
 from nightspot.drill.lives import Kill, Life, Seen
 from nightspot.drill.report import Outcome, moment_in_words, report_of
 from nightspot.drill.verdict import Evidence
-from nightspot.report import drill_plot, drill_text
-from nightspot.report.lines import console_for
+from nightspot.terminal import drill_plot, drill_text
+from nightspot.terminal.lines import console_for
 
 STARTS_WITH = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 

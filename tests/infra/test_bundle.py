@@ -12,7 +12,7 @@ import pytest
 
 from infra import Bundle, BundleError, build_bundle
 from infra.bundle import JOBS_FILE, LEFT_OUT, read_jobs_file, size_bytes
-from nightspot.pages import charts_script
+from nightspot.view.html import charts_script
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -50,7 +50,7 @@ def files(bundle):
 def test_it_holds_our_code_the_prices_and_the_jobs(build):
     found = files(build())
     assert {f"lambdas/{name}.py" for name in HANDLERS} <= found
-    assert {"nightspot/policy.py", "nightspot/aws/prices.json", JOBS_FILE} <= found
+    assert {"nightspot/decide/policy.py", "nightspot/aws/prices/prices.json", JOBS_FILE} <= found
 
 
 def test_it_leaves_out_what_never_runs_in_a_function(build):
@@ -68,7 +68,8 @@ def test_it_holds_what_pages_are_made_of_and_the_script_that_draws_their_charts(
     bundle = build()
     found = files(bundle)
     own = {
-        f"nightspot/pages/templates/{path.name}" for path in (ROOT / "nightspot/pages/templates").iterdir()
+        f"nightspot/view/html/templates/{path.name}"
+        for path in (ROOT / "nightspot/view/html/templates").iterdir()
     }
     assert own
     assert own <= found
@@ -133,8 +134,8 @@ def test_the_same_sources_elsewhere_give_the_same_digest(build, tree, jobs, tmp_
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("nightspot/policy.py", "# changed\n"),
-        ("nightspot/aws/prices.json", "{}"),
+        ("nightspot/decide/policy.py", "# changed\n"),
+        ("nightspot/aws/prices/prices.json", "{}"),
         ("lambdas/wake_run.py", "# changed\n"),
         ("lambdas/added.py", "# new\n"),
     ],
@@ -213,7 +214,7 @@ for name in {ABSENT_IN_LAMBDA!r}:
 for name in {HANDLERS!r}:
     handler = importlib.import_module(f"lambdas.{{name}}").handler
     assert callable(handler), name
-print(sys.modules["nightspot.policy"].__file__)
+print(sys.modules["nightspot.decide.policy"].__file__)
 """
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", script],

@@ -12,10 +12,10 @@ from infra.notices import CRASHED, FAILING, TOLD
 from infra.observability import QUERIES
 from infra.workflow import WORKFLOW_FILE
 from lambdas.environment import Environment
-from nightspot.aws.notice_topics import CLAIM_LIFE
-from nightspot.aws.notices import SOURCE
-from nightspot.happenings import Happening
-from nightspot.messages.telling import may_be_told
+from nightspot.aws.notices.notice_topics import CLAIM_LIFE
+from nightspot.aws.notices.notices import SOURCE
+from nightspot.record.events import Happening
+from nightspot.view.messages.wording import may_be_told
 
 pytestmark = pytest.mark.xdist_group("infra")
 

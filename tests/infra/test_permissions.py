@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from nightspot.aws.reports import PREFIX
-from nightspot.requests import training_job_name
+from nightspot.aws.notices.reports import PREFIX
+from nightspot.plan.request import training_job_name
 
 pytestmark = pytest.mark.xdist_group("infra")
 

@@ -9,11 +9,18 @@ from botocore.model import ServiceModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.durations import parse_duration
+from nightspot.formats.durations import parse_duration
 from nightspot.job import InvalidJobError, parse_job
 from nightspot.job.file_text import COMMENTS, job_file_text
-from nightspot.job.first_guesses import time_scale_of
-from nightspot.job.from_request import ANSWER_FIELDS, REQUEST_FIELDS, DraftedJob, Wishes, draft_job, name_of
+from nightspot.job.from_request import (
+    ANSWER_FIELDS,
+    REQUEST_FIELDS,
+    DraftedJob,
+    Wishes,
+    draft_job,
+    name_of,
+    time_scale_of,
+)
 
 REQUEST = {
     "TrainingJobName": "recommender-2026-11-20-03-12-45-123",

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from nightspot.job import apply_overrides, load_job, parse_job, read_overrides
-from nightspot.job.override_shape import Overrides
+from nightspot.job.overrides import Overrides
 
 
 @pytest.fixture

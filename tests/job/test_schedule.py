@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from nightspot.job import InvalidJobError, Schedule, warnings_for
-from nightspot.job.windows import start_try_seconds, window_seconds
+from nightspot.job.cautions import start_try_seconds, window_seconds
 
 MINUTE, HOUR = 60, 3600
 

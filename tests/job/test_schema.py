@@ -7,12 +7,20 @@ import jsonschema
 import pytest
 import yaml
 
-from nightspot.durations import DurationError, parse_duration
+from nightspot.formats.durations import DurationError, parse_duration
 from nightspot.job import parse_job
 from nightspot.job.model import Job
 from nightspot.job.request_shape import training_instance_types
-from nightspot.job.schema import DIALECT, job_file_schema, job_file_schema_text
-from nightspot.job.schema_texts import DESCRIPTIONS, DURATION, MODELS, ONE_OF, RULES
+from nightspot.job.schema import (
+    DESCRIPTIONS,
+    DIALECT,
+    DURATION,
+    MODELS,
+    ONE_OF,
+    RULES,
+    job_file_schema,
+    job_file_schema_text,
+)
 
 RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
 

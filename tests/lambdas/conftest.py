@@ -19,22 +19,22 @@ from lambdas import api as http_api
 from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
 from lambdas.api_dependencies import ApiDependencies
 from lambdas.dependencies import Dependencies
-from nightspot.audit import MOST_RESTARTS
-from nightspot.aws.checkpoints import Checkpoints
-from nightspot.aws.executions import Executions, restart_arn
-from nightspot.aws.job_lock import JobLock
-from nightspot.aws.live_prices import KnownPrices
-from nightspot.aws.models import Models
-from nightspot.aws.notices import Notices
-from nightspot.aws.run_table import RunTable
-from nightspot.aws.starting import Starter
-from nightspot.aws.stopping import Stopper
-from nightspot.aws.training_jobs import TrainingJobs
+from nightspot.aws.notices.notices import Notices
+from nightspot.aws.prices.live_prices import KnownPrices
+from nightspot.aws.runs.checkpoints import Checkpoints
+from nightspot.aws.runs.executions import Executions, restart_arn
+from nightspot.aws.runs.models import Models
+from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.stopping import Stopper
+from nightspot.aws.runs.training_jobs import TrainingJobs
+from nightspot.aws.table.job_lock import JobLock
+from nightspot.aws.table.run_table import RunTable
+from nightspot.decide.audit import MOST_RESTARTS
 from nightspot.job import Job
-from nightspot.local.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
-from nightspot.local.functions import LocalContext
-from nightspot.local.gateway import answer_of, event_of
-from nightspot.run import Outcome, Run, run_from_json, to_json
+from nightspot.local.serve.gateway import answer_of, event_of
+from nightspot.local.stage.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
+from nightspot.local.stage.functions import LocalContext
+from nightspot.run.model import Outcome, Run, run_from_json, to_json
 from tests.simulation.dynamodb import without_faults
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)

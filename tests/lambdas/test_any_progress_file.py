@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lambdas import close_run
-from nightspot.local.functions import LocalContext
-from nightspot.run import Outcome, run_from_json, step_from_json
+from nightspot.local.stage.functions import LocalContext
+from nightspot.run.model import Outcome, run_from_json, step_from_json
 
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
 # Each example decides anew over the same world.

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from nightspot import planning
-from nightspot.run import Outcome, run_from_json, to_json
-from nightspot.run_ids import first_run_id_of
+from nightspot.formats.run_ids import first_run_id_of
+from nightspot.plan import planning
+from nightspot.run.model import Outcome, run_from_json, to_json
 
 START = "/jobs/recommender/runs"
 

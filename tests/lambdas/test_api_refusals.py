@@ -13,8 +13,8 @@ from nightspot.api.override_schema import OVERRIDES
 from nightspot.api.problems import SHAPES, Problem, ProblemKind
 from nightspot.api.routes import ROUTES, Operation, methods_of, route_of
 from nightspot.job import read_overrides
-from nightspot.local.functions import LocalContext
-from nightspot.local.gateway import event_of
+from nightspot.local.serve.gateway import event_of
+from nightspot.local.stage.functions import LocalContext
 
 START = "/jobs/recommender/runs"
 

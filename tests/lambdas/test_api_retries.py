@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from nightspot.job import Concurrency
-from nightspot.run import Outcome, run_from_json, to_json
+from nightspot.run.model import Outcome, run_from_json, to_json
 
 START = "/jobs/recommender/runs"
 RETRY = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:retry"

@@ -21,11 +21,10 @@ from nightspot.api.models import (
     StepRecord,
 )
 from nightspot.api.queries import ENDINGS, Wanted
-from nightspot.pages.record import record_of
-from nightspot.reasons import Reason
-from nightspot.run import Action, Outcome, Phase, Step, run_from_json
-from nightspot.run_account import Ending, RunAccount, run_account, to_json
-from nightspot.summary import summarise
+from nightspot.record.run_account import Ending, RunAccount, run_account, to_json
+from nightspot.record.summary import record_of, summarise
+from nightspot.run.model import Action, Outcome, Phase, Step, run_from_json
+from nightspot.run.reasons import Reason
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from lambdas import api as http_api
-from nightspot.local.functions import LocalContext
-from nightspot.local.gateway import NO_TOKEN, Gateway, Identity
+from nightspot.local.serve.gateway import NO_TOKEN, Gateway, Identity
+from nightspot.local.stage.functions import LocalContext
 
 # A rule that no schema can tell, such as that of time zones, may refuse what the schema lets pass.
 HELD = [

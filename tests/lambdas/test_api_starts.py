@@ -6,7 +6,7 @@ import pytest
 
 from lambdas.run_input import MOST_REQUESTED_BY
 from nightspot.job import Concurrency
-from nightspot.run import run_from_json
+from nightspot.run.model import run_from_json
 
 START = "/jobs/recommender/runs"
 

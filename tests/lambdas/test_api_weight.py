@@ -16,7 +16,7 @@ TOO_HEAVY = {
     "moto",
     "nightspot.cli",
     "nightspot.local",
-    "nightspot.report",
+    "nightspot.terminal",
     "numpy",
     "rich",
     "typer",

@@ -15,16 +15,18 @@ from lambdas import close_run
 from lambdas.close_run import NotOverYetError
 from lambdas.execution_end import ENDS, OUTCOME_OF, WORDS_OF
 from lambdas.settling import BeingSettledError
-from nightspot import ladder, planning
-from nightspot.audit import Execution, ExecutionState
-from nightspot.aws import run_table
-from nightspot.aws.executions import restart_arn
 from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.executions import restart_arn
+from nightspot.aws.table import run_table
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.local.functions import LocalContext
-from nightspot.run import Action, AttemptState, FailureClass, Outcome, run_from_json, to_json
-from nightspot.run_ids import first_run_id_of
+from nightspot.decide import ladder
+from nightspot.decide.audit import Execution, ExecutionState
+from nightspot.failures.classes import FailureClass
+from nightspot.formats.run_ids import first_run_id_of
+from nightspot.local.stage.functions import LocalContext
+from nightspot.plan import planning
+from nightspot.run.model import Action, AttemptState, Outcome, run_from_json, to_json
 
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)

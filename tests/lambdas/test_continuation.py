@@ -9,7 +9,7 @@ import pytest
 
 from lambdas.plan_run import InvalidInputError
 from nightspot.aws.faults import TransientAwsError
-from nightspot.run import Outcome, run_from_json, to_json
+from nightspot.run.model import Outcome, run_from_json, to_json
 
 PREFIX = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:"
 ONE, TWO, THREE = (f"{PREFIX}{name}" for name in ("one", "two", "three"))

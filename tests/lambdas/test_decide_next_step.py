@@ -7,9 +7,9 @@ import json
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
-from nightspot.aws.run_table import RunTable
-from nightspot.reasons import Reason
-from nightspot.run import Action, run_from_json, step_from_json
+from nightspot.aws.table.run_table import RunTable
+from nightspot.run.model import Action, run_from_json, step_from_json
+from nightspot.run.reasons import Reason
 
 
 @pytest.fixture

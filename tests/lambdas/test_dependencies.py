@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from lambdas.dependencies import dependencies
 from lambdas.plan_run import handler
 from nightspot.job import Job, PlaceholderError, dump_jobs
-from nightspot.local.emulated_aws import REGION, TABLE, create_resources
-from nightspot.local.functions import LocalContext
+from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.local.stage.functions import LocalContext
 
 JOB = {
     "name": "recommender",

@@ -37,7 +37,7 @@ TOO_HEAVY = {
     "nightspot.job.reading",
     "nightspot.job.yaml_text",
     "nightspot.local",
-    "nightspot.report",
+    "nightspot.terminal",
     "numpy",
     "rich",
     "s3transfer",
@@ -98,12 +98,12 @@ assert handler({{"detail": {detail!r}}}, context) == {{"woke": False}}
 
 def test_collaborators_cost_nothing_before_they_are_used():
     loaded = loaded_by("from lambdas.dependencies import dependencies; dependencies()")
-    assert "nightspot.aws.run_table" in loaded
+    assert "nightspot.aws.table.run_table" in loaded
     assert loaded & TOO_HEAVY == set()
 
 
 def test_deciding_knows_markets_without_the_model_of_job_files():
-    loaded = loaded_by("import nightspot.policy")
+    loaded = loaded_by("import nightspot.decide.policy")
     assert "nightspot.job.markets" in loaded
     assert loaded & {"pydantic", "nightspot.job.model", "nightspot.job.times"} == set()
 

@@ -7,15 +7,15 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from nightspot.aws.live_prices import KnownPrices, LivePrices
-from nightspot.aws.price_list import PriceList
-from nightspot.aws.price_round import Sources
-from nightspot.aws.prices import read_price_book
-from nightspot.aws.savings_plans import SavingsPlans
-from nightspot.aws.spot_discount import SpotPrices
+from nightspot.aws.prices.live_prices import KnownPrices, LivePrices
+from nightspot.aws.prices.price_list import PriceList
+from nightspot.aws.prices.price_round import Sources
+from nightspot.aws.prices.prices import read_price_book
+from nightspot.aws.prices.savings_plans import SavingsPlans
+from nightspot.aws.prices.spot_discount import SpotPrices
 from nightspot.job import Budget
-from nightspot.pricing import ASSUMED_SPOT_DISCOUNT, Basis, PlanRate, Price, PriceSource, SpotDiscount
-from nightspot.run import run_from_json
+from nightspot.run.model import run_from_json
+from nightspot.run.pricing import ASSUMED_SPOT_DISCOUNT, Basis, PlanRate, Price, PriceSource, SpotDiscount
 
 G5 = "ml.g5.xlarge"
 TODAY = date(2026, 11, 21)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from lambdas.plan_run import InvalidInputError
-from nightspot.run import Outcome, run_from_json
+from nightspot.run.model import Outcome, run_from_json
 
 
 def test_a_job_becomes_a_run_with_its_deadline_and_its_ladder(world, midnight):

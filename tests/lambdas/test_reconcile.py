@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from lambdas import settling
-from nightspot.aws.executions import restart_arn
 from nightspot.aws.faults import TransientAwsError
-from nightspot.run import AttemptState, FailureClass, Outcome, run_from_json, to_json
+from nightspot.aws.runs.executions import restart_arn
+from nightspot.failures.classes import FailureClass
+from nightspot.run.model import AttemptState, Outcome, run_from_json, to_json
 
 ONE = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
 NOTHING = {"found": {}, "repaired": {}, "failed": 0}

@@ -8,19 +8,10 @@ from datetime import timedelta
 import pytest
 
 from lambdas.record_outcome import RunNotOverError
-from nightspot.audit import Untold
-from nightspot.aws.models import Models
-from nightspot.run import (
-    Action,
-    AttemptState,
-    FailureClass,
-    Outcome,
-    Progress,
-    Remark,
-    Step,
-    run_from_json,
-    to_json,
-)
+from nightspot.aws.runs.models import Models
+from nightspot.decide.audit import Untold
+from nightspot.failures.classes import FailureClass
+from nightspot.run.model import Action, AttemptState, Outcome, Progress, Remark, Step, run_from_json, to_json
 
 
 @pytest.fixture

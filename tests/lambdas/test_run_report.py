@@ -10,9 +10,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from lambdas import record_outcome
-from nightspot.aws.reports import Reports
-from nightspot.local.functions import LocalContext
-from nightspot.run import AttemptState, Outcome, Phase, run_from_json, to_json
+from nightspot.aws.notices.reports import Reports
+from nightspot.local.stage.functions import LocalContext
+from nightspot.run.model import AttemptState, Outcome, Phase, run_from_json, to_json
 
 
 class Refusing:

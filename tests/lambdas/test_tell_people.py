@@ -12,12 +12,13 @@ import pytest
 
 from lambdas import tell_people
 from lambdas.tell_people import Messenger
-from nightspot.aws.notice_topics import NoticeTopics
-from nightspot.aws.run_table import RunTable
-from nightspot.happenings import Happening
-from nightspot.local.emulated_aws import REGION, TABLE
-from nightspot.local.functions import LocalContext
-from nightspot.run import AttemptState, FailureClass, Outcome, evolve, run_from_json, to_json
+from nightspot.aws.notices.notice_topics import NoticeTopics
+from nightspot.aws.table.run_table import RunTable
+from nightspot.failures.classes import FailureClass
+from nightspot.local.stage.emulated_aws import REGION, TABLE
+from nightspot.local.stage.functions import LocalContext
+from nightspot.record.events import Happening
+from nightspot.run.model import AttemptState, Outcome, evolve, run_from_json, to_json
 
 
 @dataclass

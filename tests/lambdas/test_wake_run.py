@@ -10,10 +10,10 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from lambdas.wake_run import NotWaitingYetError
-from nightspot.aws.drill_plan import drill_id
+from nightspot.aws.drill.plan import drill_id
 from nightspot.aws.faults import TransientAwsError
-from nightspot.run import Outcome, run_from_json
-from nightspot.run_ids import read_training_job_name
+from nightspot.formats.run_ids import read_training_job_name
+from nightspot.run.model import Outcome, run_from_json
 
 JOB = "nightspot-recommender-20261121-abc123-1"
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)

@@ -15,9 +15,9 @@ import pytest
 from moto import mock_aws
 
 from nightspot.local.clock import StoryClock
-from nightspot.local.markets import Market, Markets
-from nightspot.local.options import SimulationOptions
-from nightspot.local.sagemaker import SimulatedSageMaker
+from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 
 SCRIPTS = Path(__file__).parent / "scripts"
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)

@@ -12,9 +12,10 @@ import pytest
 from moto import mock_aws
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.local import moto_sagemaker
 from nightspot.local.clock import StoryClock
-from nightspot.local.emulated_aws import (
+from nightspot.local.sagemaker import sagemaker as moto_sagemaker
+from nightspot.local.sagemaker.faults import ServiceFault
+from nightspot.local.stage.emulated_aws import (
     REGION,
     TABLE,
     create_resources,
@@ -22,9 +23,8 @@ from nightspot.local.emulated_aws import (
     states_entered,
     wait_for_end,
 )
-from nightspot.local.engine import interpreter
-from nightspot.local.faults import ServiceFault
-from nightspot.local.functions import function_arn
+from nightspot.local.stage.engine import interpreter
+from nightspot.local.stage.functions import function_arn
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 SCALE = 36_000  # ten hours a second

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
-from nightspot.local import functions as module
 from nightspot.local.clock import StoryClock
-from nightspot.local.functions import (
+from nightspot.local.stage import functions as module
+from nightspot.local.stage.functions import (
     AsyncInvoker,
     DeadLetters,
     LocalContext,

@@ -13,8 +13,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from nightspot.local.gateway import Gateway, Identity, Refusal, answer_of, event_of
-from nightspot.local.signatures import Secret, Signatures
+from nightspot.local.serve.gateway import Gateway, Identity, Refusal, answer_of, event_of
+from nightspot.local.serve.signatures import Secret, Signatures
 
 REGION = "eu-west-1"
 KEY, SECRET = "AKIDEXAMPLE", "not-a-secret"

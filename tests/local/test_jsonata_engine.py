@@ -7,7 +7,7 @@ import json
 import pytest
 from jsonata.jexception import JException
 
-from nightspot.local.jsonata_engine import UndefinedResultError, evaluate
+from nightspot.local.stage.engine import UndefinedResultError, evaluate
 
 NASTY = "say \"hi\" and 'ho', \\n, {% $y %} and ` too\nnext line"
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nightspot.job import Job
-from nightspot.local import messages
+from nightspot.local.stage import records as messages
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nightspot.local.markets import Availability, Market, MarketError, Markets, Span
+from nightspot.local.sagemaker.markets import Availability, Market, MarketError, Markets, Span
 
 AVAILABLE, MISSING, RECLAIM = Availability.AVAILABLE, Availability.MISSING, Availability.RECLAIM
 NIGHT = [

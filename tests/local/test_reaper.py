@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from nightspot.local.reaper import Reaper
+from nightspot.local.sagemaker.process import Reaper
 
 PROGRAM = """
 import os, signal, subprocess, sys

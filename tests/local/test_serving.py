@@ -17,13 +17,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from nightspot.job import Job
-from nightspot.local import records
-from nightspot.local import serving as serving_module
-from nightspot.local.gateway import Identity, Refusal, Request
-from nightspot.local.markets import Availability, Market, Markets
-from nightspot.local.nights import NIGHTS, Night
-from nightspot.local.served_runs import ServedRuns
-from nightspot.local.serving import (
+from nightspot.local.sagemaker.markets import Availability, Market, Markets
+from nightspot.local.serve import serving as serving_module
+from nightspot.local.serve.gateway import Identity, Refusal, Request
+from nightspot.local.serve.served_runs import ServedRuns
+from nightspot.local.serve.serving import (
     NothingToServeError,
     PortError,
     api_of,
@@ -34,9 +32,11 @@ from nightspot.local.serving import (
     playable,
     serving,
 )
-from nightspot.local.session import LocalAws
-from nightspot.local.stage import NoLocalCommandError
-from nightspot.pages.reading import read_record
+from nightspot.local.stage import records
+from nightspot.local.stage.night_files import NIGHTS, Night
+from nightspot.local.stage.session import LocalAws
+from nightspot.local.stage.stage import NoLocalCommandError
+from nightspot.record.model import read_record
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 SCALE = 900.0
@@ -358,7 +358,7 @@ def stage_of(tmp_path, slower):
 
 
 def asked_of(api, method, path, body=None):
-    from nightspot.local.gateway import event_of
+    from nightspot.local.serve.gateway import event_of
 
     content = b"" if body is None else json.dumps(body).encode()
     headers = [("Content-Type", "application/json")]

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from nightspot.local.markets import Market
-from nightspot.local.options import EventOptions, OptionError
+from nightspot.local.sagemaker.markets import Market
+from nightspot.local.sagemaker.options import EventOptions, OptionError
 
 PHASES = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
 

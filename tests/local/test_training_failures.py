@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nightspot.local.endings import Ending
-from nightspot.local.job_state import Secondary, Status
-from nightspot.local.markets import Market
+from nightspot.local.sagemaker.job_state import Ending, Secondary, Status
+from nightspot.local.sagemaker.markets import Market
 
 LONG = {"steps": 100_000, "seconds_per_step": 0.02}
 WHOLE_LIFE = ["Starting", "Downloading", "Training", "Uploading", "Completed"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from nightspot.local.markets import Market
+from nightspot.local.sagemaker.markets import Market
 
 LONG = {"steps": 100_000, "seconds_per_step": 0.02}
 TAKEN_ONCE = [{"available": "50m"}, {"reclaim": 0}, {"available": "rest"}]

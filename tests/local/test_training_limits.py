@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nightspot.local.markets import Market
+from nightspot.local.sagemaker.markets import Market
 
 LONG = {"steps": 100_000, "seconds_per_step": 0.02}
 TAKEN_WITH_A_WARNING = [{"available": "50m"}, {"reclaim": 0, "warning": True}, {"available": "rest"}]

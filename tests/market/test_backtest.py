@@ -26,7 +26,7 @@ from nightspot.market.model import Belief
 from nightspot.market.prices import Prices
 from nightspot.market.rivals import RIVALS
 from nightspot.market.samples import BacktestError, Setting, Zone, check, samples_of
-from nightspot.run import Rung
+from nightspot.run.model import Rung
 
 HOUR = 3600.0
 DAY = 24 * HOUR

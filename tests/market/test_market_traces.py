@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from nightspot.local.markets import Availability as LocalAvailability
-from nightspot.local.markets import Market
+from nightspot.local.sagemaker.markets import Availability as LocalAvailability
+from nightspot.local.sagemaker.markets import Market
 from nightspot.market.traces import Trace, TraceError, load_trace, load_traces, pool
 
 METADATA = {

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightspot import ledger
+from nightspot.decide import fold as ledger
+from nightspot.decide.fold import JobView, Observation, Transition
 from nightspot.job import Fallback, Market, Policy
-from nightspot.ledger import JobView, Observation, Transition
 from nightspot.market import night as simulator
 from nightspot.market.availability import Availability
 from nightspot.market.backtest import Setting, plan
@@ -19,7 +19,7 @@ from nightspot.market.model import Belief, Doing, Truth
 from nightspot.market.night import MIDNIGHT, Night, NightError, play_night
 from nightspot.market.omniscient import omniscient_costs
 from nightspot.market.prices import Prices
-from nightspot.run import Action
+from nightspot.run.model import Action
 
 HOUR = 3600.0
 CHANGEOVER = 360.0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from nightspot.happenings import OF_OUTCOME, Happening, of_run
-from nightspot.messages.content import Notice
-from nightspot.run import FailureClass, Outcome, Run
-from nightspot.summary import summarise
+from nightspot.failures.classes import FailureClass
+from nightspot.record.events import OF_OUTCOME, Happening, of_run
+from nightspot.record.summary import summarise
+from nightspot.run.model import Outcome, Run
+from nightspot.view.messages.content import Notice
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot-recommender:x"
 

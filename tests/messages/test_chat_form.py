@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.happenings import Happening
-from nightspot.messages.chat import DESCRIPTION_CHARACTERS, NEXT_STEP_CHARACTERS, TITLE_CHARACTERS, escaped
-from nightspot.messages.message import message_of
-from nightspot.messages.telling import may_be_told
-from nightspot.run import FailureClass, Outcome
+from nightspot.failures.classes import FailureClass
+from nightspot.record.events import Happening
+from nightspot.run.model import Outcome
+from nightspot.view.messages.chat import (
+    DESCRIPTION_CHARACTERS,
+    NEXT_STEP_CHARACTERS,
+    TITLE_CHARACTERS,
+    escaped,
+)
+from nightspot.view.messages.message import message_of
+from nightspot.view.messages.wording import may_be_told
 
 TELLABLE = [happening for happening in Happening if may_be_told(happening)]
 LINK = re.compile(r"<https://[^\s<>|]+\|[^<>|]+>")

@@ -2,12 +2,13 @@
 
 import pytest
 
-from nightspot.advice import EXPLANATIONS
-from nightspot.happenings import Happening
-from nightspot.messages.message import message_of
-from nightspot.messages.plain import usd
-from nightspot.messages.telling import may_be_told
-from nightspot.run import FailureClass, Outcome
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.explanations import EXPLANATIONS
+from nightspot.record.events import Happening
+from nightspot.run.model import Outcome
+from nightspot.view.messages.message import message_of
+from nightspot.view.messages.plain import usd
+from nightspot.view.messages.wording import may_be_told
 
 TELLABLE = [happening for happening in Happening if may_be_told(happening)]
 

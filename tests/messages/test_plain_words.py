@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.job import Job
-from nightspot.messages.plain import clean, in_ascii, moment, shortened, span, usd, zone_of
+from nightspot.view.messages.plain import clean, in_ascii, moment, shortened, span, usd, zone_of
 
 TIME = "2026-11-21T23:30:00+00:00"
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.happenings import Happening
-from nightspot.messages.content import Notice
-from nightspot.messages.message import message_of
-from nightspot.messages.telling import may_be_told
+from nightspot.record.events import Happening
+from nightspot.view.messages.content import Notice
+from nightspot.view.messages.message import message_of
+from nightspot.view.messages.wording import may_be_told
 
 TELLABLE = [happening for happening in Happening if may_be_told(happening)]
 

@@ -5,10 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from nightspot.happenings import OF_OUTCOME, Happening
-from nightspot.messages.telling import CLOSING, HEARD, Heard, happening_of, is_told, may_be_told
-from nightspot.messages.wording import HAD_HAPPENED, WORDINGS
-from nightspot.run import Outcome
+from nightspot.record.events import OF_OUTCOME, Happening
+from nightspot.run.model import Outcome
+from nightspot.view.messages.wording import (
+    CLOSING,
+    HAD_HAPPENED,
+    HEARD,
+    WORDINGS,
+    Heard,
+    happening_of,
+    is_told,
+    may_be_told,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "notices.md"
 

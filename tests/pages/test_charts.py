@@ -5,14 +5,14 @@ import re
 
 import pytest
 
-from nightspot.pages import theme
-from nightspot.pages.bars import cost_spec, per_job_spec, saved_spec
-from nightspot.pages.curves import MOST_METRICS, metric_names, metric_spec, progress_spec
-from nightspot.pages.reading import read_record
-from nightspot.pages.runs_page import accounted
-from nightspot.pages.stretches import Kind, stretches_of
-from nightspot.pages.theme import KIND_COLOURS, PALETTE, concrete
-from nightspot.pages.timeline import checkpoints_of, last_safe_of, timeline_spec
+from nightspot.record.model import read_record
+from nightspot.view.html import theme
+from nightspot.view.html.bars import cost_spec, per_job_spec, saved_spec
+from nightspot.view.html.curves import MOST_METRICS, metric_names, metric_spec, progress_spec
+from nightspot.view.html.runs_page import accounted
+from nightspot.view.html.stretches import Kind, stretches_of
+from nightspot.view.html.theme import KIND_COLOURS, PALETTE, concrete
+from nightspot.view.html.timeline import checkpoints_of, last_safe_of, timeline_spec
 
 
 def layer(spec, name):

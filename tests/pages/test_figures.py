@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from nightspot.formats import figures
 from nightspot.job import Market
-from nightspot.pages import figures
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 

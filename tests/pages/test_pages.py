@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from nightspot.accounts import statement
-from nightspot.pages import charts_script
-from nightspot.pages.run_page import run_page
-from nightspot.pages.runs_page import SHARES, accounted, headline, runs_page, title
+from nightspot.record.statement import statement
+from nightspot.view.html import charts_script
+from nightspot.view.html.run_page import run_page
+from nightspot.view.html.runs_page import SHARES, accounted, headline, runs_page, title
 
 SCRIPT = "window.vegaEmbed = () => {};"
 STEERING = "\u2028\u202e\x1b[2J\x00\x85\u200b\ud800\ufffe"

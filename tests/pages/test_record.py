@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-from nightspot.ladder import last_safe_at, repair_rung, spot_leave_at
-from nightspot.pages.reading import read_record
-from nightspot.pages.record import record_of
-from nightspot.phases import phases_of
-from nightspot.run import Action, AttemptState, Phase, Step, phase_from_json, to_json
-from nightspot.summary import summarise
+from nightspot.decide.fold import phases_of
+from nightspot.decide.ladder import last_safe_at, repair_rung, spot_leave_at
+from nightspot.record.model import read_record
+from nightspot.record.summary import record_of, summarise
+from nightspot.run.model import Action, AttemptState, Phase, Step, phase_from_json, to_json
 
 
 def test_phases_are_the_job_s_own_history_in_the_ledger_s_words(story):

@@ -2,10 +2,11 @@
 
 import pytest
 
-from nightspot.pages import sentences
-from nightspot.pages.reading import RecordNotReadableError, read_record
-from nightspot.run import FailureClass, Resume
-from nightspot.run_account import Ending
+from nightspot.failures.classes import FailureClass
+from nightspot.record.model import RecordNotReadableError, read_record
+from nightspot.record.run_account import Ending
+from nightspot.run.model import Resume
+from nightspot.view.html import sentences
 
 
 def test_a_model_in_time_is_told_with_its_moment_and_its_margin(record):

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.job import Market
-from nightspot.pages.reading import read_record
-from nightspot.pages.stretches import _KINDS, WORDS, Kind, kind_of, stretches_of
-from nightspot.run import AttemptState
+from nightspot.record.model import read_record
+from nightspot.run.model import AttemptState
+from nightspot.view.html.stretches import _KINDS, WORDS, Kind, kind_of, stretches_of
 
 
 def lengths(stretches):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nightspot.report.lines import PatientConsole
+from nightspot.terminal.lines import PatientConsole
 
 
 class Screen(PatientConsole):

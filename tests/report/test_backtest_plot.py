@@ -13,7 +13,7 @@ from nightspot.market.backtest import LABELS, OMNISCIENT, Score
 from nightspot.market.generator import generate, profile
 from nightspot.market.model import Doing
 from nightspot.market.samples import Setting, Zone, samples_of
-from nightspot.report import backtest_night, backtest_plot
+from nightspot.terminal import backtest_night, backtest_plot
 
 HOUR = 3600.0
 STARTS_WITH = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}

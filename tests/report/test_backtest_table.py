@@ -6,8 +6,8 @@ import pytest
 
 from nightspot.market.backtest import LABELS, OMNISCIENT, Score
 from nightspot.market.samples import Setting
-from nightspot.report import backtest_table
-from nightspot.report.backtest_table import Played
+from nightspot.terminal import backtest_table
+from nightspot.terminal.backtest_table import Played
 
 COSTS = dict.fromkeys(LABELS, 0.6) | {"patient": 0.52, "greedy_then_uniform": 0.50, OMNISCIENT: 0.48}
 

@@ -11,9 +11,9 @@ import pytest
 from nightspot.api.job_lines import line_as_json, lines_of
 from nightspot.api.models import JobDescription, JobsList, LastRun, MonthCosts
 from nightspot.job import load_job
-from nightspot.pages.runs_page import accounted
-from nightspot.report.jobs_table import jobs_table, last_run_words, month_words
-from nightspot.report.lines import console_for
+from nightspot.terminal.jobs_table import jobs_table, last_run_words, month_words
+from nightspot.terminal.lines import console_for
+from nightspot.view.html.runs_page import accounted
 
 
 @pytest.fixture

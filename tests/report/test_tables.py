@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from nightspot.report import tables
+from nightspot.terminal import tables
 
 
 def squeezed(text):

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from nightspot.job import Market
-from nightspot.report.lines import console_for
-from nightspot.report.timeline import Timeline
-from nightspot.run import Action, Outcome, Rung, Step
+from nightspot.run.model import Action, Outcome, Rung, Step
+from nightspot.terminal.lines import console_for
+from nightspot.terminal.timeline import Timeline
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 SPOT = Rung(Market.SPOT, "ml.p4d.24xlarge", "eu-west-1")
@@ -19,7 +19,7 @@ ON_DEMAND = Rung(Market.ON_DEMAND, "ml.p4d.24xlarge", "eu-west-1")
 
 @dataclass(frozen=True)
 class Sighting:
-    """As nightspot.local.session shows it."""
+    """As nightspot.local.stage.session shows it."""
 
     at: datetime
     kind: str

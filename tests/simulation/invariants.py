@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from nightspot.aws.dynamodb import from_dynamodb
-from nightspot.happenings import OF_OUTCOME
+from nightspot.aws.table.dynamodb import from_dynamodb
 from nightspot.job import Concurrency
-from nightspot.run import Outcome, Run
+from nightspot.record.events import OF_OUTCOME
+from nightspot.run.model import Outcome, Run
 from tests.simulation.clock import HOUR, MINUTE
 from tests.simulation.execution import Execution
 from tests.simulation.sagemaker import Job
@@ -21,7 +21,7 @@ CLOSING = frozenset(happening.value for happening in OF_OUTCOME.values())
 # How long a job may run on after its run was closed.
 MOST_RUNNING_ON = RECONCILE_SECONDS + 10 * MINUTE
 MOST_TRANSITIONS = 600
-# A run that has nothing so long after its deadline may give up; see `nightspot.ladder.give_up_at`.
+# A run that has nothing so long after its deadline may give up; see `nightspot.decide.ladder.give_up_at`.
 GIVES_UP_AFTER = 24 * HOUR
 STOP_TAKES = 5 * MINUTE
 # What a budget may be passed by: the rounding of seconds, on the dearest machine.

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightspot.job import Job
-from nightspot.local.endings import ENDINGS, Cut, Ending, of_exit
-from nightspot.local.markets import Availability
-from nightspot.local.nights import Night
-from nightspot.local.session import LocalNight
+from nightspot.local.sagemaker.job_state import ENDINGS, Cut, Ending, of_exit
+from nightspot.local.sagemaker.markets import Availability
+from nightspot.local.stage.night_files import Night
+from nightspot.local.stage.session import LocalNight
 from tests.simulation.clock import HOUR
 from tests.simulation.faults import Plan
 from tests.simulation.sagemaker import Habits

@@ -9,8 +9,8 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from nightspot.local import request_rules
-from nightspot.local.faults import ServiceFault, ServiceFaultError
+from nightspot.local.sagemaker import request_rules
+from nightspot.local.sagemaker.faults import ServiceFault, ServiceFaultError
 from tests.simulation.calls import ACCOUNT, REGION, Call, Calls, client_error
 from tests.simulation.clock import Clock, Planned
 from tests.simulation.market import Market

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.local.jsonata_engine import UndefinedResultError
-from nightspot.local.jsonata_engine import evaluate as by_local_engine
+from nightspot.local.stage.engine import UndefinedResultError
+from nightspot.local.stage.engine import evaluate as by_local_engine
 from tests.simulation.jsonata import Expression, QueryError, Surroundings
 
 AROUND = Surroundings(lambda: datetime(2026, 11, 21, 2, 30, tzinfo=UTC), lambda: UUID(int=7), lambda: 0.25)

@@ -10,11 +10,13 @@ from unittest.mock import patch
 import pytest
 
 from lambdas import record_outcome, turns
-from nightspot import failures, ladder, policy, watching
-from nightspot.aws.job_lock import JobLock
-from nightspot.aws.run_table import RunTable
-from nightspot.reasons import Reason
-from nightspot.run import FailureClass, Outcome, Run
+from nightspot.aws.table.job_lock import JobLock
+from nightspot.aws.table.run_table import RunTable
+from nightspot.decide import ladder, policy, watching
+from nightspot.failures import classify as failures
+from nightspot.failures.classes import FailureClass
+from nightspot.run.model import Outcome, Run
+from nightspot.run.reasons import Reason
 from tests.simulation.clock import HOUR
 from tests.simulation.families import FAMILIES, scenario_of
 from tests.simulation.invariants import Invariant

@@ -10,8 +10,8 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from nightspot.checkpoint.files import checkpoint_name
-from nightspot.checkpoint.progress import Progress, ResumedFrom
+from nightspot.checkpoint.core.files import checkpoint_name
+from nightspot.checkpoint.core.progress import Progress, ResumedFrom
 from tests.simulation.clock import Clock
 from tests.simulation.s3 import S3
 

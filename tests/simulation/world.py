@@ -19,21 +19,21 @@ from typing import Any
 from lambdas import close_run, decide_next_step, plan_run, record_outcome, start_run, tell_people, wake_run
 from lambdas.dependencies import Dependencies
 from lambdas.observability import logger as lambda_logger
-from nightspot.aws.checkpoints import Checkpoints
-from nightspot.aws.dynamodb import to_dynamodb
-from nightspot.aws.executions import Executions
-from nightspot.aws.job_lock import JobLock
-from nightspot.aws.notice_topics import NoticeTopics
-from nightspot.aws.notices import Notices
-from nightspot.aws.reports import Reports
-from nightspot.aws.run_table import RunTable
-from nightspot.aws.starting import Starter
-from nightspot.aws.stopping import Stopper, StopState
-from nightspot.aws.training_jobs import TrainingJobs
+from nightspot.aws.notices.notice_topics import NoticeTopics
+from nightspot.aws.notices.notices import Notices
+from nightspot.aws.notices.reports import Reports
+from nightspot.aws.runs.checkpoints import Checkpoints
+from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.stopping import Stopper, StopState
+from nightspot.aws.runs.training_jobs import TrainingJobs
+from nightspot.aws.table.dynamodb import to_dynamodb
+from nightspot.aws.table.job_lock import JobLock
+from nightspot.aws.table.run_table import RunTable
 from nightspot.job import Job as NightspotJob
 from nightspot.job import fill
-from nightspot.messages.telling import happening_of, may_be_told
-from nightspot.planning import run_id_of
+from nightspot.plan.planning import run_id_of
+from nightspot.view.messages.wording import happening_of, may_be_told
 from tests.simulation import asl, older
 from tests.simulation.calls import REGION, Calls
 from tests.simulation.clock import HOUR, START, Clock

@@ -12,11 +12,11 @@ import pytest
 
 from nightspot.job import Job
 from nightspot.local.clock import StoryClock
-from nightspot.local.emulated_aws import REGION
-from nightspot.local.markets import Market, Markets
-from nightspot.local.nights import Night
-from nightspot.local.sagemaker import SimulatedSageMaker
-from nightspot.local.session import LocalAws, LocalNight
+from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
+from nightspot.local.stage.emulated_aws import REGION
+from nightspot.local.stage.night_files import Night
+from nightspot.local.stage.session import LocalAws, LocalNight
 from tests.simulation.nights import play_night
 
 SCALE = 450.0  # story seconds per real second; slow enough for two busy cores

@@ -3,8 +3,8 @@
 import boto3
 import pytest
 
-from nightspot.local.emulated_aws import REGION
-from nightspot.run import Outcome
+from nightspot.local.stage.emulated_aws import REGION
+from nightspot.run.model import Outcome
 
 SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
 

@@ -2,14 +2,13 @@
 
 import pytest
 
-from nightspot.failures import ANSWERS, Answer
-from nightspot.local.endings import Ending
-from nightspot.local.faults import ServiceFault
-from nightspot.local.job_state import Secondary, Status
-from nightspot.local.markets import Market, Markets
-from nightspot.local.nights import Night
-from nightspot.local.options import SimulationOptions
-from nightspot.run import FailureClass
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.classify import ANSWERS, Answer
+from nightspot.local.sagemaker.faults import ServiceFault
+from nightspot.local.sagemaker.job_state import Ending, Secondary, Status
+from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.stage.night_files import Night
 
 MINUTE = 60.0
 BUSY = ServiceFault(

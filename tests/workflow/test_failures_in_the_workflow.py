@@ -2,11 +2,11 @@
 
 import pytest
 
-from nightspot.local.faults import INTERNAL_FAILURE, THROTTLED, ServiceFault
-from nightspot.local.markets import Market, Markets
-from nightspot.local.nights import Night
-from nightspot.local.options import SimulationOptions
-from nightspot.run import Action
+from nightspot.local.sagemaker.faults import INTERNAL_FAILURE, THROTTLED, ServiceFault
+from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.stage.night_files import Night
+from nightspot.run.model import Action
 
 SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
 

@@ -9,11 +9,11 @@ import boto3
 import pytest
 
 from nightspot.job import Market as Bought
-from nightspot.local.emulated_aws import REGION, start_execution, wait_for_end
-from nightspot.local.markets import Market, Markets
-from nightspot.local.nights import Night
-from nightspot.local.options import SimulationOptions
-from nightspot.planning import quota_name
+from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.stage.emulated_aws import REGION, start_execution, wait_for_end
+from nightspot.local.stage.night_files import Night
+from nightspot.plan.planning import quota_name
 
 FIRST, SECOND, THIRD = "ml.g5.xlarge", "ml.g5.2xlarge", "ml.g5.4xlarge"
 LONGEST_REAL_SECONDS = 120.0

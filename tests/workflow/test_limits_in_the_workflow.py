@@ -1,8 +1,8 @@
 """SageMaker's own limits: what of them interruptions use up, and what is the job's own fault."""
 
-from nightspot.local.faults import ServiceFault
-from nightspot.local.markets import Market, Markets
-from nightspot.local.nights import Night
+from nightspot.local.sagemaker.faults import ServiceFault
+from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.stage.night_files import Night
 
 MINUTE = 60
 TWICE_INTERRUPTED = Market.scripted(

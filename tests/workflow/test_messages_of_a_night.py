@@ -1,6 +1,6 @@
 """What people hear of real nights: one closing message, and at once only what they could still act on."""
 
-from nightspot.messages.plain import usd
+from nightspot.view.messages.plain import usd
 
 
 def heard(played):

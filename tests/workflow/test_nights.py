@@ -2,10 +2,10 @@
 
 import pytest
 
-from nightspot.local.markets import Market, Markets
-from nightspot.local.nights import Night
-from nightspot.local.options import EventOptions, SimulationOptions
-from nightspot.run import Action
+from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.options import EventOptions, SimulationOptions
+from nightspot.local.stage.night_files import Night
+from nightspot.run.model import Action
 
 
 def night(*spot, **options):

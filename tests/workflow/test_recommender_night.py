@@ -10,10 +10,10 @@ import boto3
 import pytest
 
 from nightspot.job import load_job
-from nightspot.local.emulated_aws import REGION
-from nightspot.local.markets import Market, Markets
-from nightspot.local.nights import Night
-from nightspot.local.session import LocalAws
+from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.stage.emulated_aws import REGION
+from nightspot.local.stage.night_files import Night
+from nightspot.local.stage.session import LocalAws
 
 pytestmark = [pytest.mark.workflow, pytest.mark.long]
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from nightspot.local.markets import Market, Markets
-from nightspot.local.nights import Night
-from nightspot.local.options import SimulationOptions
+from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.stage.night_files import Night
 from nightspot.market import night as simulator
 from nightspot.market.model import Truth
 from nightspot.market.prices import Prices
 from nightspot.market.traces import load_trace
-from nightspot.run import Action, Step
+from nightspot.run.model import Action, Step
 
 MINUTE = 60.0
 WORK_SECONDS = 3600.0  # twelve steps of five minutes

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from nightspot.local import engine
-from nightspot.local.faults import THROTTLED, ServiceFault
-from nightspot.local.jsonata_engine import UndefinedResultError, evaluate
-from nightspot.local.markets import Market, Markets
-from nightspot.local.nights import Night
+from nightspot.local.sagemaker.faults import THROTTLED, ServiceFault
+from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.stage import engine
+from nightspot.local.stage.engine import UndefinedResultError, evaluate
+from nightspot.local.stage.night_files import Night
 
 pytestmark = [pytest.mark.workflow, pytest.mark.long]
 

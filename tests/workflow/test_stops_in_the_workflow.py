@@ -2,12 +2,12 @@
 
 import boto3
 
-from nightspot.aws.executions import Executions
-from nightspot.aws.run_table import RunTable
-from nightspot.aws.stopping import Stopper, StopState
-from nightspot.local.emulated_aws import REGION, TABLE
-from nightspot.local.nights import Night
-from nightspot.local.options import SimulationOptions
+from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.stopping import Stopper, StopState
+from nightspot.aws.table.run_table import RunTable
+from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.stage.emulated_aws import REGION, TABLE
+from nightspot.local.stage.night_files import Night
 
 SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}
 

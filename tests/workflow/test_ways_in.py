@@ -7,8 +7,8 @@ import time
 import boto3
 import pytest
 
-from nightspot.aws.starting import Starter
-from nightspot.local.emulated_aws import REGION, wait_for_end
+from nightspot.aws.runs.starting import Starter
+from nightspot.local.stage.emulated_aws import REGION, wait_for_end
 
 LONGEST_REAL_SECONDS = 120.0
 SHORT = {"work": "20m", "hyperparameters": {"steps": "4", "every": "2"}}

@@ -1,0 +1,1 @@
+"""Looks at all that a run needs in an account."""

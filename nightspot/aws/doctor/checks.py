@@ -1,0 +1,214 @@
+"""Decides whether an account, its clock and what is deployed there are fit for tonight."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+from botocore.exceptions import ClientError
+
+from nightspot.aws.doctor.visit import Check, Finding, State, Visit, guarded, is_missing, unanswered
+from nightspot.aws.faults import NO_ANSWER
+from nightspot.failures.redaction import redact
+from nightspot.formats.durations import format_duration
+
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+CLOCK_LIMIT = timedelta(minutes=5)
+CLOCK_CARE = timedelta(minutes=1)
+
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
+_LOG_IN = "aws sso login, or new keys with: aws configure"
+
+# What is wrong, by STS's code, with its mend.
+CREDENTIAL_FAULTS: Mapping[str, tuple[str, str]] = {
+    "ExpiredToken": ("the credentials have expired", _LOG_IN),
+    "ExpiredTokenException": ("the credentials have expired", _LOG_IN),
+    "RequestExpired": ("the request was too old when it came", "set this machine's clock, then try again"),
+    "InvalidClientTokenId": (
+        "AWS does not know these credentials in this region",
+        "aws configure; a region that is off until it is asked for: Account, AWS Regions in the console",
+    ),
+    "UnrecognizedClientException": ("AWS does not know these credentials", "aws configure"),
+    "SignatureDoesNotMatch": ("the secret key is wrong, or this machine's clock", "aws configure"),
+}
+# How far CloudFormation has come, by the end of a stack's status; the first that fits counts.
+STACK_STATES: Mapping[str, State] = {
+    "_IN_PROGRESS": State.WARNING,
+    "UPDATE_ROLLBACK_COMPLETE": State.WARNING,  # the version before it works
+    "IMPORT_ROLLBACK_COMPLETE": State.WARNING,
+    "ROLLBACK_COMPLETE": State.PROBLEM,
+    "DELETE_COMPLETE": State.PROBLEM,
+    "_COMPLETE": State.OK,
+    "_FAILED": State.PROBLEM,
+}
+
+
+def region(visit: Visit) -> Iterator[Finding]:
+    """A region is configured, and looks like one."""
+    if visit.region is None:
+        yield Finding(
+            Check.REGION,
+            State.PROBLEM,
+            "no region is configured",
+            "--region REGION, AWS_DEFAULT_REGION (boto3 reads no AWS_REGION), or aws configure set region REGION",
+        )
+    elif not _REGION.fullmatch(visit.region):
+        yield Finding(
+            Check.REGION,
+            State.PROBLEM,
+            f"{visit.region!r} is no name of a region, such as eu-west-1",
+            "aws configure set region REGION",
+        )
+    else:
+        yield Finding(Check.REGION, State.OK, visit.region)
+
+
+def credentials(visit: Visit) -> Iterator[Finding]:
+    """STS knows the credentials, and says whose they are."""
+    who = visit.identity
+    if who.error is None:
+        yield Finding(Check.CREDENTIALS, State.OK, f"account {who.account}, as {who.arn.rpartition(':')[2]}")
+    elif isinstance(who.error, NO_ANSWER):
+        found, mend = unanswered(who.error)
+        yield Finding(Check.CREDENTIALS, State.NOT_CHECKED, found, mend)
+    elif isinstance(who.error, ClientError):
+        code = who.error.response.get("Error", {}).get("Code", "")
+        said = (f"AWS refused the credentials: {redact(str(who.error))}", _LOG_IN)
+        yield Finding(Check.CREDENTIALS, State.PROBLEM, *CREDENTIAL_FAULTS.get(code, said))
+    else:
+        yield Finding(Check.CREDENTIALS, State.PROBLEM, redact(str(who.error)), _LOG_IN)
+
+
+def clock(visit: Visit) -> Iterator[Finding]:
+    """This machine's clock and AWS's, by the Date of its answer; AWS dates a refusal as well."""
+    who = visit.identity
+    if who.dated is None:
+        yield Finding(Check.CLOCK, State.NOT_CHECKED, "no answer of AWS told its time")
+        return
+    gap = who.at - who.dated
+    # The header has whole seconds, and the answer was under way.
+    if abs(gap) <= CLOCK_CARE:
+        yield Finding(Check.CLOCK, State.OK, "agrees with AWS's within a minute")
+        return
+    way = "ahead of" if gap > timedelta() else "behind"
+    off = format_duration(round(abs(gap).total_seconds()))
+    state = State.PROBLEM if abs(gap) > CLOCK_LIMIT else State.WARNING
+    rule = "AWS takes no signature that is more than 5 minutes off"
+    yield Finding(Check.CLOCK, state, f"{off} {way} AWS's; {rule}", "sudo timedatectl set-ntp true")
+
+
+def stack(visit: Visit) -> Iterator[Finding]:
+    """The stack is there, CloudFormation is done with it, and it is of this version."""
+    try:
+        status: str = visit.described["StackStatus"]
+    except ClientError as error:
+        if not is_missing(error, "ValidationError"):
+            raise
+        yield Finding(
+            Check.STACK,
+            State.PROBLEM,
+            f"there is no stack {visit.stack!r} in {visit.region}",
+            "make deploy; --stack NAME where it has another name, --region where it is elsewhere",
+        )
+        return
+    state = next((state for end, state in STACK_STATES.items() if status.endswith(end)), State.WARNING)
+    at = visit.described.get("LastUpdatedTime") or visit.described.get("CreationTime")
+    when = f", since {at:%Y-%m-%d %H:%M} UTC" if at is not None else ""
+    mend = f"aws cloudformation describe-stack-events --stack-name {visit.stack}{visit.options}"
+    version = visit.output("Version")
+    told = f"version {version}" if version else "deployed before stacks told their version"
+    found = f"{visit.stack} is {status}{when}, {told}"
+    if state is State.OK and version and visit.version and version != visit.version:
+        yield Finding(Check.STACK, State.WARNING, f"{found}; here it is {visit.version}", "make deploy")
+    else:
+        yield Finding(Check.STACK, state, found, "" if state is State.OK else mend)
+
+
+def state_machine(visit: Visit) -> Iterator[Finding]:
+    """What runs are executions of."""
+    arn = visit.output("StateMachineArn")
+    if arn is None:
+        yield _no_output(Check.STATE_MACHINE, "StateMachineArn", visit)
+        return
+    try:
+        status = (
+            visit.client("stepfunctions").describe_state_machine(stateMachineArn=arn).get("status", "ACTIVE")
+        )
+    except ClientError as error:
+        if not is_missing(error, "StateMachineDoesNotExist"):
+            raise
+        status = "gone"
+    name = arn.rpartition(":")[2]
+    if status == "ACTIVE":
+        yield Finding(Check.STATE_MACHINE, State.OK, f"{name} is active")
+    else:
+        yield Finding(Check.STATE_MACHINE, State.PROBLEM, f"{name} is {status.lower()}", "make deploy")
+
+
+def notices(visit: Visit) -> Iterator[Finding]:
+    """Somebody hears of a run that went wrong."""
+    arn = visit.output("NoticeTopicArn")
+    if arn is None:
+        yield _no_output(Check.NOTICES, "NoticeTopicArn", visit)
+        return
+    subscribe = (
+        f"aws sns subscribe --topic-arn {arn} --protocol email --notification-endpoint ADDRESS{visit.options}"
+    )
+    try:
+        pages = visit.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
+        arns = [each["SubscriptionArn"] for page in pages for each in page["Subscriptions"]]
+    except ClientError as error:
+        if not is_missing(error, "NotFound", "NotFoundException"):
+            raise
+        yield Finding(Check.NOTICES, State.PROBLEM, "the topic is gone", "make deploy")
+        return
+    confirmed = [each for each in arns if each.startswith("arn:")]
+    if confirmed:
+        yield Finding(Check.NOTICES, State.OK, f"subscriptions of the topic: {len(confirmed)}")
+    elif arns:
+        mend = "follow the link in the mail of AWS Notifications"
+        yield Finding(Check.NOTICES, State.WARNING, "nobody has confirmed the subscription yet", mend)
+    else:
+        yield Finding(
+            Check.NOTICES, State.WARNING, "nobody hears of a run: the topic has no subscriber", subscribe
+        )
+
+
+def dead_letters(visit: Visit) -> Iterator[Finding]:
+    """No start of a run and no news was given up for good."""
+    urls = [
+        physical
+        for kind, logical, physical in visit.resources
+        if kind == "AWS::SQS::Queue" and "DeadLetters" in logical
+    ]
+    if not urls:
+        yield Finding(
+            Check.DEAD_LETTERS, State.WARNING, f"stack {visit.stack!r} has no such queue", "make deploy"
+        )
+    for url in urls:
+        yield from guarded(Check.DEAD_LETTERS, lambda url=url: [_waiting(visit, url)])  # type: ignore[misc]
+
+
+def _waiting(visit: Visit, url: str) -> Finding:
+    try:
+        answer = visit.client("sqs").get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+        )
+    except ClientError as error:
+        if not is_missing(error, "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"):
+            raise
+        return Finding(Check.DEAD_LETTERS, State.PROBLEM, "the queue is gone", "make deploy")
+    count = int(answer["Attributes"]["ApproximateNumberOfMessages"])
+    if count == 0:
+        return Finding(Check.DEAD_LETTERS, State.OK, "the queue is empty")
+    return Finding(
+        Check.DEAD_LETTERS,
+        State.PROBLEM,
+        f"events that all retries failed for: about {count}; a run may not have started",
+        f"aws sqs receive-message --queue-url {url} --max-number-of-messages 10{visit.options}",
+    )
+
+
+def _no_output(check: Check, name: str, visit: Visit) -> Finding:
+    return Finding(check, State.PROBLEM, f"stack {visit.stack!r} has no output {name}", "make deploy")

@@ -1,0 +1,263 @@
+"""Decides whether what the job files name is there: their ladder's quotas, role, buckets and image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nightspot.aws.doctor.visit import Check, Finding, State, Visit, guarded, is_missing, unanswered
+from nightspot.aws.prices.quotas import Quotas, QuotasUnknownError
+from nightspot.job import Job, Market
+from nightspot.job.model import dig
+from nightspot.plan.planning import quota_name
+
+SERVICE = "sagemaker.amazonaws.com"
+# What a training job does at the least, on the objects of its buckets.
+ACTIONS = ("s3:GetObject", "s3:PutObject")
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
+_IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<name>[^:@]+)"
+    r"(?:(?P<mark>[:@])(?P<which>.+))?"
+)
+
+
+def jobs(visit: Visit) -> Iterator[Finding]:
+    """The job files describe jobs that can run."""
+    if not visit.files:
+        yield Finding(Check.JOBS, State.NOT_CHECKED, "there are no job files here", "nightspot doctor FILE")
+    for each in visit.files:
+        name, mend = str(each.path), f"nightspot validate {each.path}"
+        errors = [str(found) for found in each.problems if found.severity == "error"]
+        if errors:
+            found = f"{errors[0]}{_and_more(len(errors))}"
+            yield Finding(Check.JOBS, State.PROBLEM, found, mend, name)
+        elif each.problems:
+            found = f"{each.problems[0]}{_and_more(len(each.problems))}"
+            yield Finding(Check.JOBS, State.WARNING, found, mend, name)
+        else:
+            yield Finding(Check.JOBS, State.OK, "valid", subject=name)
+
+
+def quotas(visit: Visit) -> Iterator[Finding]:
+    """The account may have the machines of each rung. A job needs one good rung in each market it names."""
+    names = {quota_name(*rung) for job in visit.jobs for rung in _rungs(job)}
+    try:
+        limits = Quotas(visit.client("service-quotas")).limits(names)
+    except QuotasUnknownError as error:
+        if isinstance(error.__cause__, (ClientError, BotoCoreError)):
+            raise error.__cause__ from error
+        raise
+    for job in visit.jobs:
+        for market in Market:
+            rungs = [quota_name(market, spec.instance_type) for spec in job.capacity.rungs_of(market)]
+            one_is_enough = any(limits.get(name, 0) >= job.instance_count for name in rungs)
+            for name in rungs:
+                yield _quota(visit, job, name, limits.get(name), one_is_enough=one_is_enough)
+
+
+def _quota(visit: Visit, job: Job, name: str, limit: float | None, *, one_is_enough: bool) -> Finding:
+    where = f"Service Quotas in the console ({visit.region}): Amazon SageMaker, {name!r}, request an increase"
+    if limit is None:
+        found = f"Service Quotas does not tell {name!r}"
+        return Finding(Check.QUOTAS, State.NOT_CHECKED, found, where, job.name)
+    found = f"{name}: {limit:g}, needed {job.instance_count}"
+    if limit >= job.instance_count:
+        return Finding(Check.QUOTAS, State.OK, found, subject=job.name)
+    return Finding(Check.QUOTAS, State.WARNING if one_is_enough else State.PROBLEM, found, where, job.name)
+
+
+def role(visit: Visit) -> Iterator[Finding]:
+    """SageMaker may take on the role of the training jobs, and the role may use their buckets."""
+    yield from _each(visit, Check.ROLE, "RoleArn", look=_role)
+
+
+def _role(visit: Visit, arn: str) -> Iterator[Finding]:
+    name = arn.rpartition("/")[2]
+    account = arn.split(":")[4] if arn.count(":") >= 5 else ""
+    if account != visit.identity.account:
+        found = f"belongs to account {account or 'nobody knows which'}, not to this one"
+        yield Finding(Check.ROLE, State.NOT_CHECKED, found, subject=name)
+        return
+    iam = visit.client("iam")
+    try:
+        policy = iam.get_role(RoleName=name)["Role"].get("AssumeRolePolicyDocument", {})
+    except ClientError as error:
+        if not is_missing(error, "NoSuchEntity"):
+            raise
+        mend = "make deploy, or mend training_job.RoleArn"
+        yield Finding(Check.ROLE, State.PROBLEM, "there is no such role", mend, name)
+        return
+    if not _trusts(policy):
+        mend = f"add {SERVICE} to its trust policy: aws iam update-assume-role-policy --role-name {name} …"
+        yield Finding(Check.ROLE, State.PROBLEM, f"does not trust {SERVICE}", mend, name)
+        return
+    yield _may_use_buckets(visit, iam, arn, name)
+
+
+def _trusts(policy: Any) -> bool:
+    for statement in _listed(dig(policy, "Statement")):
+        services = _listed(dig(statement, "Principal", "Service"))
+        actions = {str(action).lower() for action in _listed(dig(statement, "Action"))}
+        if dig(statement, "Effect") == "Allow" and SERVICE in services:
+            return bool(actions & {"sts:assumerole", "sts:*", "*"})
+    return False
+
+
+def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> Finding:
+    """What IAM's simulator says; the role passes without it, because few may ask it."""
+    partition = arn.split(":")[1]
+    objects = [f"arn:{partition}:s3:::{bucket}/*" for bucket, _ in _buckets_of(visit)]
+    trusted = f"trusts {SERVICE}"
+    try:
+        answer = iam.simulate_principal_policy(
+            PolicySourceArn=arn, ActionNames=list(ACTIONS), ResourceArns=objects
+        )
+    except (ClientError, BotoCoreError) as error:
+        found = f"{trusted}; what it may do was not simulated: {unanswered(error)[0]}"
+        return Finding(Check.ROLE, State.OK, found, subject=name)
+    refused = sorted(
+        f"{each['EvalActionName']} on {each.get('EvalResourceName', '*')}"
+        for each in answer["EvaluationResults"]
+        if each["EvalDecision"] != "allowed"
+    )
+    if not refused:
+        return Finding(Check.ROLE, State.OK, f"{trusted}, and may use the buckets", subject=name)
+    mend = f"give it these: aws iam put-role-policy --role-name {name} …"
+    return Finding(Check.ROLE, State.PROBLEM, f"may not {', '.join(refused)}", mend, name)
+
+
+def buckets(visit: Visit) -> Iterator[Finding]:
+    """The buckets of checkpoints and models are there, in this region, versioned and encrypted."""
+    for bucket, has_checkpoints in _buckets_of(visit):
+        yield from guarded(
+            Check.BUCKETS,
+            lambda bucket=bucket, kept=has_checkpoints: _bucket(visit, bucket, kept),  # type: ignore[misc]
+            bucket,
+        )
+
+
+def _buckets_of(visit: Visit) -> list[tuple[str, bool]]:
+    """(bucket, whether checkpoints go there) of all jobs."""
+    found: dict[str, bool] = {}
+    for job in visit.jobs:
+        for keys, kept in (
+            (("CheckpointConfig", "S3Uri"), True),
+            (("OutputDataConfig", "S3OutputPath"), False),
+        ):
+            if isinstance(uri := dig(job.training_job, *keys), str):
+                bucket = urlsplit(visit.filled(uri)).netloc
+                found[bucket] = found.get(bucket, False) or kept
+    return list(found.items())
+
+
+def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[Finding]:
+    s3 = visit.client("s3")
+    try:
+        answer = s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if is_missing(error, "301"):
+            answer = error.response
+        elif is_missing(error, "404", "NoSuchBucket"):
+            mend = "make deploy, or mend the S3 address in the job file"
+            yield Finding(Check.BUCKETS, State.PROBLEM, "there is no such bucket", mend, bucket)
+            return
+        else:
+            raise
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    where = answer.get("BucketRegion") or headers.get("x-amz-bucket-region")
+    if where is not None and where != visit.region:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html: same region only
+        found = f"is in {where}; training in {visit.region} needs one there"
+        mend = "name a bucket of the region in the job file, or deploy where the bucket is"
+        yield Finding(Check.BUCKETS, State.PROBLEM, found, mend, bucket)
+        return
+    good = ["there"]
+    if has_checkpoints:
+        if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
+            found = "keeps no versions: a restart that does not restore would overwrite better checkpoints"
+            mend = (
+                f"aws s3api put-bucket-versioning --bucket {bucket} "
+                f"--versioning-configuration Status=Enabled{visit.options}"
+            )
+            yield Finding(Check.BUCKETS, State.WARNING, found, mend, bucket)
+        else:
+            good.append("versioned")
+    if _is_encrypted(s3, bucket):
+        good.append("encrypted")
+    else:
+        mend = f"S3 in the console: {bucket}, Properties, Default encryption"
+        yield Finding(Check.BUCKETS, State.WARNING, "has no default encryption", mend, bucket)
+    yield Finding(Check.BUCKETS, State.OK, ", ".join(good), subject=bucket)
+
+
+def _is_encrypted(s3: Any, bucket: str) -> bool:
+    try:
+        s3.get_bucket_encryption(Bucket=bucket)
+    except ClientError as error:
+        if is_missing(error, "ServerSideEncryptionConfigurationNotFoundError"):
+            return False
+        raise
+    return True
+
+
+def image(visit: Visit) -> Iterator[Finding]:
+    """The training image is in the account's ECR. Nobody but its owner can be asked for another's."""
+    yield from _each(visit, Check.IMAGE, "AlgorithmSpecification", "TrainingImage", look=_image)
+
+
+def _image(visit: Visit, uri: str) -> Iterator[Finding]:
+    parts = _IMAGE.fullmatch(uri)
+    if parts is None or parts["account"] != visit.identity.account:
+        found = "is not in this account's ECR: AWS's own images and other registries are not looked into"
+        yield Finding(Check.IMAGE, State.NOT_CHECKED, found, subject=uri.rpartition("/")[2])
+        return
+    name, which = parts["name"], parts["which"] or "latest"
+    subject = f"{name}{parts['mark'] or ':'}{which}"
+    if parts["region"] != visit.region:
+        found = f"is in {parts['region']}; training in {visit.region} needs it there"
+        mend = "push it there, and write ${AWS::Region} in training_job.AlgorithmSpecification.TrainingImage"
+        yield Finding(Check.IMAGE, State.PROBLEM, found, mend, subject)
+        return
+    key = "imageDigest" if parts["mark"] == "@" else "imageTag"
+    try:
+        visit.client("ecr").describe_images(repositoryName=name, imageIds=[{key: which}])
+    except ClientError as error:
+        if is_missing(error, "RepositoryNotFoundException"):
+            mend = f"aws ecr create-repository --repository-name {name}{visit.options}; then push the image"
+            yield Finding(Check.IMAGE, State.PROBLEM, "there is no such repository", mend, subject)
+        elif is_missing(error, "ImageNotFoundException"):
+            mend = "build and push it (ECR in the console: the repository, View push commands)"
+            yield Finding(Check.IMAGE, State.PROBLEM, "the repository has no such image", mend, subject)
+        else:
+            raise
+        return
+    yield Finding(Check.IMAGE, State.OK, "there", subject=subject)
+
+
+def _each(visit: Visit, check: Check, *keys: str, look: Any) -> Iterator[Finding]:
+    """`look` at every value that the jobs' requests have below `keys`, each once."""
+    values = [dig(job.training_job, *keys) for job in visit.jobs]
+    for text in dict.fromkeys(value for value in values if isinstance(value, str)):
+        yield from guarded(
+            check,
+            lambda text=text: look(visit, visit.filled(text)),  # type: ignore[misc]
+            text,
+        )
+
+
+def _rungs(job: Job) -> Iterator[tuple[Market, str]]:
+    for market in Market:
+        yield from ((market, spec.instance_type) for spec in job.capacity.rungs_of(market))
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    """IAM writes one of a thing bare, several as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def _and_more(count: int) -> str:
+    return "" if count == 1 else f" (and {count - 1} more)"

@@ -1,0 +1,234 @@
+"""Decides what the doctor's findings are, what each check may ask, and what AWS's refusal of a call means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nightspot.aws.faults import NO_ANSWER
+from nightspot.aws.runs.deployed_names import VARIABLES, Deployment, DeploymentError, read_deployment
+from nightspot.failures.redaction import redact
+from nightspot.job import CheckedFile, Job, PlaceholderError, fill
+
+
+class State(StrEnum):
+    """How a check came out. Only a problem makes the command fail."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+    NOT_CHECKED = "not checked"
+
+
+class Check(StrEnum):
+    """What the doctor looks at; the values are what people read."""
+
+    REGION = "region"
+    CREDENTIALS = "credentials"
+    CLOCK = "clock"
+    STACK = "stack"
+    STATE_MACHINE = "state machine"
+    JOBS = "job files"
+    SCHEDULES = "schedules"
+    QUOTAS = "quotas"
+    ROLE = "training role"
+    BUCKETS = "buckets"
+    IMAGE = "image"
+    NOTICES = "notices"
+    DEAD_LETTERS = "dead letters"
+    PYTHON = "Python"
+    PACKAGES = "packages"
+    DISK = "disk"
+    COMMAND = "local command"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. `subject`: of what of several. `mend`: a command, or a place in the console."""
+
+    check: Check
+    state: State
+    found: str
+    mend: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """AWS's answer to "who am I", or why there is none. `dated`: AWS's clock at `at`, ours; both aware UTC."""
+
+    at: datetime
+    dated: datetime | None = None
+    arn: str = ""
+    account: str = ""
+    error: ClientError | BotoCoreError | None = None
+
+
+# Action of IAM, by boto3's name of the call.
+PERMISSIONS: Mapping[str, str] = {
+    "DescribeStacks": "cloudformation:DescribeStacks",
+    "ListStackResources": "cloudformation:ListStackResources",
+    "GetFunctionConfiguration": "lambda:GetFunctionConfiguration",
+    "DescribeStateMachine": "states:DescribeStateMachine",
+    "ListSchedules": "scheduler:ListSchedules",
+    "GetSchedule": "scheduler:GetSchedule",
+    "ListServiceQuotas": "servicequotas:ListServiceQuotas",
+    "ListAWSDefaultServiceQuotas": "servicequotas:ListAWSDefaultServiceQuotas",
+    "GetRole": "iam:GetRole",
+    "SimulatePrincipalPolicy": "iam:SimulatePrincipalPolicy",
+    "HeadBucket": "s3:ListBucket",
+    "GetBucketVersioning": "s3:GetBucketVersioning",
+    "GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "DescribeImages": "ecr:DescribeImages",
+    "ListSubscriptionsByTopic": "sns:ListSubscriptionsByTopic",
+    "GetQueueAttributes": "sqs:GetQueueAttributes",
+}
+# What the services call a missing permission; HeadBucket's answer has no body, so its status is the code.
+DENIED = frozenset(
+    {
+        "403",
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",
+        "AuthorizationErrorException",
+        "Forbidden",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit of the doctor to an account in a region.
+
+    `client(service)`: boto3's client of that service. `now`: aware UTC. `files`: the job files that are looked at.
+    `given`: what --placeholder says. `options`: what every proposed command of AWS's has to have behind it.
+    `version`: Nightspot's own, here.
+    """
+
+    region: str | None
+    client: Callable[[str], Any]
+    now: Callable[[], datetime]
+    files: tuple[CheckedFile, ...] = ()
+    stack: str = "Nightspot"
+    version: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
+    options: str = ""
+
+    @cached_property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs of the files without errors."""
+        return tuple(each.job for each in self.files if each.job is not None)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Whose credentials these are; never raises what AWS or the way to it does."""
+        try:
+            answer = self.client("sts").get_caller_identity()
+        except ClientError as error:
+            return Identity(self.now(), _dated(error.response), error=error)
+        except BotoCoreError as error:
+            return Identity(self.now(), error=error)
+        return Identity(self.now(), _dated(answer), answer["Arn"], answer["Account"])
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """The stack as CloudFormation describes it."""
+        found: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"][
+            0
+        ]
+        return found
+
+    def output(self, name: str) -> str | None:
+        """What the stack tells under this name."""
+        values = {each["OutputKey"]: each["OutputValue"] for each in self.described.get("Outputs", ())}
+        return values.get(name)
+
+    @cached_property
+    def resources(self) -> tuple[tuple[str, str, str], ...]:
+        """(type, logical id, physical id) of everything in the stack."""
+        pages = (
+            self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.stack)
+        )
+        return tuple(
+            (each["ResourceType"], each["LogicalResourceId"], each["PhysicalResourceId"])
+            for page in pages
+            for each in page["StackResourceSummaries"]
+            if "PhysicalResourceId" in each
+        )
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        """What the stack fills in. Raises AWS's own error where there is one, else DeploymentError."""
+        try:
+            return read_deployment(
+                self.stack, cloudformation=self.client("cloudformation"), lambdas=self.client("lambda")
+            )
+        except DeploymentError as error:
+            if isinstance(error.__cause__, (ClientError, BotoCoreError)):
+                raise error.__cause__ from error
+            raise
+
+    def filled(self, text: str) -> str:
+        """A text of a job file with its placeholders filled in. Raises as `deployment`, and PlaceholderError."""
+        names = {"AWS::Region": str(self.region), "AWS::AccountId": self.identity.account, **self.given}
+        if all(f"${{{name}}}" not in text or name in names for name in VARIABLES):
+            return str(fill(text, names))
+        return str(fill(text, {**self.deployment.names, **names}))
+
+
+def guarded(check: Check, look: Callable[[], Iterable[Finding]], subject: str = "") -> Iterator[Finding]:
+    """What `look` finds; where AWS refuses or does not answer, a finding that says so in its place."""
+    try:
+        yield from look()
+    except (ClientError, BotoCoreError, DeploymentError, PlaceholderError) as error:
+        found, mend = unanswered(error)
+        yield Finding(check, State.NOT_CHECKED, found, mend, subject)
+
+
+def unanswered(error: Exception) -> tuple[str, str]:
+    """What a call that gave no answer means, and its mend: the permission that is missing, or AWS's own words."""
+    if isinstance(error, ClientError):
+        operation = error.operation_name
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in DENIED:
+            permission = PERMISSIONS.get(operation, operation)
+            return f"needs the permission {permission}", f"let these credentials {permission}"
+        return f"AWS refused {operation}: {redact(str(error))}", ""
+    if isinstance(error, NO_ANSWER):
+        return f"AWS could not be reached: {redact(str(error))}", "check the network, proxy and region"
+    return redact(str(error)), ""
+
+
+def is_missing(error: ClientError, *codes: str) -> bool:
+    """Whether AWS says by one of these codes that the thing is not there."""
+    return error.response.get("Error", {}).get("Code") in codes
+
+
+def job_of(text: str) -> str | None:
+    """The job that a schedule's input names, also where it stands inside the input of another call."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    if isinstance(value.get("job"), str):
+        return str(value["job"])
+    return job_of(value["Input"]) if isinstance(value.get("Input"), str) else None
+
+
+def _dated(answer: Mapping[str, Any]) -> datetime | None:
+    """The Date header of an answer of AWS's."""
+    text = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    try:
+        return None if text is None else parsedate_to_datetime(text).astimezone(UTC)
+    except ValueError:
+        return None

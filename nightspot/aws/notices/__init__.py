@@ -1,0 +1,1 @@
+"""What is sent: events, topics, reports."""

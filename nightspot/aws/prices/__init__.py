@@ -1,0 +1,1 @@
+"""What machines cost, and which quotas there are."""

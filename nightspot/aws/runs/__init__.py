@@ -1,0 +1,1 @@
+"""Runs and training jobs: start, look, stop, wait."""

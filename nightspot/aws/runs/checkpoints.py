@@ -1,0 +1,128 @@
+"""Reads the progress file that the training side writes beside its checkpoints."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.run.model import Progress
+from nightspot.run.progress_file import MOST_BYTES, MOST_FILES, read_progress
+
+PROGRESS_FILE = "nightspot.json"
+CHECKPOINT_END = ".nsck"  # what half-written files, which may be uploaded too, do not end with
+LONGEST_KEY_BYTES = 1024  # of S3
+# Of 1,000 keys each: twice as many as the largest checkpoint has files, for half-written ones beside them.
+MOST_PAGES = 2 * MOST_FILES // 1000
+
+_log = logging.getLogger(__name__)
+
+
+class S3Client(Protocol):
+    """The part of boto3's S3 client that is used here."""
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]: ...  # noqa: N803
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]: ...  # noqa: N803
+    def list_objects_v2(self, *, Bucket: str, Prefix: str, **page: str) -> dict[str, Any]: ...  # noqa: N803
+
+
+class Checkpoints:
+    """The checkpoint prefixes of runs in S3."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+
+    def progress(self, s3_uri: str) -> Progress | None:
+        """What is durable below `s3_uri`, or None where the training script says nothing readable.
+
+        Raises TransientAwsError where the call is worth repeating, ClientError for all else.
+        """
+        parts = urlsplit(s3_uri)
+        prefix = f"{parts.path.strip('/')}/"
+        body = self._read(parts.netloc, prefix + PROGRESS_FILE)
+        if body is None:
+            return None
+        file = read_progress(body)
+        if file.progress is None:
+            # A file that cannot be used costs an estimate, never the run.
+            _log.warning("%s/%s: no progress: %s", s3_uri, PROGRESS_FILE, "; ".join(file.left_out))
+            return None
+        # SageMaker uploads files in no promised order: the word may arrive before what it speaks of.
+        if file.checkpoint and not self._is_complete(parts.netloc, prefix, file.checkpoint, file.files):
+            _log.info("%s: checkpoint %s is not uploaded yet", s3_uri, file.checkpoint)
+            return None
+        return file.progress
+
+    def is_empty(self, s3_uri: str) -> bool:
+        """Whether nothing at all lies below `s3_uri`. Raises like `progress`."""
+        parts = urlsplit(s3_uri)
+        prefix = f"{parts.path.strip('/')}/"
+        try:
+            return not self._client.list_objects_v2(Bucket=parts.netloc, Prefix=prefix).get("Contents")
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            raise_if_transient(error)
+            raise
+
+    def _is_complete(self, bucket: str, prefix: str, name: str, files: int) -> bool:
+        """Whether the checkpoint is there: of sharded state each rank uploads a file of its own."""
+        if len(f"{prefix}{name}".encode()) > LONGEST_KEY_BYTES:
+            return False  # S3 would refuse the question
+        if files == 1:
+            return self._exists(bucket, prefix + name)
+        same_step, rank, _ = name.rpartition("-rank")
+        return bool(rank) and self._has(files, bucket, f"{prefix}{same_step}{rank}")
+
+    def _read(self, bucket: str, key: str) -> bytes | None:
+        try:
+            # However large it is: a range would be refused where the object is empty.
+            with closing(self._client.get_object(Bucket=bucket, Key=key)["Body"]) as stream:
+                body: bytes = stream.read(MOST_BYTES + 1)
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            _raise_unless_missing(error)
+            return None
+        return body
+
+    def _has(self, files: int, bucket: str, prefix: str) -> bool:
+        """Whether so many whole checkpoint files begin with `prefix`."""
+        count = 0
+        page: dict[str, str] = {}
+        try:
+            for _ in range(MOST_PAGES):
+                answer = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, **page)
+                found = answer.get("Contents") or ()
+                count += sum(str(each.get("Key")).endswith(CHECKPOINT_END) for each in found)
+                token = answer.get("NextContinuationToken")
+                if count >= files or not answer.get("IsTruncated") or not token:
+                    break
+                page = {"ContinuationToken": str(token)}
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            raise_if_transient(error)
+            raise
+        return count >= files
+
+    def _exists(self, bucket: str, key: str) -> bool:
+        try:
+            self._client.head_object(Bucket=bucket, Key=key)
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            _raise_unless_missing(error)
+            return False
+        return True
+
+
+def _raise_unless_missing(error: ClientError) -> None:
+    if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
+        return
+    raise_if_transient(error)
+    raise error

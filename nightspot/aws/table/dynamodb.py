@@ -1,0 +1,133 @@
+"""Calls on one DynamoDB table: which faults are worth repeating, and how items become plain values and back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Context, Decimal
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.table import item_size
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+MOST_DEPTH = 31  # of nested values: 32 levels, the item's own the first
+MOST_NAME_CHARACTERS = 1024  # of 64 KB
+_NUMBERS = Context(prec=38, Emax=999_999, Emin=-999_999, traps=[])
+_LARGEST = Decimal("9." + "9" * 37 + "E+125")
+_SMALLEST = Decimal("1E-130")
+
+_log = logging.getLogger(__name__)
+
+
+class Table:
+    """One table, by name. `client` is boto3's DynamoDB client."""
+
+    def __init__(self, client: Any, table_name: str) -> None:
+        self._client = client
+        self._table_name = table_name
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """The answer of `operation`, such as "put_item", on this table.
+
+        Raises TransientAwsError where the call is worth repeating, ClientError for all else.
+        """
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(TableName=self._table_name, **arguments)
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            raise_if_transient(error)
+            raise
+        return answer
+
+
+def key(pk: str, sk: str) -> dict[str, Any]:
+    """The key of an item, as a call takes it."""
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def partition(call: Callable[..., dict[str, Any]], pk: str) -> Iterator[dict[str, Any]]:
+    """Every item of a partition, by its sort keys, as DynamoDB writes it. `call` is `Table.call`."""
+    arguments: dict[str, Any] = {
+        "KeyConditionExpression": "pk = :pk",
+        "ExpressionAttributeValues": {":pk": {"S": pk}},
+        "ConsistentRead": True,
+    }
+    while True:
+        page = call("query", **arguments)
+        yield from page["Items"]
+        if "LastEvaluatedKey" not in page:
+            return
+        arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def is_condition_failure(error: ClientError) -> bool:
+    """Whether DynamoDB refused a write because of its condition."""
+    return bool(error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException")
+
+
+def to_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON-ready values as DynamoDB writes them, whatever they are: no record may stop a decision.
+
+    Numbers are rounded to its 38 digits and its range; NaN, and what is nested too deep, is null. An item that is
+    too large is cut, which is logged: see `item_size`.
+    """
+    written: dict[str, Any] = _written(item, 0)["M"]
+    size = item_size.of_map(written)
+    if size <= item_size.MOST_BYTES:
+        return written
+    keys: dict[str, Any] = {name: written.pop(name) for name in ("pk", "sk") if name in written}
+    _log.error("an item of %d bytes is cut to what DynamoDB holds: %s", size, keys)
+    return {**keys, **item_size.map_within(written, item_size.MOST_BYTES - item_size.of_map(keys))}
+
+
+def from_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON-ready values of an item: whole numbers of 64 bits are int, others float."""
+    return {name: _read(value) for name, value in item.items()}
+
+
+def _written(value: Any, depth: int) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"S": _text(value)}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, (int, float)):
+        return _number(value)
+    if value is None or depth > MOST_DEPTH:
+        return {"NULL": True}
+    if isinstance(value, Mapping):
+        return {"M": {_name(name): _written(inner, depth + 1) for name, inner in value.items()}}
+    return {"L": [_written(inner, depth + 1) for inner in value]}
+
+
+def _text(text: str) -> str:
+    # Half a surrogate pair is no character, and no UTF-8.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _name(name: object) -> str:
+    return _text(str(name))[:MOST_NAME_CHARACTERS] or "-"  # an empty one is refused
+
+
+def _number(value: float) -> dict[str, Any]:
+    if value != value:  # noqa: PLR0124 - NaN
+        return {"NULL": True}
+    exact = Decimal(repr(float(value))) if isinstance(value, float) else Decimal(value)
+    rounded = min(max(_NUMBERS.plus(exact), _LARGEST.copy_negate()), _LARGEST)
+    return {"N": "0" if rounded.copy_abs() < _SMALLEST else str(rounded)}
+
+
+def _read(value: Mapping[str, Any]) -> Any:
+    ((kind, held),) = value.items()
+    if kind == "N":
+        number = Decimal(held)
+        is_int = abs(number) < 2**63 and number == number.to_integral_value()
+        return int(number) if is_int else float(number)
+    if kind == "M":
+        return from_dynamodb(held)
+    if kind == "L":
+        return [_read(inner) for inner in held]
+    return None if kind == "NULL" else held

@@ -1,0 +1,212 @@
+"""Decides what is said about a checkpoint: in its own footer, and in nightspot.json beside it.
+
+nightspot.json is how the scheduler, which sees only S3, knows the progress and proves a resume.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from numbers import Integral, Real
+from typing import Any, SupportsIndex
+
+from . import files
+from .errors import BrokenCheckpointError, MetricsError, StepError
+from .ranks import Seat
+from .settings import Origin, as_text, from_text
+from .version import LIBRARY_VERSION
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ResumedFrom:
+    """The checkpoint a process started from: its step, and the attempt that saved it."""
+
+    step: int
+    attempt: int | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training is, as of one checkpoint that is whole and durable.
+
+    `saved_at` is when its state was taken and `started_at` when the process that says so began;
+    `resumed_from` is null in a process that started from nothing; `seconds_per_step` is null until
+    it has been measured; `world_size` is how many ranks train together, and `files` how many files,
+    one of each rank that writes, make the checkpoint complete.
+    """
+
+    run_id: str | None
+    attempt: int | None
+    training_job_name: str | None
+    step: int
+    total_steps: int | None
+    seconds_per_step: float | None
+    saved_at: datetime
+    checkpoint: str
+    metrics: dict[str, float | None]
+    resumed_from: ResumedFrom | None
+    started_at: datetime
+    world_size: int = 1
+    files: int = 1
+
+    @property
+    def fraction(self) -> float | None:
+        """The part of the work that is done, 0 to 1; None where the total is not known."""
+        if self.total_steps is None:
+            return None
+        return min(1.0, self.step / self.total_steps)
+
+    def document(self) -> dict[str, object]:
+        """The JSON form, schema 1."""
+        resumed = self.resumed_from
+        return {
+            "schema": SCHEMA,
+            "run_id": self.run_id,
+            "attempt": self.attempt,
+            "training_job_name": self.training_job_name,
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "fraction": self.fraction,
+            "seconds_per_step": self.seconds_per_step,
+            "saved_at": as_text(self.saved_at),
+            "checkpoint": self.checkpoint,
+            "metrics": self.metrics,
+            "resumed_from": resumed and {"step": resumed.step, "attempt": resumed.attempt},
+            "started_at": as_text(self.started_at),
+            "world_size": self.world_size,
+            "files": self.files,
+            "library_version": LIBRARY_VERSION,
+        }
+
+
+def from_document(document: Mapping[str, Any]) -> Progress:
+    """The progress that `document` described; BrokenCheckpointError if it describes none."""
+    try:
+        resumed = document["resumed_from"]
+        return Progress(
+            run_id=document["run_id"],
+            attempt=document["attempt"],
+            training_job_name=document["training_job_name"],
+            step=document["step"],
+            total_steps=document["total_steps"],
+            seconds_per_step=document["seconds_per_step"],
+            saved_at=from_text(document["saved_at"]),
+            checkpoint=document["checkpoint"],
+            metrics=document["metrics"],
+            resumed_from=resumed and ResumedFrom(resumed["step"], resumed["attempt"]),
+            started_at=from_text(document["started_at"]),
+            world_size=document["world_size"],
+            files=document.get("files", 1),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenCheckpointError(f"the footer is not this library's ({error!r})") from error
+
+
+def check_metrics(metrics: Mapping[str, float] | None) -> dict[str, float | None]:
+    """The metrics as JSON can hold them; MetricsError unless they are names with numbers.
+
+    NaN, the infinities and what is beyond the floats become null: a loss that has blown up is no
+    reason to lose the checkpoint. What of them nightspot.json says is for `limits`.
+    """
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping):
+        raise MetricsError(f"metrics is {type(metrics).__name__}: must be a mapping of names")
+    return {_name(name): _number(name, value) for name, value in metrics.items()}
+
+
+def check_step(step: SupportsIndex, total_steps: int | None, last_step: int | None) -> int:
+    """The step as an int; StepError unless it is a count of steps done, within bounds, not going back."""
+    try:
+        done = operator.index(step)
+    except TypeError:
+        done = -1
+    if isinstance(step, bool) or done < 0:
+        raise StepError(f"step={step!r}: must be a whole number of steps done, from 0 on")
+    if total_steps is not None and done > total_steps:
+        raise StepError(f"step={done}: must not be beyond total_steps={total_steps}")
+    if last_step is not None and done < last_step:
+        raise StepError(f"step={done}: must not go backwards, step {last_step} was saved or restored")
+    return done
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str):
+        raise MetricsError(f"metrics has the name {name!r}: names must be str")
+    return name
+
+
+def _number(name: str, value: object) -> float | None:
+    # NumPy's scalars are registered with these classes; a tensor needs .item() first.
+    if isinstance(value, (Integral, Real)):
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:  # a whole number or a fraction beyond the floats
+            finite = False
+        if not finite:
+            return None
+        return int(value) if isinstance(value, Integral) else float(value)
+    raise MetricsError(
+        f"metrics[{name!r}] is {type(value).__name__}: must be a number (for a tensor, .item())"
+    )
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Steps are timed from `since`, when `step` of them were done.
+
+    `known_seconds` is the last figure measured, if need be by the process that saved the
+    checkpoint this one was restored from; None before the first.
+    """
+
+    since: datetime
+    step: int
+    known_seconds: float | None = None
+
+    def seconds_per_step(self, step: int, now: datetime) -> float | None:
+        """Mean time per step up to now; the last known figure while nothing can be measured."""
+        elapsed_seconds = (now - self.since).total_seconds()
+        # A clock that was set back says nothing about the pace.
+        if step <= self.step or elapsed_seconds <= 0:
+            return self.known_seconds
+        return elapsed_seconds / (step - self.step)
+
+
+@dataclass(frozen=True)
+class Teller:
+    """What stays the same through a process's life; times are aware UTC datetimes."""
+
+    origin: Origin
+    seat: Seat
+    total_steps: int | None
+    started_at: datetime
+
+    def progress(
+        self,
+        step: int,
+        metrics: dict[str, float | None],
+        pace: Pace,
+        saved_at: datetime,
+        resumed_from: ResumedFrom | None,
+    ) -> Progress:
+        """How far training is once the checkpoint of `step` is durable."""
+        return Progress(
+            run_id=self.origin.run_id,
+            attempt=self.origin.attempt,
+            training_job_name=self.origin.training_job_name,
+            step=step,
+            total_steps=self.total_steps,
+            seconds_per_step=pace.seconds_per_step(step, saved_at),
+            saved_at=saved_at,
+            checkpoint=files.checkpoint_name(step, self.seat.rank),
+            metrics=metrics,
+            resumed_from=resumed_from,
+            started_at=self.started_at,
+            world_size=self.seat.world_size,
+            files=self.seat.files_per_step,
+        )

@@ -1,0 +1,1 @@
+"""Commands on runs: list, show, watch, logs, stop, retry, start."""

@@ -1,0 +1,239 @@
+"""Decides where the commands to operate look: at local records, or at a deployment by its table, stack or API."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nightspot.cli import account
+from nightspot.cli._shared import fail
+from nightspot.cli.account import Aws
+from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli.runs.sources import ApiSource, Deployed, Folder, RunNotFoundError, Source
+from nightspot.local.stage import records
+from nightspot.record.model import RecordNotReadableError
+
+if TYPE_CHECKING:
+    from nightspot.aws.runs.api_client import ApiClient
+    from nightspot.aws.runs.waiting import CannotLookError
+
+LOCAL_RECORDS = Path("build/runs")
+MOST_NAMED = 5  # ids in an error
+
+FromFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help=f"Local records; {LOCAL_RECORDS} by default.")
+]
+Local = Annotated[bool, typer.Option("--local", help=f"The same as --from-folder {LOCAL_RECORDS}.")]
+TableName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A deployment's table, the stack's output TableName.")
+]
+StackName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help=f"A deployment's stack; `make deploy` calls it {account.STACK}."),
+]
+Api = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="A deployment's API, the stack's output ApiUrl; or that of `nightspot local serve`.",
+    ),
+]
+_DEPLOYED = ("--table", "--stack", "--api")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the records are. `aws` and `table_name` are None for local ones, `stack` where none was named.
+
+    `options` are those with which another command looks at the same place. With `api`, AWS itself is not asked.
+    """
+
+    source: Source
+    words: str  # "build/runs", "the table nightspot-runs", "the API at https://..."
+    aws: Aws | None = None
+    table_name: str | None = None
+    stack: str | None = None
+    api: ApiClient | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the records are files here, each written when its night was over."""
+        return self.aws is None and self.api is None
+
+    def table(self) -> Any:
+        """The deployment's `nightspot.aws.table.run_table.RunTable`."""
+        if self.aws is None or self.table_name is None:
+            raise ValueError("only a deployment has a table")
+        return _run_table(self.aws, self.table_name)
+
+
+def place_of(
+    *,
+    from_folder: Path | None,
+    local: bool,
+    table: str | None,
+    stack: str | None,
+    region: str | None,
+    profile: str | None,
+    api: str | None = None,
+) -> Place:
+    """The place that the options name; local records without any.
+
+    Raises typer.BadParameter; a stack that cannot be read ends the command with its words.
+    """
+    given = {
+        "--from-folder": from_folder,
+        "--local": local or None,
+        "--table": table,
+        "--stack": stack,
+        "--api": api,
+    }
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise typer.BadParameter(f"only one of {' and '.join(named)} can say where the records are")
+    about_aws = {"--region": region, "--profile": profile}
+    for name, value in about_aws.items():
+        if value is not None and not set(named) & set(_DEPLOYED):
+            raise typer.BadParameter(f"{name} needs {', '.join(_DEPLOYED[:-1])} or {_DEPLOYED[-1]}")
+    given_text = {**{name: given[name] for name in _DEPLOYED}, **about_aws}
+    options = tuple(part for name, value in given_text.items() if value for part in (name, str(value)))
+    if api is not None:
+        client = _api_client(api, region, profile)
+        return Place(ApiSource(client), f"the API at {client.url}", api=client, options=options)
+    if table is None and stack is None:
+        folder = from_folder or LOCAL_RECORDS
+        here = () if from_folder is None else ("--from-folder", str(from_folder))
+        return Place(Folder(folder), str(folder), options=here)
+    aws = account.aws_of(profile, region)
+    name = table if table is not None else _table_of(str(stack), aws)
+    source = Deployed(_run_table(aws, name), name)
+    return Place(source, f"the table {name}", aws, name, stack, options=options)
+
+
+def renewed(place: Place, *, region: str | None, profile: str | None) -> Place:
+    """The same deployment with credentials that are read anew. Raises what `place_of` raises."""
+    if place.api is not None:
+        client = _api_client(place.api.url, region, profile)
+        return replace(place, source=ApiSource(client), api=client)
+    if place.aws is None or place.table_name is None:
+        return place
+    aws = account.aws_of(profile, region)
+    return replace(place, source=Deployed(_run_table(aws, place.table_name), place.table_name), aws=aws)
+
+
+def _api_client(url: str, region: str | None, profile: str | None) -> ApiClient:
+    """Signed; for an address of this machine only where keys are in the environment or a profile is named.
+
+    Raises typer.BadParameter.
+    """
+    from nightspot.aws.runs.api_client import (  # noqa: PLC0415
+        ApiClient,
+        ApiUrlError,
+        checked_url,
+        is_loopback,
+        region_of,
+        transport,
+    )
+
+    account.check_region(region)
+    try:
+        url = checked_url(url)
+        if is_loopback(url) and profile is None and "AWS_ACCESS_KEY_ID" not in os.environ:
+            return ApiClient(url)
+        # An address of API Gateway's own says its region, so that none has to be configured.
+        session = account.session_named(profile, region or region_of(url))
+        credentials = session.get_credentials()
+        if credentials is None:
+            fail("AWS: there are no credentials to sign with: aws configure, or --profile NAME")
+        send = transport(url, ca_bundle=os.environ.get("AWS_CA_BUNDLE"))
+        return ApiClient(url, credentials=credentials, region=session.region_name, send=send)
+    except ApiUrlError as error:
+        raise typer.BadParameter(f"--api: {error}") from error
+
+
+def _run_table(aws: Aws, name: str) -> Any:
+    from nightspot.aws.table.run_table import RunTable  # noqa: PLC0415 - local records need no AWS
+
+    return RunTable(aws.client("dynamodb"), name)
+
+
+def _table_of(stack: str, aws: Aws) -> str:
+    from nightspot.aws.runs.deployed_names import DeploymentError, output_of  # noqa: PLC0415
+
+    try:
+        return output_of(stack, "TableName", cloudformation=aws.client("cloudformation"))
+    except DeploymentError as error:
+        fail(f"--stack: {error}")
+
+
+def check_at_least_one(option: str, value: int | None) -> None:
+    """Raises typer.BadParameter where a number that counts something, if given, counts nothing."""
+    if value is not None and value < 1:
+        raise typer.BadParameter(f"{option}: {value}: must be at least 1")
+
+
+@contextmanager
+def operating_mistakes() -> Iterator[None]:
+    """Inside: what a record or AWS lacks ends the command with its words: status 1, and 6 where nobody answered."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - not for --help
+
+    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
+    from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415
+    from nightspot.aws.runs.starting import NameTakenError, StartRefusedError  # noqa: PLC0415
+    from nightspot.aws.runs.waiting import as_passing  # noqa: PLC0415
+
+    try:
+        yield
+    except (RecordNotReadableError, RunNotFoundError) as error:
+        fail(str(error))
+    except (NameTakenError, StartRefusedError) as error:
+        fail(f"run: {error}")
+    except ApiError as error:
+        fail(f"API: {error}", status=_status_of(as_passing(error)))
+    except (BotoCoreError, ClientError, TransientAwsError) as error:
+        fail(f"AWS: {error}", status=_status_of(as_passing(error)))
+
+
+def _status_of(passing: CannotLookError | None) -> ExitStatus:
+    """Credentials that have run out are the user's to renew; every other fault that may pass is AWS's."""
+    return ExitStatus.SERVICE if passing is not None and not passing.is_expired else ExitStatus.USER
+
+
+def record_of(place: Place, run_id: str | None, job: str | None = None) -> dict[str, Any]:
+    """The record of a run; of the newest one (of a job) for None. Raises RunNotFoundError, with near ids."""
+    if run_id is None:
+        run_id = str(_newest(place, job)["run_id"])
+    try:
+        # The input of a refused run has no id of its own, but its file has a name.
+        return {**place.source.run(run_id), "run_id": run_id}
+    except (RunNotFoundError, records.RecordError) as error:
+        known = place.source.ids()
+        if run_id in known:
+            raise  # it is there, and cannot be read
+        raise RunNotFoundError(unknown_run(run_id, known, place.words)) from error
+
+
+def _newest(place: Place, job: str | None) -> Mapping[str, Any]:
+    found = place.source.newest(job)
+    if found is None:
+        of_job = f" of {job}" if job else ""
+        way = "; `nightspot demo` makes one" if place.is_local and not job else ""
+        raise RunNotFoundError(f"run: nothing: {place.words} has no run{of_job}{way}")
+    return found
+
+
+def unknown_run(run_id: str, known: list[str], where: str) -> str:
+    """The sentence about a run that is not on record; `known` are the ids that are, newest first."""
+    near = get_close_matches(run_id, known, n=MOST_NAMED, cutoff=0.6)
+    if near:
+        return f"run: {run_id!r}: is not in {where}; did you mean {' or '.join(near)}?"
+    newest = f"the newest are {', '.join(known[:MOST_NAMED])}" if known else "it has none"
+    return f"run: {run_id!r}: is not in {where}; {newest}"

@@ -1,0 +1,182 @@
+"""`nightspot retry`: which run is taken up again from its checkpoint, with what, and whether a person is sure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
+
+import typer
+
+from nightspot.cli import account, overrides
+from nightspot.cli._shared import Json, fail, mistakes, say
+from nightspot.cli.runs import start as run_aws
+from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
+from nightspot.cli.runs.start import StartedRun
+from nightspot.job import merge_overrides, read_overrides
+from nightspot.record.summary import RUNNING
+from nightspot.run.model import Outcome
+from nightspot.terminal.tables import overrides_in_words
+
+RETRY_COMMAND = "nightspot retry"  # as a run that it starts says who asked for it
+RETRIED = frozenset({Outcome.FAILED, Outcome.STOPPED, Outcome.SKIPPED, Outcome.REFUSED})
+
+
+def retry(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `nightspot runs` shows it.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Refused: what a local night has saved is gone with it.")
+    ] = False,
+    table: TableName = None,
+    stack: StackName = None,
+    api: Api = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until the new run is over, with a line for all that happens.")
+    ] = False,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
+    ] = None,
+    fail_on_remarks: run_aws.FailOnRemarks = False,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
+    ] = None,
+    market: overrides.Market = None,
+    instance_type: overrides.InstanceTypes = None,
+    deadline: overrides.Deadline = None,
+    hyperparameter: overrides.Hyperparameters = None,
+    budget: overrides.Budget = None,
+    fallback: overrides.Fallback = None,
+    as_json: Json = False,
+) -> None:
+    """Start a run that goes on from the last checkpoint of a run that failed, was stopped or was skipped.
+
+    What that run did otherwise than its job file says is taken along, unless it is said again here. Without
+    --table, --stack or --api the stack is Nightspot.
+    """
+    if local:
+        _refuse_local()
+    if as_json and not yes:
+        raise typer.BadParameter("--json needs --yes, because nobody is asked")
+    market, market_file = overrides.market_and_file(market, None)
+    if market_file is not None:
+        raise typer.BadParameter(f"--market: must be one of {', '.join(overrides.CHOICES)}")
+    run_aws.check_key(idempotency_key)
+    run_aws.check_fail_on_remarks(fail_on_remarks, wait=wait)
+    longest = run_aws.timeout_of(timeout, wait=wait)
+    way = run_aws.Way(wait, longest, as_json, region, profile, fail_on_remarks)
+    own = overrides.overrides_of(
+        market=market,
+        instance_types=instance_type,
+        deadline=deadline,
+        hyperparameters=hyperparameter,
+        budget=budget,
+        fallback=fallback,
+    )
+    with mistakes(), operating_mistakes():
+        read_overrides(own, check_instance_types=True)
+        place = place_of(
+            from_folder=None,
+            local=False,
+            table=table,
+            stack=run_aws.default_stack(table, stack, api),
+            api=api,
+            region=region,
+            profile=profile,
+        )
+        record = record_of(place, run)
+        _check_retryable(record)
+        if place.api is None and idempotency_key is None:
+            # The API looks itself; a key may have started the very run that would be in the way.
+            _check_checkpoints(place, record)
+        merged = merge_overrides(record.get("overrides") or {}, own)
+        if place.aws is not None:
+            run_aws.check_with_deployed(place, str(record["job"]), merged)
+        if not as_json:
+            _tell(record, own)
+        if not yes:
+            typer.confirm(f"Start a new run of {record['job']} in {place.words}?", abort=True, err=True)
+        begun = _start(place, record, own, merged, idempotency_key)
+        raise typer.Exit(run_aws.tell_and_wait(place, begun, way))
+
+
+def saved_words(record: Mapping[str, Any]) -> str:
+    """What the run's checkpoint holds, as far as its record says: "step 12 of 24 (50 %)"."""
+    progress = next(
+        (step["progress"] for step in reversed(record.get("steps") or []) if step.get("progress")), None
+    )
+    if record.get("checkpoints") is None:
+        return "nothing, for its job writes no checkpoints: the new run begins at the start"
+    if progress is None:
+        return "not told by its record; what is in its checkpoint prefix is used"
+    of = f" of {progress['total_steps']}" if progress.get("total_steps") else ""
+    share = (
+        f" ({progress['fraction']:.0%})".replace("%", " %") if progress.get("fraction") is not None else ""
+    )
+    return f"step {progress['step']}{of}{share}"
+
+
+def _refuse_local() -> NoReturn:
+    fail(
+        "--local: a local night cannot be retried: the S3 that held its checkpoints ended with it; "
+        "play another one with `nightspot run FILE --local`"
+    )
+
+
+def _check_retryable(record: Mapping[str, Any]) -> None:
+    run_id, outcome = record["run_id"], record["outcome"]
+    if outcome == RUNNING:
+        fail(f"run: {run_id!r}: is still going on; `nightspot stop {run_id}` ends it, then it can be retried")
+    if outcome == Outcome.SUCCEEDED:
+        fail(f"run: {run_id!r}: has succeeded, so nothing is left to train; `nightspot run` starts a new one")
+    if outcome not in RETRIED:
+        rule = f"must have ended as one of {', '.join(sorted(RETRIED))}"
+        fail(f"run: {run_id!r}: {outcome!r}: {rule}")
+
+
+def _check_checkpoints(place: Place, record: Mapping[str, Any]) -> None:
+    """Refuse what lambdas/resumption.py would refuse, and leave no record of: a second retry of a run."""
+    prefix, run_id = record.get("checkpoints"), record["run_id"]
+    for other in place.source.runs(str(record["job"]), None) if prefix is not None else ():
+        if other.get("checkpoints") != prefix or other["run_id"] == run_id:
+            continue
+        if other["outcome"] == Outcome.SUCCEEDED:
+            fail(f"run: {run_id!r}: run {other['run_id']} went on from its checkpoints and has succeeded")
+        if other["outcome"] == RUNNING:
+            fail(f"run: {run_id!r}: run {other['run_id']} goes on from its checkpoints already")
+
+
+def _tell(record: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    ended = f"Run {record['run_id']} of {record['job']} ended as {record['outcome']}."
+    say(f"{ended} {record.get('because') or ''}".rstrip())
+    say(f"Saved:   {saved_words(record)}.")
+    kept = {name: value for name, value in (record.get("overrides") or {}).items() if name not in own}
+    for title, given in (("Kept:", kept), ("New:", own)):
+        if given:
+            say(f"{title:<9}{overrides_in_words(given)}.")
+
+
+def _start(
+    place: Place,
+    record: Mapping[str, Any],
+    own: Mapping[str, Any],
+    merged: Mapping[str, Any],
+    key: str | None,
+) -> StartedRun:
+    from nightspot.aws.runs.executions import state_machine_of  # noqa: PLC0415 - not for --help
+
+    run_id, job = str(record["run_id"]), str(record["job"])
+    if place.api is not None:
+        # It merges the same way.
+        path = f"/runs/{quote(run_id, safe='')}/retry"
+        return run_aws.post_start(place, job, path, own, key=key, resume_from=run_id)
+    try:
+        machine_arn = state_machine_of(str(record["execution_arn"]))
+    except ValueError as error:
+        fail(f"run: {run_id!r}: {error}")
+    return run_aws.start_execution(
+        place, machine_arn, job, merged, key=key, resume_from=run_id, requested_by=RETRY_COMMAND
+    )

@@ -1,0 +1,279 @@
+"""Decides how a run of a deployed job is started by a command, what is told of it, and how it is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from secrets import token_hex
+from time import monotonic, sleep
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from nightspot.cli import account, exit_status
+from nightspot.cli import jobs as operate_jobs
+from nightspot.cli._shared import fail, note, print_json
+from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli.runs import follow
+from nightspot.cli.runs import follow as follow_words
+from nightspot.cli.runs.place import Place
+from nightspot.formats.durations import DurationError, parse_duration
+from nightspot.job import Job, apply_overrides, read_overrides
+
+MACHINE_OUTPUT = "StateMachineArn"
+LONGEST_KEY = 128
+_WITH_MODEL = {ExitStatus.IN_TIME, ExitStatus.LATE}
+RUN_COMMAND = "nightspot run"  # as a run that it starts says who asked for it
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a start is waited for and told; `longest_seconds` is None where the wait has no limit."""
+
+    wait: bool
+    longest_seconds: int | None
+    as_json: bool
+    region: str | None
+    profile: str | None
+    fail_on_remarks: bool = False
+
+
+@dataclass(frozen=True)
+class StartedRun:
+    """A run that has begun, wherever it was asked for."""
+
+    run_id: str
+    job: str
+    execution_arn: str
+    started_at: datetime  # aware UTC
+    is_new: bool
+    resume_from: str | None = None
+
+    def to_json(self, console: str | None) -> dict[str, Any]:
+        """What `--json` prints of it; `console` is the execution's page."""
+        return {
+            "run_id": self.run_id,
+            "job": self.job,
+            "execution_arn": self.execution_arn,
+            "started_at": self.started_at.isoformat(),
+            "is_new": self.is_new,
+            "resume_from": self.resume_from,
+            "console": console,
+        }
+
+
+def timeout_of(text: str | None, *, wait: bool) -> int | None:
+    """The seconds that --timeout says. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    if not wait:
+        raise typer.BadParameter("--timeout needs --wait")
+    try:
+        return parse_duration(text)
+    except DurationError as error:
+        raise typer.BadParameter(f"--timeout: {text!r}: {error}") from error
+
+
+FailOnRemarks = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-remarks",
+        help=f"With --wait or --local: status {ExitStatus.REMARKS} for a model with remarks, such as "
+        '"finished at step 3 of 24".',
+    ),
+]
+
+
+def check_fail_on_remarks(wanted: bool, *, wait: bool) -> None:
+    """Raises typer.BadParameter where nobody waits for the model that could have remarks."""
+    if wanted and not wait:
+        raise typer.BadParameter("--fail-on-remarks needs --wait")
+
+
+def check_key(key: str | None) -> None:
+    """Raises typer.BadParameter where an idempotency key could not stand in a header."""
+    if key is None or (
+        0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() and " " not in key
+    ):
+        return
+    rule = f"must be 1 to {LONGEST_KEY} characters of ASCII without a blank"
+    raise typer.BadParameter(f"--idempotency-key: {key!r}: {rule}")
+
+
+def start(place: Place, job: str, overrides: Mapping[str, Any], key: str | None) -> StartedRun:
+    """Start a run of a deployed job; the same key again is the same run.
+
+    What is wrong ends the command with its words, before anything is started where that can be told. Raises
+    InvalidOverridesError, ApiError, and what `nightspot.aws.runs.starting.Starter.start` raises.
+    """
+    read_overrides(overrides, check_instance_types=True)
+    if place.api is not None:
+        return post_start(place, job, f"/jobs/{quote(job, safe='')}/runs", overrides, key=key)
+    check_with_deployed(place, job, overrides)
+    return start_execution(place, _machine_of(place), job, overrides, key=key, requested_by=RUN_COMMAND)
+
+
+def post_start(
+    place: Place,
+    job: str,
+    path: str,
+    overrides: Mapping[str, Any],
+    *,
+    key: str | None = None,
+    resume_from: str | None = None,
+) -> StartedRun:
+    """Ask the API for a start; without `key`, under one of this command alone. Raises what `post` raises."""
+    if place.api is None:
+        raise ValueError("only an API can be posted to")
+    with _perhaps_begun(place, job):
+        answer = place.api.post(path, overrides, idempotency_key=key or token_hex(16))
+    return started_of(answer.body, resume_from)
+
+
+def start_execution(
+    place: Place,
+    machine_arn: str,
+    job: str,
+    overrides: Mapping[str, Any],
+    *,
+    requested_by: str,
+    key: str | None = None,
+    resume_from: str | None = None,
+) -> StartedRun:
+    """Start a run as an execution of the deployment's state machine. Raises what `Starter.start` raises."""
+    from nightspot.aws.runs.starting import Starter, fresh_name, keyed_name  # noqa: PLC0415 - not for --help
+
+    if place.aws is None:
+        raise ValueError("only a deployment has a state machine")
+    name = keyed_name(job, key) if key else fresh_name(job, datetime.now(UTC), token_hex(3))
+    starter = Starter(place.aws.client("stepfunctions"), machine_arn)
+    with _perhaps_begun(place, job):
+        begun = starter.start(job, overrides, name=name, resume_from=resume_from, requested_by=requested_by)
+    # A key may have started it before an update of the code, with an id of the first form.
+    known = None if begun.is_new else place.table().run_of_execution(begun.execution_arn, begun.started_at)
+    run_id = begun.run_id if known is None else known.run_id
+    return StartedRun(run_id, job, begun.execution_arn, begun.started_at, begun.is_new, resume_from)
+
+
+@contextmanager
+def _perhaps_begun(place: Place, job: str) -> Iterator[None]:
+    """Inside: a start whose answer nobody has is told to be one that may have gone through."""
+    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
+    from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415 - not for --help
+
+    look = " ".join(("nightspot", "runs", "--job", job, *place.options))
+    words = f"a run of {job} may have started all the same; to see: {look}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"interrupted; {words}")
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
+    except (ApiError, TransientAwsError) as error:
+        if not isinstance(error, ApiError) or error.status >= 500:
+            note(words)
+        raise
+
+
+def started_of(body: Mapping[str, Any], resume_from: str | None = None) -> StartedRun:
+    """The run that the API says it has started."""
+    return StartedRun(
+        str(body["run_id"]),
+        str(body["job"]),
+        str(body["execution_arn"]),
+        datetime.fromisoformat(body["started_at"]).astimezone(UTC),
+        bool(body["is_new"]),
+        resume_from,
+    )
+
+
+def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) -> None:
+    """Hold the job's name and the overrides against what is deployed, so that a mistake costs nothing.
+
+    Who may not read the deployed jobs (a pipeline's role) is told so: the run's plan checks them all the same.
+    Raises InvalidOverridesError.
+    """
+    jobs = _deployed_jobs(place)
+    if jobs is None:
+        return
+    if job not in jobs:
+        near = get_close_matches(job, jobs, n=1)
+        mean = f"; did you mean {near[0]}?" if near else ""
+        fail(f"job: {job!r}: must be one of {', '.join(sorted(jobs)) or 'none, for there are none'}{mean}")
+    apply_overrides(jobs[job], read_overrides(overrides))
+
+
+def _deployed_jobs(place: Place) -> dict[str, Job] | None:
+    from nightspot.aws.runs.deployed_names import DeploymentError  # noqa: PLC0415
+    from nightspot.aws.runs.operating import deployed_jobs  # noqa: PLC0415
+
+    if place.aws is None or place.stack is None:
+        return None
+    client = place.aws.client
+    try:
+        return deployed_jobs(
+            place.stack,
+            cloudformation=client("cloudformation"),
+            lambdas=client("lambda"),
+            fetch=operate_jobs.fetched,
+        )
+    except DeploymentError as error:
+        note(f"not checked before the start, but by the run's plan: {error}")
+        return None
+
+
+def _machine_of(place: Place) -> str:
+    from nightspot.aws.runs.deployed_names import DeploymentError, output_of  # noqa: PLC0415
+
+    if place.aws is None or place.stack is None:
+        raise ValueError("only a stack says which state machine it has")
+    try:
+        return output_of(place.stack, MACHINE_OUTPUT, cloudformation=place.aws.client("cloudformation"))
+    except DeploymentError as error:
+        fail(f"--stack: {error}")
+
+
+def tell_and_wait(place: Place, begun: StartedRun, way: Way) -> ExitStatus:
+    """Say what has begun, and wait for it where that was asked for. The status that the command is to end with."""
+    if not way.as_json:
+        _tell(place, begun, way)
+    told = begun.to_json(follow_words.console_of(place, begun.execution_arn))
+    if not way.wait:
+        if way.as_json:
+            print_json(told)
+        return ExitStatus.IN_TIME
+    followed = follow.follow(
+        follow.looker(place, begun.run_id, begun.execution_arn, region=way.region, profile=way.profile),
+        sleep=sleep,
+        monotonic=monotonic,
+        pace=follow.pace_of(place),
+        now=follow.clock_of(place, follow.utc_now),
+        # Where standard output is for JSON, the lines that keep a pipeline from being silent go beside it.
+        on_news=lambda line: follow_words.print_line(line, err=way.as_json),
+        longest_seconds=way.longest_seconds,
+    )
+    if way.fail_on_remarks and followed.record is not None and followed.status in _WITH_MODEL:
+        followed = replace(followed, status=exit_status.of_record(followed.record, fail_on_remarks=True))
+    if way.as_json:
+        print_json({**told, "exit_status": int(followed.status), "record": followed.record})
+    follow_words.tell_end(place, begun.run_id, followed, begun.execution_arn)
+    return followed.status
+
+
+def _tell(place: Place, begun: StartedRun, way: Way) -> None:
+    begins = "has started" if begun.is_new else "had been started by the same request already"
+    resumes = f", from the last checkpoint of {begun.resume_from}" if begun.resume_from else ""
+    typer.echo(f"Run {begun.run_id} of {begun.job} {begins}{resumes}.")
+    if not way.wait:
+        typer.echo(f"Watch:   {follow_words.command('watch', begun.run_id, place)}")
+    typer.echo(f"Stop:    {follow_words.command('stop', begun.run_id, place)}")
+    if link := follow_words.console_of(place, begun.execution_arn):
+        typer.echo(f"Console: {link}")
+
+
+def default_stack(table: str | None, stack: str | None, api: str | None) -> str | None:
+    """The stack that a command about deployed runs looks at where nothing else is named."""
+    return account.STACK if table is None and stack is None and api is None else stack

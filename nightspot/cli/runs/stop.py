@@ -1,0 +1,165 @@
+"""`nightspot stop`: which run a person ends, whether they are sure, and how long it is waited for."""
+
+from __future__ import annotations
+
+from time import sleep
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from nightspot.cli import account
+from nightspot.cli._shared import Json, fail, mistakes, print_json, say
+from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
+from nightspot.formats.durations import DurationError, format_duration, parse_duration
+from nightspot.record.summary import RUNNING, outcome_of
+
+if TYPE_CHECKING:
+    from nightspot.aws.runs.api_client import ApiClient
+    from nightspot.aws.runs.stopping import Stopper, Stopping
+
+# SIGTERM, 120 s and the upload; then the event, or at the worst the loop's own look after five minutes.
+DEFAULT_TIMEOUT = "15m"
+ASKED_BY = "nightspot stop"
+# What is told of a look, wherever it was taken.
+_SHOWN = ("run_id", "job", "state", "training_job_name", "outcome", "because")
+
+
+def stop(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `nightspot runs` shows it.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait/--no-wait", help="Until the end of the run is on record, or only ask for it."),
+    ] = True,
+    timeout: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long to wait at the most.")
+    ] = DEFAULT_TIMEOUT,
+    table: TableName = None,
+    stack: StackName = None,
+    api: Api = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Stop a deployed run and its training job, for good: nothing more is bought, and the record says so."""
+    longest_seconds = _seconds(timeout)
+    if as_json and not yes:
+        raise typer.BadParameter("--json needs --yes, because nobody is asked")
+    # A local run ends with the command that plays it, so there is a deployment to be stopped or nothing.
+    chosen = account.STACK if table is None and stack is None and api is None else stack
+    with mistakes(), operating_mistakes():
+        place = place_of(
+            from_folder=None, local=False, table=table, stack=chosen, region=region, profile=profile, api=api
+        )
+        record = record_of(place, run)
+        if not yes and record["outcome"] == RUNNING:
+            typer.confirm(_question(record, place), abort=True, err=True)
+        if place.api is not None:
+            look = _by_api(place.api, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+        else:
+            stopper = _stopper(place)
+            look = _by_aws(stopper, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+        _conclude(look, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+
+
+def _seconds(timeout: str) -> int:
+    try:
+        return parse_duration(timeout)
+    except DurationError as error:
+        raise typer.BadParameter(f"--timeout: {timeout!r}: {error}") from error
+
+
+def _question(record: dict[str, Any], place: Place) -> str:
+    open_names = [
+        each["training_job_name"] for each in record.get("attempts") or [] if each.get("ended_at") is None
+    ]
+    what = f" and its training job {open_names[-1]}" if open_names else ""
+    return f"Stop run {record['run_id']} of {record['job']} in {place.words}{what}?"
+
+
+def _stopper(place: Place) -> Stopper:
+    from nightspot.aws.runs.executions import Executions  # noqa: PLC0415 - not for --help
+    from nightspot.aws.runs.stopping import Stopper  # noqa: PLC0415
+
+    if place.aws is None:
+        raise ValueError("only a deployment's runs can be stopped")
+    client = place.aws.client
+    return Stopper(place.table(), client("sagemaker"), Executions(client("stepfunctions")))
+
+
+def _by_aws(
+    stopper: Stopper, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
+) -> dict[str, Any]:
+    """The last look at the run, as --json prints it."""
+    from nightspot.aws.runs.stopping import StopRefusedError, UnknownRunError, sentence_of  # noqa: PLC0415
+
+    def show(look: Stopping) -> None:
+        if not as_json:
+            say(sentence_of(look))
+
+    try:
+        if wait:
+            look = stopper.until_recorded(
+                run_id, by=ASKED_BY, longest_seconds=longest_seconds, sleep=sleep, on_news=show
+            )
+        else:
+            look = stopper.ask(run_id, by=ASKED_BY)
+            show(look)
+    except UnknownRunError:
+        fail(f"run: {run_id!r}: is no longer on record")
+    except StopRefusedError as error:
+        fail(f"run: {run_id!r}: cannot be stopped: {error}")
+    return _as_json(look)
+
+
+def _by_api(
+    api: ApiClient, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
+) -> dict[str, Any]:
+    """The same through the API, which is asked again while the run changes over. Raises ApiError."""
+    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
+    from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415
+    from nightspot.aws.runs.stopping import LOOK_SECONDS, StopState  # noqa: PLC0415
+    from nightspot.aws.runs.waiting import as_passing  # noqa: PLC0415
+
+    slept, told = 0.0, ""
+    while True:
+        is_last = not wait or slept >= longest_seconds
+        try:
+            look: dict[str, Any] = api.post(f"/runs/{quote(run_id, safe='')}/stop", {}).body
+        except (ApiError, TransientAwsError) as error:
+            if is_last or as_passing(error) is None:
+                raise
+        else:
+            if look["sentence"] != told and not as_json:
+                say(look["sentence"])
+            told = look["sentence"]
+            if is_last or look["state"] == StopState.OVER:
+                return {name: look[name] for name in _SHOWN}
+        sleep(LOOK_SECONDS)
+        slept += LOOK_SECONDS
+
+
+def _conclude(look: dict[str, Any], *, wait: bool, longest_seconds: float, as_json: bool) -> None:
+    from nightspot.aws.runs.stopping import StopState  # noqa: PLC0415
+
+    if as_json:
+        print_json(look)
+    run_id, state = look["run_id"], look["state"]
+    if state == StopState.OVER or not wait:
+        return
+    fail(
+        f"run: {run_id!r}: its end is not on record after {format_duration(longest_seconds)}; ask again later"
+    )
+
+
+def _as_json(look: Stopping) -> dict[str, Any]:
+    return {
+        "run_id": look.run.run_id,
+        "job": look.run.job,
+        "state": look.state.value,
+        "training_job_name": look.training_job_name,
+        "outcome": outcome_of(look.run),
+        "because": look.run.outcome_because,
+    }

@@ -1,0 +1,1 @@
+"""What an error means, and what a run does about it."""

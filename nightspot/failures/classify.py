@@ -1,0 +1,205 @@
+"""Decides what a failure was: every way in which SageMaker says "no" gets one class, and every class one answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from nightspot.failures import documents, texts
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.redaction import MAX_REASON_CHARACTERS, redact
+from nightspot.job import Market
+
+__all__ = ["ANSWERS", "MAX_REASON_CHARACTERS", "Answer", "Failure", "Fault", "classify", "redact"]
+
+
+class Answer(StrEnum):
+    """What a run does about a class of failure."""
+
+    MARKET = "market"  # try again, on the rung that the deadline allows
+    WITHOUT_RUNG = "without_rung"  # the same, never on this rung again
+    BACK_OFF = "back_off"  # try the same again, later and later
+    RETRY = "retry"  # try the same again, at most twice
+    IF_PROGRESS = "if_progress"  # after a newer checkpoint as for the market; without one, end the run
+    FINISH = "finish"  # end the run; buy nothing more
+
+
+# What an answer depends on beside the class is in `limits.response_to`.
+ANSWERS: dict[FailureClass, Answer] = {
+    FailureClass.NO_CAPACITY: Answer.MARKET,
+    FailureClass.INTERRUPTED: Answer.MARKET,
+    FailureClass.WAIT_LIMIT: Answer.MARKET,
+    FailureClass.STOPPED_BY_NIGHTSPOT: Answer.MARKET,
+    FailureClass.QUOTA_TEMPORARY: Answer.MARKET,
+    FailureClass.QUOTA_PERMANENT: Answer.WITHOUT_RUNG,
+    FailureClass.THROTTLED: Answer.BACK_OFF,
+    FailureClass.SERVICE_FAULT: Answer.RETRY,
+    FailureClass.RUNTIME_LIMIT: Answer.IF_PROGRESS,
+    FailureClass.USER_CODE: Answer.FINISH,
+    FailureClass.OUT_OF_MEMORY: Answer.FINISH,
+    FailureClass.CONFIGURATION: Answer.FINISH,
+    FailureClass.PERMISSION: Answer.FINISH,
+    FailureClass.STOPPED_BY_PERSON: Answer.FINISH,
+    FailureClass.UNKNOWN: Answer.FINISH,
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An AWS call that was refused: Step Functions' error name and cause, or boto3's code and message."""
+
+    error: str
+    cause: str = ""
+
+
+# Nothing is known of the training job after one of these: it may exist although CreateTrainingJob failed.
+_IN_DOUBT = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED, FailureClass.UNKNOWN})
+_A_REFUSAL = re.compile(r"Status Code: 4\d\d\b")
+_EXISTS = re.compile(r"(?:.*\.)?ResourceInUse(?:Exception)?")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The class, and AWS's words with what must not be stored taken out.
+
+    `quota_market`: whose quota it was, for the two quota classes; None where the text does not say.
+    """
+
+    failure: FailureClass
+    reason: str
+    quota_market: Market | None = None
+
+
+# What the secondary status alone says; the same names stand in SecondaryStatusTransitions.
+_BY_SECONDARY = {
+    "MaxWaitTimeExceeded": FailureClass.WAIT_LIMIT,
+    "MaxRuntimeExceeded": FailureClass.RUNTIME_LIMIT,
+    "Interrupted": FailureClass.INTERRUPTED,
+}
+_ENDS = {"Failed", "Stopped", "Completed"}
+_WAITING = {"Starting", "Pending", "LaunchingMLInstances", "PreparingTrainingStack", "Restarting"}
+# AWS's words that explain a stop better than "somebody did it".
+_STOPS_OF_SAGEMAKER = {
+    FailureClass.NO_CAPACITY,
+    FailureClass.INTERRUPTED,
+    FailureClass.RUNTIME_LIMIT,
+    FailureClass.WAIT_LIMIT,
+}
+# A fault as people paste it: the name, a colon, and a cause that is JSON.
+_PASTED_FAULT = re.compile(r"\s*(?P<error>(?:States|SageMaker|Lambda)\.\w+)\s*:\s*(?=\{)")
+
+
+def classify(
+    *,
+    status: str | None = None,
+    secondary_status: str | None = None,
+    failure_reason: str | None = None,
+    fault: Fault | None = None,
+    transitions: Sequence[str] = (),
+    stop_requested: bool = False,
+) -> Failure:
+    """The class of a training job's end or of a refused call. Never raises, and `Stopped` is never success.
+
+    `failure_reason` and a fault's cause may be JSON (DescribeTrainingJob, Step Functions' `{"Error", "Cause"}`).
+    `transitions`: the names in SecondaryStatusTransitions, oldest first; they settle what status and reason leave
+    open. `stop_requested`: Nightspot itself asked for the stop. What is not understood is UNKNOWN.
+    """
+    if fault is not None:
+        return _of_fault(fault, stop_requested)
+    reason = failure_reason or ""
+    pasted = _PASTED_FAULT.match(reason)
+    if pasted:
+        return _of_fault(Fault(pasted["error"], reason[pasted.end() :]), stop_requested)
+    words = documents.parse(reason)
+    if isinstance(words, documents.FaultWords):
+        return _of_fault(Fault(words.error, words.cause), stop_requested)
+    if words is None:
+        words = documents.JobWords(None, None, reason)
+    job = documents.JobWords(
+        words.status or status,
+        words.secondary_status or secondary_status,
+        words.failure_reason,
+        tuple(transitions) or words.transitions,
+    )
+    return _of_job(job, stop_requested)
+
+
+def says_it_exists(fault: Fault) -> bool:
+    """Whether CreateTrainingJob was refused because there is a training job of that name already: our own."""
+    return _EXISTS.fullmatch(fault.error.strip()) is not None
+
+
+def of_start(fault: Fault) -> tuple[Failure, bool]:
+    """The class of a refused CreateTrainingJob, and whether the training job may exist all the same.
+
+    A 5xx, a time-out, a throttle (one of the SDK's own repetitions may have gone through) and what nobody
+    understands leave that open; AWS's refusal of the request does not.
+    """
+    failure = classify(fault=fault)
+    if failure.failure is FailureClass.RUNTIME_LIMIT:
+        # The call's own time-out, not a training job's.
+        failure = replace(failure, failure=FailureClass.SERVICE_FAULT)
+    refused = failure.failure is FailureClass.UNKNOWN and _A_REFUSAL.search(fault.cause) is not None
+    return failure, failure.failure in _IN_DOUBT and not refused
+
+
+def _of_fault(fault: Fault, stop_requested: bool) -> Failure:
+    words = documents.parse(fault.cause)
+    if isinstance(words, documents.FaultWords):
+        return _of_fault(Fault(words.error or fault.error, words.cause), stop_requested)
+    if words is not None:
+        failure = _of_job(words, stop_requested)
+        said = failure.reason or f"{words.status}/{words.secondary_status}"
+        return Failure(failure.failure, redact(f"{fault.error}: {said}"), failure.quota_market)
+    error = fault.error.strip()
+    said = ": ".join(filter(None, (error, fault.cause)))
+    if re.fullmatch(r"[\w.#-]*", error) is None:
+        # Some callers pass a whole sentence for the name.
+        return classify(failure_reason=said, stop_requested=stop_requested)
+    verdict = texts.read(fault.cause, error)
+    if verdict.failure is FailureClass.UNKNOWN and not fault.cause.strip():
+        verdict = texts.read(error)  # a status, or the name that a FailureReason starts with
+    return Failure(_own_stop(verdict.failure, stop_requested), redact(said), verdict.quota_market)
+
+
+def _of_job(job: documents.JobWords, stop_requested: bool) -> Failure:
+    verdict = texts.read(job.failure_reason)
+    failure = verdict.failure
+    if job.status in {"Stopped", "Stopping"}:
+        failure = _of_stopped(job, failure, stop_requested)
+    elif not job.failure_reason.strip() or (job.status == "InProgress" and failure is FailureClass.UNKNOWN):
+        failure = _BY_SECONDARY.get(job.secondary_status or "") or _of_transitions(job.transitions) or failure
+        if job.status is None and job.secondary_status in {"Stopped", "Stopping"}:
+            failure = _of_stopped(job, failure, stop_requested)
+    market = verdict.quota_market if failure is verdict.failure else None
+    return Failure(_own_stop(failure, stop_requested), redact(job.failure_reason), market)
+
+
+def _of_stopped(job: documents.JobWords, said: FailureClass, stop_requested: bool) -> FailureClass:
+    by_sagemaker = _BY_SECONDARY.get(job.secondary_status or "")
+    if by_sagemaker is None and not stop_requested:
+        by_sagemaker = _of_transitions(job.transitions)
+        if by_sagemaker is None and said in _STOPS_OF_SAGEMAKER:
+            by_sagemaker = said
+    return by_sagemaker or FailureClass.STOPPED_BY_PERSON
+
+
+def _own_stop(failure: FailureClass, stop_requested: bool) -> FailureClass:
+    if failure is FailureClass.STOPPED_BY_PERSON and stop_requested:
+        return FailureClass.STOPPED_BY_NIGHTSPOT
+    return failure
+
+
+def _of_transitions(transitions: Sequence[str]) -> FailureClass | None:
+    """What a job's own history says of its end: a limit, or an interruption after which no machine came back.
+
+    A stop that somebody asked for passes through `Stopping`, which ends the search.
+    """
+    for status in reversed(transitions):
+        if status in _BY_SECONDARY:
+            return _BY_SECONDARY[status]
+        if status not in _ENDS and status not in _WAITING:
+            return None
+    return None

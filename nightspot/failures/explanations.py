@@ -1,0 +1,152 @@
+"""Decides what a person is told about a failure: what its class means, what a run does, what they can do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from nightspot.failures.classes import FailureClass
+from nightspot.failures.classify import Failure
+from nightspot.failures.texts import quota_name
+from nightspot.job import Market
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One class of failure in whole sentences."""
+
+    meaning: str
+    answer: str
+    advice: str
+
+
+EXPLANATIONS: dict[FailureClass, Explanation] = {
+    FailureClass.NO_CAPACITY: Explanation(
+        meaning="AWS had no machine of this type in this market when it was asked for, or none came within "
+        "MaxPendingTimeInSeconds.",
+        answer="Tries again on the rung that the deadline still allows, after a pause that grows; it never counts "
+        "as a retry, and on-demand takes over from the last checkpoint while there is time.",
+        advice="Name a second instance type under capacity.spot, and more subnets in other zones if the job runs "
+        "in a VPC; if on-demand is empty as well, add another type under capacity.on_demand.",
+    ),
+    FailureClass.INTERRUPTED: Explanation(
+        meaning="The Spot machine was reclaimed. Work since the last checkpoint is lost, the rest is safe.",
+        answer="Tries again from the last checkpoint on the rung that the deadline still allows; a rung that is "
+        "reclaimed three times without a new checkpoint gives way to the next Spot type.",
+        advice="Nothing has to be done. If it happens often, save checkpoints more often (checkpoint_every) or put "
+        "another instance type first.",
+    ),
+    FailureClass.WAIT_LIMIT: Explanation(
+        meaning="Spot capacity did not come, or did not come back, before MaxWaitTimeInSeconds was used up. AWS "
+        "calls that Stopped; it is not a success.",
+        answer="Tries again from the last checkpoint on the rung that the deadline still allows, on-demand "
+        "included. A Spot rung that used its time for training, more than for waiting, and saved nothing new is "
+        "left out for the rest of the run.",
+        advice="Nothing has to be done for tonight. If it happens every night, start earlier or name a second "
+        "instance type under capacity.spot. If the job file has a MaxWaitTimeInSeconds, leave it out: a run sets "
+        "one from its deadline.",
+    ),
+    FailureClass.RUNTIME_LIMIT: Explanation(
+        meaning="The training ran longer than the time it was given: MaxRuntimeInSeconds, or the time limit of the "
+        "state machine's task. Interruptions repeat work, so it may have come close to its end.",
+        answer="Goes on from the newest checkpoint, as after an interruption, if one was saved during the attempt. "
+        "Without one it ends the run, because the same again would end alike. It also ends once the attempts "
+        "together have used up the paid time, which is the job file's MaxRuntimeInSeconds.",
+        advice="Raise StoppingCondition.MaxRuntimeInSeconds (28 days at most) and `work` in the job file; "
+        "`nightspot validate` says how much is enough. If no checkpoint was saved, save them more often, or find "
+        "out in the training job's log why it became slower. `nightspot retry` goes on from the last checkpoint.",
+    ),
+    FailureClass.QUOTA_TEMPORARY: Explanation(
+        meaning="Other jobs of this account use up the quota for this instance type at the moment.",
+        answer="Tries again on the rung that the deadline still allows, after a pause that grows; another job may "
+        "have ended by then.",
+        advice="In Service Quotas, under Amazon SageMaker, ask for a higher quota for this instance type; Spot and "
+        "on-demand have one each ('… for spot training job usage', '… for training job usage'). Or let the jobs "
+        "run at different hours.",
+    ),
+    FailureClass.QUOTA_PERMANENT: Explanation(
+        meaning="The account's quota is 0 or lower than what the job asks for, or the type does not exist in this "
+        "region. Waiting never helps.",
+        answer="Leaves the rung out for the rest of the run and goes on with the others.",
+        advice="In Service Quotas, under Amazon SageMaker, ask for a quota of at least InstanceCount for this "
+        "instance type; Spot and on-demand have one each ('… for spot training job usage', '… for training job "
+        "usage'). A type that the region does not have must leave the job file.",
+    ),
+    FailureClass.THROTTLED: Explanation(
+        meaning="Too many calls to AWS's API at once. Nothing is wrong with the job.",
+        answer="Asks again, later and later with jitter, on the same rung.",
+        advice="Nothing has to be done. If it happens every night, let several jobs start some minutes apart.",
+    ),
+    FailureClass.SERVICE_FAULT: Explanation(
+        meaning="AWS failed inside, or could not be reached.",
+        answer="Tries the same again, at most twice a run; the same reason in the same phase a second time ends "
+        "the run.",
+        advice="Look at the AWS Health Dashboard. If it comes back in the same phase, suspect the checkpoints: "
+        "saving or restoring very big ones is known to end so. Make them smaller, keep fewer, or ask AWS Support.",
+    ),
+    FailureClass.USER_CODE: Explanation(
+        meaning="The training script or its container ended with an error. What stands behind AlgorithmError is "
+        "its own text. Exit code 137 is a kill, most often for want of memory; 139 is a crash in native code.",
+        answer="Ends the run: another machine would fail alike, and nothing more is bought.",
+        advice="Read the training job's log in CloudWatch (/aws/sagemaker/TrainingJobs), mend the script, and "
+        "try it with `nightspot run FILE --local` first.",
+    ),
+    FailureClass.OUT_OF_MEMORY: Explanation(
+        meaning="SageMaker says that the machine had too little memory for the job.",
+        answer="Ends the run: the same type would run out again, and nothing more is bought.",
+        advice="Name an instance type with more memory on every rung of the ladder, or make batches and the data "
+        "that is held in memory smaller.",
+    ),
+    FailureClass.CONFIGURATION: Explanation(
+        meaning="AWS refused the request, or could not use what it names: image, data, network, a parameter.",
+        answer="Ends the run: the same request would be refused again, and nothing more is bought. If AWS names a "
+        "field that only Spot has, such as MaxWaitTimeInSeconds, the Spot rung is left out instead.",
+        advice="The text names the field or the resource. Mend the job file and check it with `nightspot "
+        "validate`; check that image, S3 prefix, subnets and security groups exist in this region.",
+    ),
+    FailureClass.PERMISSION: Explanation(
+        meaning="A role may not do what the job needs, cannot be assumed, or its credentials are not valid.",
+        answer="Ends the run: asking again changes no policy, and nothing more is bought.",
+        advice="Check, in this order: that the training role trusts sagemaker.amazonaws.com; that the caller may "
+        "pass it (iam:PassRole); that the role may read the data and the image and write to both buckets; that "
+        "bucket, KMS key and ECR repository policies let it. Data buckets of your own go into "
+        "nightspot:data_bucket_names.",
+    ),
+    FailureClass.STOPPED_BY_PERSON: Explanation(
+        meaning="Somebody, or some other program, stopped the training job. It is not a success.",
+        answer="Ends the run as stopped: whoever stopped it did not want it to go on, and nothing more is bought.",
+        advice="CloudTrail (StopTrainingJob) says who it was. Start the run again by hand if it was a mistake.",
+    ),
+    FailureClass.STOPPED_BY_NIGHTSPOT: Explanation(
+        meaning="Nightspot itself stopped the training job, to go on from its checkpoint elsewhere.",
+        answer="Tries again on the rung for which it was stopped, from the last checkpoint.",
+        advice="Nothing has to be done; the decision before the stop says why.",
+    ),
+    FailureClass.UNKNOWN: Explanation(
+        meaning="Nobody has seen this text or status before, so nothing is known about its cause.",
+        answer="Ends the run, loudly (metric, notice and alarm UnknownFailure): an unknown failure never buys "
+        "anything.",
+        advice="Read the text and the training job's log. If it should have been understood, report the text as it "
+        "stands here; it is redacted.",
+    ),
+}
+
+_MARKETS = {Market.SPOT: "Spot", Market.ON_DEMAND: "on-demand"}
+
+
+def explain(failure: Failure) -> Explanation:
+    """The explanation of its class, its advice made as particular as the failure's text allows."""
+    explained = EXPLANATIONS[failure.failure]
+    if failure.failure in {FailureClass.QUOTA_TEMPORARY, FailureClass.QUOTA_PERMANENT}:
+        return replace(explained, advice=_quota_lead(failure) + explained.advice)
+    action = re.search(r"(?:perform: |allows the |has )([a-z0-9-]{2,40}:[A-Z][A-Za-z]{2,60})", failure.reason)
+    if failure.failure is FailureClass.PERMISSION and action:
+        return replace(explained, advice=f"The permission that is missing is {action[1]}. {explained.advice}")
+    return explained
+
+
+def _quota_lead(failure: Failure) -> str:
+    name = quota_name(failure.reason)
+    if name:
+        return f"The quota is '{name}'. "
+    return f"It is a {_MARKETS[failure.quota_market]} quota. " if failure.quota_market else ""

@@ -1,0 +1,1 @@
+"""How a duration, an amount, a moment, an id is written."""

@@ -1,0 +1,187 @@
+"""Decides the course of a drill on this machine: one undisturbed training, the killed ones, and, where chance could
+explain what differs, a second undisturbed one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nightspot.checkpoint.core.journal import JOURNAL_VARIABLE
+from nightspot.drill.lives import Life, Training
+from nightspot.drill.planning import PlannedKill, pace_of, plan, targets_of
+from nightspot.drill.reading import definitions_of
+from nightspot.drill.verdict import Evidence, needs_second_run
+from nightspot.job import Job, fill
+from nightspot.job.placeholders import SAMPLES
+from nightspot.local.drill.disk import DrillDisk, digests
+from nightspot.local.drill.process import Place, Setting, live
+from nightspot.local.sagemaker import container as containers
+from nightspot.local.sagemaker.process import Reaper
+
+# By this variable the example pads its epochs to a story's pace (nightspot.local.stage.staging); a drill plays no story.
+PADDING = "RECOMMENDER_SECONDS_PER_EPOCH"
+
+# How often a kill that came too late is tried again, in one more training.
+_EXTRA_TRAININGS = 2
+# A life after a kill has no more to do than the undisturbed one: beyond these it hangs.
+_TIMES_UNDISTURBED = 5.0
+_LEAST_LIMIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class DrillOptions:
+    """How a drill is to be done.
+
+    `tolerance`: relative, None: to the bit. `environment` outranks the job file's. `limit_seconds` is the longest
+    that a life may take, `grace_seconds` the time between SIGTERM and SIGKILL (SageMaker's are 120).
+    """
+
+    kills: int = 6
+    seed: int = 7
+    tolerance: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    limit_seconds: float = 600.0
+    grace_seconds: float = 10.0
+
+
+OnLife = Callable[[str, int, Life], None]
+"""Called after each life with the training's name, the life's number from 1, and the life."""
+
+
+def drill(
+    job: Job,
+    options: DrillOptions,
+    *,
+    scratch: Path,
+    directory: Path,
+    on_life: OnLife = lambda _name, _number, _life: None,
+) -> Evidence:
+    """Train undisturbed and with kills, below `scratch`, with `directory` as the command's current one.
+
+    Raises ValueError where the job has no local command, MetricDefinitionError for a metric definition that cannot
+    be used, and CommandError where the command cannot be started. Whatever it started has ended when it returns.
+    """
+    if job.local is None:
+        raise ValueError(f"local: job {job.name!r} has no local.command to train it on this machine")
+    request = request_of(job)
+    rng = random.Random(options.seed)  # noqa: S311 - when to kill, not a secret
+    with _reaper() as reaper:
+        setting = Setting(
+            command=job.local.command,
+            directory=directory,
+            definitions=definitions_of(request),
+            reaper=reaper,
+            limit_seconds=options.limit_seconds,
+            grace_seconds=options.grace_seconds,
+        )
+        stage = Stage(scratch, request, environment_of(job, options.environment), rng.random, on_life)
+        return _drilled(setting, stage, options, rng.random)
+
+
+def _drilled(setting: Setting, stage: Stage, options: DrillOptions, draw: Callable[[], float]) -> Evidence:
+    undisturbed, _ = stage.train("undisturbed", setting, ())
+    evidence = Evidence(undisturbed, tolerance=options.tolerance, planned=options.kills)
+    if not undisturbed.completed or not targets_of(undisturbed):
+        return evidence
+    known = _knowing(setting, undisturbed)
+    groups = list(plan(undisturbed, options.kills, draw))
+    trainings: list[Training] = []
+    most = len(groups) + _EXTRA_TRAININGS
+    while groups and len(trainings) < most:
+        training, left = stage.train(f"training-{len(trainings) + 1}", known, groups.pop(0))
+        trainings.append(training)
+        if left and training.completed:
+            groups.append(left)
+        if not training.completed:
+            # The same fault would only be shown again.
+            break
+    evidence = replace(evidence, disturbed=tuple(trainings))
+    if needs_second_run(evidence):
+        again, _ = stage.train("undisturbed-again", setting, ())
+        return replace(evidence, again=again if again.completed else None)
+    return evidence
+
+
+def _knowing(setting: Setting, undisturbed: Training) -> Setting:
+    life = undisturbed.lives[0]
+    likely = max(_LEAST_LIMIT_SECONDS, _TIMES_UNDISTURBED * life.seconds)
+    return replace(
+        setting,
+        limit_seconds=min(setting.limit_seconds, likely),
+        uses_library=life.seen.library,
+        last_step=max((seen.step for seen in life.seen.steps), default=None),
+        pace=pace_of(undisturbed),
+    )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where trainings are played, one after the other."""
+
+    scratch: Path
+    request: Mapping[str, Any]
+    environment: Mapping[str, str]
+    draw: Callable[[], float]
+    on_life: OnLife
+
+    def train(
+        self, name: str, setting: Setting, kills: Sequence[PlannedKill]
+    ) -> tuple[Training, tuple[PlannedKill, ...]]:
+        """One training from nothing to its end, and the kills that it ended before."""
+        disk = DrillDisk(self.scratch, self.request)
+        lives: list[Life] = []
+        model: dict[str, str] = {}
+        for planned in (*kills, None):
+            container = disk.begin(self.draw)
+            place = self._place(disk, container, f"{name}-life-{len(lives) + 1}")
+            try:
+                lives.append(live(setting, place, planned))
+                if lives[-1].completed:
+                    model = digests(container.model)
+            finally:
+                disk.end(container)
+            self.on_life(name, len(lives), lives[-1])
+            if lives[-1].kill is None:
+                break
+        landed = sum(life.kill is not None for life in lives)
+        return Training(tuple(lives), model), tuple(kills[landed:])
+
+    def _place(self, disk: DrillDisk, container: containers.Container, name: str) -> Place:
+        journal = self.scratch / "journals" / f"{name}.jsonl"
+        journal.parent.mkdir(exist_ok=True)
+        extra = {**self.environment, JOURNAL_VARIABLE: str(journal)}
+        arn = f"arn:aws:sagemaker:{SAMPLES['AWS::Region']}:{SAMPLES['AWS::AccountId']}:training-job/drill"
+        return Place(
+            disk=disk,
+            container=container,
+            environment=containers.environment(container, self.request, arn, extra),
+            journal=journal,
+            log=self.scratch / "logs" / f"{name}.log",
+        )
+
+
+def request_of(job: Job) -> dict[str, Any]:
+    """The request whose container the command finds itself in: the same for each life, as within one job."""
+    request: dict[str, Any] = fill(job.training_job, SAMPLES)
+    resources = {"InstanceType": job.capacity.first.instance_type, **request.get("ResourceConfig", {})}
+    return {**request, "TrainingJobName": f"nightspot-{job.name}-drill-1", "ResourceConfig": resources}
+
+
+def environment_of(job: Job, given: Mapping[str, str]) -> dict[str, str]:
+    """The variables beside SageMaker's: the job file's without its padding, a run's, and those given."""
+    own = dict(job.local.environment) if job.local else {}
+    own.pop(PADDING, None)
+    return {**own, "NIGHTSPOT_RUN_ID": "drill", "NIGHTSPOT_ATTEMPT": "1", **given}
+
+
+@contextmanager
+def _reaper() -> Iterator[Reaper]:
+    reaper = Reaper()
+    try:
+        yield reaper
+    finally:
+        reaper.close()

@@ -1,0 +1,1 @@
+"""SageMaker, simulated: training jobs are processes."""

@@ -1,0 +1,137 @@
+"""Decides which CreateTrainingJob requests the simulated SageMaker refuses.
+
+botocore checks shapes on the client's side; here stand the rules that only AWS's servers know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from nightspot.local.sagemaker.faults import invalid, quota_exceeded
+from nightspot.local.sagemaker.object_store import split_uri
+
+JOB_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
+MAX_RUNTIME_SECONDS = 28 * 86_400
+DEFAULT_MAX_RUNTIME_SECONDS = 86_400
+REQUIRED = (
+    ("RoleArn",),
+    ("OutputDataConfig", "S3OutputPath"),
+    ("ResourceConfig", "InstanceType"),
+)
+
+
+def is_spot(request: Mapping[str, Any]) -> bool:
+    """Whether the job asks for managed Spot."""
+    return bool(request.get("EnableManagedSpotTraining", False))
+
+
+def instance_type(request: Mapping[str, Any]) -> str:
+    """The machine asked for."""
+    return str(request["ResourceConfig"]["InstanceType"])
+
+
+def instance_count(request: Mapping[str, Any]) -> int:
+    """How many of them."""
+    return int(request["ResourceConfig"].get("InstanceCount", 1))
+
+
+def max_runtime_seconds(request: Mapping[str, Any]) -> float:
+    """The limit on training time; AWS's default is a day."""
+    limits = request.get("StoppingCondition", {})
+    return float(limits.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS))
+
+
+def max_wait_seconds(request: Mapping[str, Any]) -> float | None:
+    """The limit on waiting and training together; None without Spot."""
+    wait = request.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds")
+    return None if wait is None else float(wait)
+
+
+def max_pending_seconds(request: Mapping[str, Any]) -> float | None:
+    """The limit on waiting for on-demand capacity; None: not set, or Spot."""
+    pending = request.get("StoppingCondition", {}).get("MaxPendingTimeInSeconds")
+    return None if pending is None or is_spot(request) else float(pending)
+
+
+def max_retries(request: Mapping[str, Any]) -> int:
+    """How often SageMaker itself starts the job again after an InternalServerError."""
+    return int(request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0))
+
+
+def quota_name(request: Mapping[str, Any]) -> str:
+    """AWS's name of the quota that the job draws on; Spot's and on-demand's are separate."""
+    kind = "spot training job usage" if is_spot(request) else "training job usage"
+    return f"{instance_type(request)} for {kind}"
+
+
+def check_request(request: Mapping[str, Any]) -> None:
+    """Raise `ServiceFaultError` (ValidationException) for what AWS would not accept.
+
+    The texts on MaxWaitTimeInSeconds without Spot and on the name are AWS's, as reported in public
+    issues; AWS's own words for the other rules are not published.
+    """
+    name = str(request.get("TrainingJobName"))
+    if re.fullmatch(JOB_NAME, name) is None:
+        raise invalid(
+            f"1 validation error detected: Value '{name}' at 'trainingJobName' failed to satisfy"
+            f" constraint: Member must satisfy regular expression pattern: {JOB_NAME}"
+        )
+    for path in REQUIRED:
+        _require(request, path)
+    for uri in _s3_uris(request):
+        split_uri(uri)
+    runtime_seconds = max_runtime_seconds(request)
+    if not 1 <= runtime_seconds <= MAX_RUNTIME_SECONDS:
+        raise invalid(f"Invalid MaxRuntimeInSeconds. It must be between 1 and {MAX_RUNTIME_SECONDS}")
+    _check_wait_limit(request, runtime_seconds)
+    if is_spot(request) and request["ResourceConfig"].get("KeepAlivePeriodInSeconds"):
+        raise invalid(
+            "Invalid KeepAlivePeriodInSeconds. It is not supported when"
+            " EnableManagedSpotTraining is set to true"
+        )
+
+
+def check_quota(request: Mapping[str, Any], quotas: Mapping[str, int], utilization: int) -> None:
+    """Raise `ServiceFaultError` (ResourceLimitExceeded) where the account has too little left."""
+    quota, requested = quota_name(request), instance_count(request)
+    limit = quotas.get(quota)
+    if limit is not None and utilization + requested > limit:
+        raise quota_exceeded(quota, limit, utilization, requested)
+
+
+def _check_wait_limit(request: Mapping[str, Any], runtime_seconds: float) -> None:
+    wait_seconds = max_wait_seconds(request)
+    if not is_spot(request):
+        if wait_seconds is not None:
+            raise invalid(
+                "Invalid MaxWaitTimeInSeconds. It is only supported when"
+                " EnableManagedSpotTraining is set to true"
+            )
+        return
+    if wait_seconds is None or wait_seconds < runtime_seconds:
+        raise invalid(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to"
+            " MaxRuntimeInSeconds when EnableManagedSpotTraining is set to true"
+        )
+
+
+def _s3_uris(request: Mapping[str, Any]) -> list[str]:
+    sources = [channel.get("DataSource", {}) for channel in request.get("InputDataConfig", [])]
+    uris = [source["S3DataSource"]["S3Uri"] for source in sources if "S3DataSource" in source]
+    if "CheckpointConfig" in request:
+        uris.append(request["CheckpointConfig"].get("S3Uri", ""))
+    return [request["OutputDataConfig"]["S3OutputPath"], *uris]
+
+
+def _require(request: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    value: Any = request
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if value in (None, ""):
+        member = ".".join(key[0].lower() + key[1:] for key in path)
+        raise invalid(
+            f"1 validation error detected: Value null at '{member}' failed to satisfy constraint:"
+            " Member must not be null"
+        )

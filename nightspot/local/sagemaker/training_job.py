@@ -1,0 +1,317 @@
+"""Decides the course of one training job: waiting, machines given and taken, training, the end.
+
+An example, of a Spot job whose machine is taken once: Starting, Pending, Starting, Downloading,
+Training, Interrupted, Starting, Downloading, Training, Uploading, Completed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nightspot.local.clock import StoryClock
+from nightspot.local.sagemaker import container as containers
+from nightspot.local.sagemaker import job_state as endings
+from nightspot.local.sagemaker import request_rules
+from nightspot.local.sagemaker.container import Container
+from nightspot.local.sagemaker.job_desk import Cuts, JobDesk
+from nightspot.local.sagemaker.job_state import (
+    COMPLETED,
+    ENDINGS,
+    STOPPED,
+    Cut,
+    Ending,
+    JobState,
+    Secondary,
+    Status,
+    training_seconds,
+)
+from nightspot.local.sagemaker.markets import Market
+from nightspot.local.sagemaker.object_store import CheckpointSync, download_prefix, upload_archive
+from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.sagemaker.process import CommandError, Reaper, TrainingProcess
+
+POLL_REAL_SECONDS = 0.01
+# However fast the story runs, a process needs real time to react, and S3 to be written to.
+SHORTEST_GRACE_REAL_SECONDS = 0.3
+SHORTEST_SYNC_REAL_SECONDS = 0.2
+WITH_A_GRACE = frozenset({Cut.STOP_REQUESTED, Cut.MAX_RUNTIME, Cut.MAX_WAIT})
+
+
+@dataclass(frozen=True)
+class TrainingCommand:
+    """How a job is trained on this machine: what runs, where, and with what over the contract's variables."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    directory: Path
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all jobs of a simulation share; paths are this machine's.
+
+    `command_of` gets a CreateTrainingJob request; the job fails where it raises `CommandError`.
+    """
+
+    clock: StoryClock
+    options: SimulationOptions
+    s3: Any
+    scratch: Path
+    command_of: Callable[[Mapping[str, Any]], TrainingCommand]
+    reaper: Reaper
+    on_log: Callable[[str, str], None] | None
+
+
+class TrainingJob:
+    """One job's life, in a thread of its own from `start()` on."""
+
+    def __init__(
+        self,
+        state: JobState,
+        market: Market,
+        shop: Workshop,
+        on_change: Callable[[JobState], None],
+    ) -> None:
+        self.desk = JobDesk(state, shop.clock, on_change)
+        self._request = state.request
+        self._spot = request_rules.is_spot(state.request)
+        self._created = (state.created_at - shop.clock.start).total_seconds()
+        self._market = market
+        self._shop = shop
+        self._warned = False
+        self._scripted: Ending | None = None
+        self._thread = Thread(target=self._live, name=f"training-job-{state.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to wait for a machine; returns at once."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Kill what runs and end the thread; the record stays as it is."""
+        self.desk.close()
+        self._thread.join(timeout=30)
+
+    def _live(self) -> None:
+        try:
+            ending = self._until_the_end()
+        except (ClientError, BotoCoreError) as error:
+            # What the job may read and write in S3 is its configuration, as AWS sees it.
+            ending = endings.failed(f"ClientError: {error}")
+        if ending is not None:
+            self.desk.finish(ending, self._shop.clock.elapsed_seconds())
+
+    def _until_the_end(self) -> Ending | None:
+        """Machine after machine until one of them brings the job to its end; None: closed."""
+        retries = request_rules.max_retries(self._request)
+        asked_at = self._created
+        number = 0
+        while True:
+            number += 1
+            outcome = self._one_machine(asked_at, number)
+            if isinstance(outcome, Ending):
+                return outcome
+            asked_at = self._shop.clock.elapsed_seconds()
+            if outcome is Cut.RECLAIMED:
+                self.desk.enter(Secondary.INTERRUPTED, asked_at)
+            elif outcome is Cut.INTERNAL_ERROR and retries > 0:
+                retries -= 1
+                self.desk.enter(Secondary.RESTARTING, asked_at)
+            else:
+                return self._scripted if outcome is Cut.AS_SCRIPTED else ENDINGS.get(outcome)
+
+    def _one_machine(self, asked_at: float, number: int) -> Ending | Cut:
+        """Wait for a machine and use it until the job ends or the machine is gone."""
+        given_at = self._wait_for_capacity(asked_at)
+        if isinstance(given_at, Cut):
+            return given_at
+        cuts = self._cuts_of_a_machine(given_at)
+        ready_at = given_at + self._shop.options.provisioning_seconds(spot=self._spot)
+        if (cut := self.desk.wait(ready_at, cuts)) is not None:
+            return cut
+        self.desk.enter(Secondary.DOWNLOADING, ready_at)
+        root = self._shop.scratch / "machines" / f"{self.desk.state.name}-{number}"
+        container = containers.prepare(root, self._request)
+        try:
+            return self._use_machine(container, ready_at, cuts)
+        finally:
+            container.remove()
+
+    def _wait_for_capacity(self, asked_at: float) -> float | Cut:
+        """When the machine was given; or what ended the wait."""
+        given_at = self._market.next_available(asked_at)
+        if asked_at > self._created:
+            self.desk.enter(Secondary.STARTING, asked_at)
+        if given_at == asked_at:
+            return given_at
+        self.desk.enter(Secondary.PENDING, asked_at)
+        cuts = self._limit_on_waiting()
+        if not self._spot:
+            fails_after = self._shop.options.on_demand_fails_after_seconds
+            if fails_after is not None:
+                cuts[Cut.NO_CAPACITY] = asked_at + fails_after
+            pending_seconds = request_rules.max_pending_seconds(self._request)
+            if pending_seconds is not None:
+                cuts[Cut.MAX_PENDING] = asked_at + pending_seconds
+        if (cut := self.desk.wait(given_at, cuts)) is not None:
+            return cut
+        if given_at is None:
+            return Cut.CLOSED
+        self.desk.enter(Secondary.STARTING, given_at)
+        return given_at
+
+    def _limit_on_waiting(self) -> dict[Cut, float]:
+        """MaxWaitTimeInSeconds counts waiting and running together, from the creation on."""
+        wait_seconds = request_rules.max_wait_seconds(self._request)
+        return {} if wait_seconds is None else {Cut.MAX_WAIT: self._created + wait_seconds}
+
+    def _cuts_of_a_machine(self, given_at: float) -> dict[Cut, float]:
+        """What can end the use of a machine given at this moment."""
+        cuts = self._limit_on_waiting()
+        errors = [at for at in self._shop.options.internal_errors_at_seconds if at > given_at]
+        if errors:
+            cuts[Cut.INTERNAL_ERROR] = min(errors)
+        scripted = [(at, ending) for at, ending in self._shop.options.endings_at_seconds if at > given_at]
+        if scripted:
+            cuts[Cut.AS_SCRIPTED], self._scripted = min(scripted, key=lambda script: script[0])
+        reclaim = self._market.next_reclaim(given_at) if self._spot else None
+        if reclaim is not None:
+            cuts[Cut.RECLAIMED], self._warned = reclaim
+        return cuts
+
+    def _use_machine(self, container: Container, ready_at: float, cuts: Cuts) -> Ending | Cut:
+        clock = self._shop.clock
+        used_seconds = training_seconds(self.desk.state, clock.at(ready_at))
+        runtime_seconds = request_rules.max_runtime_seconds(self._request) - used_seconds
+        cuts = {**cuts, Cut.MAX_RUNTIME: ready_at + runtime_seconds}
+        sync = self._download(container)
+        downloaded_at = ready_at + self._shop.options.download_seconds
+        if (cut := self.desk.wait(downloaded_at, cuts)) is not None:
+            return cut
+        self.desk.enter(Secondary.TRAINING, max(downloaded_at, clock.elapsed_seconds()))
+        outcome = self._train(container, sync, cuts)
+        if isinstance(outcome, Cut):
+            return outcome
+        return self._upload(container, outcome, cuts)
+
+    def _download(self, container: Container) -> CheckpointSync | None:
+        """Bring the inputs and the checkpoints to the machine."""
+        for channel in self._request.get("InputDataConfig", []):
+            source = channel.get("DataSource", {}).get("S3DataSource")
+            if source is not None:
+                folder = container.data / channel["ChannelName"]
+                download_prefix(self._shop.s3, source["S3Uri"], folder)
+        if "CheckpointConfig" not in self._request:
+            return None
+        uri = self._request["CheckpointConfig"]["S3Uri"]
+        sync = CheckpointSync(self._shop.s3, uri, container.checkpoints)
+        sync.restore()
+        return sync
+
+    def _train(self, container: Container, sync: CheckpointSync | None, cuts: Cuts) -> Ending | Cut:
+        """Run the command until it exits or is broken off; an `Ending` still has to be uploaded."""
+        try:
+            process = self._start_process(container)
+        except CommandError as error:
+            return endings.failed(f"AlgorithmError: The training command cannot start: {error}")
+        try:
+            outcome = self._watch(process, sync, cuts)
+            if isinstance(outcome, int):
+                _push(sync)
+                return endings.of_exit(outcome, container.failure_text())
+            if outcome in WITH_A_GRACE:
+                self.desk.enter(Secondary.STOPPING, self._shop.clock.elapsed_seconds(), Status.STOPPING)
+            elif not (outcome is Cut.RECLAIMED and self._warned):
+                return outcome
+            news = self._wind_down(process)
+            if news is Cut.CLOSED:
+                return news
+            _push(sync)
+            # A reclaimed machine is gone, so a stop that came meanwhile finds nothing to upload.
+            return ENDINGS[outcome] if outcome in WITH_A_GRACE else news or outcome
+        finally:
+            process.kill()
+
+    def _start_process(self, container: Container) -> TrainingProcess:
+        shop, name = self._shop, self.desk.state.name
+        on_log = shop.on_log
+        how = shop.command_of(self._request)
+        speed = shop.options.speeds.get(request_rules.instance_type(self._request), 1.0)
+        extra = {
+            **shop.clock.environment(),
+            "NIGHTSPOT_SIMULATED_SPEED": f"{speed:g}",
+            **how.environment,
+        }
+        return TrainingProcess(
+            how.command,
+            environment=containers.environment(container, self._request, self.desk.state.arn, extra),
+            directory=how.directory,
+            log=shop.scratch / "logs" / f"{name}.log",
+            on_line=None if on_log is None else lambda line: on_log(name, line),
+            reaper=shop.reaper,
+        )
+
+    def _watch(self, process: TrainingProcess, sync: CheckpointSync | None, cuts: Cuts) -> int | Cut:
+        """Sync checkpoints while the command runs; its exit code, or what broke in."""
+        clock = self._shop.clock
+        every_seconds = max(
+            self._shop.options.sync_interval_seconds,
+            clock.story_seconds(SHORTEST_SYNC_REAL_SECONDS),
+        )
+        sync_at = clock.elapsed_seconds() + every_seconds
+        while (code := process.exit_code()) is None:
+            look_at = clock.elapsed_seconds() + clock.story_seconds(POLL_REAL_SECONDS)
+            if (cut := self.desk.wait(look_at, cuts)) is not None:
+                return cut
+            if clock.elapsed_seconds() >= sync_at:
+                _push(sync)
+                sync_at = clock.elapsed_seconds() + every_seconds
+        return code
+
+    def _wind_down(self, process: TrainingProcess) -> Cut | None:
+        """SIGTERM, and time to react; returns the order that came meanwhile, if one did."""
+        clock = self._shop.clock
+        process.terminate()
+        deadline = clock.elapsed_seconds() + max(
+            self._shop.options.stop_grace_seconds,
+            clock.story_seconds(SHORTEST_GRACE_REAL_SECONDS),
+        )
+        news = None
+        while process.exit_code() is None and (now := clock.elapsed_seconds()) < deadline:
+            look_at = min(now + clock.story_seconds(POLL_REAL_SECONDS), deadline)
+            news = self.desk.wait(look_at, {}) or news
+            if news is Cut.CLOSED:
+                break
+        return news
+
+    def _upload(self, container: Container, ending: Ending, cuts: Cuts) -> Ending | Cut:
+        """Store the model, or what there is of it; a failed job's stays behind."""
+        clock = self._shop.clock
+        begun_at = clock.elapsed_seconds()
+        self.desk.enter(Secondary.UPLOADING, begun_at)
+        # A decided ending does not need the machine any more, so losing it changes nothing.
+        breaking = {Cut.RECLAIMED, Cut.INTERNAL_ERROR, Cut.AS_SCRIPTED} if ending is COMPLETED else set()
+        cuts = {cut: at for cut, at in cuts.items() if cut in breaking}
+        cut = self.desk.wait(begun_at + self._shop.options.upload_seconds, cuts)
+        if cut is Cut.STOP_REQUESTED:
+            ending = STOPPED if ending is COMPLETED else ending
+        elif cut is not None:
+            return cut
+        if ending.status is not Status.FAILED:
+            path = self._request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+            folder = f"{path}/{self.desk.state.name}/output"
+            upload_archive(self._shop.s3, container.model, f"{folder}/model.tar.gz")
+            self.desk.model_stored(f"{folder}/model.tar.gz")
+            if any(container.output_data.iterdir()):
+                upload_archive(self._shop.s3, container.output_data, f"{folder}/output.tar.gz")
+        return ending
+
+
+def _push(sync: CheckpointSync | None) -> None:
+    if sync is not None:
+        sync.push()

@@ -1,0 +1,244 @@
+"""The records of the runs that were played here: one JSON file per run, never overwritten, checked when read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import Field, ValidationError
+
+from nightspot.job import Job
+from nightspot.record.model import (
+    Amount,
+    AttemptRecord,
+    Count,
+    Moment,
+    Number,
+    Part,
+    RecordNotReadableError,
+    Seconds,
+    StepRecord,
+    in_words,
+)
+from nightspot.run.model import Outcome, Resume
+from nightspot.view.messages.content import Notice
+from nightspot.view.messages.message import Message, message_of
+from nightspot.view.messages.plain import zone_of
+from nightspot.view.messages.wording import happening_of
+
+Record = dict[str, Any]
+
+# What a summary lacks where the run's input was refused: it has no attempts, no costs, no deadline kept.
+_NOTHING_YET: Mapping[str, Any] = {
+    "run_id": None,
+    "outcome": None,
+    "because": None,
+    "ended_at": None,
+    "deadline_met": False,
+    "margin_seconds": None,
+    "cost_usd": None,
+    "on_demand_cost_usd": None,
+    "saved_percent": None,
+    "unpriced_attempts": [],
+    "model_artifact": None,
+    "metrics": {},
+    "attempts": [],
+    "steps": [],
+}
+
+
+class _Price(Part):
+    instance_type: str
+    usd_per_hour: Amount | None = None
+    assumed: bool | None = None
+    date: str | None = None
+
+
+class _Shown(Part):
+    """What is shown of a record, where it has it: those of older versions lack some of it."""
+
+    recorded_at: Moment | None = None
+    job: str | None = None
+    job_file: str | None = None
+    night: str | None = None
+    story: str | None = None
+    scratch: str | None = None
+    overrides: Mapping[str, Any] = {}
+    time_scale: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+    spot_discount: Amount | None = None
+    prices: tuple[_Price, ...] = ()
+    expected_work_seconds: Seconds | None = None
+    story_started_at: Moment | None = None
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
+    deadline: Moment | None = None
+    outcome: Outcome | Literal["running"] | None
+    because: str | None
+    cause: str | None = None
+    margin_seconds: Amount | None
+    cost_usd: Amount | None
+    on_demand_cost_usd: Amount | None
+    saved_percent: Amount | None
+    unpriced_attempts: tuple[Number, ...]
+    model_artifact: str | None
+    resume: Resume | None = None
+    metrics: Mapping[str, Amount | None]
+    state_transitions: Count | None = None
+    attempts: tuple[AttemptRecord, ...]
+    steps: tuple[StepRecord, ...]
+
+
+class RecordError(Exception):
+    """A record of a run cannot be found or read."""
+
+
+def record_of(facts: Mapping[str, Any], summary: Mapping[str, Any], end: Mapping[str, Any]) -> Record:
+    """One night as JSON: what was played (`facts`), LocalNight.summary, how the workflow ended (`end`)."""
+    metrics = summary.get("metrics", {})
+    return {
+        "simulated": True,
+        **facts,
+        **_NOTHING_YET,
+        **summary,
+        "recall_at_10": metrics.get("recall_at_10"),
+        **end,
+    }
+
+
+def write(directory: Path, record: Record) -> Path:
+    """Keep the record as `<run id>.json` in `directory`; a second one of that id is `<run id>-2.json`.
+
+    Whole or not at all: readers see no half of it. Raises OSError where it cannot be written.
+    """
+    text = json.dumps(record, indent=2) + "\n"
+    stem = record["run_id"] or "refused"
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".writing-") as folder:
+        part = Path(folder, "record.json")
+        part.write_text(text, encoding="utf-8")
+        number = 1
+        while True:
+            path = directory / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
+            try:
+                # Unlike a rename, a link does not replace what is there.
+                os.link(part, path)
+            except FileExistsError:
+                number += 1
+            else:
+                return path
+
+
+def names(directory: Path) -> list[str]:
+    """The names of the records in `directory`, the last written first; none where there is no such directory."""
+    return [path.stem for _, path in _files(directory)]
+
+
+def read(directory: Path, name: str | None = None) -> Record:
+    """The record `name`, or the last written one; every field that anybody shows is as it must be.
+
+    Raises RecordError, naming what there is, or the file; RecordNotReadableError with field, value and rule.
+    """
+    known = names(directory) if name is None or not _is_name(directory, name) else [name]
+    if not known:
+        raise RecordError(f"{directory}: holds no record of a run; `nightspot demo` makes one")
+    if name is not None and name not in known:
+        raise RecordError(f"run: {name!r}: is not in {directory}; the newest are: {', '.join(known[:5])}")
+    return _read(directory / f"{known[0] if name is None else name}.json")
+
+
+def read_all(directory: Path, on_unreadable: Callable[[Path, Exception], None]) -> list[Record]:
+    """All records of `directory`, newest first, each with its file's name as its `run_id`.
+
+    The newest is the one that was recorded last, whatever the time of its story: by its `recorded_at` (an older
+    version's, which lacks it, by the file's own time); of those alike by their stories' start, then by the file's.
+    `on_unreadable` gets every file that is left out, and why, the last written first.
+    """
+    found = []
+    for modified, path in _files(directory):
+        try:
+            record = {**_read(path), "run_id": path.stem}
+        except (RecordError, RecordNotReadableError) as error:
+            on_unreadable(path, error)
+        else:
+            found.append((_recorded(record, modified), modified, record))
+    found.sort(key=lambda each: each[:2], reverse=True)
+    return [record for _, _, record in found]
+
+
+def _files(directory: Path) -> list[tuple[int, Path]]:
+    """The record files with their times of modification (ns), the last written first."""
+    found = []
+    for path in directory.glob("*.json"):
+        # Somebody may just be deleting it.
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime_ns, path))
+    return sorted(found, reverse=True)
+
+
+def _is_name(directory: Path, name: str) -> bool:
+    """Whether there is a record of this name; a name leads nowhere else."""
+    return Path(name).name == name and (directory / f"{name}.json").exists()
+
+
+def _recorded(record: Record, modified: int) -> tuple[float, float]:
+    """When the record was made, and when its story began, in seconds."""
+    made, story = record.get("recorded_at"), record.get("started_at") or record.get("story_started_at")
+    return (
+        datetime.fromisoformat(made).timestamp() if made else modified / 1e9,
+        datetime.fromisoformat(story).timestamp() if story else 0.0,
+    )
+
+
+def _read(path: Path) -> Record:
+    try:
+        text = path.read_text(encoding="utf-8")
+        record = json.loads(text, parse_constant=_no_number)
+        if "\\ud" in text.lower():
+            json.dumps(record, ensure_ascii=False).encode()  # half a character cannot be printed
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
+    lacking = {*_NOTHING_YET, "simulated", "spot_first", "time_scale"} - set(
+        record if isinstance(record, dict) else ()
+    )
+    if lacking:
+        raise RecordError(f"{path}: is no record of a run: it lacks {', '.join(sorted(lacking))}")
+    try:
+        _Shown.model_validate(record)
+    except ValidationError as error:
+        raise RecordNotReadableError(in_words(error)) from error
+    known: Record = record
+    return known
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def told(entries: Iterable[Mapping[str, Any]], job: Job) -> tuple[Message, ...]:
+    """The messages of these EventBridge entries, in their order, as default settings would send them."""
+    messages = []
+    for entry in entries:
+        happening = happening_of(entry["DetailType"])
+        if happening is None:
+            continue
+        messages.append(message_of(Notice(happening, json.loads(entry["Detail"]), zone_of(job))))
+    return tuple(message for message in messages if message is not None)
+
+
+def written(entries: Iterable[Mapping[str, Any]], job: Job, folder: Path) -> tuple[Message, ...]:
+    """`told`, and in `folder` as `1-RunFailed.txt` and `1-RunFailed.chat.json`; a quiet night makes no folder."""
+    messages = told(entries, job)
+    for number, message in enumerate(messages, start=1):
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = f"{number}-{message.happening}"
+        mail = f"Subject: {message.subject}\n\n{message.text}"
+        (folder / f"{stem}.txt").write_text(mail, encoding="utf-8")
+        chat = json.dumps(message.chat, indent=2, ensure_ascii=False)
+        (folder / f"{stem}.chat.json").write_text(f"{chat}\n", encoding="utf-8")
+    return messages

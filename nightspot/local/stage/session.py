@@ -1,0 +1,305 @@
+"""Runs real nights on this machine: real workflow, real handlers, real training processes, emulated AWS."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto import mock_aws
+
+from lambdas.dependencies import EVENT_LIFE, Dependencies
+from nightspot.aws.notices.notices import Notices
+from nightspot.aws.runs.checkpoints import Checkpoints
+from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.models import Models
+from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.training_jobs import TrainingJobs
+from nightspot.aws.table.job_lock import JobLock
+from nightspot.aws.table.run_table import RunTable
+from nightspot.formats.run_ids import run_id_of
+from nightspot.job import Job
+from nightspot.local.clock import StoryClock
+from nightspot.local.sagemaker import sagemaker as moto_sagemaker
+from nightspot.local.sagemaker.process import CommandError
+from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
+from nightspot.local.sagemaker.training_job import TrainingCommand
+from nightspot.local.stage import records as messages
+from nightspot.local.stage.emulated_aws import (
+    BUS,
+    REGION,
+    TABLE,
+    create_resources,
+    create_state_machine,
+    local_job,
+    states_entered,
+    warm_up,
+)
+from nightspot.local.stage.engine import Handler, InStoryTime, interpreter
+from nightspot.local.stage.functions import AsyncInvoker, DeadLetters, Schedule, functions
+from nightspot.local.stage.night_files import Night
+from nightspot.local.stage.stage import (
+    NoLocalCommandError,
+    RecordingEvents,
+    Sighting,
+    Stage,
+    functions_write_to,
+    local_command_of,
+)
+from nightspot.plan.planning import Price
+from nightspot.record.summary import record_of
+from nightspot.run.model import Phase, Run, Step, step_from_json
+from nightspot.view.messages.message import Message
+
+__all__ = ["LocalAws", "LocalNight", "Sighting", "Stage"]
+
+SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
+JOB_TAG = "nightspot:job"  # see nightspot.plan.request
+ENDS = frozenset({"Completed", "Failed", "Stopped"})  # TrainingJobStatus; see infra.triggers
+RECONCILE_EVERY_SECONDS = 300.0  # see infra.triggers
+
+
+@dataclass(frozen=True)
+class LocalNight:
+    """What is left of a night."""
+
+    execution_status: str  # Step Functions': SUCCEEDED, FAILED, TIMED_OUT, ABORTED
+    error: str | None
+    cause: str | None
+    output: Mapping[str, Any] | None
+    run: Run | None  # None where the input was refused
+    steps: tuple[Step, ...]
+    phases: Mapping[int, tuple[Phase, ...]]  # what each attempt went through
+    state_transitions: int
+    states_entered: tuple[str, ...]
+    notices: tuple[Mapping[str, Any], ...]  # EventBridge entries that Nightspot sent
+    training_jobs: tuple[Mapping[str, Any], ...]  # DescribeTrainingJob of every job, in order of creation
+    dead_letters: int
+    real_seconds: float
+    messages: tuple[Message, ...]  # what people would have been told of those notices
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The run's summary, as recorded, with its decisions."""
+        if self.run is None:
+            return {"outcome": "refused", "because": self.cause}
+        return {
+            **record_of(self.run, self.steps, self.phases),
+            "state_transitions": self.state_transitions,
+        }
+
+
+@dataclass(frozen=True)
+class LocalAws:
+    """An emulated AWS with Nightspot deployed in it, for one night or for as long as it is held open.
+
+    `price`: see `planning.Price`. `wrap(name, handler)` may stand between the workflow and a handler, to make it
+    fail in a test. `on_sighting` gets what there is to see, from several threads, and must not raise.
+    `meanwhile(simulator, clock)` runs beside the night, in its own thread.
+    """
+
+    jobs: Mapping[str, Job]
+    night: Night
+    scratch: Path
+    started_at: datetime  # the story's start
+    price: Price
+    check_quotas: bool = False  # ask for the night's quotas before the run, as a deployment may
+    time_scale: float | None = None  # story seconds per real second; the job's own by default
+    directory: Path | None = None  # where the training commands run; the current one by default
+    directories: Mapping[str, Path] = field(default_factory=dict)  # by job, where one's own is another
+    on_sighting: Callable[[Sighting], None] = lambda _sighting: None
+    wrap: Callable[[str, Handler], Handler] = lambda _name, handler: handler
+    meanwhile: Callable[[SimulatedSageMaker, StoryClock], None] | None = None
+
+    def play(self, job_name: str, run_input: Mapping[str, Any] | None = None) -> LocalNight:
+        """Start the state machine and stay until its execution is over.
+
+        The input is `run_input`, or else the job and the night's overrides.
+
+        Raises NoLocalCommandError where the job has no local command.
+        """
+        local = local_command_of(self.jobs, job_name)
+        given = {"job": job_name, **self.night.overrides} if run_input is None else run_input
+        with self.open(self.time_scale or local.time_scale) as stage:
+            began = time.monotonic()
+            if self.meanwhile is not None:
+                beside = (stage.simulator, stage.clock)
+                threading.Thread(target=self.meanwhile, args=beside, daemon=True).start()
+            arn = stage.start(job_name, given, f"{job_name}-{self.started_at:%Y%m%dT%H%M%S}")
+            execution = stage.wait(arn)
+            return LocalNight(
+                **_execution_facts(stage.workflows, execution),
+                **_recorded(stage.dependencies.table, run_id_of(arn, self.started_at)),
+                notices=stage.events.entries,
+                training_jobs=tuple(
+                    stage.simulator.describe_training_job({"TrainingJobName": state.name})
+                    for state in stage.simulator.states()
+                ),
+                dead_letters=len(stage.dead_letters.letters),
+                real_seconds=time.monotonic() - began,
+                messages=messages.written(
+                    stage.events.entries, self.jobs[job_name], self.scratch / "messages"
+                ),
+            )
+
+    @contextmanager
+    def open(self, time_scale: float | None = None) -> Iterator[Stage]:
+        """Inside: the emulated AWS is there, its story's clock runs, and runs can be started in it.
+
+        All jobs share one pace: `time_scale`, else the stage's own, else the slowest of the jobs', so that no job's
+        training is cut short. Afterwards nothing that was started is left running.
+
+        Raises NoLocalCommandError where no job has a local command.
+        """
+        scale = time_scale or self.time_scale or self._slowest()
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            log = stack.enter_context((self.scratch / "functions.log").open("a", encoding="utf-8"))
+            stack.enter_context(functions_write_to(log))
+            stack.enter_context(mock_aws(config={"stepfunctions": {"execute_state_machine": True}}))
+            create_resources(local_job(job) for job in self.jobs.values())
+            machine_arn = create_state_machine()
+            warm_up()
+            clients = {name: boto3.client(name, region_name=REGION) for name in SERVICES}
+            events, dead_letters = RecordingEvents(clients["events"]), DeadLetters()
+            # From here on it is night, and every second counts for minutes.
+            clock = StoryClock(self.started_at, scale)
+            starter = Starter(clients["stepfunctions"], machine_arn, now=clock.now)
+            use, lock = self._dependencies(clients, clock, events, starter), threading.Lock()
+            handlers = self._handlers(use, lock)
+            wake = AsyncInvoker(handlers["WakeRun"], clock, dead_letters)
+            closing = AsyncInvoker(handlers["CloseRun"], clock, dead_letters)
+            for invoker in (wake, closing):
+                stack.callback(invoker.close)
+            simulator = stack.enter_context(self._simulator(clients["s3"], clock, wake, closing))
+            stack.enter_context(moto_sagemaker.installed(simulator))
+            stack.enter_context(interpreter(clock, handlers, on_end=closing))
+            reconciling = Schedule(
+                handlers["Reconcile"], clock, dead_letters, every_seconds=RECONCILE_EVERY_SECONDS
+            )
+            stack.callback(reconciling.close)
+            yield Stage(
+                self.jobs, machine_arn, clients, use, clock, simulator, events, dead_letters, closing, lock
+            )
+
+    def _slowest(self) -> float:
+        scales = [job.local.time_scale for job in self.jobs.values() if job.local is not None]
+        if not scales:
+            raise NoLocalCommandError(
+                f"local: none of {sorted(self.jobs)} has a local.command to train it here"
+            )
+        return min(scales)
+
+    def _dependencies(
+        self, clients: Mapping[str, Any], clock: StoryClock, events: RecordingEvents, starter: Starter
+    ) -> Dependencies:
+        return Dependencies(
+            region=REGION,
+            now=clock.now,
+            jobs=lambda: self.jobs,
+            localise=local_job,
+            price=self.price,
+            table=RunTable(clients["dynamodb"], TABLE),
+            lock=JobLock(clients["dynamodb"], TABLE),
+            executions=Executions(InStoryTime(clients["stepfunctions"], clock)),
+            quotas=self._quota_limits if self.check_quotas else None,
+            training_jobs=TrainingJobs(clients["sagemaker"]),
+            checkpoints=Checkpoints(clients["s3"]),
+            notices=Notices(events, BUS),
+            step_functions=clients["stepfunctions"],
+            starter=starter,
+            models=Models(clients["s3"]),
+            # A busy machine takes a second for what is minutes of the story.
+            event_life=max(EVENT_LIFE, timedelta(seconds=clock.story_seconds(1.0))),
+        )
+
+    def _quota_limits(self, names: Iterable[str]) -> dict[str, float]:
+        limits = self.night.options.quotas
+        return {name: float(limits[name]) for name in names if name in limits}
+
+    def _handlers(self, use: Dependencies, one_at_a_time: threading.Lock) -> dict[str, Handler]:
+        wrapped = {name: self.wrap(name, handler) for name, handler in functions(use, one_at_a_time).items()}
+        decide = wrapped["DecideNextStep"]
+
+        def decide_and_show(event: dict[str, Any]) -> Any:
+            answer = decide(event)
+            step = step_from_json(answer["step"])
+            self.on_sighting(Sighting(step.at, "decision", step.because, step.training_job_name, step=step))
+            return answer
+
+        return {**wrapped, "DecideNextStep": decide_and_show}
+
+    def _command_of(self, request: Mapping[str, Any]) -> TrainingCommand:
+        """By the tag that Nightspot puts on every training job."""
+        tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
+        name = str(tags.get(JOB_TAG))
+        if name not in self.jobs:
+            raise CommandError(f"the request's tag {JOB_TAG} is {name!r}, which is no job of this stage")
+        try:
+            local = local_command_of(self.jobs, name)
+        except NoLocalCommandError as error:
+            raise CommandError(str(error)) from error
+        where = self.directories.get(name) or self.directory or Path.cwd()
+        return TrainingCommand(local.command, local.environment, where)
+
+    def _simulator(
+        self, s3: Any, clock: StoryClock, wake: AsyncInvoker, closing: AsyncInvoker
+    ) -> SimulatedSageMaker:
+        def on_event(event: dict[str, Any]) -> None:
+            detail = event["detail"]
+            sighting = Sighting(
+                at=datetime.fromtimestamp(int(detail["LastModifiedTime"]) / 1000, UTC),
+                kind="status",
+                text=detail["SecondaryStatusTransitions"][-1].get("StatusMessage", ""),
+                training_job_name=detail["TrainingJobName"],
+                status=detail["SecondaryStatus"],
+            )
+            self.on_sighting(sighting)
+            wake(event)
+            if detail["TrainingJobStatus"] in ENDS:
+                closing(event)
+
+        def on_log(name: str, line: str) -> None:
+            self.on_sighting(Sighting(clock.now(), "log", line.rstrip(), name))
+
+        return SimulatedSageMaker(
+            clock,
+            self.night.markets,
+            scratch=self.scratch,
+            command_of=self._command_of,
+            on_event=on_event,
+            region=REGION,
+            options=self.night.options,
+            create_faults=self.night.create_faults,
+            stop_faults=self.night.stop_faults,
+            describe_faults=self.night.describe_faults,
+            s3=s3,
+            on_log=on_log,
+        )
+
+
+def _execution_facts(client: Any, execution: Mapping[str, Any]) -> dict[str, Any]:
+    entered = states_entered(client, execution["executionArn"])
+    return {
+        "execution_status": execution["status"],
+        "error": execution.get("error"),
+        "cause": execution.get("cause"),
+        "output": json.loads(execution["output"]) if "output" in execution else None,
+        "state_transitions": len(entered),
+        "states_entered": entered,
+    }
+
+
+def _recorded(table: RunTable, run_id: str) -> dict[str, Any]:
+    return {
+        "run": table.run(run_id),
+        "steps": tuple(table.steps(run_id)),
+        "phases": table.phases(run_id),
+    }

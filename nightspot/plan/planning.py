@@ -1,0 +1,219 @@
+"""Makes a run out of a job and a moment: its id, deadline, ladder with prices, estimates, checkpoint prefix."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from nightspot.formats.run_ids import run_id_of
+from nightspot.job import Market
+from nightspot.job.spot_wait import why_too_short
+from nightspot.learn import history
+from nightspot.plan import request as requests
+from nightspot.run import estimates, pricing
+from nightspot.run.model import BEFORE_THE_FIRST, CONSOLE, LeftOut, Progress, Run, Rung, evolve
+
+if TYPE_CHECKING:
+    from nightspot.job import InstanceType, Job
+
+
+Price = Callable[[str, str], pricing.Price | float | None]
+"""(instance type, region) -> the on-demand price of an instance hour, or None where it is not known.
+
+A bare number is USD that nobody stands behind, such as a simulated market's.
+"""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known beside the job when its run is planned."""
+
+    price: Price
+    history: Sequence[Mapping[str, Any]] = ()  # summaries of the job's past runs
+    month_usd: float = 0.0  # spent on the job in this calendar month, and promised to its open runs
+    quotas: Mapping[str, float] = field(
+        default_factory=dict
+    )  # by name, as Service Quotas writes it; may lack any
+    # By instance type, what EC2's Spot prices let expect; may lack any.
+    spot_hints: Mapping[str, pricing.SpotDiscount] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who asked for a run, and for when."""
+
+    scheduled_at: datetime | None = None  # aware; None: for now
+    requested_by: str = CONSOLE
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The run on whose checkpoints another one goes on, and what there is of them."""
+
+    run: Run
+    progress: Progress | None = None  # what its progress file says now; None: nothing readable
+    is_empty: bool = True  # nothing at all lies below its prefix
+
+
+def plan_run(
+    job: Job,
+    *,
+    started_at: datetime,
+    execution_arn: str,
+    region: str,
+    known: Known,
+    overrides: Mapping[str, Any] | None = None,
+    origin: Origin = Origin(),
+    resumed: Resumed | None = None,
+) -> Run:
+    """The run of `job` that started at `started_at` (aware UTC) as the execution `execution_arn`.
+
+    `overrides`: what the run's input has changed already in `job`, for the record. The deadline counts from the
+    moment for which the run was scheduled: a late start is no reason to wait a day longer for the model.
+    `resumed`: the run whose checkpoints this one takes over. The same execution always gives the same run id.
+    """
+    run_id = run_id_of(execution_arn, started_at)
+    budget_usd, budget_of = _budget(job, known)
+    work_key = work_key_of(job)
+    work_seconds, work_upper_seconds = history.work_seconds(known.history, work_key, job.work_seconds)
+    rungs = (
+        *(_rung(job, Market.SPOT, spec, region, known) for spec in job.capacity.spot),
+        *(_rung(job, Market.ON_DEMAND, spec, region, known) for spec in job.capacity.on_demand),
+    )
+    own_prefix = requests.checkpoint_prefix(job.training_job, run_id)
+    fields: dict[str, Any] = {"checkpoint_s3_uri": own_prefix}
+    if resumed is not None:
+        fields.update(_inherited(resumed, own_prefix, work_key))
+    return Run(
+        job=job.name,
+        run_id=run_id,
+        execution_arn=execution_arn,
+        started_at=started_at,
+        deadline=job.deadline.after(origin.scheduled_at or started_at),
+        rungs=rungs,
+        work_seconds=work_seconds,
+        work_upper_seconds=work_upper_seconds,
+        work_key=work_key,
+        checkpoint_every_seconds=job.checkpoint_every_seconds,
+        training_job=job.training_job,
+        fallback=job.fallback,
+        policy=job.policy,
+        budget_usd=budget_usd,
+        budget_of=budget_of,
+        left_out=(*_without_quota(rungs, known.quotas), *_too_short_on_spot(rungs, job, work_seconds)),
+        overrides=dict(overrides or {}),
+        scheduled_at=origin.scheduled_at,
+        requested_by=origin.requested_by,
+        **fields,
+    )
+
+
+def resumed_prefix(own_prefix: str | None, previous: Run) -> str | None:
+    """The checkpoint prefix of a run that resumes `previous`: that run's, unless one of them keeps no checkpoints.
+
+    Nothing is copied: nobody writes there any more, and it may be hundreds of gigabytes.
+    """
+    return own_prefix and (previous.checkpoint_s3_uri or own_prefix)
+
+
+def _inherited(resumed: Resumed, own_prefix: str | None, work_key: str) -> dict[str, Any]:
+    """A run's fields about the run that it resumes."""
+    before, progress = resumed.run, resumed.progress
+    fields: dict[str, Any] = {
+        "resume_from": before.run_id,
+        "checkpoint_s3_uri": resumed_prefix(own_prefix, before),
+    }
+    if own_prefix is None or before.checkpoint_s3_uri is None or resumed.is_empty:
+        return fields
+    if before.work_key == work_key:
+        # Of other work nobody knows which part is done.
+        fields["inherited_fraction"] = estimates.durable_fraction(before)
+    if progress is not None:
+        fields["inherited"] = progress
+        fields["progress"] = evolve(progress, attempt=BEFORE_THE_FIRST)
+        fields["furthest_step"] = progress.step
+    return fields
+
+
+def quota_name(market: Market, instance_type: str) -> str:
+    """What Service Quotas calls the limit that a rung draws on. Spot's and on-demand's are separate."""
+    return f"{instance_type} for {'spot ' if market is Market.SPOT else ''}training job usage"
+
+
+def _budget(job: Job, known: Known) -> tuple[float | None, str]:
+    """The tighter of the run's own budget and what is left of the month's, and whose it is."""
+    per_run = job.budget.per_run_usd if job.budget else None
+    per_month = job.budget.per_month_usd if job.budget else None
+    if per_month is None:
+        return per_run, "run"
+    left_usd = max(0.0, per_month - known.month_usd)
+    return (per_run, "run") if per_run is not None and per_run <= left_usd else (left_usd, "month")
+
+
+def _without_quota(rungs: Iterable[Rung], quotas: Mapping[str, float]) -> Iterator[LeftOut]:
+    for rung in rungs:
+        limit = quotas.get(quota_name(rung.market, rung.instance_type))
+        if limit is not None and limit < rung.instance_count:
+            yield LeftOut(rung, f"its quota is {limit:g}, and {rung.instance_count} are needed")
+
+
+def _too_short_on_spot(rungs: Iterable[Rung], job: Job, work_seconds: float) -> Iterator[LeftOut]:
+    for rung in rungs:
+        if rung.market is Market.SPOT and (why := why_too_short(job.training_job, work_seconds / rung.speed)):
+            yield LeftOut(rung, why)
+
+
+def work_key_of(job: Job) -> str:
+    """What makes two runs the same work: the request and the length that the file states. Eight characters."""
+    request = {name: value for name, value in job.training_job.items() if name != "Tags"}
+    known = json.dumps([request, job.work_seconds], sort_keys=True, default=str)
+    return hashlib.sha256(known.encode()).hexdigest()[:8]
+
+
+def _rung(job: Job, market: Market, spec: InstanceType, region: str, known: Known) -> Rung:
+    change_over = job.change_over
+    stated = change_over.spot_seconds if market is Market.SPOT else change_over.on_demand_seconds
+    return Rung(
+        market=market,
+        instance_type=spec.instance_type,
+        region=region,
+        instance_count=job.instance_count,
+        speed=spec.speed,
+        change_over_seconds=history.change_over_seconds(known.history, market, spec.instance_type, stated),
+        patience_seconds=(
+            spec.patience_seconds
+            if spec.patience_seconds is not None
+            else history.patience_seconds(known.history, market, spec.instance_type)
+        ),
+        mean_life_seconds=(
+            history.mean_life_seconds(known.history, spec.instance_type) if market is Market.SPOT else None
+        ),
+        **_priced(known.price(spec.instance_type, region), market, job.instance_count),
+        **(_expected_discount(spec.instance_type, known) if market is Market.SPOT else {}),
+    )
+
+
+def _priced(price: pricing.Price | float | None, market: Market, instance_count: int) -> dict[str, Any]:
+    """A rung's fields about its price. A Savings Plan never touches Spot: nobody documents that it would."""
+    if not isinstance(price, pricing.Price):
+        return {"usd_per_hour": price}
+    return {
+        "usd_per_hour": price.usd_per_hour,
+        "price_source": price.origin,
+        "price_date": price.date,
+        "price_assumed": price.assumed,
+        "plan_usd_per_hour": (
+            price.on_demand_leg_usd_per_hour(instance_count) if market is Market.ON_DEMAND else None
+        ),
+    }
+
+
+def _expected_discount(instance_type: str, known: Known) -> dict[str, Any]:
+    expected = pricing.expected_spot_discount(
+        known.history, instance_type, known.spot_hints.get(instance_type)
+    )
+    return {"spot_discount": expected.value, "spot_discount_basis": expected.basis}

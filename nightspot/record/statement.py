@@ -1,0 +1,254 @@
+"""Adds up what runs cost and saved: of a month, of a job, of all jobs, however they are grouped.
+
+A sum says how many runs it covers. One that does not cover all of them is a lower bound, and no total. The month of
+a run is the calendar month in UTC in which it started, as the monthly budget counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import fsum
+from typing import Any, TypeVar
+
+from nightspot.costs.lost_work import Evidence
+from nightspot.record.run_account import Ending, RunAccount
+from nightspot.run.reasons import Reason
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+NOT_A_NIGHT = (Ending.RUNNING, Ending.REFUSED)
+_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
+
+
+class MonthError(ValueError):
+    """A text that names no month."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """A sum over nights: of those whose figure is known. The nights that are not covered make it a lower bound.
+
+    (Not so of savings: what is not known may have been a loss.)
+    """
+
+    known: float = 0.0
+    covers: int = 0
+    of: int = 0
+
+    @property
+    def value(self) -> float | None:
+        """The sum, where it covers every night; else None."""
+        return self.known if self.covers == self.of else None
+
+    @property
+    def words(self) -> str:
+        """ "27 of 30 nights"."""
+        return f"{self.covers} of {self.of} {'night' if self.of == 1 else 'nights'}"
+
+
+FIGURES = (
+    "waited_seconds",
+    "starting_seconds",
+    "trained_seconds",
+    "billable_seconds",
+    "repeated_seconds",
+    "lost_seconds",
+    "cost_usd",
+    "on_demand_cost_usd",
+    "saved_usd",
+)
+"""What a statement has totals of: fields of `RunAccount`."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What came of any number of runs, and their totals by the names in `FIGURES`.
+
+    A night is a run that is over and was not refused. The totals are of nights: a run under way is counted in
+    `endings` and in `open_cost_at_least_usd` alone, until it is over. Of a night without a model the whole cost is
+    a loss.
+    """
+
+    endings: Mapping[Ending, int] = field(default_factory=lambda: dict.fromkeys(Ending, 0))
+    fell_back: int = 0  # nights
+    fell_back_reasons: Mapping[Reason, int] = field(
+        default_factory=dict
+    )  # of those nights whose reason is known
+    interrupted: int = 0  # nights
+    interruptions: int = 0
+    repeated_estimated: int = 0  # nights whose repeated work is estimated, not measured
+    uses_plan_rate: int = 0  # nights with a Savings Plan's rate in their figures
+    totals: Mapping[str, Total] = field(default_factory=lambda: dict.fromkeys(FIGURES, Total()))
+    compared_usd: float = 0.0  # on-demand alone, of the nights that `saved_usd` covers
+    open_cost_at_least_usd: float = 0.0  # what the runs under way have cost, as far as it is known
+
+    @property
+    def runs(self) -> int:
+        """All of them."""
+        return sum(self.endings.values())
+
+    @property
+    def nights(self) -> int:
+        """The runs that are over and were not refused."""
+        return sum(count for ending, count in self.endings.items() if ending not in NOT_A_NIGHT)
+
+    @property
+    def shares(self) -> dict[str, float | None]:
+        """Of the nights, 0..1: each ending that a night can have, fallen back, interrupted. None without nights."""
+        counts = {ending.value: self.endings[ending] for ending in Ending if ending not in NOT_A_NIGHT}
+        counts |= {"fell_back": self.fell_back, "interrupted": self.interrupted}
+        return {name: count / self.nights if self.nights else None for name, count in counts.items()}
+
+    @property
+    def saved_percent(self) -> float | None:
+        """Of what on-demand alone would have cost; None where it is not known of every night."""
+        return None if self.totals["saved_usd"].value is None else self.known_saved_percent
+
+    @property
+    def known_saved_percent(self) -> float | None:
+        """The same, over the nights that `saved_usd` covers; None where on-demand would have cost nothing."""
+        return self.totals["saved_usd"].known / self.compared_usd * 100 if self.compared_usd else None
+
+
+def statement(accounts: Iterable[RunAccount]) -> Statement:
+    """The runs, added up. No run may come twice: sums cannot tell."""
+    runs = list(accounts)
+    nights = [run for run in runs if run.ending not in NOT_A_NIGHT]
+    saving = [run for run in nights if run.saved_usd is not None]
+    return Statement(
+        endings={ending: sum(run.ending is ending for run in runs) for ending in Ending},
+        fell_back=sum(run.fell_back for run in nights),
+        fell_back_reasons=_counted(Counter(r.fell_back_reason for r in nights if r.fell_back_reason)),
+        interrupted=sum(run.interruptions > 0 for run in nights),
+        interruptions=sum(run.interruptions for run in nights),
+        repeated_estimated=sum(run.repeated_evidence is Evidence.ESTIMATED for run in nights),
+        uses_plan_rate=sum(run.uses_plan_rate for run in nights),
+        totals={name: _total(nights, name) for name in FIGURES},
+        compared_usd=fsum(run.on_demand_cost_usd or 0.0 for run in saving),
+        open_cost_at_least_usd=fsum(run.cost_at_least_usd for run in runs if run.ending is Ending.RUNNING),
+    )
+
+
+def combined(statements: Iterable[Statement]) -> Statement:
+    """The statement of all the runs in `statements`, which have none in common."""
+    parts = list(statements)
+    return Statement(
+        endings={ending: sum(part.endings[ending] for part in parts) for ending in Ending},
+        fell_back=sum(part.fell_back for part in parts),
+        fell_back_reasons=_counted(sum((Counter(part.fell_back_reasons) for part in parts), Counter())),
+        interrupted=sum(part.interrupted for part in parts),
+        interruptions=sum(part.interruptions for part in parts),
+        repeated_estimated=sum(part.repeated_estimated for part in parts),
+        uses_plan_rate=sum(part.uses_plan_rate for part in parts),
+        totals={name: _sum(part.totals[name] for part in parts) for name in FIGURES},
+        compared_usd=fsum(part.compared_usd for part in parts),
+        open_cost_at_least_usd=fsum(part.open_cost_at_least_usd for part in parts),
+    )
+
+
+def by_month(accounts: Iterable[RunAccount]) -> dict[str, Statement]:
+    """A statement for each month with a run ("2026-11"), oldest first."""
+    return _grouped(accounts, lambda run: run.month)
+
+
+def by_job(accounts: Iterable[RunAccount]) -> dict[str, Statement]:
+    """A statement for each job, by name."""
+    return _grouped(accounts, lambda run: run.job)
+
+
+def by_job_and_month(accounts: Iterable[RunAccount]) -> dict[tuple[str, str], Statement]:
+    """A statement for each job and month: by job, then oldest first."""
+    return _grouped(accounts, lambda run: (run.job, run.month))
+
+
+def in_month(accounts: Iterable[RunAccount], month: str) -> list[RunAccount]:
+    """The runs of a month such as "2026-11", oldest first. Raises MonthError."""
+    bounds_of(month)
+    return sorted((run for run in accounts if run.month == month), key=lambda run: run.started_at)
+
+
+def bounds_of(month: str) -> tuple[datetime, datetime]:
+    """The first moment of a month such as "2026-11", and of the next one; both UTC. Raises MonthError."""
+    match = _MONTH.fullmatch(month)
+    if match is None or not 1 <= int(match[1]) <= 9998:
+        raise MonthError(f"month: {month!r}: must be a year and a month, such as 2026-11")
+    year, number = int(match[1]), int(match[2])
+    after = (year + 1, 1) if number == 12 else (year, number + 1)
+    return datetime(year, number, 1, tzinfo=UTC), datetime(*after, 1, tzinfo=UTC)
+
+
+def to_json(statement: Statement) -> dict[str, Any]:
+    """JSON-ready; `from_json` reads it back. What a statement tells from its own figures is written out too."""
+    return {
+        "runs": statement.runs,
+        "nights": statement.nights,
+        "endings": {ending.value: count for ending, count in statement.endings.items()},
+        "fell_back": statement.fell_back,
+        "fell_back_reasons": {reason.value: n for reason, n in statement.fell_back_reasons.items()},
+        "interrupted": statement.interrupted,
+        "interruptions": statement.interruptions,
+        "repeated_estimated": statement.repeated_estimated,
+        "uses_plan_rate": statement.uses_plan_rate,
+        "shares": statement.shares,
+        "totals": {
+            name: {"value": total.value, "known": total.known, "covers": total.covers, "of": total.of}
+            for name, total in statement.totals.items()
+        },
+        "saved_percent": statement.saved_percent,
+        "known_saved_percent": statement.known_saved_percent,
+        "compared_usd": statement.compared_usd,
+        "open_cost_at_least_usd": statement.open_cost_at_least_usd,
+    }
+
+
+def from_json(value: Mapping[str, Any]) -> Statement:
+    """The statement that `to_json` wrote. Raises KeyError where it is none."""
+    return Statement(
+        endings={ending: value["endings"][ending.value] for ending in Ending},
+        fell_back=value["fell_back"],
+        # Statements from before reasons were recorded lack them.
+        fell_back_reasons={Reason(name): n for name, n in value.get("fell_back_reasons", {}).items()},
+        interrupted=value["interrupted"],
+        interruptions=value["interruptions"],
+        repeated_estimated=value["repeated_estimated"],
+        uses_plan_rate=value["uses_plan_rate"],
+        totals={
+            name: Total(total["known"], total["covers"], total["of"])
+            for name, total in value["totals"].items()
+        },
+        compared_usd=value["compared_usd"],
+        open_cost_at_least_usd=value["open_cost_at_least_usd"],
+    )
+
+
+def _counted(counts: Counter[Reason]) -> dict[Reason, int]:
+    """The most frequent first."""
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _total(nights: list[RunAccount], name: str) -> Total:
+    figures = [getattr(run, name) for run in nights]
+    known = [figure for figure in figures if figure is not None]
+    # Of a night that is not wholly priced, what is priced belongs into the lower bound.
+    partly = [run.cost_at_least_usd for run in nights if run.cost_usd is None] if name == "cost_usd" else []
+    return Total(fsum([*known, *partly]), len(known), len(nights))
+
+
+def _sum(totals: Iterable[Total]) -> Total:
+    parts = list(totals)
+    return Total(
+        fsum(part.known for part in parts),
+        sum(part.covers for part in parts),
+        sum(part.of for part in parts),
+    )
+
+
+def _grouped(accounts: Iterable[RunAccount], key_of: Callable[[RunAccount], _Key]) -> dict[_Key, Statement]:
+    groups: dict[Any, list[RunAccount]] = {}
+    for run in accounts:
+        groups.setdefault(key_of(run), []).append(run)
+    return {key: statement(groups[key]) for key in sorted(groups)}

@@ -1,0 +1,182 @@
+"""The record of a run that people and programs read: outcome, deadline, costs, attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from nightspot.costs import account as costs
+from nightspot.decide import fold as ledger
+from nightspot.decide import ladder
+from nightspot.job import Market
+from nightspot.record.sentences import headline
+from nightspot.run.model import Attempt, Outcome, Phase, Progress, Resume, Run, Step, to_json
+
+RUNNING = "running"  # a summary's outcome while the run has none
+
+
+def outcome_of(run: Run) -> str:
+    """The run's outcome in the words of its summary."""
+    return run.outcome.value if run.outcome else RUNNING
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """JSON-ready. Seconds and USD; None means that SageMaker or the price book does not say."""
+    account = costs.account(run)
+    margin = ledger.margin_seconds(run)
+    succeeded = run.outcome is Outcome.SUCCEEDED
+    last = run.last_attempt
+    ended = ledger.ended_at(run)
+    left_out = ladder.left_out(run)
+    return {
+        "headline": headline(run, account, ended_at=ended, margin_seconds=margin),
+        "job": run.job,
+        "run_id": run.run_id,
+        "outcome": outcome_of(run),
+        "because": run.outcome_because,
+        "remarks": [{"kind": remark.kind.value, "text": remark.text} for remark in run.remarks],
+        "crashed": run.crashed,
+        "plan_note": run.plan_note,
+        "requested_by": run.requested_by,
+        "resume_from": run.resume_from,
+        "scheduled_at": run.scheduled_at.isoformat() if run.scheduled_at else None,
+        "started_at": run.started_at.isoformat(),
+        "ended_at": ended.isoformat() if ended else None,
+        "deadline": run.deadline.isoformat(),
+        "deadline_met": succeeded and margin is not None and margin >= 0,
+        "margin_seconds": _rounded(margin),
+        "work_key": run.work_key,
+        "expected_work_seconds": _rounded(run.work_seconds),
+        "work_seconds": _rounded(costs.needed_seconds(run)) if succeeded else None,
+        **_figures(account),
+        "cost_at_least_usd": _rounded(account.cost_at_least_usd, 4),
+        "saved_percent": _rounded(account.saved_percent, 2),
+        "uses_plan_rate": account.uses_plan_rate,
+        "spent_usd": _rounded(costs.spent_usd(run), 4),
+        "committed_usd": _rounded(ladder.worst_usd(run), 4) if run.outcome is None else None,
+        "unpriced_attempts": list(account.unpriced_attempts),
+        "interruptions": account.interruptions,
+        "fell_back": fell_back(run),
+        "fell_back_reason": run.fell_back_reason.value if fell_back(run) and run.fell_back_reason else None,
+        "model_artifact": last.model_artifact if last and succeeded else None,
+        "checkpoints": run.checkpoint_s3_uri,
+        "metrics": dict(run.progress.metrics) if run.progress else {},
+        "execution_arn": run.execution_arn,
+        "resume": _resume(run),
+        "decisions": run.steps,
+        "overrides": dict(run.overrides),
+        "rungs_left": len({rung.key for rung in run.rungs} - {out.rung.key for out in left_out}),
+        "left_out": [
+            {
+                "market": out.rung.market.value,
+                "instance_type": out.rung.instance_type,
+                "because": out.because,
+            }
+            for out in left_out
+        ],
+        "attempts": [
+            {**summarise_attempt(attempt), **_figures(of_attempt)}
+            for attempt, of_attempt in zip(run.attempts, account.attempts, strict=True)
+        ],
+    }
+
+
+def summarise_attempt(attempt: Attempt) -> dict[str, Any]:
+    """One attempt as it stands by itself, JSON-ready. `failure_class` is None for the one that completed.
+
+    What only the run can tell of it, such as what it saved, is in the run's summary.
+    """
+    return {
+        "number": attempt.number,
+        "training_job_name": attempt.training_job_name,
+        "market": attempt.rung.market.value,
+        "instance_type": attempt.rung.instance_type,
+        "asked_at": attempt.asked_at.isoformat(),
+        "ended_at": attempt.ended_at.isoformat() if attempt.ended_at else None,
+        "status": attempt.status,
+        "secondary_status": attempt.secondary_status,
+        "failure_class": attempt.failure.value if attempt.failure else None,
+        "failure_reason": attempt.failure_reason,
+        "queued_seconds": _rounded(attempt.queued_seconds),
+        "ready_seconds": _rounded(attempt.ready_seconds),
+        "waited_seconds": _rounded(attempt.waited_seconds),
+        "trained_seconds": _rounded(attempt.trained_seconds),
+        "billable_seconds": _rounded(attempt.billable_seconds),
+        "interruptions": attempt.interruptions,
+        "resume": attempt.resume.value if attempt.resume else None,
+        "resumed_from_step": attempt.resumed_from_step,
+        "step_before": attempt.step_before,
+        "step_after": attempt.step_after,
+        "cost_usd": _rounded(costs.attempt_cost_usd(attempt), 4),
+    }
+
+
+def fell_back(run: Run) -> bool:
+    """Whether the run asked for on-demand although it has a Spot rung: tonight Spot alone would not do."""
+    return bool(run.rungs_of(Market.SPOT)) and any(
+        attempt.rung.market is Market.ON_DEMAND for attempt in run.attempts
+    )
+
+
+def _figures(account: costs.Account | costs.AttemptAccount) -> dict[str, Any]:
+    """What a run and its attempts are accounted for by alike; see docs/costs.md."""
+    evidence = account.repeated_evidence
+    return {
+        "waited_seconds": _rounded(account.waited_seconds),
+        "starting_seconds": _rounded(account.starting_seconds),
+        "trained_seconds": _rounded(account.trained_seconds),
+        "billable_seconds": _rounded(account.billable_seconds),
+        "repeated_seconds": _rounded(account.repeated_seconds),
+        "repeated_evidence": evidence.value if evidence else None,
+        "lost_seconds": _rounded(account.lost_seconds),
+        "cost_usd": _rounded(account.cost_usd, 4),
+        "on_demand_cost_usd": _rounded(account.on_demand_cost_usd, 4),
+        "saved_usd": _rounded(account.saved_usd, 4),
+        "missing": [field.value for field in account.missing],
+    }
+
+
+def _resume(run: Run) -> str | None:
+    """The worst verdict on the run's attempts; None where none had anything to resume from."""
+    verdicts = {attempt.resume for attempt in run.attempts}
+    worst = (Resume.BROKEN, Resume.NOT_VISIBLE, Resume.PROVEN)
+    return next((verdict.value for verdict in worst if verdict in verdicts), None)
+
+
+def _rounded(value: float | None, digits: int = 1) -> float | None:
+    return None if value is None else round(value, digits) + 0.0  # no -0.0
+
+
+def record_of(run: Run, steps: Iterable[Step], phases: Mapping[int, Sequence[Phase]]) -> dict[str, Any]:
+    """The run as JSON: `summary.summarise`, its decisions, and the phases of each attempt by its number."""
+    summary = summarise(run)
+    attempts = [
+        {**attempt, "phases": [to_json(phase) for phase in phases.get(attempt["number"], ())]}
+        for attempt in summary["attempts"]
+    ]
+    return {**summary, "attempts": attempts, "steps": [step_of(step) for step in steps]}
+
+
+def step_of(step: Step) -> dict[str, Any]:
+    """One decision, JSON-ready, with what was durable when it was taken."""
+    return {
+        "action": step.action.value,
+        "at": step.at.isoformat(),
+        "because": step.because,
+        "reason": step.reason.value if step.reason else None,
+        "figures": dict(step.figures),
+        "attempt": step.attempt,
+        "late": step.late,
+        "last_safe_at": step.last_safe_at.isoformat() if step.last_safe_at else None,
+        "progress": _progress_of(step.progress) if step.progress else None,
+    }
+
+
+def _progress_of(progress: Progress) -> dict[str, Any]:
+    return {
+        "step": progress.step,
+        "total_steps": progress.total_steps,
+        "fraction": progress.fraction,
+        "saved_at": progress.saved_at.isoformat(),
+        "metrics": dict(progress.metrics),
+    }

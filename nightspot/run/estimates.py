@@ -1,0 +1,82 @@
+"""How much work is left and how long it takes: upper estimates from the plan and from tonight's pace.
+
+What the plan starts from is learnt from past nights, see `history`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nightspot.run.model import MOST_WORK_SECONDS, Attempt, AttemptState, Run, Rung
+
+# A pace that was measured tonight needs less of a margin than a length that was only guessed.
+MEASURED_WORK_MARGIN = 1.1
+
+
+def total_work_seconds(run: Run) -> float:
+    """An upper estimate of the whole work at speed 1, from the best pace seen tonight if there is one.
+
+    The best one, because a pace that falls is the machine's doing, and another machine will not have it.
+    """
+    total_steps = run.progress.total_steps if run.progress else None
+    paces = [
+        pace * a.rung.speed for a in run.attempts if (pace := a.best_seconds_per_step or a.seconds_per_step)
+    ]
+    if not total_steps or not paces:
+        return run.work_upper_seconds
+    return min(MOST_WORK_SECONDS, min(paces) * total_steps * MEASURED_WORK_MARGIN)
+
+
+def durable_fraction(run: Run) -> float:
+    """The part of the work that survives whatever happens now, 0..1.
+
+    From the progress file; where the training script writes none, from the time it has trained, less one
+    checkpoint interval for each time it was cut short, and what the run that it resumes had done by then. Nothing,
+    once a resume has failed.
+    """
+    if run.checkpoint_s3_uri is None or run.resume_is_broken:
+        return 0.0
+    progress = run.progress
+    if progress is not None:
+        if progress.fraction is not None:
+            return min(1.0, max(0.0, progress.fraction))
+        if progress.total_steps:
+            return min(1.0, progress.step / progress.total_steps)
+    done = run.inherited_fraction * run.work_upper_seconds
+    for attempt in run.attempts:
+        cuts = attempt.interruptions + 1  # the stretch that runs now may be cut as well
+        # A start-up does no work.
+        worked = attempt.trained_seconds if attempt.worked_seconds is None else attempt.worked_seconds
+        kept = worked - cuts * run.checkpoint_every_seconds
+        done += max(0.0, kept) * attempt.rung.speed
+    return min(1.0, done / run.work_upper_seconds)
+
+
+def work_left_seconds(run: Run, rung: Rung) -> float:
+    """Upper estimate of the training time left on `rung`, taken up from the durable checkpoint."""
+    return min(MOST_WORK_SECONDS, total_work_seconds(run) * (1.0 - durable_fraction(run)) / rung.speed)
+
+
+def running_left_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
+    """Estimate of the training time left on the machine that `attempt` has, if nothing happens to it."""
+    progress = run.progress
+    if attempt.seconds_per_step and progress is not None and progress.total_steps:
+        steps_left = max(0, progress.total_steps - progress.step)
+        left = min(MOST_WORK_SECONDS, steps_left * attempt.seconds_per_step)
+    else:
+        left = work_left_seconds(run, attempt.rung)
+    if attempt.state is not AttemptState.TRAINING or attempt.state_since is None:
+        return left
+    since = attempt.state_since
+    if progress is not None and progress.attempt == attempt.number:
+        since = min(now, max(since, progress.saved_at))  # the machine's clock may be wrong
+    elif progress is None and run.checkpoint_s3_uri is not None:
+        since = now  # the estimate by training time already counts this stretch
+    return max(0.0, left - (now - since).total_seconds())
+
+
+def lost_work_seconds(run: Run, rung: Rung) -> float:
+    """The most that a reclaim on `rung` can take: the work since the last checkpoint."""
+    if run.checkpoint_s3_uri is None or run.resume_is_broken:
+        return work_left_seconds(run, rung)
+    return min(float(run.checkpoint_every_seconds), work_left_seconds(run, rung))

@@ -1,0 +1,139 @@
+"""Decides how advice looks on a terminal: the recommendation first, then the filters, the options and the month."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nightspot.advise.advice import Advice
+from nightspot.advise.figures import UNKNOWN, Figure
+from nightspot.advise.findings import QUESTIONS, Verdict, capital, count, usd
+from nightspot.advise.month import Trial, WorkedMonth
+from nightspot.advise.nights import MONTHS
+from nightspot.advise.options import LABELS, Offer
+from nightspot.terminal.lines import paragraph
+
+STYLES = {
+    Verdict.YES: "green",
+    Verdict.WITH_CARE: "yellow",
+    Verdict.NO: "red",
+    Verdict.UNKNOWN: "dim",
+}
+
+
+def show(console: Console, advice: Advice) -> None:
+    """The whole answer."""
+    case = advice.case
+    paragraph(console, "Advice", advice.sentence, "bold")
+    console.print()
+    for finding in advice.findings:
+        verdict = finding.verdict
+        paragraph(console, verdict.value, QUESTIONS[finding.filter], STYLES[verdict])
+        paragraph(console, "", finding.reason)
+    console.print()
+    console.print(options_table(advice))
+    for offer in advice.offers:
+        if offer.note:
+            paragraph(console, "", f"{LABELS[offer.option]}: {offer.note}.")
+    if advice.month is not None:
+        console.print()
+        _show_month(console, advice.month)
+    console.print()
+    paragraph(console, "On-demand", _source(case.hourly))
+    paragraph(console, "Spot", _source(case.spot_ratio))
+    paragraph(console, "Nights", f"{count(case.nights.value or 0.0)} a month: {case.nights.source}.")
+    paragraph(
+        console,
+        "Simulated",
+        f"every night was played on {case.market_words}, seed {case.question.seed}; every decision is made by"
+        " the code that is deployed.",
+    )
+    for note in case.notes:
+        paragraph(console, "Note", note)
+
+
+def options_table(advice: Advice) -> Table:
+    """A row per option; the recommended one in bold."""
+    table = _table()
+    table.add_column("option", width=23)
+    table.add_column("USD a\nmonth", justify="right", no_wrap=True)
+    table.add_column("figure", no_wrap=True)
+    table.add_column("with work and\nfailed nights", justify="right", no_wrap=True)
+    table.add_column("interruptions\na month")
+    table.add_column("capacity,\na month")
+    table.add_column("work", no_wrap=True)
+    night_usd = advice.case.question.economics.night_usd
+    for offer in advice.offers:
+        style = "bold" if offer.option is advice.recommended else ""
+        table.add_row(*(Text(cell) for cell in row(offer, night_usd)), style=style)
+    return table
+
+
+def row(offer: Offer, night_usd: float) -> tuple[str, ...]:
+    """The cells of an option."""
+    work = f"{offer.work.setup_hours:g} h + {offer.work.operate_hours:g} h/mo"
+    return (
+        LABELS[offer.option],
+        money(offer.usd.value),
+        offer.usd.word,
+        money(offer.total_usd(night_usd)),
+        offer.interruptions,
+        offer.capacity,
+        work if offer.work.setup_hours or offer.work.operate_hours else "none",
+    )
+
+
+def money(value: float | None) -> str:
+    """ "$1,240", or "unknown"."""
+    return UNKNOWN if value is None else usd(value)
+
+
+def month_words(month: WorkedMonth) -> str:
+    """The spread of the months in a sentence."""
+    counts = (
+        f"{count(month.on_demand_nights)} of {count(month.nights)} nights on on-demand,"
+        f" {count(month.late_nights)} late, {count(month.interruptions)} reclaims"
+    )
+    if month.median_usd.value is None:
+        return f"{month.median_hours:.1f} hours of on-demand in the median of {MONTHS} months: {counts}."
+    return (
+        f"{money(month.median_usd.value)} in the median of {MONTHS} months, {money(month.best_usd.value)} in the"
+        f" best, {money(month.worst_usd.value)} in the worst ({month.median_usd.word}): {counts}."
+    )
+
+
+def trial_row(trial: Trial) -> tuple[str, ...]:
+    """The cells of a trial."""
+    cost = f"{trial.hours:.1f} h" if trial.usd.value is None else usd(trial.usd.value)
+    return (f"{trial.words}{' (now)' if trial.is_own else ''}", cost, f"{100 * trial.fallen_back:.0f} %")
+
+
+def _show_month(console: Console, month: WorkedMonth) -> None:
+    paragraph(console, "A month", f"with Nightspot: {month_words(month)}")
+    for sentence in month.advice:
+        paragraph(console, "", sentence)
+    for heading, trials in (("deadline", month.deadlines), ("checkpoint every", month.intervals)):
+        table = _table()
+        table.add_column(heading, width=18)
+        table.add_column("a month", justify="right", width=10)
+        table.add_column("nights on on-demand", justify="right")
+        for trial in trials:
+            table.add_row(*trial_row(trial), style="bold" if trial.is_own else "")
+        console.print()
+        console.print(table)
+
+
+def _source(figure: Figure) -> str:
+    # An instance type is written as AWS writes it.
+    return f"{figure.source if figure.source.startswith('ml.') else capital(figure.source)}."
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
+
+
+def show_page(console: Console, path: str) -> None:
+    """Where the page lies."""
+    paragraph(console, "Page", path)

@@ -1,0 +1,74 @@
+"""Decides how the doctor's findings are shown: one line each with the mend below it, and a sum at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from nightspot.aws.doctor.visit import Check, Finding, State
+
+STYLES: Mapping[State, str] = {
+    State.OK: "green",
+    State.WARNING: "yellow",
+    State.PROBLEM: "bold red",
+    State.NOT_CHECKED: "dim",
+}
+# (one, several), as the sum counts them.
+COUNTED: Mapping[State, tuple[str, str]] = {
+    State.PROBLEM: ("problem", "problems"),
+    State.WARNING: ("warning", "warnings"),
+    State.NOT_CHECKED: ("not checked", "not checked"),
+    State.OK: ("ok", "ok"),
+}
+_STATE_CHARACTERS = max(len(state) for state in State)
+_CHECK_CHARACTERS = max(len(check) for check in Check)
+_INDENT = " " * (_STATE_CHARACTERS + 2 + _CHECK_CHARACTERS + 2)
+
+
+def show_finding(console: Console, finding: Finding) -> None:
+    """One finding. Lines are not wrapped, so that a command can be copied whole."""
+    line = Text()
+    line.append(f"{finding.state:<{_STATE_CHARACTERS}}  ", STYLES[finding.state])
+    line.append(f"{finding.check:<{_CHECK_CHARACTERS}}  ")
+    line.append(f"{finding.subject}: {finding.found}" if finding.subject else finding.found)
+    console.print(line, soft_wrap=True)
+    if finding.mend:
+        console.print(Text(f"{_INDENT}mend: {finding.mend}"), soft_wrap=True)
+
+
+def show_sum(console: Console, findings: Iterable[Finding]) -> None:
+    """How many findings came out how, the worst first."""
+    counts = Counter(finding.state for finding in findings)
+    parts = [
+        f"{counts[state]} {names[counts[state] != 1]}" for state, names in COUNTED.items() if counts[state]
+    ]
+    console.print(
+        Text(", ".join(parts), STYLES[State.PROBLEM] if counts[State.PROBLEM] else ""), soft_wrap=True
+    )
+
+
+def findings_as_json(findings: Iterable[Finding]) -> dict[str, Any]:
+    """`{ok, checks: [{check, subject, state, found, mend}]}`; `ok`: there is no problem."""
+    shown = list(findings)
+    return {
+        "ok": not has_problems(shown),
+        "checks": [
+            {
+                "check": str(each.check),
+                "subject": each.subject or None,
+                "state": str(each.state),
+                "found": each.found,
+                "mend": each.mend or None,
+            }
+            for each in shown
+        ],
+    }
+
+
+def has_problems(findings: Iterable[Finding]) -> bool:
+    """Whether the command is to fail."""
+    return any(each.state is State.PROBLEM for each in findings)

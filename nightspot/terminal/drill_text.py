@@ -1,0 +1,107 @@
+"""Decides how a drill is shown: what is tried, PASS or FAIL with the reasons, and a table of the kills."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nightspot.drill.kinds import WORDS
+from nightspot.drill.lives import Life
+from nightspot.drill.report import DrillReport, KillReport, Outcome, moment_in_words
+from nightspot.terminal.lines import paragraph
+
+NOT_KNOWN = "-"
+_STYLES = {Outcome.PASS: "bold green", Outcome.FAIL: "bold red"}
+
+
+def show_header(console: Console, job: str, file: str, kills: int, seed: int) -> None:
+    """What is about to happen, and which parts of it are real."""
+    paragraph(console, "Real", "the training command, its processes, signals, files, checkpoints and model.")
+    paragraph(console, "Simulated", "SageMaker's container, and what S3 has kept when a machine is gone.")
+    paragraph(console, "Job", f"{job} ({file}): once undisturbed, then with {kills} kills (seed {seed}).")
+    console.print()
+
+
+def show_life(console: Console, name: str, number: int, life: Life) -> None:
+    """One line per life that is over."""
+    steps = f"{len(life.seen.steps)} steps, " if life.seen.steps else ""
+    did = f"{steps}{life.save_count} saves in {life.seconds:.1f} s"
+    if life.kill is not None:
+        how = f"{WORDS[life.kill.kind]}: {moment_in_words(life, life.kill)}"
+    elif life.too_long:
+        how = "ended by the drill: it took too long"
+    else:
+        how = f"exit code {life.exit_code}"
+    console.print(Text(f"  {name}, life {number}: {did}, {how}", style="dim"), soft_wrap=True)
+
+
+def show_report(console: Console, report: DrillReport) -> None:
+    """The kills, the outcome, why, and what else was seen."""
+    if report.kills:
+        console.print()
+        console.print(kills_table(report))
+    console.print()
+    verdict = Text(report.outcome.value, style=_STYLES[report.outcome])
+    what = (
+        "killed and resumed, it is the training that nobody disturbed" if report.passed else "for this reason"
+    )
+    if len(report.reasons) > 1:
+        what = "for these reasons, the first cause first"
+    console.print(verdict.append(f"  {report.job}: {what}", style="not bold default"), soft_wrap=True)
+    for reason in report.reasons:
+        paragraph(console, "  because", reason, "red")
+    for note in report.notes:
+        paragraph(console, "  note", note)
+
+
+def show_places(console: Console, picture: str | None, kept: str | None) -> None:
+    """Where the picture is, and the logs."""
+    if picture is not None:
+        paragraph(console, "Picture", picture)
+    if kept is not None:
+        paragraph(console, "Logs", kept)
+
+
+def kills_table(report: DrillReport) -> Table:
+    """One row per kill that landed."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("kill", no_wrap=True)
+    table.add_column("moment", min_width=18)
+    table.add_column("resumed\nfrom", justify="right")
+    table.add_column("lost", justify="right")
+    table.add_column("restore", justify="right")
+    table.add_column("verdict", min_width=10)
+    for kill in report.kills:
+        table.add_row(*_row(kill))
+    return table
+
+
+def _row(kill: KillReport) -> tuple[str | Text, ...]:
+    style = (
+        "red" if kill.verdict.startswith("failed") else "green" if kill.verdict.startswith("ok") else "dim"
+    )
+    return (
+        str(kill.number),
+        WORDS[kill.kind],
+        kill.moment,
+        {None: NOT_KNOWN, 0: "start"}.get(kill.resumed_from, f"step {kill.resumed_from}"),
+        _lost(kill),
+        NOT_KNOWN if kill.restore_seconds is None else _seconds(kill.restore_seconds),
+        Text(kill.verdict, style=style),
+    )
+
+
+def _lost(kill: KillReport) -> str:
+    if kill.lost_steps is None:
+        return NOT_KNOWN
+    steps = f"{kill.lost_steps} step{'' if kill.lost_steps == 1 else 's'}"
+    if not kill.lost_seconds:
+        return steps
+    return f"{steps}, {_seconds(kill.lost_seconds)}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,0 +1,153 @@
+"""Decides the charts of money: a run's attempts against on-demand alone, and what a month's runs have saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from nightspot.formats.figures import day, plain, rung, usd
+from nightspot.job import Market
+from nightspot.record.model import RunRecord
+from nightspot.record.run_account import RunAccount
+from nightspot.view.html.theme import GOOD, ON_DEMAND, SPOT, Spec, framed, milliseconds
+
+BAR_PIXELS = 52
+GREY = "var(--waiting)"
+MONTH_PIXELS = 220
+_COLOURS = {Market.SPOT: SPOT, Market.ON_DEMAND: ON_DEMAND}
+
+
+def cost_spec(run: RunRecord) -> Spec | None:
+    """The attempts that cost something, end to end, above what on-demand alone would have cost.
+
+    None where the run's cost is not known or nothing: a bar would lie.
+    """
+    cost, alone = run.account.cost_usd, run.account.on_demand_cost_usd
+    if not cost:
+        return None
+    values = []
+    begin = 0.0
+    for attempt in run.attempts:
+        if attempt.cost_usd:
+            what = f"attempt {attempt.number}, {rung(attempt.market, attempt.instance_type)}"
+            values.append(
+                {
+                    "bar": 0,
+                    "from": begin,
+                    "to": begin + attempt.cost_usd,
+                    "colour": _COLOURS[attempt.market],
+                    "says": plain(f"{what}: {usd(attempt.cost_usd)}"),
+                }
+            )
+            begin += attempt.cost_usd
+    names = [{"bar": 0, "at": 0, "name": f"this run: {usd(cost)}"}]
+    if run.succeeded and alone is not None:
+        says = f"on-demand alone: {usd(alone)}"
+        values.append({"bar": 1, "from": 0.0, "to": alone, "colour": GREY, "says": says})
+        names.append({"bar": 1, "at": 0, "name": says})
+    x = {
+        "type": "quantitative",
+        "axis": {"title": "USD", "titleAnchor": "end", "format": "$,.0f", "tickCount": 5},
+    }
+    y = {"field": "bar", "type": "ordinal", "axis": None}
+    bars = {
+        "data": {"values": values},
+        "mark": {"type": "bar", "height": 20, "yOffset": 8},
+        "encoding": {
+            "x": {**x, "field": "from"},
+            "x2": {"field": "to"},
+            "y": y,
+            "color": {"field": "colour", "type": "nominal", "scale": None},
+            "tooltip": {"field": "says"},
+            "description": {"field": "says"},
+        },
+    }
+    texts = {
+        "data": {"values": names},
+        "mark": {"type": "text", "align": "left", "dy": -12, "aria": False},
+        "encoding": {"x": {**x, "field": "at"}, "y": y, "text": {"field": "name"}},
+    }
+    return framed(BAR_PIXELS * len(names), layer=[bars, texts])
+
+
+def saved_spec(runs: Sequence[RunAccount]) -> Spec | None:
+    """What runs have saved, added up from the first to the last; None where none is known.
+
+    A run whose saving is not known adds nothing and has no point.
+    """
+    known = [run for run in sorted(runs, key=lambda run: run.started_at) if run.saved_usd is not None]
+    if not known:
+        return None
+    sums = accumulate(run.saved_usd or 0.0 for run in known)
+    values = [
+        {
+            "at": milliseconds(run.started_at),
+            "sum": total,
+            "says": plain(
+                f"{day(run.started_at)}, {run.job}: {usd(run.saved_usd)} saved, {usd(total)} so far"
+            ),
+        }
+        for run, total in zip(known, sums, strict=True)
+    ]
+    x = {
+        "field": "at",
+        "type": "temporal",
+        "scale": {"type": "utc", "nice": False, "padding": 12},
+        "axis": {"title": None, "format": "%-d %b", "grid": False, "labelOverlap": "greedy", "tickCount": 6},
+    }
+    y = {
+        "field": "sum",
+        "type": "quantitative",
+        "stack": None,
+        "axis": {"title": "USD saved so far", "format": "$,.0f", "tickCount": 5},
+    }
+    area = {
+        "mark": {"type": "area", "color": GOOD, "opacity": 0.15, "interpolate": "step-after", "aria": False},
+        "encoding": {"x": x, "y": y},
+    }
+    line = {
+        "mark": {"type": "line", "color": GOOD, "interpolate": "step-after", "strokeWidth": 2, "aria": False},
+        "encoding": {"x": x, "y": y},
+    }
+    points = {
+        "mark": {"type": "point", "filled": True, "size": 60, "color": GOOD},
+        "encoding": {"x": x, "y": y, "tooltip": {"field": "says"}, "description": {"field": "says"}},
+    }
+    return framed(MONTH_PIXELS, data={"values": values}, layer=[area, line, points])
+
+
+def per_job_spec(names_and_costs: Sequence[tuple[str, float, float]]) -> Spec | None:
+    """For each job (name, cost, on-demand alone), in USD, two bars above each other; None for nothing."""
+    if not names_and_costs:
+        return None
+    values, names = [], []
+    for number, (name, cost, alone) in enumerate(names_and_costs):
+        for offset, colour, amount, what in ((0, SPOT, cost, "cost"), (10, GREY, alone, "on-demand alone")):
+            says = plain(f"{name}, {what}: {usd(amount)}")
+            values.append({"job": number, "usd": amount, "colour": colour, "offset": offset, "says": says})
+        names.append({"job": number, "at": 0, "name": plain(name)})
+    x = {
+        "type": "quantitative",
+        "axis": {"title": "USD", "titleAnchor": "end", "format": "$,.0f", "tickCount": 5},
+    }
+    y = {"field": "job", "type": "ordinal", "axis": None}
+    bars = [
+        {
+            "data": {"values": [value for value in values if value["offset"] == offset]},
+            "mark": {"type": "bar", "height": 9, "yOffset": 4 + offset},
+            "encoding": {
+                "x": {**x, "field": "usd"},
+                "y": y,
+                "color": {"field": "colour", "type": "nominal", "scale": None},
+                "tooltip": {"field": "says"},
+                "description": {"field": "says"},
+            },
+        }
+        for offset in (0, 10)
+    ]
+    texts = {
+        "data": {"values": names},
+        "mark": {"type": "text", "align": "left", "dy": -12, "aria": False},
+        "encoding": {"x": {**x, "field": "at"}, "y": y, "text": {"field": "name"}},
+    }
+    return framed(BAR_PIXELS * len(names), layer=[*bars, texts])
