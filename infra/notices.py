@@ -15,8 +15,8 @@ from infra.functions import Functions
 from infra.records import Records
 from infra.settings import Settings
 
-# What can become a message; nightspot.view.messages.wording decides what does, and a test compares the two. The rest of
-# Nightspot's events stay on the bus for whoever wants them.
+# What can become a message; nightspot.view.messages.wording decides what does, and a test compares the two. The
+# rest of Nightspot's events stay on the bus for whoever wants them.
 TOLD = (
     "Nightspot At Risk Of Being Late",
     "Nightspot Unknown Failure",

@@ -1,7 +1,7 @@
 """Decides what a journal and a log say of one life of a training.
 
-The journal is `nightspot.checkpoint.core.journal`'s; a script without the library is known by the lines it prints, read
-as SageMaker reads them: https://docs.aws.amazon.com/sagemaker/latest/dg/define-train-metrics.html
+The journal is `nightspot.checkpoint.core.journal`'s; a script without the library is known by the lines it prints,
+read as SageMaker reads them: https://docs.aws.amazon.com/sagemaker/latest/dg/define-train-metrics.html
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Failure
 from nightspot.failures.texts import quota_name
-from nightspot.job import Market
 
 
 @dataclass(frozen=True)
@@ -131,8 +130,6 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
     ),
 }
 
-_MARKETS = {Market.SPOT: "Spot", Market.ON_DEMAND: "on-demand"}
-
 
 def explain(failure: Failure) -> Explanation:
     """The explanation of its class, its advice made as particular as the failure's text allows."""
@@ -149,4 +146,4 @@ def _quota_lead(failure: Failure) -> str:
     name = quota_name(failure.reason)
     if name:
         return f"The quota is '{name}'. "
-    return f"It is a {_MARKETS[failure.quota_market]} quota. " if failure.quota_market else ""
+    return f"It is a {failure.quota_market.label} quota. " if failure.quota_market else ""

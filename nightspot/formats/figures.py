@@ -6,11 +6,9 @@ from datetime import UTC, datetime
 
 from nightspot.formats.durations import MINUTE_SECONDS, format_duration
 from nightspot.formats.plain_text import one_line
-from nightspot.job import Market
 
 NOT_KNOWN = "not known"
 NO_BREAK = "\u00a0"
-_MARKETS = {Market.SPOT: "Spot", Market.ON_DEMAND: "on-demand"}
 
 
 def usd(value: float | None) -> str:
@@ -54,11 +52,6 @@ def day(moment: datetime) -> str:
 def month(moment: datetime) -> str:
     """ "November 2026"."""
     return f"{MONTHS[moment.month - 1]} {moment.year}"
-
-
-def rung(market: Market, instance_type: str) -> str:
-    """ "Spot ml.p4d.24xlarge"."""
-    return f"{_MARKETS[market]} {instance_type}"
 
 
 def number(value: float | None) -> str:

@@ -11,6 +11,15 @@ class Market(StrEnum):
     SPOT = "spot"
     ON_DEMAND = "on_demand"
 
+    @property
+    def label(self) -> str:
+        """As a sentence names it: "Spot", "on-demand"."""
+        return "Spot" if self is Market.SPOT else "on-demand"
+
+    def of(self, instance_type: str) -> str:
+        """ "Spot ml.p4d.24xlarge"."""
+        return f"{self.label} {instance_type}"
+
 
 class MarketChoice(StrEnum):
     """Which markets a run may buy in: one of them alone, or those of the job's own ladder."""

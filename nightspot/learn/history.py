@@ -93,7 +93,8 @@ def change_over_seconds(
 def mean_life_seconds(history: Iterable[Summary], instance_type: str) -> float | None:
     """How long a Spot machine of this type lives, on average: what was trained over what was taken back.
 
-    Where it is short, checkpoints pay more often (`nightspot.checkpoint.core.interval`). None before there is enough.
+    Where it is short, checkpoints pay more often (`nightspot.checkpoint.core.interval`). None before there is
+    enough.
     """
     past = list(_attempts(history, Market.SPOT, instance_type))
     trained = sum(float(attempt.get("trained_seconds") or 0.0) for attempt in past)

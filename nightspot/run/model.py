@@ -109,8 +109,7 @@ class Rung:
     @property
     def label(self) -> str:
         """Market and type as a sentence names them."""
-        market = "Spot" if self.market is Market.SPOT else "on-demand"
-        return f"{market} {self.instance_type}"
+        return self.market.of(self.instance_type)
 
     @property
     def key(self) -> tuple[Market, str]:

@@ -70,8 +70,8 @@ nightspot explain --error SageMaker.SageMakerException "Rate exceeded (Service: 
 aws sagemaker describe-training-job --training-job-name … | nightspot explain -
 ```
 
-This page is made from the tables in the code (`nightspot/failures/explanations.py`, `nightspot/terminal/failures_page.py`); a
-test keeps it so, and says how to renew it.
+This page is made from the tables in the code (`nightspot/failures/explanations.py`,
+`nightspot/terminal/failures_page.py`); a test keeps it so, and says how to renew it.
 
 ## Classes
 

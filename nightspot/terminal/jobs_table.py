@@ -68,7 +68,7 @@ def deadline_words(deadline: Section) -> str:
 def ladder_words(capacity: Section) -> str:
     """ "Spot ml.p4d.24xlarge, ml.g5.48xlarge; on-demand ml.p4d.24xlarge"."""
     types = {market: ", ".join(rung["instance_type"] for rung in capacity[market.value]) for market in Market}
-    return "; ".join(figures.rung(market, names) for market, names in types.items() if names)
+    return "; ".join(market.of(names) for market, names in types.items() if names)
 
 
 def last_run_words(last: Line | None) -> str:

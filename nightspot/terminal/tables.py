@@ -24,7 +24,8 @@ NOT_KNOWN = "not known"
 Record = Mapping[str, Any]
 """`nightspot.record.summary.summarise`'s shape and what `nightspot.local.stage.staging.facts` adds to it.
 
-A record of an older version lacks some of it; what there is has been checked by `nightspot.local.stage.records.read`.
+A record of an older version lacks some of it; what there is has been checked by
+`nightspot.local.stage.records.read`.
 """
 
 

@@ -246,7 +246,8 @@ def test_what_gives_nothing_away_has_no_digest():
 
 
 def test_digests_are_the_same_in_every_process():
-    program = "from nightspot.checkpoint.core.digests import digest; print(digest({'a': {'x', 'y'}, 'b': (1, None)}))"
+    imported = "from nightspot.checkpoint.core.digests import digest"
+    program = f"{imported}; print(digest({{'a': {{'x', 'y'}}, 'b': (1, None)}}))"
     said = {
         subprocess.run(
             [sys.executable, "-c", program],

@@ -1,4 +1,4 @@
-"""Looks at a deployment as the checks of `nightspot.decide.audit` want it: table, executions, training jobs and locks."""
+"""Looks at a deployment for the checks of `nightspot.decide.audit`: table, executions, training jobs and locks."""
 
 from __future__ import annotations
 

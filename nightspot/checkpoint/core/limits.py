@@ -1,6 +1,7 @@
 """What nightspot.json may hold: the scheduler reads nothing beyond these bounds.
 
-`nightspot.run.progress_file`, which reads the file, has the same ones. A checkpoint itself keeps all that it is given.
+`nightspot.run.progress_file`, which reads the file, has the same ones. A checkpoint itself keeps all that it is
+given.
 """
 
 from __future__ import annotations

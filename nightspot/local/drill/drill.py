@@ -22,7 +22,8 @@ from nightspot.local.drill.process import Place, Setting, live
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker.process import Reaper
 
-# By this variable the example pads its epochs to a story's pace (nightspot.local.stage.staging); a drill plays no story.
+# By this variable the example pads its epochs to a story's pace (nightspot.local.stage.staging); a drill plays no
+# story.
 PADDING = "RECOMMENDER_SECONDS_PER_EPOCH"
 
 # How often a kill that came too late is tried again, in one more training.

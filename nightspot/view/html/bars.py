@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from nightspot.formats.figures import day, plain, rung, usd
+from nightspot.formats.figures import day, plain, usd
 from nightspot.job import Market
 from nightspot.record.model import RunRecord
 from nightspot.record.run_account import RunAccount
@@ -29,7 +29,7 @@ def cost_spec(run: RunRecord) -> Spec | None:
     begin = 0.0
     for attempt in run.attempts:
         if attempt.cost_usd:
-            what = f"attempt {attempt.number}, {rung(attempt.market, attempt.instance_type)}"
+            what = f"attempt {attempt.number}, {attempt.market.of(attempt.instance_type)}"
             values.append(
                 {
                     "bar": 0,

@@ -115,6 +115,6 @@ def _environment() -> Environment:
         label=sentences.LABELS.__getitem__,
         mood=sentences.MOODS.__getitem__,
         ending=sentences.ending,
-        rung=lambda attempt: figures.rung(attempt.market, attempt.instance_type),
+        rung=lambda attempt: attempt.market.of(attempt.instance_type),
     )
     return environment

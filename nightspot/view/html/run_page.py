@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nightspot.formats.figures import day, number, plain, rung
+from nightspot.formats.figures import day, number, plain
 from nightspot.record.model import RunRecord, read_record
 from nightspot.view.html import sentences
 from nightspot.view.html.bars import cost_spec
@@ -95,7 +95,7 @@ def _facts(run: RunRecord) -> Iterator[tuple[str, str, str | None]]:
     if run.requested_by:
         yield "Started by", plain(run.requested_by), None
     for out in run.left_out:
-        yield "Left out", f"{rung(out.market, out.instance_type)}: {out.because}", None
+        yield "Left out", f"{out.market.of(out.instance_type)}: {out.because}", None
     # The console knows nothing of a night that was played on somebody's machine.
     arn = run.execution_arn or ""
     console = None if run.simulated else Console.of_arn(arn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nightspot.formats.figures import NOT_KNOWN, clock, duration, percent, rung, usd
+from nightspot.formats.figures import NOT_KNOWN, clock, duration, percent, usd
 from nightspot.job import Market
 from nightspot.record.model import AttemptRecord, RunRecord
 from nightspot.record.remarks import joined
@@ -53,9 +53,9 @@ def how_it_went(run: RunRecord) -> str:
         said.append(f"Spot took the machine away {_times(taken)}.")
     if first is not None and run.account.fell_back:
         when = clock(first.asked_at, run.started_at)
-        said.append(f"At {when} the work went on to {rung(first.market, first.instance_type)}.")
+        said.append(f"At {when} the work went on to {first.market.of(first.instance_type)}.")
     elif not taken and run.succeeded:
-        only = rung(run.attempts[-1].market, run.attempts[-1].instance_type)
+        only = run.attempts[-1].market.of(run.attempts[-1].instance_type)
         said.append(f"{only[:1].upper()}{only[1:]} did the whole work without a break.")
     if run.resume is Resume.PROVEN:
         said.append("Training went on from its checkpoint, as its progress file proves.")

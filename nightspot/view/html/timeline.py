@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from nightspot.formats.figures import clock, duration, plain, rung
+from nightspot.formats.figures import clock, duration, plain
 from nightspot.record.model import RunRecord, StepRecord
 from nightspot.run.model import Action
 from nightspot.view.html.stretches import WORDS, Kind, Stretch, stretches_of
@@ -89,7 +89,7 @@ def checkpoints_of(run: RunRecord) -> list[StepRecord]:
 
 def _lane(stretch: Stretch) -> str:
     attempt = stretch.attempt
-    return "" if attempt is None else rung(attempt.market, attempt.instance_type)
+    return "" if attempt is None else attempt.market.of(attempt.instance_type)
 
 
 def _names_layer(names: list[str], start: int, x: Spec, lane: Spec) -> Spec:
