@@ -25,7 +25,7 @@ PYTHON_VERSION = "3.13"
 PLATFORM = "aarch64-manylinux2014"
 JOBS_FILE = "jobs.json"
 # What draws the charts of reports; made here, because what makes it is ten times the size of the rest.
-CHARTS_FILE = Path("nightspot", "pages", charts_script.FILE.name)
+CHARTS_FILE = Path("nightspot", "view", "html", charts_script.FILE.name)
 # Lambda's runtime brings boto3 and what it needs; the X-Ray SDK asks for it once more.
 IN_THE_RUNTIME = frozenset(
     {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
@@ -40,16 +40,9 @@ OWN_SUFFIXES = frozenset({".css", ".j2", ".js", ".json", ".py"})
 # What never runs in a function.
 LEFT_OUT = (
     "nightspot/advise",
+    "nightspot/aws/doctor",
+    "nightspot/aws/drill",
     "nightspot/aws/runs/api_client.py",
-    "nightspot/aws/doctor/doctor.py",
-    "nightspot/aws/doctor/checks.py",
-    "nightspot/aws/doctor/job_checks.py",
-    "nightspot/aws/doctor/schedules.py",
-    "nightspot/aws/doctor/visit.py",
-    "nightspot/aws/drill/drill.py",
-    "nightspot/aws/drill/jobs.py",
-    "nightspot/aws/drill/plan.py",
-    "nightspot/aws/drill/verdicts.py",
     "nightspot/aws/runs/operating.py",
     "nightspot/aws/runs/waiting.py",
     "nightspot/checkpoint",
@@ -57,8 +50,6 @@ LEFT_OUT = (
     "nightspot/drill",
     "nightspot/job/file_text.py",
     "nightspot/job/from_request.py",
-    "nightspot/job/from_request.py",
-    "nightspot/job/schema.py",
     "nightspot/job/schema.py",
     "nightspot/local",
     "nightspot/market",

@@ -104,7 +104,7 @@ def script():
 
 @pytest.fixture
 def record():
-    return json.loads((HERE.parent / "pages" / "bad_night.json").read_text(encoding="utf-8"))
+    return json.loads((HERE.parent / "view" / "html" / "bad_night.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture

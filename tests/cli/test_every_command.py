@@ -129,7 +129,7 @@ def test_a_good_input_that_is_tried_elsewhere_is_there(root):
 
 @pytest.fixture
 def record(root):
-    return json.loads((root / "tests" / "pages" / "bad_night.json").read_text(encoding="utf-8"))
+    return json.loads((root / "tests" / "view" / "html" / "bad_night.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture

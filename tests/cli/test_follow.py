@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 
 @pytest.fixture
 def record(root):
-    return json.loads((root / "tests" / "pages" / "bad_night.json").read_text(encoding="utf-8"))
+    return json.loads((root / "tests" / "view" / "html" / "bad_night.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture

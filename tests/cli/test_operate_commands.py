@@ -61,7 +61,7 @@ def nightspot(monkeypatch, tmp_path):
 
 @pytest.fixture
 def record(request) -> dict[str, Any]:
-    path = request.config.rootpath / "tests" / "pages" / "bad_night.json"
+    path = request.config.rootpath / "tests" / "view" / "html" / "bad_night.json"
     return json.loads(path.read_text(encoding="utf-8"))
 
 

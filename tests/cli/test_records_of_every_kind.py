@@ -277,7 +277,7 @@ ODD = [
 
 def test_whatever_stands_in_a_field_is_shown_or_refused_by_name(nightspot, root, tmp_path):
     """One field at a time of a recorded run has a value that nobody would write there, or is missing."""
-    record = json.loads((root / "tests" / "pages" / "bad_night.json").read_text(encoding="utf-8"))
+    record = json.loads((root / "tests" / "view" / "html" / "bad_night.json").read_text(encoding="utf-8"))
     file = tmp_path / "build" / "runs" / "20261121-d74a4a.json"
     file.parent.mkdir(parents=True)
     commands = (("show",), ("watch",), ("logs",), ("runs",), ("watch", "--json"))

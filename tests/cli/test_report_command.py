@@ -26,7 +26,7 @@ def _no_charts(monkeypatch, request):
 
 @pytest.fixture
 def record(root):
-    return json.loads((root / "tests" / "pages" / "bad_night.json").read_text(encoding="utf-8"))
+    return json.loads((root / "tests" / "view" / "html" / "bad_night.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture

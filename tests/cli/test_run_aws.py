@@ -495,7 +495,7 @@ class Clock:
 
 @pytest.fixture
 def record(root):
-    return json.loads((root / "tests" / "pages" / "bad_night.json").read_text(encoding="utf-8"))
+    return json.loads((root / "tests" / "view" / "html" / "bad_night.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from nightspot.local.stage import records
 
 @pytest.fixture
 def record(root):
-    return json.loads((root / "tests" / "report" / "bad_night.json").read_text(encoding="utf-8"))
+    return json.loads((root / "tests" / "terminal" / "bad_night.json").read_text(encoding="utf-8"))
 
 
 def keep(directory, record, name, seconds):

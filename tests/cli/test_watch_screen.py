@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 
 @pytest.fixture
 def record(root):
-    path = root / "tests" / "pages" / "bad_night.json"
+    path = root / "tests" / "view" / "html" / "bad_night.json"
     return {**json.loads(path.read_text(encoding="utf-8")), "started_at": "2026-11-21T00:00:11+00:00"}
 
 

@@ -32,7 +32,7 @@ class PriceBook:
 
 def load_price_book() -> PriceBook:
     """The price book that ships with Nightspot (`prices.json` beside this module)."""
-    text = resources.files("nightspot.aws").joinpath("prices.json").read_text(encoding="utf-8")
+    text = resources.files("nightspot.aws.prices").joinpath("prices.json").read_text(encoding="utf-8")
     return read_price_book(json.loads(text))
 
 

@@ -18,7 +18,7 @@ from nightspot.view.messages.wording import (
     may_be_told,
 )
 
-PAGE = Path(__file__).parents[2] / "docs" / "notices.md"
+PAGE = Path(__file__).parents[3] / "docs" / "notices.md"
 
 
 def told(notice, **options):

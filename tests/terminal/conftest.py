@@ -43,5 +43,5 @@ def narrow_screen():
 @pytest.fixture
 def record(request):
     """A demo's record, as `nightspot demo` wrote it."""
-    path = Path(request.config.rootpath) / "tests" / "report" / "bad_night.json"
+    path = Path(request.config.rootpath) / "tests" / "terminal" / "bad_night.json"
     return json.loads(path.read_text(encoding="utf-8"))

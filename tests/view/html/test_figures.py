@@ -74,7 +74,7 @@ def test_metrics_have_the_digits_that_count(value, words):
 
 
 def test_every_market_has_a_name():
-    assert [figures.rung(market, "ml.x") for market in Market] == ["Spot ml.x", "on-demand ml.x"]
+    assert [market.of("ml.x") for market in Market] == ["Spot ml.x", "on-demand ml.x"]
 
 
 def test_plain_text_turns_no_reading_direction():

@@ -18,7 +18,7 @@ def record():
 @pytest.fixture
 def old_record(request):
     """The same kind of night from before phases, progress and last safe moments were on record."""
-    path = Path(request.config.rootpath) / "tests" / "report" / "bad_night.json"
+    path = Path(request.config.rootpath) / "tests" / "terminal" / "bad_night.json"
     return json.loads(path.read_text(encoding="utf-8"))
 
 

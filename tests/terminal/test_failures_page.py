@@ -65,7 +65,7 @@ def test_the_page_in_the_repository_is_the_one_that_is_made(pytestconfig):
         path.write_text(failures_page(), encoding="utf-8")
     assert path.read_text(encoding="utf-8") == failures_page(), (
         "docs/failures.md is not what the tables say any more; renew it with "
-        f"{RENEW}=1 .venv/bin/python -m pytest tests/test_failures_page.py"
+        f"{RENEW}=1 .venv/bin/python -m pytest tests/terminal/test_failures_page.py"
     )
 
 
