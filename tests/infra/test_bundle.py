@@ -58,7 +58,7 @@ def test_it_leaves_out_what_never_runs_in_a_function(build):
     assert not [name for name in found if name.startswith(LEFT_OUT)]
     assert not [name for name in found if Path(name).suffix not in {".py", ".json"} | OF_PAGES]
     assert {Path(name).parts[:2] for name in found if Path(name).suffix in OF_PAGES} == {
-        ("nightspot", "pages")
+        ("nightspot", "view")
     }
     for part in LEFT_OUT:
         assert (ROOT / part).exists(), part
@@ -73,7 +73,7 @@ def test_it_holds_what_pages_are_made_of_and_the_script_that_draws_their_charts(
     }
     assert own
     assert own <= found
-    script = charts_script.read(bundle.path / "nightspot" / "pages" / charts_script.FILE.name)
+    script = charts_script.read(bundle.path / "nightspot" / "view" / "html" / charts_script.FILE.name)
     assert "vegaEmbed" in charts_script.checked(script)
 
 
@@ -100,7 +100,7 @@ def test_the_job_files_travel_as_checked_json(build, jobs):
 
 def test_the_same_sources_give_the_same_bundle(build, tree):
     first = build()
-    (tree / "nightspot" / "policy.py").touch()
+    (tree / "nightspot" / "decide" / "policy.py").touch()
     (tree / "nightspot" / "__pycache__").mkdir()
     (tree / "nightspot" / "__pycache__" / "policy.py").write_text("compiled")
     (tree / "nightspot" / "notes.txt").write_text("not ours to deploy")

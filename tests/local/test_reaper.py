@@ -13,7 +13,7 @@ from nightspot.local.sagemaker.process import Reaper
 
 PROGRAM = """
 import os, signal, subprocess, sys
-from nightspot.local.reaper import Reaper
+from nightspot.local.sagemaker.process import Reaper
 sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
 child = subprocess.Popen(sleeper, start_new_session=True, stdout=subprocess.DEVNULL)
 Reaper().watch(child.pid)
