@@ -24,7 +24,9 @@ def job(pytestconfig):
 @pytest.fixture
 def account(pytestconfig):
     """`account(**changes)` of a bad night of the recommender that cost $84.05."""
-    record = json.loads((pytestconfig.rootpath / "tests/view/html/bad_night.json").read_text(encoding="utf-8"))
+    record = json.loads(
+        (pytestconfig.rootpath / "tests/view/html/bad_night.json").read_text(encoding="utf-8")
+    )
     return lambda **changes: accounted({**record, "job": "recommender", **changes})
 
 
