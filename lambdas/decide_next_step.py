@@ -129,17 +129,19 @@ def _is_looked_at(run: Run, attempt: Attempt) -> bool:
 
 def _record(before: Run, after: Run, step: Step, look: ledger.Observation, use: Dependencies | None) -> Run:
     """`after`, with the decisions that the table could not take: a later one writes them down."""
-    behind = before.unwritten
+    behind = list(before.unwritten)
     if use is not None:
         # Of a table that is behind nobody knows which attempts it has.
         known = before if not behind else replace(before, attempts=())
         recorded = replace(after, unwritten=())
 
         def write() -> bool:
-            for earlier in behind:
-                use.table.record_earlier_step(after.run_id, earlier)
-            use.table.record_step(known, recorded, step)
             use.table.record_phases(recorded, _phases(recorded, look))
+            while behind:
+                # What is written once need not be written again, whatever becomes of the rest.
+                use.table.record_earlier_step(after.run_id, behind[0])
+                del behind[0]
+            use.table.record_step(known, recorded, step)
             return True
 
         if _answer_of("the record", write):

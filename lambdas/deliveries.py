@@ -10,7 +10,7 @@ from lambdas.dependencies import Dependencies
 from lambdas.observability import logger
 from lambdas.start_run import ScheduledStart, start
 from nightspot.aws.notices.notices import NoticeNotSentError
-from nightspot.aws.runs.starting import NameTakenError, StartRefusedError
+from nightspot.aws.runs.starting import InvalidStartError, NameTakenError
 from nightspot.decide.audit import Delivery, Finding, Pending, Repair
 
 MOST_LOGGED = 10_000  # characters of an event
@@ -19,7 +19,8 @@ MOST_LOGGED = 10_000  # characters of an event
 def deliver(finding: Finding, pending: Pending, use: Dependencies) -> bool:
     """Deliver it once more, or give it up. Whether nothing more is to be done about it.
 
-    Raises TransientAwsError where it is left for later. What can never be started is given up, and why is raised.
+    Raises TransientAwsError and StartRefusedError where it is left for later. What can never be started is given
+    up, and why is raised.
     """
     if finding.repair is Repair.GIVE_UP:
         return _give_up(pending, finding.sentence, use)
@@ -29,7 +30,7 @@ def deliver(finding: Finding, pending: Pending, use: Dependencies) -> bool:
         return False
     try:
         start(ScheduledStart.model_validate_json(pending.event), use.starter)
-    except (NameTakenError, StartRefusedError, ValueError) as error:
+    except (NameTakenError, InvalidStartError, ValueError) as error:
         _give_up(pending, str(error), use)
         raise
     return use.table.pending.forget(pending.delivery, pending.name)

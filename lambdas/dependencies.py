@@ -41,7 +41,7 @@ IMPATIENT: Mapping[str, Any] = {
 
 # Lambda brings an event that its function did not take back after one minute and after two more, so one that is
 # older has come for the last time: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
-EVENT_LIFE = timedelta(seconds=150)
+EVENT_LIFE = timedelta(seconds=126)
 
 
 # botocore's Config of all others. boto3 itself waits a minute for an answer, five times: longer than a function

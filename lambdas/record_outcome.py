@@ -48,8 +48,13 @@ def _written(run: Run, use: Dependencies) -> Run:
     if not run.unwritten:
         return run
     written = replace(run, unwritten=())
-    for step in run.unwritten:
-        use.table.record_step(replace(run, attempts=()), written, step)
+    *earlier, last = run.unwritten
+    # What an invocation before this one has written is not written again: it would never come to the end of many.
+    there = {step.number for step in use.table.steps(run.run_id)} if earlier else set()
+    for step in earlier:
+        if step.number not in there:
+            use.table.record_earlier_step(run.run_id, step)
+    use.table.record_step(replace(run, attempts=()), written, last)
     return written
 
 

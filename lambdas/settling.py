@@ -25,8 +25,10 @@ from nightspot.decide import audit
 from nightspot.decide import fold as ledger
 from nightspot.decide.audit import Execution, Finding, Repair, RunLook
 from nightspot.decide.fold import JobView, phases_of
+from nightspot.failures.classes import FailureClass
+from nightspot.formats.run_ids import read_training_job_name
 from nightspot.record.summary import summarise
-from nightspot.run.model import Action, Attempt, Outcome, Run, Step, evolve
+from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, evolve
 from nightspot.run.reasons import Reason, sentence
 
 TURN = timedelta(seconds=90)  # longer than an invocation, shorter than until an event's last return
@@ -212,7 +214,36 @@ def _stop_job(look: RunLook, finding: Finding, use: Dependencies) -> None:
     use.training_jobs.stop(finding.subject)
     metrics.add_metric(name="OrphanStopped", unit=MetricUnit.Count, value=1)
     # Until its bill is on record. A run that was closed long ago is noted no more.
-    use.table.open_runs.note(look.run)
+    use.table.open_runs.note(_with_attempt_of(look, finding.subject, use))
+
+
+def _with_attempt_of(look: RunLook, name: str, use: Dependencies) -> Run:
+    """The run with a training job that its record lacks: its execution ended before that could be written."""
+    run, view, named = look.run, look.jobs.get(name), read_training_job_name(name)
+    last = use.table.last_step(run.run_id)
+    if look.attempt_of(name) is not None or view is None or named is None or last is None or not run.rungs:
+        return run
+    if named.attempt != len(run.attempts) + 1:
+        return run
+    now = use.now()
+    key = (view.market, view.instance_type)
+    attempt = Attempt(
+        number=named.attempt,
+        rung=next((rung for rung in run.rungs if rung.key == key), run.rungs[0]),
+        training_job_name=name,
+        asked_at=view.transitions[0].started_at if view.transitions else now,
+        state=AttemptState.ENDED,
+        status=view.status,
+        ended_at=now,
+        stop_requested_at=now,
+        failure=FailureClass.STOPPED_BY_NIGHTSPOT,
+        failure_reason="The run was over before its start was on record.",
+        unsettled=True,
+    )
+    after = run.with_attempt(attempt)
+    use.table.record_step(run, after, last)
+    use.table.record_outcome(after)
+    return after
 
 
 def _wake(look: RunLook, _finding: Finding, use: Dependencies) -> None:

@@ -16,7 +16,7 @@ from lambdas.dependencies import late_client
 from lambdas.environment import read_environment
 from lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.runs.starting import Started, Starter, scheduled_name
+from nightspot.aws.runs.starting import InvalidStartError, Started, Starter, StartRefusedError, scheduled_name
 from nightspot.aws.table.pending import PendingDeliveries
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import Delivery
@@ -62,17 +62,19 @@ def handler(
 ) -> dict[str, Any]:
     """`{"run_id", "execution_arn", "is_new"}`. The same night again starts nothing, even after its run is over.
 
-    `{"pending": true}` where Step Functions cannot take it now: the reconciler starts it. Raises
-    InvalidScheduleError with the field, its value and the rule; what `Starter.start` raises for a refusal, and
-    where the table does not keep the start either. Lambda brings the event back twice then, and gives it to the
-    dead letters.
+    `{"pending": true}` where Step Functions does not take it now, whatever it says: the reconciler starts it.
+    Raises InvalidScheduleError and InvalidStartError with the field, its value and the rule, NameTakenError; and
+    what `Starter.start` raises where the table does not keep the start either. Lambda brings the event back twice
+    then, and gives it to the dead letters.
     """
     metrics.add_metric(name="StartScheduled", unit=MetricUnit.Count, value=1)
     wanted = _read(event)
     use = use or start_dependencies()
     try:
         started = start(wanted, use.starter)
-    except TransientAwsError as error:
+    except InvalidStartError:
+        raise
+    except (TransientAwsError, StartRefusedError) as error:
         if not use.pending.keep(Delivery.START, wanted.name, wanted.model_dump_json(), use.now()):
             raise
         metrics.add_metric(name="StartPending", unit=MetricUnit.Count, value=1)

@@ -13,6 +13,8 @@ from nightspot.run.model import Attempt, Run
 
 CAPACITY_PAUSE_SECONDS = (5 * 60, 10 * 60, 20 * 60)
 REFUSED_CALL_PAUSE_SECONDS = (15, 30, 60, 120, 240, 300)  # after CreateTrainingJob and StopTrainingJob
+# A start that has been in doubt for half an hour is no longer in a hurry, and every call costs four transitions.
+LONG_DOUBT_CALLS, LONG_DOUBT_PAUSE_SECONDS = 10, 900
 SERVICE_FAULT_PAUSE_SECONDS = 60
 MOST_SERVICE_FAULTS = 2
 NO_MACHINE = frozenset({FailureClass.NO_CAPACITY, FailureClass.QUOTA_TEMPORARY, FailureClass.WAIT_LIMIT})
@@ -50,7 +52,8 @@ def ask_pause_left(run: Run, attempt: Attempt, now: datetime) -> float:
     The pause never outlasts the last safe moment for Spot: then the same attempt asks for on-demand.
     """
     calls = attempt.doubt.calls if attempt.doubt else 0
-    until = attempt.last_asked_at + timedelta(seconds=_jittered(_growing(calls), attempt))
+    pause = LONG_DOUBT_PAUSE_SECONDS if calls > LONG_DOUBT_CALLS else _growing(calls)
+    until = attempt.last_asked_at + timedelta(seconds=_jittered(pause, attempt))
     if attempt.rung.market is Market.SPOT:
         until = min(until, ladder.spot_leave_at(run, attempt.rung, ladder.repair_rung(run, now)))
     return (until - now).total_seconds()

@@ -20,7 +20,8 @@ from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Run
 from nightspot.run.reasons import Figures, Reason
 
 MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variables
-TURN_PAUSE_SECONDS = 60  # while the run that this one replaces is still ending
+# While the run that this one replaces is still ending: the longer that takes, the less is a minute.
+TURN_PAUSE_SECONDS, LONGEST_TURN_PAUSE_SECONDS = 60, 300
 # Failures of CreateTrainingJob that leave it in doubt whether the training job exists, and that may pass.
 _ASK_AGAIN = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED})
 # A training job shows itself within a minute. One that does not is asked for again every so often, for so long:
@@ -92,7 +93,9 @@ def _ask_again(run: Run, attempt: Attempt, now: datetime) -> Step:
 def _first(run: Run, now: datetime) -> Step:
     if run.waits_for_run is not None:
         figures = {"other_run": run.waits_for_run}
-        return steps.pause(run, now, TURN_PAUSE_SECONDS, Reason.WAITING_FOR_TURN, figures)
+        waited = (now - run.started_at).total_seconds()
+        seconds = min(max(waited / 5, TURN_PAUSE_SECONDS), LONGEST_TURN_PAUSE_SECONDS)
+        return steps.pause(run, now, seconds, Reason.WAITING_FOR_TURN, figures)
     return _start_best(run, now, after={})
 
 

@@ -230,7 +230,8 @@ def test_a_start_in_doubt_is_asked_for_again_under_the_same_name(story, doubtful
 
 
 @pytest.mark.parametrize(
-    ("faults", "longest"), [(1, 15), (2, 30), (3, 60), (4, 120), (5, 240), (6, 300), (99, 300)]
+    ("faults", "longest"),
+    [(1, 15), (2, 30), (3, 60), (4, 120), (5, 240), (6, 300), (10, 300), (11, 900), (99, 900)],
 )
 def test_it_is_asked_for_later_and_later_and_never_given_up(story, doubtful, faults, longest):
     run = story.run(attempts=[doubtful(faults=faults)])

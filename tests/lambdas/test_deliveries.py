@@ -75,12 +75,16 @@ class TestAStart:
         assert (world.step_functions.started, subjects(world)) == ({}, [])
 
     @pytest.mark.parametrize("code", ["AccessDeniedException", "StateMachineDoesNotExist"])
-    def test_that_is_refused_for_good_is_given_up_and_rings(self, world, waiting, aws_fault, metrics, code):
+    def test_that_is_refused_rings_and_waits_for_whoever_puts_it_right(
+        self, world, waiting, aws_fault, metrics, code
+    ):
         metrics()
         world.step_functions.start_refusal = aws_fault(code)
         assert world.reconcile()["failed"] == 1
         assert metrics()["Reconciled"] == [1]
-        assert subjects(world) == []
+        world.step_functions.start_refusal = None
+        assert world.reconcile()["repaired"] == {"start_pending": 1}
+        assert (list(world.step_functions.started), subjects(world)) == ([ARN], [])
 
     def test_whose_name_has_another_input_is_given_up_and_rings(self, world, waiting):
         world.step_functions.start_refusal = None

@@ -155,7 +155,9 @@ def test_a_late_delivery_still_says_for_when_it_was_meant(start, step_functions)
 OUTAGES = [("ThrottlingException", 400), ("InternalServerError", 500)]
 
 
-@pytest.mark.parametrize(("code", "status"), OUTAGES)
+@pytest.mark.parametrize(
+    ("code", "status"), [*OUTAGES, ("AccessDeniedException", 403), ("InvalidSignatureException", 403)]
+)
 def test_a_start_that_aws_cannot_take_is_kept_for_the_reconciler(
     start, step_functions, kept, code, status, metrics
 ):

@@ -231,7 +231,10 @@ class TestTheTrainingJobOfADeadRun:
         assert (taken["locked"], taken["waits_for_run"]) == (True, run["run_id"])
         assert world.sagemaker.stops == [name]
         taken, step = decided(world, taken)
-        assert (step["action"], step["wait_seconds"]) == ("pause", 60)
+        assert (step["action"], step["wait_seconds"]) == (
+            "pause",
+            min((world.now - midnight).total_seconds() / 5, 300),
+        )
         assert world.sagemaker.stops == [name]  # it is stopping
         world.sagemaker.shows(name, "Stopped", ("Stopped", midnight + timedelta(minutes=13)))
         taken, step = decided(world, taken)

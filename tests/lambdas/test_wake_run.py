@@ -140,7 +140,7 @@ def test_an_event_that_nobody_waited_for_is_dropped_at_its_last_return(world, me
     if waits_later:
         world.begin_to_wait(name, "first")
         assert world.wake(**news(TrainingJobName=name, LastModifiedTime=MOMENT - 1))
-    world.pass_time(seconds=149)
+    world.pass_time(seconds=125)
     with pytest.raises(NotWaitingYetError):
         world.wake(**news(TrainingJobName=name))
     metrics()
@@ -158,7 +158,7 @@ def test_an_event_of_a_run_that_is_over_and_never_waited_is_dropped_at_once(worl
 
 
 @pytest.mark.parametrize(
-    ("seconds", "comes_again"), [(149, True), (150, False)], ids=["149 s old", "150 s old"]
+    ("seconds", "comes_again"), [(125, True), (126, False)], ids=["125 s old", "126 s old"]
 )
 def test_where_the_job_tells_no_time_the_event_s_own_is_taken(world, seconds, comes_again):
     name = planned(world)

@@ -234,7 +234,7 @@ def _person_stops(scenario: Scenario, random: Random) -> Scenario:
 
 def _skew(scenario: Scenario, random: Random) -> Scenario:
     """The functions' clocks are up to two minutes before or behind the services'."""
-    skew = {name: random.uniform(-120, 120) for name in FUNCTION_NAMES}
+    skew = {name: random.uniform(-45, 45) for name in FUNCTION_NAMES}
     plan = replace(scenario.plan, skew_seconds=skew)
     return replace(scenario, plan=plan, late_allowed=scenario.late_allowed + 5 * MINUTE)
 

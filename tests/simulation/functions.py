@@ -99,7 +99,6 @@ class Functions:
     handlers: dict[str, tuple[Callable[..., Any], Callable[[str], Any]]] = field(default_factory=dict)
     tell: Callable[[str, str], None] = lambda _who, _what: None
     answered: Callable[[Invocation, Answer], None] = lambda _invocation, _answer: None
-    outputs: Callable[[str, Any], Any] = lambda _name, result: result
 
     def invoke(self, name: str, event: Any) -> Answer:
         """Invoke the function synchronously; raises nothing."""
@@ -136,7 +135,7 @@ class Functions:
             name = type(error).__name__
             return Answer(error=name, cause=json.dumps(said), injected=is_injected(error), raised=error)
         invocation.succeeded = not (isinstance(result, dict) and result.get("pending"))
-        return Answer(result=self.outputs(invocation.name, json.loads(text)))
+        return Answer(result=json.loads(text))
 
 
 def _cause_of_death(invocation: Invocation) -> str:

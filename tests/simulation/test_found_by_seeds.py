@@ -10,6 +10,7 @@ import pytest
 
 from tests.simulation import odd, poison
 from tests.simulation.clock import HOUR, MINUTE
+from tests.simulation.families import scenario_of
 from tests.simulation.faults import SERVICES, Burst, Outage, Plan
 from tests.simulation.functions import DEATHS, Doom
 from tests.simulation.market import Market
@@ -175,6 +176,35 @@ def test_the_next_run_does_not_train_beside_what_a_crash_has_left(minutes: int) 
         model_expected=False,
     )
     assert rules_broken(scenario) == []
+
+
+def test_steps_that_the_table_does_not_take_are_written_in_the_end() -> None:
+    """Of many writes one is always lost: what is written once must not be written again (seed 1158)."""
+    world, verdict = played(reference(plan=Plan(lost_share=0.3)))
+    assert [each.text for each in verdict.violations] == []
+    assert max(execution.transitions for execution in world.states.executions.values()) < 300
+
+
+def test_a_start_that_is_refused_for_an_odd_reason_is_made_later() -> None:
+    """Three refusals within five minutes were a dead letter, and no run (seed 1146)."""
+    assert (
+        rules_broken(reference(plan=Plan(bursts=(Burst("states", "", 0.0, 300.0, 10**9, "Signature"),))))
+        == []
+    )
+
+
+def test_a_start_in_doubt_for_hours_is_asked_for_seldom() -> None:
+    """Every four minutes for eleven hours is a bill of its own (seed 951)."""
+    scenario = reference(plan=Plan(outages=(Outage("sagemaker", 0.0, 6 * HOUR),)), late_allowed=6 * HOUR)
+    world, verdict = played(scenario)
+    assert [each.text for each in verdict.violations] == []
+    assert next(iter(world.states.executions.values())).transitions < 300
+
+
+@pytest.mark.parametrize("seed", [3023, 6764, 8327, 9110])
+def test_a_training_job_that_is_on_no_record_comes_on_it_with_its_bill(seed: int) -> None:
+    """The execution was aborted before the table had taken the start."""
+    assert rules_broken(scenario_of(seed)) == []
 
 
 def test_events_that_are_nobodys_are_no_dead_letters() -> None:

@@ -110,7 +110,6 @@ class World:
         )
         self.functions.tell = self.tell
         self.functions.answered = self._answered
-        self.functions.outputs = self._as_older_code_writes
         self.bus = EventBridge(
             self.clock,
             self.calls,
@@ -202,18 +201,17 @@ class World:
             step = answer.result["step"]
             self.tell("Nightspot", f"{step['action'].upper()}: {step['because']}")
 
-    def _as_older_code_writes(self, name: str, result: Any) -> Any:
-        until = self.scenario.old_code_until
-        if until is None or self.clock.now >= until or name not in {"PlanRun", "DecideNextStep"}:
-            return result
-        known = {key: older.as_older_code_knows(key, value) for key, value in result.items()}
-        run = known["run"]
-        item = self.dynamodb.item(f"RUN#{run['run_id']}", "RUN")
-        if item is not None and "M" in item.get("ledger", {}):
-            fields = older.older_fields("Run")
-            ledger = {key: value for key, value in item["ledger"]["M"].items() if key in fields}
-            self.dynamodb.put({**item, "ledger": {"M": ledger}})
-        return known
+    def _code_is_updated(self) -> None:
+        """What is there was left by a version that knows fewer fields: in the workflow and in the table."""
+        for execution in self.states.executions.values():
+            if execution.is_running:
+                for key in ("run", "step"):
+                    execution.variables[key] = older.as_older_code_knows(key, execution.variables.get(key))
+        fields = older.older_fields("Run")
+        for item in self.dynamodb.items():
+            if item["sk"]["S"] == "RUN" and "M" in item.get("ledger", {}):
+                ledger = {key: value for key, value in item["ledger"]["M"].items() if key in fields}
+                self.dynamodb.put({**item, "ledger": {"M": ledger}})
 
     def _item_changed(self, change: Change) -> None:
         pk, sk = change.key
@@ -264,6 +262,8 @@ class World:
             self.clock.at(scenario.abort_at, self._person_aborts)
         if scenario.crash_at is not None:
             self.clock.at(scenario.crash_at, self._execution_crashes)
+        if scenario.old_code_until is not None:
+            self.clock.at(scenario.old_code_until, self._code_is_updated)
         for outage in scenario.plan.outages:
             # So that the world does not end in one.
             self.clock.at(outage.end, lambda: None)
@@ -326,14 +326,15 @@ class World:
             return
         run_id = self.run_id(execution)
         stopper = Stopper(self.table, self.sagemaker, Executions(self.states))
-        self.stop_asked_at[run_id] = self.clock.now
         self.tell("a person", f"stops run {run_id}")
         self._ask_to_stop(stopper, run_id, self.clock.now + PERSON_ASKS_SECONDS)
 
     def _ask_to_stop(self, stopper: Stopper, run_id: str, until: float) -> None:
         try:
             self.calls.caller = "a person"
-            if stopper.ask(run_id, by="a person").state is StopState.OVER:
+            state = stopper.ask(run_id, by="a person").state
+            self.stop_asked_at.setdefault(run_id, self.clock.now)
+            if state is StopState.OVER:
                 return
         except Exception as error:  # the person sees it, and asks again
             self.tell("a person", f"is told {type(error).__name__}: {str(error)[:100]}")
@@ -350,7 +351,10 @@ class World:
 
     def _execution_crashes(self) -> None:
         execution = self._open_execution()
-        if execution is not None:
+        if execution is not None and self.dynamodb.item(f"RUN#{self.run_id(execution)}", "RUN") is None:
+            # Of a run that has no record yet nobody can know that it is gone (docs/reliability.md).
+            self.clock.after(60.0, self._execution_crashes)
+        elif execution is not None:
             execution.was_crashed_by_hand = True
             execution.stop("FAILED", "States.Runtime", "An error of the story's own.")
 
