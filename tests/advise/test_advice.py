@@ -72,6 +72,7 @@ def test_the_bills_of_the_counter_examples_are_what_they_are_called():
     assert twenty.case.run.work_seconds == 20 * 60
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_answer_and_another_seed_other_nights(advising):
     one, again, other = (advising.advice(nights=6, seed=seed) for seed in (7, 7, 8))
     assert as_json(again) == as_json(one)

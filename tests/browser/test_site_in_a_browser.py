@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long  # the site is built and searched
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_MILLISECONDS = 30_000
 

@@ -212,6 +212,7 @@ def test_what_prints_data_has_json(call):
     assert without == {"completion", "schema", "report"}
 
 
+@pytest.mark.long
 def test_the_served_api_says_where_it_is_and_ends_with_ctrl_c(folder):
     command = [sys.executable, "-m", "nightspot", "local", "serve", "jobs", "--port", "0", "--json"]
     with subprocess.Popen(

@@ -82,6 +82,7 @@ def test_decisions_may_die_with_any_error() -> None:
     assert len(errors) < len(DEATHS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("call", [1, 2, 4, 99])
 @pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "TellPeople"])
