@@ -16,9 +16,8 @@ from lambdas import turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from nightspot.aws.faults import TransientAwsError
-from nightspot.decide import fold as ledger
-from nightspot.decide import ladder
-from nightspot.decide.fold import JobView, phases_of
+from nightspot.decide import ladder, ledger
+from nightspot.decide.ledger import JobView, phases_of
 from nightspot.decide.policy import next_step
 from nightspot.failures.classify import Fault
 from nightspot.failures.redaction import redact

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from nightspot.aws.runs.executions import CONTINUE_RUN, said
 from nightspot.decide.audit import GOES_ON, Execution, ExecutionState
-from nightspot.decide.fold import JobView
+from nightspot.decide.ledger import JobView
 from nightspot.decide.steps import asked_to_stop
 from nightspot.run.model import Attempt, Outcome, Run
 from nightspot.run.reasons import Reason, clock, sentence

@@ -21,10 +21,9 @@ from lambdas.observability import logger, metrics
 from lambdas.record_outcome import close, count, figures_of, tell_end
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.looks import Looks
-from nightspot.decide import audit
-from nightspot.decide import fold as ledger
+from nightspot.decide import audit, ledger
 from nightspot.decide.audit import Execution, Finding, Repair, RunLook
-from nightspot.decide.fold import JobView, phases_of
+from nightspot.decide.ledger import JobView, phases_of
 from nightspot.failures.classes import FailureClass
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.record.summary import summarise
@@ -226,10 +225,9 @@ def _with_attempt_of(look: RunLook, name: str, use: Dependencies) -> Run:
     if named.attempt != len(run.attempts) + 1:
         return run
     now = use.now()
-    key = (view.market, view.instance_type)
     attempt = Attempt(
         number=named.attempt,
-        rung=next((rung for rung in run.rungs if rung.key == key), run.rungs[0]),
+        rung=run.rung_of(view.market, view.instance_type) or run.rungs[0],
         training_job_name=name,
         asked_at=view.transitions[0].started_at if view.transitions else now,
         state=AttemptState.ENDED,

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from moto import mock_aws
 from moto.core.serialize import ResponseSerializer
 
-from nightspot.decide.fold import JobView, Observation, Transition
+from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.failures.classes import FailureClass
 from nightspot.job import Market
 from nightspot.run.model import Attempt, AttemptState, Progress, Run, Rung

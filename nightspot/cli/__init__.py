@@ -16,20 +16,16 @@ from nightspot.cli import (
     drill,
     explain,
     init,
+    jobs,
     local_serve,
+    night,
     prices,
     report,
     validate,
 )
-from nightspot.cli import jobs as operate_jobs
-from nightspot.cli import night as nights
 from nightspot.cli import validate as schema
 from nightspot.cli.runs import list as operate_runs
-from nightspot.cli.runs import logs as operate_logs
-from nightspot.cli.runs import retry as operate_retry
-from nightspot.cli.runs import show
-from nightspot.cli.runs import stop as operate_stop
-from nightspot.cli.runs import watch as operate_watch
+from nightspot.cli.runs import logs, retry, show, stop, watch
 
 __all__ = ["app", "main"]
 
@@ -59,16 +55,16 @@ for _command in (
     init.init,
     validate.validate,
     doctor.doctor,
-    nights.demo,
-    nights.run,
+    night.demo,
+    night.run,
     drill.drill,
-    operate_jobs.jobs,
+    jobs.jobs,
     operate_runs.runs,
     show.show,
-    operate_watch.watch,
-    operate_logs.logs,
-    operate_stop.stop,
-    operate_retry.retry,
+    watch.watch,
+    logs.logs,
+    stop.stop,
+    retry.retry,
     audit.audit,
     report.report,
     explain.explain,

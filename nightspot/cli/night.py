@@ -14,11 +14,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from nightspot.cli import account, completion, exit_status, overrides
-from nightspot.cli import report as report_files
+from nightspot.cli import account, completion, exit_status, overrides, report
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.runs import start as run_aws
+from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, StackName, operating_mistakes, place_of
 from nightspot.formats.durations import DurationError, parse_duration
 from nightspot.job import InvalidJobError, Job, Problem, apply_overrides, load_job, read_overrides
@@ -100,7 +99,7 @@ def run(
     timeout: Annotated[
         str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
     ] = None,
-    fail_on_remarks: run_aws.FailOnRemarks = False,
+    fail_on_remarks: start.FailOnRemarks = False,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
     ] = None,
@@ -165,22 +164,22 @@ def run(
     if job.endswith((".yaml", ".yml")) or "/" in job:
         rule = "a job file is played on this machine: add --local; a deployed job is started by its name"
         raise typer.BadParameter(f"JOB: {job!r}: {rule}")
-    run_aws.check_key(idempotency_key)
-    run_aws.check_fail_on_remarks(fail_on_remarks, wait=wait)
-    longest = run_aws.timeout_of(timeout, wait=wait)
-    way = run_aws.Way(wait, longest, as_json, region, profile, fail_on_remarks)
+    start.check_key(idempotency_key)
+    start.check_fail_on_remarks(fail_on_remarks, wait=wait)
+    longest = start.timeout_of(timeout, wait=wait)
+    way = start.Way(wait, longest, as_json, region, profile, fail_on_remarks)
     with mistakes(), operating_mistakes():
         place = place_of(
             from_folder=None,
             local=False,
             table=None,
-            stack=run_aws.default_stack(None, stack, api),
+            stack=start.default_stack(None, stack, api),
             api=api,
             region=region,
             profile=profile,
         )
-        begun = run_aws.start(place, job, own, idempotency_key)
-        raise typer.Exit(run_aws.tell_and_wait(place, begun, way))
+        begun = start.start(place, job, own, idempotency_key)
+        raise typer.Exit(start.tell_and_wait(place, begun, way))
 
 
 @dataclass(frozen=True)
@@ -303,7 +302,7 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
     recorded = {"recorded_at": _now().isoformat(timespec="seconds"), **facts}
     record = records.record_of(recorded, night.summary, staging.ending(night))
     path = records.write(stage.records, record)
-    page = report_files.write_page(record, stage.scratch / "report.html")
+    page = report.write_page(record, stage.scratch / "report.html")
     if as_json:
         print_json(record)
     else:

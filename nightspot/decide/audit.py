@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from nightspot.costs.account import lacks_bill
 from nightspot.decide import ladder
-from nightspot.decide.fold import JobView
+from nightspot.decide.ledger import JobView
 from nightspot.failures.classes import FailureClass
 from nightspot.run.model import Attempt, Run
 from nightspot.run.reasons import clock

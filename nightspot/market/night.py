@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import inf
 
-from nightspot.decide import fold as ledger
+from nightspot.decide import ledger
 from nightspot.decide.policy import next_step
 from nightspot.failures.classes import FailureClass
 from nightspot.job import Market

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nightspot.costs import account as costs
-from nightspot.decide import fold as ledger
-from nightspot.decide import ladder
+from nightspot.decide import ladder, ledger
 from nightspot.job import Market
 from nightspot.record.sentences import headline
 from nightspot.run.model import Attempt, Outcome, Phase, Progress, Resume, Run, Step, to_json

@@ -318,6 +318,10 @@ class Run:
         """The newest attempt, open or not."""
         return self.attempts[-1] if self.attempts else None
 
+    def rung_of(self, market: Market | None, instance_type: str | None) -> Rung | None:
+        """The rung of this market and type; None where the ladder has none, or one of the two is not known."""
+        return next((rung for rung in self.rungs if rung.key == (market, instance_type)), None)
+
     def rungs_of(self, market: Market) -> tuple[Rung, ...]:
         """The ladder of one market, best first."""
         return tuple(rung for rung in self.rungs if rung.market is market)

@@ -14,7 +14,7 @@ from nightspot.record.remarks import joined, texts_of
 from nightspot.record.run_account import Ending
 from nightspot.record.summary import RUNNING
 from nightspot.run.model import Action
-from nightspot.terminal import tables as decisions
+from nightspot.terminal import tables
 from nightspot.view.html.runs_page import accounted
 
 Record = Mapping[str, Any]
@@ -155,7 +155,7 @@ def _decisions(before: Record | None, after: Record) -> Iterator[News]:
         what = _name(attempt) if action is Action.START and attempt else ""
         if action is Action.FINISH:
             what = str(after.get("outcome") or "")
-        text = decisions.in_words(action, step["because"], what=what)
+        text = tables.in_words(action, step["because"], what=what)
         facts = {
             name: step.get(name)
             for name in ("action", "because", "attempt", "late", "last_safe_at", "progress")

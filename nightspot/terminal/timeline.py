@@ -15,7 +15,7 @@ from rich.console import Console
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.job import Market
 from nightspot.run.model import Action, Rung, Step
-from nightspot.terminal import tables as decisions
+from nightspot.terminal import tables
 from nightspot.terminal.lines import NIGHTSPOT, tell
 
 # About so many lines of progress for a whole training, however many epochs it has.
@@ -106,8 +106,8 @@ class Timeline:
             and step.rung is not None
             and step.rung.market is Market.ON_DEMAND
         )
-        text = decisions.in_words(step.action, step.because, what=_what(step), fallback=fallback)
-        self._say(seen, NIGHTSPOT, text, decisions.style_of(step.action, fallback=fallback))
+        text = tables.in_words(step.action, step.because, what=_what(step), fallback=fallback)
+        self._say(seen, NIGHTSPOT, text, tables.style_of(step.action, fallback=fallback))
 
     def _job(self, name: str) -> _JobSeen:
         if name not in self._jobs:

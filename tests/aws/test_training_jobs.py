@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.training_jobs import MOST_PAGES, TrainingJobs, view_of
 from nightspot.decide.audit import ListedJob
-from nightspot.decide.fold import Transition
+from nightspot.decide.ledger import Transition
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 NAME = "nightspot-recommender-20261121-abc123-1"

@@ -16,12 +16,11 @@ import typer
 from typer.testing import CliRunner
 
 from nightspot.aws.table.run_table import RunTable
-from nightspot.cli import account
-from nightspot.cli import jobs as operate_jobs
+from nightspot.cli import account, jobs
 from nightspot.cli.account import Aws
 from nightspot.cli.runs import list as operate_runs
 from nightspot.cli.runs import logs as operate_logs
-from nightspot.cli.runs import stop as operate_stop
+from nightspot.cli.runs import stop
 from nightspot.failures.classes import FailureClass
 from nightspot.job import dump_jobs, load_jobs
 from nightspot.local.stage import records
@@ -52,7 +51,7 @@ def nightspot(monkeypatch, tmp_path):
     """`nightspot(command, *arguments)` in an empty current directory."""
     monkeypatch.chdir(tmp_path)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    for command in (operate_jobs.jobs, operate_runs.runs, operate_stop.stop, operate_logs.logs):
+    for command in (jobs.jobs, operate_runs.runs, stop.stop, operate_logs.logs):
         app.command()(command)
     return lambda *arguments, stdin=None: Answer(
         CliRunner().invoke(app, [str(each) for each in arguments], input=stdin)
@@ -163,8 +162,8 @@ def aws(monkeypatch, emulated_aws, story, tmp_path):
     monkeypatch.setattr(
         account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
     )
-    monkeypatch.setattr(operate_stop, "sleep", cloud.sleep)
-    monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
+    monkeypatch.setattr(stop, "sleep", cloud.sleep)
+    monkeypatch.setattr(jobs, "fetched", lambda _address: cloud.code)
     return cloud
 
 
@@ -320,7 +319,7 @@ def test_who_does_not_say_yes_stops_nothing(nightspot, aws, stdin):
 
 
 def test_no_wait_only_asks(nightspot, aws, monkeypatch):
-    monkeypatch.setattr(operate_stop, "sleep", None)
+    monkeypatch.setattr(stop, "sleep", None)
     answer = nightspot("stop", RUN_ID, "--yes", "--no-wait")
     assert answer.status == 0
     assert aws.stopped == [JOB_NAME]
@@ -478,9 +477,9 @@ def test_who_has_read_enough_of_the_logs_gets_no_error(nights, record, root):
     (folder / f"{name}.log").write_text("epoch\n" * 100_000)
     program = (
         "import typer\n"
-        "from nightspot.cli import operate_logs\n"
+        "from nightspot.cli.runs import logs\n"
         "app = typer.Typer()\n"
-        "app.command()(operate_logs.logs)\n"
+        "app.command()(logs.logs)\n"
         "app()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(root)}
@@ -567,7 +566,7 @@ def test_a_stack_whose_jobs_cannot_be_read_says_what_else_can_be_named(nightspot
 
 def test_only_https_addresses_are_fetched():
     with pytest.raises(OSError, match="not HTTPS"):
-        operate_jobs.fetched("file:///etc/hostname")
+        jobs.fetched("file:///etc/hostname")
 
 
 @pytest.mark.parametrize("text", ["{", '{"job": "x"}', "[]"])

@@ -17,7 +17,7 @@ from nightspot.aws.table.run_table import RunTable
 from nightspot.cli import account
 from nightspot.cli.account import Aws
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.runs import watch as operate_watch
+from nightspot.cli.runs import watch
 from nightspot.failures.classes import FailureClass
 from nightspot.job import load_job
 from nightspot.local.stage import records, staging
@@ -137,7 +137,7 @@ def test_a_deployed_run_of_every_kind_is_shown(nightspot, story, monkeypatch, ki
         found = Aws(REGION, lambda service: boto3.client(service, region_name=REGION), None)
         monkeypatch.setattr(account, "aws_of", lambda _profile, _region: found)
         monkeypatch.setattr(operating, "training_logs", lambda _client, _name: iter(()))
-        monkeypatch.setattr(operate_watch, "sleep", interrupt)
+        monkeypatch.setattr(watch, "sleep", interrupt)
         check(nightspot, "--table", TABLE)
         # There is no workflow and no training job behind the table; moto cannot stop one.
         for command in (("retry",), *([("stop", "--no-wait")] if kind != "going on" else [])):

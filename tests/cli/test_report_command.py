@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from nightspot.aws.table.run_table import RunTable
-from nightspot.cli import report as report_files
+from nightspot.cli import report
 from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.terminal import page_charts
@@ -185,8 +185,8 @@ def test_a_record_that_no_page_can_be_made_of_is_named(nightspot, tmp_path, reco
 
 
 def test_a_file_s_name_is_safe_whatever_a_job_is_called():
-    assert report_files.file_name("../a b/\u202ec", report_files.Format.HTML) == "a-b-c.html"
-    assert report_files.file_name("...", report_files.Format.CSV) == "report.csv"
+    assert report.file_name("../a b/\u202ec", report.Format.HTML) == "a-b-c.html"
+    assert report.file_name("...", report.Format.CSV) == "report.csv"
 
 
 @pytest.fixture

@@ -15,12 +15,9 @@ from botocore.exceptions import ClientError
 
 from nightspot.aws.runs import api_client
 from nightspot.aws.table.run_table import RunTable
-from nightspot.cli import account
-from nightspot.cli import jobs as operate_jobs
+from nightspot.cli import account, jobs
 from nightspot.cli.account import Aws
-from nightspot.cli.runs import start as run_aws
-from nightspot.cli.runs import stop as operate_stop
-from nightspot.cli.runs import watch as operate_watch
+from nightspot.cli.runs import start, stop, watch
 from nightspot.failures.classes import FailureClass
 from nightspot.formats.run_ids import first_run_id_of, run_id_of
 from nightspot.job import dump_jobs, load_jobs
@@ -142,8 +139,8 @@ def aws(monkeypatch, emulated_aws, story, root):
     monkeypatch.setattr(
         account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
     )
-    monkeypatch.setattr(operate_jobs, "fetched", lambda _address: cloud.code)
-    for module in (run_aws, operate_watch):
+    monkeypatch.setattr(jobs, "fetched", lambda _address: cloud.code)
+    for module in (start, watch):
         monkeypatch.setattr(module, "sleep", cloud.sleep)
         monkeypatch.setattr(module, "monotonic", lambda: cloud.slept)
     return cloud
@@ -505,9 +502,9 @@ def api(monkeypatch, record):
     served = Api({**record, "execution_arn": arn, "started_at": "2026-11-21T00:00:11+00:00"})
     monkeypatch.setattr(api_client, "transport", lambda _url, ca_bundle=None: served)
     clock = Clock()
-    monkeypatch.setattr(run_aws, "sleep", clock.sleep)
-    monkeypatch.setattr(run_aws, "monotonic", clock.monotonic)
-    monkeypatch.setattr(operate_stop, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(start, "sleep", clock.sleep)
+    monkeypatch.setattr(start, "monotonic", clock.monotonic)
+    monkeypatch.setattr(stop, "sleep", lambda _seconds: None)
     started = {
         "run_id": record["run_id"],
         "job": "recommender",

@@ -13,8 +13,7 @@ from nightspot.aws.runs.api_client import ApiError
 from nightspot.aws.runs.waiting import CannotLookError
 from nightspot.cli.account import Aws
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.runs import follow
-from nightspot.cli.runs import watch as operate_watch
+from nightspot.cli.runs import follow, watch
 from nightspot.cli.runs.follow import Look, LookRefusedError
 from nightspot.cli.runs.place import Place
 from nightspot.cli.runs.sources import Folder, RunNotFoundError
@@ -55,11 +54,11 @@ def test_the_view_has_the_time_left_the_cost_the_jobs_and_the_newest_lines(recor
 
 def test_on_a_terminal_the_view_is_drawn_every_second_until_the_end(record, monkeypatch, tmp_path):
     slept = []
-    monkeypatch.setattr(operate_watch, "sleep", slept.append)
+    monkeypatch.setattr(watch, "sleep", slept.append)
     console = Console(file=StringIO(), force_terminal=True, width=120)
     looks = [Look({**record, "outcome": "running"}), Look(record)]
     place = Place(Folder(tmp_path), "somewhere")
-    followed = operate_watch.Screen(place, record["run_id"], console).run(lambda: looks.pop(0))
+    followed = watch.Screen(place, record["run_id"], console).run(lambda: looks.pop(0))
     assert followed.status is ExitStatus.IN_TIME
     assert slept == [1.0] * 15
     assert "The model is ready" in console.file.getvalue()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.decide.fold import fold
+from nightspot.decide.ledger import fold
 from nightspot.decide.policy import next_step
 from nightspot.learn import history
 from nightspot.record.summary import record_of, summarise

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightspot.decide.fold import book, fold
+from nightspot.decide.ledger import book, fold
 from nightspot.run.model import Action, Step
 
 

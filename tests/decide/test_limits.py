@@ -10,7 +10,7 @@ import pytest
 
 from nightspot.checkpoint.core import settings
 from nightspot.decide import limits
-from nightspot.decide.fold import fold
+from nightspot.decide.ledger import fold
 from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Answer, Fault
 from nightspot.job import Market, cautions

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nightspot.decide.fold import fold
+from nightspot.decide.ledger import fold
 from nightspot.decide.policy import next_step
 from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import ANSWERS, Answer, Fault

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.costs.account import spent_usd
-from nightspot.decide.fold import JobView, Observation, Transition, book, fold
+from nightspot.decide.ledger import JobView, Observation, Transition, book, fold
 from nightspot.decide.policy import next_step
 from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Fault

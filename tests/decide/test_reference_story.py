@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from nightspot.decide import fold as ledger
-from nightspot.decide.fold import JobView, Observation, Transition
+from nightspot.decide import ledger
+from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job import Market
 from nightspot.market.availability import Availability
 from nightspot.market.model import Doing, Truth

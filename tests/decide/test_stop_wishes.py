@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.decide.fold import book
+from nightspot.decide.ledger import book
 from nightspot.decide.policy import next_step
 from nightspot.failures.classes import FailureClass
 from nightspot.record.events import between

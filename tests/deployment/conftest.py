@@ -32,7 +32,7 @@ from nightspot.aws.runs.starting import Starter
 from nightspot.aws.runs.stopping import Stopper
 from nightspot.job import dump_jobs, load_jobs
 from nightspot.local.clock import StoryClock
-from nightspot.local.sagemaker import sagemaker as moto_sagemaker
+from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.markets import Markets
 from nightspot.local.sagemaker.options import SimulationOptions
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
@@ -206,7 +206,7 @@ def alive(
         on_event=wake,
         options=SimulationOptions(),
     )
-    with simulator, moto_sagemaker.installed(simulator), interpreter(clock, handlers):
+    with simulator, sagemaker.installed(simulator), interpreter(clock, handlers):
         yield Alive(deployment, functions, handlers, simulator, clock)
     wake.close()
     dependencies.cache_clear()

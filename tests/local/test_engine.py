@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.local.clock import StoryClock
-from nightspot.local.sagemaker import sagemaker as moto_sagemaker
+from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.faults import ServiceFault
 from nightspot.local.stage.emulated_aws import (
     REGION,
@@ -283,7 +283,7 @@ def test_a_refusal_of_sagemaker_is_named_as_step_functions_names_it(machine, cod
         },
         **SAY_WHAT_WAS_CAUGHT,
     }
-    with moto_sagemaker.installed(RefusingSageMaker(ServiceFault(code, "The words of AWS."))):
+    with sagemaker.installed(RefusingSageMaker(ServiceFault(code, "The words of AWS."))):
         caught = machine.value(states, request)
     assert caught["Error"] == error
     assert "The words of AWS." in caught["Cause"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nightspot.job import Job
-from nightspot.local.stage import records as messages
+from nightspot.local.stage import records
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ NIGHT = [
 
 def test_a_night_s_messages_are_files_in_their_order(job, tmp_path):
     folder = tmp_path / "messages"
-    told = messages.written(NIGHT, job, folder)
+    told = records.written(NIGHT, job, folder)
     assert [message.happening for message in told] == ["AtRiskOfBeingLate", "RunFailed"]
     assert sorted(path.name for path in folder.iterdir()) == [
         "1-AtRiskOfBeingLate.chat.json",
@@ -56,7 +56,7 @@ def test_a_night_s_messages_are_files_in_their_order(job, tmp_path):
 
 
 def test_times_are_in_the_zone_of_the_job_s_deadline(job):
-    (risk, _) = messages.told(NIGHT, job)
+    (risk, _) = records.told(NIGHT, job)
     assert "Deadline: Wed 01 Jul 2026, 08:00 Europe/Dublin (07:00 UTC)" in risk.text
 
 
@@ -65,5 +65,5 @@ def test_a_quiet_night_leaves_no_folder(job, tmp_path):
         entry("Nightspot Run Succeeded", happened=[], summary={"deadline_met": True}),
         entry("Another's"),
     ]
-    assert messages.written(quiet, job, tmp_path / "messages") == ()
+    assert records.written(quiet, job, tmp_path / "messages") == ()
     assert not (tmp_path / "messages").exists()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightspot.decide import fold as ledger
-from nightspot.decide.fold import JobView, Observation, Transition
+from nightspot.decide import ledger
+from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job import Fallback, Market, Policy
 from nightspot.market import night as simulator
 from nightspot.market.availability import Availability

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from nightspot.aws.doctor import checks as doctor_checks
-from nightspot.aws.doctor import job_checks as doctor_job_checks
-from nightspot.aws.doctor import schedules as doctor_schedules
+from nightspot.aws.doctor import checks, job_checks, schedules
 from nightspot.aws.doctor.visit import Check, Finding, State, Visit, guarded
 
 __all__ = ["CHECKS", "Check", "Finding", "State", "Visit", "examine"]
 
 # In the order in which one needs the other. The checks of this machine are the local run's own.
 CHECKS: Mapping[Check, Callable[[Visit], Iterable[Finding]]] = {
-    Check.REGION: doctor_checks.region,
-    Check.CREDENTIALS: doctor_checks.credentials,
-    Check.CLOCK: doctor_checks.clock,
-    Check.JOBS: doctor_job_checks.jobs,
-    Check.STACK: doctor_checks.stack,
-    Check.STATE_MACHINE: doctor_checks.state_machine,
-    Check.SCHEDULES: doctor_schedules.schedules,
-    Check.QUOTAS: doctor_job_checks.quotas,
-    Check.ROLE: doctor_job_checks.role,
-    Check.BUCKETS: doctor_job_checks.buckets,
-    Check.IMAGE: doctor_job_checks.image,
-    Check.NOTICES: doctor_checks.notices,
-    Check.DEAD_LETTERS: doctor_checks.dead_letters,
+    Check.REGION: checks.region,
+    Check.CREDENTIALS: checks.credentials,
+    Check.CLOCK: checks.clock,
+    Check.JOBS: job_checks.jobs,
+    Check.STACK: checks.stack,
+    Check.STATE_MACHINE: checks.state_machine,
+    Check.SCHEDULES: schedules.schedules,
+    Check.QUOTAS: job_checks.quotas,
+    Check.ROLE: job_checks.role,
+    Check.BUCKETS: job_checks.buckets,
+    Check.IMAGE: job_checks.image,
+    Check.NOTICES: checks.notices,
+    Check.DEAD_LETTERS: checks.dead_letters,
 }
 # What a check needs to be worth asking for.
 _ASKS_NOBODY = frozenset({Check.REGION, Check.JOBS})

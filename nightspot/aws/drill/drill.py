@@ -11,7 +11,7 @@ from nightspot.aws.drill import verdicts
 from nightspot.aws.drill.jobs import DrillError, DrillJobs, told
 from nightspot.aws.drill.plan import MOST_WAIT_SECONDS, DrillPlan, create_request
 from nightspot.aws.drill.verdicts import DrillOutcome, DrillResult, Verdict
-from nightspot.decide.fold import Observation, book, fold
+from nightspot.decide.ledger import Observation, book, fold
 from nightspot.failures.classes import FailureClass
 from nightspot.formats.durations import MINUTE_SECONDS, format_duration
 from nightspot.plan.request import training_job_name

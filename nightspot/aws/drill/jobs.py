@@ -12,7 +12,7 @@ from nightspot.aws.faults import NO_ANSWER, TransientAwsError
 from nightspot.aws.runs import training_jobs
 from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.training_jobs import TrainingJobs
-from nightspot.decide.fold import JobView
+from nightspot.decide.ledger import JobView
 from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Fault, classify
 from nightspot.run.model import Progress

@@ -24,7 +24,7 @@ from nightspot.decide.audit import (
     Snapshot,
     is_unsettled,
 )
-from nightspot.decide.fold import JobView
+from nightspot.decide.ledger import JobView
 from nightspot.record.summary import RUNNING
 from nightspot.run.model import Run, evolve
 

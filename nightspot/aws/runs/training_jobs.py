@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.decide.audit import GOES_ON, ListedJob
-from nightspot.decide.fold import JobView, Transition
+from nightspot.decide.ledger import JobView, Transition
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.job import Market
 

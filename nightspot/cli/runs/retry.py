@@ -10,7 +10,7 @@ import typer
 
 from nightspot.cli import account, overrides
 from nightspot.cli._shared import Json, fail, mistakes, say
-from nightspot.cli.runs import start as run_aws
+from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
 from nightspot.cli.runs.start import StartedRun
 from nightspot.job import merge_overrides, read_overrides
@@ -40,7 +40,7 @@ def retry(
     timeout: Annotated[
         str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
     ] = None,
-    fail_on_remarks: run_aws.FailOnRemarks = False,
+    fail_on_remarks: start.FailOnRemarks = False,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
     ] = None,
@@ -64,10 +64,10 @@ def retry(
     market, market_file = overrides.market_and_file(market, None)
     if market_file is not None:
         raise typer.BadParameter(f"--market: must be one of {', '.join(overrides.CHOICES)}")
-    run_aws.check_key(idempotency_key)
-    run_aws.check_fail_on_remarks(fail_on_remarks, wait=wait)
-    longest = run_aws.timeout_of(timeout, wait=wait)
-    way = run_aws.Way(wait, longest, as_json, region, profile, fail_on_remarks)
+    start.check_key(idempotency_key)
+    start.check_fail_on_remarks(fail_on_remarks, wait=wait)
+    longest = start.timeout_of(timeout, wait=wait)
+    way = start.Way(wait, longest, as_json, region, profile, fail_on_remarks)
     own = overrides.overrides_of(
         market=market,
         instance_types=instance_type,
@@ -82,7 +82,7 @@ def retry(
             from_folder=None,
             local=False,
             table=table,
-            stack=run_aws.default_stack(table, stack, api),
+            stack=start.default_stack(table, stack, api),
             api=api,
             region=region,
             profile=profile,
@@ -94,13 +94,13 @@ def retry(
             _check_checkpoints(place, record)
         merged = merge_overrides(record.get("overrides") or {}, own)
         if place.aws is not None:
-            run_aws.check_with_deployed(place, str(record["job"]), merged)
+            start.check_with_deployed(place, str(record["job"]), merged)
         if not as_json:
             _tell(record, own)
         if not yes:
             typer.confirm(f"Start a new run of {record['job']} in {place.words}?", abort=True, err=True)
         begun = _start(place, record, own, merged, idempotency_key)
-        raise typer.Exit(run_aws.tell_and_wait(place, begun, way))
+        raise typer.Exit(start.tell_and_wait(place, begun, way))
 
 
 def saved_words(record: Mapping[str, Any]) -> str:
@@ -172,11 +172,11 @@ def _start(
     if place.api is not None:
         # It merges the same way.
         path = f"/runs/{quote(run_id, safe='')}/retry"
-        return run_aws.post_start(place, job, path, own, key=key, resume_from=run_id)
+        return start.post_start(place, job, path, own, key=key, resume_from=run_id)
     try:
         machine_arn = state_machine_of(str(record["execution_arn"]))
     except ValueError as error:
         fail(f"run: {run_id!r}: {error}")
-    return run_aws.start_execution(
+    return start.start_execution(
         place, machine_arn, job, merged, key=key, resume_from=run_id, requested_by=RETRY_COMMAND
     )

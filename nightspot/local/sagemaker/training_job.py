@@ -16,8 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import container as containers
-from nightspot.local.sagemaker import job_state as endings
-from nightspot.local.sagemaker import request_rules
+from nightspot.local.sagemaker import job_state, request_rules
 from nightspot.local.sagemaker.container import Container
 from nightspot.local.sagemaker.job_desk import Cuts, JobDesk
 from nightspot.local.sagemaker.job_state import (
@@ -102,7 +101,7 @@ class TrainingJob:
             ending = self._until_the_end()
         except (ClientError, BotoCoreError) as error:
             # What the job may read and write in S3 is its configuration, as AWS sees it.
-            ending = endings.failed(f"ClientError: {error}")
+            ending = job_state.failed(f"ClientError: {error}")
         if ending is not None:
             self.desk.finish(ending, self._shop.clock.elapsed_seconds())
 
@@ -218,12 +217,12 @@ class TrainingJob:
         try:
             process = self._start_process(container)
         except CommandError as error:
-            return endings.failed(f"AlgorithmError: The training command cannot start: {error}")
+            return job_state.failed(f"AlgorithmError: The training command cannot start: {error}")
         try:
             outcome = self._watch(process, sync, cuts)
             if isinstance(outcome, int):
                 _push(sync)
-                return endings.of_exit(outcome, container.failure_text())
+                return job_state.of_exit(outcome, container.failure_text())
             if outcome in WITH_A_GRACE:
                 self.desk.enter(Secondary.STOPPING, self._shop.clock.elapsed_seconds(), Status.STOPPING)
             elif not (outcome is Cut.RECLAIMED and self._warned):

@@ -27,11 +27,11 @@ from nightspot.aws.table.run_table import RunTable
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job import Job
 from nightspot.local.clock import StoryClock
-from nightspot.local.sagemaker import sagemaker as moto_sagemaker
+from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.process import CommandError
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 from nightspot.local.sagemaker.training_job import TrainingCommand
-from nightspot.local.stage import records as messages
+from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import (
     BUS,
     REGION,
@@ -144,7 +144,7 @@ class LocalAws:
                 ),
                 dead_letters=len(stage.dead_letters.letters),
                 real_seconds=time.monotonic() - began,
-                messages=messages.written(
+                messages=records.written(
                     stage.events.entries, self.jobs[job_name], self.scratch / "messages"
                 ),
             )
@@ -179,7 +179,7 @@ class LocalAws:
             for invoker in (wake, closing):
                 stack.callback(invoker.close)
             simulator = stack.enter_context(self._simulator(clients["s3"], clock, wake, closing))
-            stack.enter_context(moto_sagemaker.installed(simulator))
+            stack.enter_context(sagemaker.installed(simulator))
             stack.enter_context(interpreter(clock, handlers, on_end=closing))
             reconciling = Schedule(
                 handlers["Reconcile"], clock, dead_letters, every_seconds=RECONCILE_EVERY_SECONDS

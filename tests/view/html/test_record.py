@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from nightspot.decide.fold import phases_of
 from nightspot.decide.ladder import last_safe_at, repair_rung, spot_leave_at
+from nightspot.decide.ledger import phases_of
 from nightspot.record.model import read_record
 from nightspot.record.summary import record_of, summarise
 from nightspot.run.model import Action, AttemptState, Phase, Step, phase_from_json, to_json

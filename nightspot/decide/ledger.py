@@ -171,10 +171,7 @@ def _rung_of(run: Run, attempt: Attempt, view: JobView) -> Rung:
 
     One that was in doubt may have been asked for on two rungs under one name, and the first of them came through.
     """
-    if view.market is None or view.instance_type is None:
-        return attempt.rung
-    key = (view.market, view.instance_type)
-    return next((rung for rung in run.rungs if rung.key == key), attempt.rung)
+    return run.rung_of(view.market, view.instance_type) or attempt.rung
 
 
 def _must_be_left(run: Run, attempt: Attempt, now: datetime) -> bool:

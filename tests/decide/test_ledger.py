@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.decide import fold as ledger
-from nightspot.decide import steps
-from nightspot.decide.fold import Observation, Transition, book, fold
+from nightspot.decide import ledger, steps
+from nightspot.decide.ledger import Observation, Transition, book, fold
 from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Fault
 from nightspot.job import Market
