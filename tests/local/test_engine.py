@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -329,6 +330,25 @@ def test_an_abort_is_told_in_the_story_s_time(machine):
     assert times[0] >= MIDNIGHT
     assert times[1] - times[0] >= timedelta(hours=1)
     assert times[1] <= machine.clock.now()
+
+
+def test_an_execution_that_is_stopped_within_a_task_that_then_fails_is_aborted(machine):
+    working, stopped = threading.Event(), threading.Event()
+
+    def work(_event):
+        working.set()
+        stopped.wait(30)
+        raise KeyError("too late")
+
+    def abort(execution):
+        working.wait(30)
+        machine.client.stop_execution(executionArn=execution)
+        stopped.set()
+
+    ended = machine.run({"Work": invoke()}, functions={"Work": work}, meanwhile=abort)
+    assert ended["status"] == "ABORTED"
+    (event,) = machine.ends
+    assert event["detail"]["status"] == "ABORTED"
 
 
 def test_the_end_of_an_execution_that_another_stage_has_started_is_not_told_here(machine):

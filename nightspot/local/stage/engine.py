@@ -77,6 +77,7 @@ def interpreter(
             (retrier_decl, "time", _ScaledTime(clock)),
             (Execution, "get_start_execution_details", _started_in_story_time(clock, starts)),
             (BaseExecutionWorkerCommunication, "terminated", _telling(clock, starts, on_end)),
+            (Environment, "set_error", _unless_stopped(Environment.set_error)),
             (LambdaBackend, "invoke", _invoker(functions)),
             (aws_sdk, "boto_client_for", client_for),
             (lambda_eval_utils, "boto_client_for", client_for),
@@ -97,6 +98,16 @@ def _one_client_per_service() -> Callable[..., Any]:
         return clients[region, service]
 
     return client_for
+
+
+def _unless_stopped(set_error: Callable[..., None]) -> Callable[..., None]:
+    """A stopped execution is ABORTED whatever its last state still comes to; moto would call it FAILED."""
+
+    def set_unless_stopped(self: Environment, error: Any) -> None:
+        if not isinstance(self.program_state(), ProgramStopped):
+            set_error(self, error)
+
+    return set_unless_stopped
 
 
 def _eval_jsonata(self: StringJSONata, env: Environment) -> None:
