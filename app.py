@@ -10,7 +10,8 @@ from aws_cdk import Validations
 from cdk_nag import AwsSolutionsChecks
 
 from infra import BundleError, NightspotStack, SettingsError, build_bundle, read_settings
-from nightspot.job import InvalidJobError, load_jobs
+from nightspot.job.errors import InvalidJobError
+from nightspot.job.reading import load_jobs
 
 ROOT = Path(__file__).parent
 

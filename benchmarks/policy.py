@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nightspot.job import Policy
+from nightspot.job.markets import Policy
 from nightspot.market import zones as markets
 from nightspot.market.backtest import (
     DEFAULT,
@@ -108,7 +108,7 @@ def zones_of(traces: Path) -> tuple[Zone, ...]:
 
 def one_night(zones: Sequence[Zone]) -> None:
     """The decisions of the default policy in the night that the picture of `nightspot backtest` shows."""
-    from nightspot.terminal.backtest_night import telling_night, ups  # noqa: PLC0415 - matplotlib
+    from nightspot.terminal.backtest_plot import telling_night, ups  # noqa: PLC0415 - matplotlib
 
     setting = Setting()
     found = telling_night(setting, zones, "max_wait_safe")

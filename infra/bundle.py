@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nightspot.job import Job, dump_jobs
+from nightspot.job.model import Job, dump_jobs
 from nightspot.view.html import charts_script
 
 PYTHON_VERSION = "3.13"
@@ -44,7 +44,7 @@ LEFT_OUT = (
     "nightspot/aws/drill",
     "nightspot/aws/runs/api_client.py",
     "nightspot/aws/runs/operating.py",
-    "nightspot/aws/runs/waiting.py",
+    "nightspot/aws/runs/api_client.py",
     "nightspot/checkpoint",
     "nightspot/cli",
     "nightspot/drill",

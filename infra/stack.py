@@ -14,7 +14,7 @@ from infra.oidc import trust_of
 from infra.pipelines import PipelineRole
 from infra.settings import Settings
 from infra.training_runs import TrainingRuns
-from nightspot.job import Job
+from nightspot.job.model import Job
 
 
 class NightspotStack(Stack):

@@ -18,9 +18,9 @@ from infra.settings import Settings
 from infra.training_data import TrainingData
 from infra.triggers import Closing, Reconciling, Schedules, WakeUp
 from infra.workflow import Workflow
-from nightspot.job import Job
+from nightspot.job.model import Job
 
-_DLC_ACCOUNT = "${DlcAccountId}"  # in a job file, see nightspot.job.placeholders
+_DLC_ACCOUNT = "${DlcAccountId}"  # in a job file, see nightspot.job.request_shape
 
 
 class TrainingRuns(Construct):

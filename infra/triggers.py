@@ -18,9 +18,9 @@ from infra.findings import accept_wildcard
 from infra.functions import Functions
 from infra.records import Records
 from infra.workflow import Workflow
-from nightspot.formats.durations import MINUTE_SECONDS
-from nightspot.job import Job
+from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.job.cautions import start_try_seconds
+from nightspot.job.model import Job
 
 OWN_JOBS = [{"prefix": "nightspot-"}]
 # The most that Scheduler does: how long it goes on is for the age to say.

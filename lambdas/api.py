@@ -28,7 +28,6 @@ from lambdas import api_reads, api_requests, api_writes
 from lambdas.api_dependencies import ApiDependencies, api_dependencies
 from lambdas.observability import logger, metrics, traced
 from nightspot import __version__
-from nightspot.api.document import finished
 from nightspot.api.models import (
     JobsList,
     RunOverrides,
@@ -37,13 +36,13 @@ from nightspot.api.models import (
     RunStarted,
     RunState,
     RunStopping,
+    findings_of,
 )
 from nightspot.api.problems import MEDIA_TYPE, ProblemError, ProblemKind, busy, invalid
 from nightspot.api.queries import Wanted
-from nightspot.api.refusals import findings_of
-from nightspot.api.routes import ROUTES, Operation, methods_of, route_of
+from nightspot.api.routes import ROUTES, Operation, finished, methods_of, route_of
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
-from nightspot.aws.runs.starting import StartRefusedError
+from nightspot.aws.runs.executions import StartRefusedError
 from nightspot.failures.redaction import redact
 from nightspot.run.reasons import Reason
 

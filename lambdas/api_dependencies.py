@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 from lambdas.dependencies import dependencies, late_client
 from lambdas.environment import read_environment
-from nightspot.aws.runs.executions import Executions
-from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.executions import Executions, Starter
 from nightspot.aws.runs.stopping import Stopper
 from nightspot.aws.table.run_table import RunTable
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from nightspot.job import Job
+    from nightspot.job.model import Job
 
 _TOKEN_BYTES = 3
 

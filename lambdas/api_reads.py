@@ -10,11 +10,21 @@ from difflib import get_close_matches
 from typing import Any
 
 from lambdas.api_dependencies import ApiDependencies
-from nightspot.api.job_lines import line_as_json, lines_of
-from nightspot.api.models import JobsList, RunLinks, RunRecord, RunsPage, RunSummary
-from nightspot.api.paging import CursorError, Place, cursor_of, place_of
+from nightspot.api.models import JobsList, RunLinks, RunRecord, RunsPage, RunSummary, line_as_json, lines_of
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
-from nightspot.api.queries import EARLIEST, QueryError, Wanted, Window, endings_of, is_for, window_of
+from nightspot.api.queries import (
+    EARLIEST,
+    CursorError,
+    Place,
+    QueryError,
+    Wanted,
+    Window,
+    cursor_of,
+    endings_of,
+    is_for,
+    place_of,
+    window_of,
+)
 from nightspot.api.routes import route_of
 from nightspot.formats.run_ids import is_run_id
 from nightspot.job.errors import describe, nearest
@@ -23,7 +33,7 @@ from nightspot.record.statement import bounds_of
 from nightspot.record.summary import RUNNING, outcome_of, record_of
 from nightspot.run.model import Outcome, Run
 from nightspot.run.reasons import Reason
-from nightspot.view.messages.links import Console
+from nightspot.view.messages.plain import Console
 
 DEFAULT_LIMIT = 20
 MOST_RUNS = 100  # of a page

@@ -10,21 +10,16 @@ from lambdas.api_reads import known_run, link_of, links_of, unknown_job
 from lambdas.run_input import MOST_REQUESTED_BY
 from nightspot.api.models import RunLinks, RunOverrides, RunStarted, RunState, RunStopping
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
-from nightspot.aws.runs.starting import InvalidStartError, NameTakenError, Started, fresh_name, keyed_name
+from nightspot.aws.runs.executions import InvalidStartError, NameTakenError, Started, fresh_name, keyed_name
 from nightspot.aws.runs.stopping import StopRefusedError, UnknownRunError, sentence_of
-from nightspot.job import (
-    Concurrency,
-    InvalidJobError,
-    Job,
-    apply_overrides,
-    merge_overrides,
-    overrides_as_json,
-    read_overrides,
-)
+from nightspot.job.errors import InvalidJobError
+from nightspot.job.markets import Concurrency
+from nightspot.job.model import Job
+from nightspot.job.overrides import apply_overrides, merge_overrides, overrides_as_json, read_overrides
 from nightspot.plan import request as requests
 from nightspot.record.summary import RUNNING, outcome_of
 from nightspot.run.model import Outcome, Run
-from nightspot.view.messages.links import Console
+from nightspot.view.messages.plain import Console
 
 _GOES_ON = "is still going on; it can be retried when it is over"
 # Its training job may still make the model: lambdas/close_run.py records the end.

@@ -10,7 +10,7 @@ from lambdas.dependencies import Dependencies
 from lambdas.observability import logger
 from lambdas.start_run import ScheduledStart, start
 from nightspot.aws.notices.notices import NoticeNotSentError
-from nightspot.aws.runs.starting import InvalidStartError, NameTakenError
+from nightspot.aws.runs.executions import InvalidStartError, NameTakenError
 from nightspot.decide.audit import Delivery, Finding, Pending, Repair
 
 MOST_LOGGED = 10_000  # characters of an event

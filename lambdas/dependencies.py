@@ -9,27 +9,20 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from lambdas.environment import read_environment
-from nightspot import job as job_room  # by its names' first use: only a plan needs the job's model
-from nightspot.aws.notices.notices import Notices
-from nightspot.aws.notices.reports import Reports
-from nightspot.aws.prices.live_prices import KnownPrices, LivePrices
+from nightspot.aws.notices.notices import Notices, Reports
+from nightspot.aws.prices.live_prices import KnownPrices, LivePrices, Sources
 from nightspot.aws.prices.price_list import PriceList, api_region
-from nightspot.aws.prices.price_round import Sources
-from nightspot.aws.prices.prices import load_price_book
-from nightspot.aws.prices.quotas import Quotas
+from nightspot.aws.prices.prices import Quotas, load_price_book
 from nightspot.aws.prices.savings_plans import API_REGION as SAVINGS_PLANS_REGION
-from nightspot.aws.prices.savings_plans import SavingsPlans
-from nightspot.aws.prices.spot_discount import SpotPrices
-from nightspot.aws.runs.checkpoints import Checkpoints
-from nightspot.aws.runs.executions import Executions
-from nightspot.aws.runs.models import Models
-from nightspot.aws.runs.starting import Starter
+from nightspot.aws.prices.savings_plans import SavingsPlans, SpotPrices
+from nightspot.aws.runs.checkpoints import Checkpoints, Models
+from nightspot.aws.runs.executions import Executions, Starter
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 
 if TYPE_CHECKING:
-    from nightspot.job import Job
+    from nightspot.job.model import Job
     from nightspot.plan.planning import Price
 
 # botocore's Config of the clients that a plan can do without.
@@ -88,12 +81,16 @@ def dependencies() -> Dependencies:
 
     @cache
     def jobs() -> Mapping[str, Job]:
+        from nightspot.job.model import read_jobs  # noqa: PLC0415 - only a plan needs the job's model
+
         # Validated against AWS's model when they were deployed; the runtime's botocore may be older.
-        return job_room.read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
+        return read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
 
     def localise(job: Job, execution_arn: str) -> Job:
+        from nightspot.job.request_shape import fill  # noqa: PLC0415 - the same
+
         account_id = execution_arn.split(":")[4]
-        request = job_room.fill(job.training_job, environment.names(account_id))
+        request = fill(job.training_job, environment.names(account_id))
         if environment.vpc_config is not None:
             request.setdefault("VpcConfig", environment.vpc_config)
         return job.model_copy(update={"training_job": request})

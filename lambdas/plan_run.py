@@ -17,20 +17,18 @@ from lambdas import continuation, month, resumption, turns
 from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
-from nightspot import job as job_room  # by its names' first use: an import must stay light
 from nightspot.aws.prices.live_prices import KnownPrices
-from nightspot.aws.prices.quotas import QuotasUnknownError
+from nightspot.aws.prices.prices import QuotasUnknownError
 from nightspot.decide import ladder
 from nightspot.formats.run_ids import run_id_of
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.plan import request as requests
-from nightspot.plan.note import plan_note
-from nightspot.plan.planning import Known, Resumed, plan_run, quota_name
+from nightspot.plan.planning import Known, Resumed, plan_note, plan_run, quota_name
 from nightspot.record.events import Happening
 from nightspot.run.model import Run, to_json
 
 if TYPE_CHECKING:
-    from nightspot.job import Job
+    from nightspot.job.model import Job
 
 HISTORY_RUNS = 60  # two months of nights to learn from
 FIRST_MISSES = 30  # after which the workflow waits five minutes and no longer one
@@ -206,6 +204,10 @@ def _quotas(job: Job, use: Dependencies) -> Mapping[str, float]:
 
 def _overridden(job: Job, mapping: Mapping[str, Any]) -> tuple[Job, dict[str, Any]]:
     """The job as this run trains it, and what the input changed of it."""
+    # Here, because an import of the handler must stay light.
+    from nightspot.job.errors import InvalidJobError  # noqa: PLC0415
+    from nightspot.job.overrides import apply_overrides, overrides_as_json, read_overrides  # noqa: PLC0415
+
     size = len(json.dumps(mapping))
     if size > LARGEST_OVERRIDES_BYTES:
         raise InvalidInputError(
@@ -213,7 +215,7 @@ def _overridden(job: Job, mapping: Mapping[str, Any]) -> tuple[Job, dict[str, An
             "holds them, and Step Functions passes on no more than 256 KiB"
         )
     try:
-        overrides = job_room.read_overrides(mapping)
-        return job_room.apply_overrides(job, overrides), job_room.overrides_as_json(overrides)
-    except job_room.InvalidJobError as error:
+        overrides = read_overrides(mapping)
+        return apply_overrides(job, overrides), overrides_as_json(overrides)
+    except InvalidJobError as error:
         raise InvalidInputError("; ".join(str(problem) for problem in error.problems)) from error

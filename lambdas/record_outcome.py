@@ -15,7 +15,7 @@ from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from nightspot.decide.audit import is_whole
 from nightspot.record.events import OF_OUTCOME, Happening, of_run
-from nightspot.record.remarks import remarks_of
+from nightspot.record.sentences import remarks_of
 from nightspot.record.summary import summarise
 from nightspot.run.model import Outcome, Run, run_from_json
 

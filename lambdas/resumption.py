@@ -15,7 +15,7 @@ from nightspot.plan.planning import Resumed
 from nightspot.run.model import Outcome, Run
 
 if TYPE_CHECKING:
-    from nightspot.job import Job
+    from nightspot.job.model import Job
 
 HISTORY_RUNS = 60
 _ENDED = frozenset({"Completed", "Failed", "Stopped"})

@@ -24,7 +24,7 @@ from nightspot.aws.runs.looks import Looks
 from nightspot.decide import audit, ledger
 from nightspot.decide.audit import Execution, Finding, Repair, RunLook
 from nightspot.decide.ledger import JobView, phases_of
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, evolve

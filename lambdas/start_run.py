@@ -16,8 +16,14 @@ from lambdas.dependencies import late_client
 from lambdas.environment import read_environment
 from lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.runs.starting import InvalidStartError, Started, Starter, StartRefusedError, scheduled_name
-from nightspot.aws.table.pending import PendingDeliveries
+from nightspot.aws.runs.executions import (
+    InvalidStartError,
+    Started,
+    Starter,
+    StartRefusedError,
+    scheduled_name,
+)
+from nightspot.aws.table.open_runs import PendingDeliveries
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import Delivery
 

@@ -18,9 +18,8 @@ from lambdas.dependencies import dependencies, late_client
 from lambdas.environment import read_environment
 from lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.notices.notice_topics import MessageBeingSentError, NoticeTopics
-from nightspot.aws.notices.notices import AGAIN
-from nightspot.aws.table.pending import PendingDeliveries
+from nightspot.aws.notices.notices import AGAIN, MessageBeingSentError, NoticeTopics
+from nightspot.aws.table.open_runs import PendingDeliveries
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import Delivery
 from nightspot.view.messages.content import Notice

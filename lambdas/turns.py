@@ -14,7 +14,7 @@ from lambdas.observability import logger
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.table.job_lock import Holder
 from nightspot.decide.audit import GOES_ON, MAY_COME
-from nightspot.job import Concurrency
+from nightspot.job.markets import Concurrency
 from nightspot.run.model import Run
 
 # Longer than the longest wait between two decisions, which renew it.

@@ -20,8 +20,8 @@ from moto import mock_aws
 from moto.core.serialize import ResponseSerializer
 
 from nightspot.decide.ledger import JobView, Observation, Transition
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Market
 from nightspot.run.model import Attempt, AttemptState, Progress, Run, Rung
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)

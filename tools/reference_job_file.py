@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nightspot.formats.durations import format_duration
+from nightspot.formats.figures import format_duration
 from nightspot.job.schema import DESCRIPTIONS, DURATION, MODELS, RULES, TIME_ZONE, job_file_schema
 from nightspot.job.times import LONGEST_SECONDS
 from tools.reference_text import block, code, page, plain, table

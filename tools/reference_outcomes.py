@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import ANSWERS
+from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS
 from nightspot.record.events import Happening
 from nightspot.record.run_account import Ending

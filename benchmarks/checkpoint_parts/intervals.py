@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nightspot.checkpoint.core.schedule import Cost, Every, Schedule
 from nightspot.checkpoint.core.settings import DEFAULT_MEAN_LIFE_SECONDS
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.learn import history
 from nightspot.market.samples import Zone
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from nightspot.advise import nights as playing
-from nightspot.advise.calendar import nights_a_month
-from nightspot.advise.figures import Figure, derived, priced, unknown
-from nightspot.advise.markets import made_up, of_traces
-from nightspot.advise.pool import PROFILE_OF, Pool, pool_of
-from nightspot.advise.question import Question
-from nightspot.job import Job, Market, Policy
+from nightspot.advise.nights import nights_a_month
+from nightspot.advise.pool import PROFILE_OF, Pool, made_up, of_traces, pool_of
+from nightspot.advise.question import Figure, Question, derived, priced, unknown
 from nightspot.job.cautions import window_seconds
+from nightspot.job.markets import Market, Policy
+from nightspot.job.model import Job
 from nightspot.market import zones
 from nightspot.market.samples import BacktestError, Setting
 from nightspot.plan.planning import Known, plan_run

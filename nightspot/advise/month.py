@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 
 from nightspot.advise.case import Case, windows_to_try
-from nightspot.advise.figures import Figure
-from nightspot.advise.findings import usd
+from nightspot.advise.filters import usd
 from nightspot.advise.nights import Played, Stage, with_nightspot
-from nightspot.checkpoint.core.interval import LEAST_COSTS
-from nightspot.formats.durations import HOUR_SECONDS, MINUTE_SECONDS, format_duration
-from nightspot.job import Market
+from nightspot.advise.question import Figure
+from nightspot.checkpoint.core.schedule import LEAST_COSTS
+from nightspot.formats.figures import HOUR_SECONDS, MINUTE_SECONDS, format_duration
+from nightspot.job.markets import Market
 
 INTERVALS_SECONDS = tuple(minutes * MINUTE_SECONDS for minutes in (5, 10, 15, 20, 30, 60, 120))
 # A deadline is late enough when a later one would save less than this share of the month's cost.

@@ -1,21 +1,23 @@
-"""Decides how the API's answers look: a closed model for every body, of which the OpenAPI document is made.
-
-Durations are seconds, money is USD, times are ISO 8601 in UTC; null is a figure that nobody knows. A summary from
-before a figure was recorded lacks it, so what is not needed to tell a run may be null.
-"""
+"""The bodies of the API's answers: one closed model each, from which the OpenAPI document is made."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, ErrorDetails
 
 from nightspot.api.override_schema import OVERRIDES
 from nightspot.aws.runs.stopping import StopState
+from nightspot.job.errors import Problem, describe, found_by_pydantic
+from nightspot.job.model import Job
 from nightspot.job.overrides import Overrides
+from nightspot.record.run_account import Ending, RunAccount, to_json
+from nightspot.record.statement import Statement, statement
 from nightspot.run.model import Remark
 from nightspot.run.reasons import Reason
 
@@ -300,3 +302,97 @@ class JobsList(Body):
 
     month: str = Field(description="The month (UTC) that is added up.", examples=["2026-11"])
     jobs: list[JobDescription]
+
+
+_BODY = "body"
+# pydantic's words for parameters, which are all text.
+_RULES = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must be printable ASCII",
+    "string_type": "must be given once",
+}
+
+
+class _Parameter(BaseModel):
+    """A value that stands by itself."""
+
+
+def findings_of(errors: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
+    """One finding for each of pydantic's error details, whose `loc` begins with where it stands: body, query, …"""
+    for details in errors:
+        where, *path = details["loc"]
+        same = cast("ErrorDetails", {**details, "loc": tuple(path)})
+        if where == _BODY:
+            yield found_by_pydantic(same, RunOverrides)
+            continue
+        found = found_by_pydantic(same, _Parameter)
+        rule = _RULES.get(str(details["type"]), found.rule)
+        name = str(path[0]) if path else str(where)
+        # Headers have lost their case on the way.
+        field = name.title() if where == "header" else name
+        yield Problem(field, describe(details.get("input")), rule)
+
+
+_USD_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """A job, its newest run, and what its runs of a month came to."""
+
+    name: str
+    job: Job | None  # None: it has runs, and no description any more
+    last: RunAccount | None
+    month: Statement
+
+
+def lines_of(described: Mapping[str, Job], runs: Sequence[RunAccount], month: str) -> list[JobLine]:
+    """A line for each job that is described or has run, by name; `month` ("2026-11") is what is added up.
+
+    `runs`: each job's newest first.
+    """
+    return [
+        JobLine(
+            name,
+            described.get(name),
+            own[0] if own else None,
+            statement(run for run in own if run.month == month),
+        )
+        for name in sorted({*described, *(run.job for run in runs)})
+        for own in [[run for run in runs if run.job == name]]
+    ]
+
+
+def line_as_json(line: JobLine) -> dict[str, Any]:
+    """JSON-ready. Nothing of the training job itself: its hyperparameters and environment may hold secrets."""
+    job = line.job
+    return {
+        "name": line.name,
+        "schedule": _section(job.schedule) if job else None,
+        "deadline": _section(job.deadline) if job else None,
+        "capacity": _section(job.capacity) if job else None,
+        "budget": _section(job.budget) if job else None,
+        "concurrency": job.concurrency.value if job else None,
+        "fallback": job.fallback.value if job else None,
+        "described": job is not None,
+        "last_run": to_json(line.last) if line.last else None,
+        "month": _month(line.month),
+    }
+
+
+def _month(month: Statement) -> dict[str, Any]:
+    """The cost is known where that of every night is, and no run is still adding to it."""
+    total = month.totals["cost_usd"]
+    known = None if month.endings[Ending.RUNNING] else total.value
+    return {
+        "runs": month.runs,
+        "cost_usd": None if known is None else round(known, _USD_DIGITS),
+        "cost_at_least_usd": round(total.known + month.open_cost_at_least_usd, _USD_DIGITS),
+    }
+
+
+def _section(section: Any) -> dict[str, Any] | None:
+    """A part of the job file, with the file's own keys."""
+    return None if section is None else section.model_dump(mode="json", by_alias=True)

@@ -1,16 +1,18 @@
-"""Decides which runs a list is asked for: their endings, why they fell back, and when they started.
-
-The API and `nightspot runs` ask alike: a parameter's name is the option's without its dashes.
-"""
+"""Which runs a list is asked for, and where it goes on: filters, opaque cursors, one order over all jobs."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any, NamedTuple
 
-from nightspot.formats.durations import DurationError, parse_duration
+from nightspot.formats.figures import DurationError, parse_duration
 from nightspot.job.errors import Problem, describe
 from nightspot.record.run_account import Ending, RunAccount
 from nightspot.record.statement import MonthError, bounds_of
@@ -106,3 +108,48 @@ def _since(text: str, now: datetime) -> datetime:
         return aware.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise QueryError(Problem("since", describe(text), _SINCE_RULE)) from error
+
+
+_VERSION = 1
+_LONGEST = 512
+_RULE = "must be `next` of the page before, as it was given, with the same other parameters"
+
+
+class CursorError(ValueError):
+    """A text is no cursor, or one of another question; `problem` says which."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(_RULE)
+        self.problem = Problem("cursor", describe(text), _RULE)
+
+
+class Place(NamedTuple):
+    """A run's place in the order of all; of two, the greater comes first."""
+
+    key: str  # the sort key in its job's history: time and run id
+    job: str
+
+
+def cursor_of(place: Place, question: Mapping[str, Any]) -> str:
+    """The text of `place` for who asks `question` (JSON-ready) again."""
+    text = json.dumps([_VERSION, place.key, place.job, _digest(question)])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def place_of(cursor: str, question: Mapping[str, Any]) -> Place:
+    """The place that `cursor_of` wrote for the same question. Raises CursorError."""
+    try:
+        if len(cursor) > _LONGEST or not cursor.isascii():
+            raise CursorError(cursor)
+        padded = cursor + "=" * (-len(cursor) % 4)
+        found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise CursorError(cursor) from error
+    match found:
+        case [version, str(key), str(job), str(digest)] if (version, digest) == (_VERSION, _digest(question)):
+            return Place(key, job)
+    raise CursorError(cursor)
+
+
+def _digest(question: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]

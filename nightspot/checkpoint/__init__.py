@@ -28,12 +28,11 @@ from .core.errors import (
     UnreadableStateError,
     WorldSizeError,
 )
-from .core.interval import best_interval_seconds, interval_seconds
-from .core.random_state import capture_random_state, restore_random_state
+from .core.files import KeepBest
+from .core.progress import LIBRARY_VERSION
+from .core.random_state import TrainingState, capture_random_state, restore_random_state
 from .core.restoring import Restored, SavedFile, Skipped
-from .core.retention import KeepBest
-from .core.training_state import TrainingState
-from .core.version import LIBRARY_VERSION
+from .core.schedule import best_interval_seconds, interval_seconds
 
 __all__ = [
     "LIBRARY_VERSION",

@@ -13,9 +13,9 @@ from typing import Any, SupportsIndex
 
 from .core import settings
 from .core.errors import CheckpointError, DirectoryError
+from .core.files import KeepBest, keep_best_from
 from .core.journal import Event, journal_from
 from .core.progress import Pace, Progress, ResumedFrom, Teller, check_metrics, check_step
-from .core.ranks import Gather, seat_from
 from .core.restoring import (
     Restored,
     Restorer,
@@ -24,9 +24,8 @@ from .core.restoring import (
     warn_of_other_training,
     warn_that_none_is_whole,
 )
-from .core.retention import KeepBest, keep_best_from
 from .core.schedule import Due
-from .core.settings import ASKED_TO_STOP_STATUS, clock_from
+from .core.settings import ASKED_TO_STOP_STATUS, Gather, clock_from, seat_from
 from .core.state import (
     Deserialise,
     ReusedCopies,

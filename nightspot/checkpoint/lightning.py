@@ -21,15 +21,13 @@ from typing import Any
 
 from lightning.pytorch import Callback
 
-from .attached import Attached
+from .attached import Attached, save_with
 from .checkpointer import Checkpointer
 from .core.errors import CheckpointError, StateError
 from .core.random_state import capture_random_state, restore_random_state
 from .core.settings import ASKED_TO_STOP_STATUS
 from .core.torch_copies import in_the_way
-from .own import save_with
-from .pytorch import torch_gather
-from .torch_loader import ResumableLoader
+from .pytorch import ResumableLoader, torch_gather
 
 _NAME = "lightning.ckpt"
 _KEY = "nightspot"

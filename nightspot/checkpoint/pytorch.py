@@ -9,19 +9,175 @@ Checked with PyTorch 2.13; it uses nothing that came after 2.4.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader, Sampler
 
 from .checkpointer import Checkpointer
-from .core.errors import SettingError, UnreadableStateError
-from .core.ranks import Gather
+from .core import settings
+from .core.errors import SettingError, StateError, UnreadableStateError
+from .core.settings import Gather
 from .core.torch_copies import HostCopies, plain
-from .torch_loader import ResumableLoader
+
+_OURS = ("sampler", "batch_sampler", "generator")
+
+
+class ResumableLoader(DataLoader):  # type: ignore[misc] # torch is Any to the type checker
+    """A DataLoader over one epoch, or over what is left of it, that is saved and loaded like a model.
+
+        loader = ResumableLoader(dataset, batch_size=32, seed=7)
+        state = {"model": model, "optimiser": optimiser, "training": TrainingState(loader=loader)}
+        ...
+        for epoch in range(loader.epoch, epochs):
+            for batch in loader:
+                ...
+
+    dataset: with a length. batch_size: per rank. shuffle, seed: a new order each epoch, which is the
+        same on every rank. rank, world_size: each rank gets its share; as DistributedSampler does, the
+        last ones are filled up with the epoch's first samples, or dropped with drop_last.
+    options: those of DataLoader, less sampler, batch_sampler and generator.
+
+    The position counts the batches that the loop was given, whatever the workers have prefetched, and
+    belongs to all ranks: the rest of an epoch can be shared out among another number of them. A loop
+    that was saved after an epoch's last batch is given no batch at first: only what it does at the end of
+    an epoch is left to do. Nothing is drawn from torch's
+    own generator. What workers draw themselves (random augmentation) begins anew at a resume.
+
+    Raises SettingError.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+        **options: Any,
+    ) -> None:
+        given = [name for name in _OURS if options.get(name) is not None]
+        if given:
+            raise SettingError(f"{given}: must not be given, a ResumableLoader has its own")
+        settings.at_least_one("batch_size", batch_size)
+        settings.at_least_one("world_size", world_size)
+        if not 0 <= rank < world_size:
+            raise SettingError(f"rank={rank!r}, world_size={world_size}: rank must be from 0 on and less")
+        if not hasattr(dataset, "__len__") or len(dataset) == 0:
+            raise SettingError(f"dataset is {type(dataset).__name__}: must have a length, from 1 on")
+        self._loaded = False
+        self._order = _Order(len(dataset), shuffle, seed, rank, world_size, drop_last)
+        super().__init__(
+            dataset,
+            batch_size,
+            sampler=self._order,
+            drop_last=drop_last,
+            generator=torch.Generator(),
+            **options,
+        )
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is going on, or comes next: how many are done."""
+        return self._order.epoch
+
+    @property
+    def at_the_end(self) -> bool:
+        """Whether all of this epoch's batches have been given out, and it only has to be left."""
+        return self._order.left // self.batch_size == 0 if self.drop_last else self._order.left == 0
+
+    def next_epoch(self) -> None:
+        """Leave what is left of this epoch."""
+        self._order.epoch, self._order.position = self._order.epoch + 1, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        order = self._order
+        if self.at_the_end and not self._loaded:
+            # The loop has counted the batches, and never asked for one more than there are.
+            self.next_epoch()
+        self._loaded = False
+        # What torch draws here it would else draw from the training's generator, once more at a resume.
+        self.generator.manual_seed(_number("workers", order.seed, order.epoch, order.position))
+        for batch in super().__iter__():
+            order.take(self.batch_size)
+            yield batch
+        self.next_epoch()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loop is, for a checkpoint."""
+        order = self._order
+        return {
+            "epoch": order.epoch,
+            "position": order.position,
+            "seed": order.seed,
+            "size": order.size,
+            "shuffle": order.shuffle,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on there; StateError if the dataset has another size, or only one of the two is shuffled."""
+        order = self._order
+        for name, ours in (("size", order.size), ("shuffle", order.shuffle)):
+            if state[name] != ours:
+                raise StateError(f"{name}={ours!r} of the loader: saved with {state[name]!r}")
+        order.epoch, order.position, order.seed = state["epoch"], state["position"], state["seed"]
+        self._loaded = True
+
+
+class _Order(Sampler):  # type: ignore[misc] # torch is Any to the type checker
+    """One rank's samples of an epoch from `position` on, which counts those of all ranks."""
+
+    def __init__(
+        self, size: int, shuffle: bool, seed: int, rank: int, world_size: int, drop_last: bool
+    ) -> None:
+        self.size, self.shuffle, self.seed = size, shuffle, seed
+        self._rank, self._world_size, self._drop_last = rank, world_size, drop_last
+        self.epoch = self.position = 0
+
+    @property
+    def left(self) -> int:
+        """How many samples this rank has yet to give."""
+        return self._share(self.size - self.position)
+
+    def take(self, samples: int) -> None:
+        """Each rank has been given this many more, or what was left."""
+        self.position = min(self.size, self.position + samples * self._world_size)
+
+    def __len__(self) -> int:
+        # Of the whole epoch: progress bars and trainers count in it, also after a resume.
+        return self._share(self.size)
+
+    def __iter__(self) -> Iterator[int]:
+        order = self._epoch()
+        rest = order[self.position :]
+        # Every rank must take as many steps as the others, or they wait for it for ever.
+        wanted = self.left * self._world_size
+        rest = (rest + order * self._world_size)[:wanted]
+        yield from rest[self._rank :: self._world_size]
+
+    def _share(self, samples: int) -> int:
+        return samples // self._world_size if self._drop_last else -(-samples // self._world_size)
+
+    def _epoch(self) -> list[int]:
+        if not self.shuffle:
+            return list(range(self.size))
+        generator = torch.Generator().manual_seed(_number("order", self.seed, self.epoch))
+        order: list[int] = torch.randperm(self.size, generator=generator).tolist()
+        return order
+
+
+def _number(*what: object) -> int:
+    """A seed for it: unlike seed + epoch, not the one of another seed's next epoch."""
+    return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:7], "big")
+
 
 __all__ = ["ResumableLoader", "torch_checkpointer", "torch_gather"]
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.formats.plain_text import visible
-from nightspot.job import InvalidJobError
+from nightspot.formats.figures import visible
+from nightspot.job.errors import InvalidJobError
 from nightspot.local.stage import night_files, records
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from nightspot.cli._shared import fail
-from nightspot.job import Job, fill
 from nightspot.job.errors import nearest
-from nightspot.job.placeholders import SAMPLES
+from nightspot.job.model import Job
+from nightspot.job.request_shape import SAMPLES, fill
 
 STACK = "Nightspot"  # what `make deploy` calls it
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
@@ -41,7 +41,7 @@ class Aws:
 
 def localised(job: Job, aws: Aws, given: dict[str, str], stack: str | None) -> Job:
     """The job with its placeholders filled in: from --placeholder, then AWS itself, then the deployed stack."""
-    from nightspot.aws.runs.deployed_names import Deployment, DeploymentError, read_deployment  # noqa: PLC0415
+    from nightspot.aws.runs.operating import Deployment, DeploymentError, read_deployment  # noqa: PLC0415
 
     text = json.dumps(job.training_job)
     needed = [name for name in SAMPLES if f"${{{name}}}" in text]
@@ -72,7 +72,7 @@ def localised(job: Job, aws: Aws, given: dict[str, str], stack: str | None) -> J
 def _account_id(aws: Aws) -> str:
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
-    from nightspot.aws.drill.jobs import refusal  # noqa: PLC0415
+    from nightspot.aws.drill.plan import refusal  # noqa: PLC0415
 
     try:
         return str(aws.client("sts").get_caller_identity()["Account"])

@@ -10,7 +10,7 @@ import typer
 
 from nightspot.cli import account
 from nightspot.cli._shared import Json
-from nightspot.formats.durations import DurationError, parse_duration
+from nightspot.formats.figures import DurationError, parse_duration
 
 REGION = "eu-west-1"
 BANDS = ("<5", "5-10", "10-15", "15-20", ">20")

@@ -12,20 +12,21 @@ from typing import Any, NoReturn
 
 import typer
 
-from nightspot.advise.advice import Advice
+from nightspot.advise.advice import Advice, as_json
 from nightspot.advise.advice import advise as advised
-from nightspot.advise.document import as_json
 from nightspot.advise.question import Band, Economics, Hints, Question
 from nightspot.aws.prices.prices import load_price_book
 from nightspot.cli._shared import print_json
-from nightspot.job import InvalidJobError, Job, load_job
+from nightspot.job.errors import InvalidJobError
+from nightspot.job.model import Job
+from nightspot.job.reading import load_job
 from nightspot.market.availability import AvailabilityError
 from nightspot.market.night import NightError
 from nightspot.market.samples import BacktestError
 from nightspot.market.traces import TraceError
 from nightspot.market.zones import from_traces
 from nightspot.run.pricing import Basis, SpotDiscount
-from nightspot.terminal import advise_page, advise_text
+from nightspot.terminal import advise_text
 from nightspot.terminal.lines import console_for
 
 BAD_INPUT = 2
@@ -61,7 +62,7 @@ def answer(order: Order) -> None:
     with _refusals(order):
         advice = advised(question_of(order, datetime.now(UTC)))
         if order.html is not None:
-            order.html.write_text(advise_page.page(advice), encoding="utf-8")
+            order.html.write_text(advise_text.page(advice), encoding="utf-8")
     _show(order, advice)
 
 

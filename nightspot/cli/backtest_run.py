@@ -15,7 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nightspot.aws.prices.prices import load_price_book
 from nightspot.cli._shared import fail, mistakes, print_json
-from nightspot.job import Job, Policy, load_job
+from nightspot.job.markets import Policy
+from nightspot.job.model import Job
+from nightspot.job.reading import load_job
 from nightspot.market import zones
 from nightspot.market.availability import AvailabilityError
 from nightspot.market.backtest import DEFAULT, LABELS, Score, backtest, needs_to_see_spot

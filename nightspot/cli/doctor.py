@@ -20,11 +20,11 @@ from nightspot.aws.doctor.job_checks import jobs as job_files
 from nightspot.aws.doctor.visit import Check, Finding, State, Visit
 from nightspot.cli import account
 from nightspot.cli._shared import Json, print_json
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.local.sagemaker.process import PYTHON_NAMES
 
 if TYPE_CHECKING:
-    from nightspot.job import CheckedFile
+    from nightspot.job.reading import CheckedFile
 
 
 JOBS = Path("jobs")
@@ -98,7 +98,7 @@ def _check_call(about_aws: Mapping[str, Any], *, local: bool) -> None:
 
 def _files(given: Path | None) -> tuple[CheckedFile, ...]:
     """The job files. A default folder that is not there holds none: the rest can still be looked at."""
-    from nightspot.job import check_files  # noqa: PLC0415 - its YAML reader and models take a while
+    from nightspot.job.reading import check_files  # noqa: PLC0415 - its YAML reader and models take a while
 
     path = given or JOBS
     if given is not None and not given.exists():
@@ -132,7 +132,7 @@ def _of_the_account(
     profile: str | None,
     now: Callable[[], datetime],
 ) -> Iterable[Finding]:
-    from nightspot.aws.doctor.doctor import Visit, examine  # noqa: PLC0415
+    from nightspot.aws.doctor.checks import Visit, examine  # noqa: PLC0415
 
     known_region, client = (aws.region, aws.client) if aws else _session(profile, region)
     options = (f" --region {known_region}" if known_region else "") + (

@@ -12,8 +12,8 @@ import typer
 
 from nightspot.cli import account, drill_aws
 from nightspot.cli._shared import Json, fail, mistakes
-from nightspot.formats.durations import DurationError, parse_duration
-from nightspot.job import load_job
+from nightspot.formats.figures import DurationError, parse_duration
+from nightspot.job.reading import load_job
 
 BAD_INPUT = 2
 PICTURES = (".png", ".svg", ".pdf")
@@ -142,7 +142,7 @@ def _drill_here(file: Path, given: dict[str, Any], *, as_json: bool) -> None:
 @contextmanager
 def bad_input() -> Iterator[None]:
     """Inside: what the user can mend ends the command with its words and status 2: status 1 is FAIL."""
-    from nightspot.drill.reading import MetricDefinitionError  # noqa: PLC0415 - as in `_drill_here`
+    from nightspot.drill.lives import MetricDefinitionError  # noqa: PLC0415 - as in `_drill_here`
     from nightspot.local.sagemaker.process import CommandError  # noqa: PLC0415
 
     try:

@@ -17,16 +17,15 @@ import typer
 from nightspot.cli import account
 from nightspot.cli._shared import fail, mistakes, print_json, say
 from nightspot.costs.account import attempt_cost_usd
-from nightspot.formats.durations import MINUTE_SECONDS
-from nightspot.job import Job
-from nightspot.job import Market as MarketName
+from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.job.errors import nearest
+from nightspot.job.markets import Market as MarketName
+from nightspot.job.model import Job
 from nightspot.run.model import STOP_SECONDS
 from nightspot.terminal.lines import console_for, paragraph, tell
 
 if TYPE_CHECKING:
-    from nightspot.aws.drill.plan import DrillPlan
-    from nightspot.aws.drill.verdicts import DrillResult
+    from nightspot.aws.drill.plan import DrillPlan, DrillResult
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 MARKETS = tuple(market.value for market in MarketName)
@@ -143,7 +142,7 @@ def _played(
     sleep: Callable[[float], None],
 ) -> DrillResult:
     from nightspot.aws.drill.drill import Drill  # noqa: PLC0415 - as in `drill_on_aws`
-    from nightspot.aws.drill.jobs import DrillError, DrillJobs  # noqa: PLC0415
+    from nightspot.aws.drill.plan import DrillError, DrillJobs  # noqa: PLC0415
 
     console = console_for()
     drill = Drill(

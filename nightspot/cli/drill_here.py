@@ -11,10 +11,12 @@ from typing import Any
 import typer
 
 from nightspot.cli._shared import print_json
-from nightspot.drill.reading import definitions_of
+from nightspot.drill.lives import definitions_of
 from nightspot.drill.report import DrillReport, report_of
 from nightspot.drill.verdict import Evidence
-from nightspot.job import InvalidJobError, Job, Problem, load_job
+from nightspot.job.errors import InvalidJobError, Problem
+from nightspot.job.model import Job
+from nightspot.job.reading import load_job
 from nightspot.local.drill.drill import DrillOptions, drill
 from nightspot.terminal import drill_text
 from nightspot.terminal.lines import console_for

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
-from nightspot.failures.classes import FailureClass
-from nightspot.record.remarks import texts_of
+from nightspot.failures.codes import FailureClass
 from nightspot.record.run_account import Ending
+from nightspot.record.sentences import texts_of
 
 
 class ExitStatus(IntEnum):

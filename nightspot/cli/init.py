@@ -12,11 +12,12 @@ import typer
 
 from nightspot.cli import init_questions
 from nightspot.cli._shared import Json, print_json
-from nightspot.job import CheckedFile, InvalidJobError, Problem, check_files, parse_job, warnings_for
+from nightspot.job.cautions import warnings_for
+from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.file_text import job_file_text
 from nightspot.job.from_request import DraftedJob, Wishes, draft_job, name_of
-from nightspot.job.yaml_text import read_yaml
-from nightspot.terminal import checks
+from nightspot.job.reading import CheckedFile, check_files, parse_job, read_yaml
+from nightspot.terminal import doctor_text
 from nightspot.terminal.lines import console_for
 
 STANDARD = "-"  # standard input or output
@@ -178,9 +179,9 @@ def _tell(written: CheckedFile, draft: DraftedJob, *, as_json: bool, aside: bool
     standard error, where the file itself goes to standard output."""
     if as_json:
         notes = [{"field": note.field, "value": note.value, "rule": note.rule} for note in draft.notes]
-        print_json({**checks.as_json(written), "job": draft.document["name"], "notes": notes})
+        print_json({**doctor_text.as_json(written), "job": draft.document["name"], "notes": notes})
         return
     console = console_for(sys.stderr if aside else None)
-    checks.show_checked(console, written._replace(path=Path("standard output")) if aside else written)
+    doctor_text.show_checked(console, written._replace(path=Path("standard output")) if aside else written)
     for note in draft.notes:
         console.print(f"  note: {note}", soft_wrap=True)

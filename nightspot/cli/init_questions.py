@@ -9,16 +9,20 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nightspot.formats.durations import parse_duration
-from nightspot.job import Deadline, Job, Problem, Schedule, fill
+from nightspot.formats.figures import parse_duration
 from nightspot.job.cautions import enough_runtime_seconds
+from nightspot.job.errors import Problem, found_by_pydantic
 from nightspot.job.from_request import LIMIT_OVER_WORK, Wishes, deadline_of, schedule_of
-from nightspot.job.model import default_checkpoint_seconds
-from nightspot.job.placeholders import SAMPLES, unknown_placeholders
-from nightspot.job.request_shape import request_problems, training_instance_types
+from nightspot.job.model import Job, default_checkpoint_seconds
+from nightspot.job.request_shape import (
+    SAMPLES,
+    fill,
+    request_problems,
+    training_instance_types,
+    unknown_placeholders,
+)
 from nightspot.job.rules import Draft, broken_rules
-from nightspot.job.times import LONGEST_SECONDS
-from nightspot.job.validation import found_by_pydantic
+from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
 
 Rule = Callable[[str], str | None]
 

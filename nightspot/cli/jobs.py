@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import typer
 from pydantic import ValidationError
 
-from nightspot.api.job_lines import line_as_json, lines_of
+from nightspot.api.models import line_as_json, lines_of
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.cli.runs.place import (
@@ -23,8 +23,9 @@ from nightspot.cli.runs.place import (
     operating_mistakes,
     place_of,
 )
-from nightspot.job import Job, load_jobs
-from nightspot.job.validation import found_by_pydantic
+from nightspot.job.errors import found_by_pydantic
+from nightspot.job.model import Job
+from nightspot.job.reading import load_jobs
 from nightspot.terminal.jobs_table import jobs_table
 from nightspot.terminal.lines import console_for
 from nightspot.view.html.runs_page import accounted
@@ -111,8 +112,10 @@ def _nothing(place: Place, folder: Path | None) -> str:
 
 
 def _deployed(place: Place) -> dict[str, Job]:
-    from nightspot.aws.runs.deployed_names import DeploymentError  # noqa: PLC0415 - local records need no AWS
-    from nightspot.aws.runs.operating import deployed_jobs  # noqa: PLC0415
+    from nightspot.aws.runs.operating import (  # noqa: PLC0415
+        DeploymentError,
+        deployed_jobs,
+    )
 
     if place.aws is None or place.stack is None:
         raise ValueError("only a stack has deployed jobs")

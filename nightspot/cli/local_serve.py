@@ -20,7 +20,7 @@ import typer
 
 from nightspot.cli import night as nights
 from nightspot.cli._shared import fail, mistakes
-from nightspot.job import load_jobs
+from nightspot.job.reading import load_jobs
 from nightspot.local.stage import night_files
 
 if TYPE_CHECKING:

@@ -19,8 +19,11 @@ from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, StackName, operating_mistakes, place_of
-from nightspot.formats.durations import DurationError, parse_duration
-from nightspot.job import InvalidJobError, Job, Problem, apply_overrides, load_job, read_overrides
+from nightspot.formats.figures import DurationError, parse_duration
+from nightspot.job.errors import InvalidJobError, Problem
+from nightspot.job.model import Job
+from nightspot.job.overrides import apply_overrides, read_overrides
+from nightspot.job.reading import load_job
 from nightspot.local.stage import night_files, records
 from nightspot.local.stage.night_files import NIGHTS, Night
 from nightspot.terminal import tables

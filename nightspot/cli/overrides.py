@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nightspot.job import MarketChoice
+from nightspot.job.markets import MarketChoice
 
 # (--market's words; anything else that stands there is a file)
 CHOICES = tuple(choice.value for choice in MarketChoice)
@@ -59,7 +59,7 @@ def overrides_of(
     budget: str | None,
     fallback: str | None,
 ) -> dict[str, Any]:
-    """What was given, as the execution's input names it; `nightspot.job.read_overrides` checks it."""
+    """What was given, as the execution's input names it; `read_overrides` checks it."""
     given = {
         "market": market,
         "instance_types": [_type_of(text) for text in instance_types] if instance_types else None,

@@ -11,18 +11,17 @@ from typing import Annotated
 import typer
 from botocore.exceptions import BotoCoreError
 
-from nightspot.aws.prices.live_prices import KnownPrices, LivePrices
+from nightspot.aws.prices.live_prices import KnownPrices, LivePrices, Sources
 from nightspot.aws.prices.price_list import PriceList, api_region
-from nightspot.aws.prices.price_round import Sources
 from nightspot.aws.prices.prices import load_price_book
 from nightspot.aws.prices.savings_plans import API_REGION as SAVINGS_PLANS_REGION
-from nightspot.aws.prices.savings_plans import SavingsPlans
-from nightspot.aws.prices.spot_discount import SpotPrices
+from nightspot.aws.prices.savings_plans import SavingsPlans, SpotPrices
 from nightspot.cli._shared import Json, fail, mistakes, print_json
-from nightspot.job import Market, load_job
+from nightspot.job.markets import Market
+from nightspot.job.reading import load_job
 from nightspot.run.pricing import expected_spot_discount
 from nightspot.terminal.lines import console_for
-from nightspot.terminal.prices import PricedType, prices_as_json, show_prices
+from nightspot.terminal.tables import PricedType, prices_as_json, show_prices
 
 DEFAULT_REGION = "eu-west-1"  # the local run's
 # A person waits for the answer, not a night.

@@ -32,14 +32,14 @@ from nightspot.record.model import read_record
 from nightspot.record.run_account import to_json as account_to_json
 from nightspot.record.statement import MonthError, bounds_of, statement
 from nightspot.record.statement import to_json as statement_to_json
-from nightspot.terminal import page_charts
-from nightspot.terminal.page_charts import ChartsMissingError
+from nightspot.terminal import failures_page
+from nightspot.terminal.failures_page import ChartsMissingError
 from nightspot.view.html.bars import saved_spec
 from nightspot.view.html.run_page import run_page
 from nightspot.view.html.runs_page import LinkOf, accounted, runs_page, title
 from nightspot.view.html.theme import Spec
 from nightspot.view.html.timeline import timeline_spec
-from nightspot.view.messages.links import Console
+from nightspot.view.messages.plain import Console
 
 
 class Format(StrEnum):
@@ -236,14 +236,14 @@ def file_name(stem: str, wanted: Format) -> str:
 def script_or_none() -> str | None:
     """The charts' script; None, said on standard error, where nothing can make it."""
     try:
-        return page_charts.script(page_charts.cache_folder())
-    except page_charts.ChartsMissingError as error:
+        return failures_page.script(failures_page.cache_folder())
+    except failures_page.ChartsMissingError as error:
         typer.secho(f"warning: the page has tables and no charts: {error}", err=True, fg="yellow")
         return None
 
 
 def _picture(spec: Spec, words: str, wanted: Format) -> bytes:
-    return page_charts.png(spec, words) if wanted is Format.PNG else page_charts.svg(spec, words).encode()
+    return failures_page.png(spec, words) if wanted is Format.PNG else failures_page.svg(spec, words).encode()
 
 
 def _json(value: Any) -> bytes:

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from nightspot.cli._shared import Json, mistakes, print_json
-from nightspot.job import CheckedFile, Problem, check_files
+from nightspot.job.errors import Problem
+from nightspot.job.reading import CheckedFile, check_files
 from nightspot.job.schema import job_file_schema_text
-from nightspot.terminal import checks
+from nightspot.terminal import doctor_text
 from nightspot.terminal.lines import console_for
 
 
@@ -25,12 +26,12 @@ def validate(
         checked = check_files(dict.fromkeys(files))
         checked += [_no_jobs(path) for path in files if path.is_dir() and not _any_below(path, checked)]
     if as_json:
-        print_json([checks.as_json(found) for found in checked])
+        print_json([doctor_text.as_json(found) for found in checked])
     else:
         console = console_for()
         for found in checked:
-            checks.show_checked(console, found)
-    raise typer.Exit(1 if any(checks.has_errors(found) for found in checked) else 0)
+            doctor_text.show_checked(console, found)
+    raise typer.Exit(1 if any(doctor_text.has_errors(found) for found in checked) else 0)
 
 
 def _no_jobs(directory: Path) -> CheckedFile:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from math import fsum
 
 from nightspot.costs.lost_work import Evidence, Fruit, fruits_of, lacks_training_time
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.run.model import MOST_WORK_SECONDS, Attempt, Outcome, Run, Rung
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from nightspot.costs.account import lacks_bill
 from nightspot.decide import ladder
 from nightspot.decide.ledger import JobView
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.run.model import Attempt, Run
 from nightspot.run.reasons import clock
 

@@ -6,9 +6,9 @@ import zlib
 from datetime import datetime, timedelta
 
 from nightspot.decide import ladder
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Answer
-from nightspot.job import Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Market
 from nightspot.run.model import Attempt, Run
 
 CAPACITY_PAUSE_SECONDS = (5 * 60, 10 * 60, 20 * 60)

@@ -8,7 +8,7 @@ from math import inf
 from nightspot.costs.account import hourly_usd, spent_usd
 from nightspot.decide import limits
 from nightspot.failures.classify import Answer
-from nightspot.job import Fallback, Market, Policy
+from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run import estimates
 from nightspot.run.model import Attempt, AttemptState, LeftOut, Run, Rung
 

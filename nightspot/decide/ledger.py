@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from nightspot.decide import ladder
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Fault, classify, of_start, says_it_exists
-from nightspot.job import Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Market
 from nightspot.run import estimates
 from nightspot.run.model import (
     BEFORE_THE_FIRST,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from math import ceil, fsum
 
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import ANSWERS, Answer
-from nightspot.job import Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Market
 from nightspot.run import estimates
 from nightspot.run.model import Attempt, Run, Rung
 

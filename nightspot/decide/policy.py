@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from nightspot.decide import backoff, ladder, limits, steps, watching
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Answer
-from nightspot.job import Fallback, Market, Policy
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Rung, Step, evolve
 from nightspot.run.reasons import Figures, Reason
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from nightspot.costs.account import spent_usd
 from nightspot.decide import ladder, limits
 from nightspot.failures.redaction import redact
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.run import estimates
 from nightspot.run.model import Action, Attempt, Outcome, Run, Rung, Step, evolve
 from nightspot.run.reasons import Figure, Figures, Reason, sentence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from nightspot.decide import backoff, ladder, steps
-from nightspot.job import Market, Policy
+from nightspot.job.markets import Market, Policy
 from nightspot.run import estimates
 from nightspot.run.model import Action, Attempt, AttemptState, Run, Rung, Step, StopCall, evolve
 from nightspot.run.reasons import Figure, Figures, Reason

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from nightspot.drill.kinds import NEEDS_ANOTHER_BEFORE, NEEDS_ANOTHER_SAVE, Kind
-from nightspot.drill.lives import Life, Training
+from nightspot.drill.lives import NEEDS_ANOTHER_BEFORE, NEEDS_ANOTHER_SAVE, Kind, Life, Training
 
 Draw = Callable[[], float]
 """A random number from 0 to just below 1."""

@@ -9,13 +9,11 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from nightspot.drill.kinds import Kind
-from nightspot.drill.lives import Kill, Life, Training
+from nightspot.drill.lives import Kill, Kind, Life, Training
 from nightspot.drill.reasons import WORDS as CAUSE_WORDS
 from nightspot.drill.reasons import Reason, told
-from nightspot.drill.resumes import quoted
+from nightspot.drill.resumes import apart, quoted
 from nightspot.drill.verdict import Evidence, reasons_of
-from nightspot.drill.yardstick import apart
 
 
 class Outcome(StrEnum):

@@ -1,18 +1,120 @@
-"""Decides whether one resume was right: where it began, whether it left out or repeated a step, and what came back.
-
-Each check looks at a life that began where others had been killed, and compares it with the undisturbed training.
-"""
+"""Whether one resume was right: where it began, what it repeated or left out, and what state came back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 
-from nightspot.drill import roles
-from nightspot.drill.lives import Life, StepSeen, Training
+from nightspot.drill.lives import Life, Metrics, StepSeen, Training
 from nightspot.drill.reasons import Cause
-from nightspot.drill.yardstick import Yardstick
+
+# Two trainings show only a part of how far a job that is not deterministic can vary.
+_ALLOWANCE = 4.0
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Numbers are the same within `tolerance`, relative to the larger one; 0 is to the bit."""
+
+    tolerance: float = 0.0
+
+    @property
+    def exact(self) -> bool:
+        """Whether only equal numbers are the same."""
+        return self.tolerance == 0
+
+    def same(self, a: float | None, b: float | None) -> bool:
+        """Whether two values of one metric are the same; None, a number that is not finite, is only like None."""
+        if a is None or b is None:
+            return a is b
+        return a == b or abs(a - b) <= self.tolerance * max(abs(a), abs(b))
+
+
+def apart(one: Training, other: Training) -> float:
+    """The largest relative distance of any metric of any step, or at the end; 0 where all are equal."""
+    return max((_distance(a, b) for a, b in _pairs(one, other)), default=0.0)
+
+
+def of_two(one: Training, other: Training) -> Yardstick:
+    """What two undisturbed trainings of a job that is not deterministic allow a third."""
+    return Yardstick(_ALLOWANCE * apart(one, other))
+
+
+def _pairs(one: Training, other: Training) -> Iterator[tuple[float | None, float | None]]:
+    theirs = other.steps
+    for step, seen in one.steps.items():
+        if step in theirs:
+            yield from _common(seen.metrics, theirs[step].metrics)
+    yield from _common(one.final_metrics, other.final_metrics)
+
+
+def _common(a: Metrics, b: Metrics) -> Iterator[tuple[float | None, float | None]]:
+    return ((a[name], b[name]) for name in a if name in b)
+
+
+def _distance(a: float | None, b: float | None) -> float:
+    if a == b:
+        return 0.0
+    if a is None or b is None:
+        return 1.0
+    return abs(a - b) / max(abs(a), abs(b))
+
+
+class Role(StrEnum):
+    """What a part is for."""
+
+    GENERATOR = "generator"
+    OPTIMISER = "optimiser"
+    SCHEDULER = "scheduler"
+    SCALER = "scaler"
+    POSITION = "position"
+    MODEL = "model"
+    OTHER = "other"
+
+
+WORDS: Mapping[Role, str] = {
+    Role.GENERATOR: "the generator was not restored",
+    Role.OPTIMISER: "the optimiser's state was not restored",
+    Role.SCHEDULER: "the scheduler was not restored",
+    Role.SCALER: "the gradient scaler was not restored",
+    Role.POSITION: "the position in the data was not restored",
+    Role.MODEL: "the model's parameters were not restored",
+    Role.OTHER: "a part of the state was not restored",
+}
+
+# The first that fits: an optimiser's generator is a generator.
+_PATTERNS: Mapping[Role, re.Pattern[str]] = {
+    role: re.compile(pattern, re.IGNORECASE)
+    for role, pattern in {
+        Role.GENERATOR: r"generator|random|\brng|rng\b|_rng|seed|shuffle",
+        Role.SCHEDULER: r"sched",
+        Role.SCALER: r"scaler",
+        Role.OPTIMISER: r"optim|\badam|\bopt\b|squares?\b|moment|velocit|accumulat|exp_avg|\bslots?\b",
+        Role.POSITION: r"loader|sampler|position|cursor|step_in_epoch|offset",
+        Role.MODEL: r"model|param|weight|bias|factor|embed|layer|\bnet\b|network",
+    }.items()
+}
+
+
+def role_of(part: str) -> Role:
+    """What the part is for, as far as its name tells."""
+    return next((role for role, pattern in _PATTERNS.items() if pattern.search(part)), Role.OTHER)
+
+
+def roles_of(parts: Iterable[str]) -> tuple[Role, ...]:
+    """Each role among the parts once, in the order of the table."""
+    found = {role_of(part) for part in parts}
+    return tuple(role for role in Role if role in found)
+
+
+def in_words(parts: Iterable[str]) -> str:
+    """Which of a training's organs were not restored, such as "the generator was not restored"."""
+    known = [role for role in roles_of(parts) if role is not Role.OTHER]
+    return " and ".join(WORDS[role] for role in known) or WORDS[Role.OTHER]
+
 
 _MOST_NAMED = 3
 # A metric jumps where it moves further in one step than it moved undisturbed, times this.
@@ -182,7 +284,7 @@ def _not_restored(seen: StepSeen, differing: Sequence[str], resume: Resume, undi
         text += f", {_moved(jump[1], seen.step, resume.life, undisturbed)}"
     if not because and set(names) != set(_generators(names)):
         return f"something that the next step depends on is not in the checkpoint, or was not loaded: {text}"
-    return f"{roles.in_words(names)}: {text}"
+    return f"{in_words(names)}: {text}"
 
 
 def _root(
@@ -204,7 +306,7 @@ def _root(
 
 
 def _generators(parts: Sequence[str]) -> list[str]:
-    return [name for name in parts if roles.role_of(name) is roles.Role.GENERATOR]
+    return [name for name in parts if role_of(name) is Role.GENERATOR]
 
 
 def _moved(name: str, step: int, life: Life, undisturbed: Training) -> str:

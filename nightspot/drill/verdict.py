@@ -6,12 +6,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nightspot.drill.kinds import Kind
-from nightspot.drill.lives import Life, Training
+from nightspot.drill.lives import Kind, Life, Training
 from nightspot.drill.planning import targets_of
 from nightspot.drill.reasons import ALSO_CHANCE, Cause, Reason, told
-from nightspot.drill.resumes import Resume, findings, first_other_number, number, quoted
-from nightspot.drill.yardstick import Yardstick, apart, of_two
+from nightspot.drill.resumes import (
+    Resume,
+    Yardstick,
+    apart,
+    findings,
+    first_other_number,
+    number,
+    of_two,
+    quoted,
+)
 
 _LONG_WORDS = 400
 

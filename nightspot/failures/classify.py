@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from nightspot.failures import documents, texts
-from nightspot.failures.classes import FailureClass
+from nightspot.failures import texts
+from nightspot.failures.codes import FailureClass
 from nightspot.failures.redaction import MAX_REASON_CHARACTERS, redact
-from nightspot.job import Market
+from nightspot.job.markets import Market
 
 __all__ = ["ANSWERS", "MAX_REASON_CHARACTERS", "Answer", "Failure", "Fault", "classify", "redact"]
 
@@ -112,12 +112,12 @@ def classify(
     pasted = _PASTED_FAULT.match(reason)
     if pasted:
         return _of_fault(Fault(pasted["error"], reason[pasted.end() :]), stop_requested)
-    words = documents.parse(reason)
-    if isinstance(words, documents.FaultWords):
+    words = texts.parse(reason)
+    if isinstance(words, texts.FaultWords):
         return _of_fault(Fault(words.error, words.cause), stop_requested)
     if words is None:
-        words = documents.JobWords(None, None, reason)
-    job = documents.JobWords(
+        words = texts.JobWords(None, None, reason)
+    job = texts.JobWords(
         words.status or status,
         words.secondary_status or secondary_status,
         words.failure_reason,
@@ -146,8 +146,8 @@ def of_start(fault: Fault) -> tuple[Failure, bool]:
 
 
 def _of_fault(fault: Fault, stop_requested: bool) -> Failure:
-    words = documents.parse(fault.cause)
-    if isinstance(words, documents.FaultWords):
+    words = texts.parse(fault.cause)
+    if isinstance(words, texts.FaultWords):
         return _of_fault(Fault(words.error or fault.error, words.cause), stop_requested)
     if words is not None:
         failure = _of_job(words, stop_requested)
@@ -164,7 +164,7 @@ def _of_fault(fault: Fault, stop_requested: bool) -> Failure:
     return Failure(_own_stop(verdict.failure, stop_requested), redact(said), verdict.quota_market)
 
 
-def _of_job(job: documents.JobWords, stop_requested: bool) -> Failure:
+def _of_job(job: texts.JobWords, stop_requested: bool) -> Failure:
     verdict = texts.read(job.failure_reason)
     failure = verdict.failure
     if job.status in {"Stopped", "Stopping"}:
@@ -177,7 +177,7 @@ def _of_job(job: documents.JobWords, stop_requested: bool) -> Failure:
     return Failure(_own_stop(failure, stop_requested), redact(job.failure_reason), market)
 
 
-def _of_stopped(job: documents.JobWords, said: FailureClass, stop_requested: bool) -> FailureClass:
+def _of_stopped(job: texts.JobWords, said: FailureClass, stop_requested: bool) -> FailureClass:
     by_sagemaker = _BY_SECONDARY.get(job.secondary_status or "")
     if by_sagemaker is None and not stop_requested:
         by_sagemaker = _of_transitions(job.transitions)

@@ -1,13 +1,30 @@
-"""Decides what the name of a fault means: AWS's error codes, botocore's exceptions, Step Functions' error names.
-
-A name that makes a run buy again must be in the table as it stands; names that end a run are also told by a part.
-"""
+"""The classes of failure, and the class that a fault's name stands for: AWS's, botocore's, Step Functions'."""
 
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 
-from nightspot.failures.classes import FailureClass
+
+class FailureClass(StrEnum):
+    """Why an attempt ended without a model. Closed: what is not understood is UNKNOWN."""
+
+    NO_CAPACITY = "no_capacity"
+    INTERRUPTED = "interrupted"
+    WAIT_LIMIT = "wait_limit"
+    RUNTIME_LIMIT = "runtime_limit"
+    QUOTA_TEMPORARY = "quota_temporary"
+    QUOTA_PERMANENT = "quota_permanent"
+    THROTTLED = "throttled"
+    SERVICE_FAULT = "service_fault"
+    USER_CODE = "user_code"
+    OUT_OF_MEMORY = "out_of_memory"
+    CONFIGURATION = "configuration"
+    PERMISSION = "permission"
+    STOPPED_BY_PERSON = "stopped_by_person"
+    STOPPED_BY_NIGHTSPOT = "stopped_by_nightspot"
+    UNKNOWN = "unknown"
+
 
 # Sources: "Common error types" of the SageMaker API; botocore's list of throttling codes (legacy retry mode);
 # EC2's error codes; "Error names" of Step Functions; SageMaker Pipelines' retry policy for the last of some rows.

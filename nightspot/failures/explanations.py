@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Failure
+from nightspot.failures.codes import FailureClass
 from nightspot.failures.texts import quota_name
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from nightspot.formats.plain_text import visible
+from nightspot.formats.figures import visible
 
 MAX_REASON_CHARACTERS = 1024  # SageMaker's own limit for FailureReason
 _READ_CHARACTERS = (

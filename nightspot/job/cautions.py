@@ -8,11 +8,10 @@ from datetime import UTC, date, datetime
 from math import ceil
 from zoneinfo import ZoneInfo
 
-from nightspot.formats.durations import DAY_SECONDS, MINUTE_SECONDS, format_duration
+from nightspot.formats.figures import DAY_SECONDS, MINUTE_SECONDS, format_duration
 from nightspot.job.errors import Problem
-from nightspot.job.markets import Fallback, Interruptible, Market
+from nightspot.job.markets import Fallback, Interruptible, Market, why_too_short
 from nightspot.job.model import Capacity, ChangeOver, InstanceType, Job, dig
-from nightspot.job.spot_wait import why_too_short
 from nightspot.job.times import Deadline, Schedule
 
 # As unlearnt work is planned with (`nightspot.learn.history`).

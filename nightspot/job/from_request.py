@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from nightspot.formats.durations import (
+from nightspot.formats.figures import (
     HOUR_SECONDS,
     MINUTE_SECONDS,
     DurationError,
@@ -21,8 +21,8 @@ from nightspot.formats.durations import (
 )
 from nightspot.formats.run_ids import JOB_NAME_CHARACTERS, read_training_job_name
 from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem, describe, problem
+from nightspot.job.markets import LONGEST_WITHOUT_CHECKPOINTS_SECONDS
 from nightspot.job.model import ChangeOver, dig
-from nightspot.job.spot_wait import LONGEST_WITHOUT_CHECKPOINTS_SECONDS
 from nightspot.job.times import LONGEST_SECONDS
 
 # The fields of a CreateTrainingJob request; a test holds both tables against botocore's model.

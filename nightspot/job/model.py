@@ -5,12 +5,14 @@ Rules that compare fields with each other are in `rules`; the request's own in `
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from nightspot.formats.durations import MINUTE_SECONDS, format_duration
+from nightspot.formats.figures import MINUTE_SECONDS, format_duration
 from nightspot.formats.run_ids import (
     ATTEMPT_DIGITS,
     JOB_NAME_CHARACTERS,
@@ -176,3 +178,14 @@ def dig(request: Any, *keys: str) -> Any:
             return None
         request = request.get(key)
     return request
+
+
+def dump_jobs(jobs: Mapping[str, Job]) -> str:
+    """The jobs as one JSON document, the same text for the same jobs."""
+    document = {name: job.model_dump(mode="json", by_alias=True) for name, job in jobs.items()}
+    return json.dumps(document, indent=1, sort_keys=True)
+
+
+def read_jobs(document: str) -> dict[str, Job]:
+    """The jobs that `dump_jobs` wrote. Raises pydantic.ValidationError where it is another document."""
+    return {name: Job.model_validate(job) for name, job in json.loads(document).items()}

@@ -13,14 +13,21 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, ValidationError, model_validator
 
-from nightspot.formats.durations import DurationError, parse_duration
-from nightspot.job.errors import InvalidOverridesError, PathPart, Problem, describe, nearest, problem
+from nightspot.formats.figures import DurationError, parse_duration
+from nightspot.job.errors import (
+    InvalidOverridesError,
+    PathPart,
+    Problem,
+    describe,
+    found_by_pydantic,
+    nearest,
+    problem,
+)
 from nightspot.job.markets import Fallback, Market, MarketChoice, Policy
 from nightspot.job.model import Budget, Capacity, InstanceType, Job, Usd, dig
 from nightspot.job.request_shape import LARGEST_COUNT, HyperParameters
 from nightspot.job.rules import Draft, broken_rules
 from nightspot.job.times import Deadline, Section, broken_rule
-from nightspot.job.validation import found_by_pydantic
 
 __all__ = ["Overrides", "apply_overrides", "merge_overrides", "overrides_as_json", "read_overrides"]
 

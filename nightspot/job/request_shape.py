@@ -1,15 +1,11 @@
-"""Decides whether a CreateTrainingJob request has the shape that SageMaker accepts.
-
-The authority is botocore's own service model. Its ParamValidator leaves out enums, patterns and
-maxima, so the walk here applies the whole model, and says where in the file it is broken.
-"""
+"""Whether a CreateTrainingJob request has the shape that SageMaker accepts, by botocore's own model of it."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any
 
@@ -17,8 +13,60 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from nightspot.job.errors import PathPart, Problem, nearest, problem
 from nightspot.job.model import Capacity
-from nightspot.job.placeholders import unknown_placeholders
 from nightspot.job.times import broken_rule
+
+# What stands in for each name where a request is checked before it is deployed.
+SAMPLES: dict[str, str] = {
+    "CheckpointBucket": "nightspot-checkpoints",
+    "ModelBucket": "nightspot-models",
+    "TrainingRoleArn": "arn:aws:iam::123456789012:role/nightspot-training",
+    "AWS::AccountId": "123456789012",
+    "AWS::Region": "eu-west-1",
+    # The account of AWS's own images, its Deep Learning Containers, which differs by region.
+    "DlcAccountId": "123456789012",
+}
+
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+
+
+class PlaceholderError(ValueError):
+    """A request names something that its deployment does not know."""
+
+
+def fill(value: Any, names: Mapping[str, str]) -> Any:
+    """`value`, a part of a request, with every `${Name}` in its texts replaced.
+
+    Raises PlaceholderError for a name that is not among `names`.
+    """
+    if isinstance(value, str):
+        return _PLACEHOLDER.sub(lambda match: _known(match[1], names), value)
+    if isinstance(value, Mapping):
+        return {key: fill(inner, names) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill(inner, names) for inner in value]
+    return value
+
+
+def _known(name: str, names: Mapping[str, str]) -> str:
+    if name not in names:
+        raise PlaceholderError(f"${{{name}}}: is not known here; known are {', '.join(sorted(names))}")
+    return names[name]
+
+
+def unknown_placeholders(value: Any, path: tuple[PathPart, ...] = ("training_job",)) -> Iterator[Problem]:
+    """A problem for every name in a request that no deployment knows."""
+    if isinstance(value, str):
+        for name in _PLACEHOLDER.findall(value):
+            if name not in SAMPLES:
+                known = ", ".join(f"${{{known}}}" for known in SAMPLES)
+                yield problem(path, f"${{{name}}}", f"must be one of {known}{nearest(name, SAMPLES)}")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from unknown_placeholders(inner, (*path, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from unknown_placeholders(inner, (*path, number))
+
 
 _ROOT = "training_job"
 # Set by Nightspot for each attempt: a file that gives them is refused by a rule of its own.

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nightspot.formats.durations import format_duration
+from nightspot.formats.figures import format_duration
 from nightspot.job.cautions import flexible_seconds, need, surest_market, whole_window_seconds
 from nightspot.job.errors import PathPart, Problem, describe, dotted, problem
 from nightspot.job.markets import Concurrency, Fallback, Interruptible, Policy

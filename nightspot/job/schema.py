@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from nightspot.formats.durations import format_duration
+from nightspot.formats.figures import format_duration
 from nightspot.formats.run_ids import JOB_NAME_CHARACTERS
 from nightspot.job.model import Job
 from nightspot.job.request_shape import training_instance_types

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, exp, log, sqrt
 from typing import Any
 
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.run.model import MOST_WORK_SECONDS
 
 Summary = Mapping[str, Any]
@@ -93,7 +93,7 @@ def change_over_seconds(
 def mean_life_seconds(history: Iterable[Summary], instance_type: str) -> float | None:
     """How long a Spot machine of this type lives, on average: what was trained over what was taken back.
 
-    Where it is short, checkpoints pay more often (`nightspot.checkpoint.core.interval`). None before there is
+    Where it is short, checkpoints pay more often (`nightspot.checkpoint.core.schedule`). None before there is
     enough.
     """
     past = list(_attempts(history, Market.SPOT, instance_type))

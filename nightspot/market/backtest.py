@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from nightspot.job import Market, Policy
+from nightspot.job.markets import Market, Policy
 from nightspot.market.bounds import omniscient_of
 from nightspot.market.engine import play_rule
 from nightspot.market.model import Belief, NightResult, Truth

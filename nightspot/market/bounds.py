@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.market.availability import FloatArray
 from nightspot.market.grid import available_slots, exact_step_seconds, slots_down, spot_ratio_slots
 from nightspot.market.omniscient import Schedule, omniscient_costs, omniscient_schedule

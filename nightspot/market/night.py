@@ -14,8 +14,8 @@ from math import inf
 
 from nightspot.decide import ledger
 from nightspot.decide.policy import next_step
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Market
 from nightspot.market.availability import Availability
 from nightspot.market.model import Doing, NightResult, Span, Truth, changeover, durable
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Progress, Run, Rung, Step, evolve

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from nightspot.formats.durations import format_duration
-from nightspot.job import Market
+from nightspot.formats.figures import format_duration
+from nightspot.job.markets import Market
 from nightspot.learn import history
 from nightspot.market.availability import Availability
 from nightspot.market.model import Belief, Truth

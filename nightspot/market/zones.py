@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nightspot.job import Job, Market
 from nightspot.job.cautions import window_seconds
-from nightspot.job.model import dig
+from nightspot.job.markets import Market
+from nightspot.job.model import Job, dig
 from nightspot.market.availability import Availability
 from nightspot.market.generator import generate, profiles
 from nightspot.market.samples import BacktestError, Setting, Zone

@@ -9,8 +9,7 @@ from math import ceil, floor
 from typing import Any
 
 from nightspot.decide import ladder, limits
-from nightspot.job import Market
-from nightspot.job.spot_wait import wait_limit_seconds
+from nightspot.job.markets import Market, wait_limit_seconds
 from nightspot.run.model import Run, Rung
 
 DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from nightspot.costs.lost_work import Evidence
-from nightspot.failures.classes import FailureClass
-from nightspot.formats.plain_text import visible
-from nightspot.job import Market
+from nightspot.failures.codes import FailureClass
+from nightspot.formats.figures import visible
+from nightspot.job.markets import Market
 from nightspot.record.run_account import MOST, RunAccount, SummaryError, run_account
 from nightspot.run.model import Action, AttemptState, Resume
 

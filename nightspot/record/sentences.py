@@ -1,16 +1,58 @@
-"""Decides the sentence that stands first in a run's summary: how it ended, when, and what it cost."""
+"""The sentences of a run's summary: how it ended, when, what it cost, and what is odd about a success."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from enum import StrEnum
 
 from nightspot.costs.account import Account
-from nightspot.formats.durations import format_duration
-from nightspot.record import remarks
+from nightspot.formats.figures import format_duration
 from nightspot.record.run_account import Ending
-from nightspot.run.model import Outcome, Run
+from nightspot.run.model import Outcome, Remark, Run, RunRemark
 from nightspot.run.reasons import clock
+
+
+class ModelState(StrEnum):
+    """What lies where SageMaker says that the model is."""
+
+    STORED = "stored"
+    EMPTY = "empty"  # no file with a byte in it
+    MISSING = "missing"
+
+
+# `step` and `total_steps` are the last checkpoint's.
+WORDING: Mapping[Remark, str] = {
+    Remark.UNFINISHED_STEPS: "finished at step {step} of {total_steps}",
+    Remark.MODEL_EMPTY: "the model artefact is empty",
+    Remark.MODEL_MISSING: "the model artefact is missing",
+}
+_OF_MODEL = {ModelState.EMPTY: Remark.MODEL_EMPTY, ModelState.MISSING: Remark.MODEL_MISSING}
+
+
+def remarks_of(run: Run, model: ModelState | None) -> tuple[RunRemark, ...]:
+    """The remarks on a run that is over, in the order of `Remark`. `model`: None where nobody could look."""
+    if run.outcome is not Outcome.SUCCEEDED:
+        return ()
+    known = run.progress
+    steps = {"step": known.step, "total_steps": known.total_steps} if known else {}
+    found = {_OF_MODEL.get(model) if model else None}
+    if known is not None and known.total_steps is not None and known.step < known.total_steps:
+        found.add(Remark.UNFINISHED_STEPS)
+    return tuple(RunRemark(kind, WORDING[kind].format(**steps)) for kind in Remark if kind in found)
+
+
+def texts_of(summary: Mapping[str, object]) -> list[str]:
+    """The texts of a summary's remarks; of one that an older version wrote, none."""
+    remarks = summary.get("remarks")
+    given = remarks if isinstance(remarks, (list, tuple)) else ()
+    return [str(each["text"]) for each in given if isinstance(each, Mapping) and "text" in each]
+
+
+def joined(texts: Iterable[str]) -> str:
+    """ "finished at step 3 of 24, and the model artefact is empty"."""
+    return ", and ".join(texts)
+
 
 # A run with a model has its times besides.
 HEADLINES: Mapping[Ending, str] = {
@@ -51,7 +93,7 @@ def _ending(run: Run, ended_at: datetime | None, margin_seconds: float | None) -
 
 
 def _but(run: Run) -> str:
-    return f", but {remarks.joined(remark.text for remark in run.remarks)}" if run.remarks else ""
+    return f", but {joined(remark.text for remark in run.remarks)}" if run.remarks else ""
 
 
 def _money(run: Run, account: Account) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nightspot.costs import account as costs
 from nightspot.decide import ladder, ledger
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.record.sentences import headline
 from nightspot.run.model import Attempt, Outcome, Phase, Progress, Resume, Run, Step, to_json
 

@@ -12,8 +12,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Fallback, Market, Policy
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run.pricing import Basis, PriceSource
 from nightspot.run.reasons import Figures, Reason
 
@@ -298,7 +298,7 @@ class Run:
     fell_back_reason: Reason | None = None
     outcome: Outcome | None = None
     outcome_because: str | None = None
-    remarks: tuple[RunRemark, ...] = ()  # of a success; see `nightspot.record.remarks`
+    remarks: tuple[RunRemark, ...] = ()  # of a success; see `nightspot.record.sentences`
     restarts: int = 0  # how often another execution has taken it on, after a crash
     crashed: bool = False  # its execution did, nobody had wanted its end, and no model came of it
     unwritten: tuple[Step, ...] = ()  # decisions that the table could not take yet, oldest first

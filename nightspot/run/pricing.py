@@ -13,7 +13,7 @@ from enum import StrEnum
 from math import fsum
 from typing import Any
 
-from nightspot.job import Market
+from nightspot.job.markets import Market
 
 FEWEST_SPOT_ATTEMPTS = 5  # before the account's own runs are believed
 

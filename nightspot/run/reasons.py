@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 
-from nightspot.formats.durations import format_duration
+from nightspot.formats.figures import format_duration
 
 Figure = bool | int | float | str | None
 Figures = Mapping[str, Figure]

@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from nightspot.formats.durations import format_duration
-from nightspot.job import Market
+from nightspot.formats.figures import format_duration
+from nightspot.job.markets import Market
 from nightspot.market.backtest import DEFAULT, LABELS, OMNISCIENT, OURS, Score, needs_to_see_spot
 from nightspot.market.samples import SIGMA, Setting
 from nightspot.terminal.lines import paragraph

@@ -1,4 +1,4 @@
-"""Decides how the doctor's findings are shown: one line each with the mend below it, and a sum at the end."""
+"""How findings are shown: problems in job files, and what the doctor has to say of an account."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nightspot.aws.doctor.visit import Check, Finding, State
+from nightspot.job.reading import CheckedFile
 
 STYLES: Mapping[State, str] = {
     State.OK: "green",
@@ -72,3 +73,32 @@ def findings_as_json(findings: Iterable[Finding]) -> dict[str, Any]:
 def has_problems(findings: Iterable[Finding]) -> bool:
     """Whether the command is to fail."""
     return any(each.state is State.PROBLEM for each in findings)
+
+
+_STYLES = {"error": "red", "warning": "yellow"}
+
+
+def has_errors(found: CheckedFile) -> bool:
+    """Whether the file is refused."""
+    return any(problem.severity == "error" for problem in found.problems)
+
+
+def show_checked(console: Console, found: CheckedFile) -> None:
+    """The file with `ok`, or with its problems below it. Lines are not wrapped, so that they can be searched."""
+    line = Text(f"{found.path}: ")
+    line.append(*(("errors", "bold red") if has_errors(found) else ("ok", "green")))
+    console.print(line, soft_wrap=True)
+    for problem in found.problems:
+        console.print(Text(f"  {problem.severity}: {problem}", _STYLES[problem.severity]), soft_wrap=True)
+
+
+def as_json(found: CheckedFile) -> dict[str, Any]:
+    """`{file, ok, problems: [{field, value, rule, severity}]}`."""
+    return {
+        "file": str(found.path),
+        "ok": not has_errors(found),
+        "problems": [
+            {"field": p.field, "value": p.value, "rule": p.rule, "severity": p.severity}
+            for p in found.problems
+        ],
+    }

@@ -15,8 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nightspot.drill.kinds import WORDS, Kind
-from nightspot.drill.lives import Life, Training
+from nightspot.drill.lives import WORDS, Kind, Life, Training
 from nightspot.drill.report import DrillReport
 from nightspot.drill.resumes import by_loss
 from nightspot.drill.verdict import Evidence

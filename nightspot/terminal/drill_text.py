@@ -7,8 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nightspot.drill.kinds import WORDS
-from nightspot.drill.lives import Life
+from nightspot.drill.lives import WORDS, Life
 from nightspot.drill.report import DrillReport, KillReport, Outcome, moment_in_words
 from nightspot.terminal.lines import paragraph
 

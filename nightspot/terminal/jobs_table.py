@@ -1,6 +1,6 @@
 """Decides how a list of jobs reads: schedule, deadline and ladder in words, the last run, and the month's cost.
 
-A line is what `nightspot.api.job_lines` makes of a job, or one of `jobs` in the answer of GET /jobs: the same JSON.
+A line is what `nightspot.api.models` makes of a job, or one of `jobs` in the answer of GET /jobs: the same JSON.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from rich import box
 from rich.table import Table
 
 from nightspot.formats import figures
-from nightspot.formats.durations import format_duration
-from nightspot.job import Market
+from nightspot.formats.figures import format_duration
+from nightspot.job.markets import Market
 
 Line = Mapping[str, Any]
 Section = Mapping[str, Any]

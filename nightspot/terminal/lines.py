@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from nightspot.formats.plain_text import visible
+from nightspot.formats.figures import visible
 
 # Wide enough for the tables, where nobody's window says how wide a line may be.
 WIDTH_WITHOUT_TERMINAL = 110

@@ -13,7 +13,7 @@ from typing import Protocol
 from rich.console import Console
 
 from nightspot.formats.run_ids import read_training_job_name
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.run.model import Action, Rung, Step
 from nightspot.terminal import tables
 from nightspot.terminal.lines import NIGHTSPOT, tell

@@ -11,7 +11,7 @@ from nightspot.advise.advice import advise
 from nightspot.advise.case import case_of
 from nightspot.advise.nights import Played
 from nightspot.advise.question import Economics, Hints, Question
-from nightspot.job import parse_job
+from nightspot.job.reading import parse_job
 from nightspot.market.model import NightResult
 from nightspot.run.pricing import Price
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from nightspot.advise.advice import advise
-from nightspot.advise.document import as_json
-from nightspot.advise.findings import Filter, Verdict
-from nightspot.advise.options import Option
+from nightspot.advise.advice import advise, as_json
+from nightspot.advise.filters import Filter, Verdict
+from nightspot.advise.offers import Option
 from nightspot.advise.question import Question
 from nightspot.aws.prices.prices import load_price_book
-from nightspot.job import load_job
+from nightspot.job.reading import load_job
 from nightspot.market.samples import BacktestError
 from nightspot.run.pricing import PlanRate, Price
 

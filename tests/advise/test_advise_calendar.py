@@ -2,8 +2,8 @@
 
 import pytest
 
-from nightspot.advise.calendar import nights_a_month
-from nightspot.job import Schedule
+from nightspot.advise.nights import nights_a_month
+from nightspot.job.times import Schedule
 from nightspot.run.pricing import Basis
 
 CASES = [

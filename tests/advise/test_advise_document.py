@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from nightspot.advise.document import as_json
-from nightspot.advise.findings import Filter, Verdict
-from nightspot.advise.options import LABELS, Option
-from nightspot.terminal import advise_page, advise_text
+from nightspot.advise.advice import as_json
+from nightspot.advise.filters import Filter, Verdict
+from nightspot.advise.offers import LABELS, Option
+from nightspot.terminal import advise_text
 from nightspot.terminal.lines import console_for
 
 EVIL = '<script>alert("x")</script>'
@@ -91,7 +91,7 @@ def test_a_job_without_a_price_has_no_money_anywhere_in_its_json(advising):
 
 def test_every_verdict_has_a_colour_on_the_terminal_and_on_the_page():
     assert set(advise_text.STYLES) == set(Verdict)
-    assert set(advise_page.MOODS) == set(Verdict)
+    assert set(advise_text.MOODS) == set(Verdict)
 
 
 def test_the_terminal_says_the_advice_first_and_then_everything_else(recommender_advice):
@@ -115,7 +115,7 @@ def test_a_no_and_a_missing_price_are_shown_without_a_number(advising, path):
 
 
 def test_the_page_holds_the_numbers_of_the_json(recommender_advice):
-    seen = Page(advise_page.page(recommender_advice))
+    seen = Page(advise_text.page(recommender_advice))
     assert recommender_advice.sentence in seen.text
     assert "Is Spot right for recommender? Yes." in seen.text
     for offer in recommender_advice.offers:
@@ -127,7 +127,7 @@ def test_the_page_holds_the_numbers_of_the_json(recommender_advice):
 
 
 def test_the_page_fetches_nothing_and_runs_nothing(recommender_advice):
-    text = advise_page.page(recommender_advice)
+    text = advise_text.page(recommender_advice)
     seen = Page(text)
     assert not {"script", "link", "img", "iframe"} & set(seen.tags)
     assert not [
@@ -148,14 +148,14 @@ def test_hostile_names_do_not_become_markup(recommender_advice):
         sentence=EVIL,
         findings=(finding, *recommender_advice.findings[1:]),
     )
-    seen = Page(advise_page.page(hostile))
+    seen = Page(advise_text.page(hostile))
     assert not {"script", "img"} & set(seen.tags)
     assert seen.text.count(EVIL) >= 4
     assert EVIL in shown(hostile).replace("\n", " ")
 
 
 def test_the_style_is_the_one_that_the_policy_names(recommender_advice):
-    text = advise_page.page(recommender_advice)
+    text = advise_text.page(recommender_advice)
     style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"'sha256-{digest}'" in policy_of(text)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nightspot.advise.figures import Figure, assumed, derived, measured, priced, unknown
-from nightspot.advise.findings import count, usd
+from nightspot.advise.filters import count, usd
+from nightspot.advise.question import Figure, assumed, derived, measured, priced, unknown
 from nightspot.run.pricing import Basis
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from nightspot.advise import filters
 from nightspot.advise.case import least_window_seconds
-from nightspot.advise.findings import QUESTIONS, Filter, Money, Verdict
+from nightspot.advise.filters import QUESTIONS, Filter, Money, Verdict
 from nightspot.advise.nights import with_nightspot
 from nightspot.advise.question import Band
 

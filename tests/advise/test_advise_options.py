@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from nightspot.advise.nights import with_spot_alone
-from nightspot.advise.offers import Nights, offers_of
-from nightspot.advise.options import LABELS, WORK, Option
+from nightspot.advise.offers import LABELS, WORK, Nights, Option, offers_of
 from nightspot.run.pricing import PlanRate, Price
 
 NEVER = ("fallback: on_demand", "fallback: never")

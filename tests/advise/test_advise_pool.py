@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from nightspot.advise import pool
-from nightspot.advise.markets import MOVE_SECONDS, made_up, of_traces, roaming
-from nightspot.advise.pool import DEPTH_OF_BAND, PROFILE_OF, Depth, depth_of_life, pool_of
+from nightspot.advise.pool import (
+    DEPTH_OF_BAND,
+    MOVE_SECONDS,
+    PROFILE_OF,
+    Depth,
+    depth_of_life,
+    made_up,
+    of_traces,
+    pool_of,
+    roaming,
+)
 from nightspot.advise.question import Band
 from nightspot.market.availability import Availability
 from nightspot.market.generator import profiles

@@ -12,10 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from nightspot.aws.drill.drill import Drill
-from nightspot.aws.drill.jobs import DrillJobs
-from nightspot.aws.drill.plan import DrillPlan, drill_id, plan_drill
-from nightspot.aws.drill.verdicts import DrillResult
-from nightspot.job import Job
+from nightspot.aws.drill.plan import DrillJobs, DrillPlan, DrillResult, drill_id, plan_drill
+from nightspot.job.model import Job
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PREFIX = "nightly/drill-261121-3fa9c/"

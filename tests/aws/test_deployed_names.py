@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambdas.environment import Environment
-from nightspot.aws.runs.deployed_names import PLANNER, VARIABLES, DeploymentError, output_of, read_deployment
+from nightspot.aws.runs.operating import PLANNER, VARIABLES, DeploymentError, output_of, read_deployment
 
 NIGHTSPOT = [
     ("TrainingDataCheckpoints1A2B3C4D", "AWS::S3::Bucket", "stack-checkpoints"),

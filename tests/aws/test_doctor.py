@@ -14,11 +14,20 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from moto import mock_aws
 
-from nightspot.aws.doctor.checks import CREDENTIAL_FAULTS, STACK_STATES
-from nightspot.aws.doctor.doctor import CHECKS, Check, Finding, State, Visit, examine
+from nightspot.aws.doctor.checks import (
+    CHECKS,
+    CREDENTIAL_FAULTS,
+    STACK_STATES,
+    Check,
+    Finding,
+    State,
+    Visit,
+    examine,
+)
 from nightspot.aws.doctor.visit import PERMISSIONS, job_of
 from nightspot.aws.faults import NO_ANSWER
-from nightspot.job import Market, check_files
+from nightspot.job.markets import Market
+from nightspot.job.reading import check_files
 from nightspot.plan.planning import quota_name
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"

@@ -6,10 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from nightspot.aws.drill.jobs import DrillError
-from nightspot.aws.drill.plan import MOST_WAIT_SECONDS
-from nightspot.aws.drill.verdicts import DrillOutcome
-from nightspot.failures.classes import FailureClass
+from nightspot.aws.drill.plan import MOST_WAIT_SECONDS, DrillError, DrillOutcome
+from nightspot.failures.codes import FailureClass
 
 FIRST, SECOND = (f"nightspot-recommender-drill-261121-3fa9c-{number}" for number in (1, 2))
 PREFIX = "s3://checkpoints/nightly/drill-261121-3fa9c"

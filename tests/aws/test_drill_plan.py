@@ -13,7 +13,8 @@ from nightspot.formats.run_ids import (
     NamedTrainingJob,
     read_training_job_name,
 )
-from nightspot.job import InvalidJobError, Market
+from nightspot.job.errors import InvalidJobError
+from nightspot.job.markets import Market
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

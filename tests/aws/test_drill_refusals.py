@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import EndpointConnectionError, IncompleteReadError, NoCredentialsError
 
-from nightspot.aws.drill.jobs import HINTS, RETRY_SECONDS, DrillError
-from nightspot.aws.drill.verdicts import DrillOutcome
-from nightspot.failures.classes import FailureClass
+from nightspot.aws.drill.plan import HINTS, RETRY_SECONDS, DrillError, DrillOutcome
+from nightspot.failures.codes import FailureClass
 
 FIRST, SECOND = (f"nightspot-recommender-drill-261121-3fa9c-{number}" for number in (1, 2))
 

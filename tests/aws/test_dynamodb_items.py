@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from nightspot.aws.table import item_size
+from nightspot.aws.table import dynamodb
 from nightspot.aws.table.dynamodb import MOST_DEPTH, from_dynamodb, to_dynamodb
 from nightspot.aws.table.run_table import RunTable
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
@@ -189,7 +189,7 @@ def test_every_record_is_written_or_reduced_to_what_fits(record, factor):
 )
 def test_a_budget_is_never_passed(value, budget):
     written = to_dynamodb({"value": value, "beside": "x" * 100, "number": 5})
-    assert item_size.of_map(item_size.map_within(written, budget)) <= budget
+    assert dynamodb.of_map(dynamodb.map_within(written, budget)) <= budget
 
 
 def test_a_run_with_numbers_and_texts_beyond_all_limits_is_recorded_and_read(story):

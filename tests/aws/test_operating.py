@@ -14,11 +14,11 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from nightspot.aws.runs import operating
-from nightspot.aws.runs.deployed_names import DeploymentError
-from nightspot.aws.runs.operating import deployed_jobs, training_logs
-from nightspot.job import dump_jobs, load_jobs
+from nightspot.aws.runs.operating import DeploymentError, deployed_jobs, training_logs
+from nightspot.job.model import dump_jobs
+from nightspot.job.reading import load_jobs
 from nightspot.local.stage.emulated_aws import REGION
-from nightspot.view.messages.links import LOG_GROUP
+from nightspot.view.messages.plain import LOG_GROUP
 
 FIRST = "nightspot-recommender-20261121-abc123-1"
 

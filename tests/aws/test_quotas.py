@@ -5,8 +5,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from nightspot.aws.prices.quotas import Quotas, QuotasUnknownError
-from nightspot.job import Market
+from nightspot.aws.prices.prices import Quotas, QuotasUnknownError
+from nightspot.job.markets import Market
 from nightspot.plan.planning import quota_name
 
 SPOT = "ml.p4d.24xlarge for spot training job usage"

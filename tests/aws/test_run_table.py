@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.table.run_table import RunTable, Waiting, expires_at
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Market
 from nightspot.local.stage.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Progress, Run, Rung, Step
 

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.runs.starting import (
+from nightspot.aws.runs.executions import (
     InvalidStartError,
     NameTakenError,
     Starter,

@@ -21,7 +21,7 @@ from nightspot.aws.runs.stopping import (
     sentence_of,
 )
 from nightspot.aws.table.run_table import RunTable
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.run.model import AttemptState, Outcome, Run
 

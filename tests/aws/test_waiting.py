@@ -4,9 +4,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.runs.api_client import ApiError
+from nightspot.aws.runs.api_client import EXPIRED_CODES, ApiError, ExecutionEnd, as_passing, execution_end
 from nightspot.aws.runs.executions import state_machine_of
-from nightspot.aws.runs.waiting import EXPIRED_CODES, ExecutionEnd, as_passing, execution_end
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:recommender-1"
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from nightspot.checkpoint import SettingError, best_interval_seconds, interval_seconds
-from nightspot.checkpoint.core.interval import life_at_age
+from nightspot.checkpoint.core.schedule import life_at_age
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from nightspot.checkpoint import Checkpointer, SettingError, StepError, TrainingState
-from nightspot.checkpoint.core.digests import digest, part_digests
-from nightspot.checkpoint.core.journal import JOURNAL_VARIABLE, Event
+from nightspot.checkpoint.core.journal import JOURNAL_VARIABLE, Event, digest, part_digests
 
 
 @pytest.fixture
@@ -246,7 +245,7 @@ def test_what_gives_nothing_away_has_no_digest():
 
 
 def test_digests_are_the_same_in_every_process():
-    imported = "from nightspot.checkpoint.core.digests import digest"
+    imported = "from nightspot.checkpoint.core.journal import digest"
     program = f"{imported}; print(digest({{'a': {{'x', 'y'}}, 'b': (1, None)}}))"
     said = {
         subprocess.run(
@@ -314,5 +313,5 @@ def test_tensors_are_digested_without_torch_being_imported_for_it():
     parts = part_digests({"optimiser": optimiser})
     assert None not in parts.values()
     assert (
-        Path(sys.modules["nightspot.checkpoint.core.digests"].__file__).read_text().count("import torch") == 0
+        Path(sys.modules["nightspot.checkpoint.core.journal"].__file__).read_text().count("import torch") == 0
     )

@@ -86,7 +86,7 @@ def test_the_wheel_alone_saves_and_restores_and_loads_nothing_else(installed, tm
     where, modules = run(installed, "nightspot.checkpoint", tmp_path / "checkpoints")
 
     assert where.is_relative_to(installed)
-    assert "nightspot.checkpoint.own" in modules
+    assert "nightspot.checkpoint.attached" in modules
     foreign = [
         name
         for name in modules

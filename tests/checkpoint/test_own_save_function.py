@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightspot.checkpoint import DirectoryError, StateError, TrainingState
-from nightspot.checkpoint.own import save_with, save_with_if_due, unpack
+from nightspot.checkpoint.attached import save_with, save_with_if_due, unpack
 
 
 class Model:

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from nightspot.checkpoint import SettingError, WorldSizeError
-from nightspot.checkpoint.core.ranks import Seat, seat_from
+from nightspot.checkpoint.core.settings import Seat, seat_from
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.checkpoint import KeepBest, SettingError
-from nightspot.checkpoint.core.retention import Kept, expendable
+from nightspot.checkpoint.core.files import Kept, expendable
 
 
 def steps(directory):

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from rich.console import Console
 from typer.testing import CliRunner
 
-from nightspot.aws.doctor.doctor import CHECKS, Check, Finding, State, Visit
+from nightspot.aws.doctor.checks import CHECKS, Check, Finding, State, Visit
 from nightspot.cli.account import Aws
 from nightspot.cli.doctor import (
     EASY_BYTES,
@@ -27,7 +27,7 @@ from nightspot.cli.doctor import (
     examine_machine,
     run_doctor,
 )
-from nightspot.job import check_files
+from nightspot.job.reading import check_files
 from nightspot.terminal.doctor_text import COUNTED, STYLES, findings_as_json, show_finding, show_sum
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

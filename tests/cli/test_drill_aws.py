@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from nightspot.cli import account
 from nightspot.cli import drill_aws as command
 from nightspot.cli._shared import Json
-from nightspot.job import Job
+from nightspot.job.model import Job
 
 REGION = "eu-west-1"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -20,7 +20,7 @@ from moto import mock_aws
 
 from nightspot.cli.account import Aws
 from nightspot.cli.drill_aws import drill_on_aws
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker.markets import Markets
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker, installed

@@ -6,7 +6,7 @@ import pytest
 
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.record.run_account import Ending
 from nightspot.run.model import Outcome
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nightspot.aws.runs.waiting import CannotLookError, ExecutionEnd
+from nightspot.aws.runs.api_client import CannotLookError, ExecutionEnd
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import follow
 from nightspot.cli.runs.follow import Look, LookRefusedError
-from nightspot.terminal import news
-from nightspot.terminal.news import NewsKind
+from nightspot.terminal import deployed_run
+from nightspot.terminal.deployed_run import NewsKind
 
 NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 
@@ -193,20 +193,20 @@ def test_the_end_is_the_last_of_the_story_by_its_time_too(going, record):
     assert [line.at for line in lines] == sorted(line.at for line in lines)
     assert lines[-1].facts["ended_at"] == record["ended_at"]
     refused = {**record, "attempts": [], "ended_at": None, "outcome": "failed"}
-    assert news.end_of(refused).at.isoformat() == record["steps"][-1]["at"].replace("Z", "+00:00")
+    assert deployed_run.end_of(refused).at.isoformat() == record["steps"][-1]["at"].replace("Z", "+00:00")
 
 
 def test_a_late_model_and_none_at_all_are_worded(record):
     late = {**record, "deadline_met": False, "margin_seconds": -600.0}
-    assert news.end_of(late).text.startswith("The model is ready, 10 min AFTER the deadline.")
+    assert deployed_run.end_of(late).text.startswith("The model is ready, 10 min AFTER the deadline.")
     failed = {**record, "outcome": "failed", "because": "No rung is left.", "deadline_met": False}
-    assert news.end_of(failed).text == "There is no model: failed. No rung is left. It cost $84.05."
+    assert deployed_run.end_of(failed).text == "There is no model: failed. No rung is left. It cost $84.05."
     crashed = {**record, "outcome": None, "because": None, "cause": "boom"}
-    assert news.end_of(crashed).text == "There is no model: the workflow crashed. boom"
+    assert deployed_run.end_of(crashed).text == "There is no model: the workflow crashed. boom"
 
 
 def test_time_that_is_past_the_deadline_is_said(going):
-    text = news.time_left(going, datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
+    text = deployed_run.time_left(going, datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
     assert text == "1 h 30 min past the deadline (08:00 UTC)"
 
 

@@ -19,9 +19,10 @@ from nightspot.cli.init_questions import (
     broken_schedule,
     broken_types,
 )
-from nightspot.job import load_job, parse_job, warnings_for
+from nightspot.job.cautions import warnings_for
 from nightspot.job.file_text import job_file_text
 from nightspot.job.from_request import Wishes, draft_job
+from nightspot.job.reading import load_job, parse_job
 
 DESCRIBED = {
     "TrainingJobName": "recommender-2026-11-20-03-12-45-123",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nightspot.job import parse_job
+from nightspot.job.reading import parse_job
 from nightspot.local.sagemaker.markets import Availability
 from nightspot.local.stage.night_files import NightError, night_named, night_of_file, night_of_trace
 

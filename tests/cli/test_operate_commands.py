@@ -21,13 +21,14 @@ from nightspot.cli.account import Aws
 from nightspot.cli.runs import list as operate_runs
 from nightspot.cli.runs import logs as operate_logs
 from nightspot.cli.runs import stop
-from nightspot.failures.classes import FailureClass
-from nightspot.job import dump_jobs, load_jobs
+from nightspot.failures.codes import FailureClass
+from nightspot.job.model import dump_jobs
+from nightspot.job.reading import load_jobs
 from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.record.run_account import Ending
 from nightspot.run.model import Outcome
-from nightspot.view.messages.links import LOG_GROUP
+from nightspot.view.messages.plain import LOG_GROUP
 
 RUN_ID = "20261121-abc123"
 JOB_NAME = f"nightspot-recommender-{RUN_ID}-1"

@@ -18,8 +18,8 @@ from nightspot.cli import account
 from nightspot.cli.account import Aws
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import watch
-from nightspot.failures.classes import FailureClass
-from nightspot.job import load_job
+from nightspot.failures.codes import FailureClass
+from nightspot.job.reading import load_job
 from nightspot.local.stage import records, staging
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.local.stage.night_files import NIGHTS

@@ -18,9 +18,10 @@ from nightspot.aws.table.run_table import RunTable
 from nightspot.cli import account, jobs
 from nightspot.cli.account import Aws
 from nightspot.cli.runs import start, stop, watch
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import first_run_id_of, run_id_of
-from nightspot.job import dump_jobs, load_jobs
+from nightspot.job.model import dump_jobs
+from nightspot.job.reading import load_jobs
 from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.run.model import Action, Outcome, Progress, Remark, RunRemark, Step

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nightspot.job import parse_job
+from nightspot.job.reading import parse_job
 from nightspot.local.stage import staging
 from nightspot.local.stage.night_files import NIGHTS
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from nightspot.job import load_jobs
+from nightspot.job.reading import load_jobs
 
 
 def test_a_sound_file_is_ok(nightspot, root):

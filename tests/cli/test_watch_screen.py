@@ -9,8 +9,7 @@ import typer
 from botocore.exceptions import ClientError, CredentialRetrievalError
 from rich.console import Console
 
-from nightspot.aws.runs.api_client import ApiError
-from nightspot.aws.runs.waiting import CannotLookError
+from nightspot.aws.runs.api_client import ApiError, CannotLookError
 from nightspot.cli.account import Aws
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import follow, watch
@@ -19,7 +18,7 @@ from nightspot.cli.runs.place import Place
 from nightspot.cli.runs.sources import Folder, RunNotFoundError
 from nightspot.record.model import RecordNotReadableError
 from nightspot.terminal import deployed_run
-from nightspot.terminal.news import News, NewsKind
+from nightspot.terminal.deployed_run import News, NewsKind
 
 NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 

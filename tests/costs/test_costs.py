@@ -7,7 +7,7 @@ import pytest
 from nightspot.costs import account as costs
 from nightspot.costs.account import Missing
 from nightspot.costs.lost_work import Evidence
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.run.model import Outcome
 
 HOUR = 3600.0

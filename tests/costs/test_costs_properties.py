@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.costs import account as costs
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Market
 from nightspot.record.summary import summarise
 from nightspot.run.model import Outcome, Progress, evolve
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nightspot.costs.lost_work import Evidence, Fruit, fruits_of
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.run.model import Resume
 
 CUT = FailureClass.STOPPED_BY_NIGHTSPOT

@@ -24,7 +24,7 @@ from nightspot.decide.audit import (
     Snapshot,
     Untold,
 )
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.run.model import AttemptState, Outcome
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from nightspot.decide import backoff
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import ANSWERS
+from nightspot.failures.codes import FailureClass
 
 THROTTLED, NO_CAPACITY = FailureClass.THROTTLED, FailureClass.NO_CAPACITY
 SERVICE_FAULT = FailureClass.SERVICE_FAULT

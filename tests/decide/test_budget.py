@@ -6,7 +6,7 @@ import pytest
 
 from nightspot.decide import ladder
 from nightspot.decide.policy import next_step
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.plan import request as requests
 from nightspot.run.model import Action, AttemptState, Outcome
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from nightspot.decide import ladder
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Fallback, Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback, Market
 from nightspot.run.model import AttemptState
 
 TYPES = ("ml.p4d.24xlarge", "ml.p5.48xlarge", "ml.g5.48xlarge")

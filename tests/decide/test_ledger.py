@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from nightspot.decide import ledger, steps
 from nightspot.decide.ledger import Observation, Transition, book, fold
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Fault
-from nightspot.job import Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Market
 from nightspot.run.model import Action, AttemptState, Doubt, Outcome, Step, StopCall
 from nightspot.run.reasons import Reason
 

@@ -11,9 +11,10 @@ import pytest
 from nightspot.checkpoint.core import settings
 from nightspot.decide import limits
 from nightspot.decide.ledger import fold
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Answer, Fault
-from nightspot.job import Market, cautions
+from nightspot.failures.codes import FailureClass
+from nightspot.job import cautions
+from nightspot.job.markets import Market
 from nightspot.learn import history
 from nightspot.plan import request as requests
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from nightspot.decide.ledger import fold
 from nightspot.decide.policy import next_step
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import ANSWERS, Answer, Fault
-from nightspot.job import Fallback
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback
 from nightspot.run.model import Action, AttemptState, Outcome
 
 # What AWS says of everything that a run answers with another attempt, and a little of the rest.

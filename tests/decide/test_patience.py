@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.learn.history import patience_seconds
 
 TYPE = "ml.p4d.24xlarge"

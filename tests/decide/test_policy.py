@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from nightspot.decide.policy import MOST_ATTEMPTS, next_step
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import ANSWERS, MAX_REASON_CHARACTERS, Answer
-from nightspot.job import Fallback, Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback, Market
 from nightspot.run.model import Action, AttemptState, Doubt, Outcome, to_json
 
 FINAL = [failure for failure, answer in ANSWERS.items() if answer is Answer.FINISH]

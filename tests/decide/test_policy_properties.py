@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from nightspot.costs.account import spent_usd
 from nightspot.decide.ledger import JobView, Observation, Transition, book, fold
 from nightspot.decide.policy import next_step
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Fault
-from nightspot.job import Fallback, Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback, Market
 from nightspot.plan.request import create_training_job, training_job_name
 from nightspot.run.model import Action, Outcome, Progress, Run, Rung, Step
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from nightspot.decide.policy import MOST_ATTEMPTS, next_step
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Fallback, Policy
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback, Policy
 from nightspot.run.model import (
     Action,
     AttemptState,

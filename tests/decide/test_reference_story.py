@@ -13,7 +13,7 @@ import pytest
 
 from nightspot.decide import ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.market.availability import Availability
 from nightspot.market.model import Doing, Truth
 from nightspot.market.night import MIDNIGHT, Night, play_night

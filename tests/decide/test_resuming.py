@@ -6,7 +6,7 @@ import pytest
 
 from nightspot.decide.ledger import fold
 from nightspot.decide.policy import next_step
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.run import estimates
 from nightspot.run.model import Action, AttemptState, Resume
 

@@ -6,7 +6,7 @@ import pytest
 
 from nightspot.decide.ledger import book
 from nightspot.decide.policy import next_step
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.record.events import between
 from nightspot.run.model import Action, AttemptState, Outcome, run_from_json, to_json
 

@@ -6,8 +6,8 @@ import pytest
 
 from nightspot.decide import ladder
 from nightspot.decide.policy import next_step
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Fallback, Market, Policy
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run.model import Action, AttemptState, LeftOut, Outcome
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from nightspot.decide.policy import next_step
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Fallback
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback
 from nightspot.run.model import Action, AttemptState, StopCall
 
 

@@ -28,18 +28,18 @@ from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from lambdas.api_dependencies import ApiDependencies, api_dependencies
 from lambdas.dependencies import dependencies
-from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.executions import Starter
 from nightspot.aws.runs.stopping import Stopper
-from nightspot.job import dump_jobs, load_jobs
+from nightspot.job.model import dump_jobs
+from nightspot.job.reading import load_jobs
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
-from nightspot.local.sagemaker.markets import Markets
-from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.sagemaker.markets import Markets, SimulationOptions
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 from nightspot.local.serve.gateway import NO_TOKEN, Gateway, Identity, Refusal, Request
 from nightspot.local.serve.signatures import Signatures
+from nightspot.local.stage.emulated_aws import AsyncInvoker, DeadLetters, bound
 from nightspot.local.stage.engine import Handler, interpreter
-from nightspot.local.stage.functions import AsyncInvoker, DeadLetters, bound
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-west-1"

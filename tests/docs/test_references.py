@@ -5,8 +5,8 @@ import json
 import pytest
 import yaml
 
-from nightspot.job import load_job
 from nightspot.job.overrides import Overrides, read_overrides
+from nightspot.job.reading import load_job
 from nightspot.job.schema import DESCRIPTIONS, MODELS
 from nightspot.record.events import Happening
 from nightspot.record.run_account import Ending

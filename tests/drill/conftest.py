@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.drill.kinds import Kind
-from nightspot.drill.lives import Kill, Life, RestoreSeen, SaveSeen, Seen, StepSeen, Training
+from nightspot.drill.lives import Kill, Kind, Life, RestoreSeen, SaveSeen, Seen, StepSeen, Training
 
 LAST, EVERY = 12, 3
 

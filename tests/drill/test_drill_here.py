@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from nightspot.drill.kinds import Kind
+from nightspot.drill.lives import Kind
 from nightspot.drill.reasons import Cause
 from nightspot.drill.report import report_of
 from nightspot.drill.verdict import judge
-from nightspot.job import parse_job
+from nightspot.job.reading import parse_job
 from nightspot.local.drill import drill as drills
 from nightspot.local.drill.drill import DrillOptions, drill, environment_of, request_of
 from nightspot.local.sagemaker.process import CommandError

@@ -5,12 +5,9 @@ import random
 
 import pytest
 
-from nightspot.drill.kinds import Kind
+from nightspot.drill.lives import Kind, definitions_of
 from nightspot.drill.planning import Pace, PlannedKill
-from nightspot.drill.reading import definitions_of
-from nightspot.local.drill.disk import DrillDisk, digests
-from nightspot.local.drill.process import Setting, Striker
-from nightspot.local.drill.watch import SETTLED_SECONDS, Watch
+from nightspot.local.drill.process import SETTLED_SECONDS, DrillDisk, Setting, Striker, Watch, digests
 
 REQUEST = {
     "TrainingJobName": "small",

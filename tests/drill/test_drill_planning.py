@@ -7,8 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.drill.kinds import NEEDS_ANOTHER_SAVE, Kind
-from nightspot.drill.lives import Life, SaveSeen, Seen, Training
+from nightspot.drill.lives import NEEDS_ANOTHER_SAVE, Kind, Life, SaveSeen, Seen, Training
 from nightspot.drill.planning import kinds_of, pace_of, plan, targets_of
 
 

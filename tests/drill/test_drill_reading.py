@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.drill.lives import RestoreSeen, Seen
-from nightspot.drill.reading import (
+from nightspot.drill.lives import (
     JournalError,
     MetricDefinitionError,
+    RestoreSeen,
+    Seen,
     combined,
     definitions_of,
     read_journal,

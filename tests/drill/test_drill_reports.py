@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from nightspot.drill.kinds import Kind
-from nightspot.drill.lives import Kill, Life, Seen
+from nightspot.drill.lives import Kill, Kind, Life, Seen
 from nightspot.drill.report import Outcome, moment_in_words, report_of
 from nightspot.drill.verdict import Evidence
 from nightspot.terminal import drill_plot, drill_text

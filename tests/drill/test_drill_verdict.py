@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.drill import reasons, roles
-from nightspot.drill.kinds import WORDS, Kind
-from nightspot.drill.lives import Kill, Life, RestoreSeen, SaveSeen, Seen, StepSeen
+from nightspot.drill import reasons, resumes
+from nightspot.drill.lives import WORDS, Kill, Kind, Life, RestoreSeen, SaveSeen, Seen, StepSeen
 from nightspot.drill.reasons import Cause, Reason, told
-from nightspot.drill.roles import Role
+from nightspot.drill.resumes import Role
 from nightspot.drill.verdict import Evidence, judge, needs_second_run
 
 
@@ -345,7 +344,7 @@ def test_what_came_first_is_told_first():
 def test_every_cause_every_kind_and_every_role_has_its_words():
     assert set(reasons.WORDS) == set(Cause)
     assert set(WORDS) == set(Kind)
-    assert set(roles.WORDS) == set(Role)
+    assert set(resumes.WORDS) == set(Role)
 
 
 @pytest.mark.parametrize(
@@ -364,4 +363,4 @@ def test_every_cause_every_kind_and_every_role_has_its_words():
     ],
 )
 def test_a_part_is_known_by_its_name(part, role):
-    assert roles.role_of(part) is role
+    assert resumes.role_of(part) is role

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from nightspot.job import fill, load_job
-from nightspot.job.placeholders import SAMPLES
+from nightspot.job.reading import load_job
+from nightspot.job.request_shape import SAMPLES, fill
 
 
 @pytest.fixture(scope="module")

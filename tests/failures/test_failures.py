@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import ANSWERS, Answer, Fault, classify, redact
+from nightspot.failures.codes import FailureClass
 
 CAPACITY = "CapacityError: Unable to provision requested ML compute capacity."
 AWS_WORDS = (

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import ANSWERS, Answer, Fault, classify
-from nightspot.job import Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Market
 
 BOTO = "An error occurred ({}) when calling the CreateTrainingJob operation: {}"
 SDK_V2 = "UnexpectedStatusException: Error for Training job nightly-7: Failed. Reason: {}"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Fault, classify
+from nightspot.failures.codes import FailureClass
 
 BOTO = "An error occurred ({}) when calling the CreateTrainingJob operation: {}"
 JAVA_2 = "{} (Service: SageMaker, Status Code: {}, Request ID: 1a-2b) (SDK Attempt Count: 1)"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.formats.durations import DurationError, format_duration, parse_duration
+from nightspot.formats.figures import DurationError, format_duration, parse_duration
 
 UNIT_SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 

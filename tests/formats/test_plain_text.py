@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.failures.redaction import redact
-from nightspot.formats.plain_text import one_line, visible
+from nightspot.formats.figures import one_line, visible
 
 SHOWN = {
     "a colour": ("\x1b[31mred\x1b[0m", "red"),

@@ -20,7 +20,8 @@ from aws_cdk.assertions import Template
 from cdk_nag import AwsSolutionsChecks
 
 from infra import Bundle, NightspotStack, Settings
-from nightspot.job import Job, load_jobs, parse_job
+from nightspot.job.model import Job
+from nightspot.job.reading import load_jobs, parse_job
 
 ROOT = Path(__file__).parents[2]
 DIGEST = "0" * 64

@@ -12,8 +12,7 @@ from infra.notices import CRASHED, FAILING, TOLD
 from infra.observability import QUERIES
 from infra.workflow import WORKFLOW_FILE
 from lambdas.environment import Environment
-from nightspot.aws.notices.notice_topics import CLAIM_LIFE
-from nightspot.aws.notices.notices import SOURCE
+from nightspot.aws.notices.notices import CLAIM_LIFE, SOURCE
 from nightspot.record.events import Happening
 from nightspot.view.messages.wording import may_be_told
 

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from nightspot.job import InvalidJobError, Job, Problem, parse_job
+from nightspot.job.errors import InvalidJobError, Problem
+from nightspot.job.model import Job
+from nightspot.job.reading import parse_job
 
 GOOD = """
 name: recommender

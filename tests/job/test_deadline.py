@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.job import Deadline
+from nightspot.job.times import Deadline
 
 ZONES = (
     "UTC",

@@ -9,8 +9,8 @@ from botocore.model import ServiceModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.formats.durations import parse_duration
-from nightspot.job import InvalidJobError, parse_job
+from nightspot.formats.figures import parse_duration
+from nightspot.job.errors import InvalidJobError
 from nightspot.job.file_text import COMMENTS, job_file_text
 from nightspot.job.from_request import (
     ANSWER_FIELDS,
@@ -21,6 +21,7 @@ from nightspot.job.from_request import (
     name_of,
     time_scale_of,
 )
+from nightspot.job.reading import parse_job
 
 REQUEST = {
     "TrainingJobName": "recommender-2026-11-20-03-12-45-123",

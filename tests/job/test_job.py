@@ -10,23 +10,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from nightspot.job import (
-    Budget,
-    Capacity,
-    ChangeOver,
-    Deadline,
-    Fallback,
-    InstanceType,
-    InvalidJobError,
-    Job,
-    Local,
-    Market,
-    Problem,
-    Schedule,
-    load_job,
-    parse_job,
-    warnings_for,
-)
+from nightspot.job.cautions import warnings_for
+from nightspot.job.errors import InvalidJobError, Problem
+from nightspot.job.markets import Fallback, Market
+from nightspot.job.model import Budget, Capacity, ChangeOver, InstanceType, Job, Local
+from nightspot.job.reading import load_job, parse_job
+from nightspot.job.times import Deadline, Schedule
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from nightspot.job import apply_overrides, load_job, parse_job, read_overrides
-from nightspot.job.overrides import Overrides
+from nightspot.job.overrides import Overrides, apply_overrides, read_overrides
+from nightspot.job.reading import load_job, parse_job
 
 
 @pytest.fixture

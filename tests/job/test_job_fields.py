@@ -2,7 +2,8 @@
 
 import pytest
 
-from nightspot.job import Budget, Concurrency, Interruptible, Market
+from nightspot.job.markets import Concurrency, Interruptible, Market
+from nightspot.job.model import Budget
 
 REQUEST = "training_job"
 NO_CHECKPOINT = f"{REQUEST}.CheckpointConfig"

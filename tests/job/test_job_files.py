@@ -2,7 +2,8 @@
 
 import pytest
 
-from nightspot.job import InvalidJobError, check_files, load_job, load_jobs
+from nightspot.job.errors import InvalidJobError
+from nightspot.job.reading import check_files, load_job, load_jobs
 
 
 @pytest.fixture

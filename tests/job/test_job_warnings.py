@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightspot.job import warnings_for
+from nightspot.job.cautions import warnings_for
 
 
 def test_a_sound_job_needs_no_word(job_with):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightspot.job.yaml_text import read_yaml
+from nightspot.job.reading import read_yaml
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nightspot.job import Schedule
-from nightspot.job.fires import next_fire
+from nightspot.job.times import Schedule, next_fire
 
 SATURDAY = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

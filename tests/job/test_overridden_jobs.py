@@ -4,17 +4,12 @@ from datetime import time
 
 import pytest
 
-from nightspot.job import (
-    Budget,
-    Deadline,
-    Fallback,
-    InstanceType,
-    InvalidOverridesError,
-    Policy,
-    apply_overrides,
-    fill,
-    read_overrides,
-)
+from nightspot.job.errors import InvalidOverridesError
+from nightspot.job.markets import Fallback, Policy
+from nightspot.job.model import Budget, InstanceType
+from nightspot.job.overrides import apply_overrides, read_overrides
+from nightspot.job.request_shape import fill
+from nightspot.job.times import Deadline
 
 P4D, G5, P5 = "ml.p4d.24xlarge", "ml.g5.48xlarge", "ml.p5.48xlarge"
 REQUEST = "training_job"

@@ -7,14 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.job import (
-    Fallback,
-    InvalidOverridesError,
-    apply_overrides,
-    overrides_as_json,
-    read_overrides,
-)
-from nightspot.job.placeholders import SAMPLES, fill
+from nightspot.job.errors import InvalidOverridesError
+from nightspot.job.markets import Fallback
+from nightspot.job.overrides import apply_overrides, overrides_as_json, read_overrides
+from nightspot.job.request_shape import SAMPLES, fill
 from nightspot.job.rules import Draft, broken_rules
 
 P4D, G5, P5 = "ml.p4d.24xlarge", "ml.g5.48xlarge", "ml.p5.48xlarge"

@@ -8,16 +8,10 @@ from datetime import time
 
 import pytest
 
-from nightspot.job import (
-    Deadline,
-    Fallback,
-    InvalidJobError,
-    InvalidOverridesError,
-    Market,
-    MarketChoice,
-    overrides_as_json,
-    read_overrides,
-)
+from nightspot.job.errors import InvalidJobError, InvalidOverridesError
+from nightspot.job.markets import Fallback, Market, MarketChoice
+from nightspot.job.overrides import overrides_as_json, read_overrides
+from nightspot.job.times import Deadline
 
 KEYS = "market, instance_types, deadline, hyperparameters, budget, fallback"
 

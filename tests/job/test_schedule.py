@@ -6,8 +6,9 @@ from datetime import time
 import pytest
 import yaml
 
-from nightspot.job import InvalidJobError, Schedule, warnings_for
-from nightspot.job.cautions import start_try_seconds, window_seconds
+from nightspot.job.cautions import start_try_seconds, warnings_for, window_seconds
+from nightspot.job.errors import InvalidJobError
+from nightspot.job.times import Schedule
 
 MINUTE, HOUR = 60, 3600
 

@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 import yaml
 
-from nightspot.formats.durations import DurationError, parse_duration
-from nightspot.job import parse_job
+from nightspot.formats.figures import DurationError, parse_duration
 from nightspot.job.model import Job
+from nightspot.job.reading import parse_job
 from nightspot.job.request_shape import training_instance_types
 from nightspot.job.schema import (
     DESCRIPTIONS,

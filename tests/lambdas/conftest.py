@@ -21,19 +21,16 @@ from lambdas.api_dependencies import ApiDependencies
 from lambdas.dependencies import Dependencies
 from nightspot.aws.notices.notices import Notices
 from nightspot.aws.prices.live_prices import KnownPrices
-from nightspot.aws.runs.checkpoints import Checkpoints
-from nightspot.aws.runs.executions import Executions, restart_arn
-from nightspot.aws.runs.models import Models
-from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.checkpoints import Checkpoints, Models
+from nightspot.aws.runs.executions import Executions, Starter, restart_arn
 from nightspot.aws.runs.stopping import Stopper
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import MOST_RESTARTS
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.local.serve.gateway import answer_of, event_of
-from nightspot.local.stage.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
-from nightspot.local.stage.functions import LocalContext
+from nightspot.local.stage.emulated_aws import REGION, TABLE, WORKFLOW, LocalContext, create_resources
 from nightspot.run.model import Outcome, Run, run_from_json, to_json
 from tests.simulation.dynamodb import without_faults
 

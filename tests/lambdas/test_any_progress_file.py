@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lambdas import close_run
-from nightspot.local.stage.functions import LocalContext
+from nightspot.local.stage.emulated_aws import LocalContext
 from nightspot.run.model import Outcome, run_from_json, step_from_json
 
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"

@@ -8,13 +8,12 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from lambdas import api as http_api
-from nightspot.api.document import finished
 from nightspot.api.override_schema import OVERRIDES
 from nightspot.api.problems import SHAPES, Problem, ProblemKind
-from nightspot.api.routes import ROUTES, Operation, methods_of, route_of
-from nightspot.job import read_overrides
+from nightspot.api.routes import ROUTES, Operation, finished, methods_of, route_of
+from nightspot.job.overrides import read_overrides
 from nightspot.local.serve.gateway import event_of
-from nightspot.local.stage.functions import LocalContext
+from nightspot.local.stage.emulated_aws import LocalContext
 
 START = "/jobs/recommender/runs"
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from nightspot.job import Concurrency
+from nightspot.job.markets import Concurrency
 from nightspot.run.model import Outcome, run_from_json, to_json
 
 START = "/jobs/recommender/runs"

@@ -22,9 +22,9 @@ from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.decide import ladder
 from nightspot.decide.audit import Execution, ExecutionState
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import first_run_id_of
-from nightspot.local.stage.functions import LocalContext
+from nightspot.local.stage.emulated_aws import LocalContext
 from nightspot.plan import planning
 from nightspot.run.model import Action, AttemptState, Outcome, run_from_json, to_json
 

@@ -11,10 +11,9 @@ from lambdas import start_run, tell_people
 from lambdas.start_run import StartDependencies
 from lambdas.tell_people import Messenger
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.notices.notice_topics import NoticeTopics
+from nightspot.aws.notices.notices import NoticeTopics
 from nightspot.decide.audit import Delivery
-from nightspot.local.stage.emulated_aws import REGION, TABLE
-from nightspot.local.stage.functions import LocalContext
+from nightspot.local.stage.emulated_aws import REGION, TABLE, LocalContext
 
 NIGHT = {"job": "recommender", "scheduled_at": "2026-11-21T00:00:00Z"}
 NAME = "recommender-2026-11-21T0000Z"

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from lambdas.dependencies import dependencies
 from lambdas.plan_run import handler
-from nightspot.job import Job, PlaceholderError, dump_jobs
-from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
-from nightspot.local.stage.functions import LocalContext
+from nightspot.job.model import Job, dump_jobs
+from nightspot.job.request_shape import PlaceholderError
+from nightspot.local.stage.emulated_aws import REGION, TABLE, LocalContext, create_resources
 
 JOB = {
     "name": "recommender",

@@ -10,8 +10,6 @@ from importlib.util import find_spec
 
 import pytest
 
-import nightspot.job
-
 HANDLERS = (
     "close_run",
     "decide_next_step",
@@ -35,7 +33,6 @@ TOO_HEAVY = {
     "nightspot.checkpoint",
     "nightspot.job.model",
     "nightspot.job.reading",
-    "nightspot.job.yaml_text",
     "nightspot.local",
     "nightspot.terminal",
     "numpy",
@@ -106,13 +103,3 @@ def test_deciding_knows_markets_without_the_model_of_job_files():
     loaded = loaded_by("import nightspot.decide.policy")
     assert "nightspot.job.markets" in loaded
     assert loaded & {"pydantic", "nightspot.job.model", "nightspot.job.times"} == set()
-
-
-def test_every_name_of_the_job_room_is_there():
-    for name in nightspot.job.__all__:
-        assert getattr(nightspot.job, name).__name__ == name
-
-
-def test_a_name_that_the_job_room_does_not_have_is_an_error_as_everywhere():
-    with pytest.raises(AttributeError, match=r"'nightspot\.job' has no attribute 'Spot'"):
-        nightspot.job.Spot  # noqa: B018

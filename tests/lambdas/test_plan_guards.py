@@ -10,11 +10,12 @@ import pytest
 
 from lambdas import plan_run
 from lambdas.plan_run import InvalidInputError
-from nightspot.aws.prices.quotas import QuotasUnknownError
+from nightspot.aws.prices.prices import QuotasUnknownError
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.job import Budget, Concurrency
-from nightspot.local.stage.functions import LocalContext
+from nightspot.job.markets import Concurrency
+from nightspot.job.model import Budget
+from nightspot.local.stage.emulated_aws import LocalContext
 from nightspot.run.model import Outcome, run_from_json
 
 NIGHT = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:night-{}"

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from lambdas.record_outcome import RunNotOverError
-from nightspot.aws.runs.models import Models
+from nightspot.aws.runs.checkpoints import Models
 from nightspot.decide.audit import Untold
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.run.model import Action, AttemptState, Outcome, Progress, Remark, Step, run_from_json, to_json
 
 

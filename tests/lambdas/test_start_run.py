@@ -15,10 +15,10 @@ from moto import mock_aws
 from lambdas import start_run
 from lambdas.start_run import InvalidScheduleError, ScheduledStart, StartDependencies
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.runs.starting import NameTakenError, Starter, StartRefusedError
-from nightspot.aws.table.pending import PendingDeliveries
+from nightspot.aws.runs.executions import NameTakenError, Starter, StartRefusedError
+from nightspot.aws.table.open_runs import PendingDeliveries
 from nightspot.formats.run_ids import run_id_of
-from nightspot.local.stage.functions import LocalContext
+from nightspot.local.stage.emulated_aws import LocalContext
 
 REGION = "eu-west-1"
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"

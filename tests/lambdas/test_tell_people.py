@@ -12,11 +12,10 @@ import pytest
 
 from lambdas import tell_people
 from lambdas.tell_people import Messenger
-from nightspot.aws.notices.notice_topics import NoticeTopics
+from nightspot.aws.notices.notices import NoticeTopics
 from nightspot.aws.table.run_table import RunTable
-from nightspot.failures.classes import FailureClass
-from nightspot.local.stage.emulated_aws import REGION, TABLE
-from nightspot.local.stage.functions import LocalContext
+from nightspot.failures.codes import FailureClass
+from nightspot.local.stage.emulated_aws import REGION, TABLE, LocalContext
 from nightspot.record.events import Happening
 from nightspot.run.model import AttemptState, Outcome, evolve, run_from_json, to_json
 
@@ -182,7 +181,7 @@ def test_the_deployed_one_takes_topics_and_zone_from_environment_and_job_files(
 
 @pytest.fixture
 def jobs_file(tmp_path, world):
-    from nightspot.job import Job, dump_jobs
+    from nightspot.job.model import Job, dump_jobs
 
     given = world.jobs["recommender"].model_dump(mode="json", by_alias=True, exclude_none=True)
     job = Job.model_validate({**given, "deadline": {"at": "08:00", "timezone": "Europe/Dublin"}})

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from nightspot.job import Concurrency
+from nightspot.job.markets import Concurrency
 from nightspot.run.model import run_from_json
 
 OTHER = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:two"

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.learn import history
 from nightspot.learn.history import upper_limit
 

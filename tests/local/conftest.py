@@ -15,8 +15,7 @@ import pytest
 from moto import mock_aws
 
 from nightspot.local.clock import StoryClock
-from nightspot.local.sagemaker.markets import Market, Markets
-from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 
 SCRIPTS = Path(__file__).parent / "scripts"

@@ -20,12 +20,12 @@ from nightspot.local.stage.emulated_aws import (
     REGION,
     TABLE,
     create_resources,
+    function_arn,
     start_execution,
     states_entered,
     wait_for_end,
 )
 from nightspot.local.stage.engine import interpreter
-from nightspot.local.stage.functions import function_arn
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 SCALE = 36_000  # ten hours a second

@@ -10,8 +10,8 @@ import pytest
 
 from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
 from nightspot.local.clock import StoryClock
-from nightspot.local.stage import functions as module
-from nightspot.local.stage.functions import (
+from nightspot.local.stage import emulated_aws
+from nightspot.local.stage.emulated_aws import (
     AsyncInvoker,
     DeadLetters,
     LocalContext,
@@ -170,7 +170,7 @@ def test_one_function_runs_at_a_time(monkeypatch):
         time.sleep(0.01)  # long enough to be overtaken
         inside.pop()
 
-    for handler_module in (module.plan_run, module.wake_run):
+    for handler_module in (emulated_aws.plan_run, emulated_aws.wake_run):
         monkeypatch.setattr(handler_module, "handler", handler)
     bound = functions(object())
     threads = [threading.Thread(target=bound[name], args=({},)) for name in ("PlanRun", "WakeRun") * 2]
@@ -189,7 +189,7 @@ def test_a_function_is_named_by_the_end_of_its_arn():
 class TestASchedule:
     @pytest.fixture
     def function(self, monkeypatch):
-        monkeypatch.setattr(module, "LEAST_REAL_SECONDS", 0.01)
+        monkeypatch.setattr(emulated_aws, "LEAST_REAL_SECONDS", 0.01)
         return Function(StoryClock(MIDNIGHT, 36_000), failures=1)
 
     def test_invokes_every_so_often_and_what_fails_is_a_dead_letter(self, function):
@@ -210,7 +210,7 @@ class TestASchedule:
         assert len(function.at_seconds) == called
 
     def test_is_no_faster_than_the_machine(self, function, monkeypatch):
-        monkeypatch.setattr(module, "LEAST_REAL_SECONDS", 60.0)
+        monkeypatch.setattr(emulated_aws, "LEAST_REAL_SECONDS", 60.0)
         schedule = Schedule(function, StoryClock(MIDNIGHT, 36_000), DeadLetters(), every_seconds=1)
         time.sleep(0.05)
         schedule.close()

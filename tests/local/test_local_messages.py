@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.local.stage import records
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.local.sagemaker.markets import Availability, Market, Markets
 from nightspot.local.serve import serving as serving_module
 from nightspot.local.serve.gateway import Identity, Refusal, Request

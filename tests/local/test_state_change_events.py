@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from nightspot.local.sagemaker.markets import Market
-from nightspot.local.sagemaker.options import EventOptions, OptionError
+from nightspot.local.sagemaker.markets import EventOptions, Market, OptionError
 
 PHASES = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
 

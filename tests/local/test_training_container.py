@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nightspot.local.sagemaker.markets import Market
-from nightspot.local.sagemaker.options import OptionError, SimulationOptions
+from nightspot.local.sagemaker.markets import Market, OptionError, SimulationOptions
 
 TAKEN_ONCE = [{"available": "50m"}, {"reclaim": 0}, {"available": "rest"}]
 

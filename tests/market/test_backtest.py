@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightspot.job import Job, Market, Policy
+from nightspot.job.markets import Market, Policy
+from nightspot.job.model import Job
 from nightspot.market.availability import Availability
 from nightspot.market.backtest import (
     DEFAULT,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nightspot.decide import ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
-from nightspot.job import Fallback, Market, Policy
+from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.market import night as simulator
 from nightspot.market.availability import Availability
 from nightspot.market.backtest import Setting, plan

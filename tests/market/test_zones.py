@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nightspot.job import Market, load_job, parse_job
+from nightspot.job.markets import Market
+from nightspot.job.reading import load_job, parse_job
 from nightspot.market import zones
 from nightspot.market.availability import Availability
 from nightspot.market.samples import BacktestError, Zone

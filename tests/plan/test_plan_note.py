@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.decide.policy import next_step
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Fallback, Market, Policy
-from nightspot.plan.note import plan_note
-from nightspot.plan.planning import Resumed
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback, Market, Policy
+from nightspot.plan.planning import Resumed, plan_note
 from nightspot.run.model import Action
 
 

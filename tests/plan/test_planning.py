@@ -8,7 +8,9 @@ import pytest
 from nightspot.costs.account import needed_seconds
 from nightspot.costs.lost_work import fruits_of
 from nightspot.decide.policy import next_step
-from nightspot.job import Budget, Capacity, ChangeOver, Deadline, Fallback, InstanceType, Job, Market
+from nightspot.job.markets import Fallback, Market
+from nightspot.job.model import Budget, Capacity, ChangeOver, InstanceType, Job
+from nightspot.job.times import Deadline
 from nightspot.plan.planning import Known, Origin, Resumed, plan_run
 from nightspot.run.model import Action, Progress
 from nightspot.run.pricing import Basis, PlanRate, Price, PriceSource, SpotDiscount

@@ -16,7 +16,7 @@ from nightspot.formats.run_ids import (
     read_training_job_name,
     run_id_of,
 )
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.plan import request as requests
 
 NAME_PATTERN = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"  # CreateTrainingJob, TrainingJobName

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.record import csv as account_rows
 from nightspot.record import statement as accounts
 from nightspot.record.csv import ATTEMPT_COLUMNS, RUN_COLUMNS, STATEMENT_COLUMNS

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nightspot.decide import steps
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.record import events as happenings
 from nightspot.record.events import Happening
 from nightspot.record.summary import summarise

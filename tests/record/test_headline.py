@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.record.run_account import Ending
 from nightspot.record.sentences import HEADLINES
 from nightspot.record.summary import summarise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nightspot.record.remarks import WORDING, ModelState, joined, remarks_of, texts_of
+from nightspot.record.sentences import WORDING, ModelState, joined, remarks_of, texts_of
 from nightspot.record.summary import summarise
 from nightspot.run.model import Outcome, Remark, RunRemark, evolve, run_from_json, to_json
 

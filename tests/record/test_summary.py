@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.record.summary import summarise
 from nightspot.run.model import LeftOut, Outcome
 from nightspot.run.reasons import Reason

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.run import estimates
 from nightspot.run.model import AttemptState
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nightspot.failures.classes import FailureClass
-from nightspot.job import Fallback, Market
+from nightspot.failures.codes import FailureClass
+from nightspot.job.markets import Fallback, Market
 from nightspot.run.model import (
     Action,
     Attempt,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from nightspot.aws.table.dynamodb import from_dynamodb
-from nightspot.job import Concurrency
+from nightspot.job.markets import Concurrency
 from nightspot.record.events import OF_OUTCOME
 from nightspot.run.model import Outcome, Run
 from tests.simulation.clock import HOUR, MINUTE

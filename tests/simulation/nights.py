@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.local.sagemaker.job_state import ENDINGS, Cut, Ending, of_exit
 from nightspot.local.sagemaker.markets import Availability
 from nightspot.local.stage.night_files import Night

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from nightspot.job import Job
+from nightspot.job.model import Job
 from tests.simulation.clock import HOUR, MINUTE
 from tests.simulation.faults import Plan
 from tests.simulation.market import MOODS, Market, spot_intervals

@@ -14,7 +14,7 @@ from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide import ladder, policy, watching
 from nightspot.failures import classify as failures
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.run.model import Outcome, Run
 from nightspot.run.reasons import Reason
 from tests.simulation.clock import HOUR

@@ -19,19 +19,16 @@ from typing import Any
 from lambdas import close_run, decide_next_step, plan_run, record_outcome, start_run, tell_people, wake_run
 from lambdas.dependencies import Dependencies
 from lambdas.observability import logger as lambda_logger
-from nightspot.aws.notices.notice_topics import NoticeTopics
-from nightspot.aws.notices.notices import Notices
-from nightspot.aws.notices.reports import Reports
+from nightspot.aws.notices.notices import Notices, NoticeTopics, Reports
 from nightspot.aws.runs.checkpoints import Checkpoints
-from nightspot.aws.runs.executions import Executions
-from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.executions import Executions, Starter
 from nightspot.aws.runs.stopping import Stopper, StopState
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.dynamodb import to_dynamodb
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
-from nightspot.job import Job as NightspotJob
-from nightspot.job import fill
+from nightspot.job.model import Job as NightspotJob
+from nightspot.job.request_shape import fill
 from nightspot.plan.planning import run_id_of
 from nightspot.view.messages.wording import happening_of, may_be_told
 from tests.simulation import asl, older

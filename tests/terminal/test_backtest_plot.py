@@ -13,7 +13,7 @@ from nightspot.market.backtest import LABELS, OMNISCIENT, Score
 from nightspot.market.generator import generate, profile
 from nightspot.market.model import Doing
 from nightspot.market.samples import Setting, Zone, samples_of
-from nightspot.terminal import backtest_night, backtest_plot
+from nightspot.terminal import backtest_plot
 
 HOUR = 3600.0
 STARTS_WITH = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
@@ -90,7 +90,7 @@ def test_labels_with_room_stay_where_they_belong():
 
 
 def night_of(setting, zone, rival="max_wait_safe"):
-    return backtest_night.telling_night(setting, [zone], rival)
+    return backtest_plot.telling_night(setting, [zone], rival)
 
 
 def test_the_chosen_night_uses_both_markets_and_is_in_time(setting, zone):
@@ -107,7 +107,7 @@ def test_spot_is_given_up_when_on_demand_begins_and_not_before(setting, zone):
     last_spot = max(span.end_seconds for span in night.ours.spans if span.market == "spot")
     first_on_demand = min(span.start_seconds for span in night.ours.spans if span.market == "on_demand")
     assert last_spot <= night.last_safe_seconds <= first_on_demand
-    quiet = backtest_night.played_night(
+    quiet = backtest_plot.played_night(
         setting, zone_up(), next(iter(samples_of(setting, zone_up()))), "greedy"
     )
     assert quiet.last_safe_seconds is None
@@ -120,7 +120,7 @@ def zone_up():
 def test_the_timeline_names_rows_deadline_and_last_safe_moment(setting, zone):
     axes = Figure().subplots()
     night = night_of(setting, zone)
-    backtest_night.draw_night(axes, night, setting)
+    backtest_plot.draw_night(axes, night, setting)
     words = [text.get_text() for text in axes.texts]
     assert "deadline" in words
     assert any(word.startswith("last safe moment") for word in words)
@@ -133,15 +133,15 @@ def test_every_phase_of_a_machine_has_its_look():
     wanted = {
         (market, doing) for market in ("spot", "on_demand") for doing in Doing if doing is not Doing.WAITING
     }
-    assert wanted | {(None, Doing.WAITING), (None, Doing.STOPPING)} == set(backtest_night.LOOKS)
-    patterns = {(look.label, look.hatch, look.colour) for look in backtest_night.LOOKS.values()}
+    assert wanted | {(None, Doing.WAITING), (None, Doing.STOPPING)} == set(backtest_plot.LOOKS)
+    patterns = {(look.label, look.hatch, look.colour) for look in backtest_plot.LOOKS.values()}
     assert len({label for label, _, _ in patterns}) == len(patterns)
 
 
 def test_the_omniscient_s_stretches_follow_each_other_and_cost_its_bound(setting, zone):
     for sample in samples_of(setting, zone):
-        night = backtest_night.played_night(setting, zone, sample, "greedy")
-        spans = list(backtest_night.spans_of(night.schedule))
+        night = backtest_plot.played_night(setting, zone, sample, "greedy")
+        spans = list(backtest_plot.spans_of(night.schedule))
         assert spans[0].start_seconds == 0
         assert all(a.end_seconds == pytest.approx(b.start_seconds) for a, b in pairwise(spans))
         price = {"spot": 0.30, "on_demand": 1.0, None: 0.0}
@@ -151,9 +151,9 @@ def test_the_omniscient_s_stretches_follow_each_other_and_cost_its_bound(setting
 
 def test_the_market_s_band_is_cut_at_the_deadline():
     market = Availability(np.array([0.0, 1.0, 3.0]) * HOUR, np.array([False, True, False]))
-    assert list(backtest_night.ups(market, 2 * HOUR)) == [(HOUR, 2 * HOUR)]
-    assert list(backtest_night.ups(market, 8 * HOUR)) == [(HOUR, 3 * HOUR)]
-    assert list(backtest_night.ups(market, 0.5 * HOUR)) == []
+    assert list(backtest_plot.ups(market, 2 * HOUR)) == [(HOUR, 2 * HOUR)]
+    assert list(backtest_plot.ups(market, 8 * HOUR)) == [(HOUR, 3 * HOUR)]
+    assert list(backtest_plot.ups(market, 0.5 * HOUR)) == []
 
 
 def score(cost_ratio, late_rate=0.0):
@@ -168,5 +168,5 @@ def test_the_rival_is_the_cheapest_that_can_be_had_and_is_not_ours_by_another_na
         "max_wait_unsafe": score(0.55, late_rate=0.2),
         "uniform_progress": score(0.52),
     }
-    assert backtest_night.rival_of(scores) == "max_wait_safe"
-    assert backtest_night.rival_of({**scores, "greedy": score(0.48)}) == "greedy"
+    assert backtest_plot.rival_of(scores) == "max_wait_safe"
+    assert backtest_plot.rival_of({**scores, "greedy": score(0.48)}) == "greedy"

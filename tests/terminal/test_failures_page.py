@@ -5,8 +5,8 @@ from dataclasses import astuple
 
 import pytest
 
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import ANSWERS, Answer, Fault, classify
+from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS, explain
 from nightspot.terminal.failures_page import EXAMPLES, failures_page
 

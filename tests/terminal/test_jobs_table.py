@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from nightspot.api.job_lines import line_as_json, lines_of
-from nightspot.api.models import JobDescription, JobsList, LastRun, MonthCosts
-from nightspot.job import load_job
+from nightspot.api.models import JobDescription, JobsList, LastRun, MonthCosts, line_as_json, lines_of
+from nightspot.job.reading import load_job
 from nightspot.terminal.jobs_table import jobs_table, last_run_words, month_words
 from nightspot.terminal.lines import console_for
 from nightspot.view.html.runs_page import accounted

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.run.model import Action, Outcome, Rung, Step
 from nightspot.terminal.lines import console_for
 from nightspot.terminal.timeline import Timeline

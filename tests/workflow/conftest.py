@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker.markets import Market, Markets
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker

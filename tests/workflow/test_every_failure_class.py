@@ -2,12 +2,11 @@
 
 import pytest
 
-from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import ANSWERS, Answer
+from nightspot.failures.codes import FailureClass
 from nightspot.local.sagemaker.faults import ServiceFault
 from nightspot.local.sagemaker.job_state import Ending, Secondary, Status
-from nightspot.local.sagemaker.markets import Market, Markets
-from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
 from nightspot.local.stage.night_files import Night
 
 MINUTE = 60.0

@@ -3,8 +3,7 @@
 import pytest
 
 from nightspot.local.sagemaker.faults import INTERNAL_FAILURE, THROTTLED, ServiceFault
-from nightspot.local.sagemaker.markets import Market, Markets
-from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
 from nightspot.local.stage.night_files import Night
 from nightspot.run.model import Action
 

@@ -8,9 +8,8 @@ from datetime import timedelta
 import boto3
 import pytest
 
-from nightspot.job import Market as Bought
-from nightspot.local.sagemaker.markets import Market, Markets
-from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.job.markets import Market as Bought
+from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
 from nightspot.local.stage.emulated_aws import REGION, start_execution, wait_for_end
 from nightspot.local.stage.night_files import Night
 from nightspot.plan.planning import quota_name

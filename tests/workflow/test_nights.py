@@ -2,8 +2,7 @@
 
 import pytest
 
-from nightspot.local.sagemaker.markets import Market, Markets
-from nightspot.local.sagemaker.options import EventOptions, SimulationOptions
+from nightspot.local.sagemaker.markets import EventOptions, Market, Markets, SimulationOptions
 from nightspot.local.stage.night_files import Night
 from nightspot.run.model import Action
 

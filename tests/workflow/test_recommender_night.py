@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from nightspot.job import load_job
+from nightspot.job.reading import load_job
 from nightspot.local.sagemaker.markets import Market, Markets
 from nightspot.local.stage.emulated_aws import REGION
 from nightspot.local.stage.night_files import Night

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from nightspot.local.sagemaker.markets import Market, Markets
-from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
 from nightspot.local.stage.night_files import Night
 from nightspot.market import night as simulator
 from nightspot.market.model import Truth

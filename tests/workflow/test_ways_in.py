@@ -7,7 +7,7 @@ import time
 import boto3
 import pytest
 
-from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.executions import Starter
 from nightspot.local.stage.emulated_aws import REGION, wait_for_end
 
 LONGEST_REAL_SECONDS = 120.0

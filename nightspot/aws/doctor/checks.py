@@ -1,17 +1,18 @@
-"""Decides whether an account, its clock and what is deployed there are fit for tonight."""
+"""The checks of an account, its clock and what is deployed there, and the order in which all checks run."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 
 from botocore.exceptions import ClientError
 
+from nightspot.aws.doctor import job_checks
 from nightspot.aws.doctor.visit import Check, Finding, State, Visit, guarded, is_missing, unanswered
 from nightspot.aws.faults import NO_ANSWER
 from nightspot.failures.redaction import redact
-from nightspot.formats.durations import format_duration
+from nightspot.formats.figures import format_duration
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
 CLOCK_LIMIT = timedelta(minutes=5)
@@ -212,3 +213,61 @@ def _waiting(visit: Visit, url: str) -> Finding:
 
 def _no_output(check: Check, name: str, visit: Visit) -> Finding:
     return Finding(check, State.PROBLEM, f"stack {visit.stack!r} has no output {name}", "make deploy")
+
+
+__all__ = ["CHECKS", "Check", "Finding", "State", "Visit", "examine"]
+
+# In the order in which one needs the other. The checks of this machine are the local run's own.
+CHECKS: Mapping[Check, Callable[[Visit], Iterable[Finding]]] = {
+    Check.REGION: region,
+    Check.CREDENTIALS: credentials,
+    Check.CLOCK: clock,
+    Check.JOBS: job_checks.jobs,
+    Check.STACK: stack,
+    Check.STATE_MACHINE: state_machine,
+    Check.SCHEDULES: job_checks.schedules,
+    Check.QUOTAS: job_checks.quotas,
+    Check.ROLE: job_checks.role,
+    Check.BUCKETS: job_checks.buckets,
+    Check.IMAGE: job_checks.image,
+    Check.NOTICES: notices,
+    Check.DEAD_LETTERS: dead_letters,
+}
+# What a check needs to be worth asking for.
+_ASKS_NOBODY = frozenset({Check.REGION, Check.JOBS})
+_OF_THE_STACK = frozenset({Check.STATE_MACHINE, Check.SCHEDULES, Check.NOTICES, Check.DEAD_LETTERS})
+_OF_JOBS = frozenset({Check.SCHEDULES, Check.QUOTAS, Check.ROLE, Check.BUCKETS, Check.IMAGE})
+
+
+def examine(visit: Visit) -> Iterator[Finding]:
+    """What each check finds, one after the other, so that the first can be shown while the next is asked for.
+
+    Never raises what AWS answers: a check that may not ask, or gets no answer, is "not checked" and says why.
+    """
+    came: dict[Check, State] = {}
+    for check, look in CHECKS.items():
+        why = _left_out(check, visit, came)
+        findings = (
+            [Finding(check, State.NOT_CHECKED, why)] if why else list(guarded(check, lambda: look(visit)))  # noqa: B023
+        )
+        came[check] = findings[0].state if findings else State.OK
+        yield from findings
+
+
+def _left_out(check: Check, visit: Visit, came: Mapping[Check, State]) -> str:
+    """Why a check is not worth its calls; empty where it is."""
+    if check in _ASKS_NOBODY:
+        return ""
+    if came[Check.REGION] is State.PROBLEM:
+        return "needs a region"
+    if check in {Check.CREDENTIALS, Check.CLOCK}:
+        return ""
+    if came[Check.CREDENTIALS] is State.PROBLEM:
+        return "needs credentials that AWS takes"
+    if came[Check.CREDENTIALS] is State.NOT_CHECKED:
+        return "AWS could not be reached"
+    if check in _OF_JOBS and not visit.jobs:
+        return "needs a valid job file"
+    if check in _OF_THE_STACK and came[Check.STACK] is State.PROBLEM:
+        return "needs the stack in order"
+    return ""

@@ -14,9 +14,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import NO_ANSWER
-from nightspot.aws.runs.deployed_names import VARIABLES, Deployment, DeploymentError, read_deployment
+from nightspot.aws.runs.operating import VARIABLES, Deployment, DeploymentError, read_deployment
 from nightspot.failures.redaction import redact
-from nightspot.job import CheckedFile, Job, PlaceholderError, fill
+from nightspot.job.model import Job
+from nightspot.job.reading import CheckedFile
+from nightspot.job.request_shape import PlaceholderError, fill
 
 
 class State(StrEnum):

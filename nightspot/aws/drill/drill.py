@@ -7,13 +7,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from nightspot.aws.drill import verdicts
-from nightspot.aws.drill.jobs import DrillError, DrillJobs, told
-from nightspot.aws.drill.plan import MOST_WAIT_SECONDS, DrillPlan, create_request
-from nightspot.aws.drill.verdicts import DrillOutcome, DrillResult, Verdict
+from nightspot.aws.drill.plan import (
+    MOST_WAIT_SECONDS,
+    DrillError,
+    DrillJobs,
+    DrillOutcome,
+    DrillPlan,
+    DrillResult,
+    Verdict,
+    broken,
+    create_request,
+    no_progress_file,
+    no_word,
+    told,
+    went_on,
+)
 from nightspot.decide.ledger import Observation, book, fold
-from nightspot.failures.classes import FailureClass
-from nightspot.formats.durations import MINUTE_SECONDS, format_duration
+from nightspot.failures.codes import FailureClass
+from nightspot.formats.figures import MINUTE_SECONDS, format_duration
 from nightspot.plan.request import training_job_name
 from nightspot.run.model import Action, Attempt, AttemptState, Resume, Step
 
@@ -99,7 +110,7 @@ class Drill:
                     return self._of_no_checkpoint(job, has_files=has_files)
                 silent_since = (silent_since or self._now()) if has_files else None
             if silent_since and (self._now() - silent_since).total_seconds() > silence_seconds:
-                return verdicts.no_progress_file(f"for {format_duration(silence_seconds)}")
+                return no_progress_file(f"for {format_duration(silence_seconds)}")
         raise self._endless()
 
     def _of_no_checkpoint(self, job: Attempt, *, has_files: bool) -> Verdict:
@@ -107,7 +118,7 @@ class Drill:
         if job.failure not in {None, FailureClass.RUNTIME_LIMIT}:
             raise self._broken_off(job, job.failure)
         if has_files:
-            return verdicts.no_progress_file("until the end of job 1")
+            return no_progress_file("until the end of job 1")
         if job.failure is None:
             because = "job 1 was complete without a single checkpoint: whatever interrupts it, all is lost"
             return Verdict(DrillOutcome.FAILED, because)
@@ -136,26 +147,22 @@ class Drill:
         for job in self._looks(self._plan.max_runtime_seconds + LONGEST_END_SECONDS):
             progress = self._run.progress
             if job.resume is Resume.BROKEN and progress is not None:
-                return verdicts.broken(saved, progress)
+                return broken(saved, progress)
             if job.resume is Resume.NOT_VISIBLE:
-                return verdicts.no_word(f"after {format_duration(job.worked_seconds or 0)} of training")
+                return no_word(f"after {format_duration(job.worked_seconds or 0)} of training")
             if not job.is_open:
                 return self._of_ended(job, saved)
             if job.resume is Resume.PROVEN and not self._plan.to_the_end:
                 resumed = job.resumed_from_step or 0
                 if self._saved_step > resumed:
-                    return verdicts.went_on(saved, resumed, f"went on to step {self._saved_step}")
+                    return went_on(saved, resumed, f"went on to step {self._saved_step}")
         raise self._endless()
 
     def _of_ended(self, job: Attempt, saved: int) -> Verdict:
         """The verdict on a job 2 that has ended by itself."""
         proven, resumed = job.resume is Resume.PROVEN, job.resumed_from_step or 0
         if job.failure is None:
-            return (
-                verdicts.went_on(saved, resumed, "trained to its end")
-                if proven
-                else verdicts.no_word("until its end")
-            )
+            return went_on(saved, resumed, "trained to its end") if proven else no_word("until its end")
         began = f"job 2 resumed from step {resumed}" if proven else "job 2 said nothing of where it began"
         if job.failure in _OF_THE_SCRIPT:
             reason = (job.failure_reason or "no reason was given").rstrip(" .")
@@ -164,11 +171,11 @@ class Drill:
             raise self._broken_off(job, job.failure)
         limit = format_duration(self._plan.max_runtime_seconds)
         if not proven:
-            return verdicts.no_word(f"within {limit}")
+            return no_word(f"within {limit}")
         if self._plan.to_the_end:
             missed = f"did not come to its end within {limit}: raise --max-minutes"
         elif self._saved_step > resumed:
-            return verdicts.went_on(saved, resumed, f"went on to step {self._saved_step}")
+            return went_on(saved, resumed, f"went on to step {self._saved_step}")
         else:
             missed = f"saved no further checkpoint within {limit}"
         return Verdict(DrillOutcome.FAILED, f"{began}, but {missed}")

@@ -1,12 +1,16 @@
-"""Tells the world what happened to a run, as events on an EventBridge bus (`source: nightspot`)."""
+"""Tells the world what happened to a run: EventBridge events, messages to topics (each once), pages in S3."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from botocore.exceptions import ClientError
+
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.table.dynamodb import Table, is_condition_failure, key
 from nightspot.record.events import OF_OUTCOME, Happening
 from nightspot.run.model import Run
 
@@ -79,3 +83,162 @@ def _notice_id(happening: Happening, run: Run) -> str:
     if happening in _ENDS:
         return f"{run.run_id}/end"
     return f"{run.run_id}/{run.steps}/{happening.value}"
+
+
+PREFIX = "reports"
+
+
+class S3Client(Protocol):
+    """The part of boto3's S3 client that is used here."""
+
+    def put_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        Body: bytes,  # noqa: N803
+        ContentType: str,  # noqa: N803
+    ) -> dict[str, Any]: ...
+
+
+class Reports:
+    """The pages in one bucket, below `reports/`."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def write(self, run_id: str, page: str) -> str:
+        """Keep the run's page (HTML), in place of an older one. Returns its S3 URI.
+
+        Raises TransientAwsError where the call is worth repeating, ClientError for all else.
+        """
+        key = f"{PREFIX}/{run_id}.html"
+        try:
+            self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=page.encode(), ContentType="text/html; charset=utf-8"
+            )
+        except NO_ANSWER as error:
+            raise TransientAwsError(str(error)) from error
+        except ClientError as error:
+            raise_if_transient(error)
+            raise
+        return f"s3://{self._bucket}/{key}"
+
+
+# The function's own limit: whoever claimed a message longer ago is dead.
+CLAIM_LIFE = timedelta(seconds=60)
+# EventBridge and Lambda repeat for a day at the most.
+KEPT = timedelta(days=7)
+
+
+class MessageBeingSentError(Exception):
+    """Another delivery of the same notice is sending the message just now; a later repetition knows the end."""
+
+
+class SnsClient(Protocol):
+    """The part of boto3's SNS client that is used here."""
+
+    def publish(
+        self,
+        *,
+        TopicArn: str,  # noqa: N803
+        Message: str,  # noqa: N803
+        Subject: str = ...,  # noqa: N803
+        MessageAttributes: Mapping[str, Any] = ...,  # noqa: N803
+    ) -> dict[str, Any]: ...
+
+
+class NoticeTopics:
+    """The topic for e-mail and, where there is one, the topic for chat. Clients are boto3's."""
+
+    def __init__(
+        self, sns: SnsClient, dynamodb: Any, table_name: str, *, mail_arn: str, chat_arn: str | None = None
+    ) -> None:
+        self._sns = sns
+        self._call = Table(dynamodb, table_name).call
+        self._mail_arn = mail_arn
+        self._chat_arn = chat_arn
+
+    def mail(
+        self, message_key: str, subject: str, text: str, attributes: Mapping[str, str], now: datetime
+    ) -> bool:
+        """Publish the message unless it is out already. Whether it was published now.
+
+        `attributes` are what a subscription can filter by. Raises MessageBeingSentError, TransientAwsError, or
+        ClientError where SNS refuses it; after each of them the call may be repeated.
+        """
+        arguments = {"Subject": subject, "Message": text, "MessageAttributes": _attributes(attributes)}
+        return self._once(f"NOTICE#{message_key}", "MAIL", self._mail_arn, arguments, now)
+
+    def chat(
+        self,
+        message_key: str,
+        notification: Mapping[str, Any],
+        attributes: Mapping[str, str],
+        now: datetime,
+    ) -> bool:
+        """Publish the notification to the chat topic, if there is one. Otherwise as `mail`."""
+        if self._chat_arn is None:
+            return False
+        body = json.dumps(notification, ensure_ascii=False)
+        arguments = {"Message": body, "MessageAttributes": _attributes(attributes)}
+        return self._once(f"NOTICE#{message_key}", "CHAT", self._chat_arn, arguments, now)
+
+    def _once(
+        self, pk: str, channel: str, topic_arn: str, arguments: Mapping[str, Any], now: datetime
+    ) -> bool:
+        if not self._claim(pk, channel, now):
+            return False
+        published = False
+        try:
+            self._sns.publish(TopicArn=topic_arn, **arguments)
+            published = True
+        finally:
+            if not published:
+                self._set(pk, channel, "claimed_until = :value", now)
+        self._set(pk, channel, "sent_at = :value", now)
+        return True
+
+    def _claim(self, pk: str, channel: str, now: datetime) -> bool:
+        """Take it on to send the message. False where it is out; raises MessageBeingSentError."""
+        try:
+            self._call(
+                "update_item",
+                Key=key(pk, channel),
+                UpdateExpression="SET claimed_until = :until, expires = :expires",
+                ConditionExpression=(
+                    "attribute_not_exists(sent_at) AND (attribute_not_exists(pk) OR claimed_until <= :now)"
+                ),
+                ExpressionAttributeValues={
+                    ":now": {"S": _text(now)},
+                    ":until": {"S": _text(now + CLAIM_LIFE)},
+                    ":expires": {"N": str(int((now + KEPT).timestamp()))},
+                },
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
+            if "sent_at" in error.response.get("Item", {}):
+                return False
+            raise MessageBeingSentError(f"{pk} {channel}") from error
+        return True
+
+    def _set(self, pk: str, channel: str, what: str, now: datetime) -> None:
+        self._call(
+            "update_item",
+            Key=key(pk, channel),
+            UpdateExpression=f"SET {what}",
+            ExpressionAttributeValues={":value": {"S": _text(now)}},
+        )
+
+
+def _text(moment: datetime) -> str:
+    """Of one length, so that DynamoDB compares texts as it would times."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _attributes(attributes: Mapping[str, str]) -> dict[str, Any]:
+    # SNS refuses an empty one.
+    return {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value}

@@ -1,17 +1,22 @@
-"""Reaches executions of the state machine: whether one is alive, how it ended, how to wake or restart it."""
+"""Executions of the state machine: how one is started (once, by its name), woken, restarted, and how it ended."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from datetime import UTC
-from typing import Any, Protocol
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NoReturn, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.decide.audit import Execution, ExecutionState
 from nightspot.failures.redaction import redact
+from nightspot.formats.run_ids import run_id_of
 from nightspot.run.model import Run
 
 CONTINUE_RUN = "continue_run"  # of an execution's input: the run that it goes on with
@@ -121,3 +126,221 @@ def _restart_name(run: Run, number: int) -> str:
 
 def _code(error: ClientError | BotoCoreError) -> str | None:
     return error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+
+
+# Of StartExecution's input, in UTF-8.
+MOST_INPUT_BYTES = 256 * 1024
+# More characters are allowed, but the ARN of a run is written into links and file names.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_TAKEN, _UNKNOWN = "ExecutionAlreadyExists", "ExecutionDoesNotExist"
+# Who asks is not what is asked for: another session of the same pipeline asks for the same run.
+_WHO_ASKS = "requested_by"
+
+
+class StartRefusedError(Exception):
+    """AWS did not let the run be started; the text, redacted, tells why."""
+
+
+class InvalidStartError(StartRefusedError):
+    """What was asked for cannot be a run; AWS was not called."""
+
+
+class NameTakenError(Exception):
+    """An execution of this name was started with another input."""
+
+
+class StartingClient(Protocol):
+    """The part of boto3's Step Functions client that is used here."""
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]: ...  # noqa: N803, A002
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]: ...  # noqa: N803
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run that has been started, now or by an earlier call with the same name and input."""
+
+    run_id: str
+    execution_arn: str
+    started_at: datetime  # aware UTC
+    is_new: bool  # False: the name was there already, with the same input
+
+
+def scheduled_name(job: str, scheduled_at: datetime) -> str:
+    """The execution of the job's night of `scheduled_at` (aware): "recommender-2026-11-21T0000Z"."""
+    return f"{job}-{_utc('scheduled_at', scheduled_at):%Y-%m-%dT%H%MZ}"
+
+
+def keyed_name(job: str, idempotency_key: str) -> str:
+    """The same for every call with this job and key: "recommender-key-" and 16 hexadecimal digits."""
+    return f"{job}-key-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:16]}"
+
+
+def fresh_name(job: str, now: datetime, token_hex6: str) -> str:
+    """One that nobody else takes: "recommender-20261121T000000-ab12cd". `now` is aware, the token random."""
+    return f"{job}-{_utc('now', now):%Y%m%dT%H%M%S}-{token_hex6}"
+
+
+class Starter:
+    """Starts runs as executions of one state machine. `step_functions` is boto3's client.
+
+    `now`: the clock of a local emulation, whose story has another date than its executions. Such an emulation keeps
+    one Starter for as long as it lives, which remembers when the story's runs began.
+    """
+
+    def __init__(
+        self,
+        step_functions: StartingClient,
+        state_machine_arn: str,
+        *,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._client = step_functions
+        self._machine_arn = state_machine_arn
+        self._now = now
+        self._story: dict[str, datetime] = {}
+
+    def start(
+        self,
+        job: str,
+        overrides: Mapping[str, Any],
+        *,
+        name: str,
+        scheduled_at: datetime | None = None,
+        resume_from: str | None = None,
+        requested_by: str | None = None,
+    ) -> Started:
+        """Start a run of `job` as the execution `name`, once: the same again is the same run, even after its end.
+
+        `overrides` are JSON-ready, as in an execution's input; `scheduled_at` is aware. Whether the job exists and
+        takes the overrides is for the run's plan to say. Of two first calls at once both may be told `is_new`.
+        Raises InvalidStartError, NameTakenError, StartRefusedError, and TransientAwsError where the same call may
+        go through later.
+        """
+        _check_name(name)
+        given = _input(job, overrides, scheduled_at, resume_from, requested_by)
+        arn = self._execution_arn(name)
+        if (known := self._known(arn, given, name)) is not None:
+            return known
+        before = self._now() if self._now is not None else None
+        try:
+            answer = self._client.start_execution(
+                stateMachineArn=self._machine_arn, name=name, input=_text_of(given)
+            )
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) != _TAKEN:
+                _raise_for(error)
+            if (known := self._known(arn, given, name)) is None:
+                # DescribeExecution may be some seconds behind:
+                # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+                why = "is taken by an execution that cannot be looked at yet"
+                raise TransientAwsError(f"name: {name!r} {why}") from error
+            return known
+        return self._started(answer, before, is_new=True)
+
+    def known(
+        self,
+        job: str,
+        overrides: Mapping[str, Any],
+        *,
+        name: str,
+        scheduled_at: datetime | None = None,
+        resume_from: str | None = None,
+    ) -> Started | None:
+        """The run that `start` would find with these arguments, whoever asks; None where it would start one.
+
+        For some seconds after its start AWS may not show a run yet. Raises what `start` raises.
+        """
+        _check_name(name)
+        given = _input(job, overrides, scheduled_at, resume_from, None)
+        return self._known(self._execution_arn(name), given, name)
+
+    def _known(self, arn: str, given: Mapping[str, Any], name: str) -> Started | None:
+        """The run that has this name already; None where there is none. Raises NameTakenError."""
+        try:
+            execution = self._client.describe_execution(executionArn=arn)
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) == _UNKNOWN:
+                return None
+            _raise_for(error)
+        if not _is_same(given, execution.get("input")):
+            raise NameTakenError(f"name: {name!r} is taken by an execution with another input ({arn})")
+        return self._started(execution, self._now() if self._now is not None else None, is_new=False)
+
+    def _started(self, execution: Mapping[str, Any], story: datetime | None, *, is_new: bool) -> Started:
+        arn = str(execution["executionArn"])
+        started_at = execution["startDate"] if story is None else self._story.setdefault(arn, story)
+        started_at = started_at.astimezone(UTC)
+        return Started(run_id_of(arn, started_at), arn, started_at, is_new)
+
+    def _execution_arn(self, name: str) -> str:
+        # arn:PARTITION:states:REGION:ACCOUNT:stateMachine:NAME, perhaps with a version or an alias behind it.
+        parts = self._machine_arn.split(":")
+        return ":".join([*parts[:5], "execution", parts[6], name])
+
+
+def _utc(field: str, moment: datetime) -> datetime:
+    if moment.utcoffset() is None:
+        raise InvalidStartError(f"{field}: {moment.isoformat()} must have a time zone")
+    return moment.astimezone(UTC)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        rule = "must have 1 to 80 characters, of letters, digits, - and _"
+        raise InvalidStartError(f"name: {name!r} {rule}")
+
+
+def _input(
+    job: str,
+    overrides: Mapping[str, Any],
+    scheduled_at: datetime | None,
+    resume_from: str | None,
+    requested_by: str | None,
+) -> dict[str, Any]:
+    at = None if scheduled_at is None else _utc("scheduled_at", scheduled_at)
+    about = {
+        "job": job,
+        "scheduled_at": None if at is None else at.isoformat().replace("+00:00", "Z"),
+        "resume_from": resume_from,
+        _WHO_ASKS: requested_by,
+    }
+    if taken := sorted(about.keys() & overrides.keys()):
+        raise InvalidStartError(f"{taken[0]}: {overrides[taken[0]]!r} must not be among the overrides")
+    given = {name: value for name, value in about.items() if value is not None}
+    # The job first, as a person writes it into the console; the rest in one order, by which AWS knows a repetition.
+    given |= {name: overrides[name] for name in sorted(overrides)}
+    size = len(_text_of(given).encode())
+    if size > MOST_INPUT_BYTES:
+        rule = f"must be at most {MOST_INPUT_BYTES:,} bytes as JSON, the longest input of an execution"
+        raise InvalidStartError(f"overrides: the input of {size:,} bytes {rule}")
+    return given
+
+
+def _text_of(given: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(given, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidStartError(f"overrides: {error}; they must be values of JSON") from error
+
+
+def _is_same(given: Mapping[str, Any], text: str | None) -> bool:
+    try:
+        there = json.loads(text or "")
+    except ValueError:
+        return False
+    return isinstance(there, dict) and _without_who_asks(there) == _without_who_asks(
+        json.loads(_text_of(given))
+    )
+
+
+def _without_who_asks(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name != _WHO_ASKS}
+
+
+def _raise_for(error: ClientError | BotoCoreError) -> NoReturn:
+    if isinstance(error, NO_ANSWER):
+        raise TransientAwsError(str(error)) from error
+    if isinstance(error, ClientError):
+        raise_if_transient(error)
+    raise StartRefusedError(redact(str(error))) from error

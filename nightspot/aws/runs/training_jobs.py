@@ -13,7 +13,7 @@ from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transien
 from nightspot.decide.audit import GOES_ON, ListedJob
 from nightspot.decide.ledger import JobView, Transition
 from nightspot.formats.run_ids import read_training_job_name
-from nightspot.job import Market
+from nightspot.job.markets import Market
 
 OWN_JOBS = "nightspot-"  # what the names of training jobs begin with, see `requests.training_job_name`
 LONGEST_JOB = timedelta(days=30)  # SageMaker's limit is 28 days

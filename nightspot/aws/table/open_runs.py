@@ -1,19 +1,18 @@
-"""Knows the runs of which something is unfinished: training, the record, the telling of the end, a bill.
-
-One item each, OPEN / RUN#id, in a partition of their own: one query finds them all, and with nothing to do it is
-all that the reconciler reads. The item also says which execution has the run: of two restarts one takes it on.
-"""
+"""Runs of which something is unfinished: training, record, the notice of the end, a bill; and who closes one."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.table.dynamodb import from_dynamodb, is_condition_failure, key, partition, to_dynamodb
+from nightspot.decide.audit import Delivery, Pending, Untold
 from nightspot.run.model import Run
 
 _PARTITION, _RUN = "OPEN", "RUN#"
@@ -92,3 +91,150 @@ def _open_run(item: Mapping[str, Any]) -> OpenRun:
         execution_arn=values["execution_arn"],
         started_at=datetime.fromisoformat(values["started_at"]),
     )
+
+
+# A reserved word of DynamoDB's expressions.
+_UNTIL = {"#until": "until"}
+
+
+# What a mark says that an older version has written, without a time.
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class CloseTurns:
+    """The turns of one table. `call` is `Table.call`, and raises as that does; times are aware UTC."""
+
+    def __init__(self, call: Callable[..., dict[str, Any]]) -> None:
+        self._call = call
+
+    def take(self, run_id: str, *, now: datetime, until: datetime) -> bool:
+        """Take the turn until `until`; False while somebody else has it.
+
+        It knows no owners: a write that boto3 repeats because its answer was lost is refused, and the turn is free
+        again at `until`.
+        """
+        item = {
+            **_close(run_id),
+            # What the condition compares, and by which DynamoDB forgets it.
+            **to_dynamodb({"until": until.timestamp(), "expires": int(until.timestamp()) + 1}),
+        }
+        return self._accepted(
+            "put_item",
+            Item=item,
+            ConditionExpression="attribute_not_exists(pk) OR #until <= :now",
+            ExpressionAttributeNames=_UNTIL,
+            ExpressionAttributeValues=to_dynamodb({":now": now.timestamp()}),
+        )
+
+    def give_back(self, run_id: str, *, until: datetime) -> None:
+        """End the turn that was taken until `until`, unless it ran out and somebody else has taken it."""
+        self._accepted(
+            "delete_item",
+            Key=_close(run_id),
+            ConditionExpression="#until = :until",
+            ExpressionAttributeNames=_UNTIL,
+            ExpressionAttributeValues=to_dynamodb({":until": until.timestamp()}),
+        )
+
+    def begin_to_tell(self, run_id: str, now: datetime) -> None:
+        """Note that the end is going to be recorded, counted and told."""
+        self._call("put_item", Item={**_untold(run_id), **to_dynamodb({"since": now.isoformat()})})
+
+    def has_counted(self, run_id: str) -> None:
+        """Note that of the telling only the notice is lacking, which could not be sent."""
+        self._accepted(
+            "update_item",
+            Key=_untold(run_id),
+            UpdateExpression="SET counted = :yes",
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeValues=to_dynamodb({":yes": True}),
+        )
+
+    def untold(self, run_id: str) -> Untold | None:
+        """The mark of an end that is not told yet; None where nothing is lacking."""
+        item = self._call("get_item", Key=_untold(run_id), ConsistentRead=True).get("Item")
+        if item is None:
+            return None
+        values = from_dynamodb(item)
+        since = datetime.fromisoformat(values["since"]) if "since" in values else _LONG_AGO
+        return Untold(since, bool(values.get("counted")))
+
+    def has_told(self, run_id: str) -> None:
+        """Note that EventBridge has the notice, and that all is counted."""
+        self._call("delete_item", Key=_untold(run_id))
+
+    def _accepted(self, operation: str, **arguments: Any) -> bool:
+        try:
+            self._call(operation, **arguments)
+        except ClientError as error:
+            if not is_condition_failure(error):
+                raise
+            return False
+        return True
+
+
+def _close(run_id: str) -> dict[str, Any]:
+    return key(f"RUN#{run_id}", "CLOSE")
+
+
+def _untold(run_id: str) -> dict[str, Any]:
+    return key(f"RUN#{run_id}", "UNTOLD")
+
+
+_PARTITION = "PENDING"
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_log = logging.getLogger(__name__)
+
+
+class PendingDeliveries:
+    """Those of one table. `call` is `Table.call`. Every write can be repeated."""
+
+    def __init__(self, call: Callable[..., dict[str, Any]]) -> None:
+        self._call = call
+
+    def keep(self, delivery: Delivery, name: str, event: str, now: datetime) -> bool:
+        """Keep the event, which is JSON text; one that is kept already stays as old as it is.
+
+        False where the table does not take it.
+        """
+        return self._write(
+            "update_item",
+            f"{delivery.value}#{name}",
+            UpdateExpression="SET since = if_not_exists(since, :now), #event = :event",
+            ExpressionAttributeNames={"#event": "event"},
+            ExpressionAttributeValues=to_dynamodb({":now": now.isoformat(), ":event": event}),
+        )
+
+    def forget(self, delivery: Delivery, name: str) -> bool:
+        """Forget what was delivered, or given up. False where the table does not take it."""
+        return self._write("delete_item", f"{delivery.value}#{name}")
+
+    def all(self) -> list[Pending]:
+        """Every pending delivery. Raises as `Table.call` does."""
+        read = (_pending(from_dynamodb(item)) for item in partition(self._call, _PARTITION))
+        return [pending for pending in read if pending is not None]
+
+    def _write(self, operation: str, sk: str, **arguments: Any) -> bool:
+        try:
+            self._call(operation, Key=key(_PARTITION, sk), **arguments)
+        except (TransientAwsError, ClientError, BotoCoreError) as error:
+            _log.warning("%s of pending %s: %s", operation, sk, error)
+            return False
+        return True
+
+
+def _pending(item: Mapping[str, Any]) -> Pending | None:
+    delivery, _, name = item["sk"].partition("#")
+    if delivery not in list(Delivery):
+        _log.error("a pending delivery of an unknown kind: %s", item["sk"])
+        return None
+    return Pending(Delivery(delivery), name, _since(item.get("since")), str(item.get("event")))
+
+
+def _since(text: Any) -> datetime:
+    """An item that does not say it is given up, and not kept for ever."""
+    try:
+        since = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return _EARLIEST
+    return since if since.tzinfo is not None else since.replace(tzinfo=UTC)

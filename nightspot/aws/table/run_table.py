@@ -16,10 +16,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.table.close_turns import CloseTurns
 from nightspot.aws.table.dynamodb import Table, from_dynamodb, is_condition_failure, key, to_dynamodb
-from nightspot.aws.table.open_runs import OpenRuns
-from nightspot.aws.table.pending import PendingDeliveries
+from nightspot.aws.table.open_runs import CloseTurns, OpenRuns, PendingDeliveries
 from nightspot.formats.run_ids import first_run_id_of, run_id_of
 from nightspot.record.summary import RUNNING, summarise, summarise_attempt
 from nightspot.run.model import (

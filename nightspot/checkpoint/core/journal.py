@@ -1,22 +1,183 @@
-"""Decides what a drill gets to know of a training: one JSON line per event, in the file that a variable names.
-
-Where NIGHTSPOT_DRILL_JOURNAL is not set, nothing is written, digested or watched.
-"""
+"""What a drill gets to know of a training: one JSON line per event, with a SHA-256 per part of the state."""
 
 from __future__ import annotations
 
+import copyreg
+import hashlib
 import json
 import math
 import operator
 import os
+import struct
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Protocol
 
-from .digests import part_digests
-from .errors import SettingError
+from .errors import SettingError, StateError
+from .state import can, file_chunks
+
+# A part that is itself a mapping of few names is digested by name, so that one can say which of them differs:
+# a training state has five, an optimiser's state_dict two, a model's hundreds.
+_MOST_NAMES = 16
+_DIGEST_CHARACTERS = 16  # as good as surely no accident, and short in a journal of many steps
+
+_LARGEST_EXACT_FLOAT = 2**53
+
+
+def part_digests(state: Any) -> dict[str, str | None]:
+    """The digest of each part of a state by name, `part.name` within a small mapping; None: it cannot be read."""
+    whole = _plain(state)
+    parts = whole if isinstance(whole, Mapping) else {"state": whole}
+    digests: dict[str, str | None] = {}
+    for name, value in parts.items():
+        plain = _plain(value)
+        if isinstance(plain, Mapping) and 0 < len(plain) <= _MOST_NAMES:
+            digests.update({f"{name}.{inner}": digest(plain[inner]) for inner in plain})
+        else:
+            digests[str(name)] = _of_file(plain, str(name)) if isinstance(plain, Path) else digest(plain)
+    return digests
+
+
+def digest(value: Any) -> str | None:
+    """The first 16 hexadecimal digits of the value's SHA-256; None where the value gives nothing away."""
+    hashed = hashlib.sha256()
+    try:
+        _walk(value, hashed, frozenset())
+    # What an object of the user's says when it is asked for its contents: a drill then cannot compare it.
+    except (
+        AttributeError,
+        BufferError,
+        NotImplementedError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ):
+        return None
+    return hashed.hexdigest()[:_DIGEST_CHARACTERS]
+
+
+def _of_file(path: Path, name: str) -> str | None:
+    hashed = hashlib.sha256()
+    try:
+        for chunk in file_chunks(path, name):
+            hashed.update(chunk)
+    except StateError:
+        return None
+    return hashed.hexdigest()[:_DIGEST_CHARACTERS]
+
+
+def _plain(value: Any) -> Any:
+    return value.state_dict() if can(value, "state_dict") else value
+
+
+def _walk(value: Any, hashed: Any, above: frozenset[int]) -> None:
+    if id(value) in above:
+        hashed.update(b"cycle;")
+    elif value is None or isinstance(value, str):
+        _mark(
+            hashed,
+            b"text" if isinstance(value, str) else b"none",
+            (value or "").encode("utf-8", "surrogatepass"),
+        )
+    elif isinstance(value, (bool, int, float)):
+        _mark(hashed, b"number", _number_bytes(value))
+    elif isinstance(value, (bytes, bytearray)):
+        _mark(hashed, b"bytes", value)
+    elif isinstance(value, Mapping):
+        _walk_sorted(
+            [(_digest_of(key, above), each) for key, each in value.items()], hashed, above | {id(value)}
+        )
+    elif isinstance(value, (list, tuple)):
+        _mark(hashed, b"list", str(len(value)).encode())
+        for each in value:
+            _walk(each, hashed, above | {id(value)})
+    elif isinstance(value, AbstractSet):
+        # The order of a set of texts is another one in every process.
+        _mark(hashed, b"set", b"".join(sorted(_digest_of(each, above) for each in value)))
+    elif isinstance(value, Path):
+        _mark(hashed, b"text", str(value).encode("utf-8", "surrogateescape"))
+    elif not _walk_array(value, hashed, above):
+        _walk_object(value, hashed, above | {id(value)})
+
+
+def _walk_sorted(items: list[tuple[bytes, Any]], hashed: Any, above: frozenset[int]) -> None:
+    _mark(hashed, b"mapping", str(len(items)).encode())
+    for key, each in sorted(items, key=lambda item: item[0]):
+        hashed.update(key)
+        _walk(each, hashed, above)
+
+
+def _digest_of(value: Any, above: frozenset[int]) -> bytes:
+    hashed = hashlib.sha256()
+    _walk(value, hashed, above)
+    return hashed.digest()
+
+
+def _walk_array(value: Any, hashed: Any, above: frozenset[int]) -> bool:
+    """Arrays, NumPy's scalars and tensors, known by what they can do; False for what is none."""
+    if can(value, "detach") and can(value, "cpu"):
+        value = _array_of_tensor(value)
+    if can(value, "tobytes") and hasattr(value, "dtype") and hasattr(value, "shape"):
+        if tuple(value.shape) == () and can(value, "item"):
+            item = value.item()
+            # Some kinds, such as long doubles, are their own item.
+            if type(item) is not type(value):
+                _walk(item, hashed, above)
+                return True
+        if "O" in str(getattr(value.dtype, "char", "")):
+            _walk(value.tolist(), hashed, above)  # its bytes are addresses
+            return True
+        _mark(hashed, f"array {value.dtype} {tuple(value.shape)}".encode(), value.tobytes())
+        return True
+    try:
+        view = memoryview(value)
+    except TypeError:
+        return False
+    _mark(hashed, b"bytes" if view.format == "B" else f"buffer {view.format}".encode(), view.tobytes())
+    return True
+
+
+def _array_of_tensor(tensor: Any) -> Any:
+    plain = tensor.detach().cpu()
+    try:
+        return plain.numpy()
+    except TypeError:
+        return plain.float().numpy()  # bfloat16, which NumPy has not; every one of its numbers is a float32
+
+
+def _walk_object(value: Any, hashed: Any, above: frozenset[int]) -> None:
+    """Whatever pickle would take it apart into, without pickle's notes on what is shared."""
+    if isinstance(value, type) or hasattr(value, "__qualname__"):
+        _mark(hashed, b"name", f"{value.__module__}.{value.__qualname__}".encode())
+        return
+    reducer = copyreg.dispatch_table.get(type(value))
+    reduced = reducer(value) if reducer else value.__reduce_ex__(4)
+    _mark(hashed, b"object", f"{type(value).__module__}.{type(value).__qualname__}".encode())
+    if isinstance(reduced, str):
+        _mark(hashed, b"name", reduced.encode())
+        return
+    _, arguments, state, elements, items = (*reduced, None, None, None, None)[:5]
+    for each in (arguments, state, list(elements or ()), list(items or ())):
+        _walk(each, hashed, above)
+
+
+def _number_bytes(value: Any) -> bytes:
+    """One form for 1, 1.0 and True: which of them it is may change on the way through a file."""
+    if isinstance(value, float) or abs(value) <= _LARGEST_EXACT_FLOAT:
+        return struct.pack("<d", value)
+    return str(value).encode()
+
+
+def _mark(hashed: Any, kind: bytes, content: Any) -> None:
+    # The length keeps the end of one value from being taken for the beginning of the next.
+    hashed.update(b"%s:%d:" % (kind, len(content)))
+    hashed.update(content)
+
 
 JOURNAL_VARIABLE = "NIGHTSPOT_DRILL_JOURNAL"
 

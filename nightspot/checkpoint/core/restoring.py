@@ -22,7 +22,7 @@ from . import envelope, files
 from .errors import BrokenCheckpointError, StateError, UnreadableStateError, WorldSizeError
 from .files import Found
 from .progress import Progress, from_document
-from .ranks import Gather, Seat
+from .settings import Gather, Seat
 from .state import Deserialise, Form, Kind, Window, can
 
 _LOG = logging.getLogger("nightspot.checkpoint")

@@ -16,11 +16,9 @@ from pathlib import Path
 
 from . import envelope, files, limits
 from .errors import BrokenCheckpointError, DirectoryError
-from .files import Found
+from .files import Found, KeepBest, Kept, expendable
 from .progress import Progress
-from .ranks import Seat
-from .retention import KeepBest, Kept, expendable
-from .settings import as_text
+from .settings import Seat, as_text
 from .state import Serialise, State
 
 _LOG = logging.getLogger("nightspot.checkpoint")

@@ -16,15 +16,14 @@ from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs.place import Place, renewed
 from nightspot.cli.runs.sources import RunNotFoundError
 from nightspot.failures.redaction import redact
-from nightspot.formats.figures import duration
-from nightspot.formats.plain_text import one_line
+from nightspot.formats.figures import duration, one_line
 from nightspot.record.model import RecordNotReadableError
-from nightspot.terminal import news
-from nightspot.terminal.news import News, NewsKind
-from nightspot.view.messages.links import Console
+from nightspot.terminal import deployed_run
+from nightspot.terminal.deployed_run import News, NewsKind
+from nightspot.view.messages.plain import Console
 
 if TYPE_CHECKING:
-    from nightspot.aws.runs.waiting import ExecutionEnd
+    from nightspot.aws.runs.api_client import ExecutionEnd
 
 
 Record = Mapping[str, Any]
@@ -125,7 +124,7 @@ class _Following:
 
     def step(self) -> Followed | None:
         """Look once, and tell what is new. How it came out; None: it goes on. Raises what the look raises."""
-        from nightspot.aws.runs.waiting import CannotLookError  # noqa: PLC0415 - not for --help
+        from nightspot.aws.runs.api_client import CannotLookError  # noqa: PLC0415 - not for --help
 
         try:
             seen = self._look()
@@ -139,7 +138,7 @@ class _Following:
             self._tell(_fault("the run can be looked at again"))
             self._trouble_since = None
         if seen.record is not None:
-            for line in news.news_between(self.record, seen.record):
+            for line in deployed_run.news_between(self.record, seen.record):
                 self._tell(line)
             self.record, self._seen_at = seen.record, self._monotonic()
             self._on_look(seen.record)
@@ -166,7 +165,7 @@ class _Following:
         return None
 
     def _ended(self, seen: Look) -> Followed | None:
-        if seen.record is not None and news.is_over(seen.record):
+        if seen.record is not None and deployed_run.is_over(seen.record):
             return Followed(exit_status.of_record(seen.record), seen.record)
         if seen.end is None:
             self._gone_since = None
@@ -198,7 +197,7 @@ class _Following:
             return _fault(f"the run could not be looked at for {long}; it is tried again")
         if self.record is None:
             return News(NewsKind.STILL, "the run is not on record yet", moment)
-        return news.still(self.record, moment)
+        return deployed_run.still(self.record, moment)
 
 
 def looker(
@@ -211,8 +210,11 @@ def looker(
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415
-    from nightspot.aws.runs.waiting import CannotLookError, as_passing  # noqa: PLC0415
+    from nightspot.aws.runs.api_client import (  # noqa: PLC0415
+        ApiError,
+        CannotLookError,
+        as_passing,
+    )
 
     here, is_stale = place, False
 
@@ -256,7 +258,7 @@ def clock_of(place: Place, now: Callable[[], datetime]) -> Callable[[Record | No
     """The story's clock: the real one; of an emulated night, the latest moment that its record speaks of."""
 
     def story(record: Record | None) -> datetime:
-        latest = news.story_now(record) if record is not None and is_emulated(place) else None
+        latest = deployed_run.story_now(record) if record is not None and is_emulated(place) else None
         return latest or now()
 
     return story
@@ -277,16 +279,16 @@ def utc_now() -> datetime:
 def _look(place: Place, run_id: str, execution_arn: str | None) -> Look:
     record = _record(place, run_id)
     arn = execution_arn if record is None else record.get("execution_arn") or execution_arn
-    if place.aws is None or arn is None or (record is not None and news.is_over(record)):
+    if place.aws is None or arn is None or (record is not None and deployed_run.is_over(record)):
         return Look(record)
-    from nightspot.aws.runs.waiting import execution_end  # noqa: PLC0415
+    from nightspot.aws.runs.api_client import execution_end  # noqa: PLC0415
 
     end = execution_end(place.aws.client("stepfunctions"), str(arn))
     if end is None:
         return Look(record)
     # It may have ended properly since the record was read.
     record = _record(place, run_id)
-    return Look(record, None if record is not None and news.is_over(record) else end)
+    return Look(record, None if record is not None and deployed_run.is_over(record) else end)
 
 
 def _record(place: Place, run_id: str) -> Record | None:

@@ -24,7 +24,7 @@ from nightspot.cli.runs.place import (
     place_of,
     record_of,
 )
-from nightspot.formats.plain_text import one_line
+from nightspot.formats.figures import one_line
 from nightspot.record.summary import RUNNING
 
 LOCAL_SCRATCH = "build/demo"  # of records that do not say where their night was played

@@ -21,8 +21,7 @@ from nightspot.local.stage import records
 from nightspot.record.model import RecordNotReadableError
 
 if TYPE_CHECKING:
-    from nightspot.aws.runs.api_client import ApiClient
-    from nightspot.aws.runs.waiting import CannotLookError
+    from nightspot.aws.runs.api_client import ApiClient, CannotLookError
 
 LOCAL_RECORDS = Path("build/runs")
 MOST_NAMED = 5  # ids in an error
@@ -166,7 +165,7 @@ def _run_table(aws: Aws, name: str) -> Any:
 
 
 def _table_of(stack: str, aws: Aws) -> str:
-    from nightspot.aws.runs.deployed_names import DeploymentError, output_of  # noqa: PLC0415
+    from nightspot.aws.runs.operating import DeploymentError, output_of  # noqa: PLC0415
 
     try:
         return output_of(stack, "TableName", cloudformation=aws.client("cloudformation"))
@@ -186,9 +185,11 @@ def operating_mistakes() -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - not for --help
 
     from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415
-    from nightspot.aws.runs.starting import NameTakenError, StartRefusedError  # noqa: PLC0415
-    from nightspot.aws.runs.waiting import as_passing  # noqa: PLC0415
+    from nightspot.aws.runs.api_client import (  # noqa: PLC0415
+        ApiError,
+        as_passing,
+    )
+    from nightspot.aws.runs.executions import NameTakenError, StartRefusedError  # noqa: PLC0415
 
     try:
         yield

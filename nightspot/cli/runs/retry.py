@@ -13,7 +13,7 @@ from nightspot.cli._shared import Json, fail, mistakes, say
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
 from nightspot.cli.runs.start import StartedRun
-from nightspot.job import merge_overrides, read_overrides
+from nightspot.job.overrides import merge_overrides, read_overrides
 from nightspot.record.summary import RUNNING
 from nightspot.run.model import Outcome
 from nightspot.terminal.tables import overrides_in_words

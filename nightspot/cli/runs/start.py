@@ -21,8 +21,9 @@ from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import follow
 from nightspot.cli.runs import follow as follow_words
 from nightspot.cli.runs.place import Place
-from nightspot.formats.durations import DurationError, parse_duration
-from nightspot.job import Job, apply_overrides, read_overrides
+from nightspot.formats.figures import DurationError, parse_duration
+from nightspot.job.model import Job
+from nightspot.job.overrides import apply_overrides, read_overrides
 
 MACHINE_OUTPUT = "StateMachineArn"
 LONGEST_KEY = 128
@@ -108,7 +109,7 @@ def start(place: Place, job: str, overrides: Mapping[str, Any], key: str | None)
     """Start a run of a deployed job; the same key again is the same run.
 
     What is wrong ends the command with its words, before anything is started where that can be told. Raises
-    InvalidOverridesError, ApiError, and what `nightspot.aws.runs.starting.Starter.start` raises.
+    InvalidOverridesError, ApiError, and what `nightspot.aws.runs.executions.Starter.start` raises.
     """
     read_overrides(overrides, check_instance_types=True)
     if place.api is not None:
@@ -145,7 +146,7 @@ def start_execution(
     resume_from: str | None = None,
 ) -> StartedRun:
     """Start a run as an execution of the deployment's state machine. Raises what `Starter.start` raises."""
-    from nightspot.aws.runs.starting import Starter, fresh_name, keyed_name  # noqa: PLC0415 - not for --help
+    from nightspot.aws.runs.executions import Starter, fresh_name, keyed_name  # noqa: PLC0415 - not for --help
 
     if place.aws is None:
         raise ValueError("only a deployment has a state machine")
@@ -207,8 +208,10 @@ def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) ->
 
 
 def _deployed_jobs(place: Place) -> dict[str, Job] | None:
-    from nightspot.aws.runs.deployed_names import DeploymentError  # noqa: PLC0415
-    from nightspot.aws.runs.operating import deployed_jobs  # noqa: PLC0415
+    from nightspot.aws.runs.operating import (  # noqa: PLC0415
+        DeploymentError,
+        deployed_jobs,
+    )
 
     if place.aws is None or place.stack is None:
         return None
@@ -226,7 +229,7 @@ def _deployed_jobs(place: Place) -> dict[str, Job] | None:
 
 
 def _machine_of(place: Place) -> str:
-    from nightspot.aws.runs.deployed_names import DeploymentError, output_of  # noqa: PLC0415
+    from nightspot.aws.runs.operating import DeploymentError, output_of  # noqa: PLC0415
 
     if place.aws is None or place.stack is None:
         raise ValueError("only a stack says which state machine it has")

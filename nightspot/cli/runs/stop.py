@@ -11,7 +11,7 @@ import typer
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, print_json, say
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
-from nightspot.formats.durations import DurationError, format_duration, parse_duration
+from nightspot.formats.figures import DurationError, format_duration, parse_duration
 from nightspot.record.summary import RUNNING, outcome_of
 
 if TYPE_CHECKING:
@@ -119,9 +119,11 @@ def _by_api(
 ) -> dict[str, Any]:
     """The same through the API, which is asked again while the run changes over. Raises ApiError."""
     from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415
+    from nightspot.aws.runs.api_client import (  # noqa: PLC0415
+        ApiError,
+        as_passing,
+    )
     from nightspot.aws.runs.stopping import LOOK_SECONDS, StopState  # noqa: PLC0415
-    from nightspot.aws.runs.waiting import as_passing  # noqa: PLC0415
 
     slept, told = 0.0, ""
     while True:

@@ -30,9 +30,9 @@ from nightspot.cli.runs.place import (
     place_of,
     record_of,
 )
-from nightspot.terminal import deployed_run, news
+from nightspot.terminal import deployed_run
+from nightspot.terminal.deployed_run import News
 from nightspot.terminal.lines import console_for
-from nightspot.terminal.news import News
 
 TICK_SECONDS = 1.0  # the time left is told anew so often
 
@@ -90,7 +90,7 @@ def watch(
 def _print_local(place: Place, record: dict[str, Any], *, as_json: bool) -> ExitStatus:
     """A local record is there only once its night is over: there is nothing left to wait for."""
     if as_json:
-        for line in news.news_between(None, record):
+        for line in deployed_run.news_between(None, record):
             _print_json_line(line, str(record["run_id"]))
     else:
         show.print_record(place, record, as_json=False)

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from nightspot.checkpoint.core.journal import JOURNAL_VARIABLE
-from nightspot.drill.lives import Life, Training
+from nightspot.drill.lives import Life, Training, definitions_of
 from nightspot.drill.planning import PlannedKill, pace_of, plan, targets_of
-from nightspot.drill.reading import definitions_of
 from nightspot.drill.verdict import Evidence, needs_second_run
-from nightspot.job import Job, fill
-from nightspot.job.placeholders import SAMPLES
-from nightspot.local.drill.disk import DrillDisk, digests
-from nightspot.local.drill.process import Place, Setting, live
+from nightspot.job.model import Job
+from nightspot.job.request_shape import SAMPLES, fill
+from nightspot.local.drill.process import DrillDisk, Place, Setting, digests, live
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker.process import Reaper
 

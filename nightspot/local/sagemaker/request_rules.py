@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from nightspot.local.sagemaker.container import split_uri
 from nightspot.local.sagemaker.faults import invalid, quota_exceeded
-from nightspot.local.sagemaker.object_store import split_uri
 
 JOB_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
 MAX_RUNTIME_SECONDS = 28 * 86_400

@@ -17,22 +17,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker import job_state, request_rules
-from nightspot.local.sagemaker.container import Container
-from nightspot.local.sagemaker.job_desk import Cuts, JobDesk
+from nightspot.local.sagemaker.container import CheckpointSync, Container, download_prefix, upload_archive
 from nightspot.local.sagemaker.job_state import (
     COMPLETED,
     ENDINGS,
     STOPPED,
     Cut,
+    Cuts,
     Ending,
+    JobDesk,
     JobState,
     Secondary,
     Status,
     training_seconds,
 )
-from nightspot.local.sagemaker.markets import Market
-from nightspot.local.sagemaker.object_store import CheckpointSync, download_prefix, upload_archive
-from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.sagemaker.markets import Market, SimulationOptions
 from nightspot.local.sagemaker.process import CommandError, Reaper, TrainingProcess
 
 POLL_REAL_SECONDS = 0.01

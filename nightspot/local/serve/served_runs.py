@@ -15,7 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from nightspot.aws.runs.executions import CONTINUE_RUN
-from nightspot.job import InvalidJobError
+from nightspot.job.errors import InvalidJobError
 from nightspot.local.stage import records, staging
 from nightspot.local.stage.emulated_aws import states_entered
 from nightspot.local.stage.night_files import Night

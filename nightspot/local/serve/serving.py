@@ -16,14 +16,14 @@ from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHand
 
 from lambdas import api
 from lambdas.api_dependencies import ApiDependencies
-from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.executions import Starter
 from nightspot.aws.runs.stopping import Stopper
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.local.sagemaker.markets import Market, Markets
 from nightspot.local.serve.gateway import Answer, Authorise, Gateway, Identity, Refusal, Request, problem
 from nightspot.local.stage import staging
+from nightspot.local.stage.emulated_aws import bound
 from nightspot.local.stage.engine import Handler
-from nightspot.local.stage.functions import bound
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.stage import Stage
 

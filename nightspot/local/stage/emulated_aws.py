@@ -1,20 +1,180 @@
-"""What the stack would have created, created in moto: buckets, table, state machine; and executions of it."""
+"""What the stack would have created, in moto: buckets, table, state machine, and the real handlers as functions."""
 
 from __future__ import annotations
 
 import json
 import re
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 
-from nightspot.job import Job, fill
-from nightspot.job.placeholders import SAMPLES
-from nightspot.local.stage.functions import function_arn
+from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
+from lambdas.dependencies import Dependencies
+from nightspot.job.model import Job
+from nightspot.job.request_shape import SAMPLES, fill
+from nightspot.local.clock import StoryClock
+from nightspot.local.stage.engine import Handler
+
+# Lambda's asynchronous invocation: two retries, after one and after two minutes.
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+ASYNC_RETRY_SECONDS = (60.0, 120.0)
+LEAST_REAL_SECONDS = 1.0  # between two invocations by a schedule
+
+
+@dataclass(frozen=True)
+class LocalContext:
+    """What Powertools reads from Lambda's context object."""
+
+    function_name: str
+    memory_limit_in_mb: int = 256
+    aws_request_id: str = "local"
+
+    @property
+    def invoked_function_arn(self) -> str:
+        """The ARN by which the workflow calls the function."""
+        return function_arn(self.function_name)
+
+
+def function_arn(name: str) -> str:
+    """The ARN of a local function; its last part is the name."""
+    return f"arn:aws:lambda:eu-west-1:123456789012:function:{name}"
+
+
+def functions(use: Dependencies, one_at_a_time: threading.Lock | None = None) -> dict[str, Handler]:
+    """The handlers that the workflow calls, by name, and those that events call."""
+
+    handlers = {
+        "PlanRun": plan_run.handler,
+        "DecideNextStep": decide_next_step.handler,
+        "RecordOutcome": record_outcome.handler,
+        "WakeRun": wake_run.handler,
+        "CloseRun": close_run.handler,
+        "Reconcile": reconcile.handler,
+    }
+    return bound(handlers, use, one_at_a_time)
+
+
+def bound(
+    handlers: Mapping[str, Callable[..., Any]], use: Any, one_at_a_time: threading.Lock | None = None
+) -> dict[str, Handler]:
+    """The handlers, by function name, with their collaborators; one event at a time over all of them.
+
+    A Lambda environment serves one event at a time, and Powertools' metrics count on it. Handlers that are bound
+    at different times in one process share a lock, `one_at_a_time`.
+    """
+    one_at_a_time = one_at_a_time or threading.Lock()
+
+    def bind(name: str, handler: Callable[..., Any]) -> Handler:
+        def invoke(event: dict[str, Any]) -> Any:
+            with one_at_a_time:
+                return handler(event, LocalContext(name), use=use)
+
+        return invoke
+
+    return {name: bind(name, handler) for name, handler in handlers.items()}
+
+
+class Schedule:
+    """Invokes a function as an EventBridge rule on a clock does: every so many seconds of the story.
+
+    But at most once a real second, however fast the story passes. What it raises is a dead letter.
+    """
+
+    def __init__(
+        self, function: Handler, clock: StoryClock, dead_letters: DeadLetters, *, every_seconds: float
+    ) -> None:
+        self._function = function
+        self._dead_letters = dead_letters
+        self._pause = max(clock.real_seconds(every_seconds), LEAST_REAL_SECONDS)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="schedule", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Invoke it no more; stay until it has ended."""
+        self._closed.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._pause):
+            event = {"source": "aws.events"}
+            try:
+                self._function(event)
+            except Exception as error:  # whatever a function raises is Lambda's to keep
+                self._dead_letters.add(event, error)
+
+
+class DeadLetters:
+    """Events that a function could not take, after all retries."""
+
+    def __init__(self) -> None:
+        self._letters: list[tuple[Mapping[str, Any], Exception]] = []
+        self._lock = threading.Lock()
+
+    def add(self, event: Mapping[str, Any], error: Exception) -> None:
+        """Keep the event and what the last try raised."""
+        with self._lock:
+            self._letters.append((event, error))
+
+    @property
+    def letters(self) -> tuple[tuple[Mapping[str, Any], Exception], ...]:
+        """All so far."""
+        with self._lock:
+            return tuple(self._letters)
+
+
+class AsyncInvoker:
+    """Invokes a function as EventBridge does: in the background, again after a failure, then dead letters."""
+
+    def __init__(self, function: Handler, clock: StoryClock, dead_letters: DeadLetters) -> None:
+        self._function = function
+        self._clock = clock
+        self._dead_letters = dead_letters
+        self._closed = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Put the event on its way; returns at once."""
+        thread = threading.Thread(target=self._deliver, args=(event,), name="async-invoke", daemon=True)
+        with self._lock:
+            thread.start()
+            self._threads = [*(t for t in self._threads if t.is_alive()), thread]
+
+    def _deliver(self, event: dict[str, Any]) -> None:
+        for delay in (*ASYNC_RETRY_SECONDS, None):
+            try:
+                self._function(event)
+            except Exception as error:  # whatever a function raises is Lambda's to repeat
+                if delay is None:
+                    self._dead_letters.add(event, error)
+                elif self._closed.wait(self._clock.real_seconds(delay)):
+                    return
+            else:
+                return
+
+    def settle(self, longest_seconds: float) -> None:
+        """Stay until all that is on its way has arrived, or for so many real seconds."""
+        until = time.monotonic() + longest_seconds
+        for thread in self._on_their_way():
+            thread.join(timeout=max(0.0, until - time.monotonic()))
+
+    def close(self) -> None:
+        """Give up what still waits for its retry."""
+        self._closed.set()
+        for thread in self._on_their_way():
+            thread.join(timeout=5)
+
+    def _on_their_way(self) -> list[threading.Thread]:
+        with self._lock:
+            return list(self._threads)
+
 
 REGION = SAMPLES["AWS::Region"]
 TABLE = "nightspot-runs"

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nightspot.formats.durations import format_duration
-from nightspot.job import Job
+from nightspot.formats.figures import format_duration
 from nightspot.job.errors import describe, nearest
-from nightspot.job.yaml_text import read_yaml
+from nightspot.job.model import Job
+from nightspot.job.reading import read_yaml
 from nightspot.local.sagemaker.faults import ServiceFault
-from nightspot.local.sagemaker.markets import Market, MarketError, Markets
-from nightspot.local.sagemaker.options import SimulationOptions
+from nightspot.local.sagemaker.markets import Market, MarketError, Markets, SimulationOptions
 
 _SECTIONS = ("spot", "on_demand")
 

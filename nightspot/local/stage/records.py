@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, ValidationError
 
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.record.model import (
     Amount,
     AttemptRecord,

@@ -17,15 +17,13 @@ from moto import mock_aws
 
 from lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.aws.notices.notices import Notices
-from nightspot.aws.runs.checkpoints import Checkpoints
-from nightspot.aws.runs.executions import Executions
-from nightspot.aws.runs.models import Models
-from nightspot.aws.runs.starting import Starter
+from nightspot.aws.runs.checkpoints import Checkpoints, Models
+from nightspot.aws.runs.executions import Executions, Starter
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.formats.run_ids import run_id_of
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.process import CommandError
@@ -36,14 +34,17 @@ from nightspot.local.stage.emulated_aws import (
     BUS,
     REGION,
     TABLE,
+    AsyncInvoker,
+    DeadLetters,
+    Schedule,
     create_resources,
     create_state_machine,
+    functions,
     local_job,
     states_entered,
     warm_up,
 )
 from nightspot.local.stage.engine import Handler, InStoryTime, interpreter
-from nightspot.local.stage.functions import AsyncInvoker, DeadLetters, Schedule, functions
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.stage import (
     NoLocalCommandError,

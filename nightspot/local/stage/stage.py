@@ -16,11 +16,17 @@ from lambdas.dependencies import Dependencies
 from lambdas.observability import logger as lambda_logger
 from nightspot.aws.runs.executions import CONTINUE_RUN
 from nightspot.formats.run_ids import run_id_of
-from nightspot.job import Job, Local
+from nightspot.job.model import Job, Local
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
-from nightspot.local.stage.emulated_aws import NightNotOverError, start_execution, wait_for_end
-from nightspot.local.stage.functions import ASYNC_RETRY_SECONDS, AsyncInvoker, DeadLetters
+from nightspot.local.stage.emulated_aws import (
+    ASYNC_RETRY_SECONDS,
+    AsyncInvoker,
+    DeadLetters,
+    NightNotOverError,
+    start_execution,
+    wait_for_end,
+)
 from nightspot.run.model import Run, Step
 
 CLOSING_REAL_SECONDS = 10.0  # what CloseRun computes, on a busy machine

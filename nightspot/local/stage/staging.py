@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from nightspot.aws.prices.prices import PriceBook, load_price_book
-from nightspot.job import Job, Market, apply_overrides, overrides_as_json, read_overrides
-from nightspot.job.fires import next_fire
+from nightspot.job.markets import Market
+from nightspot.job.model import Job
+from nightspot.job.overrides import apply_overrides, overrides_as_json, read_overrides
+from nightspot.job.times import next_fire
 from nightspot.local.stage.emulated_aws import REGION, NightNotOverError
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.session import LocalAws, LocalNight, Sighting

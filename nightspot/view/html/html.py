@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from nightspot.formats import figures
-from nightspot.formats.plain_text import visible
+from nightspot.formats.figures import visible
 from nightspot.view.html import sentences, stretches, theme
 from nightspot.view.html.charts_script import checked
 

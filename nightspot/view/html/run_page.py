@@ -8,12 +8,11 @@ from typing import Any
 from nightspot.formats.figures import day, number, plain
 from nightspot.record.model import RunRecord, read_record
 from nightspot.view.html import sentences
-from nightspot.view.html.bars import cost_spec
-from nightspot.view.html.curves import metric_names, metric_spec, progress_spec
+from nightspot.view.html.bars import cost_spec, metric_names, metric_spec, progress_spec
 from nightspot.view.html.html import Chart, render
 from nightspot.view.html.stretches import Kind, Stretch, stretches_of
 from nightspot.view.html.timeline import checkpoints_of, last_safe_of, timeline_spec
-from nightspot.view.messages.links import Console
+from nightspot.view.messages.plain import Console
 
 
 def run_page(record: Mapping[str, Any], script: str | None) -> str:

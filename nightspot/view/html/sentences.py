@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nightspot.formats.figures import NOT_KNOWN, clock, duration, percent, usd
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.record.model import AttemptRecord, RunRecord
-from nightspot.record.remarks import joined
 from nightspot.record.run_account import Ending
-from nightspot.record.sentences import HEADLINES
+from nightspot.record.sentences import HEADLINES, joined
 from nightspot.run.model import Resume
 
 LABELS: Mapping[Ending, str] = {ending: ending.value.replace("_", " ") for ending in Ending}

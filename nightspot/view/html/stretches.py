@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.record.model import AttemptRecord, RunRecord
 from nightspot.run.model import AttemptState
 

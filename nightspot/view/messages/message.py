@@ -1,7 +1,4 @@
-"""Decides how a notice reads as an e-mail, and puts it beside its form for chat.
-
-Plain text in lines that flow: hard breaks at 72 columns are ragged on a phone and cut addresses in two.
-"""
+"""How a message reads as an e-mail and in Slack (Amazon Q Developer's custom notification)."""
 
 from __future__ import annotations
 
@@ -10,10 +7,94 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightspot.record.events import Happening
-from nightspot.view.messages import chat
 from nightspot.view.messages.content import Content, Notice, content_of
-from nightspot.view.messages.plain import in_ascii, shortened
-from nightspot.view.messages.wording import is_told
+from nightspot.view.messages.plain import Link, in_ascii, shortened
+from nightspot.view.messages.wording import Mood, is_told
+
+# A text block of Slack's holds 3,000 characters; what is longer would be cut anywhere, through a link as well.
+# https://docs.slack.dev/reference/block-kit/blocks/section-block
+DESCRIPTION_CHARACTERS = 3000
+TITLE_CHARACTERS = 250
+NEXT_STEP_CHARACTERS = 350
+KEYWORD_CHARACTERS = 75
+_LONGEST_BECAUSE = 500
+_LONGEST_HEADLINE = 500
+
+_ZERO_WIDTH_SPACE = "\u200b"
+_SIGNS: Mapping[Mood, str] = {
+    Mood.GOOD: ":white_check_mark:",
+    Mood.CAUTION: ":warning:",
+    Mood.BAD: ":x:",
+}
+
+
+def notification(content: Content, subject: str) -> dict[str, Any]:
+    """The notification, JSON-ready. One run is one thread."""
+    advice = [escaped(content.advice, NEXT_STEP_CHARACTERS)] if content.advice else []
+    return {
+        "version": "1.0",
+        "source": "custom",
+        "content": {
+            "textType": "client-markdown",
+            "title": f"{_SIGNS[content.mood]} {escaped(subject, TITLE_CHARACTERS - 20)}",
+            "description": _description(content),
+            "nextSteps": advice,
+            "keywords": [escaped(word, KEYWORD_CHARACTERS) for word in (content.job, content.run_id) if word],
+        },
+        "metadata": {
+            "threadId": content.run_id,
+            "summary": escaped(subject, TITLE_CHARACTERS),
+            "eventType": content.happening.value,
+            "relatedResources": list(content.resources),
+            "additionalContext": {"job": content.job, "run_id": content.run_id},
+        },
+    }
+
+
+def escaped(text: str, most: int | None = None) -> str:
+    """`text` as Slack shows it letter by letter, at most `most` characters long.
+
+    &, < and > open links and mentions ("<!channel>", "<@U123>"), and a bare "@here" is one in some clients. Signs
+    that only make text bold are left, but for the backtick, which would swallow what follows.
+    """
+    pieces = [_ESCAPES.get(character, character) for character in text]
+    if most is not None and sum(map(len, pieces)) > most:
+        # By whole pieces: half an entity would be shown as it stands.
+        while sum(map(len, pieces)) > most - 3:
+            pieces.pop()
+        pieces.append("...")
+    return "".join(pieces)
+
+
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": f"@{_ZERO_WIDTH_SPACE}", "`": "'"}
+
+
+def _description(content: Content) -> str:
+    """The news, the figures, the attempts as far as there is room, and the links, which are never cut."""
+    headline = f"*{escaped(content.headline, _LONGEST_HEADLINE)}*"
+    told = [escaped(" ".join(content.had_happened)), escaped(shortened(content.because, _LONGEST_BECAUSE))]
+    figures = [f"*{escaped(label)}:* {escaped(value)}" for label, value in content.figures]
+    attempts = [f"• {escaped(line)}" for line in content.attempts]
+    links = [" · ".join(_link(link) for link in content.links)]
+    shorter = (
+        [[headline, *told], figures, attempts, links],
+        [[headline, *told], figures, links],
+        [[headline], figures, links],
+        [[headline], links],
+    )
+    texts = ["\n\n".join(_lines(block) for block in blocks if _lines(block)) for blocks in shorter]
+    return next((text for text in texts if len(text) <= DESCRIPTION_CHARACTERS), headline)
+
+
+def _lines(block: list[str]) -> str:
+    return "\n".join(line for line in block if line)
+
+
+def _link(link: Link) -> str:
+    """An address ends at | or >, and & would begin an entity."""
+    url = link.url.replace("&", "&amp;").replace("|", "%7C").replace("<", "%3C").replace(">", "%3E")
+    return f"<{url}|{escaped(link.label).replace('|', '/')}>"
+
 
 # SNS: ASCII, begins with a letter, a number or punctuation, no line breaks, less than 100 characters.
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
@@ -45,7 +126,7 @@ def message_of(notice: Notice, *, tell_success: bool = False) -> Message | None:
         happening=content.happening.value,
         subject=subject,
         text=text_of(content),
-        chat=chat.notification(content, subject),
+        chat=notification(content, subject),
     )
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS
 from nightspot.record.events import OF_OUTCOME, Happening
-from nightspot.record.remarks import texts_of
+from nightspot.record.sentences import texts_of
 from nightspot.run.model import Action
 
 

@@ -7,8 +7,15 @@ import pytest
 
 from nightspot.record.model import read_record
 from nightspot.view.html import theme
-from nightspot.view.html.bars import cost_spec, per_job_spec, saved_spec
-from nightspot.view.html.curves import MOST_METRICS, metric_names, metric_spec, progress_spec
+from nightspot.view.html.bars import (
+    MOST_METRICS,
+    cost_spec,
+    metric_names,
+    metric_spec,
+    per_job_spec,
+    progress_spec,
+    saved_spec,
+)
 from nightspot.view.html.runs_page import accounted
 from nightspot.view.html.stretches import Kind, stretches_of
 from nightspot.view.html.theme import KIND_COLOURS, PALETTE, concrete

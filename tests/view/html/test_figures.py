@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from nightspot.formats import figures
-from nightspot.job import Market
+from nightspot.job.markets import Market
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.record.model import RecordNotReadableError, read_record
 from nightspot.record.run_account import Ending
 from nightspot.run.model import Resume

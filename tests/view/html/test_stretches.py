@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.job import Market
+from nightspot.job.markets import Market
 from nightspot.record.model import read_record
 from nightspot.run.model import AttemptState
 from nightspot.view.html.stretches import _KINDS, WORDS, Kind, kind_of, stretches_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.record.events import OF_OUTCOME, Happening, of_run
 from nightspot.record.summary import summarise
 from nightspot.run.model import Outcome, Run

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.record.events import Happening
 from nightspot.run.model import Outcome
-from nightspot.view.messages.chat import (
+from nightspot.view.messages.message import (
     DESCRIPTION_CHARACTERS,
     NEXT_STEP_CHARACTERS,
     TITLE_CHARACTERS,
     escaped,
+    message_of,
 )
-from nightspot.view.messages.message import message_of
 from nightspot.view.messages.wording import may_be_told
 
 TELLABLE = [happening for happening in Happening if may_be_told(happening)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.view.messages.links import LOG_GROUP, Console
+from nightspot.view.messages.plain import LOG_GROUP, Console
 
 DUBLIN = Console("eu-west-1")
 NAME = "nightspot-recommender-20261121-abc123-1"

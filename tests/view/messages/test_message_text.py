@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightspot.failures.classes import FailureClass
+from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS
 from nightspot.record.events import Happening
 from nightspot.run.model import Outcome

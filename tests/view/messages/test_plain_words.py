@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.job import Job
+from nightspot.job.model import Job
 from nightspot.view.messages.plain import clean, in_ascii, moment, shortened, span, usd, zone_of
 
 TIME = "2026-11-21T23:30:00+00:00"
