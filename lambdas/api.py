@@ -31,10 +31,9 @@ from nightspot import __version__
 from nightspot.api.models import (
     JobsList,
     RunOverrides,
-    RunRecord,
+    RunResource,
     RunsPage,
     RunStarted,
-    RunState,
     RunStopping,
     findings_of,
 )
@@ -44,6 +43,7 @@ from nightspot.api.routes import ROUTES, Operation, finished, methods_of, route_
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.aws.runs.executions import StartRefusedError
 from nightspot.failures.redaction import redact
+from nightspot.record.model import RunState
 from nightspot.run.reasons import Reason
 
 LOOK_SECONDS = 30  # after which a run that goes on is worth another look
@@ -136,7 +136,7 @@ def list_runs(
 
 
 @_route(Operation.GET_RUN)
-def get_run(id: RunId) -> Response[RunRecord]:  # noqa: A002 - the address's own word
+def get_run(id: RunId) -> Response[RunResource]:  # noqa: A002 - the address's own word
     """The record of a run."""
     record = api_reads.run_record(_use(), id)
     headers = {"Retry-After": str(LOOK_SECONDS)} if record.outcome is RunState.RUNNING else {}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import Any
 
 from lambdas.api_dependencies import ApiDependencies
-from nightspot.api.models import JobsList, RunLinks, RunRecord, RunsPage, RunSummary, line_as_json, lines_of
+from nightspot.api.models import JobsList, RunLinks, RunResource, RunsPage, line_as_json, lines_of
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
 from nightspot.api.queries import (
     EARLIEST,
@@ -28,10 +26,10 @@ from nightspot.api.queries import (
 from nightspot.api.routes import route_of
 from nightspot.formats.run_ids import is_run_id
 from nightspot.job.errors import describe, nearest
-from nightspot.record.run_account import run_account
+from nightspot.record.model import RunRecord, RunState
 from nightspot.record.statement import bounds_of
-from nightspot.record.summary import RUNNING, outcome_of, record_of
-from nightspot.run.model import Outcome, Run
+from nightspot.record.summary import record_of
+from nightspot.run.model import Run
 from nightspot.run.reasons import Reason
 from nightspot.view.messages.plain import Console
 
@@ -49,13 +47,11 @@ def jobs_list(use: ApiDependencies) -> JobsList:
     now = use.now()
     month = f"{now:%Y-%m}"
     first, end = bounds_of(month)
-    accounts = []
+    runs = []
     for job in use.jobs():
-        summaries = [
-            entry.summary for entry in use.table.history_entries(job, first=first, end=end, page=100)
-        ]
-        accounts += [run_account(one) for one in summaries or use.table.history(job, limit=1)]
-    lines = lines_of(use.jobs(), accounts, month)
+        entries = use.table.history_entries(job, first=first, end=end, page=100)
+        runs += [entry.run for entry in entries] or use.table.history(job, limit=1)
+    lines = lines_of(use.jobs(), runs, month)
     return JobsList.model_validate({"month": month, "jobs": [line_as_json(line) for line in lines]})
 
 
@@ -87,27 +83,25 @@ def runs_page(
         _check_known(job, use)
     jobs = sorted(use.jobs()) if job is None else [job]
     endings = endings_of(outcome)
-    shown: list[RunSummary] = []
+    shown: list[RunResource] = []
     read, size, last = 0, 0, after
-    for place, summary in _newest_first(jobs, window, after, limit, use):
+    for place, run in _newest_first(jobs, window, after, limit, use):
         if len(shown) == limit or read == MOST_READ or size > MOST_BYTES:
             return RunsPage(runs=shown, next=cursor_of(last, question) if last else None)
         read, last = read + 1, place
-        run = run_account(summary)
         if run.ending in endings and is_for(run, reason):
-            shown.append(RunSummary.model_validate({**summary, "links": links_of_summary(summary)}))
-            size += len(json.dumps(summary))
+            shown.append(_with_links(run))
+            size += len(shown[-1].model_dump_json())
     return RunsPage(runs=shown, next=None)
 
 
-def run_record(use: ApiDependencies, run_id: str) -> RunRecord:
+def run_record(use: ApiDependencies, run_id: str) -> RunResource:
     """All that is on record of a run; of very many decisions the first and the last. Raises ProblemError."""
     run = known_run(run_id, use)
     steps = use.table.steps(run_id)
     if len(steps) > MOST_STEPS:
         steps = [*steps[: MOST_STEPS // 2], *steps[-MOST_STEPS // 2 :]]
-    record = record_of(run, steps, use.table.phases(run_id))
-    return RunRecord.model_validate({**record, "links": links_of(run)})
+    return _with_links(record_of(run, steps, use.table.phases(run_id)))
 
 
 def known_run(run_id: str, use: ApiDependencies) -> Run:
@@ -118,30 +112,26 @@ def known_run(run_id: str, use: ApiDependencies) -> Run:
     raise _unknown_run(run_id, near=_near(run_id, use))
 
 
-def links_of(run: Run) -> RunLinks:
-    """Where else a client can go from a run."""
-    return _links(run.run_id, outcome_of(run), run.execution_arn)
-
-
-def links_of_summary(summary: dict[str, Any]) -> RunLinks:
-    """The same, of a summary."""
-    return _links(summary["run_id"], summary["outcome"], summary.get("execution_arn"))
-
-
 def link_of(run_id: str) -> str:
     """The address of a run, below the API's own."""
     return f"/runs/{run_id}"
 
 
-def _links(run_id: str, outcome: str, execution_arn: str | None) -> RunLinks:
+def links_of(run_id: str, outcome: RunState, execution_arn: str | None) -> RunLinks:
+    """Where else a client can go from a run."""
     here = link_of(run_id)
-    is_open = outcome == RUNNING
     console = Console.of_arn(execution_arn) if execution_arn else None
     return RunLinks(
         self=here,
-        stop=f"{here}/stop" if is_open else None,
-        retry=None if is_open or outcome == Outcome.SUCCEEDED.value else f"{here}/retry",
+        stop=f"{here}/stop" if outcome is RunState.RUNNING else None,
+        retry=None if outcome in {RunState.RUNNING, RunState.SUCCEEDED} else f"{here}/retry",
         console=console.execution(execution_arn) if console and execution_arn else None,
+    )
+
+
+def _with_links(run: RunRecord) -> RunResource:
+    return RunResource.model_construct(
+        **dict(run), links=links_of(run.run_id, run.outcome, run.execution_arn)
     )
 
 
@@ -173,24 +163,24 @@ def unknown_address(method: str, path: str, use: ApiDependencies) -> ProblemErro
 
 def _newest_first(
     jobs: Sequence[str], window: Window, after: Place | None, limit: int, use: ApiDependencies
-) -> Iterator[tuple[Place, dict[str, Any]]]:
+) -> Iterator[tuple[Place, RunRecord]]:
     """The runs of all `jobs` behind `after`, read no further than they are asked for."""
     if window.is_empty:
         return
     histories = [_history(job, window, after, limit, use) for job in jobs]
-    for place, summary in heapq.merge(*histories, key=lambda pair: pair[0], reverse=True):
+    for place, run in heapq.merge(*histories, key=lambda pair: pair[0], reverse=True):
         if after is None or place < after:
-            yield place, summary
+            yield place, run
 
 
 def _history(
     job: str, window: Window, after: Place | None, limit: int, use: ApiDependencies
-) -> Iterator[tuple[Place, dict[str, Any]]]:
+) -> Iterator[tuple[Place, RunRecord]]:
     up_to = after.key if after else None
     # One more than a page: whether there is another one.
     entries = use.table.history_entries(job, first=window.first, end=window.end, up_to=up_to, page=limit + 2)
     for entry in entries:
-        yield Place(entry.key, job), entry.summary
+        yield Place(entry.key, job), entry.run
 
 
 def _unknown_run(run_id: str, near: Sequence[str] = ()) -> ProblemError:
@@ -207,7 +197,7 @@ def _near(run_id: str, use: ApiDependencies) -> list[str]:
     if not EARLIEST <= day <= use.now():
         return []
     known = [
-        str(entry.summary["run_id"])
+        entry.run.run_id
         for job in use.jobs()
         for entry in use.table.history_entries(job, first=day, end=day + timedelta(days=1), page=100)
     ]

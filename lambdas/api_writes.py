@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from lambdas.api_dependencies import ApiDependencies
 from lambdas.api_reads import known_run, link_of, links_of, unknown_job
 from lambdas.run_input import MOST_REQUESTED_BY
-from nightspot.api.models import RunLinks, RunOverrides, RunStarted, RunState, RunStopping
+from nightspot.api.models import RunLinks, RunOverrides, RunStarted, RunStopping
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
 from nightspot.aws.runs.executions import InvalidStartError, NameTakenError, Started, fresh_name, keyed_name
 from nightspot.aws.runs.stopping import StopRefusedError, UnknownRunError, sentence_of
@@ -17,7 +17,7 @@ from nightspot.job.markets import Concurrency
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, merge_overrides, overrides_as_json, read_overrides
 from nightspot.plan import request as requests
-from nightspot.record.summary import RUNNING, outcome_of
+from nightspot.record.model import RunRecord, outcome_of
 from nightspot.run.model import Outcome, Run
 from nightspot.view.messages.plain import Console
 
@@ -71,9 +71,9 @@ def stop_run(use: ApiDependencies, run_id: str, *, caller: str | None) -> RunSto
         state=look.state,
         sentence=sentence_of(look),
         training_job_name=look.training_job_name,
-        outcome=RunState(outcome_of(run)),
+        outcome=outcome_of(run.outcome),
         because=run.outcome_because,
-        links=links_of(run),
+        links=links_of(run.run_id, outcome_of(run.outcome), run.execution_arn),
     )
 
 
@@ -151,15 +151,13 @@ def _check_free(job: Job, name: str, use: ApiDependencies) -> None:
     """
     if job.concurrency is not Concurrency.FORBID:
         return
-    summaries = use.table.history(job.name, limit=_LOOKED_BACK)
-    if any(_has_name(summary, name) for summary in summaries):
+    runs = use.table.history(job.name, limit=_LOOKED_BACK)
+    if any(_has_name(run, name) for run in runs):
         return
-    for summary in summaries:
-        if not _goes_on(summary, use):
-            continue
-        open_run = str(summary["run_id"])
-        detail = f"Run {open_run} of {job.name} is still going on, and the job's concurrency is forbid."
-        raise ProblemError(ProblemKind.RUN_IS_OPEN, detail, run=link_of(open_run))
+    for run in runs:
+        if _goes_on(run, use):
+            detail = f"Run {run.run_id} of {job.name} is still going on, and the job's concurrency is forbid."
+            raise ProblemError(ProblemKind.RUN_IS_OPEN, detail, run=link_of(run.run_id))
 
 
 def _check_retryable(run: Run, job: Job, name: str, use: ApiDependencies) -> None:
@@ -175,28 +173,29 @@ def _check_retryable(run: Run, job: Job, name: str, use: ApiDependencies) -> Non
         run.checkpoint_s3_uri is not None
         and requests.checkpoint_prefix(job.training_job, run.run_id) is not None
     ):
-        summaries = use.table.history(run.job, limit=_LOOKED_BACK)
-        others = (one for one in summaries if not _has_name(one, name))
+        known = use.table.history(run.job, limit=_LOOKED_BACK)
+        others = (one for one in known if not _has_name(one, name))
         _check_checkpoints(run, others, use)
 
 
-def _check_checkpoints(run: Run, others: Iterable[Mapping[str, Any]], use: ApiDependencies) -> None:
+def _check_checkpoints(run: Run, others: Iterable[RunRecord], use: ApiDependencies) -> None:
     for other in others:
-        if other.get("checkpoints") != run.checkpoint_s3_uri:
+        if other.checkpoints != run.checkpoint_s3_uri:
             continue
-        who, there = f"Run {other['run_id']}", link_of(str(other["run_id"]))
+        who, there = f"Run {other.run_id}", link_of(other.run_id)
         of = f"the checkpoints of run {run.run_id}"
-        if other["outcome"] == Outcome.SUCCEEDED.value:
+        if other.has_model:
             detail = f"{who}, which went on from {of}, has succeeded: nothing is left to be done."
             raise ProblemError(ProblemKind.RUN_HAS_SUCCEEDED, detail, run=there)
         if _goes_on(other, use):
             raise ProblemError(ProblemKind.RUN_IS_OPEN, f"{who} goes on from {of} already.", run=there)
 
 
-def _has_name(summary: Mapping[str, Any], name: str) -> bool:
-    return str(summary.get("execution_arn")).endswith(f":{name}")
+def _has_name(run: RunRecord, name: str) -> bool:
+    return str(run.execution_arn).endswith(f":{name}")
 
 
-def _goes_on(summary: Mapping[str, Any], use: ApiDependencies) -> bool:
+def _goes_on(run: RunRecord, use: ApiDependencies) -> bool:
     """Whether a run goes on, as far as its record and its execution say."""
-    return summary["outcome"] == RUNNING and use.executions.is_running(summary["execution_arn"]) is not False
+    arn = run.execution_arn
+    return not run.is_over and (arn is None or use.executions.is_running(arn) is not False)

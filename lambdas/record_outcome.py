@@ -15,6 +15,7 @@ from lambdas.dependencies import Dependencies, dependencies
 from lambdas.observability import logger, metrics, tell, traced
 from nightspot.decide.audit import is_whole
 from nightspot.record.events import OF_OUTCOME, Happening, of_run
+from nightspot.record.model import RunRecord
 from nightspot.record.sentences import remarks_of
 from nightspot.record.summary import summarise
 from nightspot.run.model import Outcome, Run, run_from_json
@@ -40,7 +41,7 @@ def handler(
     metrics.add_metric(name="RunOver", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     run = run_from_json(OutcomeRequest.model_validate(event).run)
-    return close(_written(run, use), use)
+    return close(_written(run, use), use).to_json()
 
 
 def _written(run: Run, use: Dependencies) -> Run:
@@ -58,7 +59,7 @@ def _written(run: Run, use: Dependencies) -> Run:
     return written
 
 
-def close(run: Run, use: Dependencies, *, has_crashed: bool = False) -> dict[str, Any]:
+def close(run: Run, use: Dependencies, *, has_crashed: bool = False) -> RunRecord:
     """The summary of `run`, once its outcome is recorded, what it holds freed, and people told.
 
     `has_crashed`: who heard of that hears of the end too, however good. A notice that could not be sent leaves a
@@ -71,7 +72,7 @@ def close(run: Run, use: Dependencies, *, has_crashed: bool = False) -> dict[str
     use.table.close_turns.begin_to_tell(run.run_id, use.now())
     use.table.record_outcome(run)
     turns.give_back(run, use)
-    logger.info("run over", extra={"job": run.job, "run": run.run_id, "outcome": summary["outcome"]})
+    logger.info("run over", extra={"job": run.job, "run": run.run_id, "outcome": summary.outcome})
     if not tell_end(run, use, has_crashed=has_crashed):
         use.table.close_turns.has_counted(run.run_id)
     elif is_whole(run):
@@ -99,7 +100,7 @@ def tell_end(run: Run, use: Dependencies, *, has_crashed: bool = False, counted:
     detail = {
         "because": run.outcome_because,
         "happened": [happening.value for happening in happened],
-        "summary": summary,
+        "summary": summary.to_json(),
         "report": run_report.written(run, use),
     }
     is_told = tell([OF_OUTCOME[run.outcome]], run, use.now(), detail, use.notices, counted=not counted)
@@ -108,15 +109,15 @@ def tell_end(run: Run, use: Dependencies, *, has_crashed: bool = False, counted:
     return is_told
 
 
-def figures_of(run: Run, summary: Mapping[str, Any]) -> dict[str, tuple[MetricUnit, float | None]]:
+def figures_of(run: Run, record: RunRecord) -> dict[str, tuple[MetricUnit, float | None]]:
     """What is counted of a run that is over, by the metric's name; None where it is not known (yet)."""
     return {
-        "CostUsd": (MetricUnit.NoUnit, summary["cost_usd"]),
-        "OnDemandCostUsd": (MetricUnit.NoUnit, summary["on_demand_cost_usd"]),
+        "CostUsd": (MetricUnit.NoUnit, record.cost_usd),
+        "OnDemandCostUsd": (MetricUnit.NoUnit, record.on_demand_cost_usd),
         "WaitedSeconds": (MetricUnit.Seconds, sum(a.waited_seconds for a in run.attempts)),
         "TrainedSeconds": (MetricUnit.Seconds, sum(a.trained_seconds for a in run.attempts)),
-        "SavedPercent": (MetricUnit.Percent, summary["saved_percent"]),
-        "DeadlineMarginSeconds": (MetricUnit.Seconds, summary["margin_seconds"]),
+        "SavedPercent": (MetricUnit.Percent, record.saved_percent),
+        "DeadlineMarginSeconds": (MetricUnit.Seconds, record.margin_seconds),
     }
 
 

@@ -59,10 +59,10 @@ def _ended_without_model(resume_from: str, job: str, use: Dependencies) -> Run:
 def _check_that_nobody_else_uses(prefix: str, before: Run, run_id: str, use: Dependencies) -> None:
     if (why := _still_saving(before, use)) is not None:
         raise _refusal(before.run_id, why)
-    for summary in use.table.history(before.job, limit=HISTORY_RUNS):
-        if summary.get("checkpoints") != prefix or summary["run_id"] in (run_id, before.run_id):
+    for record in use.table.history(before.job, limit=HISTORY_RUNS):
+        if record.checkpoints != prefix or record.run_id in (run_id, before.run_id):
             continue
-        other = use.table.run(summary["run_id"])
+        other = use.table.run(record.run_id)
         why = _why_not(other, use) if other is not None else None
         if why is not None:
             raise _refusal(before.run_id, why)

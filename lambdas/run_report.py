@@ -18,12 +18,14 @@ def written(run: Run, use: Dependencies) -> str | None:
     # At the end of a run alone: a template engine is no part of any other call.
     from jinja2 import TemplateError  # noqa: PLC0415
 
+    from nightspot.record.model import read_record  # noqa: PLC0415
     from nightspot.record.summary import record_of  # noqa: PLC0415
     from nightspot.view.html import charts_script  # noqa: PLC0415
     from nightspot.view.html.run_page import run_page  # noqa: PLC0415
 
     try:
-        record = record_of(run, use.table.steps(run.run_id), use.table.phases(run.run_id))
+        written = record_of(run, use.table.steps(run.run_id), use.table.phases(run.run_id))
+        record = read_record(written.to_json())  # checked: it may hold anything that a script wrote
         return use.reports.write(run.run_id, run_page(record, charts_script.read()))
     # Of a page's own mistakes, ValueError is a record that it cannot read.
     except (ClientError, TransientAwsError, TemplateError, OSError, ValueError) as error:

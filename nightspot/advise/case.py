@@ -12,11 +12,11 @@ from nightspot.advise.question import Figure, Question, derived, priced, unknown
 from nightspot.job.cautions import window_seconds
 from nightspot.job.markets import Market, Policy
 from nightspot.job.model import Job
+from nightspot.learn.history import expected_spot_discount
 from nightspot.market import zones
 from nightspot.market.samples import BacktestError, Setting
 from nightspot.plan.planning import Known, plan_run
 from nightspot.run.model import STOP_SECONDS, Run
-from nightspot.run.pricing import expected_spot_discount
 
 HOUR = 3600.0
 # Deadlines that are tried beside the job's own, and the longest night that is.

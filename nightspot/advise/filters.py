@@ -138,9 +138,9 @@ def _proof(case: Case) -> str | None:
     """What is known of resuming. A failure beats a success, and the newest run speaks for the history."""
     drill = case.question.drill
     outcome = str(drill.get("outcome", "")).upper() if drill is not None else ""
-    verdicts = {Resume.PROVEN.value: "resume proven", Resume.BROKEN.value: "resume broken"}
-    runs = sorted(case.question.history, key=lambda run: str(run.get("started_at") or ""), reverse=True)
-    past = next((verdicts[str(run["resume"])] for run in runs if str(run.get("resume")) in verdicts), None)
+    verdicts = {Resume.PROVEN: "resume proven", Resume.BROKEN: "resume broken"}
+    runs = sorted(case.question.history, key=lambda run: run.started_at, reverse=True)
+    past = next((verdicts[run.resume] for run in runs if run.resume in verdicts), None)
     if outcome == "FAIL":
         return "drill failed"
     if past == "resume broken":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from nightspot.market.availability import Availability
 from nightspot.market.fitting import LEAST_SHARE
 from nightspot.market.generator import generate, profile, profiles
 from nightspot.market.samples import BacktestError, Zone
+from nightspot.record.model import RunRecord
 from nightspot.run.pricing import Basis
 
 DEFAULT_ZONES = 3  # SageMaker may place a job without a VPC anywhere in the region
@@ -117,17 +117,17 @@ def _of_traces(question: Question) -> Iterator[Evidence]:
     yield Evidence(depth, Basis.MEASURED, words)
 
 
-def _of_history(history: Sequence[Mapping[str, Any]], instance_type: str) -> Iterator[Evidence]:
+def _of_history(history: Sequence[RunRecord], instance_type: str) -> Iterator[Evidence]:
     tries = [
         attempt
         for run in history
-        for attempt in run.get("attempts", ())
-        if (attempt.get("market"), attempt.get("instance_type")) == (Market.SPOT.value, instance_type)
-        and attempt.get("status") is not None
+        for attempt in run.attempts
+        if (attempt.market, attempt.instance_type) == (Market.SPOT, instance_type)
+        and attempt.status is not None
     ]
     if len(tries) < FEWEST:
         return
-    waits = [float(a["queued_seconds"]) for a in tries if a.get("queued_seconds") is not None]
+    waits = [attempt.queued_seconds for attempt in tries if attempt.queued_seconds is not None]
     refused = (len(tries) - len(waits)) / len(tries)
     depth = (
         Depth.SHALLOW

@@ -10,6 +10,7 @@ from typing import Any
 
 from nightspot.job.model import Job
 from nightspot.market.samples import Zone
+from nightspot.record.model import RunRecord
 from nightspot.run.pricing import Basis, Price, SpotDiscount
 
 FAILED_NIGHT_HOURS = 2.0
@@ -68,7 +69,7 @@ class Economics:
 class Question:
     """Is Spot right for `job`?
 
-    `history`: summaries of the job's past runs on AWS (see `summary`). `drill`: what `nightspot drill --json`
+    `history`: the job's past runs on AWS. `drill`: what `nightspot drill --json`
     wrote, of which only `outcome` is read. `zones`: Spot markets of the user's own, from traces, else made-up ones.
     `nights` and `window_seconds` stand in for what the job file does not tell. `today` is for the age of prices.
     """
@@ -77,7 +78,7 @@ class Question:
     price: PriceOf
     region: str
     today: date
-    history: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[RunRecord] = ()
     drill: Mapping[str, Any] | None = None
     zones: Sequence[Zone] = ()
     hints: Hints = field(default_factory=Hints)

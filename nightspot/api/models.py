@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
@@ -16,21 +15,9 @@ from nightspot.aws.runs.stopping import StopState
 from nightspot.job.errors import Problem, describe, found_by_pydantic
 from nightspot.job.model import Job
 from nightspot.job.overrides import Overrides
-from nightspot.record.run_account import Ending, RunAccount, to_json
+from nightspot.record.model import Ending, Figures, Moment, RunRecord, RunState
 from nightspot.record.statement import Statement, statement
-from nightspot.run.model import Remark
 from nightspot.run.reasons import Reason
-
-
-class RunState(StrEnum):
-    """The outcome of a run, or that it has none yet."""
-
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    STOPPED = "stopped"
-    REFUSED = "refused"
 
 
 class RunOverrides(Overrides):
@@ -88,179 +75,27 @@ class RunStopping(Body):
     links: RunLinks
 
 
-class Figures(Body):
-    """What a run and its attempts are accounted for by alike."""
+class RunResource(RunRecord):
+    """A run with its links; in a list without its decisions and phases."""
 
-    waited_seconds: float | None = None
-    starting_seconds: float | None = None
-    trained_seconds: float | None = None
-    billable_seconds: float | None = None
-    repeated_seconds: float | None = None
-    repeated_evidence: str | None = None
-    lost_seconds: float | None = None
-    cost_usd: float | None = None
-    on_demand_cost_usd: float | None = None
-    saved_usd: float | None = None
-    missing: list[str] = []
-
-
-class AttemptSummary(Figures):
-    """One training job of a run."""
-
-    number: int
-    training_job_name: str
-    market: str
-    instance_type: str
-    asked_at: datetime
-    ended_at: datetime | None = None
-    status: str | None = Field(default=None, description="SageMaker's TrainingJobStatus.")
-    secondary_status: str | None = Field(default=None, description="SageMaker's SecondaryStatus.")
-    failure_class: str | None = None
-    failure_reason: str | None = Field(default=None, description="In SageMaker's words, without secrets.")
-    queued_seconds: float | None = None
-    ready_seconds: float | None = None
-    interruptions: int = 0
-    resume: str | None = None
-    resumed_from_step: int | None = None
-    step_before: int | None = None
-    step_after: int | None = None
-
-
-class LeftOutRung(Body):
-    """A rung of the ladder that the run does without."""
-
-    market: str
-    instance_type: str
-    because: str
-
-
-class RunRemark(Body):
-    """What is odd about a success."""
-
-    kind: Remark
-    text: str = Field(examples=["finished at step 3 of 24"])
-
-
-class RunHead(Figures):
-    """What is told of a run before its attempts."""
-
-    job: str
-    run_id: str
-    headline: str | None = Field(default=None, description="How the run stands, in one sentence.")
-    outcome: RunState
-    because: str | None = None
-    remarks: list[RunRemark] = Field(
-        default=[],
-        description="Of a success: what the evidence says against it. A gate can refuse such a model.",
-    )
-    crashed: bool = Field(
-        default=False, description="Its execution crashed, or ran out of time, and left no model."
-    )
-    plan_note: str | None = Field(default=None, description="What the plan has to say beside its figures.")
-    scheduled_at: datetime | None = Field(default=None, description="The night that it was started for.")
-    requested_by: str | None = None
-    resume_from: str | None = Field(default=None, description="The run whose checkpoint it went on from.")
-    started_at: datetime
-    ended_at: datetime | None = None
-    deadline: datetime | None = None
-    deadline_met: bool = False
-    margin_seconds: float | None = None
-    work_key: str | None = None
-    expected_work_seconds: float | None = Field(default=None, description="As planned.")
-    work_seconds: float | None = Field(default=None, description="That the model took; null: there is none.")
-    cost_at_least_usd: float | None = None
-    saved_percent: float | None = None
-    uses_plan_rate: bool = False
-    spent_usd: float | None = None
-    committed_usd: float | None = None
-    unpriced_attempts: list[int] = []
-    interruptions: int = 0
-    fell_back: bool | None = None
-    fell_back_reason: Reason | None = Field(
-        default=None,
-        description="Why on-demand was asked for, the first time; null: it was not, or not recorded.",
-    )
-    model_artifact: str | None = None
-    checkpoints: str | None = None
-    metrics: dict[str, float] = {}
-    execution_arn: str | None = None
-    resume: str | None = None
-    decisions: int = 0
-    overrides: dict[str, Any] = {}
-    rungs_left: int | None = Field(default=None, description="Rungs of its ladder that are not left out.")
-    left_out: list[LeftOutRung] = []
-
-
-class RunSummary(RunHead):
-    """A run as its job's history has it."""
-
-    attempts: list[AttemptSummary] = []
     links: RunLinks
 
 
 class RunsPage(Body):
     """Runs, the newest first."""
 
-    runs: list[RunSummary]
+    runs: list[RunResource]
     next: str | None = Field(description="The `cursor` of the page behind this one; null: there is none.")
 
 
-class PhaseRecord(Body):
-    """A stretch of an attempt in one state."""
-
-    state: str
-    started_at: datetime
-    ended_at: datetime | None
-
-
-class AttemptRecord(AttemptSummary):
-    """One training job of a run, with what it went through."""
-
-    phases: list[PhaseRecord]
-
-
-class ProgressRecord(Body):
-    """What was durable when a decision was taken."""
-
-    step: int
-    total_steps: int | None
-    fraction: float | None
-    saved_at: datetime
-    metrics: dict[str, float]
-
-
-class StepRecord(Body):
-    """One decision: the sentence, and the reason and figures of which it is made."""
-
-    action: str
-    at: datetime
-    because: str
-    reason: Reason | None = Field(description="null: an older version decided it.")
-    figures: dict[str, Any] = Field(
-        description="The figures of the reason: seconds, USD, times, counts and names, as their names say."
-    )
-    attempt: int | None
-    late: bool
-    last_safe_at: datetime | None
-    progress: ProgressRecord | None
-
-
-class RunRecord(RunHead):
-    """A run with all that is on record of it."""
-
-    attempts: list[AttemptRecord]
-    steps: list[StepRecord]
-    links: RunLinks
-
-
 class LastRun(Figures):
-    """The account of a job's newest run."""
+    """The figures of a job's newest run."""
 
     job: str
     run_id: str
-    started_at: datetime
-    ended_at: datetime | None
-    ending: str
+    started_at: Moment
+    ended_at: Moment | None
+    ending: Ending
     outcome: RunState
     deadline_met: bool
     month: str
@@ -344,11 +179,11 @@ class JobLine:
 
     name: str
     job: Job | None  # None: it has runs, and no description any more
-    last: RunAccount | None
+    last: RunRecord | None
     month: Statement
 
 
-def lines_of(described: Mapping[str, Job], runs: Sequence[RunAccount], month: str) -> list[JobLine]:
+def lines_of(described: Mapping[str, Job], runs: Sequence[RunRecord], month: str) -> list[JobLine]:
     """A line for each job that is described or has run, by name; `month` ("2026-11") is what is added up.
 
     `runs`: each job's newest first.
@@ -377,7 +212,7 @@ def line_as_json(line: JobLine) -> dict[str, Any]:
         "concurrency": job.concurrency.value if job else None,
         "fallback": job.fallback.value if job else None,
         "described": job is not None,
-        "last_run": to_json(line.last) if line.last else None,
+        "last_run": line.last.account() if line.last else None,
         "month": _month(line.month),
     }
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from nightspot.formats.figures import DurationError, parse_duration
 from nightspot.job.errors import Problem, describe
-from nightspot.record.run_account import Ending, RunAccount
+from nightspot.record.model import Ending, RunRecord
 from nightspot.record.statement import MonthError, bounds_of
 from nightspot.run.reasons import Reason
 
@@ -79,7 +79,7 @@ def endings_of(outcomes: Iterable[Wanted]) -> frozenset[Ending]:
     return frozenset().union(*(ENDINGS[each] for each in outcomes)) or frozenset(Ending)
 
 
-def is_for(run: RunAccount, reasons: Collection[Reason]) -> bool:
+def is_for(run: RunRecord, reasons: Collection[Reason]) -> bool:
     """Whether `run` fell back to on-demand for one of `reasons`; where none is named, any run."""
     return not reasons or run.fell_back_reason in reasons
 

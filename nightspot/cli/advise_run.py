@@ -25,6 +25,7 @@ from nightspot.market.night import NightError
 from nightspot.market.samples import BacktestError
 from nightspot.market.traces import TraceError
 from nightspot.market.zones import from_traces
+from nightspot.record.model import RecordNotReadableError, RunRecord, read_record
 from nightspot.run.pricing import Basis, SpotDiscount
 from nightspot.terminal import advise_text
 from nightspot.terminal.lines import console_for
@@ -107,8 +108,8 @@ def _discount(ratio: float | None, now: datetime) -> SpotDiscount | None:
     return None if ratio is None else SpotDiscount(1 - ratio, Basis.ASSUMED, "given by you", now.date())
 
 
-def _history(path: Path, job: Job) -> list[Mapping[str, Any]]:
-    """The summaries of this job's runs on AWS: a list, or a mapping with `runs`."""
+def _history(path: Path, job: Job) -> list[RunRecord]:
+    """This job's runs on AWS: a list of records, or a mapping with `runs`."""
     document = _json(path, "--history")
     runs = document.get("runs") if isinstance(document, dict) else document
     if not isinstance(runs, list):
@@ -116,13 +117,14 @@ def _history(path: Path, job: Job) -> list[Mapping[str, Any]]:
     for n, run in enumerate(runs):
         if not isinstance(run, dict) or not isinstance(run.get("attempts"), list):
             refuse(f"--history: {path}: [{n}]: must be a run's summary, an object with `attempts`")
-        if not all(isinstance(attempt, dict) for attempt in run["attempts"]):
-            refuse(f"--history: {path}: [{n}].attempts: must be a list of objects")
         if run.get("simulated"):
             refuse(
                 f"--history: {path}: [{n}].simulated: true: must be a run on AWS, nights played here prove nothing"
             )
-    own = [run for run in runs if run.get("job") == job.name]
+    try:
+        own = [run for run in map(read_record, runs) if run.job == job.name]
+    except RecordNotReadableError as error:
+        refuse(f"--history: {path}: {error}")
     if runs and not own:
         refuse(f"--history: {path}: {len(runs)} run(s): none of them is of the job {job.name}")
     return own

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any
 
 from nightspot.failures.codes import FailureClass
-from nightspot.record.run_account import Ending
-from nightspot.record.sentences import texts_of
+from nightspot.record.model import Ending, RunRecord
 
 
 class ExitStatus(IntEnum):
@@ -83,16 +81,11 @@ OF_EXECUTION: Mapping[str, ExitStatus] = {
 REFUSED_INPUT = "Nightspot.InvalidInput"
 
 
-def of_record(record: Mapping[str, Any], *, fail_on_remarks: bool = False) -> ExitStatus:
-    """The status of a run's record or summary; a record without an outcome is of a workflow that crashed."""
-    outcome = record.get("outcome")
-    if outcome is None:
-        return ExitStatus.SERVICE
-    if outcome == "succeeded" and fail_on_remarks and texts_of(record):
+def of_record(record: RunRecord, *, fail_on_remarks: bool = False) -> ExitStatus:
+    """The status of a run, by its record."""
+    if record.has_model and fail_on_remarks and record.remarks:
         return ExitStatus.REMARKS  # late or not: nobody should use it unseen
-    if outcome == "succeeded":
-        return ExitStatus.IN_TIME if record.get("deadline_met") else ExitStatus.LATE
-    return OF_ENDING[Ending(outcome)] or _of_failed(record)
+    return OF_ENDING[record.ending] or _of_failed(record)
 
 
 def of_execution(status: str, error: str | None) -> ExitStatus:
@@ -102,14 +95,13 @@ def of_execution(status: str, error: str | None) -> ExitStatus:
     return OF_EXECUTION.get(status, ExitStatus.SERVICE)
 
 
-def _of_failed(record: Mapping[str, Any]) -> ExitStatus:
-    attempts = record.get("attempts") or []
-    if record.get("crashed"):
+def _of_failed(record: RunRecord) -> ExitStatus:
+    if record.crashed:
         return ExitStatus.SERVICE
-    if not attempts:
+    if not record.attempts:
         # Nothing could be bought: quotas leave no rung of the ladder, or else the budget does not.
-        is_without_quota = bool(record.get("left_out")) and record.get("rungs_left") == 0
+        is_without_quota = bool(record.left_out) and record.rungs_left == 0
         return ExitStatus.USER if is_without_quota else ExitStatus.MARKET
-    failure = attempts[-1].get("failure_class")
+    failure = record.attempts[-1].failure_class
     # A run that is over has no attempt without an end, unless nobody was left to see it.
-    return ExitStatus.SERVICE if failure is None else OF_FAILURE[FailureClass(failure)]
+    return ExitStatus.SERVICE if failure is None else OF_FAILURE[failure]

@@ -28,7 +28,6 @@ from nightspot.job.model import Job
 from nightspot.job.reading import load_jobs
 from nightspot.terminal.jobs_table import jobs_table
 from nightspot.terminal.lines import console_for
-from nightspot.view.html.runs_page import accounted
 
 if TYPE_CHECKING:
     from nightspot.aws.runs.api_client import ApiClient
@@ -79,7 +78,7 @@ def _read(place: Place, folder: Path | None, now: datetime) -> dict[str, Any]:
     """The jobs of a stack or of a folder with the place's runs, as GET /jobs would answer."""
     described = _deployed(place) if place.stack and folder is None else load_jobs(folder or DEFAULT_FOLDER)
     month = f"{now:%Y-%m}"
-    lines = lines_of(described, [accounted(each) for each in place.source.runs(None, None)], month)
+    lines = lines_of(described, place.source.runs(None, None), month)
     return _shaped({"month": month, "jobs": [line_as_json(line) for line in lines]})
 
 

@@ -279,15 +279,12 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
 
     job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
     started_at = staging.story_start(job, _now())
-    facts = {
-        "job_file": _from_here(stage.job_file),
-        "scratch": _from_here(stage.scratch),
-        **staging.facts(job, stage.night, started_at),
-    }
+    places = {"job_file": _from_here(stage.job_file), "scratch": _from_here(stage.scratch)}
+    played = staging.facts(job, stage.night, started_at, **places)
     console = console_for()
-    timeline = Timeline(console, spot_first=facts["spot_first"])
+    timeline = Timeline(console, spot_first=played.spot_first)
     if not as_json:
-        tables.show_header(console, facts)
+        tables.show_header(console, played)
     try:
         night = staging.play(
             job,
@@ -298,16 +295,15 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
             on_sighting=(lambda _seen: None) if as_json else timeline,
         )
     except staging.NightNotOverError as error:
-        fail(f"the night hangs: {error} is still running; its logs are in {facts['scratch']}")
+        fail(f"the night hangs: {error} is still running; its logs are in {played.scratch}")
     except KeyboardInterrupt:
         typer.echo("interrupted: everything the night had started is stopped", err=True)
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    recorded = {"recorded_at": _now().isoformat(timespec="seconds"), **facts}
-    record = records.record_of(recorded, night.summary, staging.ending(night))
+    record = records.record_of(played, night.record, staging.ending(night), _now())
     path = records.write(stage.records, record)
     page = report.write_page(record, stage.scratch / "report.html")
     if as_json:
-        print_json(record)
+        print_json(record.to_json())
     else:
         tables.show_outcome(console, record)
         where = _from_here(stage.records)

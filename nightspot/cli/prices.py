@@ -19,7 +19,7 @@ from nightspot.aws.prices.savings_plans import SavingsPlans, SpotPrices
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.job.markets import Market
 from nightspot.job.reading import load_job
-from nightspot.run.pricing import expected_spot_discount
+from nightspot.learn.history import expected_spot_discount
 from nightspot.terminal.lines import console_for
 from nightspot.terminal.tables import PricedType, prices_as_json, show_prices
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -28,15 +28,14 @@ from nightspot.cli.runs.place import (
 from nightspot.cli.runs.sources import Source
 from nightspot.formats.figures import day, plain
 from nightspot.record.csv import ATTEMPT_COLUMNS, RUN_COLUMNS, attempt_rows, run_rows, to_csv
-from nightspot.record.model import read_record
-from nightspot.record.run_account import to_json as account_to_json
+from nightspot.record.model import RunRecord
 from nightspot.record.statement import MonthError, bounds_of, statement
 from nightspot.record.statement import to_json as statement_to_json
 from nightspot.terminal import failures_page
 from nightspot.terminal.failures_page import ChartsMissingError
 from nightspot.view.html.bars import saved_spec
 from nightspot.view.html.run_page import run_page
-from nightspot.view.html.runs_page import LinkOf, accounted, runs_page, title
+from nightspot.view.html.runs_page import LinkOf, runs_page, title
 from nightspot.view.html.theme import Spec
 from nightspot.view.html.timeline import timeline_spec
 from nightspot.view.messages.plain import Console
@@ -97,20 +96,17 @@ def report(
         ).source
         if job is None and not every:
             record = source.run(run)
-            stem = run or str(record.get("run_id") or "refused")
+            stem = run or record.run_id
             _put(of_run(record, wanted), out, file_name(stem, wanted), wanted)
             return
-        summaries = source.runs(job, month)
+        runs = source.runs(job, month)
         stem = "-".join(part for part in (job or "all", month) if part)
         default = file_name(stem, wanted)
         folder = Path(default if out is None else out).parent
         if with_runs:
-            _write_runs(source, summaries, folder)
+            _write_runs(source, runs, folder)
 
-        def link_of(summary: Mapping[str, Any]) -> str | None:
-            return _link_of(summary, folder)
-
-        content = of_runs(summaries, wanted, job=job, month=month, link_of=link_of)
+        content = of_runs(runs, wanted, job=job, month=month, link_of=lambda run: _link_of(run, folder))
         _put(content, out, default, wanted)
 
 
@@ -147,20 +143,19 @@ def _report_mistakes() -> Iterator[None]:
         fail(str(error))
 
 
-def _write_runs(source: Source, summaries: list[dict[str, Any]], folder: Path) -> None:
+def _write_runs(source: Source, runs: list[RunRecord], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for summary in summaries:
-        run_id = str(summary["run_id"])
-        write_page(source.run(run_id), folder / file_name(run_id, Format.HTML))
+    for run in runs:
+        write_page(source.run(run.run_id), folder / file_name(run.run_id, Format.HTML))
 
 
-def _link_of(summary: Mapping[str, Any], folder: Path) -> str | None:
+def _link_of(run: RunRecord, folder: Path) -> str | None:
     """A run's page beside the report, else its execution in the console; simulated ones have none."""
-    name = file_name(str(summary["run_id"]), Format.HTML)
+    name = file_name(run.run_id, Format.HTML)
     if (folder / name).is_file():
         return quote(name)
-    arn = summary.get("execution_arn")
-    if summary.get("simulated") or not isinstance(arn, str):
+    arn = run.execution_arn
+    if run.simulated or not arn:
         return None
     console = Console.of_arn(arn)
     return None if console is None else console.execution(arn)
@@ -178,7 +173,6 @@ def _put(content: bytes, out: str | None, default: str, wanted: Format) -> None:
     typer.echo(f"The report is {path}.")
 
 
-Record = Mapping[str, Any]
 _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 
 
@@ -186,44 +180,44 @@ class NothingToDrawError(Exception):
     """A picture was asked for where there is no figure to draw."""
 
 
-def of_run(record: Record, wanted: Format) -> bytes:
+def of_run(record: RunRecord, wanted: Format) -> bytes:
     """One run: its page, its timeline as a picture, its attempts as rows, or its record.
 
-    Raises RecordNotReadableError and ChartsMissingError.
+    Raises ChartsMissingError.
     """
     if wanted is Format.HTML:
         return run_page(record, script_or_none()).encode()
     if wanted is Format.CSV:
         return to_csv(ATTEMPT_COLUMNS, attempt_rows([record])).encode()
     if wanted is Format.JSON:
-        return _json(record)
-    run = read_record(record)
-    return _picture(timeline_spec(run, legend=True), plain(f"{run.job}, {day(run.started_at)}"), wanted)
+        return _json(record.to_json())
+    name = plain(f"{record.job}, {day(record.started_at)}")
+    return _picture(timeline_spec(record, legend=True), name, wanted)
 
 
 def of_runs(
-    summaries: Sequence[Record], wanted: Format, *, job: str | None, month: str | None, link_of: LinkOf
+    runs: Sequence[RunRecord], wanted: Format, *, job: str | None, month: str | None, link_of: LinkOf
 ) -> bytes:
     """Many runs: their page, what they saved as a picture, a row for each, or the sums and each run's figures.
 
-    Raises RecordNotReadableError, ChartsMissingError and NothingToDrawError.
+    Raises ChartsMissingError and NothingToDrawError.
     """
     if wanted is Format.HTML:
-        return runs_page(summaries, script_or_none(), job=job, month=month, link_of=link_of).encode()
-    accounts = sorted((accounted(summary) for summary in summaries), key=lambda run: run.started_at)
+        return runs_page(runs, script_or_none(), job=job, month=month, link_of=link_of).encode()
+    runs = sorted(runs, key=lambda run: run.started_at)
     if wanted is Format.CSV:
-        return to_csv(RUN_COLUMNS, run_rows(accounts)).encode()
+        return to_csv(RUN_COLUMNS, run_rows(runs)).encode()
     if wanted is Format.JSON:
-        sums = statement_to_json(statement(accounts))
-        return _json({"job": job, "month": month, **sums, "accounts": list(map(account_to_json, accounts))})
-    spec = saved_spec(accounts)
+        sums = statement_to_json(statement(runs))
+        return _json({"job": job, "month": month, **sums, "accounts": [run.account() for run in runs]})
+    spec = saved_spec(runs)
     if spec is None:
         raise NothingToDrawError(f"--format: {wanted.value}: there is no run here whose saving is known")
     return _picture(spec, plain(f"Saved against on-demand alone: {title(job, month)}"), wanted)
 
 
-def write_page(record: Record, path: Path) -> Path:
-    """Write a run's page. Returns `path`. Raises OSError and RecordNotReadableError."""
+def write_page(record: RunRecord, path: Path) -> Path:
+    """Write a run's page. Returns `path`. Raises OSError."""
     path.write_bytes(of_run(record, Format.HTML))
     return path
 

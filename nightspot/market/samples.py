@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from nightspot.learn import history
 from nightspot.market.availability import Availability
 from nightspot.market.model import Belief, Truth
 from nightspot.market.prices import Prices
+from nightspot.record.model import AttemptRecord, RunRecord, RunState
 
 HOUR = 3600.0
 SIGMA = 0.6  # of the logarithm of a random change-over
@@ -211,25 +211,34 @@ def _belief(setting: Setting, random: np.random.Generator) -> Belief:
     return Belief(work, spot, on_demand + beside, setting.stop_seconds)
 
 
-def _past_nights(setting: Setting, random: np.random.Generator) -> list[dict[str, Any]]:
+_LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)  # when past runs began is of no account here
+
+
+def _past_nights(setting: Setting, random: np.random.Generator) -> list[RunRecord]:
     works = setting.work_seconds * (1 + setting.work_error * random.standard_normal(PAST_NIGHTS))
     starts = [_changeovers(setting, market, random, PAST_NIGHTS) for market in Market]
     rows = [row if len(row) == PAST_NIGHTS else row * PAST_NIGHTS for row in starts]
     return [
-        {
-            "outcome": "succeeded",
-            "work_key": "",
-            "work_seconds": max(1.0, float(works[night])),
-            "attempts": [
-                {
-                    "market": market.value,
-                    "instance_type": INSTANCE_TYPE,
-                    "status": "Completed",
-                    "ready_seconds": row[night],
-                }
-                for market, row in zip(Market, rows, strict=True)
-            ],
-        }
+        RunRecord(
+            job="backtest",
+            run_id=f"{night}",
+            started_at=_LONG_AGO,
+            outcome=RunState.SUCCEEDED,
+            work_key="",
+            work_seconds=max(1.0, float(works[night])),
+            attempts=tuple(
+                AttemptRecord(
+                    number=number,
+                    training_job_name=market.value,
+                    asked_at=_LONG_AGO,
+                    market=market,
+                    instance_type=INSTANCE_TYPE,
+                    status="Completed",
+                    ready_seconds=row[night],
+                )
+                for number, (market, row) in enumerate(zip(Market, rows, strict=True), start=1)
+            ),
+        )
         for night in range(PAST_NIGHTS)
     ]
 

@@ -16,6 +16,7 @@ from nightspot.formats.run_ids import run_id_of
 from nightspot.job.markets import Market, why_too_short
 from nightspot.learn import history
 from nightspot.plan import request as requests
+from nightspot.record.model import RunRecord
 from nightspot.run import estimates, pricing
 from nightspot.run.model import BEFORE_THE_FIRST, CONSOLE, Action, LeftOut, Progress, Run, Rung, evolve
 from nightspot.run.reasons import clock
@@ -36,7 +37,7 @@ class Known:
     """What is known beside the job when its run is planned."""
 
     price: Price
-    history: Sequence[Mapping[str, Any]] = ()  # summaries of the job's past runs
+    history: Sequence[RunRecord] = ()  # the job's past runs
     month_usd: float = 0.0  # spent on the job in this calendar month, and promised to its open runs
     quotas: Mapping[str, float] = field(
         default_factory=dict
@@ -216,7 +217,7 @@ def _priced(price: pricing.Price | float | None, market: Market, instance_count:
 
 
 def _expected_discount(instance_type: str, known: Known) -> dict[str, Any]:
-    expected = pricing.expected_spot_discount(
+    expected = history.expected_spot_discount(
         known.history, instance_type, known.spot_hints.get(instance_type)
     )
     return {"spot_discount": expected.value, "spot_discount_basis": expected.basis}

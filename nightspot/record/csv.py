@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nightspot.record.run_account import Ending, RunAccount, Summary, to_json
+from nightspot.record.model import Ending, RunRecord
 from nightspot.record.statement import FIGURES, Statement
 
 Row = dict[str, str | int | float | bool | None]
@@ -84,17 +84,17 @@ STATEMENT_COLUMNS = (
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def run_rows(accounts: Iterable[RunAccount]) -> list[Row]:
+def run_rows(runs: Iterable[RunRecord]) -> list[Row]:
     """One row per run, in the order given."""
-    return [_row(to_json(account), RUN_COLUMNS) for account in accounts]
+    return [_row(run.account(), RUN_COLUMNS) for run in runs]
 
 
-def attempt_rows(summaries: Iterable[Summary]) -> list[Row]:
-    """One row per attempt of the runs whose summaries these are."""
+def attempt_rows(runs: Iterable[RunRecord]) -> list[Row]:
+    """One row per attempt of the runs."""
     return [
-        _row({**attempt, "job": summary["job"], "run_id": summary["run_id"]}, ATTEMPT_COLUMNS)
-        for summary in summaries
-        for attempt in summary["attempts"]
+        _row({**attempt.model_dump(mode="json"), "job": run.job, "run_id": run.run_id}, ATTEMPT_COLUMNS)
+        for run in runs
+        for attempt in run.attempts
     ]
 
 

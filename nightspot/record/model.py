@@ -1,19 +1,65 @@
-"""Decides which records a page can be made of, and how their fields are understood; what is missing stays so."""
+"""The record of a run: one model, which is written once, stored, and read by everybody.
+
+Older versions recorded less: `read_record` fills in what the rest of such a record says; anything else is None.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from enum import StrEnum
+from math import fsum
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 
+from nightspot.costs.account import Missing
 from nightspot.costs.lost_work import Evidence
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.figures import visible
 from nightspot.job.markets import Market
-from nightspot.record.run_account import MOST, RunAccount, SummaryError, run_account
-from nightspot.run.model import Action, AttemptState, Resume
+from nightspot.run.model import Action, AttemptState, Outcome, Remark, Resume
+from nightspot.run.reasons import Reason
+
+SCHEMA_VERSION = 1
+"""What `RunRecord.schema_version` is of records written today; those from before it was written say nothing."""
+
+MOST = 10**15  # seconds or USD: so that no sum of them is infinite
+
+
+class RunState(StrEnum):
+    """The outcome of a run, or that it has none yet."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    STOPPED = "stopped"
+    REFUSED = "refused"
+
+
+class Ending(StrEnum):
+    """How a run ended: with a model in time or late, or without one."""
+
+    RUNNING = "running"
+    IN_TIME = "in_time"
+    LATE = "late"  # there is a model, after the deadline
+    FAILED = "failed"
+    SKIPPED = "skipped"  # no capacity, and on-demand is forbidden: yesterday's model stays
+    STOPPED = "stopped"  # by a person, or by a newer run
+    REFUSED = "refused"  # another run held the job: no run of its own
+
+
+_WITH_MODEL = (Ending.IN_TIME, Ending.LATE)
 
 
 def _moment(given: object) -> datetime:
@@ -27,17 +73,33 @@ def _moment(given: object) -> datetime:
     raise ValueError("must be an ISO 8601 time with its zone")
 
 
+def _known(kind: type[StrEnum]) -> BeforeValidator:
+    """None for a member that only a newer version has."""
+    return BeforeValidator(lambda value: value if isinstance(value, str) and value in set(kind) else None)
+
+
 # Strict, so that what is checked here is as good as checked for those who read the record itself.
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    PlainSerializer(datetime.isoformat, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 Number = Annotated[int, Field(gt=-MOST, lt=MOST, strict=True)]
 Count = Annotated[int, Field(ge=0, lt=MOST, strict=True)]
 Amount = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Cost = Annotated[float, Field(ge=0, le=MOST, strict=True)]  # USD
 Seconds = Annotated[float, Field(ge=0, le=MOST, strict=True)]
+Margin = Annotated[float, Field(ge=-MOST, le=MOST, strict=True)]  # seconds or USD, below 0 too
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+KnownReason = Annotated[Reason | None, _known(Reason)]
+
+
+_Kind = TypeVar("_Kind", bound="RunRecord")
 
 
 class RecordNotReadableError(ValueError):
-    """A record of a run lacks what a page needs; the text names the field, the value and the rule."""
+    """A record of a run lacks what a reader needs; the text names the field, the value and the rule."""
 
 
 class Part(BaseModel):
@@ -45,6 +107,10 @@ class Part(BaseModel):
 
     # Records of other versions have more, or fewer, fields.
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready, with the fields that were given; `read_record` reads a run's back."""
+        return self.model_dump(mode="json", exclude_unset=True, warnings="none")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -55,6 +121,22 @@ class Part(BaseModel):
         return visible(value) if isinstance(value, str) else value
 
 
+class Figures(Part):
+    """What a run and its attempts are accounted for by alike, in seconds and USD; None: not known."""
+
+    waited_seconds: Seconds | None = None
+    starting_seconds: Seconds | None = None
+    trained_seconds: Seconds | None = None
+    billable_seconds: Seconds | None = None
+    repeated_seconds: Seconds | None = None
+    repeated_evidence: Evidence | None = None
+    lost_seconds: Seconds | None = None
+    cost_usd: Cost | None = None
+    on_demand_cost_usd: Cost | None = None
+    saved_usd: Margin | None = None
+    missing: tuple[str, ...] = Field(default=(), description="What `saved_usd` lacks.")
+
+
 class PhaseRecord(Part):
     """A stretch of an attempt in one state; `ended_at` is None while it lasts."""
 
@@ -63,8 +145,8 @@ class PhaseRecord(Part):
     ended_at: Moment | None = None
 
 
-class AttemptRecord(Part):
-    """One training job."""
+class AttemptRecord(Figures):
+    """One training job of a run."""
 
     number: Number
     training_job_name: str
@@ -72,32 +154,24 @@ class AttemptRecord(Part):
     instance_type: str
     asked_at: Moment
     ended_at: Moment | None = None
-    status: str | None = None
-    secondary_status: str | None = None
+    status: str | None = Field(default=None, description="SageMaker's TrainingJobStatus.")
+    secondary_status: str | None = Field(default=None, description="SageMaker's SecondaryStatus.")
     failure_class: FailureClass | None = None
-    failure_reason: str | None = None
+    failure_reason: str | None = Field(default=None, description="In SageMaker's words, without secrets.")
     queued_seconds: Seconds | None = None
-    waited_seconds: Seconds | None = None
-    trained_seconds: Seconds | None = None
-    billable_seconds: Seconds | None = None
+    ready_seconds: Seconds | None = None
     interruptions: Count = 0
     resume: Resume | None = None
     resumed_from_step: Number | None = None
     step_before: Number | None = None
     step_after: Number | None = None
-    cost_usd: Amount | None = None
-    starting_seconds: Seconds | None = None
-    repeated_seconds: Seconds | None = None
-    repeated_evidence: Evidence | None = None
-    lost_seconds: Seconds | None = None
-    on_demand_cost_usd: Amount | None = None
-    saved_usd: Amount | None = None
-    missing: tuple[str, ...] = ()
-    phases: tuple[PhaseRecord, ...] = ()
+    phases: tuple[PhaseRecord, ...] | None = Field(
+        default=None, description="null: not at hand, as in a list."
+    )
 
 
 class ProgressRecord(Part):
-    """What was durable at a moment."""
+    """What was durable when a decision was taken."""
 
     step: Count
     saved_at: Moment
@@ -107,12 +181,16 @@ class ProgressRecord(Part):
 
 
 class StepRecord(Part):
-    """One decision."""
+    """One decision: the sentence, and the reason and figures of which it is made."""
 
     action: Action
     at: Moment
     because: str
-    reason: str | None = None  # of `nightspot.run.reasons`, or of a newer version's
+    reason: KnownReason = Field(default=None, description="null: an older version decided it.")
+    figures: Mapping[str, Any] = Field(
+        default={},
+        description="The figures of the reason: seconds, USD, times, counts and names, as their names say.",
+    )
     attempt: Number | None = None
     late: bool = False
     last_safe_at: Moment | None = None
@@ -120,7 +198,7 @@ class StepRecord(Part):
 
 
 class LeftOutRecord(Part):
-    """A rung that the run did without."""
+    """A rung of the ladder that the run does without."""
 
     market: Market
     instance_type: str
@@ -128,80 +206,207 @@ class LeftOutRecord(Part):
 
 
 class RemarkRecord(Part):
-    """What is odd about a success, in words."""
+    """What is odd about a success."""
 
-    text: str
+    kind: Annotated[Remark | None, _known(Remark)] = None
+    text: str = Field(examples=["finished at step 3 of 24"])
 
 
-class _Run(Part):
-    """What a record of a run says itself."""
+class RunRecord(Figures):
+    """One run. In a job's history and in lists it stands without its decisions and phases."""
 
-    job: str
-    run_id: str
+    schema_version: Count = Field(default=0, description="0: from before records had one.")
+    job: str = Field(min_length=1)
+    run_id: str = Field(min_length=1, examples=["20261121-25feuomo"])
+    headline: str | None = Field(default=None, description="How the run stands, in one sentence.")
+    outcome: RunState
     because: str | None = None
-    remarks: tuple[RemarkRecord, ...] = ()
+    remarks: tuple[RemarkRecord, ...] = Field(
+        default=(),
+        description="Of a success: what the evidence says against it. A gate can refuse such a model.",
+    )
+    crashed: bool = Field(
+        default=False, description="Its execution crashed, or ran out of time, and left no model."
+    )
+    plan_note: str | None = Field(default=None, description="What the plan has to say beside its figures.")
+    requested_by: str | None = None
+    resume_from: str | None = Field(default=None, description="The run whose checkpoint it went on from.")
+    scheduled_at: Moment | None = Field(
+        default=None, description="The schedule's time that it was started for."
+    )
     started_at: Moment
     ended_at: Moment | None = None
-    deadline: Moment
+    deadline: Moment | None = None
+    deadline_met: bool = False
+    margin_seconds: Margin | None = Field(
+        default=None, description="From the model to the deadline; below 0: late; null: no model."
+    )
+    work_key: str | None = None
+    expected_work_seconds: Seconds | None = Field(default=None, description="As planned.")
+    work_seconds: Seconds | None = Field(
+        default=None, description="That the model took; null: there is none."
+    )
+    cost_at_least_usd: Cost = 0.0
+    saved_percent: Amount | None = None
+    uses_plan_rate: bool = False
+    spent_usd: Cost | None = None
+    committed_usd: Cost | None = None
     unpriced_attempts: tuple[Number, ...] = ()
+    interruptions: Count = 0
+    fell_back: bool = Field(default=False, description="On-demand was asked for although the job wants Spot.")
+    fell_back_reason: KnownReason = Field(
+        default=None,
+        description="Why on-demand was asked for, the first time; null: it was not, or not recorded.",
+    )
     model_artifact: str | None = None
     checkpoints: str | None = None
     metrics: Mapping[str, Amount | None] = {}
     execution_arn: str | None = None
     resume: Resume | None = None
-    requested_by: str | None = None
-    plan_note: str | None = None
+    decisions: Count = 0
+    overrides: Mapping[str, Any] = {}
+    rungs_left: Count | None = Field(default=None, description="Rungs of its ladder that are not left out.")
     left_out: tuple[LeftOutRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
-    steps: tuple[StepRecord, ...] = ()
-    # Of a night that was played on somebody's machine.
-    simulated: bool = False
-    story: str | None = None
-
-
-class RunRecord(_Run):
-    """One run: `record.record_of`'s shape, or a summary alone, whose steps and phases are not at hand."""
-
-    account: RunAccount
+    steps: tuple[StepRecord, ...] | None = Field(default=None, description="null: not at hand, as in a list.")
+    simulated: bool = Field(default=False, description="Played on somebody's machine, not on AWS.")
+    story: str | None = Field(default=None, description="What was played.")
 
     @property
-    def succeeded(self) -> bool:
-        """True if it left a model."""
-        return self.account.has_model
+    def ending(self) -> Ending:
+        """How it ended; a succeeded run is in time or late by its deadline."""
+        if self.outcome is RunState.SUCCEEDED:
+            return Ending.IN_TIME if self.deadline_met else Ending.LATE
+        return Ending(self.outcome.value)
+
+    @property
+    def has_model(self) -> bool:
+        """True where the run delivered."""
+        return self.ending in _WITH_MODEL
+
+    @property
+    def is_over(self) -> bool:
+        """True once it has an outcome."""
+        return self.outcome is not RunState.RUNNING
+
+    @property
+    def month(self) -> str:
+        """The calendar month in UTC in which the run started, "2026-11"."""
+        return f"{self.started_at:%Y-%m}"
 
     @property
     def over_at(self) -> datetime:
         """When the record ends: the newest moment that it knows."""
-        known = [self.started_at, self.ended_at, *(step.at for step in self.steps)]
+        known = [self.started_at, self.ended_at, *(step.at for step in self.steps or ())]
         known += [moment for attempt in self.attempts for moment in (attempt.asked_at, attempt.ended_at)]
         return max(moment for moment in known if moment is not None)
 
+    def account(self) -> dict[str, Any]:
+        """JSON-ready: the run's figures in one flat row, with the number of its attempts."""
+        return {
+            **self.model_dump(mode="json", include=set(_ACCOUNT), warnings="none"),
+            "ending": self.ending.value,
+            "attempts": len(self.attempts),
+            "month": self.month,
+        }
+
+
+_ACCOUNT = (
+    "job",
+    "run_id",
+    "started_at",
+    "ended_at",
+    "outcome",
+    "deadline_met",
+    "margin_seconds",
+    "fell_back",
+    "fell_back_reason",
+    "interruptions",
+    *Figures.model_fields,
+    "cost_at_least_usd",
+    "saved_percent",
+    "uses_plan_rate",
+)
+
 
 def read_record(value: Mapping[str, Any]) -> RunRecord:
-    """`value` as a page needs it.
+    """The record in `value`, as any version wrote it.
 
     Raises RecordNotReadableError, naming the first field that is not as it must be.
     """
-    # A local record, where the execution's input was refused before there was a ledger, has neither.
+    return read_as(RunRecord, value)
+
+
+def read_as(kind: type[_Kind], value: Mapping[str, Any]) -> _Kind:
+    """The same, as a kind of record that has more fields."""
+    # A local record whose input was refused, before there was a ledger, has neither id nor start.
     known = {
         **value,
         "run_id": value.get("run_id") or "refused",
         "started_at": value.get("started_at") or value.get("story_started_at"),
     }
     try:
-        # The account only counts what is well-formed.
-        fields = dict(_Run.model_validate(known))
-        return RunRecord.model_validate({**fields, "account": run_account(known)})
-    except SummaryError as error:
-        raise RecordNotReadableError(str(error)) from error
+        run = kind.model_validate(known)
     except ValidationError as error:
         raise RecordNotReadableError(in_words(error)) from error
+    return run.model_copy(update=_figures(run))
+
+
+def _figures(run: RunRecord) -> dict[str, Any]:
+    """The fields that older versions did not record, told from what they did; and the saving, from its parts."""
+    given, attempts = run.model_fields_set, run.attempts
+    figures: dict[str, Any] = {
+        name: _sum([getattr(attempt, name) for attempt in attempts])
+        for name in ("waited_seconds", "trained_seconds", "billable_seconds")
+        if name not in given
+    }
+    if "interruptions" not in given:
+        figures["interruptions"] = sum(attempt.interruptions for attempt in attempts)
+    if "fell_back" not in given:
+        figures["fell_back"] = {attempt.market for attempt in attempts} == set(Market)
+    if "cost_at_least_usd" not in given:
+        figures["cost_at_least_usd"] = fsum(
+            cost or 0.0
+            for cost in ([a.cost_usd for a in attempts] if run.cost_usd is None else [run.cost_usd])
+        )
+    # Of a run without a model the whole cost is a loss: on-demand would have bought nothing better.
+    alone = run.on_demand_cost_usd if run.has_model or not run.is_over else 0.0
+    missing = run.missing or _missing(run, alone)
+    # Not the stored figure, so that it cannot outlive one of its two parts.
+    saved = None if missing or run.cost_usd is None or alone is None else alone - run.cost_usd
+    percent = saved / alone * 100 if saved is not None and alone else None
+    return {
+        **figures,
+        "on_demand_cost_usd": alone,
+        "missing": missing,
+        "saved_usd": saved,
+        "saved_percent": percent,
+    }
+
+
+def _missing(run: RunRecord, on_demand_usd: float | None) -> tuple[str, ...]:
+    """What shows to be missing: older records do not say."""
+    lacks = {
+        Missing.OUTCOME: not run.is_over,
+        Missing.BILLABLE_SECONDS: run.cost_usd is None,
+        Missing.WORK_SECONDS: on_demand_usd is None,
+    }
+    return tuple(field.value for field, is_missing in lacks.items() if is_missing)
+
+
+def _sum(figures: list[float | None]) -> float | None:
+    return None if None in figures else fsum(figure for figure in figures if figure is not None)
 
 
 def in_words(error: ValidationError) -> str:
     """The first field that is not as it must be: "deadline: 'soon': must be an ISO 8601 time with its zone"."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])
-    given = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
+    given = "nothing" if first["type"] == "missing" or first["input"] is None else repr(first["input"])[:80]
     rule = first["msg"].removeprefix("Value error, ")
     return f"{field}: {given}: {rule[:1].lower()}{rule[1:]}"
+
+
+def outcome_of(outcome: Outcome | None) -> RunState:
+    """The outcome of a run in its record's words."""
+    return RunState.RUNNING if outcome is None else RunState(outcome.value)

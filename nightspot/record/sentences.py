@@ -1,16 +1,15 @@
-"""The sentences of a run's summary: how it ended, when, what it cost, and what is odd about a success."""
+"""How a run ended, when, what it cost, and what is odd about a success: in words, from its record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from enum import StrEnum
 
-from nightspot.costs.account import Account
-from nightspot.formats.figures import format_duration
-from nightspot.record.run_account import Ending
-from nightspot.run.model import Outcome, Remark, Run, RunRemark
-from nightspot.run.reasons import clock
+from nightspot.failures.codes import FailureClass
+from nightspot.formats.figures import NOT_KNOWN, clock, duration, percent, usd
+from nightspot.job.markets import Market
+from nightspot.record.model import AttemptRecord, Ending, RunRecord
+from nightspot.run.model import Outcome, Remark, Resume, Run, RunRemark
 
 
 class ModelState(StrEnum):
@@ -42,16 +41,9 @@ def remarks_of(run: Run, model: ModelState | None) -> tuple[RunRemark, ...]:
     return tuple(RunRemark(kind, WORDING[kind].format(**steps)) for kind in Remark if kind in found)
 
 
-def texts_of(summary: Mapping[str, object]) -> list[str]:
-    """The texts of a summary's remarks; of one that an older version wrote, none."""
-    remarks = summary.get("remarks")
-    given = remarks if isinstance(remarks, (list, tuple)) else ()
-    return [str(each["text"]) for each in given if isinstance(each, Mapping) and "text" in each]
-
-
-def joined(texts: Iterable[str]) -> str:
-    """ "finished at step 3 of 24, and the model artefact is empty"."""
-    return ", and ".join(texts)
+def remarks_in_words(run: RunRecord) -> str:
+    """ "finished at step 3 of 24, and the model artefact is empty"; "" without remarks."""
+    return ", and ".join(remark.text for remark in run.remarks)
 
 
 # A run with a model has its times besides.
@@ -64,50 +56,110 @@ HEADLINES: Mapping[Ending, str] = {
     Ending.STOPPED: "There is no model: the run was stopped.",
     Ending.REFUSED: "Nothing was started.",
 }
-_WITHOUT_MODEL = {
-    Outcome.FAILED: Ending.FAILED,
-    Outcome.SKIPPED: Ending.SKIPPED,
-    Outcome.STOPPED: Ending.STOPPED,
-    Outcome.REFUSED: Ending.REFUSED,
-}
+
+LABELS: Mapping[Ending, str] = {ending: ending.value.replace("_", " ") for ending in Ending}
 
 
-def headline(run: Run, account: Account, *, ended_at: datetime | None, margin_seconds: float | None) -> str:
-    """ "The model was ready at 05:12 UTC, 2 h 48 min before the deadline; $12.40, 70 % less than on-demand."
-
-    `ended_at` (aware) and `margin_seconds` are `ledger.ended_at` and `ledger.margin_seconds`.
-    """
-    said = _ending(run, ended_at, margin_seconds)
-    money = _money(run, account)
-    return f"{said.rstrip('.')}; {money}." if money else said
+def headline(run: RunRecord) -> str:
+    """ "The model was ready at 05:12 UTC, 2 h 48 min before the deadline; $12.40, 70 % less than on-demand."."""
+    ended, cost = how_it_ended(run), _cost(run)
+    return f"{ended.rstrip('.')}; {cost}." if cost else ended
 
 
-def _ending(run: Run, ended_at: datetime | None, margin_seconds: float | None) -> str:
-    if run.outcome is not Outcome.SUCCEEDED:
-        return HEADLINES[Ending.RUNNING if run.outcome is None else _WITHOUT_MODEL[run.outcome]]
-    if ended_at is None or margin_seconds is None:
-        return f"The model is ready{_but(run)}."
-    side = "before" if margin_seconds >= 0 else "after"
-    margin = f"{format_duration(abs(margin_seconds))} {side} the deadline"
-    return f"The model was ready at {clock(ended_at)}, {margin}{_but(run)}."
+def how_it_ended(run: RunRecord) -> str:
+    """ "The model was ready at 05:12 UTC, 2 h 48 min before the deadline."."""
+    if not run.has_model:
+        return HEADLINES[run.ending]
+    but = f", but {remarks_in_words(run)}" if run.remarks else ""
+    if run.ended_at is None or run.margin_seconds is None:
+        return f"{HEADLINES[run.ending].rstrip('.')}{but}."
+    return f"The model was ready at {clock(run.ended_at, run.started_at)}, {margin(run.margin_seconds)}{but}."
 
 
-def _but(run: Run) -> str:
-    return f", but {joined(remark.text for remark in run.remarks)}" if run.remarks else ""
+def margin(seconds: float) -> str:
+    """ "2 h 48 min before the deadline"."""
+    return f"{duration(abs(seconds))} {'before' if seconds >= 0 else 'after'} the deadline"
 
 
-def _money(run: Run, account: Account) -> str:
+def how_an_attempt_ended(attempt: AttemptRecord) -> str:
+    """ "completed", "stopped by Nightspot", "no capacity", or "still open"."""
+    if attempt.failure_class is not None:
+        return failure_in_words(attempt.failure_class)
+    return (attempt.status or "not created").lower() if attempt.ended_at else "still open"
+
+
+def failure_in_words(failure: FailureClass) -> str:
+    """ "out of memory", "stopped by Nightspot"."""
+    return failure.value.replace("_", " ").replace("nightspot", "Nightspot")
+
+
+def money(run: RunRecord) -> str:
+    """What the run cost and saved, in one sentence."""
+    if run.cost_usd is None:
+        said = f"The cost is {NOT_KNOWN}: at least {usd(run.cost_at_least_usd)}"
+        return f"{said}{unpriced(run)}."
+    cost = f"All attempts together cost {usd(run.cost_usd)}"
+    if not run.is_over:
+        return f"{cost} so far."
+    if not run.has_model:
+        return f"{cost}, without a model." if run.cost_usd else "It cost nothing."
+    if run.saved_usd is None or run.saved_percent is None:
+        return f"{cost}; what on-demand alone would have cost is {NOT_KNOWN}."
+    alone = f"on-demand alone would have cost {usd(run.on_demand_cost_usd)}"
+    more, share = usd(abs(run.saved_usd)), percent(abs(run.saved_percent))
+    return f"{cost}; {alone}: {more} ({share}) {'more than that' if run.saved_usd < 0 else 'saved'}."
+
+
+def unpriced(run: RunRecord) -> str:
+    """ ", because attempt 2 has no price or no billable time"; "" where every attempt has both."""
+    numbers = ", ".join(str(number) for number in run.unpriced_attempts)
+    return f", because attempt {numbers} has no price or no billable time" if numbers else ""
+
+
+def _cost(run: RunRecord) -> str:
     """ "$12.40, 70 % less than on-demand", or nothing where nothing was bought."""
     if not run.attempts:
         return ""
-    if account.cost_usd is None:
-        return f"its cost is not known, at least ${account.cost_at_least_usd:,.2f}"
-    cost = f"${account.cost_usd:,.2f}"
-    if run.outcome is None:
+    if run.cost_usd is None:
+        return f"its cost is {NOT_KNOWN}, at least {usd(run.cost_at_least_usd)}"
+    cost = usd(run.cost_usd)
+    if not run.is_over:
         return f"{cost} so far"
-    percent = account.saved_percent
-    if percent is None:
-        return cost if account.cost_usd else "it cost nothing"
-    if round(percent) == 0:
+    saved = run.saved_percent
+    if saved is None:
+        return cost if run.cost_usd else "it cost nothing"
+    if round(saved) == 0:
         return f"{cost}, as much as on-demand"
-    return f"{cost}, {abs(percent):.0f} % {'less' if percent > 0 else 'more'} than on-demand"
+    return f"{cost}, {abs(saved):.0f} % {'less' if saved > 0 else 'more'} than on-demand"
+
+
+RESUMES: Mapping[Resume, str] = {
+    Resume.PROVEN: "proven",
+    Resume.BROKEN: "broken",
+    Resume.NOT_VISIBLE: "not visible",
+}
+
+
+def how_it_went(run: RunRecord) -> str:
+    """What the market did, in a few sentences; "" where nothing was asked of it."""
+    if not run.attempts:
+        return ""
+    said = []
+    first = next((a for a in run.attempts if a.market is Market.ON_DEMAND), None)
+    if run.interruptions:
+        said.append(f"Spot took the machine away {_times(run.interruptions)}.")
+    if first is not None and run.fell_back:
+        when = clock(first.asked_at, run.started_at)
+        said.append(f"At {when} the work went on to {first.market.of(first.instance_type)}.")
+    elif not run.interruptions and run.has_model:
+        only = run.attempts[-1].market.of(run.attempts[-1].instance_type)
+        said.append(f"{only[:1].upper()}{only[1:]} did the whole work without a break.")
+    if run.resume is Resume.PROVEN:
+        said.append("Training went on from its checkpoint, as its progress file proves.")
+    elif run.resume is Resume.BROKEN:
+        said.append("Training did not go on from its checkpoint: fix its script.")
+    return " ".join(said)
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")

@@ -15,7 +15,7 @@ from math import fsum
 from typing import Any, TypeVar
 
 from nightspot.costs.lost_work import Evidence
-from nightspot.record.run_account import Ending, RunAccount
+from nightspot.record.model import Ending, RunRecord
 from nightspot.run.reasons import Reason
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -61,7 +61,7 @@ FIGURES = (
     "on_demand_cost_usd",
     "saved_usd",
 )
-"""What a statement has totals of: fields of `RunAccount`."""
+"""What a statement has totals of: fields of `RunRecord`."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ class Statement:
         return self.totals["saved_usd"].known / self.compared_usd * 100 if self.compared_usd else None
 
 
-def statement(accounts: Iterable[RunAccount]) -> Statement:
+def statement(runs: Iterable[RunRecord]) -> Statement:
     """The runs, added up. No run may come twice: sums cannot tell."""
-    runs = list(accounts)
+    runs = list(runs)
     nights = [run for run in runs if run.ending not in NOT_A_NIGHT]
     saving = [run for run in nights if run.saved_usd is not None]
     return Statement(
@@ -150,25 +150,25 @@ def combined(statements: Iterable[Statement]) -> Statement:
     )
 
 
-def by_month(accounts: Iterable[RunAccount]) -> dict[str, Statement]:
+def by_month(runs: Iterable[RunRecord]) -> dict[str, Statement]:
     """A statement for each month with a run ("2026-11"), oldest first."""
-    return _grouped(accounts, lambda run: run.month)
+    return _grouped(runs, lambda run: run.month)
 
 
-def by_job(accounts: Iterable[RunAccount]) -> dict[str, Statement]:
+def by_job(runs: Iterable[RunRecord]) -> dict[str, Statement]:
     """A statement for each job, by name."""
-    return _grouped(accounts, lambda run: run.job)
+    return _grouped(runs, lambda run: run.job)
 
 
-def by_job_and_month(accounts: Iterable[RunAccount]) -> dict[tuple[str, str], Statement]:
+def by_job_and_month(runs: Iterable[RunRecord]) -> dict[tuple[str, str], Statement]:
     """A statement for each job and month: by job, then oldest first."""
-    return _grouped(accounts, lambda run: (run.job, run.month))
+    return _grouped(runs, lambda run: (run.job, run.month))
 
 
-def in_month(accounts: Iterable[RunAccount], month: str) -> list[RunAccount]:
+def in_month(runs: Iterable[RunRecord], month: str) -> list[RunRecord]:
     """The runs of a month such as "2026-11", oldest first. Raises MonthError."""
     bounds_of(month)
-    return sorted((run for run in accounts if run.month == month), key=lambda run: run.started_at)
+    return sorted((run for run in runs if run.month == month), key=lambda run: run.started_at)
 
 
 def bounds_of(month: str) -> tuple[datetime, datetime]:
@@ -230,7 +230,7 @@ def _counted(counts: Counter[Reason]) -> dict[Reason, int]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _total(nights: list[RunAccount], name: str) -> Total:
+def _total(nights: list[RunRecord], name: str) -> Total:
     figures = [getattr(run, name) for run in nights]
     known = [figure for figure in figures if figure is not None]
     # Of a night that is not wholly priced, what is priced belongs into the lower bound.
@@ -247,8 +247,8 @@ def _sum(totals: Iterable[Total]) -> Total:
     )
 
 
-def _grouped(accounts: Iterable[RunAccount], key_of: Callable[[RunAccount], _Key]) -> dict[_Key, Statement]:
-    groups: dict[Any, list[RunAccount]] = {}
-    for run in accounts:
+def _grouped(runs: Iterable[RunRecord], key_of: Callable[[RunRecord], _Key]) -> dict[_Key, Statement]:
+    groups: dict[Any, list[RunRecord]] = {}
+    for run in runs:
         groups.setdefault(key_of(run), []).append(run)
     return {key: statement(groups[key]) for key in sorted(groups)}

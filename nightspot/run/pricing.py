@@ -7,15 +7,9 @@ not documented: no plan ever touches a Spot attempt here.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import fsum
-from typing import Any
-
-from nightspot.job.markets import Market
-
-FEWEST_SPOT_ATTEMPTS = 5  # before the account's own runs are believed
 
 _DAYS_A_MONTH = 365.25 / 12
 # An age is told in the unit in which it is about two or more.
@@ -109,43 +103,6 @@ ASSUMED_SPOT_DISCOUNT = SpotDiscount(
     words="assumed: five public SageMaker training logs tell of 54 to 78 % saved; AWS promises up to 90 %",
     date=dt.date(2026, 11, 21),
 )
-
-
-def expected_spot_discount(
-    history: Iterable[Mapping[str, Any]], instance_type: str, hint: SpotDiscount | None = None
-) -> SpotDiscount:
-    """What Spot is expected to save on this type: measured, else `hint`, else a stated default.
-
-    `history`: summaries of runs as recorded (see `summary`); `hint`: what EC2's Spot prices say of the type.
-    """
-    return measured_spot_discount(history, instance_type) or hint or ASSUMED_SPOT_DISCOUNT
-
-
-def measured_spot_discount(history: Iterable[Mapping[str, Any]], instance_type: str) -> SpotDiscount | None:
-    """What Spot has saved on this type: 1 - billable / trained, over all attempts together.
-
-    None before there are enough. An attempt that is open, had no machine, or of which SageMaker bills nothing (its
-    own fault) says nothing of a discount.
-    """
-    past = [
-        attempt
-        for run in history
-        for attempt in run.get("attempts", ())
-        if (attempt.get("market"), attempt.get("instance_type")) == (Market.SPOT.value, instance_type)
-        and attempt.get("ended_at")
-        and (attempt.get("trained_seconds") or 0) > 0
-        and (attempt.get("billable_seconds") or 0) > 0
-    ]
-    if len(past) < FEWEST_SPOT_ATTEMPTS:
-        return None
-    trained = fsum(attempt["trained_seconds"] for attempt in past)
-    billable = fsum(attempt["billable_seconds"] for attempt in past)
-    return SpotDiscount(
-        value=min(1.0, max(0.0, 1 - billable / trained)),
-        basis=Basis.MEASURED,
-        words=f"measured: {len(past)} Spot attempts of this job on {instance_type}",
-        date=max(dt.datetime.fromisoformat(attempt["ended_at"]) for attempt in past).date(),
-    )
 
 
 def age_words(date: dt.date, today: dt.date) -> str:

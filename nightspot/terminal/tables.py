@@ -11,30 +11,24 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from nightspot.formats.figures import MINUTE_SECONDS, format_duration, plain
+from nightspot.formats.figures import MINUTE_SECONDS, NOT_KNOWN, format_duration, plain, usd
 from nightspot.job.markets import Market
-from nightspot.record.sentences import joined, texts_of
-from nightspot.run.model import Action
+from nightspot.local.stage.records import LocalRecord, Played
+from nightspot.record.model import AttemptRecord, RunRecord
+from nightspot.record.sentences import RESUMES, how_an_attempt_ended, remarks_in_words, unpriced
+from nightspot.run.model import Action, Resume
 from nightspot.run.pricing import Price, SpotDiscount
 from nightspot.terminal.lines import NIGHTSPOT, paragraph, tell
 
 # https://aws.amazon.com/step-functions/pricing/, standard workflows.
 USD_PER_STATE_TRANSITION = 0.025 / 1000
-NOT_KNOWN = "not known"
-
-Record = Mapping[str, Any]
-"""`nightspot.record.summary.summarise`'s shape and what `nightspot.local.stage.staging.facts` adds to it.
-
-A record of an older version lacks some of it; what there is has been checked by
-`nightspot.local.stage.records.read`.
-"""
 
 
-def show_header(console: Console, facts: Record) -> None:
-    """What is played, and which parts of it are real. Needs only the facts that are known beforehand."""
-    pace = f"1 s = {format_duration(facts['time_scale'])}"
+def show_header(console: Console, played: Played) -> None:
+    """What is played, and which parts of it are real."""
+    pace = f"1 s = {format_duration(played.time_scale)}"
     hours = (
-        "Hours of the story are seconds here" if facts["time_scale"] > 1 else "The story takes its real time"
+        "Hours of the story are seconds here" if played.time_scale > 1 else "The story takes its real time"
     )
     paragraph(
         console,
@@ -47,25 +41,25 @@ def show_header(console: Console, facts: Record) -> None:
         "the workflow file, the Lambda handlers, the training process, its checkpoints and model. "
         f"{hours}: {pace}.",
     )
-    paragraph(console, "Job", f"{facts.get('job')} ({facts.get('job_file')}): {', '.join(_plan(facts))}.")
-    paragraph(console, "Night", f"{facts.get('night')}: {facts.get('story')}")
-    if facts.get("overrides"):
-        paragraph(console, "This run", f"{overrides_in_words(facts['overrides'])}.")
+    paragraph(console, "Job", f"{played.job} ({played.job_file}): {', '.join(_plan(played))}.")
+    paragraph(console, "Night", f"{played.night}: {played.story}")
+    if played.overrides:
+        paragraph(console, "This run", f"{overrides_in_words(played.overrides)}.")
     console.print()
 
 
-def _plan(facts: Record) -> Iterator[str]:
+def _plan(played: Played) -> Iterator[str]:
     # Records of older versions have the work that was done in the place of the work that was expected.
-    if facts.get("expected_work_seconds") is not None:
-        yield f"{format_duration(facts['expected_work_seconds'])} of work expected"
-    began, due = facts.get("story_started_at") or facts.get("started_at"), facts.get("deadline")
+    if played.expected_work_seconds is not None:
+        yield f"{format_duration(played.expected_work_seconds)} of work expected"
+    began = played.story_started_at
     if began is not None:
-        yield f"start {_moment(began):%Y-%m-%d %H:%M} UTC"
-    if due is not None:
-        yield f"model due by {_clock(_moment(due), _moment(began or due))}"
+        yield f"start {began:%Y-%m-%d %H:%M} UTC"
+    if played.deadline is not None:
+        yield f"model due by {_clock(played.deadline, began or played.deadline)}"
 
 
-def overrides_in_words(overrides: Record) -> str:
+def overrides_in_words(overrides: Mapping[str, Any]) -> str:
     """What a run does otherwise than its job file says: "deadline: 6h; budget: per_run_usd 50"."""
     return "; ".join(f"{name}: {_in_words(value)}" for name, value in overrides.items())
 
@@ -84,25 +78,22 @@ def _in_words(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def show_decisions(console: Console, record: Record) -> None:
-    """Every decision with its time (UTC) and its `because`."""
-    attempts = iter(record.get("attempts") or [])
-    for step in record.get("steps") or []:
-        action = Action(step["action"])
+def show_decisions(console: Console, run: RunRecord, *, spot_first: bool) -> None:
+    """Every decision with its time (UTC) and its `because`; `spot_first`: on-demand is a fallback."""
+    attempts = iter(run.attempts)
+    for step in run.steps or ():
         what, fallback = "", False
-        if action is Action.START and (attempt := next(attempts, None)) is not None:
-            on_demand = attempt["market"] == Market.ON_DEMAND.value
-            fallback = on_demand and record["spot_first"]
-            market = "on-demand" if on_demand else "Spot"
-            what = f"{market} {attempt['instance_type']} as job {attempt['number']}"
-        elif action is Action.FINISH:
-            what = record["outcome"]
-        text = in_words(action, step["because"], what=what, fallback=fallback)
-        tell(console, _moment(step["at"]), NIGHTSPOT, text, style_of(action, fallback=fallback))
+        if step.action is Action.START and (attempt := next(attempts, None)) is not None:
+            fallback = attempt.market is Market.ON_DEMAND and spot_first
+            what = f"{attempt.market.of(attempt.instance_type)} as job {attempt.number}"
+        elif step.action is Action.FINISH:
+            what = run.outcome.value
+        text = in_words(step.action, step.because, what=what, fallback=fallback)
+        tell(console, step.at, NIGHTSPOT, text, style_of(step.action, fallback=fallback))
 
 
-def attempts_table(record: Record) -> Table:
-    """One row per training job, useless ones included."""
+def attempts_table(run: RunRecord) -> Table:
+    """One row per training job, failed ones included."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
     table.add_column("#", justify="right", no_wrap=True)
     for heading in ("market", "instance type"):
@@ -113,42 +104,35 @@ def attempts_table(record: Record) -> Table:
     table.add_column("resumed\nfrom", justify="right")
     table.add_column("ended as", min_width=10)
     table.add_column("cost", justify="right", no_wrap=True)
-    for attempt in record["attempts"]:
+    for attempt in run.attempts:
         table.add_row(*_row(attempt))
     return table
 
 
-def _row(attempt: Record) -> tuple[str, ...]:
-    resumed, interruptions = attempt.get("resumed_from_step"), attempt.get("interruptions")
+def _row(attempt: AttemptRecord) -> tuple[str, ...]:
     return (
-        str(attempt["number"]),
-        "on-demand" if attempt["market"] == Market.ON_DEMAND.value else "Spot",
-        plain(attempt["instance_type"]),
-        _narrow(attempt.get("waited_seconds")),
-        _narrow(attempt.get("trained_seconds")),
-        _narrow(attempt.get("billable_seconds")),
-        f"{interruptions} x" if interruptions else "-",
-        "-" if resumed is None else f"step {resumed}",
-        _ending(attempt),
-        _usd(attempt.get("cost_usd")),
+        str(attempt.number),
+        attempt.market.label,
+        plain(attempt.instance_type),
+        _narrow(attempt.waited_seconds),
+        _narrow(attempt.trained_seconds),
+        _narrow(attempt.billable_seconds),
+        f"{attempt.interruptions} x" if attempt.interruptions else "-",
+        "-" if attempt.resumed_from_step is None else f"step {attempt.resumed_from_step}",
+        how_an_attempt_ended(attempt),
+        usd(attempt.cost_usd),
     )
 
 
-def show_outcome(console: Console, record: Record) -> None:
+def show_outcome(console: Console, run: LocalRecord) -> None:
     """The attempts and what they came to, in sentences."""
-    if record["attempts"]:
+    if run.attempts:
         console.print()
-        console.print(attempts_table(record))
+        console.print(attempts_table(run))
     console.print()
-    good = record["deadline_met"]
-    remarks = texts_of(record)
-    paragraph(
-        console,
-        "Model",
-        _model(record),
-        "bold red" if not good else "bold yellow" if remarks else "bold green",
-    )
-    for title, text in _sums(record):
+    style = "bold red" if not run.deadline_met else "bold yellow" if run.remarks else "bold green"
+    paragraph(console, "Model", _model(run), style)
+    for title, text in _sums(run):
         paragraph(console, title, text)
 
 
@@ -157,90 +141,81 @@ def show_record_at(console: Console, path: str, command: str) -> None:
     paragraph(console, "Record", f"{path}; again: {command}")
 
 
-def _model(record: Record) -> str:
-    if record["outcome"] != "succeeded":
-        why = record["because"] or record.get("cause") or "the workflow ended without a word."
-        return f"none tonight ({record['outcome']}). {why}"
-    but = f", but {joined(remarks)}" if (remarks := texts_of(record)) else ""
-    if record["ended_at"] is None or record["margin_seconds"] is None or record.get("deadline") is None:
+def _model(run: LocalRecord) -> str:
+    if not run.has_model:
+        why = run.because or run.cause or "the workflow ended without a word."
+        return f"none tonight ({run.outcome.value}). {why}"
+    but = f", but {remarks_in_words(run)}" if run.remarks else ""
+    if run.ended_at is None or run.margin_seconds is None or run.deadline is None:
         return f"ready{but}."
-    ended, margin = _moment(record["ended_at"]), record["margin_seconds"]
-    when = "before" if margin >= 0 else "AFTER"
-    deadline = _clock(_moment(record["deadline"]), ended)
-    return f"ready at {ended:%H:%M} UTC, {_duration(abs(margin))} {when} the deadline at {deadline}{but}."
+    when = "before" if run.margin_seconds >= 0 else "AFTER"
+    deadline = _clock(run.deadline, run.ended_at)
+    margin = f"{_duration(abs(run.margin_seconds))} {when} the deadline at {deadline}"
+    return f"ready at {run.ended_at:%H:%M} UTC, {margin}{but}."
 
 
-def _sums(record: Record) -> Iterator[tuple[str, str]]:
-    resumes = [a for a in record["attempts"] if a.get("resume")]
+def _sums(run: LocalRecord) -> Iterator[tuple[str, str]]:
+    resumes = [
+        _resume(attempt.number, attempt.resume, attempt.resumed_from_step)
+        for attempt in run.attempts
+        if attempt.resume
+    ]
     if resumes:
-        yield "Resume", "; ".join(_resume(attempt) for attempt in resumes) + "."
-    yield "Cost", _cost(record)
-    yield "Prices", _prices(record)
-    if record.get("metrics"):
-        metrics = record["metrics"].items()
-        text = ", ".join(f"{name.replace('_at_', '@')} {_metric(value)}" for name, value in metrics)
-        when = "of the model" if record["outcome"] == "succeeded" else "at the last checkpoint that is safe"
-        yield "Quality", f"{text} ({when})."
-    if record.get("model_artifact"):
-        yield "Artefact", f"{record['model_artifact']} (in the simulated S3, which is gone with the night)."
-    transitions = record.get("state_transitions")
-    if transitions is not None:
-        usd = transitions * USD_PER_STATE_TRANSITION
-        yield "Workflow", f"{transitions} state transitions: ${usd:.4f} at $0.025 per 1,000."
-    if record.get("scratch"):
-        yield (
-            "Logs",
-            f"training: {record['scratch']}/logs, Lambda functions: {record['scratch']}/functions.log.",
+        yield "Resume", f"{'; '.join(resumes)}."
+    yield "Cost", _cost(run)
+    yield "Prices", _prices(run)
+    if run.metrics:
+        text = ", ".join(
+            f"{name.replace('_at_', '@')} {_metric(value)}" for name, value in run.metrics.items()
         )
+        yield (
+            "Quality",
+            f"{text} ({'of the model' if run.has_model else 'at the last checkpoint that is safe'}).",
+        )
+    if run.model_artifact:
+        yield "Artefact", f"{run.model_artifact} (in the simulated S3, which is gone with the run)."
+    if run.state_transitions is not None:
+        cost = run.state_transitions * USD_PER_STATE_TRANSITION
+        yield "Workflow", f"{run.state_transitions} state transitions: ${cost:.4f} at $0.025 per 1,000."
+    if run.scratch:
+        yield "Logs", f"training: {run.scratch}/logs, Lambda functions: {run.scratch}/functions.log."
 
 
 def _metric(value: float | None) -> str:
     return NOT_KNOWN if value is None else f"{value:.4f}"
 
 
-def _resume(attempt: Record) -> str:
+def _resume(number: int, resume: Resume, step: int | None) -> str:
     """ "job 2: proven, from step 15"."""
-    verdict = attempt["resume"].replace("_", " ")
-    step = attempt.get("resumed_from_step")
-    where = "" if step is None else f", from step {step}"
-    return f"job {attempt['number']}: {verdict}{where}"
+    return f"job {number}: {RESUMES[resume]}{'' if step is None else f', from step {step}'}"
 
 
-def _cost(record: Record) -> str:
-    cost, alone = record["cost_usd"], record["on_demand_cost_usd"]
-    if cost is None:
-        numbers = ", ".join(str(n) for n in record.get("unpriced_attempts", ()))
-        return f"{NOT_KNOWN}: attempt {numbers} has no price or no billable time."
-    text = f"{_usd(cost)} for all attempts"
-    if record["outcome"] != "succeeded":
+def _cost(run: RunRecord) -> str:
+    if run.cost_usd is None:
+        return f"{NOT_KNOWN}{unpriced(run)}."
+    text = f"{usd(run.cost_usd)} for all attempts"
+    if not run.has_model:
         return f"{text}."
-    if alone is None:
+    if run.on_demand_cost_usd is None:
         return f"{text}; what on-demand alone would have cost is {NOT_KNOWN}."
-    saved = record["saved_percent"]
-    text += f"; on-demand alone would have cost {_usd(alone)}"
+    text += f"; on-demand alone would have cost {usd(run.on_demand_cost_usd)}"
+    saved = run.saved_percent
     if saved is None:
         return f"{text}."
     return f"{text}: {saved:.1f} % saved." if saved >= 0 else f"{text}: {-saved:.1f} % more than that."
 
 
-def _prices(record: Record) -> str:
+def _prices(run: LocalRecord) -> str:
     said = [
-        f"{price['instance_type']} ${price['usd_per_hour']:,.2f} an hour on-demand"
-        f" ({'assumed' if price.get('assumed') else 'listed'} {price.get('date')})"
-        if price.get("usd_per_hour") is not None
-        else f"{price['instance_type']} {NOT_KNOWN}"
-        for price in record.get("prices", ())
+        f"{price.instance_type} {usd(price.usd_per_hour)} an hour on-demand"
+        f" ({'assumed' if price.assumed else 'listed'} {price.date})"
+        if price.usd_per_hour is not None
+        else f"{price.instance_type} {NOT_KNOWN}"
+        for price in run.prices
     ]
-    if record.get("spot_discount") is not None:
-        said.append(f"Spot is simulated at {record['spot_discount']:.0%} less".replace("%", " %"))
+    if run.spot_discount is not None:
+        said.append(f"Spot is simulated at {run.spot_discount:.0%} less".replace("%", " %"))
     return f"{'; '.join(said) or NOT_KNOWN}."
-
-
-def _ending(attempt: Record) -> str:
-    if attempt.get("failure_class") is not None:
-        words: str = attempt["failure_class"].replace("_", " ")
-        return words.replace("nightspot", "Nightspot")
-    return plain(attempt.get("status") or "not created").lower() if attempt.get("ended_at") else "still open"
 
 
 def _duration(seconds: float | None) -> str:
@@ -254,14 +229,6 @@ def _duration(seconds: float | None) -> str:
 def _narrow(seconds: float | None) -> str:
     """`1h 31m`, so that a whole row fits into 100 columns."""
     return _duration(seconds).replace(" min", "m").replace(" d", "d").replace(" h", "h").replace(" s", "s")
-
-
-def _usd(value: float | None) -> str:
-    return NOT_KNOWN if value is None else f"${value:,.2f}"
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
 
 
 def _clock(moment: datetime, beside: datetime) -> str:

@@ -288,7 +288,9 @@ def test_where_botocore_is_at_hand_an_unknown_type_is_refused_with_the_nearest()
 def test_overriding_loads_neither_a_yaml_reader_nor_botocore():
     program = """
 import sys
-from nightspot.job import Capacity, Deadline, InstanceType, Job, apply_overrides, read_overrides
+from nightspot.job.model import Capacity, InstanceType, Job
+from nightspot.job.overrides import apply_overrides, read_overrides
+from nightspot.job.times import Deadline
 job = Job(
     name="a",
     deadline=Deadline(within_seconds=3600),

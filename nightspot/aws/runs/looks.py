@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -25,7 +24,7 @@ from nightspot.decide.audit import (
     is_unsettled,
 )
 from nightspot.decide.ledger import JobView
-from nightspot.record.summary import RUNNING
+from nightspot.record.model import RunRecord
 from nightspot.run.model import Run, evolve
 
 NEWEST_RUNS = 60  # of a job, in which a thorough look searches for records that are open
@@ -60,7 +59,7 @@ class Looks:
         noted = self._table.open_runs.get(run_id)
         arn = run.execution_arn if noted is None else noted.execution_arn
         summary = None if run.outcome is None else self._table.summary(run)
-        closed = None if summary is None or summary["outcome"] in (None, RUNNING) else summary
+        closed = summary if summary is not None and summary.is_over else None
         is_recorded = closed is not None
         untold = self._table.close_turns.untold(run_id) if is_recorded else None
         execution, restarts, last_decision_at = None, run.restarts, None
@@ -146,9 +145,9 @@ class Looks:
 
     def _open_records(self, jobs: Iterable[str]) -> Iterator[str]:
         for job in jobs:
-            for summary in self._table.history(job, limit=NEWEST_RUNS):
-                if summary["outcome"] == RUNNING:
-                    yield str(summary["run_id"])
+            for run in self._table.history(job, limit=NEWEST_RUNS):
+                if not run.is_over:
+                    yield run.run_id
 
     def _locks(self, jobs: Iterable[str], known: _Known) -> Iterator[HeldLock]:
         prefixes = [look.run.checkpoint_s3_uri for look in known.looks.values() if look.run.prefix_locked]
@@ -191,15 +190,17 @@ class _Known:
                 self.looks[run_id] = look
 
 
-def _unrecorded(run: Run, summary: Mapping[str, Any]) -> frozenset[str]:
+def _unrecorded(run: Run, summary: RunRecord) -> frozenset[str]:
     """The training jobs whose end or bill the ledger has, and the summary, which is written after it, has not."""
-    known = {attempt["number"]: attempt for attempt in summary["attempts"]}
+    known = {attempt.number: attempt for attempt in summary.attempts}
     return frozenset(
         attempt.training_job_name
         for attempt in run.attempts
-        for told in (known.get(attempt.number, {}),)
-        if (attempt.ended_at is not None and told.get("ended_at") is None)
-        or (attempt.billable_seconds is not None and told.get("billable_seconds") is None)
+        for on_record in (known.get(attempt.number),)
+        if (attempt.ended_at is not None and (on_record is None or on_record.ended_at is None))
+        or (
+            attempt.billable_seconds is not None and (on_record is None or on_record.billable_seconds is None)
+        )
     )
 
 

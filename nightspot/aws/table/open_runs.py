@@ -181,7 +181,7 @@ def _untold(run_id: str) -> dict[str, Any]:
     return key(f"RUN#{run_id}", "UNTOLD")
 
 
-_PARTITION = "PENDING"
+_PENDING = "PENDING"
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
@@ -211,12 +211,12 @@ class PendingDeliveries:
 
     def all(self) -> list[Pending]:
         """Every pending delivery. Raises as `Table.call` does."""
-        read = (_pending(from_dynamodb(item)) for item in partition(self._call, _PARTITION))
+        read = (_pending(from_dynamodb(item)) for item in partition(self._call, _PENDING))
         return [pending for pending in read if pending is not None]
 
     def _write(self, operation: str, sk: str, **arguments: Any) -> bool:
         try:
-            self._call(operation, Key=key(_PARTITION, sk), **arguments)
+            self._call(operation, Key=key(_PENDING, sk), **arguments)
         except (TransientAwsError, ClientError, BotoCoreError) as error:
             _log.warning("%s of pending %s: %s", operation, sk, error)
             return False

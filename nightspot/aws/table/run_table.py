@@ -8,9 +8,11 @@ OPEN / RUN#id `open_runs`', PENDING / START#execution and NOTICE#key `pending`'.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from math import fsum
 from typing import Any
 
@@ -19,7 +21,8 @@ from botocore.exceptions import ClientError
 from nightspot.aws.table.dynamodb import Table, from_dynamodb, is_condition_failure, key, to_dynamodb
 from nightspot.aws.table.open_runs import CloseTurns, OpenRuns, PendingDeliveries
 from nightspot.formats.run_ids import first_run_id_of, run_id_of
-from nightspot.record.summary import RUNNING, summarise, summarise_attempt
+from nightspot.record.model import RecordNotReadableError, RunRecord, RunState, read_record
+from nightspot.record.summary import summarise, summarise_attempt
 from nightspot.run.model import (
     Action,
     Attempt,
@@ -31,6 +34,8 @@ from nightspot.run.model import (
     step_from_json,
     to_json,
 )
+
+_log = logging.getLogger(__name__)
 
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
 MOST_PHASES = 1000  # of an attempt, about 100 bytes each
@@ -66,7 +71,7 @@ class HistoryEntry:
     """A run in its job's history. `key` is time and run id: of two, the greater is the newer run's."""
 
     key: str
-    summary: dict[str, Any]
+    run: RunRecord
 
 
 class RunTable:
@@ -106,7 +111,7 @@ class RunTable:
             item = {
                 "pk": f"RUN#{run.run_id}",
                 "sk": f"ATTEMPT#{attempt.number:03d}",
-                **summarise_attempt(attempt),
+                **summarise_attempt(attempt).to_json(),
             }
             self._put_unless_further(item, run.steps)
             if not attempt.is_open:
@@ -160,11 +165,11 @@ class RunTable:
         item = self._get(key_of["pk"], key_of["sk"])
         return None if item is None else dict(item["request"])
 
-    def summary(self, run: Run) -> dict[str, Any] | None:
-        """The run's summary as last recorded in its job's history."""
-        known = _history_item(run)
+    def summary(self, run: Run) -> RunRecord | None:
+        """The run as last recorded in its job's history; None where it is not, or cannot be read."""
+        known = _history_key(run)
         item = self._get(known["pk"], known["sk"])
-        return None if item is None else dict(item["summary"])
+        return None if item is None else _readable(item)
 
     def ask_to_stop(self, run_id: str, by: str) -> None:
         """Keep for the run's next decision that `by` wants its end; of several, the first who asked."""
@@ -214,22 +219,18 @@ class RunTable:
                 return sorted(names)
             arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def history(self, job: str, limit: int = 100) -> list[dict[str, Any]]:
-        """The summaries of a job's runs, newest first."""
-        items = []
-        for item in self._query(f"JOB#{job}", "RUN#", newest_first=True, limit=limit):
-            items.append(item["summary"])
-            if len(items) == limit:
-                break
-        return items
+    def history(self, job: str, limit: int = 100) -> list[RunRecord]:
+        """A job's runs without their decisions, newest first; one that cannot be read is logged and left out."""
+        items = self._query(f"JOB#{job}", "RUN#", newest_first=True, limit=limit)
+        return [run for run in map(_readable, islice(items, limit)) if run is not None]
 
     def history_entries(
         self, job: str, *, first: datetime, end: datetime | None = None, up_to: str | None = None, page: int
     ) -> Iterator[HistoryEntry]:
         """The job's runs that started from `first` on and before `end` (aware), newest first, `page` per read.
 
-        `up_to` leaves out every run that is newer than the one whose entry has this key. Raises ValueError for a
-        time without a zone.
+        One that cannot be read is logged and left out. `up_to` leaves out every run that is newer than the one
+        whose entry has this key. Raises ValueError for a time without a zone.
         """
         _check_aware(first=first, **({} if end is None else {"end": end}))
         low, high = _history_sk(first), _history_sk(end) if end is not None else _PAST_HISTORY
@@ -240,7 +241,9 @@ class RunTable:
         values = {":pk": f"JOB#{job}", ":low": low, ":high": high}
         options = {"ScanIndexForward": False, "Limit": page}
         for item in self._pages("pk = :pk AND sk BETWEEN :low AND :high", values, options):
-            yield HistoryEntry(item["sk"].removeprefix(_HISTORY), item["summary"])
+            run = _readable(item)
+            if run is not None:
+                yield HistoryEntry(item["sk"].removeprefix(_HISTORY), run)
 
     def month(
         self, job: str, month_start: datetime, month_end: datetime, *, without_run_id: str | None = None
@@ -252,9 +255,10 @@ class RunTable:
         spent, committed, open_run_ids = [], [], []
         for item in self._history_between(job, month_start, month_end):
             summary = item["summary"]
+            # What a run has cost counts, however odd the rest of its record is.
             if summary["run_id"] == without_run_id:
                 continue
-            if summary["outcome"] != RUNNING:
+            if summary["outcome"] != RunState.RUNNING:
                 spent.append(_spent_usd(summary))
                 continue
             open_run_ids.append(summary["run_id"])
@@ -391,12 +395,20 @@ def _ledger_item(run: Run) -> dict[str, Any]:
     return {"pk": f"RUN#{run.run_id}", "sk": "RUN", "job": run.job, "ledger": to_json(run)}
 
 
+def _history_key(run: Run) -> dict[str, str]:
+    return {"pk": f"JOB#{run.job}", "sk": f"{_history_sk(run.started_at)}#{run.run_id}"}
+
+
 def _history_item(run: Run) -> dict[str, Any]:
-    return {
-        "pk": f"JOB#{run.job}",
-        "sk": f"{_history_sk(run.started_at)}#{run.run_id}",
-        "summary": summarise(run),
-    }
+    return {**_history_key(run), "summary": summarise(run).to_json()}
+
+
+def _readable(item: Mapping[str, Any]) -> RunRecord | None:
+    try:
+        return read_record(item["summary"])
+    except RecordNotReadableError as error:
+        _log.warning("left out: the record of run %s: %s", item["sk"], error)
+        return None
 
 
 def _check_aware(**moments: datetime) -> None:

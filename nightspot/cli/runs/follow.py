@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -17,7 +17,7 @@ from nightspot.cli.runs.place import Place, renewed
 from nightspot.cli.runs.sources import RunNotFoundError
 from nightspot.failures.redaction import redact
 from nightspot.formats.figures import duration, one_line
-from nightspot.record.model import RecordNotReadableError
+from nightspot.record.model import RecordNotReadableError, RunRecord
 from nightspot.terminal import deployed_run
 from nightspot.terminal.deployed_run import News, NewsKind
 from nightspot.view.messages.plain import Console
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from nightspot.aws.runs.api_client import ExecutionEnd
 
 
-Record = Mapping[str, Any]
 FIRST_LOOKS = 8  # the start is where mistakes show
 FIRST_SECONDS = 15.0
 LATER_SECONDS = 60.0
@@ -45,7 +44,7 @@ MOST_TROUBLE_SECONDS = 4 * 3600.0
 class Look:
     """What is seen of a run: its record (None: not on record), and how its execution ended without an outcome."""
 
-    record: Record | None
+    record: RunRecord | None
     end: ExecutionEnd | None = None
 
 
@@ -54,7 +53,7 @@ class Followed:
     """How following a run came out. `record` is the last one seen; `why` a sentence where it does not say it."""
 
     status: ExitStatus
-    record: Record | None
+    record: RunRecord | None
     why: str | None = None
     may_go_on: bool = False  # the following is over, of the run nobody knows it
 
@@ -69,9 +68,9 @@ def follow(
     sleep: Callable[[float], None],
     monotonic: Callable[[], float],
     pace: Callable[[int], float],
-    now: Callable[[Record | None], datetime],
+    now: Callable[[RunRecord | None], datetime],
     on_news: Callable[[News], None],
-    on_look: Callable[[Record], None] = lambda _record: None,
+    on_look: Callable[[RunRecord], None] = lambda _record: None,
     longest_seconds: float | None = None,
 ) -> Followed:
     """Look until the run is over, cannot be followed, or `longest_seconds` have passed; Ctrl-C ends it, too.
@@ -106,11 +105,11 @@ class _Following:
         self,
         look: Callable[[], Look],
         monotonic: Callable[[], float],
-        now: Callable[[Record | None], datetime],
+        now: Callable[[RunRecord | None], datetime],
         on_news: Callable[[News], None],
-        on_look: Callable[[Record], None],
+        on_look: Callable[[RunRecord], None],
     ) -> None:
-        self.record: Record | None = None
+        self.record: RunRecord | None = None
         self._look, self._monotonic, self._now = look, monotonic, now
         self._on_news, self._on_look = on_news, on_look
         self._began = self._told_at = self._seen_at = monotonic()
@@ -165,7 +164,7 @@ class _Following:
         return None
 
     def _ended(self, seen: Look) -> Followed | None:
-        if seen.record is not None and deployed_run.is_over(seen.record):
+        if seen.record is not None and seen.record.is_over:
             return Followed(exit_status.of_record(seen.record), seen.record)
         if seen.end is None:
             self._gone_since = None
@@ -254,12 +253,11 @@ def pace_of(place: Place) -> Callable[[int], float]:
     return lambda number: FIRST_SECONDS if number < FIRST_LOOKS else LATER_SECONDS
 
 
-def clock_of(place: Place, now: Callable[[], datetime]) -> Callable[[Record | None], datetime]:
+def clock_of(place: Place, now: Callable[[], datetime]) -> Callable[[RunRecord | None], datetime]:
     """The story's clock: the real one; of an emulated night, the latest moment that its record speaks of."""
 
-    def story(record: Record | None) -> datetime:
-        latest = deployed_run.story_now(record) if record is not None and is_emulated(place) else None
-        return latest or now()
+    def story(record: RunRecord | None) -> datetime:
+        return record.over_at if record is not None and is_emulated(place) else now()
 
     return story
 
@@ -278,8 +276,8 @@ def utc_now() -> datetime:
 
 def _look(place: Place, run_id: str, execution_arn: str | None) -> Look:
     record = _record(place, run_id)
-    arn = execution_arn if record is None else record.get("execution_arn") or execution_arn
-    if place.aws is None or arn is None or (record is not None and deployed_run.is_over(record)):
+    arn = execution_arn if record is None else record.execution_arn or execution_arn
+    if place.aws is None or arn is None or (record is not None and record.is_over):
         return Look(record)
     from nightspot.aws.runs.api_client import execution_end  # noqa: PLC0415
 
@@ -288,12 +286,12 @@ def _look(place: Place, run_id: str, execution_arn: str | None) -> Look:
         return Look(record)
     # It may have ended properly since the record was read.
     record = _record(place, run_id)
-    return Look(record, None if record is not None and deployed_run.is_over(record) else end)
+    return Look(record, None if record is not None and record.is_over else end)
 
 
-def _record(place: Place, run_id: str) -> Record | None:
+def _record(place: Place, run_id: str) -> RunRecord | None:
     try:
-        return {**place.source.run(run_id), "run_id": run_id}
+        return place.source.run(run_id).model_copy(update={"run_id": run_id})
     except RunNotFoundError:
         return None
 

@@ -24,10 +24,10 @@ from nightspot.cli.runs.place import (
     place_of,
 )
 from nightspot.formats.figures import duration, percent, usd
-from nightspot.record.run_account import Ending, RunAccount, to_json
+from nightspot.record.model import Ending, RunRecord
+from nightspot.record.sentences import RESUMES
 from nightspot.run.reasons import Reason
 from nightspot.terminal.lines import console_for
-from nightspot.view.html.runs_page import accounted
 
 DEFAULT_LIMIT = 20
 
@@ -84,21 +84,21 @@ def runs(
             profile=profile,
             api=api,
         )
-        pairs = [(accounted(summary), summary) for summary in place.source.runs(job, None)]
+        runs = place.source.runs(job, None)
     endings = endings_of(outcome or ())
     chosen = [
-        (run, summary)
-        for run, summary in pairs
+        run
+        for run in runs
         if run.ending in endings and is_for(run, reason or ()) and run.started_at in window
     ]
     if as_json:
-        shown = [{**to_json(run), **_beside(summary)} for run, summary in chosen[:limit]]
+        shown = [{**run.account(), **_beside(run)} for run in chosen[:limit]]
         print_json({"runs": shown, "matching": len(chosen)})
         return
     if not chosen:
         typer.echo(
-            f"No run of {len(pairs)} in {place.words} is like that."
-            if pairs
+            f"No run of {len(runs)} in {place.words} is like that."
+            if runs
             else f"There is no run in {place.words}."
         )
         return
@@ -115,18 +115,14 @@ def _window(since: str | None, month: str | None) -> Window:
         raise typer.BadParameter(f"--{error}") from error
 
 
-def _beside(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What a list tells and the account does not."""
-    return {
-        "resume": summary.get("resume"),
-        "because": summary.get("because"),
-        "deadline": summary.get("deadline"),
-        "model_artifact": summary.get("model_artifact"),
-        "execution_arn": summary.get("execution_arn"),
-    }
+def _beside(run: RunRecord) -> dict[str, Any]:
+    """What a list tells beside the figures."""
+    return run.model_dump(
+        mode="json", include={"resume", "because", "deadline", "model_artifact", "execution_arn"}
+    )
 
 
-def _table(chosen: list[tuple[RunAccount, dict[str, Any]]]) -> Table:
+def _table(chosen: list[RunRecord]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("job", overflow="fold")
@@ -136,8 +132,7 @@ def _table(chosen: list[tuple[RunAccount, dict[str, Any]]]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("resume", no_wrap=True)
     table.add_column("attempts", justify="right", no_wrap=True)
-    for run, summary in chosen:
-        resume = summary.get("resume")
+    for run in chosen:
         table.add_row(
             run.run_id,
             run.job,
@@ -146,14 +141,14 @@ def _table(chosen: list[tuple[RunAccount, dict[str, Any]]]) -> Table:
             _cost(run),
             percent(run.saved_percent) if run.saved_percent is not None else "-",
             duration(run.margin_seconds) if run.margin_seconds is not None else "-",
-            resume.replace("_", " ") if resume else "-",
-            str(run.attempts),
+            RESUMES[run.resume] if run.resume else "-",
+            str(len(run.attempts)),
             style=STYLES[run.ending],
         )
     return table
 
 
-def _cost(run: RunAccount) -> str:
+def _cost(run: RunRecord) -> str:
     """The cost; of what is not known altogether, at least what is."""
     if run.cost_usd is not None:
         return usd(run.cost_usd)

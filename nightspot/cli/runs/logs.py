@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,8 @@ from nightspot.cli.runs.place import (
     record_of,
 )
 from nightspot.formats.figures import one_line
-from nightspot.record.summary import RUNNING
+from nightspot.local.stage.records import LocalRecord
+from nightspot.record.model import AttemptRecord, RunRecord
 
 LOCAL_SCRATCH = "build/demo"  # of records that do not say where their night was played
 
@@ -60,7 +61,7 @@ def logs(
         )
         record = record_of(place, run)
         chosen = _attempt(record, attempt)
-        found = iter(()) if chosen is None else _lines(place, record, str(chosen["training_job_name"]))
+        found = iter(()) if chosen is None else _lines(place, record, chosen.training_job_name)
         lines: Iterable[Line] = found if tail is None else deque(found, maxlen=tail)
         if as_json:
             whole = list(lines)
@@ -70,24 +71,25 @@ def logs(
             note(_why_none(record, chosen))
 
 
-def _attempt(record: Mapping[str, Any], number: int | None) -> Mapping[str, Any] | None:
+def _attempt(record: RunRecord, number: int | None) -> AttemptRecord | None:
     """The attempt of this number; else the newest that SageMaker has made, or the newest; None without any."""
-    attempts: list[Mapping[str, Any]] = record.get("attempts") or []
+    attempts = record.attempts
     if number is not None:
-        known = [each["number"] for each in attempts]
+        known = [each.number for each in attempts]
         if number not in known:
             has = (
                 f"must be one of {', '.join(map(str, known))}" if known else "the run has no training job yet"
             )
             fail(f"--attempt: {number}: {has}")
-        return next(each for each in attempts if each["number"] == number)
-    made = [each for each in attempts if each.get("status") is not None]
+        return next(each for each in attempts if each.number == number)
+    made = [each for each in attempts if each.status is not None]
     return (made or attempts)[-1] if attempts else None
 
 
-def _lines(place: Place, record: Mapping[str, Any], name: str) -> Iterator[Line]:
+def _lines(place: Place, record: RunRecord, name: str) -> Iterator[Line]:
     if place.aws is None:
-        return _local_lines(Path(str(record.get("scratch") or LOCAL_SCRATCH), "logs", f"{name}.log"))
+        scratch = record.scratch if isinstance(record, LocalRecord) else None
+        return _local_lines(Path(scratch or LOCAL_SCRATCH, "logs", f"{name}.log"))
     from nightspot.aws.runs.operating import training_logs  # noqa: PLC0415 - local records need no AWS
 
     return (
@@ -132,37 +134,37 @@ def _worded(line: Line, *, with_machine: bool) -> str:
     return f"{when}{who}{one_line(line['message'] or '')}".rstrip()
 
 
-def _why_none(record: Mapping[str, Any], attempt: Mapping[str, Any] | None) -> str:
-    run_id = record["run_id"]
+def _why_none(record: RunRecord, attempt: AttemptRecord | None) -> str:
+    run_id = record.run_id
     if attempt is None:
-        if record["outcome"] == RUNNING:
+        if not record.is_over:
             return f"run {run_id} has no training job yet; ask again when `nightspot runs` shows one"
-        return f"run {run_id} ended without a training job: {record.get('because') or 'it says nothing'}"
-    name = attempt["training_job_name"]
-    if attempt.get("status") is None:
-        why = attempt.get("failure_reason") or "SageMaker has not shown it yet"
+        return f"run {run_id} ended without a training job: {record.because or 'it says nothing'}"
+    name = attempt.training_job_name
+    if attempt.status is None:
+        why = attempt.failure_reason or "SageMaker has not shown it yet"
         return f"training job {name} was not made, so it has no logs: {why}"
-    if attempt.get("ended_at") is None and attempt.get("queued_seconds") is None:
+    if attempt.ended_at is None and attempt.queued_seconds is None:
         return (
             f"training job {name} still waits for a machine; its logs begin a minute or two after it has one"
         )
-    if attempt.get("queued_seconds") is None:
+    if attempt.queued_seconds is None:
         return f"training job {name} never had a machine, so it has no logs"
-    if attempt.get("ended_at") is None:
+    if attempt.ended_at is None:
         return f"training job {name} has a machine and has logged nothing yet; ask again in a minute or two"
-    if record.get("simulated"):
-        return f"the logs of training job {name} are gone: a later night emptied {record.get('scratch')}"
-    why = attempt.get("failure_reason") or "it gives no reason"
+    if isinstance(record, LocalRecord):
+        return f"the logs of training job {name} are gone: a later run emptied {record.scratch}"
+    why = attempt.failure_reason or "it gives no reason"
     return f"training job {name} ended before its container wrote anything, or its logs have expired: {why}"
 
 
 def _as_json(
-    record: Mapping[str, Any], attempt: Mapping[str, Any] | None, lines: list[Line], note: str | None
+    record: RunRecord, attempt: AttemptRecord | None, lines: list[Line], note: str | None
 ) -> dict[str, Any]:
     return {
-        "run_id": record["run_id"],
-        "attempt": attempt["number"] if attempt else None,
-        "training_job_name": attempt["training_job_name"] if attempt else None,
+        "run_id": record.run_id,
+        "attempt": attempt.number if attempt else None,
+        "training_job_name": attempt.training_job_name if attempt else None,
         "lines": lines,
         "note": note,
     }

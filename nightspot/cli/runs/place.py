@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -18,7 +18,7 @@ from nightspot.cli.account import Aws
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs.sources import ApiSource, Deployed, Folder, RunNotFoundError, Source
 from nightspot.local.stage import records
-from nightspot.record.model import RecordNotReadableError
+from nightspot.record.model import RecordNotReadableError, RunRecord
 
 if TYPE_CHECKING:
     from nightspot.aws.runs.api_client import ApiClient, CannotLookError
@@ -208,13 +208,13 @@ def _status_of(passing: CannotLookError | None) -> ExitStatus:
     return ExitStatus.SERVICE if passing is not None and not passing.is_expired else ExitStatus.USER
 
 
-def record_of(place: Place, run_id: str | None, job: str | None = None) -> dict[str, Any]:
+def record_of(place: Place, run_id: str | None, job: str | None = None) -> RunRecord:
     """The record of a run; of the newest one (of a job) for None. Raises RunNotFoundError, with near ids."""
     if run_id is None:
-        run_id = str(_newest(place, job)["run_id"])
+        run_id = _newest(place, job).run_id
     try:
         # The input of a refused run has no id of its own, but its file has a name.
-        return {**place.source.run(run_id), "run_id": run_id}
+        return place.source.run(run_id).model_copy(update={"run_id": run_id})
     except (RunNotFoundError, records.RecordError) as error:
         known = place.source.ids()
         if run_id in known:
@@ -222,7 +222,7 @@ def record_of(place: Place, run_id: str | None, job: str | None = None) -> dict[
         raise RunNotFoundError(unknown_run(run_id, known, place.words)) from error
 
 
-def _newest(place: Place, job: str | None) -> Mapping[str, Any]:
+def _newest(place: Place, job: str | None) -> RunRecord:
     found = place.source.newest(job)
     if found is None:
         of_job = f" of {job}" if job else ""

@@ -14,12 +14,10 @@ from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
 from nightspot.cli.runs.start import StartedRun
 from nightspot.job.overrides import merge_overrides, read_overrides
-from nightspot.record.summary import RUNNING
-from nightspot.run.model import Outcome
+from nightspot.record.model import RunRecord
 from nightspot.terminal.tables import overrides_in_words
 
 RETRY_COMMAND = "nightspot retry"  # as a run that it starts says who asked for it
-RETRIED = frozenset({Outcome.FAILED, Outcome.STOPPED, Outcome.SKIPPED, Outcome.REFUSED})
 
 
 def retry(
@@ -92,31 +90,27 @@ def retry(
         if place.api is None and idempotency_key is None:
             # The API looks itself; a key may have started the very run that would be in the way.
             _check_checkpoints(place, record)
-        merged = merge_overrides(record.get("overrides") or {}, own)
+        merged = merge_overrides(record.overrides, own)
         if place.aws is not None:
-            start.check_with_deployed(place, str(record["job"]), merged)
+            start.check_with_deployed(place, record.job, merged)
         if not as_json:
             _tell(record, own)
         if not yes:
-            typer.confirm(f"Start a new run of {record['job']} in {place.words}?", abort=True, err=True)
+            typer.confirm(f"Start a new run of {record.job} in {place.words}?", abort=True, err=True)
         begun = _start(place, record, own, merged, idempotency_key)
         raise typer.Exit(start.tell_and_wait(place, begun, way))
 
 
-def saved_words(record: Mapping[str, Any]) -> str:
+def saved_words(record: RunRecord) -> str:
     """What the run's checkpoint holds, as far as its record says: "step 12 of 24 (50 %)"."""
-    progress = next(
-        (step["progress"] for step in reversed(record.get("steps") or []) if step.get("progress")), None
-    )
-    if record.get("checkpoints") is None:
+    progress = next((step.progress for step in reversed(record.steps or ()) if step.progress), None)
+    if record.checkpoints is None:
         return "nothing, for its job writes no checkpoints: the new run begins at the start"
     if progress is None:
         return "not told by its record; what is in its checkpoint prefix is used"
-    of = f" of {progress['total_steps']}" if progress.get("total_steps") else ""
-    share = (
-        f" ({progress['fraction']:.0%})".replace("%", " %") if progress.get("fraction") is not None else ""
-    )
-    return f"step {progress['step']}{of}{share}"
+    of = f" of {progress.total_steps}" if progress.total_steps else ""
+    share = "" if progress.fraction is None else f" ({progress.fraction:.0%})".replace("%", " %")
+    return f"step {progress.step}{of}{share}"
 
 
 def _refuse_local() -> NoReturn:
@@ -126,34 +120,31 @@ def _refuse_local() -> NoReturn:
     )
 
 
-def _check_retryable(record: Mapping[str, Any]) -> None:
-    run_id, outcome = record["run_id"], record["outcome"]
-    if outcome == RUNNING:
+def _check_retryable(record: RunRecord) -> None:
+    run_id = record.run_id
+    if not record.is_over:
         fail(f"run: {run_id!r}: is still going on; `nightspot stop {run_id}` ends it, then it can be retried")
-    if outcome == Outcome.SUCCEEDED:
+    if record.has_model:
         fail(f"run: {run_id!r}: has succeeded, so nothing is left to train; `nightspot run` starts a new one")
-    if outcome not in RETRIED:
-        rule = f"must have ended as one of {', '.join(sorted(RETRIED))}"
-        fail(f"run: {run_id!r}: {outcome!r}: {rule}")
 
 
-def _check_checkpoints(place: Place, record: Mapping[str, Any]) -> None:
+def _check_checkpoints(place: Place, record: RunRecord) -> None:
     """Refuse what lambdas/resumption.py would refuse, and leave no record of: a second retry of a run."""
-    prefix, run_id = record.get("checkpoints"), record["run_id"]
-    for other in place.source.runs(str(record["job"]), None) if prefix is not None else ():
-        if other.get("checkpoints") != prefix or other["run_id"] == run_id:
+    prefix, run_id = record.checkpoints, record.run_id
+    for other in place.source.runs(record.job, None) if prefix is not None else ():
+        if other.checkpoints != prefix or other.run_id == run_id:
             continue
-        if other["outcome"] == Outcome.SUCCEEDED:
-            fail(f"run: {run_id!r}: run {other['run_id']} went on from its checkpoints and has succeeded")
-        if other["outcome"] == RUNNING:
-            fail(f"run: {run_id!r}: run {other['run_id']} goes on from its checkpoints already")
+        if other.has_model:
+            fail(f"run: {run_id!r}: run {other.run_id} went on from its checkpoints and has succeeded")
+        if not other.is_over:
+            fail(f"run: {run_id!r}: run {other.run_id} goes on from its checkpoints already")
 
 
-def _tell(record: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    ended = f"Run {record['run_id']} of {record['job']} ended as {record['outcome']}."
-    say(f"{ended} {record.get('because') or ''}".rstrip())
+def _tell(record: RunRecord, own: Mapping[str, Any]) -> None:
+    ended = f"Run {record.run_id} of {record.job} ended as {record.outcome.value}."
+    say(f"{ended} {record.because or ''}".rstrip())
     say(f"Saved:   {saved_words(record)}.")
-    kept = {name: value for name, value in (record.get("overrides") or {}).items() if name not in own}
+    kept = {name: value for name, value in record.overrides.items() if name not in own}
     for title, given in (("Kept:", kept), ("New:", own)):
         if given:
             say(f"{title:<9}{overrides_in_words(given)}.")
@@ -161,20 +152,20 @@ def _tell(record: Mapping[str, Any], own: Mapping[str, Any]) -> None:
 
 def _start(
     place: Place,
-    record: Mapping[str, Any],
+    record: RunRecord,
     own: Mapping[str, Any],
     merged: Mapping[str, Any],
     key: str | None,
 ) -> StartedRun:
     from nightspot.aws.runs.executions import state_machine_of  # noqa: PLC0415 - not for --help
 
-    run_id, job = str(record["run_id"]), str(record["job"])
+    run_id, job = record.run_id, record.job
     if place.api is not None:
         # It merges the same way.
         path = f"/runs/{quote(run_id, safe='')}/retry"
         return start.post_start(place, job, path, own, key=key, resume_from=run_id)
     try:
-        machine_arn = state_machine_of(str(record["execution_arn"]))
+        machine_arn = state_machine_of(str(record.execution_arn))
     except ValueError as error:
         fail(f"run: {run_id!r}: {error}")
     return start.start_execution(

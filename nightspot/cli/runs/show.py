@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,6 +21,8 @@ from nightspot.cli.runs.place import (
     place_of,
     record_of,
 )
+from nightspot.local.stage.records import LocalRecord
+from nightspot.record.model import RunRecord
 from nightspot.terminal import deployed_run, tables
 from nightspot.terminal.lines import console_for
 
@@ -60,15 +62,16 @@ def show(
     print_record(place, record, as_json=as_json)
 
 
-def print_record(place: Place, record: dict[str, Any], *, as_json: bool) -> None:
+def print_record(place: Place, record: RunRecord, *, as_json: bool) -> None:
     """Print a record, as local nights or as deployed runs are shown."""
     if as_json:
-        print_json(record if place.is_local else {**record, "console": deployed_run.links_of(record)})
+        links = {} if place.is_local else {"console": deployed_run.links_of(record)}
+        print_json({**record.to_json(), **links})
         return
     console = console_for()
-    if place.is_local:
+    if isinstance(record, LocalRecord):
         tables.show_header(console, record)
-        tables.show_decisions(console, record)
+        tables.show_decisions(console, record, spot_first=record.spot_first)
         tables.show_outcome(console, record)
         return
     emulated = follow.is_emulated(place)

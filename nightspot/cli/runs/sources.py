@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import quote
 
 from nightspot.cli._shared import fail, note
 from nightspot.local.stage import records
-from nightspot.record.model import RecordNotReadableError, read_record
+from nightspot.record.model import RunRecord, read_record
 from nightspot.record.statement import bounds_of
 from nightspot.record.summary import record_of
-from nightspot.view.html.runs_page import accounted
 
 if TYPE_CHECKING:
     from nightspot.aws.runs.api_client import ApiClient
 
-Record = dict[str, Any]
 MOST_RUNS = 100_000  # of a job: more nights than it can have had
 PAGE_RUNS = 100  # the most that the API gives at once
 _NOT_FOUND = 404
@@ -30,17 +28,17 @@ class RunNotFoundError(Exception):
 class Source(Protocol):
     """A place that has records of runs."""
 
-    def run(self, run_id: str | None) -> Record:
+    def run(self, run_id: str | None) -> RunRecord:
         """The whole record of a run; of the newest one for None. Raises RunNotFoundError."""
 
-    def runs(self, job: str | None, month: str | None) -> list[Record]:
+    def runs(self, job: str | None, month: str | None) -> list[RunRecord]:
         """The summaries of a job's runs, or all jobs', that started in `month` ("2026-11"), newest first.
 
         The newest run is the one that started last; of records of this machine, whose stories have times of their
         own, the one that was recorded last. Raises MonthError.
         """
 
-    def newest(self, job: str | None) -> Record | None:
+    def newest(self, job: str | None) -> RunRecord | None:
         """The summary of the newest run of a job, or of all; None without any."""
 
     def ids(self) -> list[str]:
@@ -57,34 +55,36 @@ class Folder:
         self._directory = directory
         self._on_unreadable = on_unreadable
 
-    def run(self, run_id: str | None) -> Record:
+    def run(self, run_id: str | None) -> RunRecord:
         """See `Source`. Raises RecordError, naming what there is, and RecordNotReadableError."""
         newest = self.newest(None) if run_id is None else None
         return records.read(self._directory, run_id) if newest is None else newest
 
-    def runs(self, job: str | None, month: str | None) -> list[Record]:
+    def runs(self, job: str | None, month: str | None) -> list[RunRecord]:
         """See `Source`; a night that was played twice has two files, and is two runs."""
         found, _ = self._readable()
-        chosen = [record for record in found if job is None or record.get("job") == job]
+        chosen = [record for record in found if job is None or record.job == job]
         if job is not None and not chosen:
-            known = sorted({str(record.get("job")) for record in found})
+            known = sorted({record.job for record in found})
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise RunNotFoundError(f"--job: {job!r}: {self._directory} has no record of it; {has}")
-        return [record for record in chosen if _is_of(record, month)]
+        if month is not None:
+            bounds_of(month)
+        return [record for record in chosen if month in (None, record.month)]
 
-    def newest(self, job: str | None) -> Record | None:
+    def newest(self, job: str | None) -> RunRecord | None:
         """See `Source`. Where there are files, and none can be read: RecordError or RecordNotReadableError."""
         found, unreadable = self._readable()
         if not found and unreadable:
             raise unreadable[0][1]
-        return next((record for record in found if job is None or record.get("job") == job), None)
+        return next((record for record in found if job is None or record.job == job), None)
 
     def ids(self) -> list[str]:
         """See `Source`; files that cannot be read are the last."""
         found, unreadable = self._readable()
-        return [*(str(record["run_id"]) for record in found), *(path.stem for path, _ in unreadable)]
+        return [*(record.run_id for record in found), *(path.stem for path, _ in unreadable)]
 
-    def _readable(self) -> tuple[list[Record], list[tuple[Path, Exception]]]:
+    def _readable(self) -> tuple[list[RunRecord], list[tuple[Path, Exception]]]:
         """The records, newest first, and the files that are none."""
         unreadable: list[tuple[Path, Exception]] = []
 
@@ -93,15 +93,7 @@ class Folder:
             named = error if isinstance(error, records.RecordError) else f"{path}: {error}"
             self._on_unreadable(f"left out: {named}")
 
-        found = []
-        for record in records.read_all(self._directory, leave_out):
-            try:
-                accounted(record)
-            except RecordNotReadableError as error:
-                leave_out(self._directory / f"{record['run_id']}.json", error)
-            else:
-                found.append(record)
-        return found, unreadable
+        return [*records.read_all(self._directory, leave_out)], unreadable
 
 
 class Deployed:
@@ -111,38 +103,39 @@ class Deployed:
         self._table = table
         self._name = name
 
-    def run(self, run_id: str | None) -> Record:
+    def run(self, run_id: str | None) -> RunRecord:
         """See `Source`."""
         if run_id is None:
             newest = self.newest(None)
             if newest is None:
                 raise RunNotFoundError(f"run: nothing: the table {self._name} has no run")
-            run_id = str(newest["run_id"])
+            run_id = newest.run_id
         run = self._table.run(run_id)
         if run is None:
             raise RunNotFoundError(f"--run: {run_id!r}: is not in the table {self._name}")
-        return record_of(run, self._table.steps(run_id), self._table.phases(run_id))
+        record = record_of(run, self._table.steps(run_id), self._table.phases(run_id))
+        return read_record(record.to_json())  # checked: it may hold anything that a script wrote
 
-    def runs(self, job: str | None, month: str | None) -> list[Record]:
+    def runs(self, job: str | None, month: str | None) -> list[RunRecord]:
         """See `Source`."""
         if month is not None:
             bounds_of(month)
         jobs = self._table.jobs() if job is None else [job]
-        found = [summary for name in jobs for summary in self._table.history(name, limit=MOST_RUNS)]
+        found = [run for name in jobs for run in self._table.history(name, limit=MOST_RUNS)]
         if job is not None and not found:
             raise RunNotFoundError(f"--job: {job!r}: the table {self._name} has no run of it")
-        chosen = [summary for summary in found if _is_of(summary, month)]
-        return sorted(chosen, key=started_at, reverse=True)
+        chosen = [run for run in found if month in (None, run.month)]
+        return sorted(chosen, key=lambda run: run.started_at, reverse=True)
 
-    def newest(self, job: str | None) -> Record | None:
+    def newest(self, job: str | None) -> RunRecord | None:
         """See `Source`; reads one run of each job."""
         jobs = self._table.jobs() if job is None else [job]
-        found = [summary for name in jobs for summary in self._table.history(name, limit=1)]
-        return max(found, key=started_at, default=None)
+        found = [run for name in jobs for run in self._table.history(name, limit=1)]
+        return max(found, key=lambda run: run.started_at, default=None)
 
     def ids(self) -> list[str]:
         """See `Source`."""
-        return [str(summary["run_id"]) for summary in self.runs(None, None)]
+        return [run.run_id for run in self.runs(None, None)]
 
 
 class ApiSource:
@@ -151,7 +144,7 @@ class ApiSource:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
 
-    def run(self, run_id: str | None) -> Record:
+    def run(self, run_id: str | None) -> RunRecord:
         """See `Source`. Raises ApiError, and RecordNotReadableError for an answer of another version."""
         from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415 - local records need no AWS
 
@@ -159,53 +152,51 @@ class ApiSource:
             newest = self.newest(None)
             if newest is None:
                 raise RunNotFoundError(f"run: nothing: the API at {self._client.url} has no run")
-            run_id = str(newest["run_id"])
+            run_id = newest.run_id
         try:
-            record: Record = self._client.get(f"/runs/{quote(run_id, safe='')}")
+            record = self._client.get(f"/runs/{quote(run_id, safe='')}")
         except ApiError as error:
             if error.status == _NOT_FOUND:
                 raise RunNotFoundError(f"run: {run_id!r}: {error.detail}") from error
             raise
         if not isinstance(record, dict) or "run_id" not in record:
             self._fail_as_foreign("/runs/{id}")
-        read_record(record)  # those who show it take its fields for what they must be
-        return record
+        return read_record(record)
 
-    def runs(self, job: str | None, month: str | None) -> list[Record]:
+    def runs(self, job: str | None, month: str | None) -> list[RunRecord]:
         """See `Source`. Raises ApiError."""
         if month is not None:
             bounds_of(month)
-        found: list[Record] = []
+        found: list[RunRecord] = []
         cursor: str | None = None
         while True:
             page = self._page(job, month, PAGE_RUNS, cursor)
-            found += page["runs"]
+            found += map(read_record, page["runs"])
             cursor = page["next"]
             if cursor is None or len(found) >= MOST_RUNS:
                 return found
 
-    def newest(self, job: str | None) -> Record | None:
+    def newest(self, job: str | None) -> RunRecord | None:
         """See `Source`. Raises ApiError."""
         cursor: str | None = None
         while True:
             # A page may be empty although there are more.
             page = self._page(job, None, 1, cursor)
             if page["runs"]:
-                first: Record = page["runs"][0]
-                return first
+                return read_record(page["runs"][0])
             cursor = page["next"]
             if cursor is None:
                 return None
 
     def ids(self) -> list[str]:
         """See `Source`; of the newest page. Raises ApiError."""
-        return [str(summary["run_id"]) for summary in self._page(None, None, PAGE_RUNS, None)["runs"]]
+        return [read_record(run).run_id for run in self._page(None, None, PAGE_RUNS, None)["runs"]]
 
-    def _page(self, job: str | None, month: str | None, limit: int, cursor: str | None) -> Record:
+    def _page(self, job: str | None, month: str | None, limit: int, cursor: str | None) -> dict[str, Any]:
         from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415
 
         try:
-            page: Record = self._client.get(
+            page: dict[str, Any] = self._client.get(
                 "/runs", {"job": job, "month": month, "limit": limit, "cursor": cursor}
             )
         except ApiError as error:
@@ -218,15 +209,3 @@ class ApiSource:
 
     def _fail_as_foreign(self, path: str) -> NoReturn:
         fail(f"API: {self._client.url} is no API of this version of Nightspot: GET {path} answers otherwise")
-
-
-def started_at(summary: Mapping[str, Any]) -> str:
-    """When it started, as recorded (ISO 8601 in UTC, so that texts sort); a refused input has only the story's."""
-    return str(summary.get("started_at") or summary.get("story_started_at") or "")
-
-
-def _is_of(summary: Record, month: str | None) -> bool:
-    if month is None:
-        return True
-    bounds_of(month)
-    return accounted(summary).month == month

@@ -12,7 +12,7 @@ from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, print_json, say
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
 from nightspot.formats.figures import DurationError, format_duration, parse_duration
-from nightspot.record.summary import RUNNING, outcome_of
+from nightspot.record.model import RunRecord, outcome_of
 
 if TYPE_CHECKING:
     from nightspot.aws.runs.api_client import ApiClient
@@ -54,7 +54,7 @@ def stop(
             from_folder=None, local=False, table=table, stack=chosen, region=region, profile=profile, api=api
         )
         record = record_of(place, run)
-        if not yes and record["outcome"] == RUNNING:
+        if not yes and not record.is_over:
             typer.confirm(_question(record, place), abort=True, err=True)
         if place.api is not None:
             look = _by_api(place.api, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
@@ -71,12 +71,10 @@ def _seconds(timeout: str) -> int:
         raise typer.BadParameter(f"--timeout: {timeout!r}: {error}") from error
 
 
-def _question(record: dict[str, Any], place: Place) -> str:
-    open_names = [
-        each["training_job_name"] for each in record.get("attempts") or [] if each.get("ended_at") is None
-    ]
+def _question(record: RunRecord, place: Place) -> str:
+    open_names = [each.training_job_name for each in record.attempts if each.ended_at is None]
     what = f" and its training job {open_names[-1]}" if open_names else ""
-    return f"Stop run {record['run_id']} of {record['job']} in {place.words}{what}?"
+    return f"Stop run {record.run_id} of {record.job} in {place.words}{what}?"
 
 
 def _stopper(place: Place) -> Stopper:
@@ -162,6 +160,6 @@ def _as_json(look: Stopping) -> dict[str, Any]:
         "job": look.run.job,
         "state": look.state.value,
         "training_job_name": look.training_job_name,
-        "outcome": outcome_of(look.run),
+        "outcome": outcome_of(look.run.outcome),
         "because": look.run.outcome_because,
     }

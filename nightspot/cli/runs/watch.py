@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -30,6 +30,7 @@ from nightspot.cli.runs.place import (
     place_of,
     record_of,
 )
+from nightspot.record.model import RunRecord
 from nightspot.terminal import deployed_run
 from nightspot.terminal.deployed_run import News
 from nightspot.terminal.lines import console_for
@@ -77,21 +78,21 @@ def watch(
             profile=profile,
         )
         record = record_of(place, run, job)
-        run_id = str(record["run_id"])
+        run_id = record.run_id
         if place.is_local:
             raise typer.Exit(_print_local(place, record, as_json=as_json))
         screen = _screen(place, run_id, as_json=as_json)
-        execution_arn = record.get("execution_arn")
+        execution_arn = record.execution_arn
         followed = screen.run(follow.looker(place, run_id, execution_arn, region=region, profile=profile))
         follow_words.tell_end(place, run_id, followed, execution_arn)
         raise typer.Exit(followed.status)
 
 
-def _print_local(place: Place, record: dict[str, Any], *, as_json: bool) -> ExitStatus:
+def _print_local(place: Place, record: RunRecord, *, as_json: bool) -> ExitStatus:
     """A local record is there only once its night is over: there is nothing left to wait for."""
     if as_json:
         for line in deployed_run.news_between(None, record):
-            _print_json_line(line, str(record["run_id"]))
+            _print_json_line(line, record.run_id)
     else:
         show.print_record(place, record, as_json=False)
     return statuses.of_record(record)
@@ -124,7 +125,7 @@ class Screen:
         self._run_id = run_id
         self._console = console
         self._news: list[News] = []
-        self._record: Mapping[str, Any] | None = None
+        self._record: RunRecord | None = None
         self._now = follow.clock_of(place, follow.utc_now)
 
     def run(self, look: Callable[[], follow.Look]) -> Followed:
@@ -135,7 +136,7 @@ class Screen:
                 view = deployed_run.view(self._record, self._news, self._now(self._record), self._run_id)
                 live.update(view, refresh=True)
 
-            def looked(record: Mapping[str, Any]) -> None:
+            def looked(record: RunRecord) -> None:
                 self._record = record
                 draw()
 

@@ -19,6 +19,7 @@ from nightspot.job.errors import InvalidJobError
 from nightspot.local.stage import records, staging
 from nightspot.local.stage.emulated_aws import states_entered
 from nightspot.local.stage.night_files import Night
+from nightspot.local.stage.records import Ended, Played
 from nightspot.local.stage.stage import Stage
 from nightspot.record.summary import record_of
 from nightspot.run.model import Outcome, Run
@@ -43,9 +44,9 @@ class Kept:
 class ServedRuns:
     """Looks at the stage's executions from a thread of its own, and writes the record of each that has ended.
 
-    `directory` gets the records, as `nightspot run --local` leaves them; `facts` is what all of them say, such as
-    where the logs are. `on_kept` hears of each record, from that thread; `on_fault` of one that could not be
-    written (OSError). Use it as a context manager inside the stage's own.
+    `directory` gets the records, as `nightspot run --local` leaves them; `places` are the `job_file` and `scratch`
+    of all of them. `on_kept` hears of each record, from that thread; `on_fault` of one that could not be written
+    (OSError). Use it as a context manager inside the stage's own.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class ServedRuns:
         stage: Stage,
         night: Night,
         directory: Path,
-        facts: Mapping[str, Any],
+        places: Mapping[str, str],
         *,
         on_kept: Callable[[Kept], None] = lambda _kept: None,
         on_fault: Callable[[OSError], None] = lambda _error: None,
@@ -62,7 +63,7 @@ class ServedRuns:
         self._stage = stage
         self._night = night
         self._directory = directory
-        self._facts = facts
+        self._places = places
         self._on_kept = on_kept
         self._on_fault = on_fault
         self._recorded_at = recorded_at
@@ -127,53 +128,45 @@ class ServedRuns:
         table = self._stage.dependencies.table
         if run is not None and run.outcome is None and changes:
             run = replace(run, outcome=Outcome.STOPPED, outcome_because=INTERRUPTED)
-        summary: dict[str, Any] = (
-            {"outcome": "refused", "because": execution.get("cause")}
-            if run is None
-            else record_of(run, table.steps(run.run_id), table.phases(run.run_id))
-        )
-        if run is not None:
-            summary["ended_at"] = summary["ended_at"] or self._stage.clock.now().isoformat()
-            summary["state_transitions"] = len(states_entered(self._stage.workflows, arn))
-        record = records.record_of(self._facts_of(given, run), summary, _end(execution, self._stage, changes))
-        path = self._directory / f"{summary.get('run_id', 'refused')}.json"
+        entered = None if run is None else len(states_entered(self._stage.workflows, arn))
+        known = None if run is None else record_of(run, table.steps(run.run_id), table.phases(run.run_id))
+        if known is not None and known.ended_at is None:
+            known = known.model_copy(update={"ended_at": self._stage.clock.now()})
+        ended = _end(execution, self._stage, {"state_transitions": entered, **changes})
+        record = records.record_of(self._facts_of(given, run), known, ended, self._recorded_at())
+        path = self._directory / f"{record.run_id}.json"
         try:
             path = records.write(self._directory, record)
         except OSError as error:
             self._on_fault(error)
-        outcome = str(summary["outcome"])
-        kept = Kept(summary.get("run_id"), str(given.get("job")), outcome, path, interrupted=bool(changes))
+        run_id = None if run is None else run.run_id
+        kept = Kept(run_id, str(given.get("job")), record.outcome.value, path, interrupted=bool(changes))
         self._on_kept(kept)
         return kept
 
-    def _facts_of(self, given: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
+    def _facts_of(self, given: Mapping[str, Any], run: Run | None) -> Played:
         overrides = {key: value for key, value in given.items() if key not in NO_OVERRIDES}
         job = self._stage.jobs[str(given["job"])]
         started_at = run.started_at if run is not None else self._stage.clock.now()
         try:
-            known = staging.facts(job, replace(self._night, overrides=overrides), started_at)
+            known = staging.facts(job, replace(self._night, overrides=overrides), started_at, **self._places)
         except InvalidJobError:
             # What cannot be applied to the job was refused by the plan, too.
-            known = {
-                **staging.facts(job, replace(self._night, overrides={}), started_at),
-                "overrides": overrides,
-            }
-        return {
-            "recorded_at": self._recorded_at().isoformat(timespec="seconds"),
-            **self._facts,
-            **known,
-            "time_scale": self._stage.clock.scale,
-        }
+            known = staging.facts(job, replace(self._night, overrides={}), started_at, **self._places)
+            known = known.model_copy(update={"overrides": overrides})
+        return known.model_copy(update={"time_scale": self._stage.clock.scale})
 
 
-def _end(execution: Mapping[str, Any], stage: Stage, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _end(execution: Mapping[str, Any], stage: Stage, changes: Mapping[str, Any]) -> Ended:
     stopped = execution.get("stopDate")
     until = time.time() if stopped is None else stopped.timestamp()
-    return {
-        "execution_status": execution["status"],
-        "error": execution.get("error"),
-        "cause": execution.get("cause"),
-        "dead_letters": len(stage.dead_letters.letters),
-        "real_seconds": round(until - execution["startDate"].timestamp(), 1),
-        **changes,
-    }
+    return Ended(
+        **{
+            "execution_status": execution["status"],
+            "error": execution.get("error"),
+            "cause": execution.get("cause"),
+            "dead_letters": len(stage.dead_letters.letters),
+            "real_seconds": max(0.0, round(until - execution["startDate"].timestamp(), 1)),
+            **changes,
+        }
+    )

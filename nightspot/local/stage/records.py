@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from nightspot.job.model import Job
 from nightspot.record.model import (
@@ -19,77 +19,64 @@ from nightspot.record.model import (
     AttemptRecord,
     Count,
     Moment,
-    Number,
     Part,
     RecordNotReadableError,
+    RunRecord,
+    RunState,
     Seconds,
     StepRecord,
-    in_words,
+    read_as,
 )
-from nightspot.run.model import Outcome, Resume
 from nightspot.view.messages.content import Notice
 from nightspot.view.messages.message import Message, message_of
 from nightspot.view.messages.plain import zone_of
 from nightspot.view.messages.wording import happening_of
 
-Record = dict[str, Any]
 
-# What a summary lacks where the run's input was refused: it has no attempts, no costs, no deadline kept.
-_NOTHING_YET: Mapping[str, Any] = {
-    "run_id": None,
-    "outcome": None,
-    "because": None,
-    "ended_at": None,
-    "deadline_met": False,
-    "margin_seconds": None,
-    "cost_usd": None,
-    "on_demand_cost_usd": None,
-    "saved_percent": None,
-    "unpriced_attempts": [],
-    "model_artifact": None,
-    "metrics": {},
-    "attempts": [],
-    "steps": [],
-}
+class PricedType(Part):
+    """The on-demand price that a local run was planned with, per instance hour; None: not known."""
 
-
-class _Price(Part):
     instance_type: str
     usd_per_hour: Amount | None = None
     assumed: bool | None = None
     date: str | None = None
+    source: str | None = None
 
 
-class _Shown(Part):
-    """What is shown of a record, where it has it: those of older versions lack some of it."""
+class Played(Part):
+    """What is played on this machine, known before it is; a record of an older version lacks some of it."""
 
-    recorded_at: Moment | None = None
-    job: str | None = None
+    job: str
     job_file: str | None = None
     night: str | None = None
     story: str | None = None
     scratch: str | None = None
     overrides: Mapping[str, Any] = {}
+    story_started_at: Moment | None = None
+    deadline: Moment | None = None
+    expected_work_seconds: Seconds | None = None
+    spot_first: bool
     time_scale: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
     spot_discount: Amount | None = None
-    prices: tuple[_Price, ...] = ()
-    expected_work_seconds: Seconds | None = None
-    story_started_at: Moment | None = None
-    started_at: Moment | None = None
-    ended_at: Moment | None = None
-    deadline: Moment | None = None
-    outcome: Outcome | Literal["running"] | None
-    because: str | None
+    prices: tuple[PricedType, ...] = ()
+
+
+class Ended(Part):
+    """How the workflow of a local run ended."""
+
+    execution_status: str | None = None
+    error: str | None = None
     cause: str | None = None
-    margin_seconds: Amount | None
-    cost_usd: Amount | None
-    on_demand_cost_usd: Amount | None
-    saved_percent: Amount | None
-    unpriced_attempts: tuple[Number, ...]
-    model_artifact: str | None
-    resume: Resume | None = None
-    metrics: Mapping[str, Amount | None]
+    dead_letters: Count = 0
+    real_seconds: Seconds | None = None
     state_transitions: Count | None = None
+
+
+class LocalRecord(Played, Ended, RunRecord):
+    """The record of a run that was played on this machine."""
+
+    simulated: bool
+    recorded_at: Moment | None = None
     attempts: tuple[AttemptRecord, ...]
     steps: tuple[StepRecord, ...]
 
@@ -98,26 +85,28 @@ class RecordError(Exception):
     """A record of a run cannot be found or read."""
 
 
-def record_of(facts: Mapping[str, Any], summary: Mapping[str, Any], end: Mapping[str, Any]) -> Record:
-    """One night as JSON: what was played (`facts`), LocalNight.summary, how the workflow ended (`end`)."""
-    metrics = summary.get("metrics", {})
-    return {
-        "simulated": True,
-        **facts,
-        **_NOTHING_YET,
-        **summary,
-        "recall_at_10": metrics.get("recall_at_10"),
-        **end,
+def record_of(played: Played, run: RunRecord | None, ended: Ended, recorded_at: datetime) -> LocalRecord:
+    """What was played, how it went (None: its input was refused), and how the workflow ended."""
+    refused: dict[str, Any] = {
+        "run_id": "refused",
+        "outcome": RunState.REFUSED,
+        "because": ended.cause,
+        "started_at": played.story_started_at,
+        "attempts": (),
+        "steps": (),
     }
+    known = refused if run is None else {name: getattr(run, name) for name in run.model_fields_set}
+    own = {name: getattr(part, name) for part in (ended, played) for name in part.model_fields_set}
+    return LocalRecord.model_construct(simulated=True, recorded_at=recorded_at, **{**own, **known})
 
 
-def write(directory: Path, record: Record) -> Path:
+def write(directory: Path, record: LocalRecord) -> Path:
     """Keep the record as `<run id>.json` in `directory`; a second one of that id is `<run id>-2.json`.
 
     Whole or not at all: readers see no half of it. Raises OSError where it cannot be written.
     """
-    text = json.dumps(record, indent=2) + "\n"
-    stem = record["run_id"] or "refused"
+    text = json.dumps(record.to_json(), indent=2) + "\n"
+    stem = record.run_id
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".writing-") as folder:
         part = Path(folder, "record.json")
@@ -139,7 +128,7 @@ def names(directory: Path) -> list[str]:
     return [path.stem for _, path in _files(directory)]
 
 
-def read(directory: Path, name: str | None = None) -> Record:
+def read(directory: Path, name: str | None = None) -> LocalRecord:
     """The record `name`, or the last written one; every field that anybody shows is as it must be.
 
     Raises RecordError, naming what there is, or the file; RecordNotReadableError with field, value and rule.
@@ -152,7 +141,7 @@ def read(directory: Path, name: str | None = None) -> Record:
     return _read(directory / f"{known[0] if name is None else name}.json")
 
 
-def read_all(directory: Path, on_unreadable: Callable[[Path, Exception], None]) -> list[Record]:
+def read_all(directory: Path, on_unreadable: Callable[[Path, Exception], None]) -> list[LocalRecord]:
     """All records of `directory`, newest first, each with its file's name as its `run_id`.
 
     The newest is the one that was recorded last, whatever the time of its story: by its `recorded_at` (an older
@@ -162,7 +151,7 @@ def read_all(directory: Path, on_unreadable: Callable[[Path, Exception], None]) 
     found = []
     for modified, path in _files(directory):
         try:
-            record = {**_read(path), "run_id": path.stem}
+            record = _read(path).model_copy(update={"run_id": path.stem})
         except (RecordError, RecordNotReadableError) as error:
             on_unreadable(path, error)
         else:
@@ -186,16 +175,13 @@ def _is_name(directory: Path, name: str) -> bool:
     return Path(name).name == name and (directory / f"{name}.json").exists()
 
 
-def _recorded(record: Record, modified: int) -> tuple[float, float]:
-    """When the record was made, and when its story began, in seconds."""
-    made, story = record.get("recorded_at"), record.get("started_at") or record.get("story_started_at")
-    return (
-        datetime.fromisoformat(made).timestamp() if made else modified / 1e9,
-        datetime.fromisoformat(story).timestamp() if story else 0.0,
-    )
+def _recorded(record: LocalRecord, modified: int) -> tuple[float, float]:
+    """When the record was made, and when its run began, in seconds."""
+    made = record.recorded_at
+    return made.timestamp() if made else modified / 1e9, record.started_at.timestamp()
 
 
-def _read(path: Path) -> Record:
+def _read(path: Path) -> LocalRecord:
     try:
         text = path.read_text(encoding="utf-8")
         record = json.loads(text, parse_constant=_no_number)
@@ -203,17 +189,11 @@ def _read(path: Path) -> Record:
             json.dumps(record, ensure_ascii=False).encode()  # half a character cannot be printed
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
-    lacking = {*_NOTHING_YET, "simulated", "spot_first", "time_scale"} - set(
-        record if isinstance(record, dict) else ()
-    )
+    needed = (name for name, field in LocalRecord.model_fields.items() if field.is_required())
+    lacking = {*needed} - {"run_id", "started_at"} - set(record if isinstance(record, dict) else ())
     if lacking:
         raise RecordError(f"{path}: is no record of a run: it lacks {', '.join(sorted(lacking))}")
-    try:
-        _Shown.model_validate(record)
-    except ValidationError as error:
-        raise RecordNotReadableError(in_words(error)) from error
-    known: Record = record
-    return known
+    return read_as(LocalRecord, record)
 
 
 def _no_number(word: str) -> NoReturn:

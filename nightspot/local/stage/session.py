@@ -55,6 +55,7 @@ from nightspot.local.stage.stage import (
     local_command_of,
 )
 from nightspot.plan.planning import Price
+from nightspot.record.model import RunRecord
 from nightspot.record.summary import record_of
 from nightspot.run.model import Phase, Run, Step, step_from_json
 from nightspot.view.messages.message import Message
@@ -87,14 +88,9 @@ class LocalNight:
     messages: tuple[Message, ...]  # what people would have been told of those notices
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """The run's summary, as recorded, with its decisions."""
-        if self.run is None:
-            return {"outcome": "refused", "because": self.cause}
-        return {
-            **record_of(self.run, self.steps, self.phases),
-            "state_transitions": self.state_transitions,
-        }
+    def record(self) -> RunRecord | None:
+        """The run's record; None where its input was refused."""
+        return None if self.run is None else record_of(self.run, self.steps, self.phases)
 
 
 @dataclass(frozen=True)

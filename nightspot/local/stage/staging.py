@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Any
 
 from nightspot.aws.prices.prices import PriceBook, load_price_book
 from nightspot.job.markets import Market
@@ -19,6 +18,7 @@ from nightspot.job.overrides import apply_overrides, overrides_as_json, read_ove
 from nightspot.job.times import next_fire
 from nightspot.local.stage.emulated_aws import REGION, NightNotOverError
 from nightspot.local.stage.night_files import Night
+from nightspot.local.stage.records import Ended, Played, PricedType
 from nightspot.local.stage.session import LocalAws, LocalNight, Sighting
 
 __all__ = [
@@ -104,8 +104,8 @@ def story_start(job: Job, now: datetime) -> datetime:
     return fires or datetime.combine(now.astimezone(UTC).date(), time(), tzinfo=UTC)
 
 
-def facts(job: Job, night: Night, started_at: datetime) -> dict[str, Any]:
-    """What is known of a night before it is played, JSON-ready; the job has a local command.
+def facts(job: Job, night: Night, started_at: datetime, **places: str) -> Played:
+    """What is known of a run before it is played here; `places`: its `job_file` and `scratch`.
 
     Raises InvalidOverridesError where the night changes the job in a way that cannot be.
     """
@@ -115,30 +115,31 @@ def facts(job: Job, night: Night, started_at: datetime) -> dict[str, Any]:
     types = dict.fromkeys(
         rung.instance_type for market in Market for rung in tonight.capacity.rungs_of(market)
     )
-    return {
-        "job": job.name,
-        "night": night.name,
-        "story": night.story,
-        "overrides": overrides_as_json(own),
-        "story_started_at": started_at.isoformat(),
-        "deadline": tonight.deadline.after(started_at).isoformat(),
-        "expected_work_seconds": job.work_seconds,
-        "spot_first": bool(tonight.capacity.spot),
-        "time_scale": job.local.time_scale if job.local else 1.0,
-        "spot_discount": night.options.spot_discount,
-        "prices": [_price(book, instance_type) for instance_type in types],
-    }
+    return Played(
+        job=job.name,
+        night=night.name,
+        story=night.story,
+        overrides=overrides_as_json(own),
+        story_started_at=started_at,
+        deadline=tonight.deadline.after(started_at),
+        expected_work_seconds=job.work_seconds,
+        spot_first=bool(tonight.capacity.spot),
+        time_scale=job.local.time_scale if job.local else 1.0,
+        spot_discount=night.options.spot_discount,
+        prices=tuple(_price(book, instance_type) for instance_type in types),
+        **places,
+    )
 
 
-def _price(book: PriceBook, instance_type: str) -> dict[str, Any]:
+def _price(book: PriceBook, instance_type: str) -> PricedType:
     price = book.usd_per_hour(instance_type, REGION)
-    return {
-        "instance_type": instance_type,
-        "usd_per_hour": price.usd_per_hour if price else None,
-        "assumed": price.assumed if price else None,
-        "date": price.date.isoformat() if price else None,
-        "source": price.source if price else None,
-    }
+    return PricedType(
+        instance_type=instance_type,
+        usd_per_hour=price.usd_per_hour if price else None,
+        assumed=price.assumed if price else None,
+        date=price.date.isoformat() if price else None,
+        source=price.source if price else None,
+    )
 
 
 def play(
@@ -186,12 +187,13 @@ def python_logs_in(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def ending(night: LocalNight) -> Mapping[str, Any]:
-    """How the workflow ended, JSON-ready."""
-    return {
-        "execution_status": night.execution_status,
-        "error": night.error,
-        "cause": night.cause,
-        "dead_letters": night.dead_letters,
-        "real_seconds": round(night.real_seconds, 1),
-    }
+def ending(night: LocalNight) -> Ended:
+    """How the workflow ended."""
+    return Ended(
+        execution_status=night.execution_status,
+        error=night.error,
+        cause=night.cause,
+        dead_letters=night.dead_letters,
+        real_seconds=round(night.real_seconds, 1),
+        state_transitions=None if night.run is None else night.state_transitions,
+    )

@@ -8,7 +8,6 @@ from itertools import accumulate
 from nightspot.formats.figures import clock, day, number, plain, usd
 from nightspot.job.markets import Market
 from nightspot.record.model import RunRecord
-from nightspot.record.run_account import RunAccount
 from nightspot.view.html.theme import GOOD, ON_DEMAND, SPOT, Spec, framed, from_until, milliseconds
 from nightspot.view.html.timeline import checkpoints_of
 
@@ -23,7 +22,7 @@ def cost_spec(run: RunRecord) -> Spec | None:
 
     None where the run's cost is not known or nothing: a bar would lie.
     """
-    cost, alone = run.account.cost_usd, run.account.on_demand_cost_usd
+    cost, alone = run.cost_usd, run.on_demand_cost_usd
     if not cost:
         return None
     values = []
@@ -42,7 +41,7 @@ def cost_spec(run: RunRecord) -> Spec | None:
             )
             begin += attempt.cost_usd
     names = [{"bar": 0, "at": 0, "name": f"this run: {usd(cost)}"}]
-    if run.succeeded and alone is not None:
+    if run.has_model and alone is not None:
         says = f"on-demand alone: {usd(alone)}"
         values.append({"bar": 1, "from": 0.0, "to": alone, "colour": GREY, "says": says})
         names.append({"bar": 1, "at": 0, "name": says})
@@ -71,7 +70,7 @@ def cost_spec(run: RunRecord) -> Spec | None:
     return framed(BAR_PIXELS * len(names), layer=[bars, texts])
 
 
-def saved_spec(runs: Sequence[RunAccount]) -> Spec | None:
+def saved_spec(runs: Sequence[RunRecord]) -> Spec | None:
     """What runs have saved, added up from the first to the last; None where none is known.
 
     A run whose saving is not known adds nothing and has no point.

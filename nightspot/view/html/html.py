@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from nightspot.formats import figures
 from nightspot.formats.figures import visible
-from nightspot.view.html import sentences, stretches, theme
+from nightspot.record.sentences import LABELS, how_an_attempt_ended
+from nightspot.view.html import stretches, theme
 from nightspot.view.html.charts_script import checked
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -112,9 +113,9 @@ def _environment() -> Environment:
         number=figures.number,
         plain=figures.plain,
         kind=stretches.WORDS.__getitem__,
-        label=sentences.LABELS.__getitem__,
-        mood=sentences.MOODS.__getitem__,
-        ending=sentences.ending,
+        label=LABELS.__getitem__,
+        mood=theme.MOODS.__getitem__,
+        ending=how_an_attempt_ended,
         rung=lambda attempt: attempt.market.of(attempt.instance_type),
     )
     return environment

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from nightspot.formats.figures import day, number, plain
-from nightspot.record.model import RunRecord, read_record
-from nightspot.view.html import sentences
+from nightspot.record import sentences
+from nightspot.record.model import RunRecord
 from nightspot.view.html.bars import cost_spec, metric_names, metric_spec, progress_spec
 from nightspot.view.html.html import Chart, render
 from nightspot.view.html.stretches import Kind, Stretch, stretches_of
@@ -15,21 +14,17 @@ from nightspot.view.html.timeline import checkpoints_of, last_safe_of, timeline_
 from nightspot.view.messages.plain import Console
 
 
-def run_page(record: Mapping[str, Any], script: str | None) -> str:
-    """The page of a record (`record.record_of`), as HTML. `script`: `charts_script`'s; None for tables alone.
-
-    Raises RecordNotReadableError.
-    """
-    run = read_record(record)
+def run_page(run: RunRecord, script: str | None) -> str:
+    """The page of a run, as HTML. `script`: `charts_script`'s; None for tables alone."""
     told = stretches_of(run)
     seen = [step.progress for step in checkpoints_of(run)]
     return render(
         "run.html.j2",
         script,
         {
-            "title": f"{run.job}, {day(run.started_at)}: {sentences.LABELS[run.account.ending]}",
+            "title": f"{run.job}, {day(run.started_at)}: {sentences.LABELS[run.ending]}",
             "run": run,
-            "headline": sentences.headline(run),
+            "headline": sentences.how_it_ended(run),
             "how_it_went": sentences.how_it_went(run),
             "money_sentence": sentences.money(run),
             "resumes": sentences.RESUMES,
@@ -52,7 +47,7 @@ def run_page(record: Mapping[str, Any], script: str | None) -> str:
 def _timeline(run: RunRecord, told: tuple[Stretch, ...]) -> Chart | None:
     if not run.attempts and not run.steps:
         return None
-    words = f"{len(told)} stretches and {len(run.steps)} decisions; the tables below hold each of them."
+    words = f"{len(told)} stretches and {len(run.steps or ())} decisions; the tables below hold each of them."
     return Chart("timeline", "The night's timeline", words, timeline_spec(run))
 
 

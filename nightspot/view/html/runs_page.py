@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nightspot.formats import figures
-from nightspot.record.model import RecordNotReadableError
-from nightspot.record.run_account import Ending, RunAccount, SummaryError, run_account
+from nightspot.record.model import Ending, RunRecord
 from nightspot.record.statement import Statement, by_job, by_month, statement
 from nightspot.view.html.bars import per_job_spec, saved_spec
 from nightspot.view.html.html import Chart, render
 
-LinkOf = Callable[[Mapping[str, Any]], str | None]
-"""A run's summary -> where its own page is; None where there is none."""
+LinkOf = Callable[[RunRecord], str | None]
+"""A run -> where its own page is; None where there is none."""
 
 # Of the nights: in the order of the page. The words stand for `Statement.shares`'s names.
 SHARES: Mapping[str, str] = {
@@ -32,7 +30,7 @@ SHARES: Mapping[str, str] = {
 class RunLine:
     """A run in the table, with the address of its own page."""
 
-    account: RunAccount
+    run: RunRecord
     link: str | None
 
 
@@ -45,27 +43,21 @@ class Group:
 
 
 def runs_page(
-    summaries: Iterable[Mapping[str, Any]],
+    runs: Iterable[RunRecord],
     script: str | None,
     *,
     job: str | None = None,
     month: str | None = None,
-    link_of: LinkOf = lambda _summary: None,
+    link_of: LinkOf = lambda _run: None,
 ) -> str:
-    """The page of `summaries` (`summary.summarise`, no run twice), as HTML. `script` as for a run's.
+    """The page of `runs` (no run twice), as HTML. `script` as for a run's.
 
     `job` and `month` ("2026-11") are what they were chosen by, and only name the page.
-
-    Raises RecordNotReadableError.
     """
-    pairs = [(accounted(summary), summary) for summary in summaries]
-    accounts = [account for account, _ in pairs]
-    sums = statement(accounts)
-    lines = [
-        RunLine(account, link_of(summary))
-        for account, summary in sorted(pairs, key=lambda pair: pair[0].started_at, reverse=True)
-    ]
-    jobs, months = by_job(accounts), by_month(accounts)
+    known = sorted(runs, key=lambda run: run.started_at, reverse=True)
+    sums = statement(known)
+    lines = [RunLine(run, link_of(run)) for run in known]
+    jobs, months = by_job(known), by_month(known)
     return render(
         "runs.html.j2",
         script,
@@ -84,31 +76,15 @@ def runs_page(
             "share_names": list(SHARES.items()),
             "lines": lines,
             "with_charts": script is not None,
-            "saved": _saved(accounts),
+            "saved": _saved(known),
             "per_job": _per_job(jobs),
             "jobs": [Group(name, part) for name, part in jobs.items()] if len(jobs) > 1 else [],
             "months": [Group(month_in_words(name), part) for name, part in months.items()]
             if len(months) > 1
             else [],
-            "simulated": any(summary.get("simulated") for _, summary in pairs),
+            "simulated": any(run.simulated for run in known),
         },
     )
-
-
-def accounted(summary: Mapping[str, Any]) -> RunAccount:
-    """The summary's account; a local record of a refused input counts as a refused run of its night.
-
-    Raises RecordNotReadableError.
-    """
-    known = {
-        **summary,
-        "run_id": summary.get("run_id") or "refused",
-        "started_at": summary.get("started_at") or summary.get("story_started_at"),
-    }
-    try:
-        return run_account(known)
-    except SummaryError as error:
-        raise RecordNotReadableError(str(error)) from error
 
 
 def title(job: str | None, month: str | None) -> str:
@@ -140,8 +116,8 @@ def headline(sums: Statement) -> str:
     return f"{said}; {amount}{percent} {direction} on-demand alone{known}."
 
 
-def _saved(accounts: Sequence[RunAccount]) -> Chart | None:
-    spec = saved_spec(accounts)
+def _saved(runs: Sequence[RunRecord]) -> Chart | None:
+    spec = saved_spec(runs)
     words = "The table of runs holds what each of them saved."
     return None if spec is None else Chart("saved", "Saved against on-demand alone, added up", words, spec)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from nightspot.record.model import Ending
 from nightspot.view.html.stretches import Kind
 
 Spec = dict[str, Any]
@@ -54,6 +55,17 @@ PALETTE: Mapping[str, tuple[str, str]] = {
     "starting": ("#8cc9bf", "#2b6f65"),
     "interrupted": ("#e59a8f", "#a8503f"),
     "stopping": ("#8d6cab", "#b794d6"),
+}
+
+# What a badge's colour says.
+MOODS: Mapping[Ending, str] = {
+    Ending.RUNNING: "quiet",
+    Ending.IN_TIME: "good",
+    Ending.LATE: "warn",
+    Ending.FAILED: "bad",
+    Ending.SKIPPED: "warn",
+    Ending.STOPPED: "quiet",
+    Ending.REFUSED: "quiet",
 }
 
 

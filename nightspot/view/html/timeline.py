@@ -36,7 +36,7 @@ def timeline_spec(run: RunRecord, *, legend: bool = False) -> Spec:
     names = ["Decisions", *(["Checkpoints seen"] if checkpoints_of(run) else []), *lanes]
     # From a round moment on, or midnight would have no label in a night that starts three seconds after it.
     start = milliseconds(run.started_at) // ROUND_MILLISECONDS * ROUND_MILLISECONDS
-    end = milliseconds(max(run.over_at, run.deadline))
+    end = milliseconds(max(run.over_at, run.deadline or run.over_at))
     span = max(end - start, 60_000)
     x = {
         "type": "temporal",
@@ -75,13 +75,13 @@ def timeline_spec(run: RunRecord, *, legend: bool = False) -> Spec:
 
 def last_safe_of(run: RunRecord) -> StepRecord | None:
     """The decision that saw the newest last safe moment; None where no decision had one."""
-    return next((step for step in reversed(run.steps) if step.last_safe_at is not None), None)
+    return next((step for step in reversed(run.steps or ()) if step.last_safe_at is not None), None)
 
 
 def checkpoints_of(run: RunRecord) -> list[StepRecord]:
     """The decisions that saw a checkpoint first, oldest first."""
     firsts: dict[tuple[int, datetime], StepRecord] = {}
-    for step in run.steps:
+    for step in run.steps or ():
         if step.progress is not None:
             firsts.setdefault((step.progress.step, step.progress.saved_at), step)
     return list(firsts.values())
@@ -152,7 +152,7 @@ def _decisions_layer(run: RunRecord, x: Spec, lane: Spec) -> Spec | None:
                 :LONGEST_SAYING
             ],
         }
-        for step in run.steps
+        for step in run.steps or ()
     ]
     return _points("decisions", "triangle-down", TEXT, values, x, lane) if values else None
 
@@ -192,7 +192,7 @@ def _points(name: str, shape: str, colour: str, values: _Values, x: Spec, lane: 
 
 def _moments_layers(run: RunRecord, x: Spec, end: int, start: int) -> Iterable[Spec]:
     """The deadline and the last safe moment: a line across, and its name above it."""
-    moments = [("deadline", run.deadline, BAD, [1, 0], -20)]
+    moments = [] if run.deadline is None else [("deadline", run.deadline, BAD, [1, 0], -20)]
     if (seen := last_safe_of(run)) is not None and seen.last_safe_at is not None:
         moments.append(("last safe moment", seen.last_safe_at, WARN, [5, 3], -7))
     for name, moment, colour, dash, dy in moments:

@@ -10,8 +10,9 @@ from typing import Any
 from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS
 from nightspot.failures.redaction import redact
+from nightspot.record import sentences
 from nightspot.record.events import Happening
-from nightspot.record.sentences import joined, texts_of
+from nightspot.record.model import AttemptRecord, RunRecord, RunState
 from nightspot.view.messages.plain import UNKNOWN, Console, Link, clean, moment, percent, span, usd
 from nightspot.view.messages.wording import (
     CLOSING,
@@ -22,58 +23,48 @@ from nightspot.view.messages.wording import (
     Mood,
     Wording,
     happened,
+    run_of,
 )
 
-Summary = Mapping[str, Any]
-"""`nightspot.record.summary.summarise`'s shape; fields may be missing in one that an older version wrote."""
-
 MOST_ATTEMPTS = 6  # told one by one; the table and the report have all
-_MARKETS = {"spot": "Spot", "on_demand": "on-demand"}
 _FIRST_ATTEMPTS = 2
 
 
-def figures(summary: Summary, zone: str) -> tuple[tuple[str, str], ...]:
+def figures(run: RunRecord, zone: str) -> tuple[tuple[str, str], ...]:
     """The labelled figures. None of them is computed from one that is missing."""
-    return tuple(_figures(summary, zone))
+    return tuple(_figures(run, zone))
 
 
-def _figures(summary: Summary, zone: str) -> Iterator[tuple[str, str]]:
-    succeeded = summary.get("outcome") == "succeeded"
-    if succeeded:
-        yield "Ready", f"{moment(summary.get('ended_at'), zone)}, {_margin(summary)}"
-    yield "Deadline", moment(summary.get("deadline"), zone)
-    yield "Cost", _cost(summary)
-    if succeeded:
-        yield "On-demand alone", usd(summary.get("on_demand_cost_usd"))
-        yield "Saved", _saved(summary)
+def _figures(run: RunRecord, zone: str) -> Iterator[tuple[str, str]]:
+    if run.has_model:
+        before = UNKNOWN_MARGIN if run.margin_seconds is None else sentences.margin(run.margin_seconds)
+        yield "Ready", f"{moment(run.ended_at, zone)}, {before}"
+    yield "Deadline", moment(run.deadline, zone)
+    yield "Cost", _cost(run)
+    if run.has_model:
+        yield "On-demand alone", usd(run.on_demand_cost_usd)
+        yield "Saved", _saved(run)
 
 
-def margin(summary: Summary) -> str:
+UNKNOWN_MARGIN = "how long before or after the deadline is unknown"
+
+
+def margin(run: RunRecord) -> str:
     """ "57 min early", "25 min LATE"; of a model of which it is not known, that."""
-    seconds = summary.get("margin_seconds")
-    if seconds is None:
+    if run.margin_seconds is None:
         return "perhaps late"
-    return f"{span(abs(seconds))} {'early' if seconds >= 0 else 'LATE'}"
+    return f"{span(abs(run.margin_seconds))} {'early' if run.margin_seconds >= 0 else 'LATE'}"
 
 
-def _margin(summary: Summary) -> str:
-    seconds = summary.get("margin_seconds")
-    if seconds is None:
-        return "how long before or after the deadline is unknown"
-    return f"{span(abs(seconds))} {'before' if seconds >= 0 else 'after'} the deadline"
+def _cost(run: RunRecord) -> str:
+    if run.cost_usd is not None:
+        return usd(run.cost_usd)
+    least = f"; at least {usd(run.cost_at_least_usd)}" if run.cost_at_least_usd else ""
+    return f"{UNKNOWN}{sentences.unpriced(run)}{least}"
 
 
-def _cost(summary: Summary) -> str:
-    cost, least = summary.get("cost_usd"), summary.get("cost_at_least_usd")
-    if cost is not None:
-        return usd(cost)
-    unpriced = ", ".join(str(number) for number in summary.get("unpriced_attempts", ()))
-    why = f": no price or no billed time for attempt {unpriced}" if unpriced else ""
-    return f"{UNKNOWN}{why}" + (f"; at least {usd(least)}" if least else "")
-
-
-def _saved(summary: Summary) -> str:
-    saved, share = summary.get("saved_usd"), summary.get("saved_percent")
+def _saved(run: RunRecord) -> str:
+    saved, share = run.saved_usd, run.saved_percent
     if saved is None or share is None:
         return UNKNOWN
     if saved < 0:
@@ -81,17 +72,16 @@ def _saved(summary: Summary) -> str:
     return f"{usd(saved)} ({percent(share)})"
 
 
-def had_happened(summary: Summary, happened: Sequence[Happening]) -> tuple[str, ...]:
+def had_happened(run: RunRecord, happened: Sequence[Happening]) -> tuple[str, ...]:
     """One sentence for each thing that had happened before the end."""
-    interruptions = sum(attempt.get("interruptions") or 0 for attempt in _attempts(summary))
-    sentences = (HAD_HAPPENED[happening] for happening in happened if happening in HAD_HAPPENED)
-    told = (sentence.format(interruptions=interruptions) for sentence in sentences)
-    return tuple(sentence.replace(" 1 times", " once") for sentence in told)
+    said = (HAD_HAPPENED[happening] for happening in happened if happening in HAD_HAPPENED)
+    counted = (sentence.format(interruptions=run.interruptions) for sentence in said)
+    return tuple(sentence.replace(" 1 times", " once") for sentence in counted)
 
 
-def attempts(summary: Summary) -> tuple[str, ...]:
+def attempts(run: RunRecord) -> tuple[str, ...]:
     """One line for each attempt; of many, the first and the last ones."""
-    lines = [_attempt(attempt) for attempt in _attempts(summary)]
+    lines = [_attempt(attempt) for attempt in run.attempts]
     if len(lines) <= MOST_ATTEMPTS:
         return tuple(lines)
     last = MOST_ATTEMPTS - _FIRST_ATTEMPTS
@@ -99,58 +89,36 @@ def attempts(summary: Summary) -> tuple[str, ...]:
     return (*lines[:_FIRST_ATTEMPTS], between, *lines[-last:])
 
 
-def _attempt(attempt: Mapping[str, Any]) -> str:
-    market = attempt.get("market")
-    parts = [f"waited {span(attempt.get('waited_seconds'))}"]
-    if attempt.get("trained_seconds") or attempt.get("failure_class") is None:
-        parts.append(f"trained {span(attempt.get('trained_seconds'))}")
-    interruptions = attempt.get("interruptions") or 0
-    if interruptions:
-        parts.append(f"{interruptions} interruption{'s' if interruptions > 1 else ''}")
-    cost = attempt.get("cost_usd")
-    where = f"{_MARKETS.get(str(market), market)} {attempt.get('instance_type')}"
-    told = f"{attempt.get('number')}. {where}: {', '.join(parts)}; {_end(attempt)}; "
-    return clean(told + (usd(cost) if cost is not None else f"cost {UNKNOWN}"))
+def _attempt(attempt: AttemptRecord) -> str:
+    parts = [f"waited {span(attempt.waited_seconds)}"]
+    if attempt.trained_seconds or attempt.failure_class is None:
+        parts.append(f"trained {span(attempt.trained_seconds)}")
+    taken = attempt.interruptions
+    if taken:
+        parts.append(f"{taken} interruption{'s' if taken > 1 else ''}")
+    ended = sentences.how_an_attempt_ended(attempt)
+    if attempt.failure_class is not None:
+        ended = f"ended: {ended}"
+    cost = f"cost {UNKNOWN}" if attempt.cost_usd is None else usd(attempt.cost_usd)
+    where = attempt.market.of(attempt.instance_type)
+    return clean(f"{attempt.number}. {where}: {', '.join(parts)}; {ended}; {cost}")
 
 
-def _end(attempt: Mapping[str, Any]) -> str:
-    failure = attempt.get("failure_class")
-    if failure is not None:
-        return f"ended: {failure_words(str(failure))}"
-    return "completed" if attempt.get("ended_at") else "not over"
+def with_logs(run: RunRecord, most: int) -> list[AttemptRecord]:
+    """The newest attempts that had a machine, and so may have written a log."""
+    return [attempt for attempt in run.attempts if attempt.trained_seconds][-most:]
 
 
-def with_logs(summary: Summary, most: int) -> tuple[tuple[int, str], ...]:
-    """Number and training job of the newest attempts that had a machine, and so may have written a log."""
-    trained = [
-        (int(attempt["number"]), str(attempt["training_job_name"]))
-        for attempt in _attempts(summary)
-        if attempt.get("trained_seconds")
-    ]
-    return tuple(trained[-most:])
+def last_failure(run: RunRecord) -> FailureClass | None:
+    """The class of the last attempt's failure."""
+    return run.attempts[-1].failure_class if run.attempts else None
 
 
-def last_failure(summary: Summary) -> FailureClass | None:
-    """The class of the last attempt's failure; None where there is none that this version knows."""
-    failure = _attempts(summary)[-1].get("failure_class") if _attempts(summary) else None
-    known = {each.value for each in FailureClass}
-    return FailureClass(failure) if failure in known else None
-
-
-def failure_words(failure: str) -> str:
-    """ "out of memory", "stopped by Nightspot"."""
-    return failure.replace("_", " ").replace("nightspot", "Nightspot")
-
-
-def advice(summary: Summary, default: str) -> str:
+def advice(run: RunRecord, default: str) -> str:
     """What can be done about the end of a run without a model."""
-    failure = last_failure(summary)
-    ends_it = summary.get("outcome") in {"failed", "stopped"}
+    failure = last_failure(run)
+    ends_it = run.outcome in {RunState.FAILED, RunState.STOPPED}
     return EXPLANATIONS[failure].advice if ends_it and failure is not None else default
-
-
-def _attempts(summary: Summary) -> Sequence[Mapping[str, Any]]:
-    return summary.get("attempts") or ()
 
 
 MOST_LOGS = 3
@@ -200,44 +168,52 @@ def content_of(notice: Notice) -> Content:
 
 
 def _closing(notice: Notice) -> Content:
-    detail, summary = notice.detail, notice.detail.get("summary", {})
-    late = notice.happening is Happening.RUN_SUCCEEDED and summary.get("deadline_met") is not True
-    remarks = texts_of(summary)
-    wording = REMARKED if remarks else LATE if late else WORDINGS[notice.happening]
-    trained = with_logs(summary, MOST_LOGS)
+    detail, run = notice.detail, run_of(notice.detail)
+    if run is None:
+        wording = WORDINGS[notice.happening]
+        told = {
+            "subject": wording.subject,
+            "figures": (("Deadline", moment(detail.get("deadline"), notice.zone)),),
+        }
+        return _content(
+            notice, wording, because=detail.get("because"), links=_links(detail, lambda _: []), **told
+        )
+    late = notice.happening is Happening.RUN_SUCCEEDED and not run.deadline_met
+    wording = REMARKED if run.remarks else LATE if late else WORDINGS[notice.happening]
+    trained = with_logs(run, MOST_LOGS)
     return _content(
         notice,
         wording,
-        subject=", ".join(_closing_subject(notice, wording)),
-        because=summary.get("because") or detail.get("because"),
+        subject=", ".join(_closing_subject(notice, run, wording)),
+        because=run.because or detail.get("because"),
         had_happened=(
-            *(clean(f"{text[:1].upper()}{text[1:]}.") for text in remarks),
-            *had_happened(summary, happened(detail)),
+            *(clean(f"{remark.text[:1].upper()}{remark.text[1:]}.") for remark in run.remarks),
+            *had_happened(run, happened(detail)),
         ),
-        figures=figures(summary, notice.zone),
-        attempts=attempts(summary),
-        advice=clean(advice(summary, wording.advice)),
+        figures=figures(run, notice.zone),
+        attempts=attempts(run),
+        advice=clean(advice(run, wording.advice)),
         links=_links(
             detail,
             lambda console: [
-                Link(f"Logs of attempt {number}", console.training_job_logs(name)) for number, name in trained
+                Link(f"Logs of attempt {each.number}", console.training_job_logs(each.training_job_name))
+                for each in trained
             ],
         ),
     )
 
 
-def _closing_subject(notice: Notice, wording: Wording) -> list[str]:
-    summary = notice.detail.get("summary", {})
-    remarks = texts_of(summary)
-    parts = [f"{wording.subject}, but {clean(joined(remarks))}" if remarks else wording.subject]
+def _closing_subject(notice: Notice, run: RunRecord, wording: Wording) -> list[str]:
+    remarks = clean(sentences.remarks_in_words(run))
+    parts = [f"{wording.subject}, but {remarks}" if remarks else wording.subject]
     if notice.happening is Happening.RUN_SUCCEEDED:
-        parts.append(margin(summary))
+        parts.append(margin(run))
         parts.append("fell back to on-demand" if Happening.FELL_BACK in happened(notice.detail) else "")
-    failure = last_failure(summary)
+    failure = last_failure(run)
     if notice.happening is Happening.RUN_FAILED and failure is not None:
-        parts[0] += f" ({failure_words(failure.value)})"
+        parts[0] += f" ({sentences.failure_in_words(failure)})"
     if notice.happening is not Happening.RUN_REFUSED:
-        parts.append(usd(summary.get("cost_usd")) if summary.get("cost_usd") is not None else "cost unknown")
+        parts.append("cost unknown" if run.cost_usd is None else usd(run.cost_usd))
     return [part for part in parts if part]
 
 
@@ -309,7 +285,8 @@ def _content(notice: Notice, wording: Wording, *, because: Any, **parts: Any) ->
 
 
 def _execution_arn(detail: Mapping[str, Any]) -> str:
-    return clean(detail.get("execution_arn") or detail.get("summary", {}).get("execution_arn") or "")
+    run = None if detail.get("execution_arn") else run_of(detail)
+    return clean(detail.get("execution_arn") or (run.execution_arn if run else None) or "")
 
 
 def _links(detail: Mapping[str, Any], of_jobs: Callable[[Console], list[Link]]) -> tuple[Link, ...]:

@@ -56,11 +56,11 @@ def span(seconds: float | None) -> str:
     return UNKNOWN if seconds is None else format_duration(seconds)
 
 
-def moment(text: str | None, zone: str) -> str:
-    """ "Sat 21 Nov 2026, 08:03 Europe/Paris (07:03 UTC)" of an ISO 8601 time with an offset."""
-    if text is None:
+def moment(given: datetime | str | None, zone: str) -> str:
+    """ "Sat 21 Nov 2026, 08:03 Europe/Paris (07:03 UTC)" of an aware time, or of ISO 8601 with an offset."""
+    if given is None:
         return UNKNOWN
-    utc = datetime.fromisoformat(text).astimezone(UTC)
+    utc = (datetime.fromisoformat(given) if isinstance(given, str) else given).astimezone(UTC)
     if zone == "UTC":
         return f"{utc:%a %d %b %Y, %H:%M} UTC"
     local = utc.astimezone(ZoneInfo(zone))

@@ -10,7 +10,7 @@ from typing import Any
 from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS
 from nightspot.record.events import OF_OUTCOME, Happening
-from nightspot.record.sentences import texts_of
+from nightspot.record.model import RecordNotReadableError, RunRecord, read_record
 from nightspot.run.model import Action
 
 
@@ -186,8 +186,8 @@ def is_told(happening: Happening, detail: Mapping[str, Any], *, tell_success: bo
 
 def is_quiet(detail: Mapping[str, Any]) -> bool:
     """Whether a success is one that nobody needs to hear of: in time, without a remark, and nothing loud before."""
-    summary = detail.get("summary", {})
-    in_time = summary.get("deadline_met") is True and not texts_of(summary)
+    run = run_of(detail)
+    in_time = run is not None and run.deadline_met and not run.remarks
     return in_time and not any(HEARD[happening] in _LOUD for happening in happened(detail))
 
 
@@ -195,3 +195,14 @@ def happened(detail: Mapping[str, Any]) -> tuple[Happening, ...]:
     """What `record_outcome` says had happened in the run, by the names that this version knows."""
     known = {happening.value for happening in Happening}
     return tuple(Happening(name) for name in detail.get("happened", ()) if name in known)
+
+
+def run_of(detail: Mapping[str, Any]) -> RunRecord | None:
+    """The run in the detail of a closing notice; None where it has none, or none that can be read."""
+    summary = detail.get("summary")
+    if not isinstance(summary, Mapping):
+        return None
+    try:
+        return read_record(summary)
+    except RecordNotReadableError:
+        return None

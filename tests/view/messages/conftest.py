@@ -80,7 +80,7 @@ class Notices:
 
     def closing(self, run: Run, *, zone: str = "UTC", **detail) -> Notice:
         """As `record_outcome` sends it."""
-        summary = {**summarise(run), **detail.pop("summary", {})}
+        summary = {**summarise(run).to_json(), **detail.pop("summary", {})}
         told = {
             "notice_id": f"{run.run_id}/9/{OF_OUTCOME[run.outcome].value}",
             "job": run.job,
