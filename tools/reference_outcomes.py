@@ -13,7 +13,7 @@ from nightspot.failures.classify import ANSWERS
 from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS
 from nightspot.record.events import Happening
-from nightspot.record.run_account import Ending
+from nightspot.record.model import Ending
 from nightspot.run.model import Action, AttemptState, Outcome, Resume
 from nightspot.run.reasons import Reason
 from tools.reference_text import code, page, plain, table

@@ -14,6 +14,7 @@ from nightspot.aws.prices.prices import load_price_book
 from nightspot.job.reading import load_job
 from nightspot.market.samples import BacktestError
 from nightspot.run.pricing import PlanRate, Price
+from tests.records import past_run
 
 ROOT = Path(__file__).parents[2]
 REFUSED_BY = {
@@ -144,7 +145,7 @@ def test_a_deadline_that_nothing_can_meet_still_gets_an_answer(advising):
 
 
 def test_past_runs_are_reckoned_with(advising):
-    history = [{"attempts": advising.attempts(5), "resume": "proven", "job": "recommender"}]
+    history = [past_run(advising.attempts(5), resume="proven")]
     advice = advising.advice(history=history, nights=6)
     # 5,760 of 14,400 seconds were billed.
     assert advice.case.spot_ratio.value == pytest.approx(0.4)

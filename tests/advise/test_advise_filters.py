@@ -7,6 +7,7 @@ from nightspot.advise.case import least_window_seconds
 from nightspot.advise.filters import QUESTIONS, Filter, Money, Verdict
 from nightspot.advise.nights import with_nightspot
 from nightspot.advise.question import Band
+from tests.records import past_run
 
 NO_CHECKPOINTS = "examples/advise/no_checkpoints.yaml"
 YES, CARE, NO, UNKNOWN = Verdict.YES, Verdict.WITH_CARE, Verdict.NO, Verdict.UNKNOWN
@@ -30,16 +31,19 @@ def test_every_filter_asks_something():
     ],
 )
 def test_a_resume_is_believed_when_it_is_proven(advising, drill, resume, verdict):
-    history = [] if resume is None else [{"attempts": [], "resume": resume, "started_at": "2026-11-20"}]
+    history = [] if resume is None else [past_run(resume=resume)]
     drilled = None if drill is None else {"outcome": drill}
     case = advising.case(history=history, drill=drilled)
     assert filters.resume_filter(case).verdict is verdict
 
 
 def test_the_newest_run_speaks_for_the_history(advising):
-    old, new = ({"attempts": [], "resume": r, "started_at": s} for r, s in (("broken", "1"), ("proven", "2")))
+    def on(day, resume):
+        return past_run(resume=resume, started_at=f"2026-11-0{day}T00:00:00+00:00")
+
+    old, new = on(1, "broken"), on(2, "proven")
     assert filters.resume_filter(advising.case(history=[new, old])).verdict is YES
-    assert filters.resume_filter(advising.case(history=[{**old, "started_at": "3"}, new])).verdict is NO
+    assert filters.resume_filter(advising.case(history=[on(3, "broken"), new])).verdict is NO
 
 
 @pytest.mark.parametrize(("work", "verdict"), [("60m", CARE), ("61m", NO)])

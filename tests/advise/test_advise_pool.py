@@ -20,6 +20,7 @@ from nightspot.market.availability import Availability
 from nightspot.market.generator import profiles
 from nightspot.market.samples import BacktestError, Zone
 from nightspot.run.pricing import Basis
+from tests.records import past_run
 
 HOUR = 3600.0
 
@@ -57,19 +58,19 @@ def test_a_new_family_is_shallow_until_somebody_knows_better(advising):
 @pytest.mark.parametrize(("refused", "depth"), [(1, Depth.DEEP), (2, Depth.USUAL), (5, Depth.SHALLOW)])
 def test_past_waits_outrank_every_hint(advising, refused, depth):
     attempts = advising.attempts(10 - refused) + advising.attempts(refused, queued_seconds=None)
-    question = advising.question(hints={"placement_score": 1}, history=[{"attempts": attempts}])
+    question = advising.question(hints={"placement_score": 1}, history=[past_run(attempts)])
     found = pool_of(question)
     assert (found.depth, found.basis) == (depth, Basis.MEASURED)
     assert f"{10 * refused} % of them without a machine" in found.evidence[0].words
 
 
 def test_four_attempts_are_no_history_yet(advising):
-    question = advising.question(history=[{"attempts": advising.attempts(4, queued_seconds=None)}])
+    question = advising.question(history=[past_run(advising.attempts(4, queued_seconds=None))])
     assert pool_of(question).evidence == ()
 
 
 def test_short_lives_make_a_pool_shallow_though_nothing_was_refused(advising):
-    history = [{"attempts": advising.attempts(5, interruptions=4)}]
+    history = [past_run(advising.attempts(5, interruptions=4))]
     assert pool_of(advising.question(history=history)).depth is Depth.SHALLOW
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from nightspot.api.queries import ENDINGS, QueryError, Wanted, endings_of, window_of
-from nightspot.record.run_account import Ending
+from nightspot.record.model import Ending
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

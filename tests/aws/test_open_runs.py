@@ -42,7 +42,7 @@ def test_a_planned_run_is_open_and_says_which_execution_has_it(table, run):
 def test_a_run_whose_plan_is_not_whole_cannot_be_gone_on_with(table, run):
     table.record_promise(run)
     assert table.run(run.run_id) == run
-    assert table.summary(run)["outcome"] == "running"
+    assert table.summary(run).outcome == "running"
     assert (table.open_runs.all(), table.request(run.run_id)) == ([], None)
 
 
@@ -109,7 +109,7 @@ def test_the_summary_is_read_by_its_own_key(table, run):
     table.record_plan(run)
     over = replace(run, steps=2, outcome=Outcome.FAILED, outcome_because="x.")
     table.record_outcome(over)
-    assert table.summary(run)["because"] == "x."
+    assert table.summary(run).because == "x."
 
 
 def test_the_last_step_is_the_newest(table, run, story):

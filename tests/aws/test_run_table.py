@@ -119,7 +119,7 @@ def test_planning_again_leaves_a_run_that_is_further_on_alone(table):
     table.record_outcome(later)
     table.record_plan(plan)
     assert table.run(plan.run_id) == later
-    assert [summary["outcome"] for summary in table.history("recommender")] == ["succeeded"]
+    assert [summary.outcome for summary in table.history("recommender")] == ["succeeded"]
 
 
 def test_planning_again_at_the_start_changes_nothing(table):
@@ -205,7 +205,7 @@ def test_history_has_the_newest_night_first_and_no_other_job(table, dynamodb):
 def entries(table, first=20, **options):
     """The days of the month of the runs that are told."""
     found = table.history_entries("recommender", first=MIDNIGHT.replace(day=first), **{"page": 2, **options})
-    return [int(entry.summary["run_id"][6:8]) for entry in found]
+    return [int(entry.record.run_id[6:8]) for entry in found]
 
 
 @pytest.fixture
@@ -247,12 +247,12 @@ def test_entries_are_not_told_for_a_moment_without_a_zone(table, name):
 
 def test_history_tells_the_outcome_once_there_is_one(table):
     table.record_plan(run_of())
-    assert [summary["outcome"] for summary in table.history("recommender")] == ["running"]
+    assert [summary.outcome for summary in table.history("recommender")] == ["running"]
     over = run_of(steps=3, outcome=Outcome.SKIPPED, outcome_because="no capacity", attempts=(ENDED,))
     table.record_outcome(over)
     (summary,) = table.history("recommender")
-    assert (summary["outcome"], summary["because"]) == ("skipped", "no capacity")
-    assert summary["attempts"][0]["failure_class"] == "wait_limit"
+    assert (summary.outcome, summary.because) == ("skipped", "no capacity")
+    assert summary.attempts[0]["failure_class"] == "wait_limit"
 
 
 def test_history_shows_what_goes_on_and_leaves_the_end_to_the_outcome(table):
@@ -261,12 +261,12 @@ def test_history_shows_what_goes_on_and_leaves_the_end_to_the_outcome(table):
     under_way = replace(plan, steps=1, attempts=(attempt_of(),))
     table.record_step(plan, under_way, step_of(1))
     (summary,) = table.history("recommender")
-    assert (summary["outcome"], len(summary["attempts"])) == ("running", 1)
+    assert (summary.outcome, len(summary.attempts)) == ("running", 1)
     decided = replace(under_way, steps=2, attempts=(ENDED,), outcome=Outcome.FAILED, outcome_because="why")
     table.record_step(under_way, decided, step_of(2, action=Action.FINISH))
-    assert table.history("recommender")[0]["outcome"] == "running"
+    assert table.history("recommender")[0].outcome == "running"
     table.record_outcome(decided)
-    assert table.history("recommender")[0]["outcome"] == "failed"
+    assert table.history("recommender")[0].outcome == "failed"
 
 
 def test_a_wish_to_stop_is_kept_for_its_run_alone(table):

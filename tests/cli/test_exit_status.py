@@ -7,7 +7,7 @@ import pytest
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.failures.codes import FailureClass
-from nightspot.record.run_account import Ending
+from nightspot.record.model import Ending
 from nightspot.run.model import Outcome
 
 

@@ -26,7 +26,7 @@ from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
 from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
-from nightspot.record.run_account import Ending
+from nightspot.record.model import Ending
 from nightspot.run.model import Outcome
 from nightspot.view.messages.plain import LOG_GROUP
 

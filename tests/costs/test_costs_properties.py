@@ -169,7 +169,7 @@ def test_without_a_bill_or_a_price_nothing_is_saved(night_of, night, data):
 
 @given(nights())
 def test_nothing_is_negative_but_savings(night_of, night):
-    summary = summarise(night_of(*night))
+    summary = summarise(night_of(*night)).to_json()
     for figures in (summary, *summary["attempts"]):
         for name, value in figures.items():
             if name.endswith(("_usd", "_seconds")) and name not in ("saved_usd", "margin_seconds"):

@@ -17,6 +17,7 @@ from nightspot.record.summary import record_of, summarise
 from nightspot.run import estimates
 from nightspot.run.model import MOST_WORK_SECONDS, AttemptState, Outcome, Progress, evolve, to_json
 from nightspot.run.progress_file import LEAST_SECONDS_PER_STEP, MOST_SECONDS_PER_STEP, MOST_STEPS
+from tests.records import past_run
 
 steps = st.sampled_from([0, 1, 24, 10**6, MOST_STEPS])
 paces = st.sampled_from([None, 0.0, LEAST_SECONDS_PER_STEP, 600.0, MOST_SECONDS_PER_STEP])
@@ -57,8 +58,8 @@ def test_a_run_is_decided_and_told_of_whatever_progress_it_sees(story, before, a
         json.dumps(to_json(step), allow_nan=False)
     for outcome in (None, Outcome.SUCCEEDED, Outcome.FAILED):
         told = evolve(run, outcome=outcome)
-        json.dumps(summarise(told), allow_nan=False)
-        json.dumps(record_of(told, [step], {}), allow_nan=False)
+        json.dumps(summarise(told).to_json(), allow_nan=False)
+        json.dumps(record_of(told, [step], {}).to_json(), allow_nan=False)
 
 
 def test_work_without_an_end_is_planned_for_ten_years(story):
@@ -92,7 +93,7 @@ def test_more_steps_than_there_are_leave_nothing_to_do(story, total):
 
 def test_runs_whose_figures_cannot_be_true_do_not_make_the_next_one_unplannable():
     past = [
-        {"outcome": "succeeded", "work_key": "k", "work_seconds": seconds}
+        past_run(work_key="k", work_seconds=seconds)
         for seconds in (0.1, 0.2, MOST_WORK_SECONDS, MOST_WORK_SECONDS, 3600.0)
     ]
     expected, upper = history.work_seconds(past, "k", 3600)

@@ -4,13 +4,14 @@ import pytest
 
 from nightspot.job.markets import Market
 from nightspot.learn.history import patience_seconds
+from tests.records import past_run
 
 TYPE = "ml.p4d.24xlarge"
 
 
 def night(queued, *, market="spot", instance_type=TYPE, status="Completed"):
     attempt = {"market": market, "instance_type": instance_type, "queued_seconds": queued, "status": status}
-    return {"attempts": [attempt]}
+    return past_run([attempt])
 
 
 def learnt(history):

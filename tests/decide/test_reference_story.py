@@ -19,7 +19,6 @@ from nightspot.market.model import Doing, Truth
 from nightspot.market.night import MIDNIGHT, Night, play_night
 from nightspot.market.prices import Prices
 from nightspot.record import statement as accounts
-from nightspot.record.run_account import run_account
 from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Progress
 
@@ -131,7 +130,7 @@ def month_of(night_of):
     def statement(*nights):
         markets = [*nights, *[QUIET] * (30 - len(nights))]
         summaries = [night_of(spot, day) for day, spot in enumerate(markets)]
-        months = accounts.by_month([run_account(summary) for summary in summaries])
+        months = accounts.by_month(summaries)
         assert list(months) == ["2026-11"]
         return months["2026-11"]
 
@@ -179,14 +178,14 @@ def test_two_nights_on_demand_make_it_1384_dollars(month_of):
 
 
 def test_the_figures_imply_a_spot_discount_of_about_70_percent(night_of):
-    spot = night_of(QUIET)["attempts"][0]
-    assert 1 - spot["billable_seconds"] / spot["trained_seconds"] == pytest.approx(0.697, abs=0.0005)
+    spot = night_of(QUIET).attempts[0]
+    assert 1 - spot.billable_seconds / spot.trained_seconds == pytest.approx(0.697, abs=0.0005)
 
 
 def test_an_interruption_takes_20_minutes_on_average_wherever_it_falls(night_of):
     # Half a checkpoint interval is repeated, and one start-up comes on top: what 1,210 dollars rest on.
     moments = [2 + (minute + 0.5) / 60 for minute in range(30)]
     nights = [night_of(market(moment, moment + 1 / 3)) for moment in moments]
-    assert sum(night["lost_seconds"] for night in nights) / 30 == pytest.approx(1200, abs=1)
-    assert sum(night["cost_usd"] for night in nights) / 30 == pytest.approx(40 + 10 / 3, abs=0.01)
-    assert all(night["saved_usd"] == pytest.approx(132 - night["cost_usd"], abs=1e-3) for night in nights)
+    assert sum(night.lost_seconds for night in nights) / 30 == pytest.approx(1200, abs=1)
+    assert sum(night.cost_usd for night in nights) / 30 == pytest.approx(40 + 10 / 3, abs=0.01)
+    assert all(night.saved_usd == pytest.approx(132 - night.cost_usd, abs=1e-3) for night in nights)

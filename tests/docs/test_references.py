@@ -9,7 +9,7 @@ from nightspot.job.overrides import Overrides, read_overrides
 from nightspot.job.reading import load_job
 from nightspot.job.schema import DESCRIPTIONS, MODELS
 from nightspot.record.events import Happening
-from nightspot.record.run_account import Ending
+from nightspot.record.model import Ending
 from nightspot.run.model import Action, AttemptState, Outcome, Resume
 from nightspot.run.reasons import Reason
 from tools import docs_reference, reference_job_file, reference_outcomes

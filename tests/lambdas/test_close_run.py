@@ -44,7 +44,7 @@ def test_an_aborted_run_is_closed_as_stopped_and_its_training_job_is_asked_to_st
         f"Its cost is counted once it is over."
     )
     (summary,) = world.table.history("recommender")
-    assert (summary["outcome"], summary["because"]) == ("stopped", recorded.outcome_because)
+    assert (summary.outcome, summary.because) == ("stopped", recorded.outcome_because)
 
 
 def test_the_end_is_the_last_decision_of_the_run_s_story(night, world):
@@ -94,9 +94,9 @@ def test_what_has_been_trained_by_then_is_on_record_and_its_cost_is_not_known_ye
     run = night.trains()
     night.execution_ends()
     (summary,) = world.table.history("recommender")
-    assert summary["trained_seconds"] == 2 * 3600 + 55 * 60
-    assert (summary["cost_usd"], summary["missing"]) == (None, ["billable_seconds"])
-    assert summary["spent_usd"] > 0
+    assert summary.trained_seconds == 2 * 3600 + 55 * 60
+    assert (summary.cost_usd, summary.missing) == (None, ["billable_seconds"])
+    assert summary.spent_usd > 0
     assert world.table.phases(run.run_id)[1]
 
 
@@ -163,7 +163,7 @@ def test_a_run_that_is_restarted_no_more_is_closed_as_its_training_job_ends(nigh
     assert "failed in Step Functions at 03:12 UTC" in after.outcome_because
     assert world.bus.told == [f"Nightspot Run {outcome.value.title()}"]
     assert "DecisionCrashed" in world.bus.details()[0]["happened"]  # who heard of it hears of the good end
-    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+    assert world.table.history("recommender")[0].cost_usd == 2.0
 
 
 def test_a_crash_past_the_time_at_which_a_run_gives_up_is_restarted_no_more(night, world):
@@ -279,10 +279,10 @@ def test_a_run_that_had_decided_its_end_and_not_recorded_it_is_recorded_as_decid
     (step,) = world.table.steps(run.run_id)[-1:]
     decided = replace(run, outcome=Outcome.FAILED, outcome_because="the script failed", steps=9)
     world.table.record_step(run, decided, step)
-    assert [summary["outcome"] for summary in world.table.history("recommender")] == ["running"]
+    assert [summary.outcome for summary in world.table.history("recommender")] == ["running"]
     assert night.execution_ends("FAILED")
     (summary,) = world.table.history("recommender")
-    assert (summary["outcome"], summary["because"]) == ("failed", "the script failed")
+    assert (summary.outcome, summary.because) == ("failed", "the script failed")
     assert world.bus.told == ["Nightspot Run Failed"]
     assert not night.execution_ends("FAILED")
 
@@ -345,7 +345,7 @@ def test_a_training_job_that_is_over_already_has_its_bill_at_once(night, world):
     assert night.stops == []
     assert night.recorded(run).outcome_because.endswith(f"; training job {name} was over by then.")
     assert world.table.phases(run.run_id)[1][-1].ended_at == MIDNIGHT + timedelta(hours=3, minutes=4)
-    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+    assert world.table.history("recommender")[0].cost_usd == 2.0
 
 
 def test_a_training_job_that_is_just_being_asked_for_is_looked_for_again_in_a_minute(night, world):
@@ -359,8 +359,8 @@ def test_a_training_job_that_is_just_being_asked_for_is_looked_for_again_in_a_mi
     assert recorded.outcome_because.endswith("was never there.")
     assert not recorded.attempts[0].is_open
     (summary,) = world.table.history("recommender")
-    assert (summary["cost_usd"], summary["missing"]) == (0.0, [])
-    assert summary["attempts"][0]["failure_reason"].startswith("Nightspot.NeverSeen")
+    assert (summary.cost_usd, summary.missing) == (0.0, [])
+    assert summary.attempts[0]["failure_reason"].startswith("Nightspot.NeverSeen")
 
 
 def test_a_training_job_that_showed_itself_after_all_is_stopped(night, world):
@@ -393,8 +393,8 @@ def test_the_end_of_the_training_job_completes_the_bill_and_tells_nobody_twice(n
     assert not night.training_job_ends(name)
     (summary,) = world.table.history("recommender")
     # One billed hour at $2.
-    assert (summary["outcome"], summary["cost_usd"], summary["missing"]) == ("stopped", 2.0, [])
-    assert summary["attempts"][0]["ended_at"] is not None
+    assert (summary.outcome, summary.cost_usd, summary.missing) == ("stopped", 2.0, [])
+    assert summary.attempts[0]["ended_at"] is not None
     assert world.bus.told == []
     assert metrics() == {"SomethingEnded": [1], "CostUsd": [2.0]}
 
@@ -419,7 +419,7 @@ def test_a_bill_that_sagemaker_does_not_show_yet_is_the_reconciler_s_to_add(nigh
     assert not night.training_job_ends(name)
     night.shows(name, "Stopped", BillableTimeInSeconds=3600)
     world.reconcile()
-    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+    assert world.table.history("recommender")[0].cost_usd == 2.0
 
 
 def test_an_event_that_comes_for_the_last_time_is_left_to_the_reconciler(night, world, metrics, monkeypatch):
@@ -460,7 +460,7 @@ def test_where_the_execution_s_event_was_lost_the_training_job_s_end_closes_the_
     night.shows(name, "Stopped", BillableTimeInSeconds=3600)
     assert night.training_job_ends(name)
     assert night.recorded(run).outcome is Outcome.STOPPED
-    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+    assert world.table.history("recommender")[0].cost_usd == 2.0
 
 
 def test_an_execution_that_step_functions_has_forgotten_is_over(night, world, aws_fault, monkeypatch):
@@ -497,7 +497,7 @@ def test_a_run_that_began_before_an_update_of_the_code_is_closed_under_the_id_th
     night.shows(run.attempts[0].training_job_name, "Stopped", BillableTimeInSeconds=3600)
     night.training_job_ends(run.attempts[0].training_job_name)
     (summary,) = world.table.history("recommender")
-    assert summary["billable_seconds"] == 3600
+    assert summary.billable_seconds == 3600
 
 
 def test_an_execution_with_the_id_of_another_ones_run_does_not_close_that(night, world, monkeypatch):
@@ -524,7 +524,7 @@ def test_a_decision_that_was_under_way_does_not_open_the_record_again(night, wor
     # Begun before the abort, and so from the ledger as it was; written after the run was closed.
     world.decide(to_json(run))
     assert night.recorded(run).outcome is Outcome.STOPPED
-    assert world.table.history("recommender")[0]["outcome"] == "stopped"
+    assert world.table.history("recommender")[0].outcome == "stopped"
     assert world.table.waiting(name).closed
 
 
@@ -547,7 +547,7 @@ def test_a_crash_without_a_model_is_on_record_as_ours(night, world):
     assert night.crashes()
     assert night.recorded(run).crashed
     (summary,) = world.table.history("recommender")
-    assert (summary["outcome"], summary["crashed"]) == ("failed", True)
+    assert (summary.outcome, summary.crashed) == ("failed", True)
     assert exit_status.of_record(summary) is ExitStatus.SERVICE
 
 
@@ -564,7 +564,7 @@ def test_neither_a_model_nor_an_abort_is_a_crash(night, world, status):
             world.step_functions.ends[restart_arn(run, number, like=EXECUTION)].pop("status")
         night.execution_ends("ABORTED")
     assert not night.recorded(run).crashed
-    assert world.table.history("recommender")[0]["crashed"] is False
+    assert world.table.history("recommender")[0].crashed is False
 
 
 def test_a_run_that_had_decided_its_end_did_not_end_by_the_crash(night, world):
@@ -573,7 +573,7 @@ def test_a_run_that_had_decided_its_end_did_not_end_by_the_crash(night, world):
     decided = replace(run, outcome=Outcome.FAILED, outcome_because="the script failed", steps=9)
     world.table.record_step(run, decided, step)
     night.execution_ends("FAILED")
-    assert world.table.history("recommender")[0]["crashed"] is False
+    assert world.table.history("recommender")[0].crashed is False
 
 
 def test_a_crashed_run_whose_end_somebody_had_asked_for_is_stopped_and_not_restarted(night, world):
@@ -588,7 +588,7 @@ def test_a_crashed_run_whose_end_somebody_had_asked_for_is_stopped_and_not_resta
     assert world.bus.told == ["Nightspot Run Stopped"]
     night.shows(name, "Stopped", BillableTimeInSeconds=3600)
     night.training_job_ends(name)
-    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+    assert world.table.history("recommender")[0].cost_usd == 2.0
 
 
 def test_a_wish_that_came_too_late_does_not_undo_the_model(night, world):
@@ -674,13 +674,13 @@ def test_what_died_between_the_record_and_the_telling_is_told(night, world, monk
     name = run.attempts[0].training_job_name
     with meanwhile(monkeypatch, world.bus, "put_events", dies), pytest.raises(Killed):
         night.execution_ends()
-    assert world.table.history("recommender")[0]["outcome"] == "stopped"
+    assert world.table.history("recommender")[0].outcome == "stopped"
     world.step_functions.over.add(EXECUTION)
     night.shows(name, "Stopped", BillableTimeInSeconds=3600)
     assert night.training_job_ends(name)  # whichever event comes first
     assert not night.execution_ends()
     assert world.bus.told == ["Nightspot Run Stopped"]
-    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+    assert world.table.history("recommender")[0].cost_usd == 2.0
 
 
 def test_a_turn_whose_holder_died_is_free_after_a_while(night, world, monkeypatch):
@@ -707,7 +707,7 @@ def test_a_bill_whose_recording_died_is_completed_by_the_event_s_return(night, w
     with meanwhile(monkeypatch, world.table, "record_outcome", dies), pytest.raises(Killed):
         night.training_job_ends(name)
     assert not night.training_job_ends(name)
-    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+    assert world.table.history("recommender")[0].cost_usd == 2.0
     assert metrics()["CostUsd"] == [2.0]
     assert world.bus.told == ["Nightspot Run Stopped"]
 

@@ -34,7 +34,7 @@ def test_it_goes_on_where_the_last_decision_left_it(world, crashed):
     assert world.table.run(run.run_id) == run
     assert world.table.open_runs.get(run.run_id).execution_arn == TWO
     (summary,) = world.table.history("recommender")
-    assert (summary["run_id"], summary["execution_arn"]) == (run.run_id, TWO)
+    assert (summary.run_id, summary.execution_arn) == (run.run_id, TWO)
 
 
 def test_its_loop_decides_the_next_step_on_the_same_training_job(world, crashed):

@@ -145,7 +145,7 @@ def test_falling_back_to_on_demand_is_told_with_the_reason(world, asked, metrics
     assert {detail["because"] for detail in world.bus.details()} == {answer["step"]["because"]}
     assert {detail["reason"] for detail in world.bus.details()} == {"last_safe_moment"}
     assert metrics() == {"Decision": [1], "AttemptStarted": [1], "FellBack": [1]}
-    assert world.table.history("recommender")[0]["fell_back_reason"] == "last_safe_moment"
+    assert world.table.history("recommender")[0].fell_back_reason == "last_safe_moment"
 
 
 def test_the_reason_and_its_figures_are_logged_and_on_record(world, planned, caplog):

@@ -83,7 +83,7 @@ def test_overrides_shape_the_run_and_are_on_record(world, midnight):
     assert run.deadline == midnight + timedelta(hours=6)
     assert answer["request"]["HyperParameters"]["epochs"] == "3"
     assert run.budget_usd == 55
-    assert world.table.history("recommender")[0]["overrides"]["market"] == "on_demand"
+    assert world.table.history("recommender")[0].overrides["market"] == "on_demand"
     assert world.bus.details()[0]["overrides"]["deadline"]
 
 
@@ -176,7 +176,7 @@ class TestQuotas:
         step = world.decide(run)["step"]
         assert step["rung"]["market"] == "on_demand"
         [summary] = world.table.history("recommender")
-        assert summary["left_out"][0]["because"] == "its quota is 0, and 1 are needed"
+        assert summary.left_out[0]["because"] == "its quota is 0, and 1 are needed"
 
     def test_a_ladder_without_any_quota_fails_the_run_and_is_for_its_owner_to_mend(self, world):
         world.quotas = lambda names: dict.fromkeys(names, 0.0)

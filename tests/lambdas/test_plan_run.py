@@ -22,7 +22,7 @@ def test_a_job_becomes_a_run_with_its_deadline_and_its_ladder(world, midnight):
 def test_the_run_is_on_record_before_anything_is_asked_for(world):
     run = run_from_json(world.plan()["run"])
     assert world.table.run(run.run_id) == run
-    assert [summary["outcome"] for summary in world.table.history("recommender")] == ["running"]
+    assert [summary.outcome for summary in world.table.history("recommender")] == ["running"]
 
 
 def test_the_start_is_in_utc_whatever_zone_it_is_given_in(world, midnight):
@@ -89,7 +89,7 @@ def test_planning_late_a_second_time_does_not_turn_the_record_back(world):
     world.table.record_outcome(over)
     world.plan()
     assert world.table.run(run.run_id) == over
-    assert [summary["outcome"] for summary in world.table.history("recommender")] == ["succeeded"]
+    assert [summary.outcome for summary in world.table.history("recommender")] == ["succeeded"]
 
 
 def test_a_scheduled_night_that_started_late_keeps_its_deadline_and_says_what_is_possible(world, midnight):
@@ -100,7 +100,7 @@ def test_a_scheduled_night_that_started_late_keeps_its_deadline_and_says_what_is
     assert run.deadline == midnight + timedelta(hours=8)
     assert run.requested_by == "schedule"
     assert run.plan_note.startswith("Started 2 h late: 6 h are left of 8 h, with 4 h 48 min of work")
-    assert world.table.history("recommender")[0]["plan_note"] == run.plan_note
+    assert world.table.history("recommender")[0].plan_note == run.plan_note
     assert world.bus.details()[0]["plan_note"] == run.plan_note
     assert run.overrides == {}
 

@@ -56,7 +56,7 @@ def test_an_abort_whose_event_was_lost_is_a_stop_all_the_same(world, night, trai
     assert (counts["RunStopped"], counts["Reconciled"]) == ([1], [1])
     billed(night, name)
     assert world.reconcile()["repaired"] == {"bill_incomplete": 1}
-    assert world.table.history("recommender")[0]["cost_usd"] == 2.0
+    assert world.table.history("recommender")[0].cost_usd == 2.0
     assert "Reconciled" not in metrics()  # a bill that comes late is no news
     assert world.reconcile() == NOTHING
     assert world.bus.told == ["Nightspot Run Stopped"]
@@ -140,7 +140,7 @@ def test_a_decided_end_that_died_with_its_recording_is_recorded_as_decided(world
     night.ends(ONE)
     assert world.reconcile()["repaired"] == {"outcome_unrecorded": 1}
     (summary,) = world.table.history("recommender")
-    assert (summary["outcome"], summary["because"]) == ("failed", run.outcome_because)
+    assert (summary.outcome, summary.because) == ("failed", run.outcome_because)
     assert world.bus.told == ["Nightspot Run Failed"]
     assert world.step_functions.started == {}
     assert world.reconcile() == NOTHING
@@ -164,8 +164,8 @@ class TestATrainingJobThatNobodyWatches:
         billed(night, name)
         assert world.reconcile()["repaired"] == {"bill_incomplete": 1}
         (summary,) = world.table.history("recommender")
-        assert summary["cost_usd"] == 2.0
-        assert summary["attempts"][0]["failure_class"] == "stopped_by_nightspot"
+        assert summary.cost_usd == 2.0
+        assert summary.attempts[0]["failure_class"] == "stopped_by_nightspot"
         assert world.reconcile() == NOTHING
 
     def test_of_an_attempt_that_had_ended_is_stopped_while_its_run_goes_on(
@@ -297,7 +297,7 @@ def test_whatever_call_it_dies_at_the_next_one_ends_what_it_began(
     assert world.reconcile() == NOTHING
     assert night.recorded(training).outcome is Outcome.STOPPED
     (summary,) = world.table.history("recommender")
-    assert (summary["outcome"], summary["cost_usd"]) == ("stopped", 2.0)
+    assert (summary.outcome, summary.cost_usd) == ("stopped", 2.0)
     assert {detail["notice_id"] for detail in world.bus.details()} == {f"{training.run_id}/end"}
     assert world.lock.holder("recommender") is None
     assert world.table.open_runs.all() == []

@@ -46,7 +46,7 @@ def test_what_is_odd_about_a_success_is_in_answer_record_and_notice(world, over,
         "finished at step 3 of 24",
         "the model artefact is missing",
     ]
-    assert world.table.history("recommender")[0]["remarks"] == summary["remarks"]
+    assert world.table.history("recommender")[0].remarks == summary["remarks"]
     assert world.bus.details()[-1]["summary"]["remarks"] == summary["remarks"]
     kept = world.table.run(run.run_id)
     assert [remark.kind for remark in kept.remarks] == [Remark.UNFINISHED_STEPS, Remark.MODEL_MISSING]
@@ -229,4 +229,4 @@ def test_a_run_without_an_outcome_is_refused_and_left_as_it_is(world, over):
     with pytest.raises(RunNotOverError, match=run.run_id):
         world.record(to_json(run))
     assert world.bus.told == []
-    assert [summary["outcome"] for summary in world.table.history("recommender")] == ["running"]
+    assert [summary.outcome for summary in world.table.history("recommender")] == ["running"]

@@ -48,7 +48,7 @@ def test_a_second_run_is_refused_on_record_and_starts_nothing(world, metrics):
     assert f"Run {first['run_id']} of recommender is still going on" in step["because"]
     assert second["attempts"] == []
     world.record(second)
-    assert [summary["outcome"] for summary in world.table.history("recommender")].count("refused") == 1
+    assert [summary.outcome for summary in world.table.history("recommender")].count("refused") == 1
     assert "Nightspot Run Refused" in world.bus.told
     assert metrics()["RunRefused"] == [1]
     # The refused run gave nothing back that was not its own.

@@ -7,12 +7,13 @@ import pytest
 from nightspot.job.markets import Market
 from nightspot.learn import history
 from nightspot.learn.history import upper_limit
+from tests.records import past_run
 
 TYPE = "ml.p4d.24xlarge"
 
 
 def night(**changes):
-    return {"outcome": "succeeded", "work_key": "k", "work_seconds": 14_400.0, "attempts": [], **changes}
+    return past_run(**{"work_key": "k", "work_seconds": 14_400.0, **changes})
 
 
 def start(seconds, market="on_demand", status="Completed", instance_type=TYPE):
@@ -90,7 +91,7 @@ class TestChangeOvers:
 class TestMeanLife:
     def lives(self, *cuts, trained=7200.0):
         attempts = [
-            {**start(1.0, market="spot")["attempts"][0], "trained_seconds": trained, "interruptions": cut}
+            {"instance_type": TYPE, "status": "Completed", "trained_seconds": trained, "interruptions": cut}
             for cut in cuts
         ]
         return [night(attempts=[attempt]) for attempt in attempts]

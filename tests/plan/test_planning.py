@@ -14,6 +14,7 @@ from nightspot.job.times import Deadline
 from nightspot.plan.planning import Known, Origin, Resumed, plan_run
 from nightspot.run.model import Action, Progress
 from nightspot.run.pricing import Basis, PlanRate, Price, PriceSource, SpotDiscount
+from tests.records import past_run
 
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:nightspot-recommender:night-1"
 PRICE = Price(33.0, "the reference story", date(2026, 11, 21), assumed=True)
@@ -121,7 +122,7 @@ def test_the_expected_discount_of_spot_is_what_own_runs_saved_else_ec2_s_hint(pl
     assert plan(known=hints).rungs[0].spot_discount == 0.4
     past = {"market": "spot", "instance_type": "ml.p4d.24xlarge", "ended_at": "2026-11-20T08:00:00+00:00"}
     attempt = {**past, "trained_seconds": 3600.0, "billable_seconds": 1800.0}
-    rung = plan(known={**hints, "history": [{"attempts": [attempt] * 5}]}).rungs[0]
+    rung = plan(known={**hints, "history": [past_run([attempt] * 5)]}).rungs[0]
     assert (rung.spot_discount, rung.spot_discount_basis) == (0.5, Basis.MEASURED)
 
 

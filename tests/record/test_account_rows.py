@@ -9,7 +9,6 @@ from nightspot.failures.codes import FailureClass
 from nightspot.record import csv as account_rows
 from nightspot.record import statement as accounts
 from nightspot.record.csv import ATTEMPT_COLUMNS, RUN_COLUMNS, STATEMENT_COLUMNS
-from nightspot.record.run_account import run_account
 from nightspot.record.summary import summarise
 from nightspot.run.model import Outcome
 
@@ -55,7 +54,7 @@ def test_columns_keep_their_names_and_their_places():
 
 
 def test_a_run_is_a_row_in_which_what_is_not_known_is_empty(summary):
-    (row,) = account_rows.run_rows([run_account(summary)])
+    (row,) = account_rows.run_rows([summary])
     assert tuple(row) == RUN_COLUMNS
     (cells,) = read(account_rows.to_csv(RUN_COLUMNS, [row]))
     assert (cells["month"], cells["ending"], cells["attempts"]) == ("2026-11", "in_time", "2")
@@ -67,7 +66,7 @@ def test_each_attempt_is_a_row_with_its_runs_name(summary):
     rows = account_rows.attempt_rows([summary])
     assert [tuple(row) for row in rows] == [ATTEMPT_COLUMNS] * 2
     spot, on_demand = read(account_rows.to_csv(ATTEMPT_COLUMNS, rows))
-    assert {row["run_id"] for row in rows} == {summary["run_id"]}
+    assert {row["run_id"] for row in rows} == {summary.run_id}
     assert (spot["market"], spot["cost_usd"], spot["missing"]) == ("spot", "", "billable_seconds")
     assert (on_demand["market"], on_demand["cost_usd"], on_demand["saved_usd"]) == (
         "on_demand",
@@ -77,7 +76,7 @@ def test_each_attempt_is_a_row_with_its_runs_name(summary):
 
 
 def test_a_statement_is_a_row_with_its_lower_bounds_beside_its_totals(summary):
-    row = account_rows.statement_row(accounts.statement([run_account(summary)]))
+    row = account_rows.statement_row(accounts.statement([summary]))
     assert tuple(row) == STATEMENT_COLUMNS
     assert (row["nights"], row["in_time"], row["fell_back"]) == (1, 1, 1)
     assert (row["cost_usd"], row["cost_usd_known"], row["cost_usd_nights"]) == (None, 66, 0)

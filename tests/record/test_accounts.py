@@ -7,10 +7,11 @@ import pytest
 
 from nightspot.costs.lost_work import Evidence
 from nightspot.record import statement as accounts
-from nightspot.record.run_account import Ending, SummaryError, run_account, to_json
+from nightspot.record.model import Ending, RecordNotReadableError, read_record
 from nightspot.record.statement import Total
 from nightspot.run.model import Outcome
 from nightspot.run.reasons import Reason
+from tests.records import past_run
 
 NIGHT = {
     "job": "recommender",
@@ -41,7 +42,7 @@ OPEN = {"outcome": "running", "ended_at": None, "cost_at_least_usd": 5.0, "missi
 
 
 def night(**changes):
-    return run_account({**NIGHT, **changes})
+    return read_record({**NIGHT, **changes})
 
 
 def without_model(outcome):
@@ -108,8 +109,8 @@ def test_a_summary_from_before_figures_were_recorded_is_told_from_its_attempts()
             {**on_demand, "interruptions": 0, "billable_seconds": None, "cost_usd": None},
         ],
     }
-    account = run_account(old)
-    assert (account.attempts, account.fell_back, account.interruptions) == (2, True, 2)
+    account = past_run(**old)
+    assert (len(account.attempts), account.fell_back, account.interruptions) == (2, True, 2)
     assert (account.waited_seconds, account.trained_seconds) == (660, 16_200)
     assert (account.billable_seconds, account.starting_seconds, account.repeated_seconds) == (
         None,
@@ -123,32 +124,44 @@ def test_a_summary_from_before_figures_were_recorded_is_told_from_its_attempts()
 @pytest.mark.parametrize(
     ("field", "value", "rule"),
     [
-        ("job", None, "must be a text"),
-        ("run_id", 7, "must be a text"),
-        ("outcome", "fine", "must be one of succeeded, failed, skipped, stopped, refused, running"),
-        ("started_at", "last night", "must be an ISO 8601 time"),
-        ("started_at", "2026-11-21T00:00:00", "must have a time zone"),
-        ("cost_usd", -1, "must be a finite number that is not negative, or null"),
-        ("waited_seconds", True, "must be a finite number that is not negative, or null"),
-        ("margin_seconds", float("nan"), "must be a finite number, or null"),
-        ("repeated_evidence", "guessed", "must be one of measured, estimated"),
+        ("job", None, "input should be a valid string"),
+        ("job", "", "string should have at least 1 character"),
+        ("run_id", 7, "input should be a valid string"),
+        (
+            "outcome",
+            "fine",
+            "input should be 'running', 'succeeded', 'failed', 'skipped', 'stopped' or 'refused'",
+        ),
+        (
+            "outcome",
+            None,
+            "input should be 'running', 'succeeded', 'failed', 'skipped', 'stopped' or 'refused'",
+        ),
+        ("started_at", "last night", "must be an ISO 8601 time with its zone"),
+        ("started_at", "2026-11-21T00:00:00", "must be an ISO 8601 time with its zone"),
+        ("cost_usd", -1, "input should be greater than or equal to 0"),
+        ("waited_seconds", True, "input should be a valid number"),
+        ("waited_seconds", 1e16, "input should be less than or equal to 1000000000000000"),
+        ("margin_seconds", float("nan"), "input should be greater than or equal to -1000000000000000"),
+        ("repeated_evidence", "guessed", "input should be 'measured' or 'estimated'"),
     ],
 )
 def test_what_is_no_summary_is_refused_by_field_value_and_rule(field, value, rule):
-    with pytest.raises(SummaryError) as error:
+    with pytest.raises(RecordNotReadableError) as error:
         night(**{field: value})
-    assert str(error.value) == f"{field}: {value!r}: {rule}"
+    given = "nothing" if value is None else repr(value)
+    assert str(error.value) == f"{field}: {given}: {rule}"
 
 
-def test_an_account_as_json_is_read_back_as_it_was():
-    for account in (
+def test_a_record_as_json_is_read_back_as_it_was():
+    for run in (
         night(),
         night(**UNPRICED),
         night(**OPEN),
         without_model("failed"),
         night(deadline_met=False),
     ):
-        assert run_account(json.loads(json.dumps(to_json(account), allow_nan=False))) == account
+        assert read_record(json.loads(json.dumps(run.to_json(), allow_nan=False))) == run
 
 
 def test_a_run_belongs_to_the_month_in_utc_in_which_it_started():

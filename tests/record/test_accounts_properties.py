@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nightspot.costs.lost_work import Evidence
 from nightspot.record import statement as accounts
-from nightspot.record.run_account import Ending, run_account, to_json
+from nightspot.record.model import Ending, read_record
 from nightspot.record.statement import FIGURES
 from nightspot.run.model import Outcome
 from nightspot.run.reasons import Reason
@@ -35,7 +35,7 @@ def runs(draw):
     }
     cost = summary["cost_usd"]
     summary["cost_at_least_usd"] = draw(st.floats(0, 100)) if cost is None else cost
-    return run_account(summary)
+    return read_record(summary)
 
 
 many = st.lists(runs(), max_size=12)
@@ -131,4 +131,4 @@ def test_json_is_read_back_as_it_was_written(several):
     whole = accounts.statement(several)
     assert accounts.from_json(json.loads(json.dumps(accounts.to_json(whole), allow_nan=False))) == whole
     for run in several:
-        assert run_account(json.loads(json.dumps(to_json(run), allow_nan=False))) == run
+        assert read_record(json.loads(json.dumps(run.to_json(), allow_nan=False))) == run

@@ -153,4 +153,4 @@ def test_a_run_without_spot_rungs_has_not_fallen_back(story):
 def test_the_whole_run_has_fallen_back_where_its_summary_says_so(story, on_demand, has_spot):
     rungs = (story.spot, story.on_demand) if has_spot else (story.on_demand,)
     run = story.run(rungs=rungs, attempts=[story.ended(None, story.on_demand if on_demand else story.spot)])
-    assert (Happening.FELL_BACK in happenings.of_run(run)) == summarise(run)["fell_back"]
+    assert (Happening.FELL_BACK in happenings.of_run(run)) == summarise(run).fell_back

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from nightspot.failures.codes import FailureClass
+from nightspot.record.model import read_record
 from nightspot.record.summary import summarise
 from nightspot.run.model import LeftOut, Outcome
 from nightspot.run.reasons import Reason
@@ -56,7 +57,7 @@ def night(story):
 
 
 def test_a_good_night_is_told_with_its_margin_cost_and_savings(night):
-    summary = summarise(night())
+    summary = summarise(night()).to_json()
     told = {
         key: summary[key] for key in ("outcome", "deadline_met", "margin_seconds", "ended_at", "decisions")
     }
@@ -75,7 +76,7 @@ def test_a_good_night_is_told_with_its_margin_cost_and_savings(night):
 
 
 def test_a_night_says_where_its_machine_time_went(night):
-    summary = summarise(night())
+    summary = summarise(night()).to_json()
     figures = (
         "waited_seconds",
         "starting_seconds",
@@ -92,30 +93,30 @@ def test_a_night_says_where_its_machine_time_went(night):
 
 
 def test_each_attempt_says_what_it_saved(night):
-    summary = summarise(night())
+    summary = summarise(night()).to_json()
     assert (summary["saved_usd"], summary["missing"]) == (46.2, [])
     assert [attempt["saved_usd"] for attempt in summary["attempts"]] == [46.2, 0]
 
 
 def test_a_run_fell_back_where_it_asked_for_on_demand_although_it_wants_spot(story, night):
     spot, on_demand = night().attempts
-    assert summarise(night())["fell_back"] is True
-    assert summarise(night(attempts=[spot]))["fell_back"] is False
+    assert summarise(night()).fell_back is True
+    assert summarise(night(attempts=[spot])).fell_back is False
     alone = night(rungs=(story.on_demand,), attempts=[on_demand])
-    assert summarise(alone)["fell_back"] is False
+    assert summarise(alone).fell_back is False
 
 
 def test_a_run_that_fell_back_says_why_if_its_version_knew(story, night):
     late = Reason.LAST_SAFE_MOMENT
-    assert summarise(night())["fell_back_reason"] is None
-    assert summarise(night(fell_back_reason=late))["fell_back_reason"] == "last_safe_moment"
+    assert summarise(night()).fell_back_reason is None
+    assert summarise(night(fell_back_reason=late)).fell_back_reason == "last_safe_moment"
     # One that was in doubt turned out to be on Spot.
     spot, _ = night().attempts
-    assert summarise(night(attempts=[spot], fell_back_reason=late))["fell_back_reason"] is None
+    assert summarise(night(attempts=[spot], fell_back_reason=late)).fell_back_reason is None
 
 
 def test_each_attempt_proves_where_it_went_on(night):
-    spot, on_demand = summarise(night())["attempts"]
+    spot, on_demand = summarise(night()).to_json()["attempts"]
     assert (spot["failure_class"], spot["interruptions"], spot["step_after"]) == (
         "stopped_by_nightspot",
         2,
@@ -127,7 +128,7 @@ def test_each_attempt_proves_where_it_went_on(night):
 
 
 def test_a_model_after_the_deadline_is_a_model_but_late(story, night):
-    summary = summarise(night(deadline=story.at("06:30")))
+    summary = summarise(night(deadline=story.at("06:30"))).to_json()
     assert summary["outcome"] == "succeeded"
     assert summary["deadline_met"] is False
     assert summary["margin_seconds"] == -1800.0
@@ -135,7 +136,7 @@ def test_a_model_after_the_deadline_is_a_model_but_late(story, night):
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.SKIPPED, Outcome.STOPPED])
 def test_without_a_model_nothing_was_met_or_saved(night, outcome):
-    summary = summarise(night(attempts=night().attempts[:1], outcome=outcome))
+    summary = summarise(night(attempts=night().attempts[:1], outcome=outcome)).to_json()
     assert summary["outcome"] == outcome.value
     assert summary["deadline_met"] is False
     assert (summary["saved_percent"], summary["model_artifact"], summary["margin_seconds"]) == (
@@ -149,7 +150,7 @@ def test_without_a_model_nothing_was_met_or_saved(night, outcome):
 def test_a_missing_bill_is_named_and_never_counted_as_saved(story, night):
     _, on_demand = night().attempts
     unbilled = story.ended(FailureClass.USER_CODE, trained_seconds=60.0)
-    summary = summarise(night(attempts=[unbilled, on_demand]))
+    summary = summarise(night(attempts=[unbilled, on_demand])).to_json()
     assert (summary["cost_usd"], summary["saved_percent"]) == (None, None)
     assert (summary["unpriced_attempts"], summary["missing"]) == ([1], ["billable_seconds"])
     assert (summary["saved_usd"], summary["cost_at_least_usd"]) == (None, 66)
@@ -157,7 +158,7 @@ def test_a_missing_bill_is_named_and_never_counted_as_saved(story, night):
 
 
 def test_a_run_that_bought_nothing_has_a_summary_too(story):
-    summary = summarise(story.run(outcome=Outcome.FAILED, outcome_because="No budget."))
+    summary = summarise(story.run(outcome=Outcome.FAILED, outcome_because="No budget.")).to_json()
     assert summary["because"] == "No budget."
     assert (summary["attempts"], summary["ended_at"], summary["cost_usd"]) == ([], None, 0)
     assert summary["metrics"] == {}
@@ -165,23 +166,24 @@ def test_a_run_that_bought_nothing_has_a_summary_too(story):
 
 def test_a_summary_says_how_much_of_the_ladder_is_left(story):
     run = story.run(outcome=Outcome.FAILED)
-    assert summarise(run)["rungs_left"] == len(run.rungs)
+    assert summarise(run).rungs_left == len(run.rungs)
     gone = tuple(LeftOut(rung, "its quota is 0, and 1 are needed") for rung in run.rungs)
-    assert summarise(replace(run, left_out=gone[:1]))["rungs_left"] == len(run.rungs) - 1
-    assert summarise(replace(run, left_out=gone))["rungs_left"] == 0
+    assert summarise(replace(run, left_out=gone[:1])).rungs_left == len(run.rungs) - 1
+    assert summarise(replace(run, left_out=gone)).rungs_left == 0
 
 
 def test_a_summary_says_that_the_run_crashed(story):
-    assert summarise(story.run(outcome=Outcome.FAILED))["crashed"] is False
-    assert summarise(replace(story.run(outcome=Outcome.FAILED), crashed=True))["crashed"] is True
+    assert summarise(story.run(outcome=Outcome.FAILED)).crashed is False
+    assert summarise(replace(story.run(outcome=Outcome.FAILED), crashed=True)).crashed is True
 
 
 def test_a_run_under_way_says_so(story):
-    summary = summarise(story.run(attempts=[story.attempt()]))
+    summary = summarise(story.run(attempts=[story.attempt()])).to_json()
     assert (summary["outcome"], summary["ended_at"]) == ("running", None)
     assert (summary["saved_usd"], summary["missing"]) == (None, ["outcome", "billable_seconds"])
 
 
 def test_a_summary_is_json_as_it_stands(night, story):
     for run in (night(), story.run(), story.run(attempts=[story.attempt()])):
-        assert json.loads(json.dumps(summarise(run), allow_nan=False)) == summarise(run)
+        written = json.dumps(summarise(run).to_json(), allow_nan=False)
+        assert read_record(json.loads(written)).headline == summarise(run).headline

@@ -10,9 +10,9 @@ import pytest
 
 from nightspot.api.models import JobDescription, JobsList, LastRun, MonthCosts, line_as_json, lines_of
 from nightspot.job.reading import load_job
+from nightspot.record.model import read_record
 from nightspot.terminal.jobs_table import jobs_table, last_run_words, month_words
 from nightspot.terminal.lines import console_for
-from nightspot.view.html.runs_page import accounted
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def account(pytestconfig):
     record = json.loads(
         (pytestconfig.rootpath / "tests/view/html/bad_night.json").read_text(encoding="utf-8")
     )
-    return lambda **changes: accounted({**record, "job": "recommender", **changes})
+    return lambda **changes: read_record({**record, "job": "recommender", **changes})
 
 
 def changed(job, **sections: Any):

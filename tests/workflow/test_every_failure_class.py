@@ -111,14 +111,14 @@ def test_what_a_run_does_after_it_with_a_real_process(look_at, failure):
 
 
 def holds_after(failure, played, markets):
-    assert played.summary["attempts"][0]["failure_class"] == failure.value
+    assert played.record.attempts[0]["failure_class"] == failure.value
     assert created(played) == markets
     if ANSWERS[failure] is Answer.FINISH:
-        assert len(played.summary["attempts"]) == 1
+        assert len(played.record.attempts) == 1
         assert played.error == (
             "Nightspot.stopped" if failure is FailureClass.STOPPED_BY_PERSON else "Nightspot.failed"
         )
         assert "on_demand" not in created(played)
         assert played.execution_status == "FAILED"
     else:
-        assert played.summary["outcome"] == "succeeded"
+        assert played.record.outcome == "succeeded"

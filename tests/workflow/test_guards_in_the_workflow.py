@@ -36,7 +36,7 @@ def created(played):
 
 
 def classes(played):
-    return [attempt["failure_class"] for attempt in played.summary["attempts"]]
+    return [attempt["failure_class"] for attempt in played.record.attempts]
 
 
 class TestALadder:
@@ -54,13 +54,13 @@ class TestALadder:
 
         assert created(played) == [("spot", SECOND), ("spot", THIRD)]
         assert classes(played) == ["quota_permanent", "stopped_by_nightspot", None]
-        waited = played.summary["attempts"][1]["waited_seconds"]
+        waited = played.record.attempts[1]["waited_seconds"]
         assert 10 * 60 <= waited < 25 * 60  # its own patience, not the half hour of a type without
-        assert played.summary["left_out"] == [
+        assert played.record.left_out == [
             {"market": "spot", "instance_type": FIRST, "because": "quota permanent, attempt 1"}
         ]
         assert f"Left out: Spot {FIRST} (quota permanent, attempt 1)" in played.output["because"]
-        assert played.summary["deadline_met"]
+        assert played.record.deadline_met
 
     def test_loses_the_rungs_without_quota_before_anything_is_asked_for(self, play):
         night = Night("no quota", "", options=SimulationOptions(quotas=no_quota(FIRST)))
@@ -70,10 +70,10 @@ class TestALadder:
 
         assert classes(played) == [None]  # no call was spent on learning it
         assert created(played) == [("spot", SECOND)]
-        assert played.summary["left_out"] == [
+        assert played.record.left_out == [
             {"market": "spot", "instance_type": FIRST, "because": "its quota is 0, and 1 are needed"}
         ]
-        assert played.summary["outcome"] == "succeeded"
+        assert played.record.outcome == "succeeded"
 
     def test_without_any_quota_ends_before_anything_is_asked_for(self, play):
         quotas = no_quota(FIRST) | no_quota(FIRST, market=Bought.ON_DEMAND)
@@ -82,7 +82,7 @@ class TestALadder:
 
         assert played.error == "Nightspot.failed"
         assert "no rung of the ladder is left" in played.cause
-        assert played.summary["attempts"] == []
+        assert played.record.attempts == []
         assert played.training_jobs == ()
 
     def test_gives_up_a_type_that_takes_three_times_before_anything_is_saved(self, play_virtually):
@@ -99,7 +99,7 @@ class TestALadder:
         played = play_virtually(night, **SHORT, capacity={"spot": [FIRST, SECOND], "on_demand": [FIRST]})
 
         assert created(played) == [("spot", FIRST), ("spot", SECOND)]
-        thrashed, trained = played.summary["attempts"]
+        thrashed, trained = played.record.attempts
         assert (thrashed["failure_class"], thrashed["interruptions"]) == ("stopped_by_nightspot", 3)
         assert trained["failure_class"] is None
         assert any(
@@ -107,7 +107,7 @@ class TestALadder:
             == step.because
             for step in played.steps
         )
-        assert played.summary["deadline_met"]
+        assert played.record.deadline_met
 
 
 class TestTheExecutionsInput:
@@ -128,14 +128,14 @@ class TestTheExecutionsInput:
         # $16 at $10 an hour; the job's own limit is two hours.
         assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 5760}
         assert played.run.deadline - played.run.started_at == timedelta(hours=2)
-        assert played.summary["overrides"] == {
+        assert played.record.overrides == {
             "market": "on_demand",
             "hyperparameters": {"steps": "2", "every": "1"},
             "deadline": {"within": 7200},
             "budget": {"per_run_usd": 16.0},
         }
         assert played.run.progress.total_steps == 2
-        assert played.summary["deadline_met"]
+        assert played.record.deadline_met
 
     def test_can_buy_spot_alone_on_another_type(self, play_virtually):
         played = play_virtually(
@@ -195,8 +195,8 @@ def test_a_budget_stops_spots_repeated_work_before_it_is_passed_and_buys_nothing
 
     assert created(played) == [("spot", FIRST)]
     assert classes(played) == ["stopped_by_nightspot"]
-    assert played.summary["attempts"][0]["interruptions"] == 2
-    assert 1.2 < played.summary["cost_usd"] <= 2
+    assert played.record.attempts[0]["interruptions"] == 2
+    assert 1.2 < played.record.cost_usd <= 2
     assert played.error == "Nightspot.failed"
     assert "of the run's $2.00 are spent and no attempt's worst case fits into the rest" in played.cause
 
@@ -243,7 +243,7 @@ class TestOneRunPerJob:
             "nothing was started."
         )
         assert len(played.training_jobs) == 1
-        assert played.summary["outcome"] == "succeeded"
+        assert played.record.outcome == "succeeded"
         assert "Nightspot Run Refused" in [entry["DetailType"] for entry in played.notices]
 
     def test_a_second_run_takes_the_place_of_the_first_one_and_trains_to_the_end(self, play, second):

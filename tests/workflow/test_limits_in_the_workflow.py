@@ -43,9 +43,9 @@ def test_a_limit_as_long_as_the_work_is_not_used_up_by_what_interruptions_repeat
 
     # 72 minutes of work at most, and twice a start-up and an interval of ten.
     assert created(played) == [("spot", 112 * MINUTE)]
-    (attempt,) = played.summary["attempts"]
+    (attempt,) = played.record.attempts
     assert played.output["outcome"] == "succeeded"
-    assert played.summary["deadline_met"]
+    assert played.record.deadline_met
     assert attempt["interruptions"] == 2
     assert attempt["trained_seconds"] > 60 * MINUTE > attempt["billable_seconds"]
 
@@ -55,18 +55,18 @@ def test_a_run_goes_on_after_a_limit_that_came_after_a_new_checkpoint(play_virtu
 
     assert created(played)[0] == ("spot", 36 * MINUTE)
     assert [market for market, _ in created(played)] == ["spot", "spot"]
-    first, second = played.summary["attempts"]
+    first, second = played.record.attempts
     assert first["failure_class"] == "runtime_limit"
     assert second["resumed_from_step"] == first["step_after"] > 0
     assert played.output["outcome"] == "succeeded"
-    assert played.summary["deadline_met"]
+    assert played.record.deadline_met
 
 
 def test_a_limit_without_a_new_checkpoint_ends_the_run_and_names_the_limit(play_virtually):
     played = play_virtually(**NEVER_SAVED)
 
     assert created(played) == [("spot", 36 * MINUTE)]
-    assert played.summary["outcome"] == "failed"
+    assert played.record.outcome == "failed"
     assert "its MaxRuntimeInSeconds of 36 min passed without a new checkpoint" in played.cause
     assert "raise work and MaxRuntimeInSeconds in the job file" in played.cause
 
@@ -75,8 +75,8 @@ def test_no_attempt_follows_once_the_paid_time_is_used_up(play_virtually):
     played = play_virtually(**OFTEN_SAVED, **ON_DEMAND)
 
     assert created(played) == [("on_demand", 25 * MINUTE)]
-    assert played.summary["outcome"] == "failed"
-    assert played.summary["attempts"][0]["failure_class"] == "runtime_limit"
+    assert played.record.outcome == "failed"
+    assert played.record.attempts[0]["failure_class"] == "runtime_limit"
     assert "the run's limit of paid time (MaxRuntimeInSeconds 25 min) is used up (step" in played.cause
 
 
@@ -87,9 +87,9 @@ def test_a_refusal_of_spots_own_field_leaves_spot_out_and_the_run_goes_on(play_v
     played = play_virtually(Night("refused", "", create_faults=(refused,)))
 
     assert [market for market, _ in created(played)] == ["on_demand"]
-    assert [a["failure_class"] for a in played.summary["attempts"]] == ["configuration", None]
-    assert played.summary["deadline_met"]
-    assert [out["because"] for out in played.summary["left_out"]] == ["configuration, attempt 1"]
+    assert [a["failure_class"] for a in played.record.attempts] == ["configuration", None]
+    assert played.record.deadline_met
+    assert [out["because"] for out in played.record.left_out] == ["configuration, attempt 1"]
 
 
 def test_a_pending_limit_on_on_demand_is_a_want_of_capacity_and_no_persons_stop(play_virtually):
@@ -99,5 +99,5 @@ def test_a_pending_limit_on_on_demand_is_a_want_of_capacity_and_no_persons_stop(
         Night("queue", "", Markets(default_on_demand=queue)), stopping=limits, **ON_DEMAND
     )
 
-    assert [a["failure_class"] for a in played.summary["attempts"]] == ["no_capacity", None]
-    assert played.summary["deadline_met"]
+    assert [a["failure_class"] for a in played.record.attempts] == ["no_capacity", None]
+    assert played.record.deadline_met

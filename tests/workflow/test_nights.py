@@ -14,7 +14,7 @@ def night(*spot, **options):
 
 
 def markets_of(played):
-    return [attempt["market"] for attempt in played.summary["attempts"]]
+    return [attempt["market"] for attempt in played.record.attempts]
 
 
 def actions(played):
@@ -31,9 +31,9 @@ def test_a_quiet_night_is_one_spot_job_and_few_transitions(look_at):
     assert played.execution_status == "SUCCEEDED"
     assert played.output["outcome"] == "succeeded"
     assert markets_of(played) == ["spot"]
-    assert played.summary["deadline_met"]
-    assert played.summary["attempts"][0]["failure_class"] is None
-    assert played.summary["cost_usd"] < played.summary["on_demand_cost_usd"]
+    assert played.record.deadline_met
+    assert played.record.attempts[0]["failure_class"] is None
+    assert played.record.cost_usd < played.record.on_demand_cost_usd
     assert played.state_transitions <= 40
     assert happenings(played) == [
         "Nightspot Run Started",
@@ -55,7 +55,7 @@ def test_an_interrupted_job_resumes_from_its_checkpoint_on_spot(play):
         )
     )
 
-    (attempt,) = played.summary["attempts"]
+    (attempt,) = played.record.attempts
     assert played.output["outcome"] == "succeeded"
     assert attempt["market"] == "spot"
     assert attempt["interruptions"] == 2
@@ -72,22 +72,22 @@ def test_spot_that_never_comes_gives_way_at_the_last_safe_moment_and_the_model_i
     assert waited_minutes == pytest.approx(70, abs=6)
     assert "on-demand must start by 01:33 UTC to finish by 03:00 UTC" in stop.because
     assert markets_of(played) == ["spot", "on_demand"]
-    assert played.summary["deadline_met"]
-    assert played.summary["attempts"][0]["failure_class"] == "stopped_by_nightspot"
-    assert played.summary["attempts"][0]["cost_usd"] == 0
+    assert played.record.deadline_met
+    assert played.record.attempts[0]["failure_class"] == "stopped_by_nightspot"
+    assert played.record.attempts[0]["cost_usd"] == 0
     assert "Nightspot Fell Back" in happenings(played)
 
 
 def test_an_interruption_too_late_for_another_try_goes_on_demand_at_once_from_the_checkpoint(play):
     played = play(night({"missing": "65m"}, {"available": "30m"}, {"reclaim": "rest"}))
 
-    spot, on_demand = played.summary["attempts"]
+    spot, on_demand = played.record.attempts
     assert spot["interruptions"] == 1
     interrupted = next(step for step in played.steps if step.action is Action.STOP)
     assert interrupted.because.startswith("Spot took the machine back")
     assert on_demand["market"] == "on_demand"
     assert on_demand["resumed_from_step"] == on_demand["step_before"] > 0
-    assert played.summary["deadline_met"]
+    assert played.record.deadline_met
 
 
 def test_on_demand_that_queues_is_waited_for_and_the_run_says_that_it_will_be_late(look_at):
@@ -95,8 +95,8 @@ def test_on_demand_that_queues_is_waited_for_and_the_run_says_that_it_will_be_la
 
     assert markets_of(played) == ["spot", "on_demand"]
     assert played.output["outcome"] == "succeeded"
-    assert not played.summary["deadline_met"]
-    assert played.summary["margin_seconds"] < 0
+    assert not played.record.deadline_met
+    assert played.record.margin_seconds < 0
     assert happenings(played).count("Nightspot At Risk Of Being Late") == 1
 
 
@@ -111,9 +111,9 @@ def test_lost_events_cost_time_and_nothing_else(play):
     )
 
     assert played.output["outcome"] == "succeeded"
-    assert played.summary["deadline_met"]
+    assert played.record.deadline_met
     assert markets_of(played) == ["spot"]
-    assert played.summary["attempts"][0]["interruptions"] == 1
+    assert played.record.attempts[0]["interruptions"] == 1
 
 
 @pytest.mark.long
@@ -123,7 +123,7 @@ def test_doubled_and_disordered_events_change_nothing(play):
 
     assert played.output["outcome"] == "succeeded"
     assert markets_of(played) == ["spot"]
-    assert played.summary["attempts"][0]["interruptions"] == 1
+    assert played.record.attempts[0]["interruptions"] == 1
     assert played.states_entered.count("Start the training job") == 1
 
 
@@ -133,8 +133,8 @@ def test_a_script_without_the_library_still_falls_back_in_time(play_virtually):
     assert played.run.progress is None
     assert markets_of(played) == ["spot", "on_demand"]
     assert played.output["outcome"] == "succeeded"
-    assert played.summary["deadline_met"]
-    assert played.summary["attempts"][1]["resumed_from_step"] is None
+    assert played.record.deadline_met
+    assert played.record.attempts[1]["resumed_from_step"] is None
 
 
 def test_a_script_that_starts_over_is_found_out_and_not_interrupted_for_savings_again(play):
@@ -142,8 +142,8 @@ def test_a_script_that_starts_over_is_found_out_and_not_interrupted_for_savings_
     market = night({"available": "38m"}, {"reclaim": "5m"}, {"available": "rest"})
     played = play(market, hyperparameters={"forgetful": "1"})
 
-    assert [attempt["resume"] for attempt in played.summary["attempts"]] == ["broken", "broken"]
-    assert played.summary["resume"] == "broken"
+    assert [attempt["resume"] for attempt in played.record.attempts] == ["broken", "broken"]
+    assert played.record.resume == "broken"
     assert markets_of(played) == ["spot", "on_demand"]
     assert any("did not go on from its checkpoint" in step.because for step in played.steps)
     assert [entry["DetailType"] for entry in played.notices].count("Nightspot Resume Broken") == 1
@@ -161,7 +161,7 @@ def test_a_job_that_forbids_on_demand_is_skipped_when_spot_is_too_late(play_virt
     assert played.execution_status == "FAILED"
     assert played.error == "Nightspot.skipped"
     assert markets_of(played) == ["spot"]
-    assert played.summary["cost_usd"] == 0
+    assert played.record.cost_usd == 0
 
 
 def test_a_second_spot_type_is_tried_when_the_first_has_no_capacity(play_virtually):
@@ -171,6 +171,6 @@ def test_a_second_spot_type_is_tried_when_the_first_has_no_capacity(play_virtual
         capacity={"spot": ["ml.g5.xlarge", "ml.g5.2xlarge"], "on_demand": ["ml.g5.xlarge"]},
     )
 
-    assert [a["instance_type"] for a in played.summary["attempts"]] == ["ml.g5.xlarge", "ml.g5.2xlarge"]
+    assert [a["instance_type"] for a in played.record.attempts] == ["ml.g5.xlarge", "ml.g5.2xlarge"]
     assert markets_of(played) == ["spot", "spot"]
-    assert played.summary["deadline_met"]
+    assert played.record.deadline_met

@@ -103,6 +103,6 @@ def test_the_same_night_is_decided_alike_in_the_workflow_and_in_the_simulator(pl
     assert [each.at_seconds for each in real] == pytest.approx(
         [each.at_seconds for each in told], abs=NEAR_SECONDS
     )
-    spot, on_demand = played.summary["attempts"]
+    spot, on_demand = played.record.attempts
     assert spot["interruptions"] == 1
     assert on_demand["resumed_from_step"] == 4

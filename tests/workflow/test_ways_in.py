@@ -64,11 +64,11 @@ def test_a_late_night_keeps_its_deadline_and_shows_in_the_execution_what_is_poss
     played = play(**SHORT, run_input=given, meanwhile=show)
 
     assert played.execution_status == "SUCCEEDED"
-    assert played.summary["deadline"] == "2026-11-21T01:30:00+00:00"
-    assert played.summary["plan_note"].startswith("Started 1 h 30 min late: 1 h ")
-    assert seen["output"] == {"plan_note": played.summary["plan_note"]}
+    assert played.record.deadline == "2026-11-21T01:30:00+00:00"
+    assert played.record.plan_note.startswith("Started 1 h 30 min late: 1 h ")
+    assert seen["output"] == {"plan_note": played.record.plan_note}
     started = next(json.loads(e["Detail"]) for e in played.notices if e["DetailType"].endswith("Run Started"))
-    assert started["plan_note"] == played.summary["plan_note"]
+    assert started["plan_note"] == played.record.plan_note
 
 
 class Retry:

@@ -16,7 +16,6 @@ from nightspot.view.html.bars import (
     progress_spec,
     saved_spec,
 )
-from nightspot.view.html.runs_page import accounted
 from nightspot.view.html.stretches import Kind, stretches_of
 from nightspot.view.html.theme import KIND_COLOURS, PALETTE, concrete
 from nightspot.view.html.timeline import checkpoints_of, last_safe_of, timeline_spec
@@ -130,9 +129,9 @@ def test_what_runs_saved_is_added_up_in_time_and_unknown_savings_are_left_out(ch
         changed(run_id=str(day), started_at=f"2026-11-{day:02d}T00:00:00+00:00", cost_usd=cost)
         for day, cost in ((3, 33.1912), (1, 83.1912), (2, None))
     ]
-    points = saved_spec([accounted(night) for night in nights])["data"]["values"]
+    points = saved_spec([read_record(night) for night in nights])["data"]["values"]
     assert [point["sum"] for point in points] == pytest.approx([50.0, 150.0])
-    assert saved_spec([accounted(changed(cost_usd=None))]) is None
+    assert saved_spec([read_record(changed(cost_usd=None))]) is None
 
 
 def test_each_job_has_its_cost_above_on_demand_alone():

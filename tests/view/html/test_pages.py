@@ -10,14 +10,23 @@ from html.parser import HTMLParser
 
 import pytest
 
+from nightspot.record.model import read_record
 from nightspot.record.statement import statement
 from nightspot.view.html import charts_script
 from nightspot.view.html.run_page import run_page
-from nightspot.view.html.runs_page import SHARES, accounted, headline, runs_page, title
+from nightspot.view.html.runs_page import SHARES, headline, runs_page, title
 
 SCRIPT = "window.vegaEmbed = () => {};"
 STEERING = "\u2028\u202e\x1b[2J\x00\x85\u200b\ud800\ufffe"
 HOSTILE = f"""<img src=x onerror=alert(1)></script><script>alert(2)</script>"'`{STEERING}{{{{ 7*7 }}}}"""
+
+
+def page_of(record, script):
+    return run_page(read_record(record), script)
+
+
+def page_of_runs(records, script, **options):
+    return runs_page(map(read_record, records), script, **options)
 
 
 class Elements(HTMLParser):
@@ -71,9 +80,9 @@ def hostile(record):
 
 
 def pages_of(record):
-    yield run_page(record, SCRIPT)
-    yield runs_page([record], SCRIPT, job=record["job"], link_of=lambda _: "x.html")
-    yield runs_page([record, {**record, "job": "another"}], SCRIPT)
+    yield page_of(record, SCRIPT)
+    yield page_of_runs([record], SCRIPT, job=record["job"], link_of=lambda _: "x.html")
+    yield page_of_runs([record, {**record, "job": "another"}], SCRIPT)
 
 
 def test_a_page_fetches_nothing_and_says_so_to_the_browser(record):
@@ -119,7 +128,7 @@ def test_no_character_of_a_text_steers_what_shows_the_page(record):
 
 
 def test_specs_survive_in_their_script_elements(record):
-    elements = Elements(run_page(hostile(record), SCRIPT))
+    elements = Elements(page_of(hostile(record), SCRIPT))
     specs = [json.loads("".join(t)) for _, a, t in elements.raw if a.get("type") == "application/json"]
     assert [spec for spec in specs if "onerror=alert(1)" in json.dumps(spec)]
     assert len(specs) == len(elements.attributes("data-spec"))
@@ -128,11 +137,11 @@ def test_specs_survive_in_their_script_elements(record):
 def test_a_script_that_would_end_its_element_is_refused(record):
     for text in ("a</SCRIPT>b", "a<!--b"):
         with pytest.raises(charts_script.ChartsScriptError, match="neither"):
-            run_page(record, text)
+            page_of(record, text)
 
 
 def test_a_page_without_the_script_has_tables_and_no_charts(record):
-    page = run_page(record, None)
+    page = page_of(record, None)
     elements = Elements(page)
     assert "script" not in elements.names()
     assert "script-src 'none'" in elements.attributes("content")[0]
@@ -140,7 +149,7 @@ def test_a_page_without_the_script_has_tables_and_no_charts(record):
 
 
 def test_every_amount_of_the_ledger_is_on_the_page_and_no_other(record):
-    amounts = Elements(run_page(record, None)).data("usd")
+    amounts = Elements(page_of(record, None)).data("usd")
     ledger = {record[name] for name in ("cost_usd", "on_demand_cost_usd")}
     ledger |= {attempt["cost_usd"] for attempt in record["attempts"]}
     saved = record["on_demand_cost_usd"] - record["cost_usd"]
@@ -149,7 +158,7 @@ def test_every_amount_of_the_ledger_is_on_the_page_and_no_other(record):
 
 
 def test_every_duration_of_the_ledger_is_on_the_page(record):
-    durations = Elements(run_page(record, None)).data("seconds")
+    durations = Elements(page_of(record, None)).data("seconds")
     for attempt in record["attempts"]:
         for name in ("waited_seconds", "trained_seconds", "billable_seconds"):
             assert attempt[name] in durations
@@ -157,33 +166,33 @@ def test_every_duration_of_the_ledger_is_on_the_page(record):
 
 
 def test_every_decision_is_in_the_table(record):
-    page = html.unescape(run_page(record, None))
+    page = html.unescape(page_of(record, None))
     for step in record["steps"]:
         assert f"<bdi>{step['because']}</bdi>" in page
         assert f'datetime="{step["at"]}"' in page
 
 
 def test_a_simulated_night_says_that_it_is_one(changed):
-    assert "A simulated night" in run_page(changed(), None)
-    assert "A simulated night" not in run_page(changed(simulated=False), None)
+    assert "A simulated night" in page_of(changed(), None)
+    assert "A simulated night" not in page_of(changed(simulated=False), None)
 
 
 def test_a_real_night_leads_to_the_console_and_a_simulated_one_nowhere(changed):
-    real = Elements(run_page(changed(simulated=False), None)).attributes("href")
+    real = Elements(page_of(changed(simulated=False), None)).attributes("href")
     assert [link for link in real if link.startswith("https://eu-west-1.console.aws.amazon.com/")]
-    simulated = Elements(run_page(changed(), None)).attributes("href")
+    simulated = Elements(page_of(changed(), None)).attributes("href")
     assert [link for link in simulated if not link.startswith("#")] == []
 
 
 @pytest.mark.parametrize("outcome", ["running", "failed", "skipped", "stopped", "refused"])
 def test_every_outcome_has_a_page(changed, outcome):
     unfinished = changed(outcome=outcome, margin_seconds=None, deadline_met=False, model_artifact=None)
-    assert "no model" in run_page(unfinished, SCRIPT)
-    assert "no model" in run_page({**unfinished, "attempts": [], "steps": []}, SCRIPT)
+    assert "no model" in page_of(unfinished, SCRIPT)
+    assert "no model" in page_of({**unfinished, "attempts": [], "steps": []}, SCRIPT)
 
 
 def test_an_old_record_has_a_page(old_record):
-    assert "open (no details on record)" in run_page(old_record, SCRIPT)
+    assert "open (no details on record)" in page_of(old_record, SCRIPT)
 
 
 def month(changed):
@@ -200,11 +209,11 @@ def month(changed):
 
 def test_the_sums_of_a_page_are_the_accounts(changed):
     runs = list(month(changed))
-    sums = statement([accounted(run) for run in runs])
-    amounts = Elements(runs_page(runs, None)).data("usd")
+    sums = statement([read_record(run) for run in runs])
+    amounts = Elements(page_of_runs(runs, None)).data("usd")
     for name in ("cost_usd", "on_demand_cost_usd", "saved_usd"):
         assert sums.totals[name].known in amounts
-    page = runs_page(runs, None)
+    page = page_of_runs(runs, None)
     assert "of 9 of 10 nights" in re.sub(r"\s+", " ", page)
     shares = Elements(page).data("percent")
     assert [sums.shares[name] * 100 for name in SHARES] == shares[-len(SHARES) :]
@@ -213,13 +222,13 @@ def test_the_sums_of_a_page_are_the_accounts(changed):
 def test_a_month_says_why_its_nights_fell_back(changed):
     reasons = ("too_slow", "last_safe_moment", "last_safe_moment")
     runs = [changed(fell_back=True, fell_back_reason=reason) for reason in reasons]
-    assert "Why they fell back: last safe moment (2), too slow (1)." in runs_page(runs, None)
-    assert "Why they fell back" not in runs_page([changed()], None)
+    assert "Why they fell back: last safe moment (2), too slow (1)." in page_of_runs(runs, None)
+    assert "Why they fell back" not in page_of_runs([changed()], None)
 
 
 def test_a_month_is_headed_by_its_count_and_its_saving(changed):
     runs = list(month(changed))
-    said = headline(statement([accounted(run) for run in runs]))
+    said = headline(statement([read_record(run) for run in runs]))
     assert said.startswith("8 of 10 nights had the model in time; $")
     assert said.endswith("saved against on-demand alone, as far as is known (9 of 10 nights).")
     assert headline(statement([])) == "No night is on record here."
@@ -227,12 +236,12 @@ def test_a_month_is_headed_by_its_count_and_its_saving(changed):
 
 def test_a_loss_is_not_called_a_saving(changed):
     dear = changed(cost_usd=200.0, saved_usd=-66.8)
-    assert "$66.81 (50.2\u00a0%) more than on-demand alone" in headline(statement([accounted(dear)]))
+    assert "$66.81 (50.2\u00a0%) more than on-demand alone" in headline(statement([read_record(dear)]))
 
 
 def test_runs_are_listed_newest_first_with_their_links(changed):
     runs = list(month(changed))
-    elements = Elements(runs_page(runs, None, link_of=lambda run: f"{run['run_id']}.html"))
+    elements = Elements(page_of_runs(runs, None, link_of=lambda run: f"{run.run_id}.html"))
     ids = elements.attributes("data-run")
     assert ids == [f"run-{day}" for day in range(10, 0, -1)]
     assert elements.attributes("href") == [f"{name}.html" for name in ids]
@@ -240,14 +249,14 @@ def test_runs_are_listed_newest_first_with_their_links(changed):
 
 def test_jobs_and_months_are_compared_where_there_are_several(changed):
     october = changed(started_at="2026-10-31T00:00:00+00:00", job="search", run_id="x")
-    several = runs_page([*month(changed), october], SCRIPT)
+    several = page_of_runs([*month(changed), october], SCRIPT)
     assert {'id="jobs"', 'id="months"'} <= set(re.findall(r'id="\w+"', several))
-    alone = runs_page(list(month(changed)), SCRIPT)
+    alone = page_of_runs(list(month(changed)), SCRIPT)
     assert not {'id="jobs"', 'id="months"'} & set(re.findall(r'id="\w+"', alone))
 
 
 def test_no_runs_make_a_page_that_says_so():
-    assert "No run is on record here." in runs_page([], SCRIPT)
+    assert "No run is on record here." in page_of_runs([], SCRIPT)
 
 
 def test_a_page_is_named_by_what_it_is_about():
@@ -257,7 +266,7 @@ def test_a_page_is_named_by_what_it_is_about():
 
 def test_the_facts_tell_who_started_the_run_and_what_its_plan_has_to_say(record):
     note = "Started 2 h late: 6 h are left of 8 h."
-    page = run_page(record | {"plan_note": note, "requested_by": "schedule"}, SCRIPT)
+    page = page_of(record | {"plan_note": note, "requested_by": "schedule"}, SCRIPT)
     assert note in page
     assert "schedule" in page
-    assert "Started by" not in run_page(record | {"plan_note": None, "requested_by": None}, SCRIPT)
+    assert "Started by" not in page_of(record | {"plan_note": None, "requested_by": None}, SCRIPT)

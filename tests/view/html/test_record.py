@@ -48,8 +48,12 @@ def test_a_record_is_the_summary_with_decisions_and_phases(story):
     )
     phases = {1: (Phase(AttemptState.TRAINING, story.at("00:40")),)}
     record = record_of(run, [step], phases)
-    assert {**record, "attempts": None, "steps": None} == {**summarise(run), "attempts": None, "steps": None}
-    read = read_record(record)
+    assert {**record.to_json(), "attempts": None, "steps": None} == {
+        **summarise(run).to_json(),
+        "attempts": None,
+        "steps": None,
+    }
+    read = read_record(record.to_json())
     assert read.attempts[0].phases[0].started_at == story.at("00:40")
     (seen,) = read.steps
     assert (seen.because, seen.last_safe_at) == ("left alone", story.at("04:00"))

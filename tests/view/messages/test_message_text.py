@@ -77,15 +77,15 @@ def test_every_figure_is_the_summary_s(notices):
 @pytest.mark.parametrize(
     ("missing", "label", "value"),
     [
-        ({"cost_usd": None, "cost_at_least_usd": None}, "Cost", "unknown"),
+        ({"cost_usd": None, "cost_at_least_usd": 0.0}, "Cost", "unknown"),
         (
             {"cost_usd": None, "unpriced_attempts": [1, 3], "cost_at_least_usd": 12.0},
             "Cost",
-            "unknown: no price or no billed time for attempt 1, 3; at least $12.00",
+            "unknown, because attempt 1, 3 has no price or no billable time; at least $12.00",
         ),
         ({"on_demand_cost_usd": None}, "On-demand alone", "unknown"),
-        ({"saved_usd": None}, "Saved", "unknown"),
-        ({"saved_percent": None}, "Saved", "unknown"),
+        ({"on_demand_cost_usd": None}, "Saved", "unknown"),
+        ({"missing": ["billable_seconds"]}, "Saved", "unknown"),
         ({"ended_at": None}, "Ready", "unknown, 57 min before the deadline"),
         (
             {"margin_seconds": None},
@@ -105,7 +105,7 @@ def test_a_cost_that_is_missing_is_unknown_in_the_subject_too(notices):
 
 
 def test_a_night_dearer_than_on_demand_says_so(notices):
-    more = {"saved_usd": -12.5, "saved_percent": -9.4}
+    more = {"cost_usd": 145.0, "on_demand_cost_usd": 132.5}
     message = message_of(notices.closing(notices.fallen_back(), summary=more))
     assert figures_of(message)["Saved"] == "nothing; it cost $12.50 (9.4 %) more"
 

@@ -8,12 +8,13 @@ from nightspot.record.events import Happening
 from nightspot.view.messages.content import Notice
 from nightspot.view.messages.message import message_of
 from nightspot.view.messages.wording import may_be_told
+from tests.records import past_run
 
 TELLABLE = [happening for happening in Happening if may_be_told(happening)]
 
 
 def notice(happening, job):
-    detail = {"job": job, "run_id": "r", "action": "watch", "summary": {"cost_usd": 12345.678}}
+    detail = {"job": job, "run_id": "r", "action": "watch", "summary": past_run(cost_usd=12345.678).to_json()}
     return Notice(happening, detail)
 
 
@@ -30,7 +31,7 @@ def test_a_subject_is_one_that_sns_takes(happening, job):
 @pytest.mark.parametrize("happening", TELLABLE)
 def test_the_longest_name_that_a_job_can_have_pushes_no_news_out(happening):
     """63 characters: SageMaker's limit for the names of training jobs."""
-    late = {"margin_seconds": -99_999.0, "cost_usd": 12_345.678, "deadline_met": False}
+    late = past_run(margin_seconds=-99_999.0, cost_usd=12_345.678, deadline_met=False).to_json()
     detail = {"run_id": "r", "action": "watch", "happened": ["FellBack"], "summary": late}
     long, short = (message_of(Notice(happening, {**detail, "job": name})).subject for name in ("x" * 63, "x"))
     assert long.partition(": ")[2] == short.partition(": ")[2]
@@ -38,7 +39,8 @@ def test_the_longest_name_that_a_job_can_have_pushes_no_news_out(happening):
 
 
 def test_news_that_are_too_long_are_cut():
-    subject = message_of(Notice(Happening.RUN_FAILED, {"job": "j", "summary": {"cost_usd": 1e90}})).subject
+    remarked = past_run(remarks=[{"text": "x" * 200}]).to_json()
+    subject = message_of(Notice(Happening.RUN_SUCCEEDED, {"job": "j", "summary": remarked})).subject
     assert len(subject) == 99
     assert subject.endswith("...")
 
