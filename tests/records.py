@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from nightspot.local.stage import records
 from nightspot.record.model import RunRecord, read_record
 
 _RUN = {
@@ -27,3 +30,8 @@ def past_run(attempts: Iterable[Mapping[str, Any]] = (), **fields: Any) -> RunRe
         for number, attempt in enumerate(attempts, start=1)
     ]
     return read_record({**_RUN, **fields, "attempts": numbered})
+
+
+def keep(directory: Path, record: Mapping[str, Any]) -> Path:
+    """Write a local record as any version, or nobody, may have left it."""
+    return records.write_text(directory, record["run_id"], json.dumps(record))

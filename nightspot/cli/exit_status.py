@@ -85,7 +85,8 @@ def of_record(record: RunRecord, *, fail_on_remarks: bool = False) -> ExitStatus
     """The status of a run, by its record."""
     if record.has_model and fail_on_remarks and record.remarks:
         return ExitStatus.REMARKS  # late or not: nobody should use it unseen
-    return OF_ENDING[record.ending] or _of_failed(record)
+    status = OF_ENDING[record.ending]
+    return _of_failed(record) if status is None else status
 
 
 def of_execution(status: str, error: str | None) -> ExitStatus:

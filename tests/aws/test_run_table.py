@@ -193,7 +193,7 @@ def test_history_has_the_newest_night_first_and_no_other_job(table, dynamodb):
     table.record_plan(run_of(job="another", run_id="20261125-abc123"))
 
     def days(table, **options):
-        return [summary["run_id"][6:8] for summary in table.history("recommender", **options)]
+        return [summary.run_id[6:8] for summary in table.history("recommender", **options)]
 
     assert days(table) == ["24", "23", "22", "21", "20"]
     assert days(table, limit=2) == ["24", "23"]
@@ -205,7 +205,7 @@ def test_history_has_the_newest_night_first_and_no_other_job(table, dynamodb):
 def entries(table, first=20, **options):
     """The days of the month of the runs that are told."""
     found = table.history_entries("recommender", first=MIDNIGHT.replace(day=first), **{"page": 2, **options})
-    return [int(entry.record.run_id[6:8]) for entry in found]
+    return [int(entry.run.run_id[6:8]) for entry in found]
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_history_tells_the_outcome_once_there_is_one(table):
     table.record_outcome(over)
     (summary,) = table.history("recommender")
     assert (summary.outcome, summary.because) == ("skipped", "no capacity")
-    assert summary.attempts[0]["failure_class"] == "wait_limit"
+    assert summary.attempts[0].failure_class == "wait_limit"
 
 
 def test_history_shows_what_goes_on_and_leaves_the_end_to_the_outcome(table):

@@ -14,6 +14,8 @@ import pytest
 
 from nightspot.cli import app
 from nightspot.local.stage import records, staging
+from nightspot.record.model import read_record
+from tests import records as past_records
 
 RUN = "20261121-d74a4a"
 TRAINING = """
@@ -148,12 +150,12 @@ def folder(tmp_path, good_job, record, monkeypatch):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    records.write(tmp_path / "build" / "runs", {**record, "started_at": "2026-11-21T00:00:11+00:00"})
+    past_records.keep(tmp_path / "build" / "runs", {**record, "started_at": "2026-11-21T00:00:11+00:00"})
     log = tmp_path / "build" / "demo" / "logs" / f"{record['attempts'][-1]['training_job_name']}.log"
     log.parent.mkdir(parents=True)
     log.write_text("epoch 1\n")
-    monkeypatch.setattr(staging, "play", lambda *_, **__: SimpleNamespace(summary=record))
-    monkeypatch.setattr(staging, "ending", lambda _night: {"cause": None, "state_transitions": 50})
+    monkeypatch.setattr(staging, "play", lambda *_, **__: SimpleNamespace(record=read_record(record)))
+    monkeypatch.setattr(staging, "ending", lambda _night: records.Ended(state_transitions=50))
     return tmp_path
 
 

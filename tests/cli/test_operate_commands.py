@@ -24,11 +24,11 @@ from nightspot.cli.runs import stop
 from nightspot.failures.codes import FailureClass
 from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
-from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.record.model import Ending
 from nightspot.run.model import Outcome
 from nightspot.view.messages.plain import LOG_GROUP
+from tests import records as past_records
 
 RUN_ID = "20261121-abc123"
 JOB_NAME = f"nightspot-recommender-{RUN_ID}-1"
@@ -81,7 +81,7 @@ def nights(tmp_path, record):
             "started_at": f"{day}T00:00:11+00:00",
             **changes,
         }
-        records.write(tmp_path / "build" / "runs", night)
+        past_records.keep(tmp_path / "build" / "runs", night)
     return tmp_path
 
 
@@ -146,7 +146,7 @@ def test_nothing_to_list_is_said(nightspot, nights):
 
 
 def test_a_cost_that_is_not_known_altogether_is_a_lower_bound(nightspot, tmp_path, record):
-    records.write(tmp_path / "build" / "runs", {**record, "cost_usd": None, "cost_at_least_usd": 12.5})
+    past_records.keep(tmp_path / "build" / "runs", {**record, "cost_usd": None, "cost_at_least_usd": 12.5})
     assert ">= $12.50" in nightspot("runs").out
 
 
@@ -501,7 +501,7 @@ def test_who_has_read_enough_of_the_logs_gets_no_error(nights, record, root):
 def test_local_logs_that_a_later_night_emptied_are_gone(nightspot, nights):
     answer = nightspot("logs")
     assert answer.status == 0
-    assert "are gone: a later night emptied build/demo" in answer.err
+    assert "are gone: a later run emptied build/demo" in answer.err
 
 
 @pytest.fixture
@@ -585,7 +585,7 @@ def test_a_file_that_is_no_record_is_left_out_of_a_list_and_named(
 
 
 def test_a_record_with_a_figure_that_makes_no_sense_is_left_out_too(nightspot, nights, record):
-    records.write(nights / "build" / "runs", {**record, "run_id": "odd", "cost_usd": -5})
+    past_records.keep(nights / "build" / "runs", {**record, "run_id": "odd", "cost_usd": -5})
     answer = nightspot("runs", "--json")
     assert "odd" not in ids(answer)
     assert "left out: build/runs/odd.json: cost_usd: -5" in answer.err

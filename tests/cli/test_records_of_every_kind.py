@@ -25,14 +25,9 @@ from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.local.stage.night_files import NIGHTS
 from nightspot.record import summary as pages_record
 from nightspot.run.model import Action, AttemptState, Outcome, Phase, Step
+from tests import records as past_records
 
-ENDED = {
-    "execution_status": "SUCCEEDED",
-    "error": None,
-    "cause": None,
-    "dead_letters": 0,
-    "real_seconds": 9.0,
-}
+ENDED = records.Ended(execution_status="SUCCEEDED", dead_letters=0, real_seconds=9.0, state_transitions=45)
 KINDS = [
     "succeeded",
     "succeeded without a price",
@@ -84,21 +79,19 @@ def steps_of(run, story):
 def local_record(root, story):
     """`local_record(kind)`: as `nightspot run --local` keeps it."""
     job = load_job(root / "jobs" / "recommender.yaml")
-    facts = {
-        "recorded_at": "2026-11-21T09:00:00+00:00",
-        "job_file": "jobs/recommender.yaml",
-        "scratch": "build/demo",
-        **staging.facts(job, NIGHTS["quiet"], story.midnight),
-    }
+    places = {"job_file": "jobs/recommender.yaml", "scratch": "build/demo"}
+    played = staging.facts(job, NIGHTS["quiet"], story.midnight, **places)
+    recorded_at = story.at("09:00")
 
     def make(kind):
         if kind == "refused input":
-            refused = {"outcome": "refused", "because": "job: 7"}
-            return records.record_of(facts, refused, {**ENDED, "cause": "job: 7"})
+            return records.record_of(
+                played, None, ENDED.model_copy(update={"cause": "job: 7"}), recorded_at
+            ).to_json()
         run = run_of(kind, story)
         phases = {1: (Phase(AttemptState.TRAINING, story.at("01:00")),)} if run.attempts else {}
-        summary = pages_record.record_of(run, steps_of(run, story), phases)
-        return records.record_of(facts, {**summary, "state_transitions": 45}, ENDED)
+        record = pages_record.record_of(run, steps_of(run, story), phases)
+        return records.record_of(played, record, ENDED, recorded_at).to_json()
 
     return make
 
@@ -117,7 +110,7 @@ def check(nightspot, *place):
 
 @pytest.mark.parametrize("kind", [*KINDS, "refused input"])
 def test_a_local_run_of_every_kind_is_shown(nightspot, local_record, tmp_path, kind):
-    path = records.write(tmp_path / "build" / "runs", local_record(kind))
+    path = past_records.keep(tmp_path / "build" / "runs", local_record(kind))
     check(nightspot)
     for command in ("show", "watch", "logs"):
         assert nightspot(command, path.stem).out == nightspot(command).out
@@ -154,7 +147,7 @@ def test_the_header_says_the_work_that_was_expected_and_not_the_work_that_was_do
 ):
     record = local_record("succeeded")
     assert (record["expected_work_seconds"], record["work_seconds"]) == (14_400.0, 9000.0)
-    records.write(tmp_path / "build" / "runs", record)
+    past_records.keep(tmp_path / "build" / "runs", record)
     told = " ".join(nightspot("show").out.split())
     assert "4 h of work expected, start 2026-11-21 00:00 UTC, model due by 08:00 UTC." in told
 
@@ -165,7 +158,7 @@ def test_a_record_from_before_the_two_were_told_apart_says_nothing_of_the_work(
 ):
     record = local_record(kind)
     del record["expected_work_seconds"]
-    records.write(tmp_path / "build" / "runs", record)
+    past_records.keep(tmp_path / "build" / "runs", record)
     answer = nightspot("show")
     assert (answer.status, "of work expected" in answer.out) == (0, False)
     assert "): start 2026-11-21 00:00 UTC, model due by 08:00 UTC." in " ".join(answer.out.split())
@@ -183,7 +176,7 @@ def test_the_newest_run_is_the_one_that_was_recorded_last_whatever_its_story_say
             "started_at": f"2026-11-21T00:00:{50 - number}+00:00",
             "story": f"This is run {number}.",
         }
-        names.append(records.write(folder, record).stem)
+        names.append(past_records.keep(folder, record).stem)
     for seconds, name in enumerate(reversed(names)):
         os.utime(folder / f"{name}.json", (seconds, seconds))  # as after a copy
     assert [each["run_id"] for each in json.loads(nightspot("runs", "--json").out)["runs"]] == names[::-1]
@@ -200,7 +193,7 @@ def test_records_of_older_versions_stand_by_the_time_of_their_file(nightspot, lo
     for number, seconds in enumerate((2000, 3000, 1000)):
         record = {**local_record("succeeded"), "run_id": f"run-{number}"}
         del record["recorded_at"]
-        os.utime(records.write(tmp_path / "build" / "runs", record), (seconds, seconds))
+        os.utime(past_records.keep(tmp_path / "build" / "runs", record), (seconds, seconds))
     runs = json.loads(nightspot("runs", "--json").out)["runs"]
     assert [each["run_id"] for each in runs] == ["run-1", "run-0", "run-2"]
 
@@ -238,7 +231,7 @@ def test_a_file_that_is_no_record_is_named_and_the_others_are_shown(nightspot, l
         alone = nightspot(*command)
         assert alone.status == (0 if command == ("runs",) else 1)
         assert "build/runs/torn.json: " in alone.err
-    records.write(path.parent, local_record("succeeded"))
+    past_records.keep(path.parent, local_record("succeeded"))
     os.utime(path)  # the last written
     for command in COMMANDS:
         answer = nightspot(*command)

@@ -10,9 +10,9 @@ import pytest
 
 from nightspot.aws.table.run_table import RunTable
 from nightspot.cli import report
-from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.terminal import failures_page
+from tests import records as past_records
 
 SCRIPT = "window.vegaEmbed = () => {};"
 
@@ -39,7 +39,7 @@ def nights(tmp_path, record):
         ("search", "2026-11-21"),
     ):
         night = {**record, "job": job, "run_id": f"{job}-{day}", "started_at": f"{day}T00:00:11+00:00"}
-        records.write(tmp_path / "build" / "runs", night)
+        past_records.keep(tmp_path / "build" / "runs", night)
     return tmp_path
 
 
@@ -123,7 +123,7 @@ def test_a_picture_is_drawn_in_both_formats(nightspot, nights, which):
 
 def test_nothing_known_to_draw_is_said(nightspot, tmp_path, record):
     unknown = {**record, "cost_usd": None, "saved_usd": None, "missing": ["billable_seconds"]}
-    records.write(tmp_path / "build" / "runs", unknown)
+    past_records.keep(tmp_path / "build" / "runs", unknown)
     answer = nightspot("report", "--all", "--format", "png")
     assert answer.status == 1
     assert "error: --format: png: there is no run here whose saving is known" in answer.err
@@ -178,7 +178,7 @@ def test_what_is_not_on_record_is_named(nightspot, nights, arguments, words):
 
 
 def test_a_record_that_no_page_can_be_made_of_is_named(nightspot, tmp_path, record):
-    records.write(tmp_path / "build" / "runs", {**record, "deadline": "soon"})
+    past_records.keep(tmp_path / "build" / "runs", {**record, "deadline": "soon"})
     answer = nightspot("report")
     assert answer.status == 1
     assert "error: deadline: 'soon': " in answer.err

@@ -22,9 +22,9 @@ from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import first_run_id_of, run_id_of
 from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
-from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.run.model import Action, Outcome, Progress, Remark, RunRemark, Step
+from tests import records as past_records
 
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"
 URL = "http://127.0.0.1:8787"
@@ -633,7 +633,7 @@ def described(tmp_path, good_job, record):
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "recommender.yaml").write_text("\n".join(lines), encoding="utf-8")
     started_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}+00:00"
-    records.write(tmp_path / "build" / "runs", {**record, "job": "recommender", "started_at": started_at})
+    past_records.keep(tmp_path / "build" / "runs", {**record, "job": "recommender", "started_at": started_at})
 
 
 @pytest.mark.usefixtures("described")

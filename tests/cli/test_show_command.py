@@ -2,10 +2,15 @@
 
 import json
 import os
+from datetime import UTC, datetime
 
 import pytest
 
 from nightspot.local.stage import records
+from nightspot.record.model import read_as
+from tests import records as past_records
+
+MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -14,7 +19,7 @@ def record(root):
 
 
 def keep(directory, record, name, seconds):
-    path = records.write(directory, {**record, "run_id": name})
+    path = past_records.keep(directory, {**record, "run_id": name})
     os.utime(path, (seconds, seconds))
     return path
 
@@ -54,7 +59,8 @@ def test_what_a_record_says_does_not_steer_the_terminal(nightspot, tmp_path, rec
 
 def test_json_is_the_record_itself(nightspot, tmp_path, record):
     keep(tmp_path / "records", record, record["run_id"], 1000)
-    assert json.loads(nightspot("show", "--records", "records", "--json").out) == record
+    shown = json.loads(nightspot("show", "--records", "records", "--json").out)
+    assert shown == read_as(records.LocalRecord, record).to_json()
 
 
 def test_an_unknown_run_is_answered_with_the_newest_few(nightspot, tmp_path, record):
@@ -89,23 +95,22 @@ def test_a_file_that_is_no_record_is_named(nightspot, tmp_path, text):
 
 
 def test_a_second_run_of_the_same_id_does_not_replace_the_first(tmp_path, record):
-    paths = [records.write(tmp_path, {**record, "night": str(n)}) for n in range(3)]
+    paths = [past_records.keep(tmp_path, {**record, "night": str(n)}) for n in range(3)]
     name = record["run_id"]
     assert [path.name for path in paths] == [f"{name}.json", f"{name}-2.json", f"{name}-3.json"]
-    assert [records.read(tmp_path, path.stem)["night"] for path in paths] == ["0", "1", "2"]
+    assert [records.read(tmp_path, path.stem).night for path in paths] == ["0", "1", "2"]
 
 
-def test_nothing_is_left_of_a_record_that_cannot_be_written(tmp_path, record):
-    with pytest.raises(TypeError):
-        records.write(tmp_path, {**record, "night": object()})
+def test_nothing_is_left_of_a_record_that_cannot_be_written(tmp_path):
+    with pytest.raises(UnicodeEncodeError):
+        records.write_text(tmp_path, "a", "\ud800")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_refused_run_has_a_record_too(tmp_path):
-    facts = {"job": "recommender", "spot_first": True, "time_scale": 480.0}
-    summary = {"outcome": "refused", "because": "job: 'x' is not a job."}
-    record = records.record_of(facts, summary, {"cause": "x"})
+    played = records.Played(job="recommender", spot_first=True, time_scale=480.0, story_started_at=MIDNIGHT)
+    record = records.record_of(played, None, records.Ended(cause="job: 'x' is not a job."), MIDNIGHT)
     assert records.write(tmp_path, record).name == "refused.json"
     kept = records.read(tmp_path)
-    assert (kept["simulated"], kept["deadline_met"], kept["attempts"]) == (True, False, [])
-    assert (kept["outcome"], kept["recall_at_10"]) == ("refused", None)
+    assert (kept.simulated, kept.deadline_met, kept.attempts) == (True, False, ())
+    assert (kept.outcome, kept.because, kept.started_at) == ("refused", "job: 'x' is not a job.", MIDNIGHT)

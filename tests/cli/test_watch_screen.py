@@ -16,7 +16,7 @@ from nightspot.cli.runs import follow, watch
 from nightspot.cli.runs.follow import Look, LookRefusedError
 from nightspot.cli.runs.place import Place
 from nightspot.cli.runs.sources import Folder, RunNotFoundError
-from nightspot.record.model import RecordNotReadableError
+from nightspot.record.model import RecordNotReadableError, read_record
 from nightspot.terminal import deployed_run
 from nightspot.terminal.deployed_run import News, NewsKind
 
@@ -41,6 +41,7 @@ def printed(view):
 
 def test_the_view_has_the_time_left_the_cost_the_jobs_and_the_newest_lines(record):
     going = {**record, "outcome": "running", "ended_at": None, "cost_usd": None, "cost_at_least_usd": 12.5}
+    going = read_record(going)
     lines = [News(NewsKind.DECISION, f"decision {number}", NOW) for number in range(20)]
     text = printed(deployed_run.view(going, lines, NOW, record["run_id"]))
     assert "5 h to the deadline (08:00 UTC)" in text
@@ -55,7 +56,7 @@ def test_on_a_terminal_the_view_is_drawn_every_second_until_the_end(record, monk
     slept = []
     monkeypatch.setattr(watch, "sleep", slept.append)
     console = Console(file=StringIO(), force_terminal=True, width=120)
-    looks = [Look({**record, "outcome": "running"}), Look(record)]
+    looks = [Look(read_record({**record, "outcome": "running"})), Look(read_record(record))]
     place = Place(Folder(tmp_path), "somewhere")
     followed = watch.Screen(place, record["run_id"], console).run(lambda: looks.pop(0))
     assert followed.status is ExitStatus.IN_TIME
@@ -84,18 +85,18 @@ def looker(place):
 
 def test_credentials_that_have_run_out_are_read_anew(record, monkeypatch):
     aws = Aws("eu-west-1", lambda _service: None)
-    place = Place(Table(record, refused("ExpiredTokenException")), "t", aws, "t")
+    place = Place(Table(read_record(record), refused("ExpiredTokenException")), "t", aws, "t")
     renewals = []
 
     def renewed(old, **_about):
         renewals.append(old)
-        return Place(Table(record), "t", aws, "t")
+        return Place(Table(read_record(record)), "t", aws, "t")
 
     monkeypatch.setattr(follow, "renewed", renewed)
     look = looker(place)
     with pytest.raises(CannotLookError):
         look()
-    assert look().record["outcome"] == "succeeded"
+    assert look().record.outcome == "succeeded"
     look()
     assert renewals == [place]
 
@@ -109,7 +110,7 @@ def test_credentials_that_have_run_out_are_read_anew(record, monkeypatch):
     ],
 )
 def test_what_is_refused_for_good_is_no_fault_that_passes(record, error, words):
-    place = Place(Table(record, error), "t", Aws("eu-west-1", lambda _service: None))
+    place = Place(Table(read_record(record), error), "t", Aws("eu-west-1", lambda _service: None))
     with pytest.raises(LookRefusedError, match=words):
         looker(place)()
 
@@ -125,8 +126,8 @@ def test_what_is_refused_for_good_is_no_fault_that_passes(record, error, words):
 )
 def test_new_credentials_that_are_not_there_yet_are_looked_for_again(record, monkeypatch, error, words):
     aws = Aws("eu-west-1", lambda _service: None)
-    place = Place(Table(record, refused("ExpiredTokenException")), "t", aws, "t")
-    answers = [error, Place(Table(record), "t", aws, "t")]
+    place = Place(Table(read_record(record), refused("ExpiredTokenException")), "t", aws, "t")
+    answers = [error, Place(Table(read_record(record)), "t", aws, "t")]
 
     def renewed(_old, **_about):
         answer = answers.pop(0)
@@ -140,7 +141,7 @@ def test_new_credentials_that_are_not_there_yet_are_looked_for_again(record, mon
         look()
     with pytest.raises(CannotLookError, match=words):
         look()
-    assert look().record["outcome"] == "succeeded"
+    assert look().record.outcome == "succeeded"
 
 
 def test_an_end_that_is_recorded_while_it_is_looked_at_is_no_crash(record):

@@ -95,7 +95,7 @@ def test_what_has_been_trained_by_then_is_on_record_and_its_cost_is_not_known_ye
     night.execution_ends()
     (summary,) = world.table.history("recommender")
     assert summary.trained_seconds == 2 * 3600 + 55 * 60
-    assert (summary.cost_usd, summary.missing) == (None, ["billable_seconds"])
+    assert (summary.cost_usd, summary.missing) == (None, ("billable_seconds",))
     assert summary.spent_usd > 0
     assert world.table.phases(run.run_id)[1]
 
@@ -359,8 +359,8 @@ def test_a_training_job_that_is_just_being_asked_for_is_looked_for_again_in_a_mi
     assert recorded.outcome_because.endswith("was never there.")
     assert not recorded.attempts[0].is_open
     (summary,) = world.table.history("recommender")
-    assert (summary.cost_usd, summary.missing) == (0.0, [])
-    assert summary.attempts[0]["failure_reason"].startswith("Nightspot.NeverSeen")
+    assert (summary.cost_usd, summary.missing) == (0.0, ())
+    assert summary.attempts[0].failure_reason.startswith("Nightspot.NeverSeen")
 
 
 def test_a_training_job_that_showed_itself_after_all_is_stopped(night, world):
@@ -393,8 +393,8 @@ def test_the_end_of_the_training_job_completes_the_bill_and_tells_nobody_twice(n
     assert not night.training_job_ends(name)
     (summary,) = world.table.history("recommender")
     # One billed hour at $2.
-    assert (summary.outcome, summary.cost_usd, summary.missing) == ("stopped", 2.0, [])
-    assert summary.attempts[0]["ended_at"] is not None
+    assert (summary.outcome, summary.cost_usd, summary.missing) == ("stopped", 2.0, ())
+    assert summary.attempts[0].ended_at is not None
     assert world.bus.told == []
     assert metrics() == {"SomethingEnded": [1], "CostUsd": [2.0]}
 

@@ -16,6 +16,7 @@ from nightspot.cli.exit_status import ExitStatus
 from nightspot.job.markets import Concurrency
 from nightspot.job.model import Budget
 from nightspot.local.stage.emulated_aws import LocalContext
+from nightspot.record.model import read_record
 from nightspot.run.model import Outcome, run_from_json
 
 NIGHT = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:night-{}"
@@ -176,13 +177,13 @@ class TestQuotas:
         step = world.decide(run)["step"]
         assert step["rung"]["market"] == "on_demand"
         [summary] = world.table.history("recommender")
-        assert summary.left_out[0]["because"] == "its quota is 0, and 1 are needed"
+        assert summary.left_out[0].because == "its quota is 0, and 1 are needed"
 
     def test_a_ladder_without_any_quota_fails_the_run_and_is_for_its_owner_to_mend(self, world):
         world.quotas = lambda names: dict.fromkeys(names, 0.0)
         decided = world.decide(world.plan()["run"])
         assert decided["step"]["outcome"] == "failed"
-        assert exit_status.of_record(world.record(decided["run"])) is ExitStatus.USER
+        assert exit_status.of_record(read_record(world.record(decided["run"]))) is ExitStatus.USER
 
     def test_quotas_that_nobody_tells_stop_no_run(self, world):
         def quotas(names):

@@ -165,7 +165,7 @@ class TestATrainingJobThatNobodyWatches:
         assert world.reconcile()["repaired"] == {"bill_incomplete": 1}
         (summary,) = world.table.history("recommender")
         assert summary.cost_usd == 2.0
-        assert summary.attempts[0]["failure_class"] == "stopped_by_nightspot"
+        assert summary.attempts[0].failure_class == "stopped_by_nightspot"
         assert world.reconcile() == NOTHING
 
     def test_of_an_attempt_that_had_ended_is_stopped_while_its_run_goes_on(

@@ -11,6 +11,7 @@ from lambdas.record_outcome import RunNotOverError
 from nightspot.aws.runs.checkpoints import Models
 from nightspot.decide.audit import Untold
 from nightspot.failures.codes import FailureClass
+from nightspot.record.model import read_record
 from nightspot.run.model import Action, AttemptState, Outcome, Progress, Remark, Step, run_from_json, to_json
 
 
@@ -46,7 +47,7 @@ def test_what_is_odd_about_a_success_is_in_answer_record_and_notice(world, over,
         "finished at step 3 of 24",
         "the model artefact is missing",
     ]
-    assert world.table.history("recommender")[0].remarks == summary["remarks"]
+    assert world.table.history("recommender")[0].to_json()["remarks"] == summary["remarks"]
     assert world.bus.details()[-1]["summary"]["remarks"] == summary["remarks"]
     kept = world.table.run(run.run_id)
     assert [remark.kind for remark in kept.remarks] == [Remark.UNFINISHED_STEPS, Remark.MODEL_MISSING]
@@ -77,7 +78,7 @@ def test_the_summary_is_the_answer_and_is_on_record(world, over):
     assert (summary["outcome"], summary["because"]) == ("succeeded", "why")
     assert (summary["deadline_met"], summary["margin_seconds"]) == (True, 3 * 3600)
     assert summary["model_artifact"] == "s3://models/model.tar.gz"
-    assert world.table.history("recommender") == [summary]
+    assert [run.to_json() for run in world.table.history("recommender")] == [read_record(summary).to_json()]
     assert world.table.run(run.run_id) == run
 
 

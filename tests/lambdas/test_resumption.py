@@ -152,11 +152,11 @@ def test_who_asks_and_what_is_resumed_is_on_record_and_told(world):
     run = retry(world, first, requested_by="ci: owner/repo#7")
     summary = world.table.history("recommender")[0]
     by_id = {each.run_id: each for each in world.table.history("recommender")}
-    assert by_id[run.run_id]["resume_from"] == first.run_id
-    assert by_id[run.run_id]["requested_by"] == "ci: owner/repo#7"
-    assert by_id[run.run_id]["plan_note"] == run.plan_note
-    assert by_id[first.run_id]["requested_by"] == "console"
-    assert "headline" in summary
+    assert by_id[run.run_id].resume_from == first.run_id
+    assert by_id[run.run_id].requested_by == "ci: owner/repo#7"
+    assert by_id[run.run_id].plan_note == run.plan_note
+    assert by_id[first.run_id].requested_by == "console"
+    assert summary.headline
     assert world.bus.details()[-1]["resume_from"] == first.run_id
     assert world.bus.details()[-1]["plan_note"] == run.plan_note
 

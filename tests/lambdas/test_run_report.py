@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from lambdas import record_outcome
 from nightspot.aws.notices.notices import Reports
 from nightspot.local.stage.emulated_aws import LocalContext
+from nightspot.record.model import read_record
 from nightspot.run.model import AttemptState, Outcome, Phase, run_from_json, to_json
 
 
@@ -75,7 +76,7 @@ def test_the_page_is_in_the_bucket_and_the_notice_says_where(world, over):
     (detail,) = world.bus.details()
     assert detail["report"] == f"s3://models/reports/{over.run_id}.html"
     kept = world.s3.get_object(Bucket="models", Key=f"reports/{over.run_id}.html")["Body"].read().decode()
-    assert "The model was ready at 05:00 UTC, 3 h before its deadline." in kept
+    assert "The model was ready at 05:00 UTC, 3 h before the deadline." in kept
     assert "training on Spot" in kept
     assert world.table.steps(over.run_id)[0].because in kept
 
@@ -89,7 +90,7 @@ def test_the_page_is_in_the_bucket_and_the_notice_says_where(world, over):
 )
 def test_a_page_that_cannot_be_written_costs_neither_record_nor_notice(world, over, metrics, error):
     summary = record(world, over, Refusing(error))
-    assert world.table.history("recommender") == [summary]
+    assert [run.to_json() for run in world.table.history("recommender")] == [read_record(summary).to_json()]
     (detail,) = world.bus.details()
     assert (detail["report"], detail["summary"]) == (None, summary)
     assert metrics()["ReportLost"] == [1]

@@ -36,7 +36,6 @@ from nightspot.local.stage import records
 from nightspot.local.stage.night_files import NIGHTS, Night
 from nightspot.local.stage.session import LocalAws
 from nightspot.local.stage.stage import NoLocalCommandError
-from nightspot.record.model import read_record
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 SCALE = 900.0
@@ -420,12 +419,12 @@ class TestWhatIsKept:
         (one,) = kept
         assert (one.run_id, one.outcome, one.interrupted) == (started["run_id"], "succeeded", False)
         record = records.read(tmp_path / "runs", started["run_id"])
-        assert record["overrides"] == {"market": "on_demand", "hyperparameters": {"depth": "3"}}
-        assert record["simulated"] is True
-        assert record["execution_status"] == "SUCCEEDED"
-        assert record["cost_usd"] == shown["cost_usd"] > 0
-        assert record["story"] == night.story
-        assert read_record(record).job == "one"
+        assert record.overrides == {"market": "on_demand", "hyperparameters": {"depth": "3"}}
+        assert record.simulated is True
+        assert record.execution_status == "SUCCEEDED"
+        assert record.cost_usd == shown["cost_usd"] > 0
+        assert record.story == night.story
+        assert record.job == "one"
 
     def test_a_run_that_is_going_on_at_the_end_is_recorded_as_stopped(self, stage_of, tmp_path):
         kept = []
@@ -439,10 +438,10 @@ class TestWhatIsKept:
         assert kept == [ended]
         assert ended.interrupted
         record = records.read(tmp_path / "runs", ended.run_id)
-        assert (record["outcome"], record["execution_status"]) == ("stopped", "ABORTED")
-        assert "nightspot local serve was ended" in record["because"]
-        assert record["ended_at"] is not None
-        assert read_record(record).account.ending == "stopped"
+        assert (record.outcome, record.execution_status) == ("stopped", "ABORTED")
+        assert "nightspot local serve was ended" in record.because
+        assert record.ended_at is not None
+        assert record.ending == "stopped"
 
     def test_a_run_that_crashed_is_kept_once_when_another_execution_has_ended_it(self, stage_of, tmp_path):
         kept, crashed = [], []
@@ -466,17 +465,17 @@ class TestWhatIsKept:
                 assert stage.wait(stage.start("one", given, "one-1"))["status"] == "SUCCEEDED"
             (one,) = kept
         record = records.read(tmp_path, one.run_id)
-        assert (record["outcome"], record["execution_status"]) == ("succeeded", "SUCCEEDED")
-        assert record["overrides"] == {"market": "on_demand"}
-        assert record["execution_arn"].endswith(f"one-{one.run_id}-r1")
+        assert (record.outcome, record.execution_status) == ("succeeded", "SUCCEEDED")
+        assert record.overrides == {"market": "on_demand"}
+        assert record.execution_arn.endswith(f"one-{one.run_id}-r1")
 
     def test_an_input_that_the_plan_refused_is_recorded_with_its_reason(self, stage_of, tmp_path):
         with stage_of(job_of("one")).open() as stage, ServedRuns(stage, NIGHTS["quiet"], tmp_path, {}):
             stage.wait(stage.start("one", {"job": "one", "deadline": "soon"}, "one-1"))
         record = records.read(tmp_path, "refused")
-        assert record["outcome"] == "refused"
-        assert "deadline" in record["because"]
-        assert record["overrides"] == {"deadline": "soon"}
+        assert record.outcome == "refused"
+        assert "deadline" in record.because
+        assert record.overrides == {"deadline": "soon"}
 
     def test_a_folder_that_cannot_be_written_is_told_and_stops_nothing(self, stage_of, tmp_path):
         (tmp_path / "runs").write_text("a file")

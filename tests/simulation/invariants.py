@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from nightspot.aws.table.dynamodb import from_dynamodb
 from nightspot.job.markets import Concurrency
 from nightspot.record.events import OF_OUTCOME
+from nightspot.record.model import RunRecord
 from nightspot.run.model import Outcome, Run
 from tests.simulation.clock import HOUR, MINUTE
 from tests.simulation.execution import Execution
@@ -220,10 +220,10 @@ def _records(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
         is_ended = execution.arn in world.aborted or execution.was_crashed_by_hand
         if world.run_id(execution) not in runs and is_start and not refused and not is_ended:
             yield Violation(Invariant.CLOSED, f"{execution.name} ({execution.status}) has no record at all")
-    histories: dict[str, dict[str, Any]] = {}
+    histories: dict[str, RunRecord] = {}
     for run in runs.values():
         for summary in world.table.history(run.job, limit=60):
-            histories[summary["run_id"]] = summary
+            histories[summary.run_id] = summary
     for run in runs.values():
         if run.outcome is None:
             yield Violation(
@@ -231,8 +231,8 @@ def _records(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
             )
             continue
         summary = histories.get(run.run_id)
-        if summary is None or summary["outcome"] != run.outcome.value:
-            said = None if summary is None else summary["outcome"]
+        if summary is None or summary.outcome != run.outcome.value:
+            said = None if summary is None else summary.outcome
             yield Violation(
                 Invariant.CLOSED, f"run {run.run_id} is {run.outcome}, and its history says {said}"
             )
@@ -240,8 +240,8 @@ def _records(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
         yield from _bills(world, run, summary)
 
 
-def _bills(world: World, run: Run, summary: dict[str, Any]) -> Iterator[Violation]:
-    attempts = {attempt["training_job_name"]: attempt for attempt in summary["attempts"]}
+def _bills(world: World, run: Run, summary: RunRecord) -> Iterator[Violation]:
+    attempts = {attempt.training_job_name: attempt for attempt in summary.attempts}
     for job in _jobs_of(world, run.run_id):
         attempt = attempts.get(job.name)
         if attempt is None:
@@ -250,7 +250,7 @@ def _bills(world: World, run: Run, summary: dict[str, Any]) -> Iterator[Violatio
             )
         elif job.machines and job.is_over:
             billed = max(1, round(job.billable_seconds(world.clock.now)))
-            known = attempt["billable_seconds"]
+            known = attempt.billable_seconds
             if known is None or abs(known - billed) > 1:
                 text = f"{job.name} was billed {billed} s, and the record says {known}"
                 yield Violation(Invariant.ON_RECORD, text)

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from nightspot.local.stage.records import LocalRecord
+from nightspot.record.model import read_as
 from nightspot.terminal import tables
 
 
@@ -11,13 +13,17 @@ def squeezed(text):
     return re.sub(r"\s+", " ", text)
 
 
+def local(record):
+    return read_as(LocalRecord, record)
+
+
 def outcome(screen, record):
-    tables.show_outcome(screen, record)
+    tables.show_outcome(screen, local(record))
     return squeezed(screen.text)
 
 
 def test_the_header_says_what_is_simulated_and_what_is_real(screen, record):
-    tables.show_header(screen, record)
+    tables.show_header(screen, local(record))
     text = squeezed(screen.text)
     assert "Simulated SageMaker, its Spot market, S3, DynamoDB" in text
     assert "Real the workflow file, the Lambda handlers, the training process, its checkpoints" in text
@@ -27,24 +33,24 @@ def test_the_header_says_what_is_simulated_and_what_is_real(screen, record):
 
 
 def test_real_time_is_not_called_seconds(screen, record):
-    tables.show_header(screen, {**record, "time_scale": 1.0})
+    tables.show_header(screen, local({**record, "time_scale": 1.0}))
     assert "The story takes its real time: 1 s = 1 s." in squeezed(screen.text)
 
 
 def test_a_deadline_on_another_day_says_which(screen, record):
-    tables.show_header(screen, {**record, "deadline": "2026-11-22T08:00:00+00:00"})
+    tables.show_header(screen, local({**record, "deadline": "2026-11-22T08:00:00+00:00"}))
     assert "due by 2026-11-22 08:00 UTC" in squeezed(screen.text)
 
 
 def test_every_attempt_has_its_row(wide_screen, record):
-    wide_screen.print(tables.attempts_table(record))
+    wide_screen.print(tables.attempts_table(local(record)))
     rows = [line.split() for line in wide_screen.lines[-2:]]
     assert " ".join(rows[0]) == "1 Spot ml.p4d.24xlarge 2h 25m 3h 54m 2 x step 9 stopped by Nightspot $29.73"
     assert " ".join(rows[1]) == "2 on-demand ml.p4d.24xlarge 2m 1h 31m 1h 31m - step 15 completed $50.15"
 
 
 def test_the_attempts_fit_into_100_columns(narrow_screen, record):
-    narrow_screen.print(tables.attempts_table(record))
+    narrow_screen.print(tables.attempts_table(local(record)))
     assert max(len(line.rstrip()) for line in narrow_screen.lines) <= 100
     for whole in ("ml.p4d.24xlarge", "on-demand", "1h 31m", "$29.73", "completed"):
         assert whole in narrow_screen.text
@@ -53,7 +59,7 @@ def test_the_attempts_fit_into_100_columns(narrow_screen, record):
 def test_what_is_not_known_is_said_so(wide_screen, record):
     attempt = {**record["attempts"][0], "cost_usd": None, "billable_seconds": None, "ended_at": None}
     attempt |= {"failure_class": None}
-    wide_screen.print(tables.attempts_table({**record, "attempts": [attempt]}))
+    wide_screen.print(tables.attempts_table(local({**record, "attempts": [attempt]})))
     assert "3h - 2 x step 9 still open not known" in squeezed(wide_screen.text)
 
 
@@ -80,7 +86,9 @@ def test_a_model_with_remarks_is_called_so(screen, record):
 
 
 def test_a_night_that_cost_more_than_on_demand_says_so(screen, record):
-    assert "7.9 % more than that." in outcome(screen, {**record, "saved_percent": -7.9})
+    assert "7.9 % more than that." in outcome(
+        screen, {**record, "on_demand_cost_usd": record["cost_usd"] / 1.079}
+    )
 
 
 @pytest.mark.parametrize("alone", [None, 127.19])
@@ -103,7 +111,7 @@ def test_a_failed_night_has_saved_nothing(screen, record, alone):
 def test_a_cost_without_a_price_is_not_guessed(screen, record):
     unpriced = {**record, "cost_usd": None, "unpriced_attempts": [1], "prices": [_no_price("ml.p5.48xlarge")]}
     text = outcome(screen, unpriced)
-    assert "Cost not known: attempt 1 has no price or no billable time." in text
+    assert "Cost not known, because attempt 1 has no price or no billable time." in text
     assert "ml.p5.48xlarge not known" in text
 
 
@@ -114,7 +122,7 @@ def test_an_input_that_was_refused_shows_why(screen, record):
 
 
 def test_decisions_are_shown_as_they_were_taken(wide_screen, record):
-    tables.show_decisions(wide_screen, record)
+    tables.show_decisions(wide_screen, local(record), spot_first=True)
     assert len(wide_screen.lines) == len(record["steps"]) == 13
     assert wide_screen.lines[0].startswith(
         "00:01  Nightspot  START Spot ml.p4d.24xlarge as job 1: 7 h 58 min to"

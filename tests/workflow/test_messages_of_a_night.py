@@ -14,9 +14,9 @@ def test_a_night_that_falls_back_is_exactly_one_message_with_the_run_s_own_figur
     (message,) = played.messages
     assert message.happening == "RunSucceeded"
     assert "fell back to on-demand" in message.subject
-    assert message.subject.endswith(f", {usd(played.summary['cost_usd'])}")
-    assert f"Cost: {usd(played.summary['cost_usd'])}\n" in message.text
-    assert played.record.attempts[1]["training_job_name"] in message.text
+    assert message.subject.endswith(f", {usd(played.record.cost_usd)}")
+    assert f"Cost: {usd(played.record.cost_usd)}\n" in message.text
+    assert played.record.attempts[1].training_job_name in message.text
     assert message.chat["metadata"]["threadId"] == played.record.run_id
     (text,) = (scratch / "messages").glob("*.txt")
     assert text.read_text(encoding="utf-8") == f"Subject: {message.subject}\n\n{message.text}"

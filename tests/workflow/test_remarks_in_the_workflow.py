@@ -7,8 +7,10 @@ def test_a_script_that_ends_before_its_last_step_has_succeeded_with_a_remark(pla
     played = play(hyperparameters={"steps": "24", "every": "1", "stop_at": "3"}, **SHORT)
 
     assert played.output["outcome"] == "succeeded"
-    assert played.summary["remarks"] == [{"kind": "unfinished_steps", "text": "finished at step 3 of 24"}]
-    assert "but finished at step 3 of 24" in played.summary["headline"]
+    assert played.record.to_json()["remarks"] == [
+        {"kind": "unfinished_steps", "text": "finished at step 3 of 24"}
+    ]
+    assert "but finished at step 3 of 24" in played.record.headline
     assert played.notices[-1]["DetailType"] == "Nightspot Run Succeeded"
 
 
@@ -16,4 +18,6 @@ def test_a_script_that_writes_no_model_has_succeeded_with_a_remark(play):
     played = play(hyperparameters={"steps": "2", "every": "1", "no_model": "1"}, **SHORT)
 
     assert played.output["outcome"] == "succeeded"
-    assert played.summary["remarks"] == [{"kind": "model_empty", "text": "the model artefact is empty"}]
+    assert played.record.to_json()["remarks"] == [
+        {"kind": "model_empty", "text": "the model artefact is empty"}
+    ]

@@ -261,7 +261,8 @@ def tell_and_wait(place: Place, begun: StartedRun, way: Way) -> ExitStatus:
     if way.fail_on_remarks and followed.record is not None and followed.status in _WITH_MODEL:
         followed = replace(followed, status=exit_status.of_record(followed.record, fail_on_remarks=True))
     if way.as_json:
-        print_json({**told, "exit_status": int(followed.status), "record": followed.record})
+        record = None if followed.record is None else followed.record.to_json()
+        print_json({**told, "exit_status": int(followed.status), "record": record})
     follow_words.tell_end(place, begun.run_id, followed, begun.execution_arn)
     return followed.status
 

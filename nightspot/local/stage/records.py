@@ -101,12 +101,15 @@ def record_of(played: Played, run: RunRecord | None, ended: Ended, recorded_at: 
 
 
 def write(directory: Path, record: LocalRecord) -> Path:
-    """Keep the record as `<run id>.json` in `directory`; a second one of that id is `<run id>-2.json`.
+    """Keep the record as `<run id>.json` in `directory`. Raises OSError where it cannot be written."""
+    return write_text(directory, record.run_id, json.dumps(record.to_json(), indent=2) + "\n")
+
+
+def write_text(directory: Path, stem: str, text: str) -> Path:
+    """Write `text` to `<stem>.json` in `directory`; a second one of that name goes to `<stem>-2.json`.
 
     Whole or not at all: readers see no half of it. Raises OSError where it cannot be written.
     """
-    text = json.dumps(record.to_json(), indent=2) + "\n"
-    stem = record.run_id
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".writing-") as folder:
         part = Path(folder, "record.json")

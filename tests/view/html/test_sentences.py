@@ -85,7 +85,7 @@ def test_an_unknown_cost_is_a_lower_bound_and_says_why(changed):
     unknown = changed(cost_usd=None, saved_usd=None, saved_percent=None, unpriced_attempts=[2])
     unknown |= {"cost_at_least_usd": 29.5, "missing": ["billable_seconds"]}
     assert sentences.money(read_record(unknown)) == (
-        "The cost is not known: at least $29.50, and attempt 2 has no price or no billable time."
+        "The cost is not known: at least $29.50, because attempt 2 has no price or no billable time."
     )
 
 
