@@ -150,12 +150,12 @@ def test_an_end_that_is_recorded_while_it_is_looked_at_is_no_crash(record):
         "outcome": "running",
         "execution_arn": "arn:aws:states:eu-west-1:123456789012:execution:a:b",
     }
-    table = Table(going)
+    table = Table(read_record(going))
 
     class StepFunctions:
         def describe_execution(self, **_request):
-            table.record = record
+            table.record = read_record(record)
             return {"status": "SUCCEEDED"}
 
     seen = looker(Place(table, "t", Aws("eu-west-1", lambda _service: StepFunctions()), "t"))()
-    assert (seen.record["outcome"], seen.end) == ("succeeded", None)
+    assert (seen.record.outcome, seen.end) == ("succeeded", None)

@@ -6,6 +6,7 @@ import pytest
 
 from nightspot.job.model import Job
 from nightspot.local.stage import records
+from tests.records import past_run
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_times_are_in_the_zone_of_the_job_s_deadline(job):
 
 def test_a_quiet_night_leaves_no_folder(job, tmp_path):
     quiet = [
-        entry("Nightspot Run Succeeded", happened=[], summary={"deadline_met": True}),
+        entry("Nightspot Run Succeeded", happened=[], summary=past_run(deadline_met=True).to_json()),
         entry("Another's"),
     ]
     assert records.written(quiet, job, tmp_path / "messages") == ()

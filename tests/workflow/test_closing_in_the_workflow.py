@@ -69,7 +69,7 @@ def test_a_run_whose_execution_crashes_is_gone_on_with_by_another_one(play_virtu
     assert "because its execution had crashed" in played.record.plan_note
     # It went on with the training job that the first execution had asked for.
     assert [job["TrainingJobStatus"] for job in played.training_jobs] == ["Completed"]
-    assert [attempt["number"] for attempt in played.record.attempts] == [1]
+    assert [attempt.number for attempt in played.record.attempts] == [1]
     told = [entry["DetailType"] for entry in played.notices]
     assert (told[-1], told.count("Nightspot Run Started")) == ("Nightspot Run Succeeded", 1)
     assert played.dead_letters == 0

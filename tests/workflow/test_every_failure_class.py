@@ -111,7 +111,7 @@ def test_what_a_run_does_after_it_with_a_real_process(look_at, failure):
 
 
 def holds_after(failure, played, markets):
-    assert played.record.attempts[0]["failure_class"] == failure.value
+    assert played.record.attempts[0].failure_class == failure.value
     assert created(played) == markets
     if ANSWERS[failure] is Answer.FINISH:
         assert len(played.record.attempts) == 1

@@ -15,7 +15,7 @@ def faulty(*create_faults, **options):
 
 
 def markets_of(played):
-    return [attempt["market"] for attempt in played.record.attempts]
+    return [attempt.market for attempt in played.record.attempts]
 
 
 def test_a_bug_in_the_users_code_ends_the_run_and_never_buys_on_demand(look_at):
@@ -26,7 +26,7 @@ def test_a_bug_in_the_users_code_ends_the_run_and_never_buys_on_demand(look_at):
     assert len(played.training_jobs) == 1
     assert markets_of(played) == ["spot"]
     # The script's own text begins like AWS's word for missing capacity.
-    assert played.record.attempts[0]["failure_class"] == "user_code"
+    assert played.record.attempts[0].failure_class == "user_code"
     assert "CapacityError: my own words" in played.cause
 
 
@@ -34,7 +34,7 @@ def test_an_unknown_failure_is_told_loudly(play_virtually):
     played = play_virtually(faulty(ServiceFault("SomethingNewException", "A fault nobody has seen.", 418)))
 
     assert "Nightspot Unknown Failure" in [entry["DetailType"] for entry in played.notices]
-    assert "A fault nobody has seen." in played.record.attempts[0]["failure_reason"]
+    assert "A fault nobody has seen." in played.record.attempts[0].failure_reason
 
 
 @pytest.mark.parametrize("fault", [THROTTLED, INTERNAL_FAILURE], ids=["throttled", "no answer"])
@@ -44,22 +44,22 @@ def test_a_start_that_aws_does_not_take_is_asked_for_again_under_the_same_name(p
     starts = [step for step in played.steps if step.action is Action.START]
     assert [step.attempt for step in starts] == [1] * 5
     assert len({step.training_job_name for step in starts}) == 1
-    assert [a["failure_class"] for a in played.record.attempts] == [None]
+    assert [a.failure_class for a in played.record.attempts] == [None]
     assert played.record.deadline_met
 
 
 def test_a_service_fault_is_answered_with_another_attempt_from_the_checkpoint(play_virtually):
     played = play_virtually(faulty(internal_errors_at_seconds=(45 * 60.0,)))
 
-    assert [a["failure_class"] for a in played.record.attempts] == ["service_fault", None]
+    assert [a.failure_class for a in played.record.attempts] == ["service_fault", None]
     assert markets_of(played) == ["spot", "spot"]
-    assert played.record.attempts[1]["resumed_from_step"] > 0
+    assert played.record.attempts[1].resumed_from_step > 0
 
 
 def test_the_same_service_fault_in_the_same_phase_twice_is_final(play_virtually):
     played = play_virtually(faulty(internal_errors_at_seconds=(15 * 60.0, 30 * 60.0, 45 * 60.0)))
 
-    assert [a["failure_class"] for a in played.record.attempts] == ["service_fault"] * 2
+    assert [a.failure_class for a in played.record.attempts] == ["service_fault"] * 2
     assert played.execution_status == "FAILED"
 
 
@@ -88,7 +88,7 @@ def is_no_success(played):
     assert played.execution_status == "FAILED"
     assert played.record.outcome != "succeeded"
     assert not played.record.deadline_met
-    assert all(a["failure_class"] for a in played.record.attempts)
+    assert all(a.failure_class for a in played.record.attempts)
 
 
 def failing(function, *, at_step, times, error):

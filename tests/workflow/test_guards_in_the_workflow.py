@@ -36,7 +36,7 @@ def created(played):
 
 
 def classes(played):
-    return [attempt["failure_class"] for attempt in played.record.attempts]
+    return [attempt.failure_class for attempt in played.record.attempts]
 
 
 class TestALadder:
@@ -54,7 +54,7 @@ class TestALadder:
 
         assert created(played) == [("spot", SECOND), ("spot", THIRD)]
         assert classes(played) == ["quota_permanent", "stopped_by_nightspot", None]
-        waited = played.record.attempts[1]["waited_seconds"]
+        waited = played.record.attempts[1].waited_seconds
         assert 10 * 60 <= waited < 25 * 60  # its own patience, not the half hour of a type without
         assert played.record.left_out == [
             {"market": "spot", "instance_type": FIRST, "because": "quota permanent, attempt 1"}
@@ -82,7 +82,7 @@ class TestALadder:
 
         assert played.error == "Nightspot.failed"
         assert "no rung of the ladder is left" in played.cause
-        assert played.record.attempts == []
+        assert played.record.attempts == ()
         assert played.training_jobs == ()
 
     def test_gives_up_a_type_that_takes_three_times_before_anything_is_saved(self, play_virtually):
@@ -100,8 +100,8 @@ class TestALadder:
 
         assert created(played) == [("spot", FIRST), ("spot", SECOND)]
         thrashed, trained = played.record.attempts
-        assert (thrashed["failure_class"], thrashed["interruptions"]) == ("stopped_by_nightspot", 3)
-        assert trained["failure_class"] is None
+        assert (thrashed.failure_class, thrashed.interruptions) == ("stopped_by_nightspot", 3)
+        assert trained.failure_class is None
         assert any(
             f"Spot {FIRST} took the machine back 3 times without a new checkpoint; Spot {SECOND} gets its turn."
             == step.because
@@ -195,7 +195,7 @@ def test_a_budget_stops_spots_repeated_work_before_it_is_passed_and_buys_nothing
 
     assert created(played) == [("spot", FIRST)]
     assert classes(played) == ["stopped_by_nightspot"]
-    assert played.record.attempts[0]["interruptions"] == 2
+    assert played.record.attempts[0].interruptions == 2
     assert 1.2 < played.record.cost_usd <= 2
     assert played.error == "Nightspot.failed"
     assert "of the run's $2.00 are spent and no attempt's worst case fits into the rest" in played.cause

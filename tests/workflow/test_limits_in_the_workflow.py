@@ -46,8 +46,8 @@ def test_a_limit_as_long_as_the_work_is_not_used_up_by_what_interruptions_repeat
     (attempt,) = played.record.attempts
     assert played.output["outcome"] == "succeeded"
     assert played.record.deadline_met
-    assert attempt["interruptions"] == 2
-    assert attempt["trained_seconds"] > 60 * MINUTE > attempt["billable_seconds"]
+    assert attempt.interruptions == 2
+    assert attempt.trained_seconds > 60 * MINUTE > attempt.billable_seconds
 
 
 def test_a_run_goes_on_after_a_limit_that_came_after_a_new_checkpoint(play_virtually):
@@ -56,8 +56,8 @@ def test_a_run_goes_on_after_a_limit_that_came_after_a_new_checkpoint(play_virtu
     assert created(played)[0] == ("spot", 36 * MINUTE)
     assert [market for market, _ in created(played)] == ["spot", "spot"]
     first, second = played.record.attempts
-    assert first["failure_class"] == "runtime_limit"
-    assert second["resumed_from_step"] == first["step_after"] > 0
+    assert first.failure_class == "runtime_limit"
+    assert second.resumed_from_step == first.step_after > 0
     assert played.output["outcome"] == "succeeded"
     assert played.record.deadline_met
 
@@ -76,7 +76,7 @@ def test_no_attempt_follows_once_the_paid_time_is_used_up(play_virtually):
 
     assert created(played) == [("on_demand", 25 * MINUTE)]
     assert played.record.outcome == "failed"
-    assert played.record.attempts[0]["failure_class"] == "runtime_limit"
+    assert played.record.attempts[0].failure_class == "runtime_limit"
     assert "the run's limit of paid time (MaxRuntimeInSeconds 25 min) is used up (step" in played.cause
 
 
@@ -87,9 +87,9 @@ def test_a_refusal_of_spots_own_field_leaves_spot_out_and_the_run_goes_on(play_v
     played = play_virtually(Night("refused", "", create_faults=(refused,)))
 
     assert [market for market, _ in created(played)] == ["on_demand"]
-    assert [a["failure_class"] for a in played.record.attempts] == ["configuration", None]
+    assert [a.failure_class for a in played.record.attempts] == ["configuration", None]
     assert played.record.deadline_met
-    assert [out["because"] for out in played.record.left_out] == ["configuration, attempt 1"]
+    assert [out.because for out in played.record.left_out] == ["configuration, attempt 1"]
 
 
 def test_a_pending_limit_on_on_demand_is_a_want_of_capacity_and_no_persons_stop(play_virtually):
@@ -99,5 +99,5 @@ def test_a_pending_limit_on_on_demand_is_a_want_of_capacity_and_no_persons_stop(
         Night("queue", "", Markets(default_on_demand=queue)), stopping=limits, **ON_DEMAND
     )
 
-    assert [a["failure_class"] for a in played.record.attempts] == ["no_capacity", None]
+    assert [a.failure_class for a in played.record.attempts] == ["no_capacity", None]
     assert played.record.deadline_met

@@ -14,7 +14,7 @@ def night(*spot, **options):
 
 
 def markets_of(played):
-    return [attempt["market"] for attempt in played.record.attempts]
+    return [attempt.market for attempt in played.record.attempts]
 
 
 def actions(played):
@@ -32,7 +32,7 @@ def test_a_quiet_night_is_one_spot_job_and_few_transitions(look_at):
     assert played.output["outcome"] == "succeeded"
     assert markets_of(played) == ["spot"]
     assert played.record.deadline_met
-    assert played.record.attempts[0]["failure_class"] is None
+    assert played.record.attempts[0].failure_class is None
     assert played.record.cost_usd < played.record.on_demand_cost_usd
     assert played.state_transitions <= 40
     assert happenings(played) == [
@@ -57,9 +57,9 @@ def test_an_interrupted_job_resumes_from_its_checkpoint_on_spot(play):
 
     (attempt,) = played.record.attempts
     assert played.output["outcome"] == "succeeded"
-    assert attempt["market"] == "spot"
-    assert attempt["interruptions"] == 2
-    assert attempt["resumed_from_step"] >= 2
+    assert attempt.market == "spot"
+    assert attempt.interruptions == 2
+    assert attempt.resumed_from_step >= 2
     assert happenings(played).count("Nightspot Interrupted") == 2
 
 
@@ -73,8 +73,8 @@ def test_spot_that_never_comes_gives_way_at_the_last_safe_moment_and_the_model_i
     assert "on-demand must start by 01:33 UTC to finish by 03:00 UTC" in stop.because
     assert markets_of(played) == ["spot", "on_demand"]
     assert played.record.deadline_met
-    assert played.record.attempts[0]["failure_class"] == "stopped_by_nightspot"
-    assert played.record.attempts[0]["cost_usd"] == 0
+    assert played.record.attempts[0].failure_class == "stopped_by_nightspot"
+    assert played.record.attempts[0].cost_usd == 0
     assert "Nightspot Fell Back" in happenings(played)
 
 
@@ -82,11 +82,11 @@ def test_an_interruption_too_late_for_another_try_goes_on_demand_at_once_from_th
     played = play(night({"missing": "65m"}, {"available": "30m"}, {"reclaim": "rest"}))
 
     spot, on_demand = played.record.attempts
-    assert spot["interruptions"] == 1
+    assert spot.interruptions == 1
     interrupted = next(step for step in played.steps if step.action is Action.STOP)
     assert interrupted.because.startswith("Spot took the machine back")
-    assert on_demand["market"] == "on_demand"
-    assert on_demand["resumed_from_step"] == on_demand["step_before"] > 0
+    assert on_demand.market == "on_demand"
+    assert on_demand.resumed_from_step == on_demand.step_before > 0
     assert played.record.deadline_met
 
 
@@ -113,7 +113,7 @@ def test_lost_events_cost_time_and_nothing_else(play):
     assert played.output["outcome"] == "succeeded"
     assert played.record.deadline_met
     assert markets_of(played) == ["spot"]
-    assert played.record.attempts[0]["interruptions"] == 1
+    assert played.record.attempts[0].interruptions == 1
 
 
 @pytest.mark.long
@@ -123,7 +123,7 @@ def test_doubled_and_disordered_events_change_nothing(play):
 
     assert played.output["outcome"] == "succeeded"
     assert markets_of(played) == ["spot"]
-    assert played.record.attempts[0]["interruptions"] == 1
+    assert played.record.attempts[0].interruptions == 1
     assert played.states_entered.count("Start the training job") == 1
 
 
@@ -134,7 +134,7 @@ def test_a_script_without_the_library_still_falls_back_in_time(play_virtually):
     assert markets_of(played) == ["spot", "on_demand"]
     assert played.output["outcome"] == "succeeded"
     assert played.record.deadline_met
-    assert played.record.attempts[1]["resumed_from_step"] is None
+    assert played.record.attempts[1].resumed_from_step is None
 
 
 def test_a_script_that_starts_over_is_found_out_and_not_interrupted_for_savings_again(play):
@@ -142,7 +142,7 @@ def test_a_script_that_starts_over_is_found_out_and_not_interrupted_for_savings_
     market = night({"available": "38m"}, {"reclaim": "5m"}, {"available": "rest"})
     played = play(market, hyperparameters={"forgetful": "1"})
 
-    assert [attempt["resume"] for attempt in played.record.attempts] == ["broken", "broken"]
+    assert [attempt.resume for attempt in played.record.attempts] == ["broken", "broken"]
     assert played.record.resume == "broken"
     assert markets_of(played) == ["spot", "on_demand"]
     assert any("did not go on from its checkpoint" in step.because for step in played.steps)

@@ -104,5 +104,5 @@ def test_the_same_night_is_decided_alike_in_the_workflow_and_in_the_simulator(pl
         [each.at_seconds for each in told], abs=NEAR_SECONDS
     )
     spot, on_demand = played.record.attempts
-    assert spot["interruptions"] == 1
-    assert on_demand["resumed_from_step"] == 4
+    assert spot.interruptions == 1
+    assert on_demand.resumed_from_step == 4

@@ -64,7 +64,7 @@ def test_a_late_night_keeps_its_deadline_and_shows_in_the_execution_what_is_poss
     played = play(**SHORT, run_input=given, meanwhile=show)
 
     assert played.execution_status == "SUCCEEDED"
-    assert played.record.deadline == "2026-11-21T01:30:00+00:00"
+    assert played.record.deadline.isoformat() == "2026-11-21T01:30:00+00:00"
     assert played.record.plan_note.startswith("Started 1 h 30 min late: 1 h ")
     assert seen["output"] == {"plan_note": played.record.plan_note}
     started = next(json.loads(e["Detail"]) for e in played.notices if e["DetailType"].endswith("Run Started"))
@@ -119,7 +119,7 @@ def test_a_mended_job_goes_on_from_the_last_checkpoint_of_the_run_that_failed(pl
     assert second["CheckpointConfig"]["S3Uri"] == first["CheckpointConfig"]["S3Uri"]
     assert (summary["outcome"], summary["resume"]) == ("succeeded", "proven")
     (attempt,) = summary["attempts"]
-    assert (attempt["step_before"], attempt["resumed_from_step"]) == (4, 4)
+    assert (attempt.step_before, attempt.resumed_from_step) == (4, 4)
     assert summary["plan_note"] == (
         f"Goes on from step 4 of 6, the last checkpoint of run {played.run.run_id}. "
         f"The job's training request or its `work` is not the same as that of run {played.run.run_id}."
