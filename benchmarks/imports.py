@@ -36,11 +36,11 @@ PROGRAMS = {
     "pydantic": "import pydantic",
     "Powertools": POWERTOOLS,
     "all three": f"import boto3, pydantic; {POWERTOOLS}",
-    **{f"lambdas.{name}": f"import lambdas.{name}" for name in HANDLERS},
-    "record_outcome, X-Ray's SDK": f"import lambdas.record_outcome; {TRACER}",
-    "  and the clients it calls": f"import lambdas.record_outcome; {TRACER}; {clients('dynamodb', 'events')}",
+    **{f"nightspot.lambdas.{name}": f"import nightspot.lambdas.{name}" for name in HANDLERS},
+    "record_outcome, X-Ray's SDK": f"import nightspot.lambdas.record_outcome; {TRACER}",
+    "  and the clients it calls": f"import nightspot.lambdas.record_outcome; {TRACER}; {clients('dynamodb', 'events')}",
     "  and all that there are": (
-        f"import lambdas.record_outcome; {TRACER}; "
+        f"import nightspot.lambdas.record_outcome; {TRACER}; "
         + clients("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
     ),
 }
@@ -95,13 +95,13 @@ def main() -> None:
             shutil.rmtree(Path(scratch, *folder.parts[1:]), ignore_errors=True)
         sources = {**compiled, "PYTHONDONTWRITEBYTECODE": "1"}
         without = best(sources)
-        heavy = max((f"lambdas.{name}" for name in HANDLERS), key=without.__getitem__)
+        heavy = max((f"nightspot.lambdas.{name}" for name in HANDLERS), key=without.__getitem__)
         shares = heaviest(heavy, sources)
     print(f"CPU ms above the interpreter's start, best of {ROUNDS}")
     print(f"{'import':28}{'with bytecode':>16}{'sources':>10}")
     for name, spent in with_bytecode.items():
         print(f"{name:28}{spent:16.0f}{without[name]:10.0f}")
-    handlers = [f"lambdas.{name}" for name in HANDLERS]
+    handlers = [f"nightspot.lambdas.{name}" for name in HANDLERS]
     worst = max(without[name] for name in handlers)
     verdict = "met" if worst <= TARGET_MS else "MISSED"
     print(f"target: {TARGET_MS} ms for every handler, from sources; {verdict} ({worst:.0f} ms)")

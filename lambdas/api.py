@@ -24,9 +24,9 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas import api_reads, api_requests, api_writes
-from lambdas.api_dependencies import ApiDependencies, api_dependencies
-from lambdas.observability import logger, metrics, traced
+from nightspot.lambdas import api_reads, api_requests, api_writes
+from nightspot.lambdas.api_dependencies import ApiDependencies, api_dependencies
+from nightspot.lambdas.observability import logger, metrics, traced
 from nightspot import __version__
 from nightspot.api.document import finished
 from nightspot.api.models import (

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from lambdas.dependencies import dependencies, late_client
-from lambdas.environment import read_environment
+from nightspot.lambdas.dependencies import dependencies, late_client
+from nightspot.lambdas.environment import read_environment
 from nightspot.aws.runs.executions import Executions
 from nightspot.aws.runs.starting import Starter
 from nightspot.aws.runs.stopping import Stopper

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from lambdas.api_dependencies import ApiDependencies
+from nightspot.lambdas.api_dependencies import ApiDependencies
 from nightspot.api.job_lines import line_as_json, lines_of
 from nightspot.api.models import JobsList, RunLinks, RunRecord, RunsPage, RunSummary
 from nightspot.api.paging import CursorError, Place, cursor_of, place_of

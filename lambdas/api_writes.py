@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lambdas.api_dependencies import ApiDependencies
-from lambdas.api_reads import known_run, link_of, links_of, unknown_job
-from lambdas.run_input import MOST_REQUESTED_BY
+from nightspot.lambdas.api_dependencies import ApiDependencies
+from nightspot.lambdas.api_reads import known_run, link_of, links_of, unknown_job
+from nightspot.lambdas.run_input import MOST_REQUESTED_BY
 from nightspot.api.models import RunLinks, RunOverrides, RunStarted, RunState, RunStopping
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
 from nightspot.aws.runs.starting import InvalidStartError, NameTakenError, Started, fresh_name, keyed_name

@@ -5,9 +5,9 @@ The input is `{"continue_run": "20261121-d74a4a"}`. Of several executions that a
 
 from __future__ import annotations
 
-from lambdas import turns
-from lambdas.dependencies import Dependencies
-from lambdas.run_input import InvalidInputError
+from nightspot.lambdas import turns
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.run_input import InvalidInputError
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import CONTINUE_RUN
 from nightspot.job.errors import describe

@@ -12,9 +12,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
-from lambdas import turns
-from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, tell, traced
+from nightspot.lambdas import turns
+from nightspot.lambdas.dependencies import Dependencies, dependencies
+from nightspot.lambdas.observability import logger, metrics, tell, traced
 from nightspot.aws.faults import TransientAwsError
 from nightspot.decide import ladder, ledger
 from nightspot.decide.ledger import JobView, phases_of

@@ -6,9 +6,9 @@ import json
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas.dependencies import Dependencies
-from lambdas.observability import logger
-from lambdas.start_run import ScheduledStart, start
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import logger
+from nightspot.lambdas.start_run import ScheduledStart, start
 from nightspot.aws.notices.notices import NoticeNotSentError
 from nightspot.aws.runs.starting import InvalidStartError, NameTakenError
 from nightspot.decide.audit import Delivery, Finding, Pending, Repair

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from lambdas.environment import read_environment
+from nightspot.lambdas.environment import read_environment
 from nightspot import job as job_room  # by its names' first use: only a plan needs the job's model
 from nightspot.aws.notices.notices import Notices
 from nightspot.aws.notices.reports import Reports

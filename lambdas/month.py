@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from lambdas.dependencies import Dependencies
+from nightspot.lambdas.dependencies import Dependencies
 from nightspot.run.model import Run
 
 

@@ -13,10 +13,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel
 
-from lambdas import continuation, month, resumption, turns
-from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, tell, traced
-from lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
+from nightspot.lambdas import continuation, month, resumption, turns
+from nightspot.lambdas.dependencies import Dependencies, dependencies
+from nightspot.lambdas.observability import logger, metrics, tell, traced
+from nightspot.lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
 from nightspot import job as job_room  # by its names' first use: an import must stay light
 from nightspot.aws.prices.live_prices import KnownPrices
 from nightspot.aws.prices.quotas import QuotasUnknownError

@@ -14,10 +14,10 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from lambdas.deliveries import deliver
-from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import emit, logger, metrics, traced
-from lambdas.settling import BeingSettledError, free_lock, looks_of, settle
+from nightspot.lambdas.deliveries import deliver
+from nightspot.lambdas.dependencies import Dependencies, dependencies
+from nightspot.lambdas.observability import emit, logger, metrics, traced
+from nightspot.lambdas.settling import BeingSettledError, free_lock, looks_of, settle
 from nightspot.aws.faults import TransientAwsError
 from nightspot.decide import audit
 from nightspot.decide.audit import Finding, Repair, Snapshot

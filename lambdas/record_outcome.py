@@ -10,9 +10,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel
 
-from lambdas import run_report, turns
-from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, tell, traced
+from nightspot.lambdas import run_report, turns
+from nightspot.lambdas.dependencies import Dependencies, dependencies
+from nightspot.lambdas.observability import logger, metrics, tell, traced
 from nightspot.decide.audit import is_whole
 from nightspot.record.events import OF_OUTCOME, Happening, of_run
 from nightspot.record.remarks import remarks_of

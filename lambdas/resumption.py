@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambdas import turns
-from lambdas.dependencies import Dependencies
-from lambdas.run_input import InvalidInputError
+from nightspot.lambdas import turns
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.run_input import InvalidInputError
 from nightspot.plan import request as requests
 from nightspot.plan.planning import Resumed
 from nightspot.run.model import Outcome, Run

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
-from lambdas.dependencies import Dependencies
-from lambdas.observability import logger, metrics
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import logger, metrics
 from nightspot.aws.faults import TransientAwsError
 from nightspot.run.model import Run
 

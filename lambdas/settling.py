@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
-from lambdas import run_report, turns
-from lambdas.dependencies import Dependencies
-from lambdas.execution_end import OUTCOME_OF, because
-from lambdas.observability import logger, metrics
-from lambdas.record_outcome import close, count, figures_of, tell_end
+from nightspot.lambdas import run_report, turns
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.execution_end import OUTCOME_OF, because
+from nightspot.lambdas.observability import logger, metrics
+from nightspot.lambdas.record_outcome import close, count, figures_of, tell_end
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.looks import Looks
 from nightspot.decide import audit, ledger

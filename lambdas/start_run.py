@@ -12,9 +12,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from lambdas.dependencies import late_client
-from lambdas.environment import read_environment
-from lambdas.observability import logger, metrics, traced
+from nightspot.lambdas.dependencies import late_client
+from nightspot.lambdas.environment import read_environment
+from nightspot.lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.starting import InvalidStartError, Started, Starter, StartRefusedError, scheduled_name
 from nightspot.aws.table.pending import PendingDeliveries

@@ -14,9 +14,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
-from lambdas.dependencies import dependencies, late_client
-from lambdas.environment import read_environment
-from lambdas.observability import logger, metrics, traced
+from nightspot.lambdas.dependencies import dependencies, late_client
+from nightspot.lambdas.environment import read_environment
+from nightspot.lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.notices.notice_topics import MessageBeingSentError, NoticeTopics
 from nightspot.aws.notices.notices import AGAIN

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from lambdas.dependencies import Dependencies
-from lambdas.observability import logger
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import logger
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.table.job_lock import Holder
 from nightspot.decide.audit import GOES_ON, MAY_COME

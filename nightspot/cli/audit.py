@@ -17,8 +17,8 @@ from nightspot.cli.runs.place import Place, StackName, TableName, operating_mist
 from nightspot.terminal.lines import console_for
 
 if TYPE_CHECKING:
-    from lambdas.dependencies import Dependencies
-    from lambdas.reconcile import Reconciled
+    from nightspot.lambdas.dependencies import Dependencies
+    from nightspot.lambdas.reconcile import Reconciled
     from nightspot.decide.audit import Finding, Snapshot
 
 BUS = "default"  # see infra.functions
@@ -55,7 +55,7 @@ def audit(
 
 
 def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
-    from lambdas.settling import looks_of  # noqa: PLC0415 - not for --help
+    from nightspot.lambdas.settling import looks_of  # noqa: PLC0415 - not for --help
     from nightspot.decide.audit import findings  # noqa: PLC0415
 
     snapshot = looks_of(_dependencies(place)).snapshot(_now(), thorough=True)
@@ -64,7 +64,7 @@ def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
 
 def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask: bool) -> Reconciled | None:
     """What came of the repairs; None where nothing can be repaired."""
-    from lambdas.reconcile import reconcile  # noqa: PLC0415 - not for --help
+    from nightspot.lambdas.reconcile import reconcile  # noqa: PLC0415 - not for --help
     from nightspot.decide.audit import Repair  # noqa: PLC0415
     from nightspot.local.stage.stage import functions_write_to  # noqa: PLC0415
 
@@ -81,7 +81,7 @@ def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask:
 
 def _dependencies(place: Place) -> Dependencies:
     """What the deployed functions work with, by this person's own permissions."""
-    from lambdas.dependencies import Dependencies  # noqa: PLC0415 - not for --help
+    from nightspot.lambdas.dependencies import Dependencies  # noqa: PLC0415 - not for --help
     from nightspot.aws.notices.notices import Notices  # noqa: PLC0415
     from nightspot.aws.runs.checkpoints import Checkpoints  # noqa: PLC0415
     from nightspot.aws.runs.executions import Executions  # noqa: PLC0415

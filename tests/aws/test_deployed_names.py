@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from lambdas.environment import Environment
+from nightspot.lambdas.environment import Environment
 from nightspot.aws.runs.deployed_names import PLANNER, VARIABLES, DeploymentError, output_of, read_deployment
 
 NIGHTSPOT = [

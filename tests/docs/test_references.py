@@ -122,7 +122,7 @@ def test_settings_are_read_with_their_defaults_and_comments(tmp_path):
     (tmp_path / "infra").mkdir()
     (tmp_path / "infra/colours.py").write_text('RED = "red"\n')
     (tmp_path / "infra/settings.py").write_text(
-        "from infra.colours import RED\n\n\n"
+        "from nightspot.cdk.colours import RED\n\n\n"
         "class Settings:\n"
         "    colour: str = RED  # of the door; None: no door\n"
         "    doors: int = 2  # how many\n"

@@ -19,7 +19,7 @@ from aws_cdk import Validations
 from aws_cdk.assertions import Template
 from cdk_nag import AwsSolutionsChecks
 
-from infra import Bundle, NightspotStack, Settings
+from nightspot.cdk import Bundle, NightspotStack, Settings
 from nightspot.job import Job, load_jobs, parse_job
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from infra import Bundle, BundleError, build_bundle
-from infra.bundle import JOBS_FILE, LEFT_OUT, read_jobs_file, size_bytes
+from nightspot.cdk import Bundle, BundleError, build_bundle
+from nightspot.cdk.bundle import JOBS_FILE, LEFT_OUT, read_jobs_file, size_bytes
 from nightspot.view.html import charts_script
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -161,7 +161,7 @@ def test_a_changed_job_gives_another_bundle(build, jobs):
 
 
 def test_another_version_of_what_is_installed_gives_another_bundle(tree, jobs):
-    from infra import bundle
+    from nightspot.cdk import bundle
 
     def digest(version):
         (tree / "requirements" / "lambda.txt").write_text(f"{NOTHING_TO_INSTALL}pydantic=={version}\n")
@@ -173,7 +173,7 @@ def test_another_version_of_what_is_installed_gives_another_bundle(tree, jobs):
 
 
 def test_the_runtime_s_own_packages_are_not_asked_for(tree):
-    from infra import bundle
+    from nightspot.cdk import bundle
 
     asked = bundle._needed(ROOT / "requirements" / "lambda.txt")
     names = {line.partition("==")[0] for line in asked.splitlines() if not line.startswith(" ")}
@@ -212,7 +212,7 @@ sys.path[:0] = [{str(build().path)!r}, {sysconfig.get_path("purelib")!r}]
 for name in {ABSENT_IN_LAMBDA!r}:
     sys.modules[name] = None  # an import of it raises
 for name in {HANDLERS!r}:
-    handler = importlib.import_module(f"lambdas.{{name}}").handler
+    handler = importlib.import_module(f"nightspot.lambdas.{{name}}").handler
     assert callable(handler), name
 print(sys.modules["nightspot.decide.policy"].__file__)
 """

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from aws_cdk.assertions import Annotations, Match
 
-import lambdas
-from infra.notices import CRASHED, FAILING, TOLD
-from infra.observability import QUERIES
-from infra.workflow import WORKFLOW_FILE
-from lambdas.environment import Environment
+import nightspot.lambdas
+from nightspot.cdk.notices import CRASHED, FAILING, TOLD
+from nightspot.cdk.observability import QUERIES
+from nightspot.cdk.workflow import WORKFLOW_FILE
+from nightspot.lambdas.environment import Environment
 from nightspot.aws.notices.notice_topics import CLAIM_LIFE
 from nightspot.aws.notices.notices import SOURCE
 from nightspot.record.events import Happening

@@ -15,10 +15,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from lambdas import api as http_api
-from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
-from lambdas.api_dependencies import ApiDependencies
-from lambdas.dependencies import Dependencies
+from nightspot.lambdas import api as http_api
+from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
+from nightspot.lambdas.api_dependencies import ApiDependencies
+from nightspot.lambdas.dependencies import Dependencies
 from nightspot.aws.notices.notices import Notices
 from nightspot.aws.prices.live_prices import KnownPrices
 from nightspot.aws.runs.checkpoints import Checkpoints

@@ -7,7 +7,7 @@ import re
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from lambdas import api as http_api
+from nightspot.lambdas import api as http_api
 from nightspot.api.document import finished
 from nightspot.api.override_schema import OVERRIDES
 from nightspot.api.problems import SHAPES, Problem, ProblemKind

@@ -10,7 +10,7 @@ from itertools import chain
 
 import pytest
 
-from lambdas import api_reads
+from nightspot.lambdas import api_reads
 from nightspot.api.models import (
     AttemptRecord,
     LastRun,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lambdas.run_input import MOST_REQUESTED_BY
+from nightspot.lambdas.run_input import MOST_REQUESTED_BY
 from nightspot.job import Concurrency
 from nightspot.run.model import run_from_json
 

@@ -31,14 +31,14 @@ def loaded_by(program):
 
 
 def test_importing_the_api_leaves_the_heavy_modules_alone():
-    loaded = loaded_by("import lambdas.api")
+    loaded = loaded_by("import nightspot.lambdas.api")
     assert "nightspot.api.models" in loaded
     assert loaded & TOO_HEAVY == set()
 
 
 def test_the_other_functions_do_not_load_the_api():
     loaded = loaded_by(
-        "import lambdas.plan_run, lambdas.decide_next_step, lambdas.record_outcome, lambdas.wake_run"
+        "import nightspot.lambdas.plan_run, nightspot.lambdas.decide_next_step, nightspot.lambdas.record_outcome, nightspot.lambdas.wake_run"
     )
     assert not [name for name in loaded if name.startswith("nightspot.api") or "event_handler" in name]
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lambdas import close_run
-from lambdas.close_run import NotOverYetError
-from lambdas.execution_end import ENDS, OUTCOME_OF, WORDS_OF
-from lambdas.settling import BeingSettledError
+from nightspot.lambdas import close_run
+from nightspot.lambdas.close_run import NotOverYetError
+from nightspot.lambdas.execution_end import ENDS, OUTCOME_OF, WORDS_OF
+from nightspot.lambdas.settling import BeingSettledError
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import restart_arn
 from nightspot.aws.table import run_table

@@ -7,9 +7,9 @@ import json
 import boto3
 import pytest
 
-from lambdas import start_run, tell_people
-from lambdas.start_run import StartDependencies
-from lambdas.tell_people import Messenger
+from nightspot.lambdas import start_run, tell_people
+from nightspot.lambdas.start_run import StartDependencies
+from nightspot.lambdas.tell_people import Messenger
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.notices.notice_topics import NoticeTopics
 from nightspot.decide.audit import Delivery

@@ -10,8 +10,8 @@ from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 from pydantic import ValidationError
 
-from lambdas.dependencies import dependencies
-from lambdas.plan_run import handler
+from nightspot.lambdas.dependencies import dependencies
+from nightspot.lambdas.plan_run import handler
 from nightspot.job import Job, PlaceholderError, dump_jobs
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.local.stage.functions import LocalContext

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas import plan_run
-from lambdas.plan_run import InvalidInputError
+from nightspot.lambdas import plan_run
+from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.aws.prices.quotas import QuotasUnknownError
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus

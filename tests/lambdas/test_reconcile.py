@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas import settling
+from nightspot.lambdas import settling
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import restart_arn
 from nightspot.failures.classes import FailureClass

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas.record_outcome import RunNotOverError
+from nightspot.lambdas.record_outcome import RunNotOverError
 from nightspot.aws.runs.models import Models
 from nightspot.decide.audit import Untold
 from nightspot.failures.classes import FailureClass

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas.plan_run import InvalidInputError
+from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.job import Concurrency
 from nightspot.run.model import Action, Outcome, Resume, run_from_json, to_json
 

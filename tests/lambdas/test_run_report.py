@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from lambdas import record_outcome
+from nightspot.lambdas import record_outcome
 from nightspot.aws.notices.reports import Reports
 from nightspot.local.stage.functions import LocalContext
 from nightspot.run.model import AttemptState, Outcome, Phase, run_from_json, to_json

@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from lambdas import start_run
-from lambdas.start_run import InvalidScheduleError, ScheduledStart, StartDependencies
+from nightspot.lambdas import start_run
+from nightspot.lambdas.start_run import InvalidScheduleError, ScheduledStart, StartDependencies
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.starting import NameTakenError, Starter, StartRefusedError
 from nightspot.aws.table.pending import PendingDeliveries

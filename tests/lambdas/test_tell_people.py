@@ -10,8 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
-from lambdas import tell_people
-from lambdas.tell_people import Messenger
+from nightspot.lambdas import tell_people
+from nightspot.lambdas.tell_people import Messenger
 from nightspot.aws.notices.notice_topics import NoticeTopics
 from nightspot.aws.table.run_table import RunTable
 from nightspot.failures.classes import FailureClass

@@ -16,9 +16,9 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from lambdas import close_run, decide_next_step, plan_run, record_outcome, start_run, tell_people, wake_run
-from lambdas.dependencies import Dependencies
-from lambdas.observability import logger as lambda_logger
+from nightspot.lambdas import close_run, decide_next_step, plan_run, record_outcome, start_run, tell_people, wake_run
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import logger as lambda_logger
 from nightspot.aws.notices.notice_topics import NoticeTopics
 from nightspot.aws.notices.notices import Notices
 from nightspot.aws.notices.reports import Reports
@@ -60,9 +60,9 @@ PERSON_ASKS_SECONDS = 600.0
 def reconcile() -> ModuleType | None:
     """The reconciler's module, once there is one."""
     try:
-        return importlib.import_module("lambdas.reconcile")
+        return importlib.import_module("nightspot.lambdas.reconcile")
     except ModuleNotFoundError as error:
-        if error.name != "lambdas.reconcile":
+        if error.name != "nightspot.lambdas.reconcile":
             raise
         return None
 

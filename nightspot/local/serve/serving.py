@@ -14,8 +14,8 @@ from typing import Any
 
 from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
 
-from lambdas import api
-from lambdas.api_dependencies import ApiDependencies
+from nightspot.lambdas import api
+from nightspot.lambdas.api_dependencies import ApiDependencies
 from nightspot.aws.runs.starting import Starter
 from nightspot.aws.runs.stopping import Stopper
 from nightspot.job import Job

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
-from lambdas.dependencies import Dependencies
+from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
+from nightspot.lambdas.dependencies import Dependencies
 from nightspot.local.clock import StoryClock
 from nightspot.local.stage.engine import Handler
 

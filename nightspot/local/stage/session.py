@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 from moto import mock_aws
 
-from lambdas.dependencies import EVENT_LIFE, Dependencies
+from nightspot.lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.aws.notices.notices import Notices
 from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.executions import Executions

@@ -12,8 +12,8 @@ from datetime import datetime
 from threading import Lock
 from typing import Any, TextIO
 
-from lambdas.dependencies import Dependencies
-from lambdas.observability import logger as lambda_logger
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import logger as lambda_logger
 from nightspot.aws.runs.executions import CONTINUE_RUN
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job import Job, Local
