@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROUNDS = 5
 TARGET_MS = 350
+RECORD_OUTCOME = "import nightspot.lambdas.record_outcome"
 HANDLERS = ("plan_run", "decide_next_step", "record_outcome", "wake_run")
 POWERTOOLS = "from aws_lambda_powertools import Logger, Metrics, Tracer"
 TRACER = f"{POWERTOOLS}; Tracer(service='nightspot', patch_modules=['botocore'])"
@@ -37,11 +38,10 @@ PROGRAMS = {
     "Powertools": POWERTOOLS,
     "all three": f"import boto3, pydantic; {POWERTOOLS}",
     **{f"nightspot.lambdas.{name}": f"import nightspot.lambdas.{name}" for name in HANDLERS},
-    "record_outcome, X-Ray's SDK": f"import nightspot.lambdas.record_outcome; {TRACER}",
-    "  and the clients it calls": f"import nightspot.lambdas.record_outcome; {TRACER}; {clients('dynamodb', 'events')}",
+    "record_outcome, X-Ray's SDK": f"{RECORD_OUTCOME}; {TRACER}",
+    "  and the clients it calls": f"{RECORD_OUTCOME}; {TRACER}; {clients('dynamodb', 'events')}",
     "  and all that there are": (
-        f"import nightspot.lambdas.record_outcome; {TRACER}; "
-        + clients("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
+        f"{RECORD_OUTCOME}; {TRACER}; " + clients("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
     ),
 }
 # As in a function; the tracer is off elsewhere.

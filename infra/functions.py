@@ -134,7 +134,7 @@ class Functions(Construct):
         account = Stack.of(self).regional_fact(FactName.DLC_REPOSITORY_ACCOUNT, "")
         function.add_environment("NIGHTSPOT_DLC_ACCOUNT_ID", account)
 
-    def _function(self, name: str, description: str, **options: object) -> lambda_.Function:
+    def _function(self, name: str, description: str, **options: Any) -> lambda_.Function:
         keep = self._settings.keep_data
         log_group = logs.LogGroup(
             self,

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from nightspot.lambdas.api_dependencies import ApiDependencies
 from nightspot.api.job_lines import line_as_json, lines_of
 from nightspot.api.models import JobsList, RunLinks, RunRecord, RunsPage, RunSummary
 from nightspot.api.paging import CursorError, Place, cursor_of, place_of
@@ -18,6 +17,7 @@ from nightspot.api.queries import EARLIEST, QueryError, Wanted, Window, endings_
 from nightspot.api.routes import route_of
 from nightspot.formats.run_ids import is_run_id
 from nightspot.job.errors import describe, nearest
+from nightspot.lambdas.api_requests import ApiDependencies
 from nightspot.record.run_account import run_account
 from nightspot.record.statement import bounds_of
 from nightspot.record.summary import RUNNING, outcome_of, record_of

@@ -12,14 +12,13 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from nightspot.lambdas.dependencies import late_client
-from nightspot.lambdas.environment import read_environment
-from nightspot.lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.starting import InvalidStartError, Started, Starter, StartRefusedError, scheduled_name
 from nightspot.aws.table.pending import PendingDeliveries
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import Delivery
+from nightspot.lambdas.dependencies import late_client, read_environment
+from nightspot.lambdas.observability import logger, metrics, traced
 
 REQUESTED_BY = "schedule"
 

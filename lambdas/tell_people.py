@@ -14,15 +14,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightspot.lambdas.dependencies import dependencies, late_client
-from nightspot.lambdas.environment import read_environment
-from nightspot.lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.notices.notice_topics import MessageBeingSentError, NoticeTopics
 from nightspot.aws.notices.notices import AGAIN
 from nightspot.aws.table.pending import PendingDeliveries
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import Delivery
+from nightspot.lambdas.dependencies import dependencies, late_client, read_environment
+from nightspot.lambdas.observability import logger, metrics, traced
 from nightspot.view.messages.content import Notice
 from nightspot.view.messages.message import Message, message_of
 from nightspot.view.messages.plain import zone_of

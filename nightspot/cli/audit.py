@@ -17,9 +17,9 @@ from nightspot.cli.runs.place import Place, StackName, TableName, operating_mist
 from nightspot.terminal.lines import console_for
 
 if TYPE_CHECKING:
+    from nightspot.decide.audit import Finding, Snapshot
     from nightspot.lambdas.dependencies import Dependencies
     from nightspot.lambdas.reconcile import Reconciled
-    from nightspot.decide.audit import Finding, Snapshot
 
 BUS = "default"  # see infra.functions
 _INDENT = "  "
@@ -55,8 +55,8 @@ def audit(
 
 
 def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
-    from nightspot.lambdas.settling import looks_of  # noqa: PLC0415 - not for --help
     from nightspot.decide.audit import findings  # noqa: PLC0415
+    from nightspot.lambdas.settling import looks_of  # noqa: PLC0415 - not for --help
 
     snapshot = looks_of(_dependencies(place)).snapshot(_now(), thorough=True)
     return snapshot, findings(snapshot)
@@ -64,8 +64,8 @@ def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
 
 def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask: bool) -> Reconciled | None:
     """What came of the repairs; None where nothing can be repaired."""
-    from nightspot.lambdas.reconcile import reconcile  # noqa: PLC0415 - not for --help
     from nightspot.decide.audit import Repair  # noqa: PLC0415
+    from nightspot.lambdas.reconcile import reconcile  # noqa: PLC0415 - not for --help
     from nightspot.local.stage.stage import functions_write_to  # noqa: PLC0415
 
     count = sum(finding.repair is not Repair.NONE for finding in found)
@@ -81,12 +81,12 @@ def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask:
 
 def _dependencies(place: Place) -> Dependencies:
     """What the deployed functions work with, by this person's own permissions."""
-    from nightspot.lambdas.dependencies import Dependencies  # noqa: PLC0415 - not for --help
     from nightspot.aws.notices.notices import Notices  # noqa: PLC0415
     from nightspot.aws.runs.checkpoints import Checkpoints  # noqa: PLC0415
     from nightspot.aws.runs.executions import Executions  # noqa: PLC0415
     from nightspot.aws.runs.training_jobs import TrainingJobs  # noqa: PLC0415
     from nightspot.aws.table.job_lock import JobLock  # noqa: PLC0415
+    from nightspot.lambdas.dependencies import Dependencies  # noqa: PLC0415 - not for --help
 
     if place.aws is None or place.table_name is None:
         raise ValueError("only a deployment can be audited")

@@ -26,11 +26,11 @@ from moto.server import ThreadedMotoServer
 from moto.stepfunctions.models import StateMachine
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from nightspot.lambdas.api_dependencies import ApiDependencies, api_dependencies
-from nightspot.lambdas.dependencies import dependencies
 from nightspot.aws.runs.starting import Starter
 from nightspot.aws.runs.stopping import Stopper
 from nightspot.job import dump_jobs, load_jobs
+from nightspot.lambdas.api_requests import ApiDependencies, api_dependencies
+from nightspot.lambdas.dependencies import dependencies
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.markets import Markets
@@ -195,7 +195,9 @@ def alive(
     dependencies.cache_clear()
     api_dependencies.cache_clear()
     handlers = _in_story_time(functions, deployment.state_machine_arn, clock)
-    wake = AsyncInvoker(handlers[functions["nightspot.lambdas.wake_run.handler"]["FunctionName"]], clock, DeadLetters())
+    wake = AsyncInvoker(
+        handlers[functions["nightspot.lambdas.wake_run.handler"]["FunctionName"]], clock, DeadLetters()
+    )
     trainer = tmp_path / "trainer.py"
     trainer.write_text(TRAINER)
     simulator = SimulatedSageMaker(

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from nightspot.api.routes import ROUTES
 from nightspot.cdk import Settings, SettingsError
 from nightspot.cdk.api import REFUSALS
 from nightspot.lambdas.api import app
-from nightspot.api.routes import ROUTES
 
 pytestmark = pytest.mark.xdist_group("infra")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nightspot.cdk import Bundle, BundleError, build_bundle
-from nightspot.cdk.bundle import JOBS_FILE, LEFT_OUT, read_jobs_file, size_bytes
+from nightspot.cdk.bundle import JOBS_FILE, LEFT_OUT, LOCK_FILE, read_jobs_file, size_bytes
 from nightspot.view.html import charts_script
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -21,24 +21,22 @@ ROOT = Path(__file__).parents[2]
 NOTHING_TO_INSTALL = "boto3==1.0.0 \\\n    --hash=sha256:00\n    # via nightspot\npyyaml==1.0\n"
 HANDLERS = ("close_run", "decide_next_step", "plan_run", "reconcile", "record_outcome", "wake_run")
 OF_PAGES = {".css", ".j2", ".js"}
-ABSENT_IN_LAMBDA = ("aws_cdk", "infra", "moto", "numpy", "rich", "typer", "vl_convert", "yaml")
+ABSENT_IN_LAMBDA = ("aws_cdk", "moto", "numpy", "rich", "typer", "vl_convert", "yaml")
 
 
 @pytest.fixture
 def tree(tmp_path):
     """A copy of the sources, with a lock file that asks for nothing."""
     root = tmp_path / "tree"
-    for package in ("lambdas", "nightspot"):
-        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "requirements").mkdir()
-    (root / "requirements" / "lambda.txt").write_text(NOTHING_TO_INSTALL)
+    shutil.copytree(ROOT / "nightspot", root / "nightspot", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "nightspot" / LOCK_FILE).write_text(NOTHING_TO_INSTALL)
     return root
 
 
 @pytest.fixture
 def build(tree, jobs):
     def make(some_jobs=jobs):
-        return build_bundle(tree, some_jobs, tree / "build")
+        return build_bundle(some_jobs, tree / "build", package=tree / "nightspot")
 
     return make
 
@@ -49,7 +47,7 @@ def files(bundle):
 
 def test_it_holds_our_code_the_prices_and_the_jobs(build):
     found = files(build())
-    assert {f"lambdas/{name}.py" for name in HANDLERS} <= found
+    assert {f"nightspot/lambdas/{name}.py" for name in HANDLERS} <= found
     assert {"nightspot/decide/policy.py", "nightspot/aws/prices/prices.json", JOBS_FILE} <= found
 
 
@@ -122,7 +120,7 @@ def test_two_that_make_the_same_bundle_at_once_get_one_and_leave_nothing_else(bu
     bundle = build()
     assert bundle == others[0]
     assert [path.name for path in bundle.path.parent.iterdir()] == [bundle.path.name]
-    assert (bundle.path / "lambdas" / "plan_run.py").is_file()
+    assert (bundle.path / "nightspot" / "lambdas" / "plan_run.py").is_file()
 
 
 def test_the_same_sources_elsewhere_give_the_same_digest(build, tree, jobs, tmp_path):
@@ -136,8 +134,8 @@ def test_the_same_sources_elsewhere_give_the_same_digest(build, tree, jobs, tmp_
     [
         ("nightspot/decide/policy.py", "# changed\n"),
         ("nightspot/aws/prices/prices.json", "{}"),
-        ("lambdas/wake_run.py", "# changed\n"),
-        ("lambdas/added.py", "# new\n"),
+        ("nightspot/lambdas/wake_run.py", "# changed\n"),
+        ("nightspot/lambdas/added.py", "# new\n"),
     ],
 )
 def test_a_changed_source_gives_another_bundle(build, tree, path, text):
@@ -150,10 +148,10 @@ def test_a_changed_source_gives_another_bundle(build, tree, path, text):
 
 def test_a_removed_source_is_gone_from_the_bundle(build, tree):
     first = build()
-    (tree / "lambdas" / "wake_run.py").unlink()
+    (tree / "nightspot" / "lambdas" / "wake_run.py").unlink()
     second = build()
     assert second.digest != first.digest
-    assert "lambdas/wake_run.py" in files(first) - files(second)
+    assert "nightspot/lambdas/wake_run.py" in files(first) - files(second)
 
 
 def test_a_changed_job_gives_another_bundle(build, jobs):
@@ -235,7 +233,7 @@ def test_the_real_bundle_is_small_and_complete(jobs):
     bundle = build_bundle(ROOT, jobs, ROOT / "build")
     assert size_bytes(bundle.path) < 15_000_000
     top = {path.name for path in bundle.path.iterdir()}
-    assert {"lambdas", "nightspot", "pydantic", "aws_lambda_powertools", "aws_xray_sdk", "tzdata"} <= top
+    assert {"nightspot", "pydantic", "aws_lambda_powertools", "aws_xray_sdk", "tzdata"} <= top
     assert not top & {"boto3", "botocore", "urllib3", "yaml", "moto", "aws_cdk", "bin"}
     compiled = [path.name for path in bundle.path.rglob("*.so")]
     assert any(name.startswith("_pydantic_core.") for name in compiled)

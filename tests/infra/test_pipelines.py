@@ -7,10 +7,10 @@ from aws_cdk import aws_apigateway as apigateway
 from aws_cdk.assertions import Template
 from cdk_nag import AwsSolutionsChecks
 
+from nightspot.api.routes import ROUTES
 from nightspot.cdk import Settings, SettingsError
 from nightspot.cdk.oidc import AUDIENCE, GITHUB_HOST, trust_of
 from nightspot.cdk.pipelines import PipelineRole
-from nightspot.api.routes import ROUTES
 
 pytestmark = pytest.mark.xdist_group("infra")
 

@@ -15,10 +15,6 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from nightspot.lambdas import api as http_api
-from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
-from nightspot.lambdas.api_dependencies import ApiDependencies
-from nightspot.lambdas.dependencies import Dependencies
 from nightspot.aws.notices.notices import Notices
 from nightspot.aws.prices.live_prices import KnownPrices
 from nightspot.aws.runs.checkpoints import Checkpoints
@@ -31,6 +27,10 @@ from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import MOST_RESTARTS
 from nightspot.job import Job
+from nightspot.lambdas import api as http_api
+from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
+from nightspot.lambdas.api_requests import ApiDependencies
+from nightspot.lambdas.dependencies import Dependencies
 from nightspot.local.serve.gateway import answer_of, event_of
 from nightspot.local.stage.emulated_aws import REGION, TABLE, WORKFLOW, create_resources
 from nightspot.local.stage.functions import LocalContext

@@ -7,12 +7,12 @@ import re
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from nightspot.lambdas import api as http_api
 from nightspot.api.document import finished
 from nightspot.api.override_schema import OVERRIDES
 from nightspot.api.problems import SHAPES, Problem, ProblemKind
 from nightspot.api.routes import ROUTES, Operation, methods_of, route_of
 from nightspot.job import read_overrides
+from nightspot.lambdas import api as http_api
 from nightspot.local.serve.gateway import event_of
 from nightspot.local.stage.functions import LocalContext
 

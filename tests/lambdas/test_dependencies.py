@@ -10,9 +10,9 @@ from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 from pydantic import ValidationError
 
+from nightspot.job import Job, PlaceholderError, dump_jobs
 from nightspot.lambdas.dependencies import dependencies
 from nightspot.lambdas.plan_run import handler
-from nightspot.job import Job, PlaceholderError, dump_jobs
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.local.stage.functions import LocalContext
 

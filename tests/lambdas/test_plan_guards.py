@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from nightspot.lambdas import plan_run
-from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.aws.prices.quotas import QuotasUnknownError
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.job import Budget, Concurrency
+from nightspot.lambdas import plan_run
+from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.local.stage.functions import LocalContext
 from nightspot.run.model import Outcome, run_from_json
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from nightspot.lambdas.record_outcome import RunNotOverError
 from nightspot.aws.runs.models import Models
 from nightspot.decide.audit import Untold
 from nightspot.failures.classes import FailureClass
+from nightspot.lambdas.record_outcome import RunNotOverError
 from nightspot.run.model import Action, AttemptState, Outcome, Progress, Remark, Step, run_from_json, to_json
 
 

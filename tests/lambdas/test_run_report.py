@@ -9,8 +9,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from nightspot.lambdas import record_outcome
 from nightspot.aws.notices.reports import Reports
+from nightspot.lambdas import record_outcome
 from nightspot.local.stage.functions import LocalContext
 from nightspot.run.model import AttemptState, Outcome, Phase, run_from_json, to_json
 

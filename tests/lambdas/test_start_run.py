@@ -12,12 +12,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from nightspot.lambdas import start_run
-from nightspot.lambdas.start_run import InvalidScheduleError, ScheduledStart, StartDependencies
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.starting import NameTakenError, Starter, StartRefusedError
 from nightspot.aws.table.pending import PendingDeliveries
 from nightspot.formats.run_ids import run_id_of
+from nightspot.lambdas import start_run
+from nightspot.lambdas.start_run import InvalidScheduleError, ScheduledStart, StartDependencies
 from nightspot.local.stage.functions import LocalContext
 
 REGION = "eu-west-1"

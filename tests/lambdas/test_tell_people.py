@@ -10,11 +10,11 @@ from typing import Any
 import boto3
 import pytest
 
-from nightspot.lambdas import tell_people
-from nightspot.lambdas.tell_people import Messenger
 from nightspot.aws.notices.notice_topics import NoticeTopics
 from nightspot.aws.table.run_table import RunTable
 from nightspot.failures.classes import FailureClass
+from nightspot.lambdas import tell_people
+from nightspot.lambdas.tell_people import Messenger
 from nightspot.local.stage.emulated_aws import REGION, TABLE
 from nightspot.local.stage.functions import LocalContext
 from nightspot.record.events import Happening

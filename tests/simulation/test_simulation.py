@@ -9,12 +9,12 @@ from unittest.mock import patch
 
 import pytest
 
-from nightspot.lambdas import record_outcome, turns
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide import ladder, policy, watching
 from nightspot.failures import classify as failures
 from nightspot.failures.classes import FailureClass
+from nightspot.lambdas import record_outcome, turns
 from nightspot.run.model import Outcome, Run
 from nightspot.run.reasons import Reason
 from tests.simulation.clock import HOUR

@@ -16,9 +16,6 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from nightspot.lambdas import close_run, decide_next_step, plan_run, record_outcome, start_run, tell_people, wake_run
-from nightspot.lambdas.dependencies import Dependencies
-from nightspot.lambdas.observability import logger as lambda_logger
 from nightspot.aws.notices.notice_topics import NoticeTopics
 from nightspot.aws.notices.notices import Notices
 from nightspot.aws.notices.reports import Reports
@@ -32,6 +29,17 @@ from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.job import Job as NightspotJob
 from nightspot.job import fill
+from nightspot.lambdas import (
+    close_run,
+    decide_next_step,
+    plan_run,
+    record_outcome,
+    start_run,
+    tell_people,
+    wake_run,
+)
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import logger as lambda_logger
 from nightspot.plan.planning import run_id_of
 from nightspot.view.messages.wording import happening_of, may_be_told
 from tests.simulation import asl, older

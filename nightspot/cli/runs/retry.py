@@ -138,7 +138,7 @@ def _check_retryable(record: Mapping[str, Any]) -> None:
 
 
 def _check_checkpoints(place: Place, record: Mapping[str, Any]) -> None:
-    """Refuse what lambdas/resumption.py would refuse, and leave no record of: a second retry of a run."""
+    """Refuse what lambdas/continuation.py would refuse, and leave no record of: a second retry of a run."""
     prefix, run_id = record.get("checkpoints"), record["run_id"]
     for other in place.source.runs(str(record["job"]), None) if prefix is not None else ():
         if other.get("checkpoints") != prefix or other["run_id"] == run_id:

@@ -15,7 +15,6 @@ from typing import Any
 import boto3
 from moto import mock_aws
 
-from nightspot.lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.aws.notices.notices import Notices
 from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.executions import Executions
@@ -26,6 +25,7 @@ from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job import Job
+from nightspot.lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.process import CommandError

@@ -12,11 +12,11 @@ from datetime import datetime
 from threading import Lock
 from typing import Any, TextIO
 
-from nightspot.lambdas.dependencies import Dependencies
-from nightspot.lambdas.observability import logger as lambda_logger
 from nightspot.aws.runs.executions import CONTINUE_RUN
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job import Job, Local
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import logger as lambda_logger
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 from nightspot.local.stage.emulated_aws import NightNotOverError, start_execution, wait_for_end
