@@ -129,7 +129,7 @@ def _sources(package: Path) -> Iterable[Path]:
     # In a checkout some rooms are links to the folders at the repository's top level.
     for folder, folders, names in os.walk(package, followlinks=True):
         here = Path(folder)
-        folders[:] = [name for name in folders if here / name not in left_out]
+        folders[:] = [n for n in folders if n != "__pycache__" and here / n not in left_out]
         for path in (here / name for name in names):
             if path.suffix in OWN_SUFFIXES and path not in left_out:
                 yield path

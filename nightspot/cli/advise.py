@@ -1,16 +1,35 @@
-"""`nightspot advise`: for which job advice is asked, and what is known beside its file."""
+"""`nightspot advise`: for which job advice is asked, what is known beside its file, and how it is given."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from nightspot.advise.advice import Advice
+from nightspot.advise.advice import advise as advised
+from nightspot.advise.document import as_json
+from nightspot.advise.question import Band, Economics, Hints, Question
+from nightspot.aws.prices.prices import load_price_book
 from nightspot.cli import account
-from nightspot.cli._shared import Json
+from nightspot.cli._shared import Json, print_json
 from nightspot.formats.durations import DurationError, parse_duration
+from nightspot.job import InvalidJobError, Job, load_job
+from nightspot.market.availability import AvailabilityError
+from nightspot.market.night import NightError
+from nightspot.market.samples import BacktestError
+from nightspot.market.traces import TraceError
+from nightspot.market.zones import from_traces
+from nightspot.run.pricing import Basis, SpotDiscount
+from nightspot.terminal import advise_page, advise_text
+from nightspot.terminal.lines import console_for
 
 REGION = "eu-west-1"
 BANDS = ("<5", "5-10", "10-15", "15-20", ">20")
@@ -72,7 +91,9 @@ def advise(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page, too.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Is Spot right for this job? Five filters, the options side by side in USD a month, and a worked month.
+    """Is Spot right for this job? The options side by side, in USD.
+
+    Five filters, the cost a month, and a worked month.
 
     Played on this machine, with shipped prices; every figure says whether it is measured, priced or assumed.
     The exit status is 0 whether the advice is yes or no.
@@ -103,10 +124,8 @@ def advise(
     window_seconds, save_seconds = _seconds("--window", window), _seconds("--save-time", save_time)
     spot_ratio = _ratio(spot_price)
 
-    from nightspot.cli import advise_run  # noqa: PLC0415 - numpy, which only simulated nights need
-
-    advise_run.answer(
-        advise_run.Order(
+    answer(
+        Order(
             file=file,
             region=region,
             nights=nights,
@@ -168,3 +187,147 @@ def _ratio(text: str | None) -> float | None:
             f"--spot-price: {text!r}: must be a share from 0.01 to 1, such as 0.35 or 35%"
         )
     return value
+
+
+BAD_INPUT = 2
+# The option that a field of the setting stands for.
+OPTION_OF = {"window_seconds": "--window", "spot_ratio": "--spot-price"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for, as the options have it; None where nothing was said."""
+
+    file: Path
+    region: str
+    nights: float | None
+    window_seconds: float | None
+    spot_ratio: float | None
+    traces: Path | None
+    history: Path | None
+    drill: Path | None
+    placement_score: int | None
+    band: str | None
+    zones: int | None
+    ec2_spot_usd_per_hour: float | None
+    economics: Mapping[str, float]
+    save_seconds: float | None
+    seed: int
+    html: Path | None
+    as_json: bool
+
+
+def answer(order: Order) -> None:
+    """Give the advice; ends the command with status 2 where something that was given makes no sense."""
+    with _refusals(order):
+        advice = advised(question_of(order, datetime.now(UTC)))
+        if order.html is not None:
+            order.html.write_text(advise_page.page(advice), encoding="utf-8")
+    _show(order, advice)
+
+
+def _show(order: Order, advice: Advice) -> None:
+    if order.as_json:
+        print_json(as_json(advice))
+        return
+    console = console_for()
+    advise_text.show(console, advice)
+    if order.html is not None:
+        advise_text.show_page(console, str(order.html))
+
+
+def question_of(order: Order, now: datetime) -> Question:
+    """The question that was asked, at `now` (aware)."""
+    job = load_job(order.file)
+    economics = Economics(**order.economics, are_given=frozenset(order.economics))
+    return Question(
+        job=job,
+        price=load_price_book().usd_per_hour,
+        region=order.region,
+        today=now.date(),
+        history=_history(order.history, job) if order.history else (),
+        drill=_drill(order.drill, job) if order.drill else None,
+        zones=from_traces(order.traces) if order.traces else (),
+        hints=Hints(
+            placement_score=order.placement_score,
+            band=None if order.band is None else Band(order.band),
+            zones=order.zones,
+            spot_discount=_discount(order.spot_ratio, now),
+            ec2_spot_usd_per_hour=order.ec2_spot_usd_per_hour,
+        ),
+        economics=economics,
+        nights=order.nights,
+        window_seconds=order.window_seconds,
+        save_seconds=30.0 if order.save_seconds is None else order.save_seconds,
+        seed=order.seed,
+    )
+
+
+def _discount(ratio: float | None, now: datetime) -> SpotDiscount | None:
+    return None if ratio is None else SpotDiscount(1 - ratio, Basis.ASSUMED, "given by you", now.date())
+
+
+def _history(path: Path, job: Job) -> list[Mapping[str, Any]]:
+    """The summaries of this job's runs on AWS: a list, or a mapping with `runs`."""
+    document = _json(path, "--history")
+    runs = document.get("runs") if isinstance(document, dict) else document
+    if not isinstance(runs, list):
+        refuse(f"--history: {path}: must be a JSON list of run summaries, or an object with `runs`")
+    for n, run in enumerate(runs):
+        if not isinstance(run, dict) or not isinstance(run.get("attempts"), list):
+            refuse(f"--history: {path}: [{n}]: must be a run's summary, an object with `attempts`")
+        if not all(isinstance(attempt, dict) for attempt in run["attempts"]):
+            refuse(f"--history: {path}: [{n}].attempts: must be a list of objects")
+        if run.get("simulated"):
+            refuse(
+                f"--history: {path}: [{n}].simulated: true: must be a run on AWS, nights played here prove nothing"
+            )
+    own = [run for run in runs if run.get("job") == job.name]
+    if runs and not own:
+        refuse(f"--history: {path}: {len(runs)} run(s): none of them is of the job {job.name}")
+    return own
+
+
+def _drill(path: Path, job: Job) -> Mapping[str, Any]:
+    document = _json(path, "--drill")
+    outcome = document.get("outcome") if isinstance(document, dict) else None
+    if outcome not in ("PASS", "FAIL"):
+        refuse(
+            f"--drill: {path}: outcome: {outcome!r}: must be PASS or FAIL, as `nightspot drill --json` writes it"
+        )
+    report: Mapping[str, Any] = document
+    if report.get("job") not in (None, job.name):
+        refuse(f"--drill: {path}: job: {report['job']!r}: must be {job.name!r}, the job of the file")
+    return report
+
+
+def _json(path: Path, option: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        refuse(f"{option}: {path}: must be JSON in UTF-8: {error}")
+
+
+@contextmanager
+def _refusals(order: Order) -> Iterator[None]:
+    """Inside: what cannot be answered ends the command with field, value and rule."""
+    try:
+        yield
+    except InvalidJobError as error:
+        refuse(*(f"{error.source}: {problem}" for problem in error.problems))
+    except BacktestError as error:
+        field, _, rule = str(error).partition(": ")
+        refuse(f"{OPTION_OF.get(field, f'{order.file}: {field}')}: {rule}")
+    except (TraceError, AvailabilityError) as error:
+        refuse(f"--traces: {error}")
+    except NightError as error:
+        refuse(f"{order.file}: a night of this job does not come to its end: {error}")
+    except OSError as error:
+        refuse(f"{error.filename or 'file'}: {error.strerror or error}")
+
+
+def refuse(*lines: str) -> NoReturn:
+    """End the command with these lines on standard error, and status 2: 1 would be an answer elsewhere."""
+    for line in lines:
+        typer.secho(f"error: {line}", err=True, fg="red")
+    raise typer.Exit(BAD_INPUT)

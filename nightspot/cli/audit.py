@@ -35,7 +35,7 @@ def audit(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Check a deployment's runs, training jobs and locks, say what is wrong and what would be done about it."""
+    """Check a deployment's runs, jobs and locks; --fix repairs them."""
     if fix and as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
     chosen = account.STACK if table is None and stack is None else stack

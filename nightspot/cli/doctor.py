@@ -45,7 +45,9 @@ def doctor(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Look at all that a night needs, and say how to mend what is wrong. Changes nothing.
+    """Check everything a run needs, and say how to fix what is wrong.
+
+    Changes nothing.
 
     Ends with 0 where there is no problem, 1 where there is one, 2 for a mistake in the call.
     """

@@ -53,7 +53,7 @@ def jobs(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """List the jobs: schedule, deadline, ladder, how the last run ended, and what this month has cost."""
+    """List the jobs: schedule, deadline, last run, cost of the month."""
     now = datetime.now(UTC)
     with mistakes(), operating_mistakes():
         place = place_of(

@@ -36,12 +36,14 @@ USER_ARN = "arn:aws:iam::123456789012:user/local"
 LAST_PORT = 65_535
 ACCESS_KEY = "AKIANIGHTSPOTLOCAL00"
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 
 
 @app.callback()
 def local() -> None:
-    """What runs on this machine alone: nothing is asked of AWS, and nothing is billed."""
+    """What runs on this machine alone; AWS is not asked."""
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+import nightspot
 from nightspot.cli import account, completion, exit_status, overrides, report
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.cli.exit_status import ExitStatus
@@ -27,8 +28,7 @@ from nightspot.terminal import tables
 from nightspot.terminal.lines import console_for, paragraph
 from nightspot.terminal.timeline import Timeline
 
-# The repository that this package was installed from; the demo's job and training script are in it.
-ROOT = Path(__file__).parents[2]
+DEMO = Path(nightspot.__file__).parent / "demo"  # its job and its training script
 
 NightName = Annotated[str | None, typer.Option("--night", metavar="NAME", help=f"{', '.join(NIGHTS)}.")]
 TimeScale = Annotated[
@@ -39,15 +39,6 @@ TimeScale = Annotated[
     ),
 ]
 Build = Annotated[Path, typer.Option(metavar="DIR", help="Where records (in runs/) and logs go.")]
-# Help says nothing of the machine that it is printed on.
-DemoBuild = Annotated[
-    Path,
-    typer.Option(
-        metavar="DIR",
-        help="Where records (in runs/) and logs go; build in the clone by default.",
-        show_default=False,
-    ),
-]
 
 
 def demo(
@@ -55,23 +46,24 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Makes the data, the training and the mishaps.")] = 7,
     time_scale: TimeScale = None,
     as_json: Json = False,
-    build: DemoBuild = ROOT / "build",
+    build: Build = Path("build"),
 ) -> None:
-    """Play a night of jobs/recommender.yaml on this machine; without --night, a bad one."""
-    # The emulated AWS takes seconds to load, and is not installed where only files are checked.
+    """Play a night of the example job on this machine.
+
+    Without --night, a bad one.
+    """
+    # The emulated AWS takes seconds to load, and a deployed job is started without it: nightspot[cli] has none.
     from nightspot.local.stage import staging  # noqa: PLC0415
 
     scale, chosen = _scale(time_scale), _night_named(night or "bad")
-    job_file = ROOT / "jobs" / "recommender.yaml"
+    job_file = (DEMO / "jobs" / "recommender.yaml").resolve()
     with mistakes():
-        if not job_file.is_file():
-            fail("the demo plays a job of Nightspot's repository: run it from a clone")
         stage = Stage(
             job=staging.with_seed(playable(job_file), seed),
             job_file=job_file,
             night=staging.night_with_seed(chosen, seed),
             time_scale=scale,
-            directory=ROOT,
+            directory=DEMO,
             scratch=staging.emptied(build / "demo"),
             records=build / "runs",
         )
@@ -124,7 +116,7 @@ def run(
         typer.Option(metavar="DIR", help="Where records (in runs/) and logs go; build by default."),
     ] = None,
 ) -> None:
-    """Start a run of a deployed job; or with --local, play a night of any job file on this machine.
+    """Start a run of a deployed job; with --local, play one here.
 
     --market, --instance-type, --deadline, --hyperparameter, --budget and --fallback change this run only.
     --night, --market-file, --trace, --trace-offset, --time-scale and --build are for --local, whose training
@@ -272,7 +264,7 @@ class Stage:
 
 def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoReturn:
     """Play the night, show it, keep its record, and exit with what it came to, see `exit_status`."""
-    from nightspot.local.stage import staging  # noqa: PLC0415 - as in `nights.demo`
+    from nightspot.local.stage import staging  # noqa: PLC0415 - as in `demo`
 
     job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
     started_at = staging.story_start(job, _now())

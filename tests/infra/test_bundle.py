@@ -126,7 +126,7 @@ def test_two_that_make_the_same_bundle_at_once_get_one_and_leave_nothing_else(bu
 def test_the_same_sources_elsewhere_give_the_same_digest(build, tree, jobs, tmp_path):
     first = build()
     elsewhere = tree.rename(tmp_path / "elsewhere")
-    assert build_bundle(elsewhere, jobs, elsewhere / "build2").digest == first.digest
+    assert build_bundle(jobs, elsewhere / "build2", package=elsewhere / "nightspot").digest == first.digest
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_another_version_of_what_is_installed_gives_another_bundle(tree, jobs):
     from nightspot.cdk import bundle
 
     def digest(version):
-        (tree / "requirements" / "lambda.txt").write_text(f"{NOTHING_TO_INSTALL}pydantic=={version}\n")
-        lock = bundle._needed(tree / "requirements" / "lambda.txt")
+        (tree / "nightspot" / LOCK_FILE).write_text(f"{NOTHING_TO_INSTALL}pydantic=={version}\n")
+        lock = bundle._needed(tree / "nightspot" / LOCK_FILE)
         return bundle._digest(tree, lock, [], "{}")
 
     assert digest("2.14.1") != digest("2.14.2")
@@ -173,7 +173,7 @@ def test_another_version_of_what_is_installed_gives_another_bundle(tree, jobs):
 def test_the_runtime_s_own_packages_are_not_asked_for(tree):
     from nightspot.cdk import bundle
 
-    asked = bundle._needed(ROOT / "requirements" / "lambda.txt")
+    asked = bundle._needed(bundle.PACKAGE / LOCK_FILE)
     names = {line.partition("==")[0] for line in asked.splitlines() if not line.startswith(" ")}
     assert {"aws-lambda-powertools", "aws-xray-sdk", "pydantic", "pydantic-core", "tzdata"} <= names
     assert not names & {"boto3", "botocore", "jmespath", "pyyaml", "s3transfer", "urllib3"}
@@ -181,10 +181,10 @@ def test_the_runtime_s_own_packages_are_not_asked_for(tree):
 
 
 def test_wheels_that_cannot_be_installed_are_told_with_the_installer_s_words(tree, jobs):
-    lock = tree / "requirements" / "lambda.txt"
+    lock = tree / "nightspot" / LOCK_FILE
     lock.write_text("nightspot-without-a-hash==1\n")
     with pytest.raises(BundleError, match=r"(?s)could not install the functions' dependencies.*hash"):
-        build_bundle(tree, jobs, tree / "build")
+        build_bundle(jobs, tree / "build", package=tree / "nightspot")
     assert not list((tree / "build").glob("bundle/*"))
 
 
@@ -230,7 +230,7 @@ print(sys.modules["nightspot.decide.policy"].__file__)
 @pytest.mark.xdist_group("deployment")  # shares the project's build folder with the deployment itself
 def test_the_real_bundle_is_small_and_complete(jobs):
     """Installs the wheels from PyPI, unless the build folder holds them already."""
-    bundle = build_bundle(ROOT, jobs, ROOT / "build")
+    bundle = build_bundle(jobs, ROOT / "build")
     assert size_bytes(bundle.path) < 15_000_000
     top = {path.name for path in bundle.path.iterdir()}
     assert {"nightspot", "pydantic", "aws_lambda_powertools", "aws_xray_sdk", "tzdata"} <= top

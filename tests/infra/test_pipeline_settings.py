@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightspot.cdk import Settings, SettingsError, read_settings
-from nightspot.cdk.oidc import GITHUB_HOST, trust_of
+from nightspot.cdk.settings import GITHUB_HOST, trust_of
 
 pytestmark = pytest.mark.xdist_group("infra")
 

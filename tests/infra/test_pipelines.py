@@ -9,8 +9,8 @@ from cdk_nag import AwsSolutionsChecks
 
 from nightspot.api.routes import ROUTES
 from nightspot.cdk import Settings, SettingsError
-from nightspot.cdk.oidc import AUDIENCE, GITHUB_HOST, trust_of
-from nightspot.cdk.pipelines import PipelineRole
+from nightspot.cdk.api import PipelineRole
+from nightspot.cdk.settings import AUDIENCE, GITHUB_HOST, trust_of
 
 pytestmark = pytest.mark.xdist_group("infra")
 

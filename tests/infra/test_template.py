@@ -227,7 +227,7 @@ def test_concurrency_is_set_aside_only_where_it_is_asked_for(deployed, disposabl
     def reserved(synthesised):
         functions = synthesised.of_type("Lambda::Function").values()
         ours = [f for f in functions if f.get("Handler", "").startswith("nightspot.lambdas.")]
-        return {f["Handler"].split(".")[1]: f.get("ReservedConcurrentExecutions") for f in ours}
+        return {f["Handler"].split(".")[2]: f.get("ReservedConcurrentExecutions") for f in ours}
 
     assert set(reserved(deployed).values()) == {None}
     found = reserved(disposable)

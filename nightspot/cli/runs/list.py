@@ -71,7 +71,7 @@ def runs(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """List runs, the newest first: how each ended, what it cost and saved, its margin, and whether it resumed."""
+    """List runs, newest first: how each ended, cost, savings, margin."""
     window = _window(since, month)
     check_at_least_one("--limit", limit)
     with mistakes(), operating_mistakes():

@@ -49,7 +49,10 @@ def logs(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Print what a run's training job has logged, oldest line first. Does not follow."""
+    """Print what a run's training job has logged.
+
+    The oldest line first. Does not follow.
+    """
     if api is not None:
         rule = "the API has no logs, CloudWatch Logs has: give --stack NAME or --table NAME instead"
         raise typer.BadParameter(f"--api: {api!r}: {rule}")

@@ -52,7 +52,9 @@ def retry(
     fallback: overrides.Fallback = None,
     as_json: Json = False,
 ) -> None:
-    """Start a run that goes on from the last checkpoint of a run that failed, was stopped or was skipped.
+    """Start a run that goes on from the checkpoint of one that failed.
+
+    Also of one that was stopped or skipped.
 
     What that run did otherwise than its job file says is taken along, unless it is said again here. Without
     --table, --stack or --api the stack is Nightspot.

@@ -45,7 +45,7 @@ def show(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Show a run's record: its decisions, its attempts, what it came to, and where the console has it."""
+    """Show a run's record: decisions, attempts, result."""
     with mistakes(), operating_mistakes():
         place = place_of(
             from_folder=from_folder,

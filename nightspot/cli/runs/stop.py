@@ -43,7 +43,10 @@ def stop(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Stop a deployed run and its training job, for good: nothing more is bought, and the record says so."""
+    """Stop a deployed run and its training job, for good.
+
+    Nothing more is bought, and the record says so.
+    """
     longest_seconds = _seconds(timeout)
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")

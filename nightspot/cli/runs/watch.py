@@ -60,7 +60,9 @@ def watch(
         bool, typer.Option("--json", help="Print a line of JSON for every change and nothing else.")
     ] = False,
 ) -> None:
-    """Watch a run until it is over: a live view on a terminal, else a line for all that happens.
+    """Watch a run until it is over.
+
+    A live view on a terminal, else a line for each event.
 
     Ends with the run's exit status. Ctrl-C ends the watching alone.
     """
