@@ -61,7 +61,7 @@ def synth(
     }
     # As the CDK command line does it. What the app prints is no answer of this command.
     command = own.get("app") or _app()
-    done = subprocess.run(command, shell=True, env=environment, stdout=sys.stderr, check=False)  # noqa: S602
+    done = subprocess.run(command, shell=True, env=environment, stdout=2, check=False)  # noqa: S602
     if done.returncode != 0:
         raise typer.Exit(ExitStatus.USER)
     templates = [str(path) for path in sorted(out.glob("*.template.json"))]
@@ -147,13 +147,12 @@ def _environment() -> dict[str, str]:
     """This environment's, in which `python` is this Python and `node` is there."""
     if find_spec("aws_cdk") is None:
         fail("the package aws-cdk-lib is missing: install nightspot[cdk]", status=ExitStatus.USAGE)
-    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     home = _node_home()
-    if shutil.which("node") is None:
-        if home is None:
-            fail("Node.js is missing: install nightspot[cdk], which brings it", status=ExitStatus.USAGE)
-        folders.append(str(home / "bin"))
-    return {**os.environ, "PATH": os.pathsep.join(folders)}
+    if home is None and shutil.which("node") is None:
+        fail("Node.js is missing: install nightspot[cdk], which brings it", status=ExitStatus.USAGE)
+    own = [Path(sys.executable).parent, *([] if home is None else [home / "bin"])]
+    path = os.pathsep.join([*map(str, own), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path}
 
 
 def _node_home() -> Path | None:

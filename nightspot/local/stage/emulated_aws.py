@@ -20,7 +20,7 @@ REGION = SAMPLES["AWS::Region"]
 TABLE = "nightspot-runs"
 BUS = "default"
 # The file that is deployed.
-WORKFLOW = Path(__file__).parents[3] / "statemachine" / "training_run.asl.json"
+WORKFLOW = Path(__file__).parents[2] / "statemachine" / "training_run.asl.json"
 
 _POLL_SECONDS = 0.02
 
