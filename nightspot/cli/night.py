@@ -161,15 +161,7 @@ def run(
     longest = start.timeout_of(timeout, wait=wait)
     way = start.Way(wait, longest, as_json, region, profile, fail_on_remarks)
     with mistakes(), operating_mistakes():
-        place = place_of(
-            from_folder=None,
-            local=False,
-            table=None,
-            stack=start.default_stack(None, stack, api),
-            api=api,
-            region=region,
-            profile=profile,
-        )
+        place = place_of(stack=start.default_stack(None, stack, api), api=api, region=region, profile=profile)
         begun = start.start(place, job, own, idempotency_key)
         raise typer.Exit(start.tell_and_wait(place, begun, way))
 

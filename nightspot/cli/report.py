@@ -87,13 +87,7 @@ def report(
     _check(run, job, month, with_runs, wanted, out, every=every)
     with mistakes(), operating_mistakes(), _report_mistakes():
         source = place_of(
-            from_folder=from_folder,
-            local=local,
-            table=table,
-            stack=stack,
-            api=api,
-            region=region,
-            profile=profile,
+            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
         ).source
         if job is None and not every:
             record = source.run(run)

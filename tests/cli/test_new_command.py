@@ -62,28 +62,31 @@ def test_its_pipeline_is_one_and_names_the_job(project):
 
 
 def test_its_script_goes_on_from_its_checkpoint_to_the_same_model(project, tmp_path):
-    def trained(name, **environment):
+    def trained(name, epochs):
         folder = tmp_path / name
-        subprocess.run(
+        (folder / "config").mkdir(parents=True, exist_ok=True)
+        for file, content in {
+            "hyperparameters.json": {"epochs": str(epochs)},
+            "checkpointconfig.json": {"LocalPath": str(folder / "checkpoints")},
+        }.items():
+            (folder / "config" / file).write_text(json.dumps(content))
+        done = subprocess.run(
             [sys.executable, project / "training" / "train.py"],
             env={
-                **environment,
                 "PYTHONPATH": str(Path(load_job.__code__.co_filename).parents[2]),
                 "SM_MODEL_DIR": str(folder / "model"),
                 "SM_INPUT_CONFIG_DIR": str(folder / "config"),
-                "NIGHTSPOT_CHECKPOINT_DIR": str(folder / "checkpoints"),
             },
             check=True,
             capture_output=True,
             text=True,
         )
-        return (folder / "model" / "model.json").read_text()
+        return (folder / "model" / "model.json").read_text(), done.stdout
 
-    (tmp_path / "twice" / "config").mkdir(parents=True)
-    (tmp_path / "twice" / "config" / "hyperparameters.json").write_text('{"epochs": "10"}')
-    shorter = trained("twice")
-    (tmp_path / "twice" / "config" / "hyperparameters.json").write_text('{"epochs": "24"}')
-    assert trained("twice") == trained("once") != shorter
+    shorter, _ = trained("twice", epochs=10)
+    model, said = trained("twice", epochs=24)
+    assert "resumed after epoch 10\n" in said
+    assert model == trained("once", epochs=24)[0] != shorter
 
 
 def test_an_empty_repository_is_empty_enough(nightspot, tmp_path):

@@ -76,13 +76,7 @@ def runs(
     check_at_least_one("--limit", limit)
     with mistakes(), operating_mistakes():
         place = place_of(
-            from_folder=from_folder,
-            local=local,
-            table=table,
-            stack=stack,
-            region=region,
-            profile=profile,
-            api=api,
+            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
         )
         pairs = [(accounted(summary), summary) for summary in place.source.runs(job, None)]
     endings = endings_of(outcome or ())

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nightspot.aws.runs.operating import training_logs
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, note, print_json
 from nightspot.cli.runs.place import (
@@ -59,7 +60,7 @@ def logs(
     check_at_least_one("--tail", tail)
     with mistakes(), operating_mistakes():
         place = place_of(
-            from_folder=from_folder, local=local, table=table, stack=stack, region=region, profile=profile
+            folder=from_folder, local=local, table=table, stack=stack, region=region, profile=profile
         )
         record = record_of(place, run)
         chosen = _attempt(record, attempt)
@@ -91,8 +92,6 @@ def _attempt(record: Mapping[str, Any], number: int | None) -> Mapping[str, Any]
 def _lines(place: Place, record: Mapping[str, Any], name: str) -> Iterator[Line]:
     if place.aws is None:
         return _local_lines(Path(str(record.get("scratch") or LOCAL_SCRATCH), "logs", f"{name}.log"))
-    from nightspot.aws.runs.operating import training_logs  # noqa: PLC0415 - local records need no AWS
-
     return (
         {
             "time": event.at.isoformat(timespec="milliseconds"),

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import typer
 
+from nightspot.aws.runs.executions import state_machine_of
 from nightspot.cli import account, overrides
 from nightspot.cli._shared import Json, fail, mistakes, say
 from nightspot.cli.runs import start
@@ -81,13 +82,7 @@ def retry(
     with mistakes(), operating_mistakes():
         read_overrides(own, check_instance_types=True)
         place = place_of(
-            from_folder=None,
-            local=False,
-            table=table,
-            stack=start.default_stack(table, stack, api),
-            api=api,
-            region=region,
-            profile=profile,
+            table=table, stack=start.default_stack(table, stack, api), api=api, region=region, profile=profile
         )
         record = record_of(place, run)
         _check_retryable(record)
@@ -168,8 +163,6 @@ def _start(
     merged: Mapping[str, Any],
     key: str | None,
 ) -> StartedRun:
-    from nightspot.aws.runs.executions import state_machine_of  # noqa: PLC0415 - not for --help
-
     run_id, job = str(record["run_id"]), str(record["job"])
     if place.api is not None:
         # It merges the same way.

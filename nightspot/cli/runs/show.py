@@ -48,13 +48,7 @@ def show(
     """Show a run's record: decisions, attempts, result."""
     with mistakes(), operating_mistakes():
         place = place_of(
-            from_folder=from_folder,
-            local=local,
-            table=table,
-            stack=stack,
-            api=api,
-            region=region,
-            profile=profile,
+            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
         )
         record = record_of(place, run)
     print_record(place, record, as_json=as_json)

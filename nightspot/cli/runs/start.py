@@ -14,6 +14,11 @@ from urllib.parse import quote
 
 import typer
 
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.api_client import ApiError
+from nightspot.aws.runs.deployed_names import DeploymentError, output_of
+from nightspot.aws.runs.operating import deployed_jobs
+from nightspot.aws.runs.starting import Starter, fresh_name, keyed_name
 from nightspot.cli import account, exit_status
 from nightspot.cli import jobs as operate_jobs
 from nightspot.cli._shared import fail, note, print_json
@@ -145,8 +150,6 @@ def start_execution(
     resume_from: str | None = None,
 ) -> StartedRun:
     """Start a run as an execution of the deployment's state machine. Raises what `Starter.start` raises."""
-    from nightspot.aws.runs.starting import Starter, fresh_name, keyed_name  # noqa: PLC0415 - not for --help
-
     if place.aws is None:
         raise ValueError("only a deployment has a state machine")
     name = keyed_name(job, key) if key else fresh_name(job, datetime.now(UTC), token_hex(3))
@@ -162,9 +165,6 @@ def start_execution(
 @contextmanager
 def _perhaps_begun(place: Place, job: str) -> Iterator[None]:
     """Inside: a start whose answer nobody has is told to be one that may have gone through."""
-    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415 - not for --help
-
     look = " ".join(("nightspot", "runs", "--job", job, *place.options))
     words = f"a run of {job} may have started all the same; to see: {look}"
     try:
@@ -207,9 +207,6 @@ def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) ->
 
 
 def _deployed_jobs(place: Place) -> dict[str, Job] | None:
-    from nightspot.aws.runs.deployed_names import DeploymentError  # noqa: PLC0415
-    from nightspot.aws.runs.operating import deployed_jobs  # noqa: PLC0415
-
     if place.aws is None or place.stack is None:
         return None
     client = place.aws.client
@@ -226,8 +223,6 @@ def _deployed_jobs(place: Place) -> dict[str, Job] | None:
 
 
 def _machine_of(place: Place) -> str:
-    from nightspot.aws.runs.deployed_names import DeploymentError, output_of  # noqa: PLC0415
-
     if place.aws is None or place.stack is None:
         raise ValueError("only a stack says which state machine it has")
     try:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from time import sleep
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.api_client import ApiClient, ApiError
+from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.stopping import (
+    LOOK_SECONDS,
+    Stopper,
+    Stopping,
+    StopRefusedError,
+    StopState,
+    UnknownRunError,
+    sentence_of,
+)
+from nightspot.aws.runs.waiting import as_passing
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, print_json, say
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
 from nightspot.formats.durations import DurationError, format_duration, parse_duration
 from nightspot.record.summary import RUNNING, outcome_of
-
-if TYPE_CHECKING:
-    from nightspot.aws.runs.api_client import ApiClient
-    from nightspot.aws.runs.stopping import Stopper, Stopping
 
 # SIGTERM, 120 s and the upload; then the event, or at the worst the loop's own look after five minutes.
 DEFAULT_TIMEOUT = "15m"
@@ -53,9 +62,7 @@ def stop(
     # A local run ends with the command that plays it, so there is a deployment to be stopped or nothing.
     chosen = account.STACK if table is None and stack is None and api is None else stack
     with mistakes(), operating_mistakes():
-        place = place_of(
-            from_folder=None, local=False, table=table, stack=chosen, region=region, profile=profile, api=api
-        )
+        place = place_of(table=table, stack=chosen, api=api, region=region, profile=profile)
         record = record_of(place, run)
         if not yes and record["outcome"] == RUNNING:
             typer.confirm(_question(record, place), abort=True, err=True)
@@ -83,9 +90,6 @@ def _question(record: dict[str, Any], place: Place) -> str:
 
 
 def _stopper(place: Place) -> Stopper:
-    from nightspot.aws.runs.executions import Executions  # noqa: PLC0415 - not for --help
-    from nightspot.aws.runs.stopping import Stopper  # noqa: PLC0415
-
     if place.aws is None:
         raise ValueError("only a deployment's runs can be stopped")
     client = place.aws.client
@@ -96,7 +100,6 @@ def _by_aws(
     stopper: Stopper, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
 ) -> dict[str, Any]:
     """The last look at the run, as --json prints it."""
-    from nightspot.aws.runs.stopping import StopRefusedError, UnknownRunError, sentence_of  # noqa: PLC0415
 
     def show(look: Stopping) -> None:
         if not as_json:
@@ -121,11 +124,6 @@ def _by_api(
     api: ApiClient, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
 ) -> dict[str, Any]:
     """The same through the API, which is asked again while the run changes over. Raises ApiError."""
-    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415
-    from nightspot.aws.runs.stopping import LOOK_SECONDS, StopState  # noqa: PLC0415
-    from nightspot.aws.runs.waiting import as_passing  # noqa: PLC0415
-
     slept, told = 0.0, ""
     while True:
         is_last = not wait or slept >= longest_seconds
@@ -145,8 +143,6 @@ def _by_api(
 
 
 def _conclude(look: dict[str, Any], *, wait: bool, longest_seconds: float, as_json: bool) -> None:
-    from nightspot.aws.runs.stopping import StopState  # noqa: PLC0415
-
     if as_json:
         print_json(look)
     run_id, state = look["run_id"], look["state"]

@@ -70,13 +70,7 @@ def watch(
         raise typer.BadParameter(f"--job: {job!r}: means nothing beside RUN, which names the run")
     with mistakes(), operating_mistakes():
         place = place_of(
-            from_folder=from_folder,
-            local=local,
-            table=table,
-            stack=stack,
-            api=api,
-            region=region,
-            profile=profile,
+            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
         )
         record = record_of(place, run, job)
         run_id = str(record["run_id"])
