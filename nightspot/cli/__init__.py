@@ -36,10 +36,10 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Run and watch": {
         "run": ("night:run", "Start a run of a deployed job; with --local, play one here."),
         "jobs": ("jobs:jobs", "List the jobs: schedule, deadline, last run, cost of the month."),
-        "runs": ("runs.list:runs", "List runs, newest first: how each ended, cost, savings, margin."),
+        "runs": ("runs.show:runs", "List runs, newest first: how each ended, cost, savings, margin."),
         "show": ("runs.show:show", "Show a run's record: decisions, attempts, result."),
         "watch": ("runs.watch:watch", "Watch a run until it is over."),
-        "logs": ("runs.logs:logs", "Print what a run's training job has logged."),
+        "logs": ("runs.watch:logs", "Print what a run's training job has logged."),
         "stop": ("runs.stop:stop", "Stop a deployed run and its training job, for good."),
         "retry": ("runs.retry:retry", "Start a run that goes on from the checkpoint of one that failed."),
         "audit": ("audit:audit", "Check a deployment's runs, jobs and locks; --fix repairs them."),

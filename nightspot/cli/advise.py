@@ -6,16 +6,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from nightspot.advise.advice import Advice
 from nightspot.advise.advice import advise as advised
-from nightspot.advise.document import as_json
+from nightspot.advise.document import as_json as document_of
 from nightspot.advise.question import Band, Economics, Hints, Question
 from nightspot.aws.prices.prices import load_price_book
 from nightspot.cli import account
@@ -123,28 +121,41 @@ def advise(
     }
     window_seconds, save_seconds = _seconds("--window", window), _seconds("--save-time", save_time)
     spot_ratio = _ratio(spot_price)
-
-    answer(
-        Order(
-            file=file,
+    economics = {name: value for name, value in given.items() if value is not None}
+    now = datetime.now(UTC)
+    with _refusals(file):
+        job = load_job(file)
+        question = Question(
+            job=job,
+            price=load_price_book().usd_per_hour,
             region=region,
+            today=now.date(),
+            history=_history(history, job) if history else (),
+            drill=_drill(drill, job) if drill else None,
+            zones=from_traces(traces) if traces else (),
+            hints=Hints(
+                placement_score=placement_score,
+                band=None if interruption_band is None else Band(interruption_band),
+                zones=zones,
+                spot_discount=_discount(spot_ratio, now),
+                ec2_spot_usd_per_hour=ec2_spot_usd_per_hour,
+            ),
+            economics=Economics(**economics, are_given=frozenset(economics)),
             nights=nights,
             window_seconds=window_seconds,
-            spot_ratio=spot_ratio,
-            traces=traces,
-            history=history,
-            drill=drill,
-            placement_score=placement_score,
-            band=interruption_band,
-            zones=zones,
-            ec2_spot_usd_per_hour=ec2_spot_usd_per_hour,
-            economics={name: value for name, value in given.items() if value is not None},
-            save_seconds=save_seconds,
+            save_seconds=30.0 if save_seconds is None else save_seconds,
             seed=seed,
-            html=html,
-            as_json=as_json,
         )
-    )
+        advice = advised(question)
+        if html is not None:
+            html.write_text(advise_page.page(advice), encoding="utf-8")
+    if as_json:
+        print_json(document_of(advice))
+        return
+    console = console_for()
+    advise_text.show(console, advice)
+    if html is not None:
+        advise_text.show_page(console, str(html))
 
 
 # The most that means anything: more nights than minutes, a machine for more than any costs, and so on.
@@ -194,75 +205,6 @@ BAD_INPUT = 2
 OPTION_OF = {"window_seconds": "--window", "spot_ratio": "--spot-price"}
 
 
-@dataclass(frozen=True)
-class Order:
-    """What was asked for, as the options have it; None where nothing was said."""
-
-    file: Path
-    region: str
-    nights: float | None
-    window_seconds: float | None
-    spot_ratio: float | None
-    traces: Path | None
-    history: Path | None
-    drill: Path | None
-    placement_score: int | None
-    band: str | None
-    zones: int | None
-    ec2_spot_usd_per_hour: float | None
-    economics: Mapping[str, float]
-    save_seconds: float | None
-    seed: int
-    html: Path | None
-    as_json: bool
-
-
-def answer(order: Order) -> None:
-    """Give the advice; ends the command with status 2 where something that was given makes no sense."""
-    with _refusals(order):
-        advice = advised(question_of(order, datetime.now(UTC)))
-        if order.html is not None:
-            order.html.write_text(advise_page.page(advice), encoding="utf-8")
-    _show(order, advice)
-
-
-def _show(order: Order, advice: Advice) -> None:
-    if order.as_json:
-        print_json(as_json(advice))
-        return
-    console = console_for()
-    advise_text.show(console, advice)
-    if order.html is not None:
-        advise_text.show_page(console, str(order.html))
-
-
-def question_of(order: Order, now: datetime) -> Question:
-    """The question that was asked, at `now` (aware)."""
-    job = load_job(order.file)
-    economics = Economics(**order.economics, are_given=frozenset(order.economics))
-    return Question(
-        job=job,
-        price=load_price_book().usd_per_hour,
-        region=order.region,
-        today=now.date(),
-        history=_history(order.history, job) if order.history else (),
-        drill=_drill(order.drill, job) if order.drill else None,
-        zones=from_traces(order.traces) if order.traces else (),
-        hints=Hints(
-            placement_score=order.placement_score,
-            band=None if order.band is None else Band(order.band),
-            zones=order.zones,
-            spot_discount=_discount(order.spot_ratio, now),
-            ec2_spot_usd_per_hour=order.ec2_spot_usd_per_hour,
-        ),
-        economics=economics,
-        nights=order.nights,
-        window_seconds=order.window_seconds,
-        save_seconds=30.0 if order.save_seconds is None else order.save_seconds,
-        seed=order.seed,
-    )
-
-
 def _discount(ratio: float | None, now: datetime) -> SpotDiscount | None:
     return None if ratio is None else SpotDiscount(1 - ratio, Basis.ASSUMED, "given by you", now.date())
 
@@ -309,7 +251,7 @@ def _json(path: Path, option: str) -> Any:
 
 
 @contextmanager
-def _refusals(order: Order) -> Iterator[None]:
+def _refusals(file: Path) -> Iterator[None]:
     """Inside: what cannot be answered ends the command with field, value and rule."""
     try:
         yield
@@ -317,11 +259,11 @@ def _refusals(order: Order) -> Iterator[None]:
         refuse(*(f"{error.source}: {problem}" for problem in error.problems))
     except BacktestError as error:
         field, _, rule = str(error).partition(": ")
-        refuse(f"{OPTION_OF.get(field, f'{order.file}: {field}')}: {rule}")
+        refuse(f"{OPTION_OF.get(field, f'{file}: {field}')}: {rule}")
     except (TraceError, AvailabilityError) as error:
         refuse(f"--traces: {error}")
     except NightError as error:
-        refuse(f"{order.file}: a night of this job does not come to its end: {error}")
+        refuse(f"{file}: a night of this job does not come to its end: {error}")
     except OSError as error:
         refuse(f"{error.filename or 'file'}: {error.strerror or error}")
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import nightspot
-from nightspot.cli import account, completion, exit_status, overrides, report
+from nightspot.cli import account, completion, exit_status, report
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import start
@@ -96,19 +96,19 @@ def run(
         str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
     ] = None,
     night: NightName = None,
-    market_file: overrides.MarketFile = None,
+    market_file: start.MarketFile = None,
     trace: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Spot as in a public availability trace.")
     ] = None,
     trace_offset: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How far into the trace the night starts.")
     ] = None,
-    market: overrides.Market = None,
-    instance_type: overrides.InstanceTypes = None,
-    deadline: overrides.Deadline = None,
-    hyperparameter: overrides.Hyperparameters = None,
-    budget: overrides.Budget = None,
-    fallback: overrides.Fallback = None,
+    market: start.Market = None,
+    instance_type: start.InstanceTypes = None,
+    deadline: start.Deadline = None,
+    hyperparameter: start.Hyperparameters = None,
+    budget: start.Budget = None,
+    fallback: start.Fallback = None,
     time_scale: TimeScale = None,
     as_json: Json = False,
     build: Annotated[
@@ -122,8 +122,8 @@ def run(
     --night, --market-file, --trace, --trace-offset, --time-scale and --build are for --local, whose training
     command runs in the current directory. Without --stack or --api the stack is Nightspot.
     """
-    market, market_file = overrides.market_and_file(market, market_file)
-    own = overrides.overrides_of(
+    market, market_file = start.market_and_file(market, market_file)
+    own = start.overrides_of(
         market=market,
         instance_types=instance_type,
         deadline=deadline,

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from nightspot.aws.runs.executions import state_machine_of
-from nightspot.cli import account, overrides
+from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, say
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
@@ -45,12 +45,12 @@ def retry(
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
     ] = None,
-    market: overrides.Market = None,
-    instance_type: overrides.InstanceTypes = None,
-    deadline: overrides.Deadline = None,
-    hyperparameter: overrides.Hyperparameters = None,
-    budget: overrides.Budget = None,
-    fallback: overrides.Fallback = None,
+    market: start.Market = None,
+    instance_type: start.InstanceTypes = None,
+    deadline: start.Deadline = None,
+    hyperparameter: start.Hyperparameters = None,
+    budget: start.Budget = None,
+    fallback: start.Fallback = None,
     as_json: Json = False,
 ) -> None:
     """Start a run that goes on from the checkpoint of one that failed.
@@ -64,14 +64,14 @@ def retry(
         _refuse_local()
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
-    market, market_file = overrides.market_and_file(market, None)
+    market, market_file = start.market_and_file(market, None)
     if market_file is not None:
-        raise typer.BadParameter(f"--market: must be one of {', '.join(overrides.CHOICES)}")
+        raise typer.BadParameter(f"--market: must be one of {', '.join(start.CHOICES)}")
     start.check_key(idempotency_key)
     start.check_fail_on_remarks(fail_on_remarks, wait=wait)
     longest = start.timeout_of(timeout, wait=wait)
     way = start.Way(wait, longest, as_json, region, profile, fail_on_remarks)
-    own = overrides.overrides_of(
+    own = start.overrides_of(
         market=market,
         instance_types=instance_type,
         deadline=deadline,
