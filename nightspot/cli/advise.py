@@ -17,8 +17,7 @@ from nightspot.advise.document import as_json as document_of
 from nightspot.advise.question import Band, Economics, Hints, Question
 from nightspot.aws.prices.prices import load_price_book
 from nightspot.cli import account
-from nightspot.cli._shared import Json, print_json
-from nightspot.formats.durations import DurationError, parse_duration
+from nightspot.cli._shared import Json, check_file, check_folder_of, print_json, seconds_of
 from nightspot.job import InvalidJobError, Job, load_job
 from nightspot.market.availability import AvailabilityError
 from nightspot.market.night import NightError
@@ -112,14 +111,16 @@ def advise(
         rule = f"must be one of {', '.join(BANDS)}"
         raise typer.BadParameter(f"--interruption-band: {interruption_band!r}: {rule}")
     if html is not None:
-        _check_page(html)
+        check_file("--html", html, (".html", ".htm"))
+        check_folder_of("--html", html)
     given = {
         "failed_night_usd": failed_night_usd,
         "engineer_usd_per_hour": engineer_usd_per_hour,
         "setup_hours": setup_hours,
         "operate_hours": operate_hours,
     }
-    window_seconds, save_seconds = _seconds("--window", window), _seconds("--save-time", save_time)
+    window_seconds = None if window is None else float(seconds_of("--window", window))
+    save_seconds = 30.0 if save_time is None else float(seconds_of("--save-time", save_time))
     spot_ratio = _ratio(spot_price)
     economics = {name: value for name, value in given.items() if value is not None}
     now = datetime.now(UTC)
@@ -143,7 +144,7 @@ def advise(
             economics=Economics(**economics, are_given=frozenset(economics)),
             nights=nights,
             window_seconds=window_seconds,
-            save_seconds=30.0 if save_seconds is None else save_seconds,
+            save_seconds=save_seconds,
             seed=seed,
         )
         advice = advised(question)
@@ -167,24 +168,6 @@ def _check(option: str, number: float | None, least: float) -> None:
     most = _MOST.get(option, _MOST_ELSE)
     if number is not None and not least <= number <= most:
         raise typer.BadParameter(f"{option}: {number:g}: must be a number from {least:g} to {most:,}")
-
-
-def _check_page(path: Path) -> None:
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise typer.BadParameter(f"--html: {str(path)!r}: must end in .html")
-    if path.is_dir():
-        raise typer.BadParameter(f"--html: {str(path)!r}: must be a file, and is a folder")
-    if not path.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--html: {str(path)!r}: must be in a folder that exists")
-
-
-def _seconds(option: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return float(parse_duration(text))
-    except DurationError as error:
-        raise typer.BadParameter(f"{option}: {text!r}: {error}") from error
 
 
 def _ratio(text: str | None) -> float | None:

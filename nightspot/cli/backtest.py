@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nightspot.aws.prices.prices import load_price_book
-from nightspot.cli._shared import Json, fail, mistakes, print_json
+from nightspot.cli._shared import PICTURES, Json, check_file, check_folder_of, fail, mistakes, print_json
 from nightspot.job import Job, Policy, load_job
 from nightspot.market import zones
 from nightspot.market.availability import AvailabilityError
@@ -31,7 +31,6 @@ from nightspot.terminal.backtest_table import Played
 from nightspot.terminal.lines import console_for
 
 OWN_PRICES = "traces"
-PICTURES = (".png", ".svg", ".pdf")
 HOURS = "A bare number is hours."
 _UNIT_SECONDS = {"d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
 _NUMBER = r"\d{1,6}(?:\.\d{1,9})?|\.\d{1,9}"
@@ -97,7 +96,8 @@ def backtest(
     if traces is not None and generated:
         raise typer.BadParameter("only one of --traces and --generated can say where the markets come from")
     if plot is not None:
-        _check_picture(plot)
+        check_file("--plot", plot, PICTURES)
+        check_folder_of("--plot", plot)
     given: dict[str, float | None] = {
         "work_seconds": _seconds("--work", work),
         "window_seconds": _seconds("--window", window),
@@ -109,15 +109,6 @@ def backtest(
     }
     ratio = None if spot_price == OWN_PRICES else _share("--spot-price", spot_price)
     play(Order(traces, seed, given, ratio, pool=pool, job=job, as_json=as_json, plot=plot))
-
-
-def _check_picture(plot: Path) -> None:
-    if plot.suffix.lower() not in PICTURES:
-        raise typer.BadParameter(f"--plot: {str(plot)!r}: must end in {', '.join(PICTURES)}")
-    if plot.is_dir():
-        raise typer.BadParameter(f"--plot: {str(plot)!r}: must be a file, and is a folder")
-    if not plot.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--plot: {str(plot)!r}: must be in a folder that exists")
 
 
 def _seconds(option: str, text: str | None) -> float | None:

@@ -12,12 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from nightspot.cli import account, drill_aws
-from nightspot.cli._shared import Json, fail, mistakes, print_json
+from nightspot.cli._shared import PICTURES, Json, check_file, fail, mistakes, print_json, seconds_of
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.drill.reading import MetricDefinitionError, definitions_of
 from nightspot.drill.report import DrillReport, report_of
 from nightspot.drill.verdict import Evidence
-from nightspot.formats.durations import DurationError, parse_duration
 from nightspot.job import InvalidJobError, Job, Problem, load_job
 from nightspot.local.drill import drill as drilling
 from nightspot.local.drill.drill import DrillOptions
@@ -26,7 +25,6 @@ from nightspot.terminal import drill_text
 from nightspot.terminal.lines import console_for
 
 BAD_INPUT = 2
-PICTURES = (".png", ".svg", ".pdf")
 MOST_KILLS = 1000
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -138,10 +136,10 @@ def _drill_here(file: Path, given: dict[str, Any], *, as_json: bool) -> None:
     picture, keep = given.pop("picture", None), given.pop("keep", None)
     for name, field in (("timeout", "limit_seconds"), ("grace", "grace_seconds")):
         if name in given:
-            given[field] = _seconds(f"--{name}", given.pop(name))
+            given[field] = seconds_of(f"--{name}", given.pop(name))
     given["environment"] = _environment(given.pop("env", []))
     if picture is not None:
-        _check_picture(picture)
+        check_file("--picture", picture, PICTURES)
     with bad_input():
         report = play(file, given, picture=picture, keep=keep, as_json=as_json)
     raise typer.Exit(0 if report.passed else 1)
@@ -168,13 +166,6 @@ def _check_numbers(kills: int, tolerance: float) -> None:
         raise typer.BadParameter(f"--tolerance: {tolerance:g}: must be a share from 0 to less than 1")
 
 
-def _seconds(option: str, text: str) -> float:
-    try:
-        return parse_duration(text)
-    except DurationError as error:
-        raise typer.BadParameter(f"{option}: {text!r}: {error}") from error
-
-
 def _environment(given: list[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for text in given:
@@ -187,13 +178,6 @@ def _environment(given: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"--env: {name!r}: must be given only once")
         named[name] = value
     return named
-
-
-def _check_picture(picture: Path) -> None:
-    if picture.suffix.lower() not in PICTURES:
-        raise typer.BadParameter(f"--picture: {str(picture)!r}: must end in {', '.join(PICTURES)}")
-    if picture.is_dir():
-        raise typer.BadParameter(f"--picture: {str(picture)!r}: must be a file, and is a folder")
 
 
 PICTURES_IN = Path("build/drills")

@@ -16,11 +16,10 @@ import typer
 
 import nightspot
 from nightspot.cli import account, completion, exit_status, report
-from nightspot.cli._shared import Json, fail, mistakes, print_json
+from nightspot.cli._shared import Json, fail, mistakes, print_json, seconds_of
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, StackName, operating_mistakes, place_of
-from nightspot.formats.durations import DurationError, parse_duration
 from nightspot.job import InvalidJobError, Job, Problem, apply_overrides, load_job, read_overrides
 from nightspot.local.stage import night_files, records
 from nightspot.local.stage.night_files import NIGHTS, Night
@@ -194,7 +193,8 @@ def _run_here(
         raise typer.BadParameter(rule)
     if setting.trace_offset is not None and setting.trace is None:
         raise typer.BadParameter("--trace-offset needs --trace")
-    scale, offset_seconds = _scale(setting.time_scale), _offset_seconds(setting.trace_offset)
+    scale, offset = _scale(setting.time_scale), setting.trace_offset
+    offset_seconds = 0 if offset is None else seconds_of("--trace-offset", offset)
     chosen = _night_named(setting.night or "quiet")
 
     from nightspot.local.stage import staging  # noqa: PLC0415 - as in `demo`
@@ -232,13 +232,6 @@ def _scale(given: float | None) -> float | None:
     if given is not None and not 1 <= given < math.inf:
         raise typer.BadParameter(f"--time-scale: {given:g}: must be a number from 1 on")
     return given
-
-
-def _offset_seconds(given: str | None) -> float:
-    try:
-        return 0 if given is None else parse_duration(given)
-    except DurationError as error:
-        raise typer.BadParameter(f"--trace-offset: {given!r}: {error}") from error
 
 
 @dataclass(frozen=True)

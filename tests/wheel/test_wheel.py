@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import nightspot
+
 ROOT = Path(__file__).parents[2]
 # All in one process: they share the built wheel.
 pytestmark = pytest.mark.xdist_group("wheel")
@@ -61,6 +63,7 @@ def test_wheel_and_sdist_have_each_module_once(dist, wheel):
 def test_a_new_project_is_checked_trained_and_drilled(call, installed, tmp_path):
     where = call("python", "-c", "import nightspot; print(nightspot.__file__)")
     assert Path(where.strip()).is_relative_to(installed)
+    assert call("nightspot", "--version") == f"{nightspot.__version__}\n"
     call("nightspot", "new", "my-training")
     project = tmp_path / "my-training"
     call("nightspot", "validate", "jobs", folder=project)
@@ -75,6 +78,12 @@ def test_a_new_project_is_checked_trained_and_drilled(call, installed, tmp_path)
         )
     )
     assert drilled["outcome"] == "PASS"
+    advice = call(
+        *("nightspot", "advise", "jobs/my-training.yaml", "--nights", "2", "--html", "advice.html", "--json"),
+        folder=project,
+    )
+    assert json.loads(advice)["job"] == "my-training"
+    assert (project / "advice.html").stat().st_size > 0
 
 
 @pytest.mark.long

@@ -22,12 +22,11 @@ from nightspot.aws.runs.operating import deployed_jobs
 from nightspot.aws.runs.starting import Starter, fresh_name, keyed_name
 from nightspot.cli import account, exit_status
 from nightspot.cli import jobs as operate_jobs
-from nightspot.cli._shared import fail, note, print_json
+from nightspot.cli._shared import fail, note, print_json, seconds_of
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import follow
 from nightspot.cli.runs import follow as follow_words
 from nightspot.cli.runs.place import Place
-from nightspot.formats.durations import DurationError, parse_duration
 from nightspot.job import Job, MarketChoice, apply_overrides, read_overrides
 
 # (--market's words; anything else that stands there is a file)
@@ -170,10 +169,7 @@ def timeout_of(text: str | None, *, wait: bool) -> int | None:
         return None
     if not wait:
         raise typer.BadParameter("--timeout needs --wait")
-    try:
-        return parse_duration(text)
-    except DurationError as error:
-        raise typer.BadParameter(f"--timeout: {text!r}: {error}") from error
+    return seconds_of("--timeout", text)
 
 
 FailOnRemarks = Annotated[

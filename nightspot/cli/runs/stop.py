@@ -22,9 +22,9 @@ from nightspot.aws.runs.stopping import (
 )
 from nightspot.aws.runs.waiting import as_passing
 from nightspot.cli import account
-from nightspot.cli._shared import Json, fail, mistakes, print_json, say
+from nightspot.cli._shared import Json, fail, mistakes, print_json, say, seconds_of
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
-from nightspot.formats.durations import DurationError, format_duration, parse_duration
+from nightspot.formats.durations import format_duration
 from nightspot.record.summary import RUNNING, outcome_of
 
 # SIGTERM, 120 s and the upload; then the event, or at the worst the loop's own look after five minutes.
@@ -56,7 +56,7 @@ def stop(
 
     Nothing more is bought, and the record says so.
     """
-    longest_seconds = _seconds(timeout)
+    longest_seconds = seconds_of("--timeout", timeout)
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
     # A local run ends with the command that plays it, so there is a deployment to be stopped or nothing.
@@ -72,13 +72,6 @@ def stop(
             stopper = _stopper(place)
             look = _by_aws(stopper, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
         _conclude(look, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
-
-
-def _seconds(timeout: str) -> int:
-    try:
-        return parse_duration(timeout)
-    except DurationError as error:
-        raise typer.BadParameter(f"--timeout: {timeout!r}: {error}") from error
 
 
 def _question(record: dict[str, Any], place: Place) -> str:
