@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from lambdas.api_dependencies import ApiDependencies
 from nightspot.api.models import JobsList, RunLinks, RunRecord, RunsPage, RunSummary, line_as_json, lines_of
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
 from nightspot.api.queries import (
@@ -28,6 +27,7 @@ from nightspot.api.queries import (
 from nightspot.api.routes import route_of
 from nightspot.formats.run_ids import is_run_id
 from nightspot.job.errors import describe, nearest
+from nightspot.lambdas.api_requests import ApiDependencies
 from nightspot.record.run_account import run_account
 from nightspot.record.statement import bounds_of
 from nightspot.record.summary import RUNNING, outcome_of, record_of

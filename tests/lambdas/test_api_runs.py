@@ -10,7 +10,6 @@ from itertools import chain
 
 import pytest
 
-from lambdas import api_reads
 from nightspot.api.models import (
     AttemptRecord,
     LastRun,
@@ -21,6 +20,7 @@ from nightspot.api.models import (
     StepRecord,
 )
 from nightspot.api.queries import ENDINGS, Wanted
+from nightspot.lambdas import api_reads
 from nightspot.record.run_account import Ending, RunAccount, run_account, to_json
 from nightspot.record.summary import record_of, summarise
 from nightspot.run.model import Action, Outcome, Phase, Step, run_from_json

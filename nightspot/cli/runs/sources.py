@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import quote
 
+from nightspot.aws.runs.api_client import ApiClient, ApiError
 from nightspot.cli._shared import fail, note
 from nightspot.local.stage import records
 from nightspot.record.model import RecordNotReadableError, read_record
 from nightspot.record.statement import bounds_of
 from nightspot.record.summary import record_of
 from nightspot.view.html.runs_page import accounted
-
-if TYPE_CHECKING:
-    from nightspot.aws.runs.api_client import ApiClient
 
 Record = dict[str, Any]
 MOST_RUNS = 100_000  # of a job: more nights than it can have had
@@ -153,8 +151,6 @@ class ApiSource:
 
     def run(self, run_id: str | None) -> Record:
         """See `Source`. Raises ApiError, and RecordNotReadableError for an answer of another version."""
-        from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415 - local records need no AWS
-
         if run_id is None:
             newest = self.newest(None)
             if newest is None:
@@ -202,8 +198,6 @@ class ApiSource:
         return [str(summary["run_id"]) for summary in self._page(None, None, PAGE_RUNS, None)["runs"]]
 
     def _page(self, job: str | None, month: str | None, limit: int, cursor: str | None) -> Record:
-        from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415
-
         try:
             page: Record = self._client.get(
                 "/runs", {"job": job, "month": month, "limit": limit, "cursor": cursor}
