@@ -98,7 +98,7 @@ lock: $(VENV)/.uv ## Write requirements/*.txt again from pyproject.toml
 	@$(UV_COMPILE) --extra dev -o requirements/dev.txt
 	@$(UV_COMPILE) --extra local --extra build -c requirements/dev.txt -o requirements/local.txt
 	@$(UV_COMPILE) --extra frameworks -c requirements/dev.txt --override requirements/not-from-the-lock.txt -o requirements/frameworks.txt
-	@$(UV_COMPILE) --extra lambda -c requirements/dev.txt -o requirements/lambda.txt
+	@$(UV_COMPILE) --extra lambda -c requirements/dev.txt -o lambdas/requirements.txt
 	@echo 'uv' | $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -c requirements/dev.txt - -o requirements/bootstrap.txt
 
 .PHONY: dist
@@ -106,7 +106,7 @@ dist: $(VENV)/.local ## Build what a release has, in dist/: wheel, sdist, SBOM o
 	@rm -rf dist
 	@$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
 	@$(UV) tool run --quiet --from $(CYCLONEDX) cyclonedx-py requirements --pyproject pyproject.toml \
-		--output-reproducible -o "dist/$$(basename dist/*.tar.gz .tar.gz)-lambda.cdx.json" requirements/lambda.txt
+		--output-reproducible -o "dist/$$(basename dist/*.tar.gz .tar.gz)-lambda.cdx.json" lambdas/requirements.txt
 	@cd dist && sums=$$(sha256sum -- *) && echo "$$sums" > SHA256SUMS
 
 .PHONY: clean

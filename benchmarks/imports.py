@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROUNDS = 5
 TARGET_MS = 350
+RECORD_OUTCOME = "import nightspot.lambdas.record_outcome"
 HANDLERS = ("plan_run", "decide_next_step", "record_outcome", "wake_run")
 POWERTOOLS = "from aws_lambda_powertools import Logger, Metrics, Tracer"
 TRACER = f"{POWERTOOLS}; Tracer(service='nightspot', patch_modules=['botocore'])"
@@ -36,12 +37,11 @@ PROGRAMS = {
     "pydantic": "import pydantic",
     "Powertools": POWERTOOLS,
     "all three": f"import boto3, pydantic; {POWERTOOLS}",
-    **{f"lambdas.{name}": f"import lambdas.{name}" for name in HANDLERS},
-    "record_outcome, X-Ray's SDK": f"import lambdas.record_outcome; {TRACER}",
-    "  and the clients it calls": f"import lambdas.record_outcome; {TRACER}; {clients('dynamodb', 'events')}",
+    **{f"nightspot.lambdas.{name}": f"import nightspot.lambdas.{name}" for name in HANDLERS},
+    "record_outcome, X-Ray's SDK": f"{RECORD_OUTCOME}; {TRACER}",
+    "  and the clients it calls": f"{RECORD_OUTCOME}; {TRACER}; {clients('dynamodb', 'events')}",
     "  and all that there are": (
-        f"import lambdas.record_outcome; {TRACER}; "
-        + clients("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
+        f"{RECORD_OUTCOME}; {TRACER}; " + clients("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
     ),
 }
 # As in a function; the tracer is off elsewhere.
@@ -95,13 +95,13 @@ def main() -> None:
             shutil.rmtree(Path(scratch, *folder.parts[1:]), ignore_errors=True)
         sources = {**compiled, "PYTHONDONTWRITEBYTECODE": "1"}
         without = best(sources)
-        heavy = max((f"lambdas.{name}" for name in HANDLERS), key=without.__getitem__)
+        heavy = max((f"nightspot.lambdas.{name}" for name in HANDLERS), key=without.__getitem__)
         shares = heaviest(heavy, sources)
     print(f"CPU ms above the interpreter's start, best of {ROUNDS}")
     print(f"{'import':28}{'with bytecode':>16}{'sources':>10}")
     for name, spent in with_bytecode.items():
         print(f"{name:28}{spent:16.0f}{without[name]:10.0f}")
-    handlers = [f"lambdas.{name}" for name in HANDLERS]
+    handlers = [f"nightspot.lambdas.{name}" for name in HANDLERS]
     worst = max(without[name] for name in handlers)
     verdict = "met" if worst <= TARGET_MS else "MISSED"
     print(f"target: {TARGET_MS} ms for every handler, from sources; {verdict} ({worst:.0f} ms)")

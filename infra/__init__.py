@@ -1,9 +1,8 @@
 """What gets deployed: one construct per capability, and `TrainingRuns`, which holds them all."""
 
-from infra.bundle import Bundle, BundleError, build_bundle
-from infra.settings import Settings, SettingsError, read_settings
-from infra.stack import NightspotStack
-from infra.training_runs import TrainingRuns
+from nightspot.cdk.bundle import Bundle, BundleError, build_bundle
+from nightspot.cdk.settings import Settings, SettingsError, read_settings
+from nightspot.cdk.stack import NightspotStack, TrainingRuns
 
 __all__ = [
     "Bundle",

@@ -1,27 +1,29 @@
-"""The HTTP API: which addresses API Gateway lets through, to whom, how many, and how it refuses the others."""
+"""The HTTP API: which addresses API Gateway lets through, to whom, how many, and how it refuses the others.
+
+A CI system may start and read runs by it, and nothing else: there is a role for one repository's OIDC tokens.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.arns import arn, training_jobs_arn
-from infra.findings import accept, accept_wildcard
-from infra.functions import Functions
-from infra.records import Records
-from infra.settings import Settings, log_retention
-from infra.workflow import Workflow
 from nightspot.api.problems import MEDIA_TYPE
 from nightspot.api.routes import ROUTES
+from nightspot.cdk.data import Records
+from nightspot.cdk.functions import Functions
+from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, training_jobs_arn
+from nightspot.cdk.settings import Settings, SettingsError, Trust, log_retention
+from nightspot.cdk.workflow import Workflow
 
 STAGE = "v1"
 # What API Gateway says itself, by its name for it, and with which status; None: it differs, and stays unsaid.
@@ -42,6 +44,16 @@ REFUSALS: Mapping[str, int | None] = {
     "UNSUPPORTED_MEDIA_TYPE": 415,
     "DEFAULT_4XX": None,
     "DEFAULT_5XX": None,
+}
+# The longest that a role may allow. A pipeline waits for its model, and a session that is assumed by OIDC is not
+# chained, so that the hour of chained roles is not its limit.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_terms-and-concepts.html (role chaining)
+LONGEST_SESSION = Duration.hours(12)
+READS = ("/jobs", "/runs", "/runs/*")
+ANY_JOB = "/jobs/*/runs"
+WHY_ANY: Mapping[str, str] = {
+    "/runs/*": "Runs get their ids when they are started; a pipeline reads the one that it has started.",
+    ANY_JOB: "A pipeline may start every job of the deployment, unless nightspot:ci_jobs names some.",
 }
 _RETRY_SECONDS = 1  # the bucket of allowed requests fills again every second
 
@@ -207,7 +219,77 @@ def _let_it_work(scope: Construct, function: lambda_.Function, workflow: Workflo
         (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], records.table.table_arn),
         (["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], training_jobs_arn(scope)),
     ):
-        function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
-    if function.role is not None:
-        accept_wildcard(function.role, executions, "Executions are named by what starts them.")
-        accept_wildcard(function.role, training_jobs_arn(scope), "Training jobs are named by their runs.")
+        allow(function, actions, resource)
+    accept_wildcard(function.role, executions, "Executions are named by what starts them.")
+    accept_wildcard(function.role, training_jobs_arn(scope), "Training jobs are named by their runs.")
+
+
+class PipelineRole(Construct):
+    """`role`, which one repository's pipelines assume by OIDC, and `trust`, which tokens that are.
+
+    The account's provider is that of `oidc_provider_arn`, else one is made: an account has one for each issuer.
+    Raises SettingsError for a job of `ci_jobs` that is not deployed.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        rest_api: apigateway.RestApi,
+        trust: Trust,
+        jobs: Collection[str],
+        settings: Settings,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.trust = trust
+        provider_arn = settings.oidc_provider_arn or self._provider().oidc_provider_arn
+        self.role = iam.Role(
+            self,
+            "Role",
+            description="Lets the pipelines of one repository start and read runs",
+            assumed_by=_principal(trust, provider_arn),
+            max_session_duration=LONGEST_SESSION,
+        )
+        started = _started(settings.ci_jobs, jobs)
+        stage = rest_api.deployment_stage.stage_name
+        arns = {
+            path: rest_api.arn_for_execute_api(method, path, stage)
+            for method, paths in {"GET": READS, "POST": started}.items()
+            for path in paths
+        }
+        allow(self.role, ["execute-api:Invoke"], *arns.values())
+        for path, address in arns.items():
+            if "*" in path:
+                accept_wildcard(self.role, address, WHY_ANY[path])
+
+    def _provider(self) -> iam.OidcProviderNative:
+        # Of CloudFormation's own kind, without a function behind it. No thumbprints: AWS verifies an issuer by its
+        # library of certificate authorities, and takes thumbprints only for one that none of them has signed.
+        # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html
+        return iam.OidcProviderNative(
+            self, "Provider", url=f"https://{self.trust.host}", client_ids=[self.trust.audience]
+        )
+
+
+def _started(wanted: tuple[str, ...], deployed: Collection[str]) -> tuple[str, ...]:
+    """The addresses at which runs are started."""
+    for name in wanted:
+        if name not in deployed:
+            raise SettingsError(
+                f"nightspot:ci_jobs: {name!r} must be one of the deployed jobs, {', '.join(sorted(deployed))}"
+            )
+    return tuple(f"/jobs/{name}/runs" for name in sorted(set(wanted))) or (ANY_JOB,)
+
+
+def _principal(trust: Trust, provider_arn: str) -> iam.IPrincipal:
+    """Tokens for `audience` about one of the subjects; a `*` is a wildcard only where one was written."""
+    audience, subject = f"{trust.host}:aud", f"{trust.host}:sub"
+    conditions = []
+    if trust.exact:
+        conditions.append({"StringEquals": {audience: trust.audience, subject: list(trust.exact)}})
+    if trust.patterns:
+        conditions.append(
+            {"StringEquals": {audience: trust.audience}, "StringLike": {subject: list(trust.patterns)}}
+        )
+    return iam.CompositePrincipal(*(iam.WebIdentityPrincipal(provider_arn, each) for each in conditions))

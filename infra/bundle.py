@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import nightspot
 from nightspot.job.model import Job, dump_jobs
 from nightspot.view.html import charts_script
 
@@ -35,7 +37,9 @@ NOT_NEEDED = frozenset({"pyyaml"})
 # Of what the wheels bring: what only installs or only a browser needs. A page for the API's document is not served.
 _SWAGGER = "aws_lambda_powertools/event_handler/openapi/swagger_ui"
 WASTE = ("bin", ".lock", f"{_SWAGGER}/swagger-ui-bundle.min.js", f"{_SWAGGER}/swagger-ui.min.css")
-OWN_PACKAGES = ("nightspot", "lambdas")
+# Where this package is, in a checkout or installed; the functions' lock file is in it.
+PACKAGE = Path(nightspot.__file__).parent
+LOCK_FILE = Path("lambdas", "requirements.txt")
 OWN_SUFFIXES = frozenset({".css", ".j2", ".js", ".json", ".py"})
 # What never runs in a function.
 LEFT_OUT = (
@@ -45,14 +49,17 @@ LEFT_OUT = (
     "nightspot/aws/runs/api_client.py",
     "nightspot/aws/runs/operating.py",
     "nightspot/aws/runs/api_client.py",
+    "nightspot/cdk",
     "nightspot/checkpoint",
     "nightspot/cli",
+    "nightspot/demo",
     "nightspot/drill",
     "nightspot/job/file_text.py",
     "nightspot/job/from_request.py",
     "nightspot/job/schema.py",
     "nightspot/local",
     "nightspot/market",
+    "nightspot/statemachine",
     "nightspot/terminal",
 )
 
@@ -69,13 +76,14 @@ class Bundle:
     digest: str
 
 
-def build_bundle(root: Path, jobs: Mapping[str, Job], build: Path) -> Bundle:
-    """The bundle of the sources below `root`, made in `build` unless it is there already.
+def build_bundle(jobs: Mapping[str, Job], build: Path, *, package: Path = PACKAGE) -> Bundle:
+    """The bundle of these jobs and of Nightspot's own code, made in `build` unless it is there already.
 
     Raises BundleError where uv cannot install the wheels, or where nothing can make the charts' script.
     """
-    lock = _needed(root / "requirements" / "lambda.txt")
-    sources = sorted(_sources(root))
+    lock = _needed(package / LOCK_FILE)
+    root = package.parent
+    sources = sorted(_sources(package))
     document = dump_jobs(jobs)
     digest = _digest(root, lock, sources, document)
     path = build / "bundle" / digest[:16]
@@ -116,12 +124,14 @@ def _needed(lock_file: Path) -> str:
     )
 
 
-def _sources(root: Path) -> Iterable[Path]:
-    left_out = tuple(root / name for name in LEFT_OUT)
-    for package in OWN_PACKAGES:
-        for path in (root / package).rglob("*"):
-            is_ours = path.suffix in OWN_SUFFIXES and "__pycache__" not in path.parts
-            if is_ours and not any(path == part or part in path.parents for part in left_out):
+def _sources(package: Path) -> Iterable[Path]:
+    left_out = {package.parent / name for name in LEFT_OUT}
+    # In a checkout some rooms are links to the folders at the repository's top level.
+    for folder, folders, names in os.walk(package, followlinks=True):
+        here = Path(folder)
+        folders[:] = [n for n in folders if n != "__pycache__" and here / n not in left_out]
+        for path in (here / name for name in names):
+            if path.suffix in OWN_SUFFIXES and path not in left_out:
                 yield path
 
 

@@ -12,12 +12,10 @@ from aws_cdk import aws_logs as logs
 from aws_cdk.region_info import FactName
 from constructs import Construct
 
-from infra.arns import arn, training_jobs_arn
-from infra.bundle import JOBS_FILE, Bundle
-from infra.findings import accept, accept_wildcard
-from infra.records import Records
-from infra.settings import Settings, log_retention
-from infra.training_data import TrainingData
+from nightspot.cdk.bundle import JOBS_FILE, Bundle
+from nightspot.cdk.data import Records, TrainingData
+from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, training_jobs_arn
+from nightspot.cdk.settings import Settings, log_retention
 
 # Reads of public prices and of the account's own rates. Prices know no resources; a Savings Plan's ARN is known
 # only once all of them have been listed.
@@ -35,7 +33,7 @@ BUS_NAME = "default"  # where SageMaker's own events arrive as well
 
 
 class Functions(Construct):
-    """The functions, each by the name of its module in `lambdas`; `api` is None where the settings want none."""
+    """The functions, each named as its module in nightspot.lambdas; `api` is None where the settings want none."""
 
     def __init__(
         self,
@@ -79,7 +77,7 @@ class Functions(Construct):
             # An event may arrive before the run waits for it.
             **_brought_back(records, Duration.hours(1)),
         )
-        # What may start and close runs of which state machine is infra.triggers'.
+        # What may start and close runs of which state machine is nightspot.cdk.triggers'.
         self.start_run = self._function(
             "StartRun",
             "Starts the run of a scheduled night, once",
@@ -105,7 +103,7 @@ class Functions(Construct):
             # What SNS or the table would not take is tried again, and then told.
             **_brought_back(records, Duration.hours(6)),
         )
-        # API Gateway waits no longer than 29 seconds. Its permissions and addresses are infra.api's.
+        # API Gateway waits no longer than 29 seconds. Its permissions and addresses are nightspot.cdk.api's.
         self.api = (
             self._function("Api", "Answers the HTTP API", timeout=Duration.seconds(29))
             if settings.api
@@ -120,9 +118,9 @@ class Functions(Construct):
         for function in (self.plan_run, self.decide_next_step, *settling):
             self._let_it_look(function, data)
             # Of a run that is over, or that has lost its lock.
-            _allow(function, ["sagemaker:StopTrainingJob"], training_jobs_arn(self))
+            allow(function, ["sagemaker:StopTrainingJob"], training_jobs_arn(self))
         # It knows no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
-        _allow(self.reconcile, ["sagemaker:ListTrainingJobs"], "*")
+        allow(self.reconcile, ["sagemaker:ListTrainingJobs"], "*")
         for function in (self.record_outcome, *settling):
             self._let_it_write_reports(function, data)
             self._let_it_see_models(function, data)
@@ -136,7 +134,7 @@ class Functions(Construct):
         account = Stack.of(self).regional_fact(FactName.DLC_REPOSITORY_ACCOUNT, "")
         function.add_environment("NIGHTSPOT_DLC_ACCOUNT_ID", account)
 
-    def _function(self, name: str, description: str, **options: object) -> lambda_.Function:
+    def _function(self, name: str, description: str, **options: Any) -> lambda_.Function:
         keep = self._settings.keep_data
         log_group = logs.LogGroup(
             self,
@@ -155,7 +153,7 @@ class Functions(Construct):
             self,
             name,
             code=self._code,
-            handler=f"lambdas.{_snake(name)}.handler",
+            handler=f"nightspot.lambdas.{_snake(name)}.handler",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             memory_size=512,
@@ -190,50 +188,43 @@ class Functions(Construct):
             (self.tell_people, ["DeleteItem"]),
         ):
             actions = [f"dynamodb:{action}" for action in ("UpdateItem", *also)]
-            _allow(function, actions, records.table.table_arn)
+            allow(function, actions, records.table.table_arn)
 
     def _let_it_look(self, function: lambda_.Function, data: TrainingData) -> None:
         """At training jobs and at how far they have come."""
-        _allow(function, ["sagemaker:DescribeTrainingJob"], training_jobs_arn(self))
+        allow(function, ["sagemaker:DescribeTrainingJob"], training_jobs_arn(self))
         # Without ListBucket a missing progress file would be "access denied".
-        _allow(function, ["s3:ListBucket"], data.checkpoints.bucket_arn)
+        allow(function, ["s3:ListBucket"], data.checkpoints.bucket_arn)
         checkpoints = data.checkpoints.arn_for_objects("*")
-        _allow(function, ["s3:GetObject"], checkpoints)
-        if function.role is not None:
-            accept_wildcard(function.role, checkpoints, "Every run has a prefix of its own in this bucket.")
-            accept_wildcard(function.role, training_jobs_arn(self), "Training jobs are named by their runs.")
+        allow(function, ["s3:GetObject"], checkpoints)
+        accept_wildcard(function.role, checkpoints, "Every run has a prefix of its own in this bucket.")
+        accept_wildcard(function.role, training_jobs_arn(self), "Training jobs are named by their runs.")
 
     def _let_it_write_reports(self, function: lambda_.Function, data: TrainingData) -> None:
         reports = data.models.arn_for_objects("reports/*")
-        _allow(function, ["s3:PutObject"], reports)
-        if function.role is not None:
-            accept_wildcard(function.role, reports, "Every run has a page of its own below this prefix.")
+        allow(function, ["s3:PutObject"], reports)
+        accept_wildcard(function.role, reports, "Every run has a page of its own below this prefix.")
 
     def _let_it_see_models(self, function: lambda_.Function, data: TrainingData) -> None:
         """Whether a model is there, and not empty."""
         # Without ListBucket a missing model would be "access denied".
-        _allow(function, ["s3:ListBucket"], data.models.bucket_arn)
+        allow(function, ["s3:ListBucket"], data.models.bucket_arn)
         models = data.models.arn_for_objects("*/output/model.tar.gz")
-        _allow(function, ["s3:GetObject"], models)
-        if function.role is not None:
-            accept_wildcard(
-                function.role, models, "Every training job has a prefix of its own in this bucket."
-            )
+        allow(function, ["s3:GetObject"], models)
+        accept_wildcard(function.role, models, "Every training job has a prefix of its own in this bucket.")
 
     def _let_it_check_quotas(self, function: lambda_.Function) -> None:
         asked = self._settings.check_quotas
         function.add_environment("NIGHTSPOT_CHECK_QUOTAS", "true" if asked else "false")
         if not asked:
             return
-        _allow(
-            function, ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"], "*"
-        )
+        allow(function, ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"], "*")
 
     def _let_it_ask_prices(self, function: lambda_.Function) -> None:
         asked = self._settings.live_prices
         function.add_environment("NIGHTSPOT_LIVE_PRICES", "true" if asked else "false")
         if asked:
-            _allow(function, PRICE_ACTIONS, "*")
+            allow(function, PRICE_ACTIONS, "*")
 
     def _why_any_resource(self, name: str) -> str:
         """Why a statement of this function's role stands on `*`; one reason for all, as cdk-nag counts it once."""
@@ -247,7 +238,7 @@ class Functions(Construct):
         return f"{', '.join(blind)} know no resources that could be named beforehand."
 
     def _let_it_send_notices(self, function: lambda_.Function) -> None:
-        _allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
+        allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
 
 
 def _brought_back(records: Records, age: Duration, retries: int = 2) -> dict[str, Any]:
@@ -257,10 +248,6 @@ def _brought_back(records: Records, age: Duration, retries: int = 2) -> dict[str
         "max_event_age": age,
         "on_failure": destinations.SqsDestination(records.dead_letters),
     }
-
-
-def _allow(function: lambda_.Function, actions: list[str], resource: str) -> None:
-    function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
 
 
 def _snake(name: str) -> str:

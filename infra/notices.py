@@ -10,10 +10,10 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from infra.arns import arn
-from infra.functions import Functions
-from infra.records import Records
-from infra.settings import Settings
+from nightspot.cdk.data import Records
+from nightspot.cdk.functions import Functions
+from nightspot.cdk.permissions import allow, arn
+from nightspot.cdk.settings import Settings
 
 # What can become a message; nightspot.view.messages.wording decides what does, and a test compares the two. The
 # rest of Nightspot's events stay on the bus for whoever wants them.
@@ -85,9 +85,7 @@ class NoticeTopic(Construct):
     def _let_messages_out(self, settings: Settings) -> None:
         messenger = self._functions.tell_people
         topics = [topic for topic in (self.topic, self.chat_topic) if topic is not None]
-        messenger.add_to_role_policy(
-            iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn for topic in topics])
-        )
+        allow(messenger, ["sns:Publish"], *(topic.topic_arn for topic in topics))
         messenger.add_environment("NIGHTSPOT_NOTICE_TOPIC_ARN", self.topic.topic_arn)
         messenger.add_environment(
             "NIGHTSPOT_CHAT_TOPIC_ARN", self.chat_topic.topic_arn if self.chat_topic else ""

@@ -11,10 +11,10 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.functions import Functions
-from infra.notices import NoticeTopic
-from infra.records import Records
-from infra.workflow import Workflow
+from nightspot.cdk.data import Records
+from nightspot.cdk.functions import Functions
+from nightspot.cdk.notices import NoticeTopic
+from nightspot.cdk.workflow import Workflow
 
 NAMESPACE = "Nightspot"
 _DAY = Duration.days(1)

@@ -1,20 +1,108 @@
-"""The stack: training runs, and the commands that a person needs next as outputs."""
+"""Everything that runs need as one construct for any CDK app, and the stack that holds it alone."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 import nightspot
-from infra.bundle import Bundle
-from infra.oidc import trust_of
-from infra.pipelines import PipelineRole
-from infra.settings import Settings
-from infra.training_runs import TrainingRuns
+from nightspot.cdk.api import Api, PipelineRole
+from nightspot.cdk.bundle import Bundle
+from nightspot.cdk.data import Records, TrainingData
+from nightspot.cdk.functions import Functions
+from nightspot.cdk.notices import NoticeTopic
+from nightspot.cdk.observability import Observability
+from nightspot.cdk.settings import Settings, trust_of
+from nightspot.cdk.triggers import Closing, Reconciling, Schedules, WakeUp
+from nightspot.cdk.workflow import Workflow
 from nightspot.job.model import Job
+
+_DLC_ACCOUNT = "${DlcAccountId}"  # in a job file, see nightspot.job.request_shape
+
+
+class TrainingRuns(Construct):
+    """`TrainingRuns(self, "Training", jobs=load_jobs(Path("jobs")), bundle=build_bundle(…))`.
+
+    `workflow.state_machine` starts a run with `{"job": name}`; `records.table` is its record; `data` the buckets
+    and the role of the training jobs; `notices.topic` what people subscribe to.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        jobs: Mapping[str, Job],
+        bundle: Bundle,
+        settings: Settings | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        chosen = settings or Settings()
+        self.records = Records(self, "Records", settings=chosen)
+        self.data = TrainingData(self, "Data", settings=chosen)
+        self.functions = Functions(
+            self, "Functions", bundle=bundle, records=self.records, data=self.data, settings=chosen
+        )
+        if any(_DLC_ACCOUNT in json.dumps(job.training_job) for job in jobs.values()):
+            self.functions.let_it_name_aws_images(self.functions.plan_run)
+        self.workflow = Workflow(
+            self,
+            "Workflow",
+            functions=self.functions,
+            records=self.records,
+            data=self.data,
+            settings=chosen,
+        )
+        self.schedules = Schedules(
+            self,
+            "Schedules",
+            jobs=jobs,
+            functions=self.functions,
+            workflow=self.workflow,
+            records=self.records,
+        )
+        self.api = Api.of(
+            self,
+            "Api",
+            functions=self.functions,
+            workflow=self.workflow,
+            records=self.records,
+            settings=chosen,
+        )
+        self.wake_up = WakeUp(self, "WakeUp", functions=self.functions, records=self.records)
+        self.closing = Closing(
+            self, "Closing", functions=self.functions, workflow=self.workflow, records=self.records
+        )
+        self.reconciling = Reconciling(
+            self, "Reconciling", functions=self.functions, workflow=self.workflow, records=self.records
+        )
+        self.notices = NoticeTopic(
+            self, "Notices", functions=self.functions, records=self.records, settings=chosen
+        )
+        # Alarms and dashboards cost money by the month; without jobs there is nothing to watch.
+        self.observability = (
+            Observability(
+                self,
+                "Observability",
+                functions=self.functions,
+                workflow=self.workflow,
+                records=self.records,
+                notices=self.notices,
+            )
+            if jobs
+            else None
+        )
+
+    def grant_start(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` start runs and read how they go."""
+        self.workflow.state_machine.grant_start_execution(grantee)
+        self.workflow.state_machine.grant_read(grantee)
+        self.records.table.grant_read_data(grantee)
 
 
 class NightspotStack(Stack):

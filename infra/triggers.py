@@ -13,11 +13,10 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
-from infra.arns import arn
-from infra.findings import accept_wildcard
-from infra.functions import Functions
-from infra.records import Records
-from infra.workflow import Workflow
+from nightspot.cdk.data import Records
+from nightspot.cdk.functions import Functions
+from nightspot.cdk.permissions import accept_wildcard, allow, arn
+from nightspot.cdk.workflow import Workflow
 from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.job.cautions import start_try_seconds
 from nightspot.job.model import Job
@@ -59,14 +58,8 @@ class Schedules(Construct):
             ),
             description="What a schedule may do",
         )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["lambda:InvokeFunction"], resources=[functions.start_run.function_arn]
-            )
-        )
-        role.add_to_policy(
-            iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[records.dead_letters.queue_arn])
-        )
+        allow(role, ["lambda:InvokeFunction"], functions.start_run.function_arn)
+        allow(role, ["sqs:SendMessage"], records.dead_letters.queue_arn)
         for name, job in scheduled.items():
             schedule = self._schedule(name, job, functions.start_run, role, records)
             # Else the first start could come before the role may call the function.
@@ -114,28 +107,21 @@ def _let_it_start(scope: Construct, function: lambda_.Function, workflow: Workfl
     """The function starts runs of this state machine, and looks whether the night's is there already."""
     machine = workflow.state_machine
     function.add_environment("NIGHTSPOT_STATE_MACHINE_ARN", machine.state_machine_arn)
-    _allow_on(function, ["states:StartExecution"], workflow)
+    allow(function, ["states:StartExecution"], machine.state_machine_arn)
     _let_it_see_executions(scope, function, workflow)
 
 
 def _let_it_restart(scope: Construct, function: lambda_.Function, workflow: Workflow) -> None:
     """The function looks at executions, starts one that goes on with a run, and wakes a run that is silent."""
-    _allow_on(function, ["states:StartExecution", "states:SendTaskSuccess"], workflow)
+    machine_arn = workflow.state_machine.state_machine_arn
+    allow(function, ["states:StartExecution", "states:SendTaskSuccess"], machine_arn)
     _let_it_see_executions(scope, function, workflow)
-
-
-def _allow_on(function: lambda_.Function, actions: list[str], workflow: Workflow) -> None:
-    machine = workflow.state_machine.state_machine_arn
-    function.add_to_role_policy(iam.PolicyStatement(actions=actions, resources=[machine]))
 
 
 def _let_it_see_executions(scope: Construct, function: lambda_.Function, workflow: Workflow) -> None:
     executions = arn(scope, "states", f"execution:{workflow.state_machine.state_machine_name}:*")
-    function.add_to_role_policy(
-        iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions])
-    )
-    if function.role is not None:
-        accept_wildcard(function.role, executions, "Executions are named by what starts them.")
+    allow(function, ["states:DescribeExecution"], executions)
+    accept_wildcard(function.role, executions, "Executions are named by what starts them.")
 
 
 class WakeUp(Construct):

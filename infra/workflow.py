@@ -10,14 +10,13 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.arns import arn, training_jobs_arn
-from infra.findings import accept_wildcard
-from infra.functions import BUS_NAME, Functions
-from infra.records import Records
-from infra.settings import Settings, log_retention
-from infra.training_data import TrainingData
+import nightspot
+from nightspot.cdk.data import Records, TrainingData
+from nightspot.cdk.functions import BUS_NAME, Functions
+from nightspot.cdk.permissions import accept_wildcard, allow, arn, training_jobs_arn
+from nightspot.cdk.settings import Settings, log_retention
 
-WORKFLOW_FILE = Path(__file__).parents[1] / "statemachine" / "training_run.asl.json"
+WORKFLOW_FILE = Path(nightspot.__file__).parent / "statemachine" / "training_run.asl.json"
 
 
 class Workflow(Construct):
@@ -48,8 +47,8 @@ class Workflow(Construct):
             description="What a run may do",
         )
         steps = (functions.plan_run, functions.decide_next_step, functions.record_outcome)
-        _allow(role, ["lambda:InvokeFunction"], *(function.function_arn for function in steps))
-        _allow(
+        allow(role, ["lambda:InvokeFunction"], *(function.function_arn for function in steps))
+        allow(
             role,
             ["sagemaker:CreateTrainingJob", "sagemaker:StopTrainingJob", "sagemaker:AddTags"],
             training_jobs_arn(self),
@@ -61,8 +60,8 @@ class Workflow(Construct):
                 conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
             )
         )
-        _allow(role, ["dynamodb:UpdateItem"], records.table.table_arn)
-        _allow(role, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
+        allow(role, ["dynamodb:UpdateItem"], records.table.table_arn)
+        allow(role, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
         self.state_machine = sfn.StateMachine(
             self,
             "StateMachine",
@@ -81,11 +80,7 @@ class Workflow(Construct):
             comment="One night of one training job",
         )
         _let_cfn_lint_pass_computed_timeouts(self.state_machine)
-        _allow(
-            functions.wake_run.role,
-            ["states:SendTaskSuccess"],
-            self.state_machine.state_machine_arn,
-        )
+        allow(functions.wake_run, ["states:SendTaskSuccess"], self.state_machine.state_machine_arn)
         self._let_runs_take_turns(functions)
         accept_wildcard(role, training_jobs_arn(self), "Training jobs are named by their runs.")
         accept_wildcard(role, "*", "X-Ray's actions and those of log delivery know no resources.")
@@ -119,9 +114,3 @@ def _let_cfn_lint_pass_computed_timeouts(state_machine: sfn.StateMachine) -> Non
     resource = state_machine.node.default_child
     if isinstance(resource, CfnResource):
         resource.add_metadata("cfn-lint", {"config": {"ignore_checks": ["E3601"]}})
-
-
-def _allow(role: iam.IRole | None, actions: list[str], *resources: str) -> None:
-    if role is None:
-        raise ValueError("the function has no role")
-    role.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=list(resources)))

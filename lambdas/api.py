@@ -24,9 +24,6 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas import api_reads, api_requests, api_writes
-from lambdas.api_dependencies import ApiDependencies, api_dependencies
-from lambdas.observability import logger, metrics, traced
 from nightspot import __version__
 from nightspot.api.models import (
     JobsList,
@@ -43,6 +40,9 @@ from nightspot.api.routes import ROUTES, Operation, finished, methods_of, route_
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.aws.runs.executions import StartRefusedError
 from nightspot.failures.redaction import redact
+from nightspot.lambdas import api_reads, api_requests, api_writes
+from nightspot.lambdas.api_requests import ApiDependencies, api_dependencies
+from nightspot.lambdas.observability import logger, metrics, traced
 from nightspot.record.model import RunState
 from nightspot.run.reasons import Reason
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 
-from lambdas.api_dependencies import ApiDependencies
 from nightspot.api.models import JobsList, RunLinks, RunResource, RunsPage, line_as_json, lines_of
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
 from nightspot.api.queries import (
@@ -26,6 +25,7 @@ from nightspot.api.queries import (
 from nightspot.api.routes import route_of
 from nightspot.formats.run_ids import is_run_id
 from nightspot.job.errors import describe, nearest
+from nightspot.lambdas.api_requests import ApiDependencies
 from nightspot.record.model import RunRecord, RunState
 from nightspot.record.statement import bounds_of
 from nightspot.record.summary import record_of

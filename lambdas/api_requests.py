@@ -1,5 +1,5 @@
-"""Decides which requests are read at all: by the size, the media type and the shape of their body, and by whether
-every parameter is known and given once.
+"""What an API request is answered with (`ApiDependencies`), and which requests are read at all: by the size, media
+type and shape of the body, and by whether every parameter is known and given once.
 """
 
 from __future__ import annotations
@@ -7,12 +7,24 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
-from typing import Any, NoReturn
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nightspot.api.problems import ProblemError, ProblemKind, invalid
 from nightspot.api.routes import Route, route_of
+from nightspot.aws.runs.executions import Executions, Starter
+from nightspot.aws.runs.stopping import Stopper
+from nightspot.aws.table.run_table import RunTable
 from nightspot.job.errors import Problem, describe, nearest
+from nightspot.lambdas.dependencies import dependencies, late_client, read_environment
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nightspot.job.model import Job
 
 LARGEST_BODY_BYTES = 64 * 1024
 JSON = "application/json"
@@ -104,3 +116,34 @@ def _bytes_of(event: Mapping[str, Any]) -> bytes:
 def _header(event: Mapping[str, Any], name: str) -> str | None:
     headers = event.get("headers") or {}
     return next((value for key, value in headers.items() if key.lower() == name), None)
+
+
+_TOKEN_BYTES = 3
+
+
+@dataclass(frozen=True)
+class ApiDependencies:
+    """The API's collaborators. A test or `nightspot local serve` passes its own."""
+
+    now: Callable[[], datetime]
+    jobs: Callable[[], Mapping[str, Job]]
+    table: RunTable
+    starter: Starter
+    stopper: Stopper
+    executions: Executions
+    token_hex6: Callable[[], str] = lambda: secrets.token_hex(_TOKEN_BYTES)  # tells runs of one second apart
+
+
+@cache
+def api_dependencies() -> ApiDependencies:
+    """The deployed function's."""
+    use = dependencies()
+    machine_arn = read_environment().state_machine_arn
+    return ApiDependencies(
+        now=use.now,
+        jobs=use.jobs,
+        table=use.table,
+        starter=Starter(use.step_functions, machine_arn),
+        stopper=Stopper(use.table, late_client("sagemaker"), use.executions),
+        executions=use.executions,
+    )

@@ -12,13 +12,13 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from lambdas.dependencies import Dependencies, dependencies
-from lambdas.execution_end import ClosingEvent, ExecutionDetail, TrainingJobDetail, read_end
-from lambdas.observability import logger, metrics, traced
-from lambdas.settling import BeingSettledError, Settled, settle
 from nightspot.aws.faults import TransientAwsError
 from nightspot.decide.audit import Execution, ExecutionState, Kind
 from nightspot.formats.run_ids import read_training_job_name
+from nightspot.lambdas.dependencies import Dependencies, dependencies
+from nightspot.lambdas.execution_end import ClosingEvent, ExecutionDetail, TrainingJobDetail, read_end
+from nightspot.lambdas.observability import logger, metrics, traced
+from nightspot.lambdas.settling import BeingSettledError, Settled, settle
 
 _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 # PlanRun may be at work just then, and record a run that nobody waits for any more. Lambda brings the event back

@@ -12,15 +12,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
-from lambdas import turns
-from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, tell, traced
 from nightspot.aws.faults import TransientAwsError
 from nightspot.decide import ladder, ledger
 from nightspot.decide.ledger import JobView, phases_of
 from nightspot.decide.policy import next_step
 from nightspot.failures.classify import Fault
 from nightspot.failures.redaction import redact
+from nightspot.lambdas import turns
+from nightspot.lambdas.dependencies import Dependencies, dependencies
+from nightspot.lambdas.observability import logger, metrics, tell, traced
 from nightspot.plan import request as requests
 from nightspot.record import events as happenings
 from nightspot.run.model import Action, Attempt, Phase, Run, Step, run_from_json, to_json

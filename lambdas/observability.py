@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from datetime import datetime
 from functools import cache, wraps
-from typing import Any
+from typing import Any, TextIO
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
@@ -93,3 +94,17 @@ def tell(
             logger.error("notice lost", extra={"happening": happening.value, "error": str(error)})
             metrics.add_metric(name="NoticeLost", unit=MetricUnit.Count, value=1)
     return lost == 0
+
+
+@contextmanager
+def writing_to(log: TextIO) -> Iterator[None]:
+    """Inside: what the handlers log and their metrics go to `log`, as in Lambda to CloudWatch."""
+    streams = [h for h in logger.handlers if isinstance(h, logging.StreamHandler)]
+    before = [handler.setStream(log) for handler in streams]
+    try:
+        with redirect_stdout(log):
+            yield
+    finally:
+        for handler, stream in zip(streams, before, strict=True):
+            if stream is not None:
+                handler.setStream(stream)

@@ -13,15 +13,15 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel
 
-from lambdas import continuation, month, resumption, turns
-from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, tell, traced
-from lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
 from nightspot.aws.prices.live_prices import KnownPrices
 from nightspot.aws.prices.prices import QuotasUnknownError
 from nightspot.decide import ladder
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job.markets import Market
+from nightspot.lambdas import continuation, turns
+from nightspot.lambdas.dependencies import Dependencies, dependencies
+from nightspot.lambdas.observability import logger, metrics, tell, traced
+from nightspot.lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
 from nightspot.plan import request as requests
 from nightspot.plan.planning import Known, Resumed, plan_note, plan_run, quota_name
 from nightspot.record.events import Happening
@@ -120,7 +120,7 @@ def _resumed(
     if resume_from is None:
         return None
     run_id = run_id_of(execution_arn, started_at)
-    return resumption.take(resume_from, job, run_id=run_id, execution_arn=execution_arn, use=use)
+    return continuation.resume(resume_from, job, run_id=run_id, execution_arn=execution_arn, use=use)
 
 
 def _plan(
@@ -157,7 +157,7 @@ def _plan(
     if job.budget is not None and job.budget.per_month_usd is not None and not taken.refused_because:
         # Written first and read then: of two runs that start at once, one sees the other's promise at least.
         use.table.record_promise(run)
-        run = plan(replace(known, month_usd=month.promised_usd(run, use)))
+        run = plan(replace(known, month_usd=_promised_usd(run, use)))
     # The checkpoints that it goes on from are another run's, and locked.
     prefix_locked = (
         resumed is not None
@@ -219,3 +219,16 @@ def _overridden(job: Job, mapping: Mapping[str, Any]) -> tuple[Job, dict[str, An
         return apply_overrides(job, overrides), overrides_as_json(overrides)
     except InvalidJobError as error:
         raise InvalidInputError("; ".join(str(problem) for problem in error.problems)) from error
+
+
+def _promised_usd(run: Run, use: Dependencies) -> float:
+    """USD spent on the job's other runs of the month in which `run` started, and promised to those still open."""
+    start = run.started_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    month = use.table.month(run.job, start, _next_month(start), without_run_id=run.run_id)
+    # One whose execution has crashed may be restarted, and is closed within the hour if it is not.
+    return month.total_usd
+
+
+def _next_month(start: datetime) -> datetime:
+    year, month = divmod(start.month, 12)
+    return start.replace(year=start.year + year, month=month + 1)

@@ -8,12 +8,14 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
-from lambdas import run_report, turns
-from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, tell, traced
+from nightspot.aws.faults import TransientAwsError
 from nightspot.decide.audit import is_whole
+from nightspot.lambdas import turns
+from nightspot.lambdas.dependencies import Dependencies, dependencies
+from nightspot.lambdas.observability import logger, metrics, tell, traced
 from nightspot.record.events import OF_OUTCOME, Happening, of_run
 from nightspot.record.model import RunRecord
 from nightspot.record.sentences import remarks_of
@@ -101,7 +103,7 @@ def tell_end(run: Run, use: Dependencies, *, has_crashed: bool = False, counted:
         "because": run.outcome_because,
         "happened": [happening.value for happening in happened],
         "summary": summary.to_json(),
-        "report": run_report.written(run, use),
+        "report": write_report(run, use),
     }
     is_told = tell([OF_OUTCOME[run.outcome]], run, use.now(), detail, use.notices, counted=not counted)
     if is_told:
@@ -127,3 +129,26 @@ def count(run: Run, figures: Mapping[str, tuple[MetricUnit, float | None]]) -> N
     for name, (unit, value) in figures.items():
         if value is not None:
             metrics.add_metric(name=name, unit=unit, value=value)
+
+
+def write_report(run: Run, use: Dependencies) -> str | None:
+    """The S3 URI of the run's page; None where this deployment keeps none, or where it could not be written."""
+    if use.reports is None:
+        return None
+    # At the end of a run alone: a template engine is no part of any other call.
+    from jinja2 import TemplateError  # noqa: PLC0415
+
+    from nightspot.record.model import read_record  # noqa: PLC0415
+    from nightspot.record.summary import record_of  # noqa: PLC0415
+    from nightspot.view.html import charts_script  # noqa: PLC0415
+    from nightspot.view.html.run_page import run_page  # noqa: PLC0415
+
+    try:
+        written = record_of(run, use.table.steps(run.run_id), use.table.phases(run.run_id))
+        record = read_record(written.to_json())  # checked: it may hold anything that a script wrote
+        return use.reports.write(run.run_id, run_page(record, charts_script.read()))
+    # Of a page's own mistakes, ValueError is a record that it cannot read.
+    except (ClientError, TransientAwsError, TemplateError, OSError, ValueError) as error:
+        metrics.add_metric(name="ReportLost", unit=MetricUnit.Count, value=1)
+        logger.warning("the report was not written", extra={"run": run.run_id, "error": str(error)})
+        return None

@@ -14,11 +14,6 @@ from datetime import datetime, timedelta
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
-from lambdas import run_report, turns
-from lambdas.dependencies import Dependencies
-from lambdas.execution_end import OUTCOME_OF, because
-from lambdas.observability import logger, metrics
-from lambdas.record_outcome import close, count, figures_of, tell_end
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.looks import Looks
 from nightspot.decide import audit, ledger
@@ -26,6 +21,11 @@ from nightspot.decide.audit import Execution, Finding, Repair, RunLook
 from nightspot.decide.ledger import JobView, phases_of
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import read_training_job_name
+from nightspot.lambdas import turns
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.execution_end import OUTCOME_OF, because
+from nightspot.lambdas.observability import logger, metrics
+from nightspot.lambdas.record_outcome import close, count, figures_of, tell_end, write_report
 from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, evolve
 from nightspot.run.reasons import Reason, sentence
@@ -191,7 +191,7 @@ def _add_bill(look: RunLook, finding: Finding, use: Dependencies) -> None:
     after = _with_bill(run, attempt, view, use) if finding.subject in look.jobs else run
     _record_phases(after, attempt, view, use)
     use.table.record_step(run, after, last)
-    run_report.written(after, use)
+    write_report(after, use)
     # The summary last: it is what tells that the bill is on record, and counted with it.
     use.table.record_outcome(after)
     before, new = figures_of(run, known), figures_of(after, summarise(after))

@@ -12,9 +12,6 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from lambdas.dependencies import late_client
-from lambdas.environment import read_environment
-from lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import (
     InvalidStartError,
@@ -26,6 +23,8 @@ from nightspot.aws.runs.executions import (
 from nightspot.aws.table.open_runs import PendingDeliveries
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import Delivery
+from nightspot.lambdas.dependencies import late_client, read_environment
+from nightspot.lambdas.observability import logger, metrics, traced
 
 REQUESTED_BY = "schedule"
 

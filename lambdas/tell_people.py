@@ -14,14 +14,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
-from lambdas.dependencies import dependencies, late_client
-from lambdas.environment import read_environment
-from lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.notices.notices import AGAIN, MessageBeingSentError, NoticeTopics
 from nightspot.aws.table.open_runs import PendingDeliveries
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import Delivery
+from nightspot.lambdas.dependencies import dependencies, late_client, read_environment
+from nightspot.lambdas.observability import logger, metrics, traced
 from nightspot.view.messages.content import Notice
 from nightspot.view.messages.message import Message, message_of
 from nightspot.view.messages.plain import zone_of

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from lambdas.dependencies import Dependencies
-from lambdas.observability import logger
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.table.job_lock import Holder
 from nightspot.decide.audit import GOES_ON, MAY_COME
 from nightspot.job.markets import Concurrency
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import logger
 from nightspot.run.model import Run
 
 # Longer than the longest wait between two decisions, which renew it.

@@ -14,10 +14,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from lambdas.dependencies import Dependencies, dependencies
-from lambdas.observability import logger, metrics, traced
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.formats.run_ids import read_training_job_name
+from nightspot.lambdas.dependencies import Dependencies, dependencies
+from nightspot.lambdas.observability import logger, metrics, traced
 
 # What a decision could answer differently; the way to a machine and the upload change nothing.
 NEWS = frozenset({"Training", "Interrupted", "Stopping"})

@@ -14,13 +14,14 @@ def main() -> None:
         sys.exit(_refused(f"the command line needs Python 3.11 or newer, this is {here}"))
     try:
         from nightspot.cli import main as command_line  # noqa: PLC0415 - not on an old Python
+
+        command_line()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("nightspot"):
             raise
         sys.exit(
             _refused(f"the package {error.name} is missing; install nightspot[cli], or nightspot[local]")
         )
-    command_line()
 
 
 def _refused(reason: str) -> int:

@@ -158,7 +158,7 @@ def test_it_waits_a_minute_and_after_half_an_hour_five():
         frame.bind("misses", misses)
         return program.evaluate(None, frame)
 
-    from lambdas.plan_run import FIRST_MISSES
+    from nightspot.lambdas.plan_run import FIRST_MISSES
 
     assert [seconds(n) for n in (1, FIRST_MISSES, FIRST_MISSES + 1)] == [60, 60, 300]
 

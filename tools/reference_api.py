@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lambdas.api import document
+from nightspot.lambdas.api import document
 from tools.reference_text import block, code, page, plain, table
 
 Document = Mapping[str, Any]

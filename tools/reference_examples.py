@@ -6,9 +6,15 @@ Keys are the commands' words without `nightspot`. A command without an example f
 from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "new": ("nightspot new my-training",),
     "init": ("nightspot init described.json --schedule 02:30 --deadline 08:00 --timezone Europe/Dublin",),
     "validate": ("nightspot validate jobs/",),
     "doctor": ("nightspot doctor jobs/recommender.yaml", "nightspot doctor --local"),
+    "synth": ("nightspot synth", "nightspot synth -c nightspot:log_days=30"),
+    "deploy": (
+        "nightspot deploy --profile NAME --region eu-west-1",
+        "nightspot deploy --bootstrap --require-approval never -- --no-rollback",
+    ),
     "demo": ("nightspot demo --night interrupted",),
     "run": (
         "nightspot run jobs/recommender.yaml --local --night bad",

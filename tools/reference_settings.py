@@ -15,7 +15,7 @@ from tools.reference_text import code, page, plain, table
 
 SETTINGS_FILE = Path("infra/settings.py")
 _CLASS = "Settings"
-# Read by app.py itself, before there is a stack that settings could belong to.
+# Read by infra/__main__.py itself, before there is a stack that settings could belong to.
 STACK_NAME = ("nightspot:stack_name", "Nightspot", "the stack's name; another name is another environment")
 
 # Where the source has no comment of the field's own, or one that speaks of the field above as well.
@@ -42,7 +42,7 @@ class SettingsPageError(ValueError):
 
 @dataclass(frozen=True)
 class Setting:
-    """One field of `infra.settings.Settings`."""
+    """One field of `nightspot.cdk.Settings`."""
 
     name: str
     kind: str
@@ -95,22 +95,19 @@ def read_settings_file(root: Path) -> tuple[Setting, ...]:
         meaning = MEANINGS.get(name) or _in_words(" ".join([*above, *own]))
         if not meaning:
             raise SettingsPageError(f"Settings.{name}: needs a comment, or a text in MEANINGS")
-        default = _value(field.value, source, root)
+        default = _value(field.value, source)
         settings.append(Setting(name, ast.unparse(field.annotation), default, meaning))
     return tuple(settings)
 
 
-def _value(default: ast.expr, source: str, root: Path) -> object:
-    """A literal, or a constant of another module that the source imports by name."""
+def _value(default: ast.expr, source: str) -> object:
+    """A literal, or a constant of the module."""
     if not isinstance(default, ast.Name):
         return ast.literal_eval(default)
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ImportFrom) and node.module and default.id in {a.name for a in node.names}:
-            module = root.joinpath(*node.module.split(".")).with_suffix(".py")
-            for line in ast.parse(module.read_text(encoding="utf-8")).body:
-                if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == default.id:
-                    return ast.literal_eval(line.value)
-    raise SettingsPageError(f"{default.id}: is no constant that an import of infra/settings.py leads to")
+    for line in ast.parse(source).body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == default.id:
+            return ast.literal_eval(line.value)
+    raise SettingsPageError(f"{default.id}: is no constant of {SETTINGS_FILE}")
 
 
 def _in_words(comment: str) -> str:

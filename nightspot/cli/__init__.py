@@ -1,37 +1,120 @@
-"""The command line: writes and checks job files, plays nights, drills interruptions, starts, watches, stops,
-retries and audits runs, shows and reports them, explains failures, says what training costs, plays policies."""
+"""The command line: what can be typed, and where it is. A module is imported when its command is called."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from nightspot.cli import (
-    advise,
-    audit,
-    backtest,
-    completion,
-    doctor,
-    drill,
-    explain,
-    init,
-    jobs,
-    local_serve,
-    night,
-    prices,
-    report,
-    validate,
-)
-from nightspot.cli import validate as schema
-from nightspot.cli.runs import list as operate_runs
-from nightspot.cli.runs import logs, retry, show, stop, watch
+from nightspot import __version__
+from nightspot.cli import completion
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-)
+# The order of the help: by its heading, a command's name, "module:function" below this package, and its first line.
+COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Write jobs": {
+        "new": ("new:new", "Write a project into an empty folder: a job and its training."),
+        "init": ("init:init", "Write a job file: from a request, a past job, or your answers."),
+        "validate": ("validate:validate", "Check job files: every mistake with its field and the rule."),
+        "schema": ("validate:schema", "Print the JSON Schema of job files, for editors."),
+    },
+    "Try on this machine": {
+        "demo": ("night:demo", "Play a night of the example job on this machine."),
+        "drill": ("drill:drill", "Kill a training, resume it, compare the results: PASS or FAIL."),
+        "local": ("local_serve:app", "What runs on this machine alone; AWS is not asked."),
+    },
+    "Deploy": {
+        "doctor": ("doctor:doctor", "Check everything a run needs, and say how to fix what is wrong."),
+        "synth": ("deploy:synth", "Make the CloudFormation template of the jobs in jobs/."),
+        "deploy": ("deploy:deploy", "Deploy the jobs in jobs/ to your AWS account."),
+    },
+    "Run and watch": {
+        "run": ("night:run", "Start a run of a deployed job; with --local, play one here."),
+        "jobs": ("jobs:jobs", "List the jobs: schedule, deadline, last run, cost of the month."),
+        "runs": ("runs.show:runs", "List runs, newest first: how each ended, cost, savings, margin."),
+        "show": ("runs.show:show", "Show a run's record: decisions, attempts, result."),
+        "watch": ("runs.watch:watch", "Watch a run until it is over."),
+        "logs": ("runs.watch:logs", "Print what a run's training job has logged."),
+        "stop": ("runs.stop:stop", "Stop a deployed run and its training job, for good."),
+        "retry": ("runs.retry:retry", "Start a run that goes on from the checkpoint of one that failed."),
+        "audit": ("audit:audit", "Check a deployment's runs, jobs and locks; --fix repairs them."),
+        "report": ("report:report", "Write a report: of one run, or of a month's costs and savings."),
+        "explain": ("explain:explain", "Say what a failure is, what a run does about it, and what to do."),
+    },
+    "Costs and markets": {
+        "advise": ("advise:advise", "Is Spot right for this job? The options side by side, in USD."),
+        "prices": ("prices:prices", "Show what training costs on-demand and on Spot."),
+        "backtest": ("backtest:backtest", "Play many nights with every policy on the same Spot markets."),
+    },
+    "Shell": {
+        "completion": (
+            "completion:completion",
+            "Print the script that completes commands, options, jobs, runs.",
+        ),
+    },
+}
+_LINES = {name: line for section in COMMANDS.values() for name, (_, line) in section.items()}
+
+
+class _Lazy(Mapping[str, Any]):
+    """Typer's command by its name, made at its first use."""
+
+    def __init__(self) -> None:
+        self._places = {name: place for section in COMMANDS.values() for name, (place, _) in section.items()}
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            module, _, attribute = self._places[name].partition(":")
+            found = getattr(import_module(f"{__name__}.{module}"), attribute)
+            if not isinstance(found, typer.Typer):
+                alone = typer.Typer(add_completion=False, **_STYLE)
+                alone.command(name)(found)
+                found = alone
+            self._made[name] = typer.main.get_command(found)
+            self._made[name].name = name
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+class _Group(TyperGroup):
+    """The commands of the table: its help and the completion of names import none of them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Lazy()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - as Typer has it
+        return list(self.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - as Typer has it
+        return self.commands[cmd_name] if cmd_name in _LINES else None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Typer has it
+        widest = max(len(name) for name in _LINES)
+        for heading, section in COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:<{widest}}", line) for name, (_, line) in section.items()])
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        from typer._click.shell_completion import CompletionItem  # noqa: PLC0415 - where a shell asks
+
+        names = [CompletionItem(n, help=line) for n, line in _LINES.items() if n.startswith(incomplete)]
+        return names + super(TyperGroup, self).shell_complete(ctx, incomplete)
+
+
+_STYLE: Mapping[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, **_STYLE)
 
 
 def main() -> None:
@@ -45,34 +128,16 @@ def main() -> None:
     app(prog_name=completion.PROGRAM)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def nightspot() -> None:
+def nightspot(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Trains on SageMaker Spot every night and still has the model ready by morning."""
-
-
-# The order of the help.
-for _command in (
-    init.init,
-    validate.validate,
-    doctor.doctor,
-    night.demo,
-    night.run,
-    drill.drill,
-    jobs.jobs,
-    operate_runs.runs,
-    show.show,
-    watch.watch,
-    logs.logs,
-    stop.stop,
-    retry.retry,
-    audit.audit,
-    report.report,
-    explain.explain,
-    advise.advise,
-    prices.prices,
-    backtest.backtest,
-    schema.schema,
-    completion.completion,
-):
-    app.command()(_command)
-app.add_typer(local_serve.app, name="local")

@@ -6,14 +6,17 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from nightspot.cli.exit_status import ExitStatus
-from nightspot.formats.figures import visible
+from nightspot.formats.figures import DurationError, parse_duration, visible
 from nightspot.job.errors import InvalidJobError
 from nightspot.local.stage import night_files, records
+
+PICTURES = (".png", ".svg", ".pdf")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
@@ -38,6 +41,28 @@ def fail(*lines: str, status: ExitStatus = ExitStatus.USER) -> NoReturn:
     for line in lines:
         say(f"error: {line}", err=True, fg="red")
     raise typer.Exit(status)
+
+
+def seconds_of(option: str, text: str) -> int:
+    """The seconds of a duration. Raises typer.BadParameter, which names the option, for any other text."""
+    try:
+        return parse_duration(text)
+    except DurationError as error:
+        raise typer.BadParameter(f"{option}: {text!r}: {error}") from error
+
+
+def check_file(option: str, path: Path, endings: tuple[str, ...]) -> None:
+    """Raises typer.BadParameter where no file that ends so can be written there."""
+    if path.suffix.lower() not in endings:
+        raise typer.BadParameter(f"{option}: {str(path)!r}: must end in {', '.join(endings)}")
+    if path.is_dir():
+        raise typer.BadParameter(f"{option}: {str(path)!r}: must be a file, and is a folder")
+
+
+def check_folder_of(option: str, path: Path) -> None:
+    """Raises typer.BadParameter where the folder of a file is not there."""
+    if not path.absolute().parent.is_dir():
+        raise typer.BadParameter(f"{option}: {str(path)!r}: must be in a folder that exists")
 
 
 def note(text: str) -> None:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 
+from nightspot.aws.drill.plan import refusal
+from nightspot.aws.runs.operating import Deployment, DeploymentError, read_deployment
 from nightspot.cli._shared import fail
 from nightspot.job.errors import nearest
 from nightspot.job.model import Job
@@ -41,8 +44,6 @@ class Aws:
 
 def localised(job: Job, aws: Aws, given: dict[str, str], stack: str | None) -> Job:
     """The job with its placeholders filled in: from --placeholder, then AWS itself, then the deployed stack."""
-    from nightspot.aws.runs.operating import Deployment, DeploymentError, read_deployment  # noqa: PLC0415
-
     text = json.dumps(job.training_job)
     needed = [name for name in SAMPLES if f"${{{name}}}" in text]
     names = {"AWS::Region": aws.region, **given}
@@ -70,10 +71,6 @@ def localised(job: Job, aws: Aws, given: dict[str, str], stack: str | None) -> J
 
 
 def _account_id(aws: Aws) -> str:
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
-    from nightspot.aws.drill.plan import refusal  # noqa: PLC0415
-
     try:
         return str(aws.client("sts").get_caller_identity()["Account"])
     except (ClientError, BotoCoreError) as error:
@@ -106,8 +103,6 @@ def aws_of(profile: str | None, region: str | None) -> Aws:
 
 def session_named(profile: str | None, region: str | None) -> Any:
     """As `session_of`; what boto3 cannot make a session of is the user's mistake. Raises typer.BadParameter."""
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - with boto3
-
     try:
         return session_of(profile, region)
     except BotoCoreError as error:

@@ -1,16 +1,35 @@
-"""`nightspot advise`: for which job advice is asked, and what is known beside its file."""
+"""`nightspot advise`: for which job advice is asked, what is known beside its file, and how it is given."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from nightspot.advise.advice import advise as advised
+from nightspot.advise.advice import as_json as document_of
+from nightspot.advise.question import Band, Economics, Hints, Question
+from nightspot.aws.prices.prices import load_price_book
 from nightspot.cli import account
-from nightspot.cli._shared import Json
-from nightspot.formats.figures import DurationError, parse_duration
+from nightspot.cli._shared import Json, check_file, check_folder_of, print_json, seconds_of
+from nightspot.job.errors import InvalidJobError
+from nightspot.job.model import Job
+from nightspot.job.reading import load_job
+from nightspot.market.availability import AvailabilityError
+from nightspot.market.night import NightError
+from nightspot.market.samples import BacktestError
+from nightspot.market.traces import TraceError
+from nightspot.market.zones import from_traces
+from nightspot.record.model import RecordNotReadableError, RunRecord, read_record
+from nightspot.run.pricing import Basis, SpotDiscount
+from nightspot.terminal import advise_text
+from nightspot.terminal.lines import console_for
 
 REGION = "eu-west-1"
 BANDS = ("<5", "5-10", "10-15", "15-20", ">20")
@@ -72,7 +91,9 @@ def advise(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page, too.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Is Spot right for this job? Five filters, the options side by side in USD a month, and a worked month.
+    """Is Spot right for this job? The options side by side, in USD.
+
+    Five filters, the cost a month, and a worked month.
 
     Played on this machine, with shipped prices; every figure says whether it is measured, priced or assumed.
     The exit status is 0 whether the advice is yes or no.
@@ -93,39 +114,52 @@ def advise(
         rule = f"must be one of {', '.join(BANDS)}"
         raise typer.BadParameter(f"--interruption-band: {interruption_band!r}: {rule}")
     if html is not None:
-        _check_page(html)
+        check_file("--html", html, (".html", ".htm"))
+        check_folder_of("--html", html)
     given = {
         "failed_night_usd": failed_night_usd,
         "engineer_usd_per_hour": engineer_usd_per_hour,
         "setup_hours": setup_hours,
         "operate_hours": operate_hours,
     }
-    window_seconds, save_seconds = _seconds("--window", window), _seconds("--save-time", save_time)
+    window_seconds = None if window is None else float(seconds_of("--window", window))
+    save_seconds = 30.0 if save_time is None else float(seconds_of("--save-time", save_time))
     spot_ratio = _ratio(spot_price)
-
-    from nightspot.cli import advise_run  # noqa: PLC0415 - numpy, which only simulated nights need
-
-    advise_run.answer(
-        advise_run.Order(
-            file=file,
+    economics = {name: value for name, value in given.items() if value is not None}
+    now = datetime.now(UTC)
+    with _refusals(file):
+        job = load_job(file)
+        question = Question(
+            job=job,
+            price=load_price_book().usd_per_hour,
             region=region,
+            today=now.date(),
+            history=_history(history, job) if history else (),
+            drill=_drill(drill, job) if drill else None,
+            zones=from_traces(traces) if traces else (),
+            hints=Hints(
+                placement_score=placement_score,
+                band=None if interruption_band is None else Band(interruption_band),
+                zones=zones,
+                spot_discount=_discount(spot_ratio, now),
+                ec2_spot_usd_per_hour=ec2_spot_usd_per_hour,
+            ),
+            economics=Economics(**economics, are_given=frozenset(economics)),
             nights=nights,
             window_seconds=window_seconds,
-            spot_ratio=spot_ratio,
-            traces=traces,
-            history=history,
-            drill=drill,
-            placement_score=placement_score,
-            band=interruption_band,
-            zones=zones,
-            ec2_spot_usd_per_hour=ec2_spot_usd_per_hour,
-            economics={name: value for name, value in given.items() if value is not None},
             save_seconds=save_seconds,
             seed=seed,
-            html=html,
-            as_json=as_json,
         )
-    )
+        advice = advised(question)
+        if html is not None:
+            html.write_text(advise_text.page(advice), encoding="utf-8")
+    if as_json:
+        print_json(document_of(advice))
+        return
+    console = console_for()
+    advise_text.show(console, advice)
+    if html is not None:
+        advise_text.show_page(console, str(html))
 
 
 # The most that means anything: more nights than minutes, a machine for more than any costs, and so on.
@@ -139,24 +173,6 @@ def _check(option: str, number: float | None, least: float) -> None:
         raise typer.BadParameter(f"{option}: {number:g}: must be a number from {least:g} to {most:,}")
 
 
-def _check_page(path: Path) -> None:
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise typer.BadParameter(f"--html: {str(path)!r}: must end in .html")
-    if path.is_dir():
-        raise typer.BadParameter(f"--html: {str(path)!r}: must be a file, and is a folder")
-    if not path.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--html: {str(path)!r}: must be in a folder that exists")
-
-
-def _seconds(option: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return float(parse_duration(text))
-    except DurationError as error:
-        raise typer.BadParameter(f"{option}: {text!r}: {error}") from error
-
-
 def _ratio(text: str | None) -> float | None:
     """The number of `0.35` or `35%`."""
     if text is None:
@@ -168,3 +184,79 @@ def _ratio(text: str | None) -> float | None:
             f"--spot-price: {text!r}: must be a share from 0.01 to 1, such as 0.35 or 35%"
         )
     return value
+
+
+BAD_INPUT = 2
+# The option that a field of the setting stands for.
+OPTION_OF = {"window_seconds": "--window", "spot_ratio": "--spot-price"}
+
+
+def _discount(ratio: float | None, now: datetime) -> SpotDiscount | None:
+    return None if ratio is None else SpotDiscount(1 - ratio, Basis.ASSUMED, "given by you", now.date())
+
+
+def _history(path: Path, job: Job) -> list[RunRecord]:
+    """This job's runs on AWS: a list of records, or a mapping with `runs`."""
+    document = _json(path, "--history")
+    runs = document.get("runs") if isinstance(document, dict) else document
+    if not isinstance(runs, list):
+        refuse(f"--history: {path}: must be a JSON list of run summaries, or an object with `runs`")
+    for n, run in enumerate(runs):
+        if not isinstance(run, dict) or not isinstance(run.get("attempts"), list):
+            refuse(f"--history: {path}: [{n}]: must be a run's summary, an object with `attempts`")
+        if run.get("simulated"):
+            refuse(
+                f"--history: {path}: [{n}].simulated: true: must be a run on AWS, nights played here prove nothing"
+            )
+    try:
+        own = [run for run in map(read_record, runs) if run.job == job.name]
+    except RecordNotReadableError as error:
+        refuse(f"--history: {path}: {error}")
+    if runs and not own:
+        refuse(f"--history: {path}: {len(runs)} run(s): none of them is of the job {job.name}")
+    return own
+
+
+def _drill(path: Path, job: Job) -> Mapping[str, Any]:
+    document = _json(path, "--drill")
+    outcome = document.get("outcome") if isinstance(document, dict) else None
+    if outcome not in ("PASS", "FAIL"):
+        refuse(
+            f"--drill: {path}: outcome: {outcome!r}: must be PASS or FAIL, as `nightspot drill --json` writes it"
+        )
+    report: Mapping[str, Any] = document
+    if report.get("job") not in (None, job.name):
+        refuse(f"--drill: {path}: job: {report['job']!r}: must be {job.name!r}, the job of the file")
+    return report
+
+
+def _json(path: Path, option: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        refuse(f"{option}: {path}: must be JSON in UTF-8: {error}")
+
+
+@contextmanager
+def _refusals(file: Path) -> Iterator[None]:
+    """Inside: what cannot be answered ends the command with field, value and rule."""
+    try:
+        yield
+    except InvalidJobError as error:
+        refuse(*(f"{error.source}: {problem}" for problem in error.problems))
+    except BacktestError as error:
+        field, _, rule = str(error).partition(": ")
+        refuse(f"{OPTION_OF.get(field, f'{file}: {field}')}: {rule}")
+    except (TraceError, AvailabilityError) as error:
+        refuse(f"--traces: {error}")
+    except NightError as error:
+        refuse(f"{file}: a night of this job does not come to its end: {error}")
+    except OSError as error:
+        refuse(f"{error.filename or 'file'}: {error.strerror or error}")
+
+
+def refuse(*lines: str) -> NoReturn:
+    """End the command with these lines on standard error, and status 2: 1 would be an answer elsewhere."""
+    for line in lines:
+        typer.secho(f"error: {line}", err=True, fg="red")
+    raise typer.Exit(BAD_INPUT)

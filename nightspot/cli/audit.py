@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from nightspot.aws.notices.notices import Notices
+from nightspot.aws.runs.checkpoints import Checkpoints
+from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.training_jobs import TrainingJobs
+from nightspot.aws.table.job_lock import JobLock
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, note, print_json
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs.place import Place, StackName, TableName, operating_mistakes, place_of
+from nightspot.decide.audit import Finding, Repair, Snapshot, findings
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import writing_to
+from nightspot.lambdas.reconcile import Reconciled, reconcile
+from nightspot.lambdas.settling import looks_of
 from nightspot.terminal.lines import console_for
-
-if TYPE_CHECKING:
-    from lambdas.dependencies import Dependencies
-    from lambdas.reconcile import Reconciled
-    from nightspot.decide.audit import Finding, Snapshot
 
 BUS = "default"  # see infra.functions
 _INDENT = "  "
@@ -35,14 +40,12 @@ def audit(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Check a deployment's runs, training jobs and locks, say what is wrong and what would be done about it."""
+    """Check a deployment's runs, jobs and locks; --fix repairs them."""
     if fix and as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
     chosen = account.STACK if table is None and stack is None else stack
     with mistakes(), operating_mistakes():
-        place = place_of(
-            from_folder=None, local=False, table=table, stack=chosen, region=region, profile=profile
-        )
+        place = place_of(table=table, stack=chosen, region=region, profile=profile)
         snapshot, found = _look(place)
         if not as_json:
             _show(console_for(), place, snapshot, found)
@@ -55,19 +58,12 @@ def audit(
 
 
 def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
-    from lambdas.settling import looks_of  # noqa: PLC0415 - not for --help
-    from nightspot.decide.audit import findings  # noqa: PLC0415
-
     snapshot = looks_of(_dependencies(place)).snapshot(_now(), thorough=True)
     return snapshot, findings(snapshot)
 
 
 def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask: bool) -> Reconciled | None:
     """What came of the repairs; None where nothing can be repaired."""
-    from lambdas.reconcile import reconcile  # noqa: PLC0415 - not for --help
-    from nightspot.decide.audit import Repair  # noqa: PLC0415
-    from nightspot.local.stage.stage import functions_write_to  # noqa: PLC0415
-
     count = sum(finding.repair is not Repair.NONE for finding in found)
     if not count:
         return None
@@ -75,19 +71,12 @@ def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask:
         things = "this" if count == 1 else f"these {count}"
         typer.confirm(f"Repair {things} in {place.words}?", abort=True, err=True)
     # What a repair logs and counts goes to CloudWatch from a function, and from here nowhere.
-    with functions_write_to(io.StringIO()):
+    with writing_to(io.StringIO()):
         return reconcile(snapshot, _dependencies(place))
 
 
 def _dependencies(place: Place) -> Dependencies:
     """What the deployed functions work with, by this person's own permissions."""
-    from lambdas.dependencies import Dependencies  # noqa: PLC0415 - not for --help
-    from nightspot.aws.notices.notices import Notices  # noqa: PLC0415
-    from nightspot.aws.runs.checkpoints import Checkpoints  # noqa: PLC0415
-    from nightspot.aws.runs.executions import Executions  # noqa: PLC0415
-    from nightspot.aws.runs.training_jobs import TrainingJobs  # noqa: PLC0415
-    from nightspot.aws.table.job_lock import JobLock  # noqa: PLC0415
-
     if place.aws is None or place.table_name is None:
         raise ValueError("only a deployment can be audited")
     client = place.aws.client

@@ -30,7 +30,10 @@ def completion(
         Shell | None, typer.Argument(metavar="[bash|zsh|fish]", help="By default the one of $SHELL.")
     ] = None,
 ) -> None:
-    """Print the script that completes commands, options, jobs and runs: source <(nightspot completion bash)."""
+    """Print the script that completes commands, options, jobs, runs.
+
+    source <(nightspot completion bash)
+    """
     # Of this command alone. typer.completion imports both, and exports them to no type checker.
     from typer._completion_shared import get_completion_script  # noqa: PLC0415
 

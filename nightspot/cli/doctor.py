@@ -11,21 +11,23 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 from nightspot import __version__
+from nightspot.aws.doctor.checks import Visit, examine
 from nightspot.aws.doctor.job_checks import jobs as job_files
-from nightspot.aws.doctor.visit import Check, Finding, State, Visit
+from nightspot.aws.doctor.visit import Check, Finding, State
 from nightspot.cli import account
 from nightspot.cli._shared import Json, print_json
 from nightspot.job.model import Job
+from nightspot.job.reading import CheckedFile, check_files
 from nightspot.local.sagemaker.process import PYTHON_NAMES
-
-if TYPE_CHECKING:
-    from nightspot.job.reading import CheckedFile
-
+from nightspot.terminal.doctor_text import findings_as_json, has_problems, show_finding, show_sum
+from nightspot.terminal.lines import console_for
 
 JOBS = Path("jobs")
 _STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")  # CloudFormation's own rule
@@ -45,7 +47,9 @@ def doctor(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Look at all that a night needs, and say how to mend what is wrong. Changes nothing.
+    """Check everything a run needs, and say how to fix what is wrong.
+
+    Changes nothing.
 
     Ends with 0 where there is no problem, 1 where there is one, 2 for a mistake in the call.
     """
@@ -98,8 +102,6 @@ def _check_call(about_aws: Mapping[str, Any], *, local: bool) -> None:
 
 def _files(given: Path | None) -> tuple[CheckedFile, ...]:
     """The job files. A default folder that is not there holds none: the rest can still be looked at."""
-    from nightspot.job.reading import check_files  # noqa: PLC0415 - its YAML reader and models take a while
-
     path = given or JOBS
     if given is not None and not given.exists():
         raise typer.BadParameter(
@@ -117,8 +119,6 @@ def _files(given: Path | None) -> tuple[CheckedFile, ...]:
 
 
 def _of_this_machine(files: tuple[CheckedFile, ...], now: Callable[[], datetime]) -> Iterable[Finding]:
-    from nightspot.aws.doctor.visit import Visit  # noqa: PLC0415 - AWS's SDK takes a second to load
-
     return examine_machine(Machine(Path.cwd()), Visit(None, _no_client, now, files))
 
 
@@ -132,8 +132,6 @@ def _of_the_account(
     profile: str | None,
     now: Callable[[], datetime],
 ) -> Iterable[Finding]:
-    from nightspot.aws.doctor.checks import Visit, examine  # noqa: PLC0415
-
     known_region, client = (aws.region, aws.client) if aws else _session(profile, region)
     options = (f" --region {known_region}" if known_region else "") + (
         f" --profile {profile}" if profile else ""
@@ -154,9 +152,6 @@ def _of_the_account(
 
 def _session(profile: str | None, region: str | None) -> tuple[str | None, Callable[[str], Any]]:
     """The region, None where none is configured, and what gives clients. Raises typer.BadParameter."""
-    from botocore.config import Config  # noqa: PLC0415 - it takes a second
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-
     try:
         session = account.session_of(profile, region)
     except BotoCoreError as error:
@@ -172,9 +167,6 @@ def _no_client(service: str) -> Any:
 
 
 def _show(findings: Iterable[Finding], *, as_json: bool) -> NoReturn:
-    from nightspot.terminal.doctor_text import findings_as_json, has_problems, show_finding, show_sum  # noqa: PLC0415
-    from nightspot.terminal.lines import console_for  # noqa: PLC0415
-
     seen = []
     console = console_for()
     for finding in findings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,21 @@ from typing import Annotated, Any
 import typer
 
 from nightspot.cli import account, drill_aws
-from nightspot.cli._shared import Json, fail, mistakes
-from nightspot.formats.figures import DurationError, parse_duration
+from nightspot.cli._shared import PICTURES, Json, check_file, fail, mistakes, print_json, seconds_of
+from nightspot.cli.exit_status import ExitStatus
+from nightspot.drill.lives import MetricDefinitionError, definitions_of
+from nightspot.drill.report import DrillReport, report_of
+from nightspot.drill.verdict import Evidence
+from nightspot.job.errors import InvalidJobError, Problem
+from nightspot.job.model import Job
 from nightspot.job.reading import load_job
+from nightspot.local.drill import drill as drilling
+from nightspot.local.drill.drill import DrillOptions
+from nightspot.local.sagemaker.process import CommandError
+from nightspot.terminal import drill_text
+from nightspot.terminal.lines import console_for
 
 BAD_INPUT = 2
-PICTURES = (".png", ".svg", ".pdf")
 MOST_KILLS = 1000
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -73,7 +83,7 @@ def drill(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Kill a training, resume it, and see whether it is the training that nobody disturbed: PASS or FAIL.
+    """Kill a training, resume it, compare the results: PASS or FAIL.
 
     With --local at random moments, in the current directory. Else on AWS: one stop, one resume, for money.
     Exit status: 0 PASS, 1 FAIL, 2 where the drill cannot be done.
@@ -128,23 +138,18 @@ def _drill_here(file: Path, given: dict[str, Any], *, as_json: bool) -> None:
     picture, keep = given.pop("picture", None), given.pop("keep", None)
     for name, field in (("timeout", "limit_seconds"), ("grace", "grace_seconds")):
         if name in given:
-            given[field] = _seconds(f"--{name}", given.pop(name))
+            given[field] = seconds_of(f"--{name}", given.pop(name))
     given["environment"] = _environment(given.pop("env", []))
     if picture is not None:
-        _check_picture(picture)
-    from nightspot.cli import drill_here  # noqa: PLC0415 - only where a drill is done
-
+        check_file("--picture", picture, PICTURES)
     with bad_input():
-        report = drill_here.play(file, given, picture=picture, keep=keep, as_json=as_json)
+        report = play(file, given, picture=picture, keep=keep, as_json=as_json)
     raise typer.Exit(0 if report.passed else 1)
 
 
 @contextmanager
 def bad_input() -> Iterator[None]:
     """Inside: what the user can mend ends the command with its words and status 2: status 1 is FAIL."""
-    from nightspot.drill.lives import MetricDefinitionError  # noqa: PLC0415 - as in `_drill_here`
-    from nightspot.local.sagemaker.process import CommandError  # noqa: PLC0415
-
     try:
         with mistakes():
             try:
@@ -163,13 +168,6 @@ def _check_numbers(kills: int, tolerance: float) -> None:
         raise typer.BadParameter(f"--tolerance: {tolerance:g}: must be a share from 0 to less than 1")
 
 
-def _seconds(option: str, text: str) -> float:
-    try:
-        return parse_duration(text)
-    except DurationError as error:
-        raise typer.BadParameter(f"{option}: {text!r}: {error}") from error
-
-
 def _environment(given: list[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for text in given:
@@ -184,8 +182,79 @@ def _environment(given: list[str]) -> dict[str, str]:
     return named
 
 
-def _check_picture(picture: Path) -> None:
-    if picture.suffix.lower() not in PICTURES:
-        raise typer.BadParameter(f"--picture: {str(picture)!r}: must end in {', '.join(PICTURES)}")
-    if picture.is_dir():
-        raise typer.BadParameter(f"--picture: {str(picture)!r}: must be a file, and is a folder")
+PICTURES_IN = Path("build/drills")
+
+
+def play(
+    file: Path, given: Mapping[str, Any], *, picture: Path | None, keep: Path | None, as_json: bool
+) -> DrillReport:
+    """Drill the job of `file` and show what came of it; `given` are fields of DrillOptions.
+
+    Raises InvalidJobError, MetricDefinitionError, CommandError, OSError and typer.BadParameter for what the user
+    can mend.
+    """
+    job, options = _drillable(file), DrillOptions(**given)
+    console = console_for()
+    with _scratch(keep) as scratch:
+        if not as_json:
+            drill_text.show_header(console, job.name, str(file), options.kills, options.seed)
+        try:
+            evidence = drilling.drill(
+                job,
+                options,
+                scratch=scratch,
+                directory=Path.cwd(),
+                on_life=lambda name, number, life: (
+                    None if as_json else drill_text.show_life(console, name, number, life)
+                ),
+            )
+        except KeyboardInterrupt:
+            typer.echo("interrupted: everything the drill had started is stopped", err=True)
+            raise typer.Exit(ExitStatus.INTERRUPTED) from None
+    report = report_of(job.name, evidence, {"kills_planned": options.kills, "seed": options.seed})
+    drawn = _draw(picture or PICTURES_IN / f"{job.name}.png", evidence, report)
+    kept = None if keep is None else str(keep)
+    if as_json:
+        print_json({**report.as_json(), "picture": drawn, "logs": kept})
+    else:
+        drill_text.show_report(console, report)
+        drill_text.show_places(console, drawn, kept)
+    return report
+
+
+def _drillable(file: Path) -> Job:
+    """Raises InvalidJobError for a job that cannot be drilled here, MetricDefinitionError for its metrics."""
+    job = load_job(file)
+    problems = []
+    if job.local is None:
+        rule = "must say with local.command how to train the job on this machine"
+        problems.append(Problem("local", "nothing", rule))
+    if "CheckpointConfig" not in job.training_job:
+        rule = "must name where checkpoints go: without it SageMaker keeps nothing that could be resumed"
+        problems.append(Problem("training_job.CheckpointConfig", "nothing", rule))
+    if problems:
+        raise InvalidJobError(problems, str(file))
+    definitions_of(job.training_job)
+    return job
+
+
+@contextmanager
+def _scratch(keep: Path | None) -> Iterator[Path]:
+    """A folder to drill in: the one to be kept, which must be new or empty, or one that goes again."""
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="nightspot-drill-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+        return
+    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise typer.BadParameter(f"--keep: {str(keep)!r}: must be a new or an empty folder")
+    keep.mkdir(parents=True, exist_ok=True)
+    yield keep.resolve()
+
+
+def _draw(path: Path, evidence: Evidence, report: DrillReport) -> str | None:
+    from nightspot.terminal import drill_plot  # noqa: PLC0415 - matplotlib takes a second
+
+    if not drill_plot.can_draw(evidence):
+        return None
+    drill_plot.draw(path, evidence, report)
+    return str(path)

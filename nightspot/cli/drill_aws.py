@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from nightspot.aws.drill.drill import Drill
+from nightspot.aws.drill.plan import DrillError, DrillJobs, DrillPlan, DrillResult, drill_id, plan_drill
+from nightspot.aws.prices.prices import load_price_book
 from nightspot.cli import account
 from nightspot.cli._shared import fail, mistakes, print_json, say
 from nightspot.costs.account import attempt_cost_usd
@@ -21,11 +24,9 @@ from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.job.errors import nearest
 from nightspot.job.markets import Market as MarketName
 from nightspot.job.model import Job
+from nightspot.job.request_shape import training_instance_types
 from nightspot.run.model import STOP_SECONDS
 from nightspot.terminal.lines import console_for, paragraph, tell
-
-if TYPE_CHECKING:
-    from nightspot.aws.drill.plan import DrillPlan, DrillResult
 
 INTERRUPTED = 130  # as shells count it: 128 + SIGINT
 MARKETS = tuple(market.value for market in MarketName)
@@ -79,9 +80,6 @@ def drill_on_aws(
         raise typer.BadParameter(f"--max-usd: {max_usd:g}: must be a number of US dollars above 0")
 
     # AWS's SDK takes a second to load, which the other commands do without.
-    from nightspot.aws.drill.plan import drill_id, plan_drill  # noqa: PLC0415
-    from nightspot.aws.prices.prices import load_price_book  # noqa: PLC0415
-
     book = load_price_book()
 
     def price(kind: str, where: str) -> float | None:
@@ -141,9 +139,6 @@ def _played(
     now: Callable[[], datetime],
     sleep: Callable[[float], None],
 ) -> DrillResult:
-    from nightspot.aws.drill.drill import Drill  # noqa: PLC0415 - as in `drill_on_aws`
-    from nightspot.aws.drill.plan import DrillError, DrillJobs  # noqa: PLC0415
-
     console = console_for()
     drill = Drill(
         plan,
@@ -237,8 +232,6 @@ def _market_of(text: str | None) -> MarketName:
 def _check_type(name: str | None) -> None:
     if name is None:
         return
-    from nightspot.job.request_shape import training_instance_types  # noqa: PLC0415 - as in `drill_on_aws`
-
     known = training_instance_types()
     if name not in known:
         rule = f"must be an instance type that SageMaker trains on{nearest(name, known)}"

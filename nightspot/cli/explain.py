@@ -49,7 +49,7 @@ def explain(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a failure is, what a run does about it, and what you can do."""
+    """Say what a failure is, what a run does about it, and what to do."""
     if text == "-":
         # Whatever a log may hold: what is no UTF-8 is no reason to refuse the rest.
         text = sys.stdin.buffer.read().decode(errors="replace")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.request import urlopen
 
 import typer
 from pydantic import ValidationError
 
-from nightspot.api.models import line_as_json, lines_of
+from nightspot.api.models import JobsList, line_as_json, lines_of
+from nightspot.aws.runs.api_client import ApiClient
+from nightspot.aws.runs.operating import DeploymentError, deployed_jobs
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.cli.runs.place import (
@@ -28,9 +30,6 @@ from nightspot.job.model import Job
 from nightspot.job.reading import load_jobs
 from nightspot.terminal.jobs_table import jobs_table
 from nightspot.terminal.lines import console_for
-
-if TYPE_CHECKING:
-    from nightspot.aws.runs.api_client import ApiClient
 
 DEFAULT_FOLDER = Path("jobs")
 FETCH_SECONDS = 60.0  # no answer for so long is none
@@ -53,17 +52,11 @@ def jobs(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """List the jobs: schedule, deadline, ladder, how the last run ended, and what this month has cost."""
+    """List the jobs: schedule, deadline, last run, cost of the month."""
     now = datetime.now(UTC)
     with mistakes(), operating_mistakes():
         place = place_of(
-            from_folder=from_folder,
-            local=local,
-            table=table,
-            stack=stack,
-            region=region,
-            profile=profile,
-            api=api,
+            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
         )
         answer = _asked(place.api) if place.api and folder is None else _read(place, folder, now)
     if as_json:
@@ -84,8 +77,6 @@ def _read(place: Place, folder: Path | None, now: datetime) -> dict[str, Any]:
 
 def _asked(api: ApiClient) -> dict[str, Any]:
     """What GET /jobs answers. Raises ApiError."""
-    from nightspot.api.models import JobsList  # noqa: PLC0415 - botocore, not for --help
-
     answer = api.get("/jobs")
     try:
         return _shaped(answer)
@@ -96,8 +87,6 @@ def _asked(api: ApiClient) -> dict[str, Any]:
 
 def _shaped(answer: Any) -> dict[str, Any]:
     """In the one shape that both ways have. Raises ValidationError."""
-    from nightspot.api.models import JobsList  # noqa: PLC0415 - as in `_asked`
-
     return JobsList.model_validate(answer).model_dump(mode="json")
 
 
@@ -111,11 +100,6 @@ def _nothing(place: Place, folder: Path | None) -> str:
 
 
 def _deployed(place: Place) -> dict[str, Job]:
-    from nightspot.aws.runs.operating import (  # noqa: PLC0415
-        DeploymentError,
-        deployed_jobs,
-    )
-
     if place.aws is None or place.stack is None:
         raise ValueError("only a stack has deployed jobs")
     client = place.aws.client

@@ -7,6 +7,7 @@ import json
 import math
 import secrets
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,34 +15,37 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
+from nightspot.aws.prices.prices import load_price_book
 from nightspot.cli import night as nights
 from nightspot.cli._shared import fail, mistakes
 from nightspot.job.reading import load_jobs
-from nightspot.local.stage import night_files
-
-if TYPE_CHECKING:
-    import socket
-
-    from nightspot.local.serve.gateway import Authorise
-    from nightspot.local.serve.served_runs import Kept
-    from nightspot.local.serve.serving import Playable
-    from nightspot.local.stage.night_files import Night
-    from nightspot.local.stage.stage import Sighting
+from nightspot.local.serve import serving
+from nightspot.local.serve.gateway import Authorise
+from nightspot.local.serve.served_runs import Kept, ServedRuns
+from nightspot.local.serve.serving import Playable, api_of, as_user
+from nightspot.local.serve.signatures import Signatures
+from nightspot.local.stage import night_files, staging
+from nightspot.local.stage.emulated_aws import REGION
+from nightspot.local.stage.night_files import Night
+from nightspot.local.stage.session import LocalAws
+from nightspot.local.stage.stage import Sighting
 
 USER_ARN = "arn:aws:iam::123456789012:user/local"
 LAST_PORT = 65_535
 ACCESS_KEY = "AKIANIGHTSPOTLOCAL00"
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 
 
 @app.callback()
 def local() -> None:
-    """What runs on this machine alone: nothing is asked of AWS, and nothing is billed."""
+    """What runs on this machine alone; AWS is not asked."""
 
 
 @app.command()
@@ -84,10 +88,6 @@ def serve(
         chosen = night_files.night_named(night or "quiet")
     except night_files.NightError as error:
         raise typer.BadParameter(str(error)) from error
-
-    # The emulated AWS takes seconds to load, and is not installed where only files are checked.
-    from nightspot.local.serve import serving  # noqa: PLC0415
-    from nightspot.local.stage import staging  # noqa: PLC0415
 
     with mistakes():
         try:
@@ -174,12 +174,6 @@ class Teller:
 
 
 def _serve(setting: Setting, told: Teller) -> None:
-    from nightspot.aws.prices.prices import load_price_book  # noqa: PLC0415 - as in `serve`
-    from nightspot.local.serve.served_runs import ServedRuns  # noqa: PLC0415
-    from nightspot.local.serve.serving import api_of, serving  # noqa: PLC0415
-    from nightspot.local.stage import staging  # noqa: PLC0415
-    from nightspot.local.stage.session import LocalAws  # noqa: PLC0415
-
     for name in setting.ready.left_out:
         typer.echo(f"note: {name} is left out: it has no local.command to train it on this machine", err=True)
     aws = LocalAws(
@@ -199,7 +193,7 @@ def _serve(setting: Setting, told: Teller) -> None:
         stack.enter_context(
             ServedRuns(stage, setting.night, setting.records, facts, on_kept=told.kept, on_fault=told.fault)
         )
-        url = stack.enter_context(serving(api_of(stage), setting.listener, _authorise(setting.keys)))
+        url = stack.enter_context(serving.serving(api_of(stage), setting.listener, _authorise(setting.keys)))
         told.ready(url, setting)
         wait()
 
@@ -230,9 +224,6 @@ def _until_told_to_end() -> Iterator[Callable[[], None]]:
 
 
 def _authorise(keys: KeyPair | None) -> Authorise:
-    from nightspot.local.serve.serving import as_user  # noqa: PLC0415 - as in `serve`
-    from nightspot.local.serve.signatures import Signatures  # noqa: PLC0415
-
     if keys is None:
         return as_user(getpass.getuser())
     known = {keys.access_key: (keys.secret_key, USER_ARN)}
@@ -240,8 +231,6 @@ def _authorise(keys: KeyPair | None) -> Authorise:
 
 
 def _region() -> str:
-    from nightspot.local.stage.emulated_aws import REGION  # noqa: PLC0415 - as in `serve`
-
     return REGION
 
 

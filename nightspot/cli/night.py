@@ -14,12 +14,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from nightspot.cli import account, completion, exit_status, overrides, report
-from nightspot.cli._shared import Json, fail, mistakes, print_json
+import nightspot
+from nightspot.cli import account, completion, exit_status, report
+from nightspot.cli._shared import Json, fail, mistakes, print_json, seconds_of
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, StackName, operating_mistakes, place_of
-from nightspot.formats.figures import DurationError, parse_duration
 from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, read_overrides
@@ -30,8 +30,7 @@ from nightspot.terminal import tables
 from nightspot.terminal.lines import console_for, paragraph
 from nightspot.terminal.timeline import Timeline
 
-# The repository that this package was installed from; the demo's job and training script are in it.
-ROOT = Path(__file__).parents[2]
+DEMO = Path(nightspot.__file__).parent / "demo"  # its job and its training script
 
 NightName = Annotated[str | None, typer.Option("--night", metavar="NAME", help=f"{', '.join(NIGHTS)}.")]
 TimeScale = Annotated[
@@ -42,15 +41,6 @@ TimeScale = Annotated[
     ),
 ]
 Build = Annotated[Path, typer.Option(metavar="DIR", help="Where records (in runs/) and logs go.")]
-# Help says nothing of the machine that it is printed on.
-DemoBuild = Annotated[
-    Path,
-    typer.Option(
-        metavar="DIR",
-        help="Where records (in runs/) and logs go; build in the clone by default.",
-        show_default=False,
-    ),
-]
 
 
 def demo(
@@ -58,23 +48,24 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Makes the data, the training and the mishaps.")] = 7,
     time_scale: TimeScale = None,
     as_json: Json = False,
-    build: DemoBuild = ROOT / "build",
+    build: Build = Path("build"),
 ) -> None:
-    """Play a night of jobs/recommender.yaml on this machine; without --night, a bad one."""
-    # The emulated AWS takes seconds to load, and is not installed where only files are checked.
+    """Play a night of the example job on this machine.
+
+    Without --night, a bad one.
+    """
+    # The emulated AWS takes seconds to load, and a deployed job is started without it: nightspot[cli] has none.
     from nightspot.local.stage import staging  # noqa: PLC0415
 
     scale, chosen = _scale(time_scale), _night_named(night or "bad")
-    job_file = ROOT / "jobs" / "recommender.yaml"
+    job_file = (DEMO / "jobs" / "recommender.yaml").resolve()
     with mistakes():
-        if not job_file.is_file():
-            fail("the demo plays a job of Nightspot's repository: run it from a clone")
         stage = Stage(
             job=staging.with_seed(playable(job_file), seed),
             job_file=job_file,
             night=staging.night_with_seed(chosen, seed),
             time_scale=scale,
-            directory=ROOT,
+            directory=DEMO,
             scratch=staging.emptied(build / "demo"),
             records=build / "runs",
         )
@@ -107,19 +98,19 @@ def run(
         str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
     ] = None,
     night: NightName = None,
-    market_file: overrides.MarketFile = None,
+    market_file: start.MarketFile = None,
     trace: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Spot as in a public availability trace.")
     ] = None,
     trace_offset: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How far into the trace the night starts.")
     ] = None,
-    market: overrides.Market = None,
-    instance_type: overrides.InstanceTypes = None,
-    deadline: overrides.Deadline = None,
-    hyperparameter: overrides.Hyperparameters = None,
-    budget: overrides.Budget = None,
-    fallback: overrides.Fallback = None,
+    market: start.Market = None,
+    instance_type: start.InstanceTypes = None,
+    deadline: start.Deadline = None,
+    hyperparameter: start.Hyperparameters = None,
+    budget: start.Budget = None,
+    fallback: start.Fallback = None,
     time_scale: TimeScale = None,
     as_json: Json = False,
     build: Annotated[
@@ -127,14 +118,14 @@ def run(
         typer.Option(metavar="DIR", help="Where records (in runs/) and logs go; build by default."),
     ] = None,
 ) -> None:
-    """Start a run of a deployed job; or with --local, play a night of any job file on this machine.
+    """Start a run of a deployed job; with --local, play one here.
 
     --market, --instance-type, --deadline, --hyperparameter, --budget and --fallback change this run only.
     --night, --market-file, --trace, --trace-offset, --time-scale and --build are for --local, whose training
     command runs in the current directory. Without --stack or --api the stack is Nightspot.
     """
-    market, market_file = overrides.market_and_file(market, market_file)
-    own = overrides.overrides_of(
+    market, market_file = start.market_and_file(market, market_file)
+    own = start.overrides_of(
         market=market,
         instance_types=instance_type,
         deadline=deadline,
@@ -172,15 +163,7 @@ def run(
     longest = start.timeout_of(timeout, wait=wait)
     way = start.Way(wait, longest, as_json, region, profile, fail_on_remarks)
     with mistakes(), operating_mistakes():
-        place = place_of(
-            from_folder=None,
-            local=False,
-            table=None,
-            stack=start.default_stack(None, stack, api),
-            api=api,
-            region=region,
-            profile=profile,
-        )
+        place = place_of(stack=start.default_stack(None, stack, api), api=api, region=region, profile=profile)
         begun = start.start(place, job, own, idempotency_key)
         raise typer.Exit(start.tell_and_wait(place, begun, way))
 
@@ -213,7 +196,8 @@ def _run_here(
         raise typer.BadParameter(rule)
     if setting.trace_offset is not None and setting.trace is None:
         raise typer.BadParameter("--trace-offset needs --trace")
-    scale, offset_seconds = _scale(setting.time_scale), _offset_seconds(setting.trace_offset)
+    scale, offset = _scale(setting.time_scale), setting.trace_offset
+    offset_seconds = 0 if offset is None else seconds_of("--trace-offset", offset)
     chosen = _night_named(setting.night or "quiet")
 
     from nightspot.local.stage import staging  # noqa: PLC0415 - as in `demo`
@@ -253,13 +237,6 @@ def _scale(given: float | None) -> float | None:
     return given
 
 
-def _offset_seconds(given: str | None) -> float:
-    try:
-        return 0 if given is None else parse_duration(given)
-    except DurationError as error:
-        raise typer.BadParameter(f"--trace-offset: {given!r}: {error}") from error
-
-
 @dataclass(frozen=True)
 class Stage:
     """A night that is ready to be played; `time_scale` is None where the job's own holds."""
@@ -275,7 +252,7 @@ class Stage:
 
 def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoReturn:
     """Play the night, show it, keep its record, and exit with what it came to, see `exit_status`."""
-    from nightspot.local.stage import staging  # noqa: PLC0415 - as in `nights.demo`
+    from nightspot.local.stage import staging  # noqa: PLC0415 - as in `demo`
 
     job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
     started_at = staging.story_start(job, _now())

@@ -47,7 +47,10 @@ def prices(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what training costs on-demand and what Spot is expected to save, with source and age."""
+    """Show what training costs on-demand and on Spot.
+
+    With source and age of each price.
+    """
     if (file is None) == (not instance_type):
         raise typer.BadParameter("give either a job file or --instance-type")
     where = _region(region)

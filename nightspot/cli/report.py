@@ -82,17 +82,11 @@ def report(
         bool, typer.Option("--runs", help="With --job or --all: each run's page as well, beside it.")
     ] = False,
 ) -> None:
-    """Write a report: what happened in a night, or what a month cost and saved."""
+    """Write a report: of one run, or of a month's costs and savings."""
     _check(run, job, month, with_runs, wanted, out, every=every)
     with mistakes(), operating_mistakes(), _report_mistakes():
         source = place_of(
-            from_folder=from_folder,
-            local=local,
-            table=table,
-            stack=stack,
-            api=api,
-            region=region,
-            profile=profile,
+            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
         ).source
         if job is None and not every:
             record = source.run(run)

@@ -20,7 +20,10 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Job files, or folders of them.")],
     as_json: Json = False,
 ) -> None:
-    """Check job files: every mistake with its field, what stands there, and the rule. Warnings do not fail."""
+    """Check job files: every mistake with its field and the rule.
+
+    Warnings do not fail.
+    """
     with mistakes():
         # A file that is named twice is not two jobs of one name.
         checked = check_files(dict.fromkeys(files))
@@ -44,5 +47,5 @@ def _any_below(directory: Path, checked: list[CheckedFile]) -> bool:
 
 
 def schema() -> None:
-    """Print the JSON Schema of job files, by which editors complete and check them."""
+    """Print the JSON Schema of job files, for editors."""
     sys.stdout.write(job_file_schema_text())

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from lambdas.environment import Environment
 from nightspot.aws.runs.operating import PLANNER, VARIABLES, DeploymentError, output_of, read_deployment
+from nightspot.lambdas.dependencies import Environment
 
 NIGHTSPOT = [
     ("TrainingDataCheckpoints1A2B3C4D", "AWS::S3::Bucket", "stack-checkpoints"),

@@ -178,7 +178,7 @@ def test_code_without_jobs_is_said(content):
 
 
 def test_the_jobs_are_read_from_the_file_that_is_deployed():
-    from infra.bundle import JOBS_FILE
+    from nightspot.cdk.bundle import JOBS_FILE
 
     assert operating.JOBS_FILE == JOBS_FILE
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
+import typer
 
-from nightspot.cli import app
+from nightspot import __version__
+from nightspot.cli import COMMANDS, app
 from nightspot.local.stage import records, staging
 from nightspot.record.model import read_record
 from tests import records as past_records
+from tools import reference_commands
 
 RUN = "20261121-d74a4a"
 TRAINING = """
@@ -54,11 +57,14 @@ class Case:
 
 
 CASES = {
+    "new": Case(("project",), ("jobs",), "DIR: 'jobs': must be a new or an empty folder"),
     "init": Case(("described.json",), ("gone.json",), "gone.json"),
     "validate": Case(("job.yaml",), ("bad.yaml",), "work: 'soon': must be a duration", 1),
     "doctor": Case(
         ("job.yaml", "--local"), ("--region", "EU"), "--region: 'EU': must be the name of a region"
     ),
+    "synth": Case(None, ("--context", "log_days"), "--context: 'log_days': must be KEY=VALUE"),
+    "deploy": Case(None, ("--region", "EU"), "--region: 'EU': must be the name of a region", json=None),
     "demo": Case(("--night", "quiet"), ("--night", "foggy"), "night: 'foggy': must be one of"),
     "run": Case(
         ("job.yaml", "--local"), ("job.yaml", "--local", "--deadline", "soon"), "deadline: 'soon'", 1
@@ -100,6 +106,8 @@ CASES = {
 }
 # The test that has the good one.
 GOOD_ELSEWHERE = {
+    "synth": "tests/wheel/test_wheel.py::test_a_new_project_is_synthesised",
+    "deploy": "tests/cli/test_deploy_commands.py::test_what_is_deployed_is_left_to_the_cdk_command_line",
     "audit": "tests/cli/test_audit_command.py::test_a_deployment_without_a_fault_is_said_to_be_so",
     "stop": "tests/cli/test_operate_commands.py::test_a_person_who_says_yes_stops_the_run_and_sees_its_end",
     "retry": "tests/cli/test_run_aws.py::test_retry_takes_the_old_run_s_overrides_along_and_says_so",
@@ -107,19 +115,33 @@ GOOD_ELSEWHERE = {
 }
 
 
-def commands():
-    """The names of all commands, those of sub-commands behind their group's."""
-    own = [command.name or command.callback.__name__ for command in app.registered_commands]
-    below = [
-        f"{group.name} {command.name or command.callback.__name__}"
-        for group in app.registered_groups
-        for command in group.typer_instance.registered_commands
-    ]
-    return [*own, *below]
-
-
 def test_every_command_has_a_case_and_every_case_a_command():
-    assert sorted(commands()) == sorted(CASES)
+    assert sorted(command.name for command in reference_commands.commands()) == sorted(CASES)
+
+
+def test_the_help_has_every_command_s_own_first_line():
+    group = typer.main.get_command(app)
+    for section in COMMANDS.values():
+        for name, (_, line) in section.items():
+            assert " ".join(group.commands[name].help.split("\n\n")[0].split()) == line
+
+
+def test_the_help_the_version_and_names_for_a_shell_import_no_command(root):
+    script = """
+import sys
+from nightspot.cli import app
+from typer.testing import CliRunner
+helped = CliRunner().invoke(app, ["--help"])
+assert "Write a project into an empty folder" in helped.stdout, helped
+assert CliRunner().invoke(app, ["--version"]).stdout.startswith("0.")
+print(*sorted(name for name in sys.modules if name.startswith("nightspot.")))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["nightspot.cli", "nightspot.cli.completion"]
+
+
+def test_the_version_is_the_package_s(call):
+    assert call("--version").out == f"{__version__}\n"
 
 
 def test_a_good_input_that_is_tried_elsewhere_is_there(root):
@@ -211,7 +233,7 @@ def test_every_command_helps_and_refuses_an_option_that_it_does_not_have(call, c
 def test_what_prints_data_has_json(call):
     without = {name for name in CASES if "--json" not in call(name, "--help").out}
     # A script, JSON itself, and a page whose JSON is one of its formats.
-    assert without == {"completion", "schema", "report"}
+    assert without == {"completion", "deploy", "schema", "report"}
 
 
 @pytest.mark.long

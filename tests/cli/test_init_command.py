@@ -10,7 +10,7 @@ import yaml
 from nightspot.cli import app
 from nightspot.cli import init as init_module
 from nightspot.cli import validate as schema_module
-from nightspot.cli.init_questions import (
+from nightspot.cli.init import (
     ask,
     broken_checkpoints,
     broken_command,

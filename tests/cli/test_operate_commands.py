@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from nightspot.aws.table.run_table import RunTable
 from nightspot.cli import account, jobs
 from nightspot.cli.account import Aws
-from nightspot.cli.runs import list as operate_runs
-from nightspot.cli.runs import logs as operate_logs
+from nightspot.cli.runs import show as operate_runs
 from nightspot.cli.runs import stop
+from nightspot.cli.runs import watch as operate_logs
 from nightspot.failures.codes import FailureClass
 from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
@@ -478,7 +478,7 @@ def test_who_has_read_enough_of_the_logs_gets_no_error(nights, record, root):
     (folder / f"{name}.log").write_text("epoch\n" * 100_000)
     program = (
         "import typer\n"
-        "from nightspot.cli.runs import logs\n"
+        "from nightspot.cli.runs import watch as logs\n"
         "app = typer.Typer()\n"
         "app.command()(logs.logs)\n"
         "app()\n"

@@ -17,6 +17,7 @@ from nightspot.aws.runs import api_client
 from nightspot.aws.table.run_table import RunTable
 from nightspot.cli import account, jobs
 from nightspot.cli.account import Aws
+from nightspot.cli.runs import place as places
 from nightspot.cli.runs import start, stop, watch
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import first_run_id_of, run_id_of
@@ -501,7 +502,8 @@ def api(monkeypatch, record):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     arn = f"arn:aws:states:{REGION}:123456789012:execution:nightspot:x"
     served = Api({**record, "execution_arn": arn, "started_at": "2026-11-21T00:00:11+00:00"})
-    monkeypatch.setattr(api_client, "transport", lambda _url, ca_bundle=None: served)
+    for module in (api_client, places):
+        monkeypatch.setattr(module, "transport", lambda _url, ca_bundle=None: served)
     clock = Clock()
     monkeypatch.setattr(start, "sleep", clock.sleep)
     monkeypatch.setattr(start, "monotonic", clock.monotonic)

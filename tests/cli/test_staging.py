@@ -19,8 +19,9 @@ def job(good_job):
 def test_at_another_pace_the_epochs_take_the_same_time_of_the_story(job):
     faster = staging.at_scale(job, 4800)
     assert faster.local.time_scale == 4800
-    assert float(faster.local.environment[staging.PADDING]) == pytest.approx(0.125)
-    assert job.local.environment[staging.PADDING] == "1.25"
+    padding = f"RECOMMENDER_{staging.PADDING}"
+    assert float(faster.local.environment[padding]) == pytest.approx(0.125)
+    assert job.local.environment[padding] == "1.25"
 
 
 @pytest.mark.parametrize("environment", [{}, {staging.PADDING: "slow"}])

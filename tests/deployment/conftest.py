@@ -26,12 +26,12 @@ from moto.server import ThreadedMotoServer
 from moto.stepfunctions.models import StateMachine
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from lambdas.api_dependencies import ApiDependencies, api_dependencies
-from lambdas.dependencies import dependencies
 from nightspot.aws.runs.executions import Starter
 from nightspot.aws.runs.stopping import Stopper
 from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
+from nightspot.lambdas.api_requests import ApiDependencies, api_dependencies
+from nightspot.lambdas.dependencies import dependencies
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
@@ -45,7 +45,7 @@ ROOT = Path(__file__).parents[2]
 REGION = "eu-west-1"
 NODE = ROOT / ".venv" / "node"
 CDK = ROOT / "node_modules" / ".bin" / "cdk"
-API_MODULE = "lambdas.api.handler"
+API_MODULE = "nightspot.lambdas.api.handler"
 SCALE = 1800.0
 TRAINER = """
 import os, time
@@ -177,7 +177,7 @@ class Alive:
 
     def environment_of(self, function: str) -> dict[str, str]:
         """The variables that the stack gives to a function, by its module's name."""
-        return self.functions[f"lambdas.{function}.handler"]["Environment"]["Variables"]
+        return self.functions[f"nightspot.lambdas.{function}.handler"]["Environment"]["Variables"]
 
 
 @pytest.fixture
@@ -189,13 +189,15 @@ def alive(
     for each in functions.values():
         for name, value in each.get("Environment", {}).get("Variables", {}).items():
             monkeypatch.setenv(name, value)
-    plan = functions["lambdas.plan_run.handler"]
+    plan = functions["nightspot.lambdas.plan_run.handler"]
     _put_the_bundles_jobs_where_the_function_looks(plan, tmp_path, monkeypatch)
     clock = StoryClock(datetime(2026, 11, 21, tzinfo=UTC), SCALE)
     dependencies.cache_clear()
     api_dependencies.cache_clear()
     handlers = _in_story_time(functions, deployment.state_machine_arn, clock)
-    wake = AsyncInvoker(handlers[functions["lambdas.wake_run.handler"]["FunctionName"]], clock, DeadLetters())
+    wake = AsyncInvoker(
+        handlers[functions["nightspot.lambdas.wake_run.handler"]["FunctionName"]], clock, DeadLetters()
+    )
     trainer = tmp_path / "trainer.py"
     trainer.write_text(TRAINER)
     simulator = SimulatedSageMaker(
@@ -237,7 +239,7 @@ def _handler(function: dict[str, Any]) -> Callable[..., Any]:
 def _put_the_bundles_jobs_where_the_function_looks(
     plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from infra.bundle import JOBS_FILE
+    from nightspot.cdk.bundle import JOBS_FILE
 
     assert plan["Environment"]["Variables"]["NIGHTSPOT_JOBS_FILE"] == JOBS_FILE
     task_root = tmp_path / "var-task"

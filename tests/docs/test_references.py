@@ -120,9 +120,8 @@ def test_a_setting_without_a_comment_is_refused(tmp_path):
 
 def test_settings_are_read_with_their_defaults_and_comments(tmp_path):
     (tmp_path / "infra").mkdir()
-    (tmp_path / "infra/colours.py").write_text('RED = "red"\n')
     (tmp_path / "infra/settings.py").write_text(
-        "from infra.colours import RED\n\n\n"
+        'RED = "red"\n\n\n'
         "class Settings:\n"
         "    colour: str = RED  # of the door; None: no door\n"
         "    doors: int = 2  # how many\n"

@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from nightspot.cli import app
-from nightspot.cli.overrides import overrides_of
+from nightspot.cli.runs.start import overrides_of
 
 CI = Path(__file__).parents[2] / "examples" / "ci"
 REUSABLE = CI / "github" / "nightspot-train.yml"

@@ -19,7 +19,7 @@ from aws_cdk import Validations
 from aws_cdk.assertions import Template
 from cdk_nag import AwsSolutionsChecks
 
-from infra import Bundle, NightspotStack, Settings
+from nightspot.cdk import Bundle, NightspotStack, Settings
 from nightspot.job.model import Job
 from nightspot.job.reading import load_jobs, parse_job
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from infra import Settings, SettingsError
-from infra.api import REFUSALS
-from lambdas.api import app
 from nightspot.api.routes import ROUTES
+from nightspot.cdk import Settings, SettingsError
+from nightspot.cdk.api import REFUSALS
+from nightspot.lambdas.api import app
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -164,7 +164,7 @@ def test_the_function_knows_its_state_machine_and_answers_before_the_gateway_giv
     machine, _ = deployed.only("StepFunctions::StateMachine")
     _, function = deployed.only("Lambda::Function", "FunctionsApi")
     assert function["Environment"]["Variables"]["NIGHTSPOT_STATE_MACHINE_ARN"] == {"Ref": machine}
-    assert function["Handler"] == "lambdas.api.handler"
+    assert function["Handler"] == "nightspot.lambdas.api.handler"
     assert function["Timeout"] == 29
 
 

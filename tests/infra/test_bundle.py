@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from infra import Bundle, BundleError, build_bundle
-from infra.bundle import JOBS_FILE, LEFT_OUT, read_jobs_file, size_bytes
+from nightspot.cdk import Bundle, BundleError, build_bundle
+from nightspot.cdk.bundle import JOBS_FILE, LEFT_OUT, LOCK_FILE, read_jobs_file, size_bytes
 from nightspot.view.html import charts_script
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -21,24 +21,22 @@ ROOT = Path(__file__).parents[2]
 NOTHING_TO_INSTALL = "boto3==1.0.0 \\\n    --hash=sha256:00\n    # via nightspot\npyyaml==1.0\n"
 HANDLERS = ("close_run", "decide_next_step", "plan_run", "reconcile", "record_outcome", "wake_run")
 OF_PAGES = {".css", ".j2", ".js"}
-ABSENT_IN_LAMBDA = ("aws_cdk", "infra", "moto", "numpy", "rich", "typer", "vl_convert", "yaml")
+ABSENT_IN_LAMBDA = ("aws_cdk", "moto", "numpy", "rich", "typer", "vl_convert", "yaml")
 
 
 @pytest.fixture
 def tree(tmp_path):
     """A copy of the sources, with a lock file that asks for nothing."""
     root = tmp_path / "tree"
-    for package in ("lambdas", "nightspot"):
-        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "requirements").mkdir()
-    (root / "requirements" / "lambda.txt").write_text(NOTHING_TO_INSTALL)
+    shutil.copytree(ROOT / "nightspot", root / "nightspot", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "nightspot" / LOCK_FILE).write_text(NOTHING_TO_INSTALL)
     return root
 
 
 @pytest.fixture
 def build(tree, jobs):
     def make(some_jobs=jobs):
-        return build_bundle(tree, some_jobs, tree / "build")
+        return build_bundle(some_jobs, tree / "build", package=tree / "nightspot")
 
     return make
 
@@ -49,7 +47,7 @@ def files(bundle):
 
 def test_it_holds_our_code_the_prices_and_the_jobs(build):
     found = files(build())
-    assert {f"lambdas/{name}.py" for name in HANDLERS} <= found
+    assert {f"nightspot/lambdas/{name}.py" for name in HANDLERS} <= found
     assert {"nightspot/decide/policy.py", "nightspot/aws/prices/prices.json", JOBS_FILE} <= found
 
 
@@ -122,13 +120,13 @@ def test_two_that_make_the_same_bundle_at_once_get_one_and_leave_nothing_else(bu
     bundle = build()
     assert bundle == others[0]
     assert [path.name for path in bundle.path.parent.iterdir()] == [bundle.path.name]
-    assert (bundle.path / "lambdas" / "plan_run.py").is_file()
+    assert (bundle.path / "nightspot" / "lambdas" / "plan_run.py").is_file()
 
 
 def test_the_same_sources_elsewhere_give_the_same_digest(build, tree, jobs, tmp_path):
     first = build()
     elsewhere = tree.rename(tmp_path / "elsewhere")
-    assert build_bundle(elsewhere, jobs, elsewhere / "build2").digest == first.digest
+    assert build_bundle(jobs, elsewhere / "build2", package=elsewhere / "nightspot").digest == first.digest
 
 
 @pytest.mark.parametrize(
@@ -136,8 +134,8 @@ def test_the_same_sources_elsewhere_give_the_same_digest(build, tree, jobs, tmp_
     [
         ("nightspot/decide/policy.py", "# changed\n"),
         ("nightspot/aws/prices/prices.json", "{}"),
-        ("lambdas/wake_run.py", "# changed\n"),
-        ("lambdas/added.py", "# new\n"),
+        ("nightspot/lambdas/wake_run.py", "# changed\n"),
+        ("nightspot/lambdas/added.py", "# new\n"),
     ],
 )
 def test_a_changed_source_gives_another_bundle(build, tree, path, text):
@@ -150,10 +148,10 @@ def test_a_changed_source_gives_another_bundle(build, tree, path, text):
 
 def test_a_removed_source_is_gone_from_the_bundle(build, tree):
     first = build()
-    (tree / "lambdas" / "wake_run.py").unlink()
+    (tree / "nightspot" / "lambdas" / "wake_run.py").unlink()
     second = build()
     assert second.digest != first.digest
-    assert "lambdas/wake_run.py" in files(first) - files(second)
+    assert "nightspot/lambdas/wake_run.py" in files(first) - files(second)
 
 
 def test_a_changed_job_gives_another_bundle(build, jobs):
@@ -161,11 +159,11 @@ def test_a_changed_job_gives_another_bundle(build, jobs):
 
 
 def test_another_version_of_what_is_installed_gives_another_bundle(tree, jobs):
-    from infra import bundle
+    from nightspot.cdk import bundle
 
     def digest(version):
-        (tree / "requirements" / "lambda.txt").write_text(f"{NOTHING_TO_INSTALL}pydantic=={version}\n")
-        lock = bundle._needed(tree / "requirements" / "lambda.txt")
+        (tree / "nightspot" / LOCK_FILE).write_text(f"{NOTHING_TO_INSTALL}pydantic=={version}\n")
+        lock = bundle._needed(tree / "nightspot" / LOCK_FILE)
         return bundle._digest(tree, lock, [], "{}")
 
     assert digest("2.14.1") != digest("2.14.2")
@@ -173,9 +171,9 @@ def test_another_version_of_what_is_installed_gives_another_bundle(tree, jobs):
 
 
 def test_the_runtime_s_own_packages_are_not_asked_for(tree):
-    from infra import bundle
+    from nightspot.cdk import bundle
 
-    asked = bundle._needed(ROOT / "requirements" / "lambda.txt")
+    asked = bundle._needed(bundle.PACKAGE / LOCK_FILE)
     names = {line.partition("==")[0] for line in asked.splitlines() if not line.startswith(" ")}
     assert {"aws-lambda-powertools", "aws-xray-sdk", "pydantic", "pydantic-core", "tzdata"} <= names
     assert not names & {"boto3", "botocore", "jmespath", "pyyaml", "s3transfer", "urllib3"}
@@ -183,10 +181,10 @@ def test_the_runtime_s_own_packages_are_not_asked_for(tree):
 
 
 def test_wheels_that_cannot_be_installed_are_told_with_the_installer_s_words(tree, jobs):
-    lock = tree / "requirements" / "lambda.txt"
+    lock = tree / "nightspot" / LOCK_FILE
     lock.write_text("nightspot-without-a-hash==1\n")
     with pytest.raises(BundleError, match=r"(?s)could not install the functions' dependencies.*hash"):
-        build_bundle(tree, jobs, tree / "build")
+        build_bundle(jobs, tree / "build", package=tree / "nightspot")
     assert not list((tree / "build").glob("bundle/*"))
 
 
@@ -212,7 +210,7 @@ sys.path[:0] = [{str(build().path)!r}, {sysconfig.get_path("purelib")!r}]
 for name in {ABSENT_IN_LAMBDA!r}:
     sys.modules[name] = None  # an import of it raises
 for name in {HANDLERS!r}:
-    handler = importlib.import_module(f"lambdas.{{name}}").handler
+    handler = importlib.import_module(f"nightspot.lambdas.{{name}}").handler
     assert callable(handler), name
 print(sys.modules["nightspot.decide.policy"].__file__)
 """
@@ -232,10 +230,10 @@ print(sys.modules["nightspot.decide.policy"].__file__)
 @pytest.mark.xdist_group("deployment")  # shares the project's build folder with the deployment itself
 def test_the_real_bundle_is_small_and_complete(jobs):
     """Installs the wheels from PyPI, unless the build folder holds them already."""
-    bundle = build_bundle(ROOT, jobs, ROOT / "build")
+    bundle = build_bundle(jobs, ROOT / "build")
     assert size_bytes(bundle.path) < 15_000_000
     top = {path.name for path in bundle.path.iterdir()}
-    assert {"lambdas", "nightspot", "pydantic", "aws_lambda_powertools", "aws_xray_sdk", "tzdata"} <= top
+    assert {"nightspot", "pydantic", "aws_lambda_powertools", "aws_xray_sdk", "tzdata"} <= top
     assert not top & {"boto3", "botocore", "urllib3", "yaml", "moto", "aws_cdk", "bin"}
     compiled = [path.name for path in bundle.path.rglob("*.so")]
     assert any(name.startswith("_pydantic_core.") for name in compiled)

@@ -5,7 +5,7 @@ from aws_cdk import Fn, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
-from infra.findings import accept, accept_wildcard
+from nightspot.cdk.permissions import accept, accept_wildcard
 
 pytestmark = pytest.mark.xdist_group("infra")
 

@@ -2,17 +2,15 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from aws_cdk.assertions import Annotations, Match
 
-import lambdas
-from infra.notices import CRASHED, FAILING, TOLD
-from infra.observability import QUERIES
-from infra.workflow import WORKFLOW_FILE
-from lambdas.environment import Environment
 from nightspot.aws.notices.notices import CLAIM_LIFE, SOURCE
+from nightspot.cdk.notices import CRASHED, FAILING, TOLD
+from nightspot.cdk.observability import QUERIES
+from nightspot.cdk.workflow import WORKFLOW_FILE
+from nightspot.lambdas.dependencies import Environment
 from nightspot.record.events import Happening
 from nightspot.view.messages.wording import may_be_told
 
@@ -21,7 +19,9 @@ pytestmark = pytest.mark.xdist_group("infra")
 STATES = json.loads(WORKFLOW_FILE.read_text(encoding="utf-8"))["States"]
 (ALARM,) = STATES["Sound the alarm"]["Arguments"]["Entries"]
 (REPORT,) = STATES["Report the failure"]["Arguments"]["Entries"]
-HANDLERS = "\n".join(p.read_text(encoding="utf-8") for p in Path(lambdas.__file__).parent.glob("*.py"))
+HANDLERS = "\n".join(
+    p.read_text(encoding="utf-8") for p in (WORKFLOW_FILE.parents[1] / "lambdas").glob("*.py")
+)
 
 
 def rules_of_notices(synthesised):

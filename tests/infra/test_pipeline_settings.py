@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infra import Settings, SettingsError, read_settings
-from infra.oidc import GITHUB_HOST, trust_of
+from nightspot.cdk import Settings, SettingsError, read_settings
+from nightspot.cdk.settings import GITHUB_HOST, trust_of
 
 pytestmark = pytest.mark.xdist_group("infra")
 

@@ -7,10 +7,10 @@ from aws_cdk import aws_apigateway as apigateway
 from aws_cdk.assertions import Template
 from cdk_nag import AwsSolutionsChecks
 
-from infra import Settings, SettingsError
-from infra.oidc import AUDIENCE, GITHUB_HOST, trust_of
-from infra.pipelines import PipelineRole
 from nightspot.api.routes import ROUTES
+from nightspot.cdk import Settings, SettingsError
+from nightspot.cdk.api import PipelineRole
+from nightspot.cdk.settings import AUDIENCE, GITHUB_HOST, trust_of
 
 pytestmark = pytest.mark.xdist_group("infra")
 

@@ -3,8 +3,8 @@
 import pytest
 from aws_cdk.aws_logs import RetentionDays
 
-from infra import Settings, SettingsError, read_settings
-from infra.settings import log_retention
+from nightspot.cdk import Settings, SettingsError, read_settings
+from nightspot.cdk.settings import log_retention
 
 pytestmark = pytest.mark.xdist_group("infra")
 

@@ -13,9 +13,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
 
 import nightspot
-from infra import TrainingRuns
-from infra.workflow import WORKFLOW_FILE
-from lambdas.environment import Environment
+from nightspot.cdk import TrainingRuns
+from nightspot.cdk.workflow import WORKFLOW_FILE
+from nightspot.lambdas.dependencies import Environment
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -167,9 +167,9 @@ def test_a_disposable_stack_empties_its_buckets_because_cloudformation_does_not(
 def test_every_function_has_a_handler_of_its_own(deployed):
     handlers = {function["Handler"] for function in deployed.of_type("Lambda::Function").values()}
     modules = {"".join(f"_{c.lower()}" if c.isupper() else c for c in name).strip("_") for name in FUNCTIONS}
-    assert handlers == {f"lambdas.{module}.handler" for module in modules}
+    assert handlers == {f"nightspot.lambdas.{module}.handler" for module in modules}
     for module in modules:
-        assert callable(importlib.import_module(f"lambdas.{module}").handler)
+        assert callable(importlib.import_module(f"nightspot.lambdas.{module}").handler)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -226,8 +226,8 @@ def test_existing_buckets_and_role_take_the_place_of_the_stack_s_own(joined):
 def test_concurrency_is_set_aside_only_where_it_is_asked_for(deployed, disposable):
     def reserved(synthesised):
         functions = synthesised.of_type("Lambda::Function").values()
-        ours = [f for f in functions if f.get("Handler", "").startswith("lambdas.")]
-        return {f["Handler"].split(".")[1]: f.get("ReservedConcurrentExecutions") for f in ours}
+        ours = [f for f in functions if f.get("Handler", "").startswith("nightspot.lambdas.")]
+        return {f["Handler"].split(".")[2]: f.get("ReservedConcurrentExecutions") for f in ours}
 
     assert set(reserved(deployed).values()) == {None}
     found = reserved(disposable)

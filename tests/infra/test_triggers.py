@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from moto.events.models import EventPattern
 
-from lambdas.execution_end import ENDS
-from lambdas.start_run import ScheduledStart
+from nightspot.lambdas.execution_end import ENDS
+from nightspot.lambdas.start_run import ScheduledStart
 from nightspot.plan.request import training_job_name
 
 pytestmark = pytest.mark.xdist_group("infra")

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lambdas import close_run
+from nightspot.lambdas import close_run
 from nightspot.local.stage.emulated_aws import LocalContext
 from nightspot.run.model import Outcome, run_from_json, step_from_json
 

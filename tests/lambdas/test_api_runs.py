@@ -10,12 +10,12 @@ from itertools import chain
 
 import pytest
 
-from lambdas import api_reads
 from nightspot.api.models import (
     LastRun,
     RunResource,
 )
 from nightspot.api.queries import ENDINGS, Wanted
+from nightspot.lambdas import api_reads
 from nightspot.record.model import Ending, RunRecord, RunState
 from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Outcome, Step, run_from_json

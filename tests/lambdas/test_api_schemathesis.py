@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from lambdas import api as http_api
+from nightspot.lambdas import api as http_api
 from nightspot.local.serve.gateway import NO_TOKEN, Gateway, Identity
 from nightspot.local.stage.emulated_aws import LocalContext
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lambdas.run_input import MOST_REQUESTED_BY
 from nightspot.job.markets import Concurrency
+from nightspot.lambdas.run_input import MOST_REQUESTED_BY
 from nightspot.run.model import run_from_json
 
 START = "/jobs/recommender/runs"

@@ -31,15 +31,13 @@ def loaded_by(program):
 
 
 def test_importing_the_api_leaves_the_heavy_modules_alone():
-    loaded = loaded_by("import lambdas.api")
+    loaded = loaded_by("import nightspot.lambdas.api")
     assert "nightspot.api.models" in loaded
     assert loaded & TOO_HEAVY == set()
 
 
 def test_the_other_functions_do_not_load_the_api():
-    loaded = loaded_by(
-        "import lambdas.plan_run, lambdas.decide_next_step, lambdas.record_outcome, lambdas.wake_run"
-    )
+    loaded = loaded_by("from nightspot.lambdas import decide_next_step, plan_run, record_outcome, wake_run")
     assert not [name for name in loaded if name.startswith("nightspot.api") or "event_handler" in name]
 
 

@@ -11,10 +11,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lambdas import close_run
-from lambdas.close_run import NotOverYetError
-from lambdas.execution_end import ENDS, OUTCOME_OF, WORDS_OF
-from lambdas.settling import BeingSettledError
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import restart_arn
 from nightspot.aws.table import run_table
@@ -24,6 +20,10 @@ from nightspot.decide import ladder
 from nightspot.decide.audit import Execution, ExecutionState
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import first_run_id_of
+from nightspot.lambdas import close_run
+from nightspot.lambdas.close_run import NotOverYetError
+from nightspot.lambdas.execution_end import ENDS, OUTCOME_OF, WORDS_OF
+from nightspot.lambdas.settling import BeingSettledError
 from nightspot.local.stage.emulated_aws import LocalContext
 from nightspot.plan import planning
 from nightspot.run.model import Action, AttemptState, Outcome, run_from_json, to_json

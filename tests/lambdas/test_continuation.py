@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas.plan_run import InvalidInputError
 from nightspot.aws.faults import TransientAwsError
+from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.run.model import Outcome, run_from_json, to_json
 
 PREFIX = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:"

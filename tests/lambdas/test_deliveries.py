@@ -7,12 +7,12 @@ import json
 import boto3
 import pytest
 
-from lambdas import start_run, tell_people
-from lambdas.start_run import StartDependencies
-from lambdas.tell_people import Messenger
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.notices.notices import NoticeTopics
 from nightspot.decide.audit import Delivery
+from nightspot.lambdas import start_run, tell_people
+from nightspot.lambdas.start_run import StartDependencies
+from nightspot.lambdas.tell_people import Messenger
 from nightspot.local.stage.emulated_aws import REGION, TABLE, LocalContext
 
 NIGHT = {"job": "recommender", "scheduled_at": "2026-11-21T00:00:00Z"}

@@ -10,10 +10,10 @@ from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 from pydantic import ValidationError
 
-from lambdas.dependencies import dependencies
-from lambdas.plan_run import handler
 from nightspot.job.model import Job, dump_jobs
 from nightspot.job.request_shape import PlaceholderError
+from nightspot.lambdas.dependencies import dependencies
+from nightspot.lambdas.plan_run import handler
 from nightspot.local.stage.emulated_aws import REGION, TABLE, LocalContext, create_resources
 
 JOB = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lambdas.environment import read_environment
+from nightspot.lambdas.dependencies import read_environment
 
 GOOD = {
     "NIGHTSPOT_TABLE_NAME": "runs",

@@ -67,8 +67,8 @@ def loaded_by(program: str) -> set[str]:
 
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_importing_a_handler_leaves_the_heavy_modules_alone(handler):
-    loaded = loaded_by(f"import lambdas.{handler}")
-    assert f"lambdas.{handler}" in loaded
+    loaded = loaded_by(f"import nightspot.lambdas.{handler}")
+    assert f"nightspot.lambdas.{handler}" in loaded
     assert loaded & TOO_HEAVY == set()
 
 
@@ -82,7 +82,7 @@ def test_a_call_is_traced_and_an_event_without_news_loads_no_client():
     detail = {"TrainingJobName": "x", "TrainingJobStatus": "InProgress", "SecondaryStatus": "Starting"}
     call = f"""
 from types import SimpleNamespace
-from lambdas.wake_run import handler
+from nightspot.lambdas.wake_run import handler
 context = SimpleNamespace(
     function_name="WakeRun", memory_limit_in_mb=512, invoked_function_arn="arn", aws_request_id="one"
 )
@@ -94,7 +94,7 @@ assert handler({{"detail": {detail!r}}}, context) == {{"woke": False}}
 
 
 def test_collaborators_cost_nothing_before_they_are_used():
-    loaded = loaded_by("from lambdas.dependencies import dependencies; dependencies()")
+    loaded = loaded_by("from nightspot.lambdas.dependencies import dependencies; dependencies()")
     assert "nightspot.aws.table.run_table" in loaded
     assert loaded & TOO_HEAVY == set()
 

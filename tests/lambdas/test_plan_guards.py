@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas import plan_run
-from lambdas.plan_run import InvalidInputError
 from nightspot.aws.prices.prices import QuotasUnknownError
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.job.markets import Concurrency
 from nightspot.job.model import Budget
+from nightspot.lambdas import plan_run
+from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.local.stage.emulated_aws import LocalContext
 from nightspot.record.model import read_record
 from nightspot.run.model import Outcome, run_from_json

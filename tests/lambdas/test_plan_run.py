@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas.plan_run import InvalidInputError
+from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.run.model import Outcome, run_from_json
 
 

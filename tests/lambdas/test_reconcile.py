@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas import settling
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import restart_arn
 from nightspot.failures.codes import FailureClass
+from nightspot.lambdas import settling
 from nightspot.run.model import AttemptState, Outcome, run_from_json, to_json
 
 ONE = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"

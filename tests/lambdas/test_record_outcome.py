@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas.record_outcome import RunNotOverError
 from nightspot.aws.runs.checkpoints import Models
 from nightspot.decide.audit import Untold
 from nightspot.failures.codes import FailureClass
+from nightspot.lambdas.record_outcome import RunNotOverError
 from nightspot.record.model import read_record
 from nightspot.run.model import Action, AttemptState, Outcome, Progress, Remark, Step, run_from_json, to_json
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from lambdas.plan_run import InvalidInputError
 from nightspot.job.markets import Concurrency
+from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.run.model import Action, Outcome, Resume, run_from_json, to_json
 
 FIRST, SECOND, THIRD = (f"arn:aws:states:eu-west-1:123456789012:execution:nightspot:{n}" for n in "123")

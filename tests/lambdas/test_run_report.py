@@ -9,8 +9,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from lambdas import record_outcome
 from nightspot.aws.notices.notices import Reports
+from nightspot.lambdas import record_outcome
 from nightspot.local.stage.emulated_aws import LocalContext
 from nightspot.record.model import read_record
 from nightspot.run.model import AttemptState, Outcome, Phase, run_from_json, to_json

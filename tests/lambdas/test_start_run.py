@@ -12,12 +12,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from lambdas import start_run
-from lambdas.start_run import InvalidScheduleError, ScheduledStart, StartDependencies
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import NameTakenError, Starter, StartRefusedError
 from nightspot.aws.table.open_runs import PendingDeliveries
 from nightspot.formats.run_ids import run_id_of
+from nightspot.lambdas import start_run
+from nightspot.lambdas.start_run import InvalidScheduleError, ScheduledStart, StartDependencies
 from nightspot.local.stage.emulated_aws import LocalContext
 
 REGION = "eu-west-1"

@@ -10,11 +10,11 @@ from typing import Any
 import boto3
 import pytest
 
-from lambdas import tell_people
-from lambdas.tell_people import Messenger
 from nightspot.aws.notices.notices import NoticeTopics
 from nightspot.aws.table.run_table import RunTable
 from nightspot.failures.codes import FailureClass
+from nightspot.lambdas import tell_people
+from nightspot.lambdas.tell_people import Messenger
 from nightspot.local.stage.emulated_aws import REGION, TABLE, LocalContext
 from nightspot.record.events import Happening
 from nightspot.run.model import AttemptState, Outcome, evolve, run_from_json, to_json

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
+from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
 from nightspot.local.clock import StoryClock
 from nightspot.local.stage import emulated_aws
 from nightspot.local.stage.emulated_aws import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from lambdas import observability
+from nightspot.lambdas import observability
 from nightspot.local.stage.emulated_aws import LocalContext, function_arn
 from tests.simulation.calls import Calls, Died, is_injected
 from tests.simulation.clock import Clock

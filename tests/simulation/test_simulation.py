@@ -9,12 +9,12 @@ from unittest.mock import patch
 
 import pytest
 
-from lambdas import record_outcome, turns
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide import ladder, policy, watching
 from nightspot.failures import classify as failures
 from nightspot.failures.codes import FailureClass
+from nightspot.lambdas import record_outcome, turns
 from nightspot.run.model import Outcome, Run
 from nightspot.run.reasons import Reason
 from tests.simulation.clock import HOUR
@@ -63,7 +63,7 @@ def test_a_stop_that_counts_as_success_is_caught() -> None:
         return original(run, now)
 
     original = policy.next_step
-    with patch("lambdas.decide_next_step.next_step", of_stopped):
+    with patch("nightspot.lambdas.decide_next_step.next_step", of_stopped):
         assert _is_caught(Invariant.HONEST, "none")
 
 

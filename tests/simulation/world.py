@@ -16,9 +16,6 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from lambdas import close_run, decide_next_step, plan_run, record_outcome, start_run, tell_people, wake_run
-from lambdas.dependencies import Dependencies
-from lambdas.observability import logger as lambda_logger
 from nightspot.aws.notices.notices import Notices, NoticeTopics, Reports
 from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.executions import Executions, Starter
@@ -29,6 +26,17 @@ from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.job.model import Job as NightspotJob
 from nightspot.job.request_shape import fill
+from nightspot.lambdas import (
+    close_run,
+    decide_next_step,
+    plan_run,
+    record_outcome,
+    start_run,
+    tell_people,
+    wake_run,
+)
+from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import logger as lambda_logger
 from nightspot.plan.planning import run_id_of
 from nightspot.view.messages.wording import happening_of, may_be_told
 from tests.simulation import asl, older
@@ -57,9 +65,9 @@ PERSON_ASKS_SECONDS = 600.0
 def reconcile() -> ModuleType | None:
     """The reconciler's module, once there is one."""
     try:
-        return importlib.import_module("lambdas.reconcile")
+        return importlib.import_module("nightspot.lambdas.reconcile")
     except ModuleNotFoundError as error:
-        if error.name != "lambdas.reconcile":
+        if error.name != "nightspot.lambdas.reconcile":
             raise
         return None
 

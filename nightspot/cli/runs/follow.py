@@ -6,10 +6,19 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.api_client import (
+    ApiError,
+    CannotLookError,
+    ExecutionEnd,
+    as_passing,
+    execution_end,
+    is_loopback,
+)
 from nightspot.cli import exit_status
 from nightspot.cli._shared import note, say
 from nightspot.cli.exit_status import ExitStatus
@@ -21,10 +30,6 @@ from nightspot.record.model import RecordNotReadableError, RunRecord
 from nightspot.terminal import deployed_run
 from nightspot.terminal.deployed_run import News, NewsKind
 from nightspot.view.messages.plain import Console
-
-if TYPE_CHECKING:
-    from nightspot.aws.runs.api_client import ExecutionEnd
-
 
 FIRST_LOOKS = 8  # the start is where mistakes show
 FIRST_SECONDS = 15.0
@@ -123,8 +128,6 @@ class _Following:
 
     def step(self) -> Followed | None:
         """Look once, and tell what is new. How it came out; None: it goes on. Raises what the look raises."""
-        from nightspot.aws.runs.api_client import CannotLookError  # noqa: PLC0415 - not for --help
-
         try:
             seen = self._look()
         except CannotLookError as error:
@@ -206,15 +209,6 @@ def looker(
 
     `execution_arn`: of a run that may not be on record yet. The looks raise CannotLookError and LookRefusedError.
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
-    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.runs.api_client import (  # noqa: PLC0415
-        ApiError,
-        CannotLookError,
-        as_passing,
-    )
-
     here, is_stale = place, False
 
     def look() -> Look:
@@ -264,8 +258,6 @@ def clock_of(place: Place, now: Callable[[], datetime]) -> Callable[[RunRecord |
 
 def is_emulated(place: Place) -> bool:
     """Whether the place is the API of `nightspot local serve`, by its address."""
-    from nightspot.aws.runs.api_client import is_loopback  # noqa: PLC0415
-
     return place.api is not None and is_loopback(place.api.url)
 
 
@@ -279,8 +271,6 @@ def _look(place: Place, run_id: str, execution_arn: str | None) -> Look:
     arn = execution_arn if record is None else record.execution_arn or execution_arn
     if place.aws is None or arn is None or (record is not None and record.is_over):
         return Look(record)
-    from nightspot.aws.runs.api_client import execution_end  # noqa: PLC0415
-
     end = execution_end(place.aws.client("stepfunctions"), str(arn))
     if end is None:
         return Look(record)

@@ -8,10 +8,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.api_client import (
+    ApiClient,
+    ApiError,
+    ApiUrlError,
+    CannotLookError,
+    as_passing,
+    checked_url,
+    is_loopback,
+    region_of,
+    transport,
+)
+from nightspot.aws.runs.executions import NameTakenError, StartRefusedError
+from nightspot.aws.runs.operating import DeploymentError, output_of
+from nightspot.aws.table.run_table import RunTable
 from nightspot.cli import account
 from nightspot.cli._shared import fail
 from nightspot.cli.account import Aws
@@ -19,9 +35,6 @@ from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs.sources import ApiSource, Deployed, Folder, RunNotFoundError, Source
 from nightspot.local.stage import records
 from nightspot.record.model import RecordNotReadableError, RunRecord
-
-if TYPE_CHECKING:
-    from nightspot.aws.runs.api_client import ApiClient, CannotLookError
 
 LOCAL_RECORDS = Path("build/runs")
 MOST_NAMED = 5  # ids in an error
@@ -76,20 +89,20 @@ class Place:
 
 def place_of(
     *,
-    from_folder: Path | None,
-    local: bool,
-    table: str | None,
-    stack: str | None,
+    folder: Path | None = None,
+    local: bool = False,
+    table: str | None = None,
+    stack: str | None = None,
+    api: str | None = None,
     region: str | None,
     profile: str | None,
-    api: str | None = None,
 ) -> Place:
     """The place that the options name; local records without any.
 
     Raises typer.BadParameter; a stack that cannot be read ends the command with its words.
     """
     given = {
-        "--from-folder": from_folder,
+        "--from-folder": folder,
         "--local": local or None,
         "--table": table,
         "--stack": stack,
@@ -108,9 +121,8 @@ def place_of(
         client = _api_client(api, region, profile)
         return Place(ApiSource(client), f"the API at {client.url}", api=client, options=options)
     if table is None and stack is None:
-        folder = from_folder or LOCAL_RECORDS
-        here = () if from_folder is None else ("--from-folder", str(from_folder))
-        return Place(Folder(folder), str(folder), options=here)
+        here = () if folder is None else ("--from-folder", str(folder))
+        return Place(Folder(folder or LOCAL_RECORDS), str(folder or LOCAL_RECORDS), options=here)
     aws = account.aws_of(profile, region)
     name = table if table is not None else _table_of(str(stack), aws)
     source = Deployed(_run_table(aws, name), name)
@@ -133,15 +145,6 @@ def _api_client(url: str, region: str | None, profile: str | None) -> ApiClient:
 
     Raises typer.BadParameter.
     """
-    from nightspot.aws.runs.api_client import (  # noqa: PLC0415
-        ApiClient,
-        ApiUrlError,
-        checked_url,
-        is_loopback,
-        region_of,
-        transport,
-    )
-
     account.check_region(region)
     try:
         url = checked_url(url)
@@ -159,14 +162,10 @@ def _api_client(url: str, region: str | None, profile: str | None) -> ApiClient:
 
 
 def _run_table(aws: Aws, name: str) -> Any:
-    from nightspot.aws.table.run_table import RunTable  # noqa: PLC0415 - local records need no AWS
-
     return RunTable(aws.client("dynamodb"), name)
 
 
 def _table_of(stack: str, aws: Aws) -> str:
-    from nightspot.aws.runs.operating import DeploymentError, output_of  # noqa: PLC0415
-
     try:
         return output_of(stack, "TableName", cloudformation=aws.client("cloudformation"))
     except DeploymentError as error:
@@ -182,15 +181,6 @@ def check_at_least_one(option: str, value: int | None) -> None:
 @contextmanager
 def operating_mistakes() -> Iterator[None]:
     """Inside: what a record or AWS lacks ends the command with its words: status 1, and 6 where nobody answered."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - not for --help
-
-    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.runs.api_client import (  # noqa: PLC0415
-        ApiError,
-        as_passing,
-    )
-    from nightspot.aws.runs.executions import NameTakenError, StartRefusedError  # noqa: PLC0415
-
     try:
         yield
     except (RecordNotReadableError, RunNotFoundError) as error:

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import typer
 
-from nightspot.cli import account, overrides
+from nightspot.aws.runs.executions import state_machine_of
+from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, say
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
@@ -42,15 +43,17 @@ def retry(
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
     ] = None,
-    market: overrides.Market = None,
-    instance_type: overrides.InstanceTypes = None,
-    deadline: overrides.Deadline = None,
-    hyperparameter: overrides.Hyperparameters = None,
-    budget: overrides.Budget = None,
-    fallback: overrides.Fallback = None,
+    market: start.Market = None,
+    instance_type: start.InstanceTypes = None,
+    deadline: start.Deadline = None,
+    hyperparameter: start.Hyperparameters = None,
+    budget: start.Budget = None,
+    fallback: start.Fallback = None,
     as_json: Json = False,
 ) -> None:
-    """Start a run that goes on from the last checkpoint of a run that failed, was stopped or was skipped.
+    """Start a run that goes on from the checkpoint of one that failed.
+
+    Also of one that was stopped or skipped.
 
     What that run did otherwise than its job file says is taken along, unless it is said again here. Without
     --table, --stack or --api the stack is Nightspot.
@@ -59,14 +62,14 @@ def retry(
         _refuse_local()
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
-    market, market_file = overrides.market_and_file(market, None)
+    market, market_file = start.market_and_file(market, None)
     if market_file is not None:
-        raise typer.BadParameter(f"--market: must be one of {', '.join(overrides.CHOICES)}")
+        raise typer.BadParameter(f"--market: must be one of {', '.join(start.CHOICES)}")
     start.check_key(idempotency_key)
     start.check_fail_on_remarks(fail_on_remarks, wait=wait)
     longest = start.timeout_of(timeout, wait=wait)
     way = start.Way(wait, longest, as_json, region, profile, fail_on_remarks)
-    own = overrides.overrides_of(
+    own = start.overrides_of(
         market=market,
         instance_types=instance_type,
         deadline=deadline,
@@ -77,13 +80,7 @@ def retry(
     with mistakes(), operating_mistakes():
         read_overrides(own, check_instance_types=True)
         place = place_of(
-            from_folder=None,
-            local=False,
-            table=table,
-            stack=start.default_stack(table, stack, api),
-            api=api,
-            region=region,
-            profile=profile,
+            table=table, stack=start.default_stack(table, stack, api), api=api, region=region, profile=profile
         )
         record = record_of(place, run)
         _check_retryable(record)
@@ -129,7 +126,7 @@ def _check_retryable(record: RunRecord) -> None:
 
 
 def _check_checkpoints(place: Place, record: RunRecord) -> None:
-    """Refuse what lambdas/resumption.py would refuse, and leave no record of: a second retry of a run."""
+    """Refuse what lambdas/continuation.py would refuse, and leave no record of: a second retry of a run."""
     prefix, run_id = record.checkpoints, record.run_id
     for other in place.source.runs(record.job, None) if prefix is not None else ():
         if other.checkpoints != prefix or other.run_id == run_id:
@@ -157,8 +154,6 @@ def _start(
     merged: Mapping[str, Any],
     key: str | None,
 ) -> StartedRun:
-    from nightspot.aws.runs.executions import state_machine_of  # noqa: PLC0415 - not for --help
-
     run_id, job = record.run_id, record.job
     if place.api is not None:
         # It merges the same way.

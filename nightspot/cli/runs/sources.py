@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import quote
 
+from nightspot.aws.runs.api_client import ApiClient, ApiError
 from nightspot.cli._shared import fail, note
 from nightspot.local.stage import records
 from nightspot.record.model import RunRecord, read_record
 from nightspot.record.statement import bounds_of
 from nightspot.record.summary import record_of
-
-if TYPE_CHECKING:
-    from nightspot.aws.runs.api_client import ApiClient
 
 MOST_RUNS = 100_000  # of a job: more nights than it can have had
 PAGE_RUNS = 100  # the most that the API gives at once
@@ -146,8 +144,6 @@ class ApiSource:
 
     def run(self, run_id: str | None) -> RunRecord:
         """See `Source`. Raises ApiError, and RecordNotReadableError for an answer of another version."""
-        from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415 - local records need no AWS
-
         if run_id is None:
             newest = self.newest(None)
             if newest is None:
@@ -193,8 +189,6 @@ class ApiSource:
         return [read_record(run).run_id for run in self._page(None, None, PAGE_RUNS, None)["runs"]]
 
     def _page(self, job: str | None, month: str | None, limit: int, cursor: str | None) -> dict[str, Any]:
-        from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415
-
         try:
             page: dict[str, Any] = self._client.get(
                 "/runs", {"job": job, "month": month, "limit": limit, "cursor": cursor}

@@ -1,4 +1,4 @@
-"""Decides how a run of a deployed job is started by a command, what is told of it, and how it is waited for."""
+"""How a run of a deployed job is started by a command: its overrides, what is told of it, how it is waited for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from pathlib import Path
 from secrets import token_hex
 from time import monotonic, sleep
 from typing import Annotated, Any
@@ -14,16 +15,112 @@ from urllib.parse import quote
 
 import typer
 
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.api_client import ApiError
+from nightspot.aws.runs.executions import Starter, fresh_name, keyed_name
+from nightspot.aws.runs.operating import DeploymentError, deployed_jobs, output_of
 from nightspot.cli import account, exit_status
 from nightspot.cli import jobs as operate_jobs
-from nightspot.cli._shared import fail, note, print_json
+from nightspot.cli._shared import fail, note, print_json, seconds_of
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import follow
 from nightspot.cli.runs import follow as follow_words
 from nightspot.cli.runs.place import Place
-from nightspot.formats.figures import DurationError, parse_duration
+from nightspot.job.markets import MarketChoice
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, read_overrides
+
+# (--market's words; anything else that stands there is a file)
+CHOICES = tuple(choice.value for choice in MarketChoice)
+
+Market = Annotated[
+    str | None,
+    typer.Option(metavar="|".join(CHOICES), help="What this run buys; or a market file, as --market-file."),
+]
+MarketFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A YAML file that says when there is capacity.")
+]
+InstanceTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--instance-type",
+        metavar="TYPE[@SPEED]",
+        help="The ladder of this run, best first; give it once for each type.",
+    ),
+]
+Deadline = Annotated[
+    str | None, typer.Option(metavar="6h|07:00", help="When this run's model is due: after so long, or at.")
+]
+Hyperparameters = Annotated[
+    list[str] | None,
+    typer.Option("--hyperparameter", metavar="NAME=VALUE", help="Instead of the job's; may be repeated."),
+]
+Budget = Annotated[str | None, typer.Option(metavar="USD", help="The most that this run may cost.")]
+Fallback = Annotated[str | None, typer.Option(metavar="on_demand|never", help="What follows Spot.")]
+
+
+def market_and_file(market: str | None, market_file: Path | None) -> tuple[str | None, Path | None]:
+    """`--market` takes a word, or, as it always has, the file that `--market-file` names."""
+    if market is None or market in CHOICES:
+        return market, market_file
+    if market_file is not None:
+        raise typer.BadParameter(f"--market: {market!r}: must be one of {', '.join(CHOICES)}")
+    if not Path(market).exists() and not market.endswith((".yaml", ".yml")):
+        rule = f"must be one of {', '.join(CHOICES)}, or a market file"
+        raise typer.BadParameter(f"--market: {market!r}: {rule}")
+    return None, Path(market)
+
+
+def overrides_of(
+    *,
+    market: str | None,
+    instance_types: list[str] | None,
+    deadline: str | None,
+    hyperparameters: list[str] | None,
+    budget: str | None,
+    fallback: str | None,
+) -> dict[str, Any]:
+    """What was given, as the execution's input names it; `nightspot.job.read_overrides` checks it."""
+    given = {
+        "market": market,
+        "instance_types": [_type_of(text) for text in instance_types] if instance_types else None,
+        "deadline": deadline,
+        "hyperparameters": _named(hyperparameters) if hyperparameters else None,
+        "budget": None if budget is None else _usd(budget),
+        "fallback": fallback,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _type_of(text: str) -> str | dict[str, Any]:
+    name, at, speed = text.partition("@")
+    if not at:
+        return name
+    try:
+        return {"instance_type": name, "speed": float(speed)}
+    except ValueError as error:
+        rule = "must be TYPE or TYPE@SPEED, such as ml.g5.48xlarge@0.45"
+        raise typer.BadParameter(f"--instance-type: {text!r}: {rule}") from error
+
+
+def _usd(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--budget: {text!r}: must be a number of US dollars") from error
+
+
+def _named(given: list[str]) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"--hyperparameter: {text!r}: must be NAME=VALUE")
+        if name in named:
+            raise typer.BadParameter(f"--hyperparameter: {name!r}: must be given only once")
+        named[name] = value
+    return named
+
 
 MACHINE_OUTPUT = "StateMachineArn"
 LONGEST_KEY = 128
@@ -73,10 +170,7 @@ def timeout_of(text: str | None, *, wait: bool) -> int | None:
         return None
     if not wait:
         raise typer.BadParameter("--timeout needs --wait")
-    try:
-        return parse_duration(text)
-    except DurationError as error:
-        raise typer.BadParameter(f"--timeout: {text!r}: {error}") from error
+    return seconds_of("--timeout", text)
 
 
 FailOnRemarks = Annotated[
@@ -146,8 +240,6 @@ def start_execution(
     resume_from: str | None = None,
 ) -> StartedRun:
     """Start a run as an execution of the deployment's state machine. Raises what `Starter.start` raises."""
-    from nightspot.aws.runs.executions import Starter, fresh_name, keyed_name  # noqa: PLC0415 - not for --help
-
     if place.aws is None:
         raise ValueError("only a deployment has a state machine")
     name = keyed_name(job, key) if key else fresh_name(job, datetime.now(UTC), token_hex(3))
@@ -163,9 +255,6 @@ def start_execution(
 @contextmanager
 def _perhaps_begun(place: Place, job: str) -> Iterator[None]:
     """Inside: a start whose answer nobody has is told to be one that may have gone through."""
-    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.runs.api_client import ApiError  # noqa: PLC0415 - not for --help
-
     look = " ".join(("nightspot", "runs", "--job", job, *place.options))
     words = f"a run of {job} may have started all the same; to see: {look}"
     try:
@@ -208,11 +297,6 @@ def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) ->
 
 
 def _deployed_jobs(place: Place) -> dict[str, Job] | None:
-    from nightspot.aws.runs.operating import (  # noqa: PLC0415
-        DeploymentError,
-        deployed_jobs,
-    )
-
     if place.aws is None or place.stack is None:
         return None
     client = place.aws.client
@@ -229,8 +313,6 @@ def _deployed_jobs(place: Place) -> dict[str, Job] | None:
 
 
 def _machine_of(place: Place) -> str:
-    from nightspot.aws.runs.operating import DeploymentError, output_of  # noqa: PLC0415
-
     if place.aws is None or place.stack is None:
         raise ValueError("only a stack says which state machine it has")
     try:

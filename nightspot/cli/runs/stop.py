@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from time import sleep
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.api_client import ApiClient, ApiError, as_passing
+from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.stopping import (
+    LOOK_SECONDS,
+    Stopper,
+    Stopping,
+    StopRefusedError,
+    StopState,
+    UnknownRunError,
+    sentence_of,
+)
 from nightspot.cli import account
-from nightspot.cli._shared import Json, fail, mistakes, print_json, say
+from nightspot.cli._shared import Json, fail, mistakes, print_json, say, seconds_of
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
-from nightspot.formats.figures import DurationError, format_duration, parse_duration
+from nightspot.formats.figures import format_duration
 from nightspot.record.model import RunRecord, outcome_of
-
-if TYPE_CHECKING:
-    from nightspot.aws.runs.api_client import ApiClient
-    from nightspot.aws.runs.stopping import Stopper, Stopping
 
 # SIGTERM, 120 s and the upload; then the event, or at the worst the loop's own look after five minutes.
 DEFAULT_TIMEOUT = "15m"
@@ -43,16 +51,17 @@ def stop(
     profile: account.Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Stop a deployed run and its training job, for good: nothing more is bought, and the record says so."""
-    longest_seconds = _seconds(timeout)
+    """Stop a deployed run and its training job, for good.
+
+    Nothing more is bought, and the record says so.
+    """
+    longest_seconds = seconds_of("--timeout", timeout)
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
     # A local run ends with the command that plays it, so there is a deployment to be stopped or nothing.
     chosen = account.STACK if table is None and stack is None and api is None else stack
     with mistakes(), operating_mistakes():
-        place = place_of(
-            from_folder=None, local=False, table=table, stack=chosen, region=region, profile=profile, api=api
-        )
+        place = place_of(table=table, stack=chosen, api=api, region=region, profile=profile)
         record = record_of(place, run)
         if not yes and not record.is_over:
             typer.confirm(_question(record, place), abort=True, err=True)
@@ -64,13 +73,6 @@ def stop(
         _conclude(look, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
 
 
-def _seconds(timeout: str) -> int:
-    try:
-        return parse_duration(timeout)
-    except DurationError as error:
-        raise typer.BadParameter(f"--timeout: {timeout!r}: {error}") from error
-
-
 def _question(record: RunRecord, place: Place) -> str:
     open_names = [each.training_job_name for each in record.attempts if each.ended_at is None]
     what = f" and its training job {open_names[-1]}" if open_names else ""
@@ -78,9 +80,6 @@ def _question(record: RunRecord, place: Place) -> str:
 
 
 def _stopper(place: Place) -> Stopper:
-    from nightspot.aws.runs.executions import Executions  # noqa: PLC0415 - not for --help
-    from nightspot.aws.runs.stopping import Stopper  # noqa: PLC0415
-
     if place.aws is None:
         raise ValueError("only a deployment's runs can be stopped")
     client = place.aws.client
@@ -91,7 +90,6 @@ def _by_aws(
     stopper: Stopper, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
 ) -> dict[str, Any]:
     """The last look at the run, as --json prints it."""
-    from nightspot.aws.runs.stopping import StopRefusedError, UnknownRunError, sentence_of  # noqa: PLC0415
 
     def show(look: Stopping) -> None:
         if not as_json:
@@ -116,13 +114,6 @@ def _by_api(
     api: ApiClient, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
 ) -> dict[str, Any]:
     """The same through the API, which is asked again while the run changes over. Raises ApiError."""
-    from nightspot.aws.faults import TransientAwsError  # noqa: PLC0415
-    from nightspot.aws.runs.api_client import (  # noqa: PLC0415
-        ApiError,
-        as_passing,
-    )
-    from nightspot.aws.runs.stopping import LOOK_SECONDS, StopState  # noqa: PLC0415
-
     slept, told = 0.0, ""
     while True:
         is_last = not wait or slept >= longest_seconds
@@ -142,8 +133,6 @@ def _by_api(
 
 
 def _conclude(look: dict[str, Any], *, wait: bool, longest_seconds: float, as_json: bool) -> None:
-    from nightspot.aws.runs.stopping import StopState  # noqa: PLC0415
-
     if as_json:
         print_json(look)
     run_id, state = look["run_id"], look["state"]

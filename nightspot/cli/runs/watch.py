@@ -1,20 +1,24 @@
-"""`nightspot watch`: which run is followed, on what screen, and that the watch ends when the run does."""
+"""`nightspot watch` and `nightspot logs`: a run followed to its end, and what its job logged."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
-from typing import Annotated
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.live import Live
 
+from nightspot.aws.runs.operating import training_logs
 from nightspot.cli import account, completion
 from nightspot.cli import exit_status as statuses
-from nightspot.cli._shared import mistakes
+from nightspot.cli._shared import Json, fail, mistakes, note, print_json
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import follow, show
 from nightspot.cli.runs import follow as follow_words
@@ -26,11 +30,14 @@ from nightspot.cli.runs.place import (
     Place,
     StackName,
     TableName,
+    check_at_least_one,
     operating_mistakes,
     place_of,
     record_of,
 )
-from nightspot.record.model import RunRecord
+from nightspot.formats.figures import one_line
+from nightspot.local.stage.records import LocalRecord
+from nightspot.record.model import AttemptRecord, RunRecord
 from nightspot.terminal import deployed_run
 from nightspot.terminal.deployed_run import News
 from nightspot.terminal.lines import console_for
@@ -61,7 +68,9 @@ def watch(
         bool, typer.Option("--json", help="Print a line of JSON for every change and nothing else.")
     ] = False,
 ) -> None:
-    """Watch a run until it is over: a live view on a terminal, else a line for all that happens.
+    """Watch a run until it is over.
+
+    A live view on a terminal, else a line for each event.
 
     Ends with the run's exit status. Ctrl-C ends the watching alone.
     """
@@ -69,13 +78,7 @@ def watch(
         raise typer.BadParameter(f"--job: {job!r}: means nothing beside RUN, which names the run")
     with mistakes(), operating_mistakes():
         place = place_of(
-            from_folder=from_folder,
-            local=local,
-            table=table,
-            stack=stack,
-            api=api,
-            region=region,
-            profile=profile,
+            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
         )
         record = record_of(place, run, job)
         run_id = record.run_id
@@ -174,3 +177,146 @@ def _screen(place: Place, run_id: str, *, as_json: bool) -> Lines | Screen:
 def _print_json_line(line: News, run_id: str) -> None:
     sys.stdout.write(json.dumps(line.to_json(run_id)) + "\n")
     sys.stdout.flush()
+
+
+LOCAL_SCRATCH = "build/demo"  # of records that do not say where their night was played
+
+Line = dict[str, str | None]
+"""`time` (ISO 8601, UTC), `machine`, `message`; local logs know no times."""
+
+
+def logs(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Its id; the newest by default.")] = None,
+    *,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", help="Which training job of the run; the newest by default.")
+    ] = None,
+    tail: Annotated[int | None, typer.Option(metavar="N", help="Only the last N lines.")] = None,
+    from_folder: FromFolder = None,
+    local: Local = False,
+    table: TableName = None,
+    stack: StackName = None,
+    api: Annotated[str | None, typer.Option(metavar="URL", help="Has no logs: give --stack.")] = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Print what a run's training job has logged.
+
+    The oldest line first. Does not follow.
+    """
+    if api is not None:
+        rule = "the API has no logs, CloudWatch Logs has: give --stack NAME or --table NAME instead"
+        raise typer.BadParameter(f"--api: {api!r}: {rule}")
+    check_at_least_one("--tail", tail)
+    with mistakes(), operating_mistakes():
+        place = place_of(
+            folder=from_folder, local=local, table=table, stack=stack, region=region, profile=profile
+        )
+        record = record_of(place, run)
+        chosen = _attempt(record, attempt)
+        found = iter(()) if chosen is None else _lines(place, record, chosen.training_job_name)
+        lines: Iterable[Line] = found if tail is None else deque(found, maxlen=tail)
+        if as_json:
+            whole = list(lines)
+            print_json(_as_json(record, chosen, whole, None if whole else _why_none(record, chosen)))
+            return
+        if not _print(lines):
+            note(_why_none(record, chosen))
+
+
+def _attempt(record: RunRecord, number: int | None) -> AttemptRecord | None:
+    """The attempt of this number; else the newest that SageMaker has made, or the newest; None without any."""
+    attempts = record.attempts
+    if number is not None:
+        known = [each.number for each in attempts]
+        if number not in known:
+            has = (
+                f"must be one of {', '.join(map(str, known))}" if known else "the run has no training job yet"
+            )
+            fail(f"--attempt: {number}: {has}")
+        return next(each for each in attempts if each.number == number)
+    made = [each for each in attempts if each.status is not None]
+    return (made or attempts)[-1] if attempts else None
+
+
+def _lines(place: Place, record: RunRecord, name: str) -> Iterator[Line]:
+    if place.aws is None:
+        scratch = record.scratch if isinstance(record, LocalRecord) else None
+        return _local_lines(Path(scratch or LOCAL_SCRATCH, "logs", f"{name}.log"))
+    return (
+        {
+            "time": event.at.isoformat(timespec="milliseconds"),
+            "machine": event.machine,
+            "message": event.message,
+        }
+        for event in training_logs(place.aws.client("logs"), name)
+    )
+
+
+def _local_lines(path: Path) -> Iterator[Line]:
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            yield {"time": None, "machine": "algo-1", "message": line.rstrip("\r\n")}
+
+
+def _print(lines: Iterable[Line]) -> int:
+    """How many were printed; the machine stands before a line once a second one has spoken."""
+    machines: set[str | None] = set()
+    count = 0
+    for line in lines:
+        machines.add(line["machine"])
+        try:
+            typer.echo(_worded(line, with_machine=len(machines) > 1))
+        except BrokenPipeError:
+            # `| head` has read enough; what is still in the stream's buffer has to go somewhere when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return count + 1
+        count += 1
+    return count
+
+
+def _worded(line: Line, *, with_machine: bool) -> str:
+    time = line["time"]
+    when = f"{time.replace('T', ' ').replace('+00:00', ' UTC')}  " if time else ""
+    who = f"{line['machine']}  " if with_machine else ""
+    # What a script writes must not steer the terminal.
+    return f"{when}{who}{one_line(line['message'] or '')}".rstrip()
+
+
+def _why_none(record: RunRecord, attempt: AttemptRecord | None) -> str:
+    run_id = record.run_id
+    if attempt is None:
+        if not record.is_over:
+            return f"run {run_id} has no training job yet; ask again when `nightspot runs` shows one"
+        return f"run {run_id} ended without a training job: {record.because or 'it says nothing'}"
+    name = attempt.training_job_name
+    if attempt.status is None:
+        why = attempt.failure_reason or "SageMaker has not shown it yet"
+        return f"training job {name} was not made, so it has no logs: {why}"
+    if attempt.ended_at is None and attempt.queued_seconds is None:
+        return (
+            f"training job {name} still waits for a machine; its logs begin a minute or two after it has one"
+        )
+    if attempt.queued_seconds is None:
+        return f"training job {name} never had a machine, so it has no logs"
+    if attempt.ended_at is None:
+        return f"training job {name} has a machine and has logged nothing yet; ask again in a minute or two"
+    if isinstance(record, LocalRecord):
+        return f"the logs of training job {name} are gone: a later run emptied {record.scratch}"
+    why = attempt.failure_reason or "it gives no reason"
+    return f"training job {name} ended before its container wrote anything, or its logs have expired: {why}"
+
+
+def _as_json(
+    record: RunRecord, attempt: AttemptRecord | None, lines: list[Line], note: str | None
+) -> dict[str, Any]:
+    return {
+        "run_id": record.run_id,
+        "attempt": attempt.number if attempt else None,
+        "training_job_name": attempt.training_job_name if attempt else None,
+        "lines": lines,
+        "note": note,
+    }

@@ -22,7 +22,7 @@ from nightspot.local.sagemaker.process import Reaper
 
 # By this variable the example pads its epochs to a story's pace (nightspot.local.stage.staging); a drill plays no
 # story.
-PADDING = "RECOMMENDER_SECONDS_PER_EPOCH"
+PADDING = "SECONDS_PER_EPOCH"
 
 # How often a kill that came too late is tried again, in one more training.
 _EXTRA_TRAININGS = 2
@@ -173,7 +173,7 @@ def request_of(job: Job) -> dict[str, Any]:
 def environment_of(job: Job, given: Mapping[str, str]) -> dict[str, str]:
     """The variables beside SageMaker's: the job file's without its padding, a run's, and those given."""
     own = dict(job.local.environment) if job.local else {}
-    own.pop(PADDING, None)
+    own = {name: value for name, value in own.items() if not name.endswith(PADDING)}
     return {**own, "NIGHTSPOT_RUN_ID": "drill", "NIGHTSPOT_ATTEMPT": "1", **given}
 
 

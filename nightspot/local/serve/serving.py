@@ -14,11 +14,11 @@ from typing import Any
 
 from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
 
-from lambdas import api
-from lambdas.api_dependencies import ApiDependencies
 from nightspot.aws.runs.executions import Starter
 from nightspot.aws.runs.stopping import Stopper
 from nightspot.job.model import Job
+from nightspot.lambdas import api
+from nightspot.lambdas.api_requests import ApiDependencies
 from nightspot.local.sagemaker.markets import Market, Markets
 from nightspot.local.serve.gateway import Answer, Authorise, Gateway, Identity, Refusal, Request, problem
 from nightspot.local.stage import staging

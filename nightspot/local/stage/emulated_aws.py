@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
-from lambdas.dependencies import Dependencies
 from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill
+from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
+from nightspot.lambdas.dependencies import Dependencies
 from nightspot.local.clock import StoryClock
 from nightspot.local.stage.engine import Handler
 
@@ -180,7 +180,7 @@ REGION = SAMPLES["AWS::Region"]
 TABLE = "nightspot-runs"
 BUS = "default"
 # The file that is deployed.
-WORKFLOW = Path(__file__).parents[3] / "statemachine" / "training_run.asl.json"
+WORKFLOW = Path(__file__).parents[2] / "statemachine" / "training_run.asl.json"
 
 _POLL_SECONDS = 0.02
 

@@ -15,7 +15,6 @@ from typing import Any
 import boto3
 from moto import mock_aws
 
-from lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.aws.notices.notices import Notices
 from nightspot.aws.runs.checkpoints import Checkpoints, Models
 from nightspot.aws.runs.executions import Executions, Starter
@@ -24,6 +23,8 @@ from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job.model import Job
+from nightspot.lambdas.dependencies import EVENT_LIFE, Dependencies
+from nightspot.lambdas.observability import writing_to
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.process import CommandError
@@ -51,7 +52,6 @@ from nightspot.local.stage.stage import (
     RecordingEvents,
     Sighting,
     Stage,
-    functions_write_to,
     local_command_of,
 )
 from nightspot.plan.planning import Price
@@ -159,7 +159,7 @@ class LocalAws:
         self.scratch.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             log = stack.enter_context((self.scratch / "functions.log").open("a", encoding="utf-8"))
-            stack.enter_context(functions_write_to(log))
+            stack.enter_context(writing_to(log))
             stack.enter_context(mock_aws(config={"stepfunctions": {"execute_state_machine": True}}))
             create_resources(local_job(job) for job in self.jobs.values())
             machine_arn = create_state_machine()

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Any, TextIO
+from typing import Any
 
-from lambdas.dependencies import Dependencies
-from lambdas.observability import logger as lambda_logger
 from nightspot.aws.runs.executions import CONTINUE_RUN
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job.model import Job, Local
+from nightspot.lambdas.dependencies import Dependencies
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 from nightspot.local.stage.emulated_aws import (
@@ -148,17 +145,3 @@ class RecordingEvents:
     def entries(self) -> tuple[Mapping[str, Any], ...]:
         """All that was put, oldest first."""
         return tuple(self._entries)
-
-
-@contextmanager
-def functions_write_to(log: TextIO) -> Iterator[None]:
-    """Inside: what the handlers log and their metrics go to `log`, as in Lambda to CloudWatch."""
-    streams = [h for h in lambda_logger.handlers if isinstance(h, logging.StreamHandler)]
-    before = [handler.setStream(log) for handler in streams]
-    try:
-        with redirect_stdout(log):
-            yield
-    finally:
-        for handler, stream in zip(streams, before, strict=True):
-            if stream is not None:
-                handler.setStream(stream)

@@ -35,8 +35,8 @@ __all__ = [
     "with_seed",
 ]
 
-# By this variable the example pads its epochs (examples/recommender/train.py).
-PADDING = "RECOMMENDER_SECONDS_PER_EPOCH"
+# By such variables the examples pad their epochs (examples/recommender/train.py, and that of `nightspot new`).
+PADDING = "SECONDS_PER_EPOCH"
 # What a scratch folder holds; a folder with anything else in it is somebody's own.
 _SCRATCH_NAMES = frozenset({"functions.log", "python.log", "logs", "machines", "messages", "report.html"})
 
@@ -62,10 +62,11 @@ def at_scale(job: Job, time_scale: float) -> Job:
     if job.local is None:
         return job
     environment = dict(job.local.environment)
-    # A value that is no number is left to the script, which says so.
-    with suppress(KeyError, ValueError):
-        padded = float(environment[PADDING]) * job.local.time_scale / time_scale
-        environment[PADDING] = f"{padded:.6g}"
+    for name, value in job.local.environment.items():
+        if name.endswith(PADDING):
+            # A value that is no number is left to the script, which says so.
+            with suppress(ValueError):
+                environment[name] = f"{float(value) * job.local.time_scale / time_scale:.6g}"
     local = job.local.model_copy(update={"time_scale": time_scale, "environment": environment})
     return job.model_copy(update={"local": local})
 

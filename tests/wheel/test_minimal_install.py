@@ -14,9 +14,9 @@ import pytest
 
 import nightspot
 
-pytest.importorskip("hatchling", reason="hatchling is not installed: make test")
-
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.xdist_group("wheel")
+
 LIBRARY = ROOT / "nightspot" / "checkpoint"
 
 # The adapters import the framework that they are for, which must then be there.
@@ -33,34 +33,14 @@ with Checkpointer(sys.argv[3], environ={}, total_steps=4, asynchronous=True) as 
     checkpointer.save(4, state, metrics={"a": 1.5})
 restored = Checkpointer(sys.argv[3], environ={}).restore()
 assert (restored.step, restored.state["weights"], restored.state["numbers"]) == (4, b"w", [1, 2])
-attached = importlib.import_module(sys.argv[2] + ".attached")
+own = importlib.import_module(sys.argv[2] + ".own")
 print(library.__file__)
 print(*sorted(name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names), sep="\\n")
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The working tree's wheel, built in a copy: others may be writing here at the same time."""
-    copy, dist = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
-    without = shutil.ignore_patterns("__pycache__", "*.tmp")
-    for name in ("nightspot", "lambdas"):
-        shutil.copytree(ROOT / name, copy / name, ignore=without)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(dist)],
-        cwd=copy,
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
-    (built,) = dist.glob("*.whl")
-    return built
-
-
 @pytest.fixture
-def installed(wheel, tmp_path):
+def unpacked(wheel, tmp_path):
     """A folder with what the wheel installs, and nothing else."""
     folder = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
@@ -82,10 +62,10 @@ def run(folder, package, checkpoints):
     return Path(where), [name for name in modules if name != "__main__"]
 
 
-def test_the_wheel_alone_saves_and_restores_and_loads_nothing_else(installed, tmp_path):
-    where, modules = run(installed, "nightspot.checkpoint", tmp_path / "checkpoints")
+def test_the_wheel_alone_saves_and_restores_and_loads_nothing_else(unpacked, tmp_path):
+    where, modules = run(unpacked, "nightspot.checkpoint", tmp_path / "checkpoints")
 
-    assert where.is_relative_to(installed)
+    assert where.is_relative_to(unpacked)
     assert "nightspot.checkpoint.attached" in modules
     foreign = [
         name
@@ -120,13 +100,15 @@ def test_the_wheel_can_be_installed_where_training_images_are(wheel):
 
 def test_the_wheel_has_every_file_of_the_library(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        packed = {Path(name).name for name in archive.namelist() if name.startswith("nightspot/checkpoint/")}
+        packed = set(archive.namelist())
 
-    assert packed >= {path.name for path in LIBRARY.glob("*.py")}
+    assert packed >= {path.relative_to(ROOT).as_posix() for path in LIBRARY.rglob("*.py")}
 
 
 @pytest.mark.parametrize(
-    "source", [ROOT / "nightspot" / "__init__.py", *sorted(LIBRARY.glob("*.py"))], ids=lambda path: path.name
+    "source",
+    [ROOT / "nightspot" / "__init__.py", *sorted(LIBRARY.rglob("*.py"))],
+    ids=lambda path: path.relative_to(ROOT / "nightspot").as_posix(),
 )
 class TestPython39:
     """Images with Python 3.9 can import it; its interpreter is not here, so its grammar is asked."""

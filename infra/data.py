@@ -1,18 +1,50 @@
-"""Where training jobs keep checkpoints and models, and the role they run as."""
+"""What outlives a run: the table, the queue of what failed, the buckets, and the role that training jobs run as."""
 
 from __future__ import annotations
 
 from aws_cdk import Annotations, Duration, RemovalPolicy
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.arns import arn
-from infra.findings import accept, accept_wildcard
-from infra.settings import Settings
+from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn
+from nightspot.cdk.settings import Settings
 
 # What the upload of large checkpoints needs.
 _MULTIPART = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+
+
+class Records(Construct):
+    """`table`: one DynamoDB table, paid per request. `dead_letters`: events that all retries failed for."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
+        super().__init__(scope, construct_id)
+        self.table = dynamodb.Table(
+            self,
+            "Table",
+            partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            time_to_live_attribute="expires",
+            deletion_protection=settings.keep_data,
+            removal_policy=RemovalPolicy.RETAIN if settings.keep_data else RemovalPolicy.DESTROY,
+        )
+        self.dead_letters = sqs.Queue(
+            self,
+            "DeadLetters",
+            retention_period=Duration.days(14),
+            enforce_ssl=True,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+        )
+        accept(
+            self.dead_letters, "AwsSolutions-SQS3", "It is itself the dead-letter queue; an alarm watches it."
+        )
 
 
 class TrainingData(Construct):
@@ -85,14 +117,14 @@ class TrainingData(Construct):
 
     def _let_it_use(self, role: iam.Role, bucket: s3.IBucket, actions: list[str]) -> None:
         listing = ["s3:ListBucket", "s3:GetBucketLocation"]
-        role.add_to_policy(iam.PolicyStatement(actions=listing, resources=[bucket.bucket_arn]))
+        allow(role, listing, bucket.bucket_arn)
         objects = bucket.arn_for_objects("*")
-        role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[objects]))
+        allow(role, actions, objects)
         accept_wildcard(role, objects, "Runs name their objects themselves, below prefixes of their own.")
 
     def _let_it_run_containers(self, role: iam.Role) -> None:
         job_logs = arn(self, "logs", "log-group:/aws/sagemaker/TrainingJobs*")
-        _allow(
+        allow(
             role,
             [
                 "logs:CreateLogGroup",
@@ -112,7 +144,7 @@ class TrainingData(Construct):
                 conditions={"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "Nightspot*"]}},
             )
         )
-        _allow(role, ["ecr:GetAuthorizationToken"], "*")
+        allow(role, ["ecr:GetAuthorizationToken"], "*")
         accept_wildcard(
             role,
             "*",
@@ -120,7 +152,7 @@ class TrainingData(Construct):
             "namespaces, ecr:GetAuthorizationToken only opens the door. EC2's Describe actions likewise.",
         )
         images = arn(self, "ecr", "repository/*", account="*")
-        _allow(
+        allow(
             role,
             ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
             images,
@@ -133,7 +165,7 @@ class TrainingData(Construct):
 
     def _let_it_join_the_vpc(self, role: iam.Role) -> None:
         interfaces = arn(self, "ec2", "network-interface/*")
-        _allow(
+        allow(
             role,
             [
                 "ec2:CreateNetworkInterface",
@@ -146,7 +178,7 @@ class TrainingData(Construct):
             *(arn(self, "ec2", f"security-group/{group}") for group in self._settings.security_group_ids),
         )
         accept_wildcard(role, interfaces, "SageMaker makes the interfaces, in the named subnets only.")
-        _allow(
+        allow(
             role,
             [
                 "ec2:DescribeDhcpOptions",
@@ -157,7 +189,3 @@ class TrainingData(Construct):
             ],
             "*",
         )
-
-
-def _allow(role: iam.Role, actions: list[str], *resources: str) -> None:
-    role.add_to_policy(iam.PolicyStatement(actions=actions, resources=list(resources)))

@@ -1,0 +1,56 @@
+"""What the constructs' policies are written with: ARNs, statements, and the findings that are accepted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import aws_iam as iam
+from constructs import Construct, IConstruct
+
+_PACK = "AwsSolutions"
+
+
+def arn(scope: Construct, service: str, resource: str, account: str | None = None) -> str:
+    """`arn:<partition>:<service>:<region>:<account>:<resource>` in the stack of `scope`."""
+    stack = Stack.of(scope)
+    return f"arn:{stack.partition}:{service}:{stack.region}:{account or stack.account}:{resource}"
+
+
+def training_jobs_arn(scope: Construct) -> str:
+    """Nightspot's own training jobs, and nobody else's."""
+    return arn(scope, "sagemaker", "training-job/nightspot-*")
+
+
+def allow(grantee: iam.IGrantable, actions: list[str], *resources: str) -> None:
+    """Give the role, or a function's role, one statement: these actions on these resources."""
+    grantee.grant_principal.add_to_principal_policy(
+        iam.PolicyStatement(actions=actions, resources=list(resources))
+    )
+
+
+def accept(resource: IConstruct, finding: str, reason: str) -> None:
+    """Acknowledge a cdk-nag finding, such as "AwsSolutions-S1", on this resource alone."""
+    Validations.of(resource).acknowledge(Acknowledgment(id=f"{_PACK}::{finding}", reason=reason))
+
+
+def accept_wildcard(resource: IConstruct | None, arn: str, reason: str) -> None:
+    """Acknowledge that a policy of `resource` names `arn`, which holds a wildcard, and nothing wider."""
+    if resource is None:
+        raise ValueError("the function has no role")
+    text = _as_nag_writes(Stack.of(resource).resolve(arn))
+    accept(resource, f"{_PACK}-IAM5[Resource::{text}]", reason)
+
+
+def _as_nag_writes(value: Any) -> str:
+    """cdk-nag's spelling of a resolved token: `<LogicalId.Arn>`, `<AWS::Region>`."""
+    if isinstance(value, str):
+        return value
+    (function, argument), *_ = value.items()
+    if function == "Ref":
+        return f"<{argument}>"
+    if function == "Fn::GetAtt":
+        return f"<{'.'.join(argument)}>"
+    if function == "Fn::Join":
+        return str(argument[0]).join(_as_nag_writes(part) for part in argument[1])
+    raise ValueError(f"an ARN is not made with {function}")
