@@ -52,7 +52,7 @@ def commands_page() -> str:
         [
             "<!-- Made by tools/docs_reference.py from the code. Change the code, then run it again. -->\n",
             "# Commands\n\n`nightspot COMMAND --help` says the same.\n\n## Exit statuses\n",
-            "Of `run`, `retry`, `watch` and `demo`. The other commands end with 0, with 1 for a problem that they",
+            "Of the commands that start, follow or end a run. Others end with 0, with 1 for a problem that they",
             "found, and with 2 for a mistake in the call.\n",
             "| status | meaning |\n|---|---|",
             *statuses,

@@ -53,6 +53,20 @@ def test_links_outside_the_site_lead_to_files_and_headings(root_document, root):
             assert anchor in {_as_anchor(heading) for heading in headings}, link
 
 
+def test_every_page_that_code_and_examples_name_is_there(root):
+    folders = ("nightspot", "infra", "lambdas", "examples", "jobs", ".github")
+    files = [root / "Makefile", *(path for folder in folders for path in (root / folder).rglob("*"))]
+    named = {
+        page
+        for path in files
+        if path.suffix in {"", ".py", ".yaml", ".yml", ".md"} and path.is_file()
+        for page in re.findall(r"(?<![/\w])docs/[\w/-]+\.(?:md|json)", path.read_text(encoding="utf-8"))
+    }
+
+    assert named
+    assert [page for page in sorted(named) if not (root / page).is_file()] == []
+
+
 def test_every_alarm_of_the_deployment_is_in_the_runbook(root):
     tree = ast.parse((root / "infra/observability.py").read_text(encoding="utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
