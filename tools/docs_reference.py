@@ -43,7 +43,7 @@ def commands_page() -> str:
         for option in _OPTION.findall(section):
             takers.setdefault(option, []).append(section.split("`")[1].removeprefix("nightspot "))
     shared = {option: names for option, names in takers.items() if len(names) >= _SHARED}
-    lines = [f"{option[:-1]} Of: {', '.join(names)}." for option, names in shared.items()]
+    lines = [f"{option[:-1]} Taken by: {', '.join(names)}." for option, names in shared.items()]
     for option in shared:
         sections = [section.replace(option, "") for section in sections]
     sections = [re.sub(r"\*\*Options\*\*:\n\n(?!\*)", "", section) for section in sections]
@@ -56,7 +56,7 @@ def commands_page() -> str:
             "found, and with 2 for a mistake in the call.\n",
             "| status | meaning |\n|---|---|",
             *statuses,
-            "\n## Options of many commands\n\nThey stand here and not below.\n",
+            "\n## Options of many commands\n\nEach is listed here once.\n",
             *lines,
             "",
             *(f"## {section.strip()}\n" for section in sections if section.strip().count("\n")),

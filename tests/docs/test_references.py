@@ -56,7 +56,7 @@ def test_an_option_of_many_commands_stands_once_with_the_commands_that_take_it(r
     lines = re.findall(r"^\* `--table NAME`.*$", text, re.MULTILINE)
 
     assert len(lines) == 1
-    assert re.search(r" Of: .*runs, show", lines[0])
+    assert re.search(r" Taken by: .*runs, show", lines[0])
     assert "`--help`:" not in text
 
 
