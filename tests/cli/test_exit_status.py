@@ -1,6 +1,5 @@
 """The exit statuses: every ending and every failure has one."""
 
-
 import pytest
 
 from nightspot.cli import exit_status
