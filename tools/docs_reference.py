@@ -1,6 +1,6 @@
-"""Writes the generated pages of docs/reference, or says with --check which of them are out of date.
+"""Writes what of docs/reference is made from the code, or says with --check which of it is out of date.
 
-python -m tools.docs_reference            # writes them
+python -m tools.docs_reference            # writes it
 python -m tools.docs_reference --check    # exit status 1, and the first lines that differ
 """
 
@@ -8,36 +8,75 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools.reference_api import api_page
-from tools.reference_commands import commands_page
-from tools.reference_job_file import job_file_page
-from tools.reference_outcomes import outcomes_page
-from tools.reference_settings import settings_page
+import typer
+from typer.cli import get_docs_for_click
+
+from nightspot.cli import app
+from nightspot.cli.exit_status import MEANINGS
+from nightspot.lambdas.api import document
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("docs/reference")
-PAGES: Mapping[str, Callable[[], str]] = {
-    "job-file.md": job_file_page,
-    "commands.md": lambda: commands_page(ROOT),
-    "api.md": api_page,
-    "settings.md": lambda: settings_page(ROOT),
-    "outcomes.md": outcomes_page,
-}
 _HINT_LINES = 12
+# An option with the same words in so many commands stands once, above them all.
+_SHARED = 4
+_OPTION = re.compile(r"^\* `--.*\n", re.MULTILINE)
+
+
+def commands_page() -> str:
+    """docs/reference/commands.md: what `typer … utils docs` writes, and the exit statuses."""
+    command = typer.main.get_command(app)
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="nightspot").replace(
+        f"{ROOT}/", ""
+    )
+    # The menu of the site lists the commands, and a usage line is nothing to copy.
+    text = re.sub(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+\n|\* `--help`: .*\n|\*\*Usage\*\*:\n\n", "", text)
+    _, *sections = re.split(r"^##+ ", text.replace("```console\n$ ", "```text\n"), flags=re.MULTILINE)
+    takers: dict[str, list[str]] = {}
+    for section in sections:
+        for option in _OPTION.findall(section):
+            takers.setdefault(option, []).append(section.split("`")[1].removeprefix("nightspot "))
+    shared = {option: names for option, names in takers.items() if len(names) >= _SHARED}
+    lines = [f"{option[:-1]} Taken by: {', '.join(names)}." for option, names in shared.items()]
+    for option in shared:
+        sections = [section.replace(option, "") for section in sections]
+    sections = [re.sub(r"\*\*Options\*\*:\n\n(?!\*)", "", section) for section in sections]
+    statuses = [f"| {status.value} | {meaning} |" for status, meaning in MEANINGS.items()]
+    return "\n".join(
+        [
+            "<!-- Made by tools/docs_reference.py from the code. Change the code, then run it again. -->\n",
+            "# Commands\n\n`nightspot COMMAND --help` says the same.\n\n## Exit statuses\n",
+            "Of the commands that start, follow or end a run. Others end with 0, with 1 for a problem that they",
+            "found, and with 2 for a mistake in the call.\n",
+            "| status | meaning |\n|---|---|",
+            *statuses,
+            "\n## Options of many commands\n\nEach is listed here once.\n",
+            *lines,
+            "",
+            *(f"## {section.strip()}\n" for section in sections if section.strip().count("\n")),
+        ]
+    )
+
+
+def openapi_file() -> str:
+    """docs/reference/openapi.json: the API's own document, for any OpenAPI viewer."""
+    return json.dumps(document("/"), indent=1, ensure_ascii=False) + "\n"
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"commands.md": commands_page, "openapi.json": openapi_file}
 
 
 def main(arguments: list[str] | None = None, folder: Path = ROOT / FOLDER) -> int:
-    """Write the pages to `folder`, or with --check compare them; 1 where one is out of date."""
+    """Write the files to `folder`, or with --check compare them; 1 where one is out of date."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail where a page is out of date"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where one is out of date")
     if not parser.parse_args(arguments).check:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, make in PAGES.items():
             (folder / name).write_text(make(), encoding="utf-8")
         return 0
@@ -52,17 +91,13 @@ def main(arguments: list[str] | None = None, folder: Path = ROOT / FOLDER) -> in
 def difference(path: Path, wanted: str) -> str:
     """The first lines in which the file differs from `wanted`; "" where it does not."""
     there = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if there == wanted:
-        return ""
     lines = difflib.unified_diff(
         there.splitlines(),
         wanted.splitlines(),
         f"{path.name} (there)",
         f"{path.name} (wanted)",
-        "",
-        "",
-        0,
-        "",
+        n=0,
+        lineterm="",
     )
     return "\n".join(list(lines)[:_HINT_LINES])
 

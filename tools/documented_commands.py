@@ -114,12 +114,13 @@ def _problem_of_nightspot(words: Sequence[str], *, whole: bool) -> str | None:
     command = _parser()
     name = "nightspot"
     rest = list(words)
-    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
+    while hasattr(command, "list_commands") and rest and not rest[0].startswith("-"):
         if not whole and (rest[0].isupper() or rest[0] == "…"):
             return None  # "nightspot COMMAND --help"
-        if rest[0] not in command.commands:
+        below = command.get_command(typer.Context(command), rest[0])
+        if below is None:
             return f"`{name}` has no command {rest[0]}"
-        command = command.commands[rest[0]]
+        command = below
         name = f"{name} {rest.pop(0)}"
     if not rest and not whole:
         return None

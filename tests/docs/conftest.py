@@ -1,5 +1,6 @@
 """The documentation's files, as the tests of it look at them."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -15,6 +16,16 @@ AT_THE_ROOT = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def settings(root) -> dict[str, ast.expr | None]:
+    """The defaults of a deployment's settings by their names, as the source has them: CDK needs Node to import."""
+    tree = ast.parse((root / "infra/settings.py").read_text(encoding="utf-8"))
+    (found,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
+    return {
+        ast.unparse(field.target): field.value for field in found.body if isinstance(field, ast.AnnAssign)
+    }
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ import re
 import pytest
 import yaml
 
-from tools.reference_settings import STACK_NAME, read_settings_file
-
 # Behind a colon it is part of an ARN or a URN.
 _SETTING = re.compile(r"(?<![:\w])nightspot:([a-z_]+)")
 _LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
@@ -36,10 +34,8 @@ def test_every_page_is_in_the_menu_once(root, menu):
     assert len(menu) == len(set(menu))
 
 
-def test_every_setting_that_a_document_names_exists(document, root):
-    known = {setting.name for setting in read_settings_file(root)} | {
-        STACK_NAME[0].removeprefix("nightspot:")
-    }
+def test_every_setting_that_a_document_names_exists(document, settings):
+    known = {*settings, "stack_name"}
     named = set(_SETTING.findall(document.read_text(encoding="utf-8")))
 
     assert named - known - _NO_SETTINGS == set()
@@ -57,6 +53,20 @@ def test_links_outside_the_site_lead_to_files_and_headings(root_document, root):
             assert anchor in {_as_anchor(heading) for heading in headings}, link
 
 
+def test_every_page_that_code_and_examples_name_is_there(root):
+    folders = ("nightspot", "infra", "lambdas", "examples", "jobs", ".github")
+    files = [root / "Makefile", *(path for folder in folders for path in (root / folder).rglob("*"))]
+    named = {
+        page
+        for path in files
+        if path.suffix in {"", ".py", ".yaml", ".yml", ".md"} and path.is_file()
+        for page in re.findall(r"(?<![/\w])docs/[\w/-]+\.(?:md|json)", path.read_text(encoding="utf-8"))
+    }
+
+    assert named
+    assert [page for page in sorted(named) if not (root / page).is_file()] == []
+
+
 def test_every_alarm_of_the_deployment_is_in_the_runbook(root):
     tree = ast.parse((root / "infra/observability.py").read_text(encoding="utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
@@ -65,7 +75,7 @@ def test_every_alarm_of_the_deployment_is_in_the_runbook(root):
         for call in calls
         if ast.unparse(call.func) in {"AlarmSpec", "self._alarm"} and isinstance(call.args[0], ast.Constant)
     }
-    table = (root / "docs/operate.md").read_text(encoding="utf-8").split("\n## Alarms\n")[1]
+    table = (root / "docs/operate.md").read_text(encoding="utf-8").split("\n## Alarms\n")[1].split("\n## ")[0]
 
     assert named
     assert named == set(re.findall(r"`([A-Z][A-Za-z]+)`", table))

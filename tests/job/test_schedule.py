@@ -222,11 +222,6 @@ def test_the_schedules_that_the_page_shows_are_sound(page):
     assert [schedule.paused for schedule in schedules] == [False, False, True]
 
 
-def test_the_page_has_a_row_for_every_field(page):
-    for name, field in Schedule.model_fields.items():
-        assert f"\n| `{field.alias or name}` |" in page
-
-
 def test_the_refusal_that_the_page_shows_is_the_real_one(page, broken):
     (problem,) = broken({"schedule.flexible": "4h"})
     assert str(problem) in page
