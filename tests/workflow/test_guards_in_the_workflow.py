@@ -56,7 +56,7 @@ class TestALadder:
         assert classes(played) == ["quota_permanent", "stopped_by_nightspot", None]
         waited = played.record.attempts[1].waited_seconds
         assert 10 * 60 <= waited < 25 * 60  # its own patience, not the half hour of a type without
-        assert played.record.left_out == [
+        assert played.record.to_json()["left_out"] == [
             {"market": "spot", "instance_type": FIRST, "because": "quota permanent, attempt 1"}
         ]
         assert f"Left out: Spot {FIRST} (quota permanent, attempt 1)" in played.output["because"]
@@ -70,7 +70,7 @@ class TestALadder:
 
         assert classes(played) == [None]  # no call was spent on learning it
         assert created(played) == [("spot", SECOND)]
-        assert played.record.left_out == [
+        assert played.record.to_json()["left_out"] == [
             {"market": "spot", "instance_type": FIRST, "because": "its quota is 0, and 1 are needed"}
         ]
         assert played.record.outcome == "succeeded"

@@ -171,6 +171,6 @@ def test_a_second_spot_type_is_tried_when_the_first_has_no_capacity(play_virtual
         capacity={"spot": ["ml.g5.xlarge", "ml.g5.2xlarge"], "on_demand": ["ml.g5.xlarge"]},
     )
 
-    assert [a["instance_type"] for a in played.record.attempts] == ["ml.g5.xlarge", "ml.g5.2xlarge"]
+    assert [a.instance_type for a in played.record.attempts] == ["ml.g5.xlarge", "ml.g5.2xlarge"]
     assert markets_of(played) == ["spot", "spot"]
     assert played.record.deadline_met

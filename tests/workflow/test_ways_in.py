@@ -119,7 +119,7 @@ def test_a_mended_job_goes_on_from_the_last_checkpoint_of_the_run_that_failed(pl
     assert second["CheckpointConfig"]["S3Uri"] == first["CheckpointConfig"]["S3Uri"]
     assert (summary["outcome"], summary["resume"]) == ("succeeded", "proven")
     (attempt,) = summary["attempts"]
-    assert (attempt.step_before, attempt.resumed_from_step) == (4, 4)
+    assert (attempt["step_before"], attempt["resumed_from_step"]) == (4, 4)
     assert summary["plan_note"] == (
         f"Goes on from step 4 of 6, the last checkpoint of run {played.run.run_id}. "
         f"The job's training request or its `work` is not the same as that of run {played.run.run_id}."

@@ -97,7 +97,7 @@ def record_of(played: Played, run: RunRecord | None, ended: Ended, recorded_at: 
     }
     known = refused if run is None else {name: getattr(run, name) for name in run.model_fields_set}
     own = {name: getattr(part, name) for part in (ended, played) for name in part.model_fields_set}
-    return LocalRecord.model_construct(simulated=True, recorded_at=recorded_at, **{**own, **known})
+    return LocalRecord.model_construct(**{**own, **known, "simulated": True, "recorded_at": recorded_at})
 
 
 def write(directory: Path, record: LocalRecord) -> Path:
