@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import math
-import secrets
 import signal
 import socket
 import sys
@@ -24,12 +23,9 @@ from nightspot.cli import night as nights
 from nightspot.cli._shared import fail, mistakes
 from nightspot.job.reading import load_jobs
 from nightspot.local.serve import serving
-from nightspot.local.serve.gateway import Authorise
 from nightspot.local.serve.served_runs import Kept, ServedRuns
 from nightspot.local.serve.serving import Playable, api_of, as_user
-from nightspot.local.serve.signatures import Signatures
 from nightspot.local.stage import night_files, staging
-from nightspot.local.stage.emulated_aws import REGION
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.session import LocalAws
 from nightspot.local.stage.stage import Sighting
@@ -67,9 +63,6 @@ def serve(
         int | None, typer.Option(metavar="N", help="For the mishaps, and the jobs' hyperparameter `seed`.")
     ] = None,
     build: nights.Build = Path("build"),
-    require_signature: Annotated[
-        bool, typer.Option("--require-signature", help="Only requests that are signed, as on AWS.")
-    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON when ready, and nothing else.")
     ] = False,
@@ -98,17 +91,8 @@ def serve(
         with listener:
             played = serving.every_day(chosen if seed is None else staging.night_with_seed(chosen, seed))
             scratch = staging.new_folder(build / "runs", f"local-serve-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-            keys = KeyPair(ACCESS_KEY, secrets.token_urlsafe(30)) if require_signature else None
             told = Teller(sys.stdout, as_json=as_json)
-            _serve(Setting(folder, ready, played, scratch, build / "runs", keys, listener), told)
-
-
-@dataclass(frozen=True)
-class KeyPair:
-    """What requests must be signed with; made for one server, and worth nothing elsewhere."""
-
-    access_key: str
-    secret_key: str
+            _serve(Setting(folder, ready, played, scratch, build / "runs", listener), told)
 
 
 @dataclass(frozen=True)
@@ -120,7 +104,6 @@ class Setting:
     night: Night
     scratch: Path
     records: Path
-    keys: KeyPair | None
     listener: socket.socket
 
 
@@ -142,11 +125,6 @@ class Teller:
             f"{url} serves {', '.join(sorted(ready.jobs))}; {hour} hours of the story pass in a second."
         )
         self._write(f"Night: {setting.night.name}. Records: {setting.records}. Logs: {setting.scratch}.")
-        if setting.keys is not None:
-            self._write("Requests must be signed, service execute-api, with these (of this server alone):")
-            self._write(f"  export AWS_ACCESS_KEY_ID={setting.keys.access_key}")
-            self._write(f"  export AWS_SECRET_ACCESS_KEY={setting.keys.secret_key}")
-            self._write(f"  export AWS_REGION={_region()}")
         self._write("Ctrl-C ends it, and every run that is going on.")
 
     def seen(self, sighting: Sighting) -> None:
@@ -193,7 +171,9 @@ def _serve(setting: Setting, told: Teller) -> None:
         stack.enter_context(
             ServedRuns(stage, setting.night, setting.records, facts, on_kept=told.kept, on_fault=told.fault)
         )
-        url = stack.enter_context(serving.serving(api_of(stage), setting.listener, _authorise(setting.keys)))
+        url = stack.enter_context(
+            serving.serving(api_of(stage), setting.listener, as_user(getpass.getuser()))
+        )
         told.ready(url, setting)
         wait()
 
@@ -223,28 +203,7 @@ def _until_told_to_end() -> Iterator[Callable[[], None]]:
             signal.signal(each, handler)
 
 
-def _authorise(keys: KeyPair | None) -> Authorise:
-    if keys is None:
-        return as_user(getpass.getuser())
-    known = {keys.access_key: (keys.secret_key, USER_ARN)}
-    return Signatures(known.get, _region())
-
-
-def _region() -> str:
-    return REGION
-
-
 def _as_json(url: str, setting: Setting) -> dict[str, Any]:
-    keys = setting.keys
-    signed_with = (
-        {
-            "access_key_id": keys.access_key,
-            "secret_access_key": keys.secret_key,
-            "region": _region(),
-        }
-        if keys is not None
-        else None
-    )
     return {
         "url": url,
         "jobs": sorted(setting.ready.jobs),
@@ -253,5 +212,4 @@ def _as_json(url: str, setting: Setting) -> dict[str, Any]:
         "time_scale": setting.ready.time_scale,
         "records": str(setting.records),
         "scratch": str(setting.scratch),
-        "sign_with": signed_with,
     }

@@ -1,6 +1,5 @@
 """`nightspot local serve`: its mistakes, and one server with a real training process, ended by a signal."""
 
-import http.client
 import json
 import os
 import signal
@@ -8,10 +7,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from botocore.credentials import Credentials
 from typer.testing import CliRunner
 
 from nightspot.aws.runs.api_client import ApiClient, ApiError
@@ -192,25 +189,3 @@ def test_runs_train_here_and_a_signal_ends_all_of_it(jobs, tmp_path, socket_enab
     interrupted = json.loads((tmp_path / "build" / "runs" / f"{long['run_id']}.json").read_text())
     assert interrupted["outcome"] == "stopped"
     assert interrupted["attempts"][0]["instance_type"] == "ml.g5.xlarge"
-
-
-@pytest.mark.workflow
-def test_with_signatures_only_the_key_of_this_server_opens_it(jobs, socket_enabled):
-    with Server("--require-signature") as server:
-        url, key = server.ready["url"], server.ready["sign_with"]
-        credentials = Credentials(key["access_key_id"], key["secret_access_key"])
-        client = ApiClient(url, credentials=credentials, region=key["region"])
-        assert {job["name"] for job in client.get("/jobs")["jobs"]} == {"short", "long"}
-        with pytest.raises(ApiError) as refused:
-            ApiClient(url).get("/jobs")
-        assert refused.value.status == 403
-        other = Credentials(key["access_key_id"], "another")
-        with pytest.raises(ApiError):
-            ApiClient(url, credentials=other, region=key["region"]).get("/jobs")
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-        connection.request("GET", "/openapi.json", headers={"Host": "rebound.example"})
-        assert connection.getresponse().status == 421
-        connection.close()
-        _, err = server.ended_by(signal.SIGINT)
-    assert server.process.returncode == 0, err
-    assert "interrupted" not in err

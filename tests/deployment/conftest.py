@@ -37,9 +37,9 @@ from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 from nightspot.local.serve.gateway import NO_TOKEN, Gateway, Identity, Refusal, Request
-from nightspot.local.serve.signatures import Signatures
 from nightspot.local.stage.emulated_aws import AsyncInvoker, DeadLetters, bound
 from nightspot.local.stage.engine import Handler, interpreter
+from tests.deployment.signatures import Signatures
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-west-1"

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from nightspot.api.routes import ROUTES
 from nightspot.aws.runs.api_client import ApiClient, ApiError
 from nightspot.cli import app
-from nightspot.local.serve.signatures import Signatures
 from nightspot.local.stage.emulated_aws import states_entered, wait_for_end
+from tests.deployment.signatures import Signatures
 
 pytestmark = [
     pytest.mark.deployment,

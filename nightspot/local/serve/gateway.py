@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
 ACCOUNT = "123456789012"
 PROBLEM = "application/problem+json"
-# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html: "Payload size", and "Total combined size
-# of request line and header values". For the second AWS names no status; 431 is HTTP's own word for it.
+# "Payload size": https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 LARGEST_BODY_BYTES = 10 * 1024 * 1024
-LARGEST_HEAD_BYTES = 10_240
 
 Pairs = list[tuple[str, str]]
 Answer = tuple[int, Pairs, bytes]
@@ -199,11 +197,6 @@ class Gateway:
 
     def answer(self, request: Request) -> Answer:
         """Status, headers and body of the answer to `request`."""
-        head_bytes = len(request.path) + sum(len(value) for _, value in request.headers)
-        if head_bytes > LARGEST_HEAD_BYTES:
-            return problem(Refusal(431, f"Request line and headers exceed {LARGEST_HEAD_BYTES} bytes"))
-        if len(request.body) > LARGEST_BODY_BYTES:
-            return problem(_TOO_LONG)
         identity = self._authorise(request)
         if isinstance(identity, Refusal):
             return problem(identity)
@@ -235,7 +228,6 @@ class Gateway:
 
 # API Gateway's answer to who does not sign, and to who asks for an address that it does not have.
 NO_TOKEN = Refusal(403, "Missing Authentication Token", "MissingAuthenticationTokenException")
-_TOO_LONG = Refusal(413, f"Request Too Long: a body may have {LARGEST_BODY_BYTES} bytes")
 
 
 def request_of(environ: WSGIEnvironment) -> Request | Refusal:
@@ -263,39 +255,14 @@ def _raw_path(environ: WSGIEnvironment) -> str:
 
 def _read_body(environ: WSGIEnvironment) -> bytes | Refusal:
     given = environ.get("CONTENT_LENGTH") or "0"
+    if not (given.isascii() and given.isdigit()) or environ.get("HTTP_TRANSFER_ENCODING"):
+        return Refusal(411, f"Content-Length: {given!r:.40}: must be the number of bytes of the body")
+    if len(given) > len(str(LARGEST_BODY_BYTES)) or int(given) > LARGEST_BODY_BYTES:
+        return Refusal(413, f"Request Too Long: a body may have {LARGEST_BODY_BYTES} bytes")
     try:
-        if environ.get("wsgi.input_terminated"):
-            return _read_chunks(environ["wsgi.input"])
-        if not (given.isascii() and given.isdigit()):
-            return Refusal(400, f"Content-Length: {given!r:.40}: must be a number of bytes")
-        if len(given) > len(str(LARGEST_BODY_BYTES)) or int(given) > LARGEST_BODY_BYTES:
-            return _TOO_LONG
-        body = bytes(environ["wsgi.input"].read(int(given)))
+        return bytes(environ["wsgi.input"].read(int(given)))
     except TimeoutError:
         return Refusal(408, "The body did not come in time")
-    if len(body) < int(given):
-        return Refusal(400, f"Content-Length: {given}: must be that of the body, which has {len(body)} bytes")
-    return body
-
-
-def _read_chunks(source: Any) -> bytes | Refusal:
-    """A body that says its length chunk by chunk.
-
-    Not by `read`: werkzeug's takes a chunk that breaks off for a whole one. Raises TimeoutError.
-    """
-    body, piece = bytearray(), memoryview(bytearray(64 * 1024))
-    try:
-        while size := source.readinto(piece):
-            body += piece[:size]
-            if len(body) > LARGEST_BODY_BYTES:
-                return _TOO_LONG
-    except TimeoutError:
-        raise
-    except (OSError, ValueError):
-        return Refusal(
-            400, "Transfer-Encoding: 'chunked': the body must be in whole chunks, the last one empty"
-        )
-    return bytes(body)
 
 
 def _headers(environ: WSGIEnvironment) -> Iterator[tuple[str, str]]:

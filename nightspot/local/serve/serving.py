@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from typing import Any
 
 from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
@@ -20,7 +18,7 @@ from nightspot.job.model import Job
 from nightspot.lambdas import api
 from nightspot.lambdas.api_requests import ApiDependencies
 from nightspot.local.sagemaker.markets import Market, Markets
-from nightspot.local.serve.gateway import Answer, Authorise, Gateway, Identity, Refusal, Request, problem
+from nightspot.local.serve.gateway import Authorise, Gateway, Identity, Refusal, Request
 from nightspot.local.stage import staging
 from nightspot.local.stage.emulated_aws import bound
 from nightspot.local.stage.engine import Handler
@@ -31,10 +29,8 @@ HOST = "127.0.0.1"  # never anybody else's network
 DAY_SECONDS = 86_400.0
 # So long a script repeats itself; at 480 seconds of the story in one, half a year is nine hours.
 DAYS = 180
-# Who connects waits in this queue until a thread is free.
-_BACKLOG = 1024
-_MOST_THREADS = 512
-IDLE_SECONDS = 10.0  # without a byte, and a connection is closed: who opens many cannot keep the threads
+_BACKLOG = 128  # connections that wait for the server to take them
+IDLE_SECONDS = 10.0  # without a byte, and a connection is closed
 # Not below "nightspot", whose logger writes what the functions log.
 _log = logging.getLogger("local-api")
 
@@ -175,37 +171,7 @@ def serving(
 
 def _server(gateway: Gateway, listener: socket.socket) -> BaseWSGIServer:
     host, port = listener.getsockname()[:2]
-    return _Server(host, port, gateway, _QuietHandler, fd=listener.fileno())
-
-
-class _Server(ThreadedWSGIServer):
-    """Werkzeug's, with a bound on its threads."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._free = threading.Semaphore(_MOST_THREADS)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        # Nobody is accepted meanwhile: the others wait in the queue, and so long no thread was free.
-        if self._free.acquire(timeout=IDLE_SECONDS):
-            super().process_request(request, client_address)
-            return
-        with contextlib.suppress(OSError):
-            request.sendall(_as_http(problem(Refusal(503, f"All {_MOST_THREADS} threads are busy"))))
-        self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-
-def _as_http(answer: Answer) -> bytes:
-    status, headers, body = answer
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in [*headers, ("Content-Length", str(len(body)))]]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return ThreadedWSGIServer(host, port, gateway, _QuietHandler, fd=listener.fileno())
 
 
 class _QuietHandler(WSGIRequestHandler):
