@@ -76,7 +76,7 @@ def _pause_seconds(run: Run, last: Attempt, answer: Answer) -> float:
         return SERVICE_FAULT_PAUSE_SECONDS
     if last.failure in NO_MACHINE and (last.failure is not FailureClass.WAIT_LIMIT or last.ended_waiting):
         row = _trailing(run, NO_MACHINE)
-        rungs = len(ladder.eligible(run, last.rung.market)) or 1
+        rungs = len(ladder.ladder_of(run).eligible(last.rung.market)) or 1
         rounds, rest = divmod(row, rungs)
         if rest == 0:
             return CAPACITY_PAUSE_SECONDS[min(rounds, len(CAPACITY_PAUSE_SECONDS)) - 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,9 @@ class Availability:
     up: BoolArray
     length_seconds: float = math.inf
     name: str = ""
+    # A simulated night asks for single moments, which a list answers ten times faster than an array.
+    _changes: list[float] = field(init=False, repr=False)  # `starts_seconds`, and what follows: nothing
+    _begins_up: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         starts = np.array(self.starts_seconds, dtype=np.float64)
@@ -52,6 +55,8 @@ class Availability:
         up.flags.writeable = False
         object.__setattr__(self, "starts_seconds", starts)
         object.__setattr__(self, "up", up)
+        object.__setattr__(self, "_changes", [*starts.tolist(), math.inf, math.inf])
+        object.__setattr__(self, "_begins_up", bool(up[0]))
 
     @classmethod
     def merged(
@@ -96,20 +101,25 @@ class Availability:
         """
         if not seconds >= 0:
             raise AvailabilityError(f"seconds: {seconds:g} must be at least 0")
-        return bisect_right(self.starts_seconds, seconds) - 1
+        return bisect_right(self._changes, seconds) - 1
 
     def is_up_at(self, seconds: float) -> bool:
         """Whether a machine can be had at `seconds`."""
-        return bool(self.up[self.index_at(seconds)])
+        return self._begins_up == (self.index_at(seconds) % 2 == 0)
 
     def next_change_after(self, seconds: float) -> float:
         """The first change strictly after `seconds`, when a running machine is lost; inf: none known."""
-        following = self.index_at(seconds) + 1
-        return float(self.starts_seconds[following]) if following < len(self.starts_seconds) else math.inf
+        return self._changes[self.index_at(seconds) + 1]
 
     def next_up_from(self, seconds: float) -> float:
         """The first moment from `seconds` on when a machine can be had; inf: none known."""
-        return seconds if self.is_up_at(seconds) else self.next_change_after(seconds)
+        return self.next_machine(seconds)[0]
+
+    def next_machine(self, seconds: float) -> tuple[float, float]:
+        """That moment, and when a machine that is given then is lost; inf: none known."""
+        index, changes = self.index_at(seconds), self._changes
+        is_up = self._begins_up == (index % 2 == 0)
+        return (seconds, changes[index + 1]) if is_up else (changes[index + 1], changes[index + 2])
 
     def window(self, offset_seconds: float, length_seconds: float) -> Availability:
         """The part from `offset_seconds` on, with its own start as 0.

@@ -6,8 +6,9 @@ given back, its change-over included; on-demand costs 1 an hour, Spot what `pric
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from nightspot.market.availability import Availability
 from nightspot.market.prices import Prices
@@ -68,8 +69,7 @@ class Span:
     doing: Doing
 
 
-@dataclass(frozen=True)
-class NightResult:
+class NightResult(NamedTuple):
     """What a policy made of a night. `cost` is in hours of on-demand."""
 
     cost: float
@@ -80,7 +80,7 @@ class NightResult:
     on_demand_seconds: float  # paid
     spot_seconds: float  # paid
     waited_seconds: float
-    spans: tuple[Span, ...] = field(default=())  # only where they were asked for
+    spans: tuple[Span, ...] = ()  # only where they were asked for
 
 
 def changeover(seconds: tuple[float, ...], launch: int) -> float:

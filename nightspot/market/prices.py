@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ class Prices:
 
     starts_seconds: FloatArray
     usd_per_hour: FloatArray
+    _flat_usd_per_hour: float | None = field(init=False, repr=False)  # where it never changes
 
     def __post_init__(self) -> None:
         starts = np.array(self.starts_seconds, dtype=np.float64)
@@ -43,6 +45,7 @@ class Prices:
         usd.flags.writeable = False
         object.__setattr__(self, "starts_seconds", starts)
         object.__setattr__(self, "usd_per_hour", usd)
+        object.__setattr__(self, "_flat_usd_per_hour", float(usd[0]) if len(usd) == 1 else None)
 
     @classmethod
     def flat(cls, usd_per_hour: float) -> Prices:
@@ -68,10 +71,12 @@ class Prices:
 
         Raises `PricesError` unless 0 ≤ start < end < inf.
         """
-        if not 0 <= start_seconds < end_seconds < np.inf:
+        if not 0 <= start_seconds < end_seconds < inf:
             raise PricesError(
                 f"start_seconds, end_seconds: {start_seconds:g} and {end_seconds:g}; must be 0 ≤ start < end"
             )
+        if self._flat_usd_per_hour is not None:
+            return self._flat_usd_per_hour
         paid = self._paid_until(end_seconds) - self._paid_until(start_seconds)
         return paid / (end_seconds - start_seconds)
 

@@ -83,8 +83,7 @@ class Tools:
     def played(*, nights=30, fallen_back=0, late=0, interruptions=1):
         """One month of a hundred nights, so many of them with on-demand and so many late."""
         month = tuple(
-            replace(
-                NIGHT,
+            NIGHT._replace(
                 on_demand_seconds=7200.0 if n < fallen_back else 0.0,
                 late=n < late,
                 interruptions=interruptions,
