@@ -67,18 +67,21 @@ class Machine:
         self.finished_at: float | None = None  # when the model was there
         self.done = 0.0  # durable work, in seconds at speed 1
         self.saved_at = -math.inf  # when it was saved; -inf: nothing was
-        self.interruptions = self._spot_launches = self._on_demand_launches = 0
+        # The same since the last asking.
+        self.interruptions = 0
+        self.held_seconds = 0.0  # with a machine
         self.worked_seconds = 0.0
-        self.held_seconds = self._spot_seconds = (
-            0.0  # with a machine, and with one of Spot; all of it is paid
-        )
+        # The night's accounts.
+        self.all_interruptions = self._spot_launches = self._on_demand_launches = 0
+        self._spot_seconds = self._on_demand_seconds = 0.0  # with a machine
         self._cost = self._waited = 0.0
         self.spans: list[Span] = []
 
     def ask(self, rung: Rung | None, at: float) -> None:
         """Ask for a machine of `rung` while there is none; None: for nothing."""
         self._end_phase(at)
-        self.rung = rung
+        self.rung, self.interruptions = rung, 0
+        self.held_seconds = self.worked_seconds = 0.0
         if rung is None:
             self._begin(WAITING, at, math.inf)
             return
@@ -104,6 +107,7 @@ class Machine:
             self._start_up(at)
         elif not self._completes:
             self.interruptions += 1
+            self.all_interruptions += 1
             self.has_machine = False
             self._queue(at)
         elif doing is STARTING:
@@ -138,9 +142,9 @@ class Machine:
             cost=self._cost,
             finished_seconds=finished,
             late=self._truth.is_late(finished),
-            interruptions=self.interruptions,
+            interruptions=self.all_interruptions,
             launches=self._spot_launches + self._on_demand_launches,
-            on_demand_seconds=self.held_seconds - self._spot_seconds,
+            on_demand_seconds=self._on_demand_seconds,
             spot_seconds=self._spot_seconds,
             waited_seconds=self._waited,
             spans=tuple(self.spans),
@@ -190,6 +194,8 @@ class Machine:
             if self._is_spot:
                 self._spot_seconds += seconds
                 usd *= self._truth.prices.mean_usd_per_hour(self.since, at)
+            else:
+                self._on_demand_seconds += seconds
             self._cost += usd
         if self._with_spans:
             market = self.rung.market.value if self.has_machine and self.rung is not None else None
@@ -317,7 +323,7 @@ def _view(machine: Machine, truth: Truth, belief: Belief, wanted: State, now: fl
         doing=machine.doing,
         wanted=wanted,
         spot_up=truth.market.is_up_at(now),
-        interruptions=machine.interruptions,
+        interruptions=machine.all_interruptions,
         belief=belief,
     )
 

@@ -114,10 +114,6 @@ class _Job:
     others: tuple[Rung, ...]  # to be asked for instead, while none has worn out
     asked_at: float
     safe_point: float
-    # What the night's machines had seen before it.
-    held_before: float
-    worked_before: float
-    interruptions_before: int
     trained_seconds: float = 0.0
     worked_seconds: float = 0.0
     interruptions: int = 0
@@ -195,9 +191,6 @@ class _Played:
                 others=self._planned.others[decision.rung.key],
                 asked_at=now,
                 safe_point=self._safe_point,
-                held_before=machine.held_seconds,
-                worked_before=machine.worked_seconds,
-                interruptions_before=machine.interruptions,
             )
             self._jobs.append(job)
             machine.ask(decision.rung, now)
@@ -213,25 +206,22 @@ class _Played:
             return  # nothing has happened since the last look
         self._looked_since = machine.since
         in_phase = now - machine.since if machine.has_machine else 0.0
-        job.trained_seconds = machine.held_seconds + in_phase - job.held_before
-        in_phase = in_phase if machine.doing is TRAINING else 0.0
-        job.worked_seconds = machine.worked_seconds + in_phase - job.worked_before
-        more = machine.interruptions - job.interruptions_before - job.interruptions
-        job.interruptions += more
-        self._done, self._saved_at = machine.saved(now)
-        if self._shows_pace and self._saved_at > job.asked_at:
-            job.shows_pace = True
-            self._total_seconds = estimates.paced_work_seconds(int(self._true_seconds))
-        # As `estimates.durable_fraction`.
-        if not self._has_checkpoints:
-            fraction = 0.0
-        elif self._saved_at == NEVER:
+        job.trained_seconds = machine.held_seconds + in_phase
+        more, job.interruptions = machine.interruptions - job.interruptions, machine.interruptions
+        done, saved_at = self._done, self._saved_at = machine.saved(now)
+        # As `estimates.durable_fraction` and `ledger.safe_point`.
+        if saved_at == NEVER:
+            job.worked_seconds = machine.worked_seconds + (in_phase if machine.doing is TRAINING else 0.0)
             fraction = estimates.trained_fraction(self._planned.run, self._jobs)
+            point = fraction = fraction if self._has_checkpoints else 0.0
         else:
-            fraction = self._done / self._true_seconds
+            point, fraction = int(done), done / self._true_seconds if self._has_checkpoints else 0.0
+            if self._shows_pace and saved_at > job.asked_at:
+                job.shows_pace = True
+                self._total_seconds = estimates.paced_work_seconds(int(self._true_seconds))
         self._work_seconds = self._total_seconds * (1.0 - fraction)
         # As `ledger.fruits`.
-        self._safe_point = point = fraction if self._saved_at == NEVER else int(self._done)
+        self._safe_point = point
         if point > job.safe_point:
             job.safe_point, job.safe_seconds, job.fruitless_interruptions = point, job.trained_seconds, 0
         elif more:

@@ -50,7 +50,7 @@ def play_through_ledger(
             if step.outcome is not Outcome.SUCCEEDED:
                 raise NightError(f"no model: {step.because}")
             return world.machine.result()
-        world.act(run, step, now)
+        world.act(step, now)
         now = min(now + (step.wait_seconds or 0), max(now, world.next_news_seconds()))
     raise NightError(f"no end after {MOST_DECISIONS} decisions")
 
@@ -67,20 +67,14 @@ class _World:
             usd_per_hour=prices[0] if prices else None,
             with_spans=True,
         )
-        self._began: tuple[float, int, float, float] = (
-            0.0,
-            0,
-            0.0,
-            0.0,
-        )  # of the machine, at the job's start
-        self._attempt_number = 0
+        self._asked_at = 0.0  # the job that there is
         self._had_machine = False  # when it was stopped
 
-    def act(self, run: Run, step: Step, now: float) -> None:
+    def act(self, step: Step, now: float) -> None:
         """Do what was decided at `now`."""
         machine = self.machine
         if step.action is Action.START and step.rung is not None:
-            self._began = (now, machine.interruptions, machine.held_seconds, machine.worked_seconds)
+            self._asked_at = now
             machine.ask(step.rung, now)
         elif step.action is Action.STOP and machine.doing is not Doing.STOPPING:
             self._had_machine = machine.has_machine
@@ -113,7 +107,7 @@ class _World:
         done, saved_at = self.machine.saved(now)
         if saved_at == -inf:
             return None
-        shows, is_own = self._night.shows_pace, saved_at > self._began[0]
+        shows, is_own = self._night.shows_pace, saved_at > self._asked_at
         return Progress(
             step=int(done),
             saved_at=moment(saved_at),
@@ -125,7 +119,7 @@ class _World:
 
     def _attempt(self, attempt: Attempt, progress: Progress | None, now: float) -> Attempt:
         """What DescribeTrainingJob and the progress file would have the ledger say."""
-        machine, (asked_at, interruptions, held, worked) = self.machine, self._began
+        machine = self.machine
         pace = progress.seconds_per_step if progress is not None else None
         pace = attempt.seconds_per_step if pace is None else pace
         is_finished = machine.finished_at is not None
@@ -139,20 +133,19 @@ class _World:
             ended_at=moment(machine.finished_at or machine.since) if is_over else None,
             failure=FailureClass.STOPPED_BY_NIGHTSPOT if is_over and not is_finished else None,
             ended_waiting=is_over and not is_finished and not self._had_machine,
-            trained_seconds=machine.held_seconds - held + holding,
-            worked_seconds=machine.worked_seconds
-            - worked
-            + (holding if machine.doing is Doing.TRAINING else 0.0),
-            interruptions=machine.interruptions - interruptions,
-            queued_seconds=self._first(asked_at, Doing.STARTING),
-            ready_seconds=self._first(asked_at, Doing.TRAINING),
+            trained_seconds=machine.held_seconds + holding,
+            worked_seconds=machine.worked_seconds + (holding if machine.doing is Doing.TRAINING else 0.0),
+            interruptions=machine.interruptions,
+            queued_seconds=self._first(Doing.STARTING),
+            ready_seconds=self._first(Doing.TRAINING),
             seconds_per_step=pace,
             best_seconds_per_step=pace,
         )
 
-    def _first(self, asked_at: float, doing: Doing) -> float | None:
+    def _first(self, doing: Doing) -> float | None:
         """How long after the asking the job was first seen to do that; None: it never was."""
         starts = [span.start_seconds for span in self.machine.spans if span.doing is doing]
         if self.machine.doing is doing and self.machine.finished_at is None:
             starts.append(self.machine.since)
-        return min((start - asked_at for start in starts if start >= asked_at), default=None)
+        own = (start - self._asked_at for start in starts if start >= self._asked_at)
+        return min(own, default=None)
