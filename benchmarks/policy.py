@@ -27,9 +27,9 @@ from nightspot.market.backtest import (
     plan,
     player,
 )
-from nightspot.market.bounds import omniscient_of
 from nightspot.market.model import Belief, NightResult
 from nightspot.market.night import Night
+from nightspot.market.omniscient import omniscient_of
 from nightspot.market.rivals import RIVALS
 from nightspot.market.samples import HOUR, Sample, Setting, Zone, samples_of
 from nightspot.run.model import Step

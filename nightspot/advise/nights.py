@@ -10,12 +10,11 @@ from statistics import fmean
 
 from nightspot.advise.markets import MonthMarkets
 from nightspot.job import Market, Policy
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.backtest import plan
 from nightspot.market.engine import Decision, State, View, play_rule
 from nightspot.market.model import Belief, NightResult, Truth
 from nightspot.market.night import Night, Planned
-from nightspot.market.prices import Prices
 from nightspot.market.samples import HOUR, Setting
 from nightspot.run.model import Run
 

@@ -13,10 +13,10 @@ from datetime import timedelta
 from functools import lru_cache
 
 from nightspot.job import Market, Policy
-from nightspot.market.bounds import omniscient_of
 from nightspot.market.engine import play_rule
 from nightspot.market.model import Belief, NightResult, Truth
 from nightspot.market.night import MIDNIGHT, Night, Planned
+from nightspot.market.omniscient import omniscient_of
 from nightspot.market.rivals import RIVALS
 from nightspot.market.samples import HOUR, INSTANCE_TYPE, Sample, Setting, Zone, check, samples_of
 from nightspot.run.model import Run, Rung

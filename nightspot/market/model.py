@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from nightspot.market.availability import Availability
-from nightspot.market.prices import Prices
+from nightspot.market.availability import Availability, Prices
 
 LATE_SECONDS = 1e-6  # what sums of floats may be off by
 

@@ -10,9 +10,8 @@ from matplotlib.patches import Patch
 
 from nightspot.market.availability import Availability
 from nightspot.market.backtest import DEFAULT, OMNISCIENT, OURS, Score, needs_to_see_spot, player
-from nightspot.market.bounds import schedule_of
 from nightspot.market.model import Doing, NightResult, Span
-from nightspot.market.omniscient import Schedule
+from nightspot.market.omniscient import Schedule, schedule_of
 from nightspot.market.samples import Sample, Setting, Zone, samples_of
 from nightspot.run.model import Run
 

@@ -1,6 +1,6 @@
 """How advice is tested: the repository's job files with a line changed, at prices that are said here."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path

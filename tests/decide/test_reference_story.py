@@ -14,10 +14,9 @@ import pytest
 from nightspot.decide import ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job import Market
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.model import Doing, Truth
 from nightspot.market.night import MIDNIGHT, Night
-from nightspot.market.prices import Prices
 from nightspot.record import statement as accounts
 from nightspot.record.run_account import run_account
 from nightspot.record.summary import summarise

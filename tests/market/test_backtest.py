@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightspot.job import Job, Market, Policy
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.backtest import (
     DEFAULT,
     LABELS,
@@ -20,10 +20,9 @@ from nightspot.market.backtest import (
     plan,
     player,
 )
-from nightspot.market.bounds import omniscient_of, schedule_of, step_seconds
 from nightspot.market.generator import generate, profile
 from nightspot.market.model import Belief
-from nightspot.market.prices import Prices
+from nightspot.market.omniscient import omniscient_of, schedule_of, step_seconds
 from nightspot.market.rivals import RIVALS
 from nightspot.market.samples import BacktestError, Setting, Zone, check, samples_of
 from nightspot.run.model import Rung

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from nightspot.job import Fallback, Market, Policy
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.backtest import plan
 from nightspot.market.generator import generate, profiles
 from nightspot.market.model import Belief, Truth
 from nightspot.market.night import Night, NightError, Planned
-from nightspot.market.prices import Prices
 from nightspot.market.samples import Setting
 from nightspot.run.model import Rung
 from tests.market.ledger_night import play_through_ledger

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from nightspot.decide import ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job import Fallback, Market, Policy
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.backtest import Setting, plan
 from nightspot.market.grid import available_slots
 from nightspot.market.model import Belief, Doing, Truth
 from nightspot.market.night import MIDNIGHT, Night, NightError, Planned
 from nightspot.market.omniscient import omniscient_costs
-from nightspot.market.prices import Prices
 from nightspot.run.model import Action, LeftOut, Rung
 from tests.market import ledger_night
 
