@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from nightspot.decide import backoff, ladder, limits, steps
+from nightspot.decide import ladder, limits, steps
 from nightspot.decide.rule import LEAST_SECONDS, STOPPING_LOOK_SECONDS, decide
 from nightspot.failures.classes import FailureClass
 from nightspot.failures.classify import Answer
-from nightspot.job import Fallback
+from nightspot.job import Fallback, Market
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, StopCall, evolve
 from nightspot.run.reasons import Figures, Reason
 
@@ -23,6 +24,13 @@ _ASK_AGAIN = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED})
 SILENT_SECONDS = 5 * 60
 MOST_SILENT_SECONDS = 30 * 60
 UNSEEN_LOOK_SECONDS = 60
+CAPACITY_PAUSE_SECONDS = (5 * 60, 10 * 60, 20 * 60)
+REFUSED_CALL_PAUSE_SECONDS = (15, 30, 60, 120, 240, 300)  # after CreateTrainingJob and StopTrainingJob
+# A start that has been in doubt for half an hour is no longer in a hurry, and every call costs four transitions.
+LONG_DOUBT_CALLS, LONG_DOUBT_PAUSE_SECONDS = 10, 900
+SERVICE_FAULT_PAUSE_SECONDS = 60
+MOST_SERVICE_FAULTS = 2
+NO_MACHINE = frozenset({FailureClass.NO_CAPACITY, FailureClass.QUOTA_TEMPORARY, FailureClass.WAIT_LIMIT})
 # While SageMaker does not answer, what it does not say may be the news that is waited for.
 BLIND_LOOK_SECONDS = 60
 # Why a failure ends the run; the others that do are of a cause that Nightspot does not understand.
@@ -86,7 +94,7 @@ def _ask_again(run: Run, attempt: Attempt, now: datetime) -> Step:
     ledger closes it: a run never ends, and never goes on, beside a training job that may still show itself.
     """
     said = steps.in_doubt(attempt)
-    remaining = backoff.ask_pause_left(run, attempt, now)
+    remaining = ask_pause_left(run, attempt, now)
     if remaining >= LEAST_SECONDS:
         figures = {**said, "wait_seconds": remaining}
         return steps.watch(run, attempt, now, remaining, Reason.ASK_AGAIN, figures)
@@ -150,7 +158,7 @@ def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
     waited = (now - asked).total_seconds()
     figures: Figures
     if attempt.stop_call is StopCall.REFUSED:
-        pause = backoff.stop_pause_seconds(attempt)
+        pause = stop_pause_seconds(attempt)
         reason, figures = Reason.STOP_REFUSED, {"refusals": attempt.stop_faults}
     else:
         pause = float(STOPPING_LOOK_SECONDS)
@@ -194,9 +202,9 @@ def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime
         return _finish(run, now, Outcome.FAILED, Reason.TOO_MANY_ATTEMPTS, figures)
     if now >= ladder.give_up_at(run):
         return _finish(run, now, Outcome.FAILED, Reason.GAVE_UP, {**said, **steps.deadline(run)})
-    if answer is Answer.RETRY and backoff.is_final_fault(run, last):
+    if answer is Answer.RETRY and is_final_fault(run, last):
         return _finish(run, now, Outcome.FAILED, Reason.REPEATED_FAULT, said)
-    remaining = backoff.pause_left(run, last, answer, now)
+    remaining = pause_left(run, last, answer, now)
     if remaining >= LEAST_SECONDS:
         return steps.pause(run, now, remaining, Reason.BACK_OFF, {**said, "wait_seconds": remaining})
     return _start_best(run, now, after=steps.ended(last, failure.value))
@@ -241,3 +249,79 @@ def _give_up(run: Run, now: datetime, after: Figures) -> Step:
         figures = {**after, **steps.budget(run)}
         return _finish(run, now, Outcome.FAILED, Reason.NO_AFFORDABLE_RUNG, figures)
     return _finish(run, now, Outcome.FAILED, Reason.NO_RUNG_LEFT, after)
+
+
+# --- how long a run pauses before it asks again, and which faults are final ---------------------------------
+
+
+def is_final_fault(run: Run, last: Attempt) -> bool:
+    """True where a service fault must not be answered again: the third, or the same one in the same phase."""
+    faults = [a for a in run.attempts if a.failure is FailureClass.SERVICE_FAULT]
+    same = [
+        a
+        for a in faults
+        if a.failed_in == last.failed_in and a.failure_reason == last.failure_reason and a.failed_in
+    ]
+    return len(faults) > MOST_SERVICE_FAULTS or len(same) > 1
+
+
+def pause_left(run: Run, last: Attempt, answer: Answer, now: datetime) -> float:
+    """Seconds until the next start may come; a pause never outlasts the last safe moment for Spot."""
+    # A wait that ran out was a pause itself.
+    since = last.asked_at if last.failure is FailureClass.WAIT_LIMIT else last.ended_at or now
+    until = since + timedelta(seconds=_pause_seconds(run, last, answer))
+    if last.rung.market is Market.SPOT:
+        until = min(until, ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run, now)))
+    return (until - now).total_seconds()
+
+
+def stop_pause_seconds(attempt: Attempt) -> float:
+    """How long after a StopTrainingJob that AWS refused it is called again."""
+    return _growing(attempt.stop_faults)
+
+
+def ask_pause_left(run: Run, attempt: Attempt, now: datetime) -> float:
+    """Seconds until CreateTrainingJob is called again for an attempt that is in doubt.
+
+    The pause never outlasts the last safe moment for Spot: then the same attempt asks for on-demand.
+    """
+    calls = attempt.doubt.calls if attempt.doubt else 0
+    pause = LONG_DOUBT_PAUSE_SECONDS if calls > LONG_DOUBT_CALLS else _growing(calls)
+    until = attempt.last_asked_at + timedelta(seconds=_jittered(pause, attempt))
+    if attempt.rung.market is Market.SPOT:
+        until = min(until, ladder.spot_leave_at(run, attempt.rung, ladder.repair_rung(run, now)))
+    return (until - now).total_seconds()
+
+
+def _growing(faults: int) -> float:
+    return float(REFUSED_CALL_PAUSE_SECONDS[min(max(faults, 1), len(REFUSED_CALL_PAUSE_SECONDS)) - 1])
+
+
+def _jittered(longest: float, attempt: Attempt) -> float:
+    # Jitter without randomness, so that the decision stays pure: half to whole, by the training job's name.
+    return longest * (0.5 + zlib.crc32(attempt.training_job_name.encode()) % 1000 / 2000)
+
+
+def _pause_seconds(run: Run, last: Attempt, answer: Answer) -> float:
+    """How long after the failure the next start may come."""
+    if answer is Answer.BACK_OFF:
+        return _jittered(_growing(_trailing(run, frozenset({FailureClass.THROTTLED}))), last)
+    if answer is Answer.RETRY:
+        return SERVICE_FAULT_PAUSE_SECONDS
+    if last.failure in NO_MACHINE and (last.failure is not FailureClass.WAIT_LIMIT or last.ended_waiting):
+        row = _trailing(run, NO_MACHINE)
+        rungs = len(ladder.ladder_of(run).eligible(last.rung.market)) or 1
+        rounds, rest = divmod(row, rungs)
+        if rest == 0:
+            return CAPACITY_PAUSE_SECONDS[min(rounds, len(CAPACITY_PAUSE_SECONDS)) - 1]
+    return 0
+
+
+def _trailing(run: Run, failures: frozenset[FailureClass]) -> int:
+    """How many of the newest attempts on end failed so, back to one that trained; the newest is the first."""
+    row = 1
+    for attempt, newer in zip(run.attempts[-2::-1], run.attempts[::-1], strict=False):
+        if attempt.failure not in failures or newer.trained_seconds > 0:
+            break
+        row += 1
+    return row

@@ -209,7 +209,7 @@ class _Played:
         job.trained_seconds = machine.held_seconds + in_phase
         more, job.interruptions = machine.interruptions - job.interruptions, machine.interruptions
         done, saved_at = self._done, self._saved_at = machine.saved(now)
-        # As `estimates.durable_fraction` and `ledger.safe_point`.
+        # As `estimates.durable_fraction` and `durable.safe_point`.
         if saved_at == NEVER:
             job.worked_seconds = machine.worked_seconds + (in_phase if machine.doing is TRAINING else 0.0)
             fraction = estimates.trained_fraction(self._planned.run, self._jobs)
@@ -220,7 +220,7 @@ class _Played:
                 job.shows_pace = True
                 self._total_seconds = estimates.paced_work_seconds(int(self._true_seconds))
         self._work_seconds = self._total_seconds * (1.0 - fraction)
-        # As `ledger.fruits`.
+        # As `durable.fruits`.
         self._safe_point = point
         if point > job.safe_point:
             job.safe_point, job.safe_seconds, job.fruitless_interruptions = point, job.trained_seconds, 0

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from math import inf
 
-from nightspot.decide import ledger
+from nightspot.decide import durable, ledger
 from nightspot.decide.policy import next_step
 from nightspot.failures.classes import FailureClass
 from nightspot.job import Market
@@ -99,7 +99,7 @@ class _World:
         known, progress = run.attempts[-1], self._progress(run.attempts[-1], now)
         attempt = self._attempt(known, progress, now)
         run = evolve(run, attempts=(*run.attempts[:-1], attempt), progress=progress)
-        counted = ledger.fruits(run.attempts[-1], known.interruptions, ledger.safe_point(run))
+        counted = durable.fruits(run.attempts[-1], known.interruptions, durable.safe_point(run))
         return run if counted is run.attempts[-1] else run.with_attempt(counted)
 
     def _progress(self, attempt: Attempt, now: float) -> Progress | None:
