@@ -1,5 +1,5 @@
 """Plays the same months of nights under a plan, a deadline and a checkpoint interval: the decisions are the
-deployed ones (`policy.next_step`), the markets and machines are made up."""
+deployed ones (`rule.decide`), the markets and machines are made up."""
 
 from __future__ import annotations
 

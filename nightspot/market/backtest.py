@@ -1,6 +1,6 @@
 """Plays many nights with every policy on the same markets and the same luck, and sums up what each costs.
 
-Ours is `policy.next_step` itself, planned as the deployment plans it.
+Ours is the rule that is deployed, `rule.decide`, planned as the deployment plans it.
 """
 
 from __future__ import annotations
