@@ -1,4 +1,4 @@
-"""Folds the progress file into the ledger: what is durable, and whether resumes and interruptions bring anything."""
+"""Folds the progress file into the ledger: what is durable, and whether resumes and interruptions bring more."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from typing import Protocol
 
 from nightspot.costs.account import hourly_usd, spent_usd
 from nightspot.decide import limits
-from nightspot.decide.rule import OpenJob, Situation, Terms
+from nightspot.decide.rule import Situation, Terms
 from nightspot.failures.classify import Answer
 from nightspot.job import Fallback, Market, Policy
 from nightspot.run import estimates
-from nightspot.run.model import MOST_WORK_SECONDS, Attempt, AttemptState, LeftOut, Run, Rung
+from nightspot.run.model import MOST_WORK_SECONDS, AttemptState, LeftOut, Run, Rung
 from nightspot.run.reasons import Reason
 
 # This many interruptions in a row without a new checkpoint between them, and the next rung gets its turn.
@@ -187,12 +187,13 @@ def situation_of(run: Run, now: datetime) -> Situation:
         give_up_seconds=give_up_seconds(run.work_upper_seconds),
         was_too_slow=run.stop_reason is Reason.TOO_SLOW,
     )
-    job = None if attempt is None else _open_job(run, ladder, attempt, now)
-    return Situation((run.deadline - now).total_seconds(), ladder.work_seconds, terms, job)
-
-
-def _open_job(run: Run, ladder: Ladder, attempt: Attempt, now: datetime) -> OpenJob:
-    return OpenJob(
+    left = (run.deadline - now).total_seconds()
+    if attempt is None:
+        return Situation(left, ladder.work_seconds, terms)
+    return Situation(
+        left,
+        ladder.work_seconds,
+        terms,
         rung=attempt.rung,
         state=attempt.state,
         age_seconds=attempt.seconds_in_state(now),
@@ -300,14 +301,14 @@ def last_safe_at(run: Run, now: datetime, asked_for: Rung | None = None) -> date
     None where no Spot job is open that could still be left: on-demand, or stopping already.
     """
     situation = situation_of(run, now)
-    job, repair = situation.job, situation.repair()
+    rung, state, repair = situation.rung, situation.state, situation.repair()
     if asked_for is not None:
         return spot_leave_at(run, asked_for, repair) if asked_for.market is Market.SPOT else None
-    if job is None or job.rung.market is not Market.SPOT or job.state is AttemptState.STOPPING:
+    if rung is None or rung.market is not Market.SPOT or state is AttemptState.STOPPING:
         return None
-    if job.state is AttemptState.TRAINING:
-        return spot_leave_at(run, job.rung, repair, has_machine=True)
-    return before_deadline(run, situation.job_leaves_before_seconds(job, repair))
+    if state is AttemptState.TRAINING:
+        return spot_leave_at(run, rung, repair, has_machine=True)
+    return before_deadline(run, situation.job_leaves_before_seconds(rung, repair))
 
 
 def before_deadline(run: Run, seconds: float) -> datetime:

@@ -50,28 +50,8 @@ class Terms(NamedTuple):
     resume_is_broken: bool = False  # nothing that is saved can be counted on
     is_worn: bool = False  # a Spot rung has worn out
     was_too_slow: bool = False  # the last job was stopped because it was
-    next_on_demand: bool = (
-        False  # the last on-demand job had no machine to give: the next gets its turn, late or not
-    )
-
-
-class OpenJob(NamedTuple):
-    """The training job that is not over."""
-
-    rung: Rung
-    state: AttemptState  # WAITING, STARTING or TRAINING
-    age_seconds: float  # in this state
-    running_left_seconds: float  # training time left on its machine, if nothing happens to it
-    others: tuple[Rung, ...]  # of its market, which may be asked for instead, the next in turn first
-    is_worn_out: bool = False
-    is_in_vain: bool = False  # worn out, and it has used up more machine time than waiting is worth
-
-    @property
-    def finish_seconds(self) -> float:
-        """When the model is expected, from now, if its machine is kept."""
-        if self.rung.market is ON_DEMAND and self.state is not TRAINING:
-            return self.running_left_seconds + self.rung.change_over_seconds
-        return self.running_left_seconds
+    # The last on-demand job had no machine to give: the next rung gets its turn, late or not.
+    next_on_demand: bool = False
 
 
 class Decision(NamedTuple):
@@ -85,12 +65,19 @@ class Decision(NamedTuple):
 
 
 class Situation(NamedTuple):
-    """All that the rule knows. `job`: None where none is open."""
+    """All that the rule knows."""
 
     left_seconds: float  # R: to the deadline, below 0 past it
     work_seconds: float  # an upper estimate of W, at speed 1
     terms: Terms
-    job: OpenJob | None = None
+    # Of the training job that is open.
+    rung: Rung | None = None  # None: no job is
+    state: AttemptState | None = None  # WAITING, STARTING or TRAINING
+    age_seconds: float = 0.0  # in this state
+    running_left_seconds: float = 0.0  # training time left on its machine, if nothing happens to it
+    others: tuple[Rung, ...] = ()  # of its market, which may be asked for instead, the next in turn first
+    is_worn_out: bool = False
+    is_in_vain: bool = False  # worn out, and it has used up more machine time than waiting is worth
 
     def work_left_seconds(self, rung: Rung) -> float:
         """W on `rung`."""
@@ -138,31 +125,37 @@ class Situation(NamedTuple):
         before = self.seconds_needed(repair) + self.terms.stop_seconds + self.lost_seconds(rung)
         return before if has_machine else before + rung.change_over_seconds
 
-    def job_leaves_before_seconds(self, job: OpenJob, repair: Rung | None) -> float:
-        """The same for a Spot job that is waiting or starting.
+    def job_leaves_before_seconds(self, rung: Rung, repair: Rung | None) -> float:
+        """The same for the open Spot job, on `rung`, while it waits or starts.
 
         A machine that came back after the last safe moment, too soon after its reclaim for anybody to see the job
         wait, is no reason to stay: it could be reclaimed once more before its next checkpoint.
         """
-        before = self.leave_before_seconds(job.rung, repair)
-        if job.state is not STARTING:
+        before = self.leave_before_seconds(rung, repair)
+        if self.state is not STARTING:
             return before
-        came_late = self.left_seconds + job.age_seconds < before - ROUNDING_SECONDS
-        return before if came_late else self.leave_before_seconds(job.rung, repair, has_machine=True)
+        came_late = self.left_seconds + self.age_seconds < before - ROUNDING_SECONDS
+        return before if came_late else self.leave_before_seconds(rung, repair, has_machine=True)
+
+    def finish_seconds(self, rung: Rung) -> float:
+        """When the model of the open job, on `rung`, is expected, from now, if its machine is kept."""
+        if rung.market is ON_DEMAND and self.state is not TRAINING:
+            return self.running_left_seconds + rung.change_over_seconds
+        return self.running_left_seconds
 
 
 def decide(situation: Situation) -> Decision:
     """The next step of a run in which nothing but its market and its deadline has a say."""
-    job = situation.job
-    if job is None:
+    rung = situation.rung
+    if rung is None:
         return _start(situation)
-    if job.rung.market is ON_DEMAND:
-        return _while_on_demand(situation, job)
+    if rung.market is ON_DEMAND:
+        return _while_on_demand(situation, rung)
     if situation.terms.resume_is_broken and (repair := situation.repair()) is not None:
-        return _while_nothing_is_safe(situation, job, repair)
-    if job.state is TRAINING:
-        return _while_spot_trains(situation, job)
-    return _while_spot_waits(situation, job)
+        return _while_nothing_is_safe(situation, repair)
+    if situation.state is TRAINING:
+        return _while_spot_trains(situation, rung)
+    return _while_spot_waits(situation, rung)
 
 
 def whole_seconds(seconds: float) -> int:
@@ -210,34 +203,34 @@ def _why_on_demand(now: Situation, spot: Rung | None) -> Reason:
     return Reason.TOO_SLOW if terms.was_too_slow else Reason.LAST_SAFE_MOMENT
 
 
-def _while_spot_waits(now: Situation, job: OpenJob) -> Decision:
+def _while_spot_waits(now: Situation, rung: Rung) -> Decision:
     repair = now.repair()
-    left = now.left_seconds - now.job_leaves_before_seconds(job, repair)
+    left = now.left_seconds - now.job_leaves_before_seconds(rung, repair)
     if has_come(left):
         return _stop(Reason.LAST_SAFE_MOMENT)
-    another = job.others[0] if job.others else repair
-    if job.is_worn_out and another is not None and (job.others or job.is_in_vain):
+    another = now.others[0] if now.others else repair
+    if now.is_worn_out and another is not None and (now.others or now.is_in_vain):
         return _stop(Reason.THRASHING, another)
     look = min(LONGEST_LOOK_SECONDS, left)
-    if job.state is STARTING:
+    if now.state is STARTING:
         return _watch(Reason.STARTING, whole_seconds(look))
     # In a hurry even the only type has its patience, and then on-demand its turn.
-    if another is not None and (job.others or now.terms.policy is EAGER):
-        patience = job.rung.patience_seconds - job.age_seconds
+    if another is not None and (now.others or now.terms.policy is EAGER):
+        patience = rung.patience_seconds - now.age_seconds
         if has_come(patience):
             return _stop(Reason.PATIENCE_OVER, another)
         look = min(look, patience)
     return _watch(IS_WAITING, whole_seconds(look))
 
 
-def _while_spot_trains(now: Situation, job: OpenJob) -> Decision:
-    is_late = job.running_left_seconds > now.left_seconds + ROUNDING_SECONDS
+def _while_spot_trains(now: Situation, rung: Rung) -> Decision:
+    is_late = now.running_left_seconds > now.left_seconds + ROUNDING_SECONDS
     repair = now.repair()
     if repair is None:
         return _leave_alone(LONGEST_LOOK_SECONDS, is_late)
     slack = now.slack_seconds(repair)
     if not is_late:
-        half = whole_seconds((slack - now.lost_seconds(job.rung)) / 2)
+        half = whole_seconds((slack - now.lost_seconds(rung)) / 2)
         return _watch(ON_TRACK, min(max(half, SHORTEST_LOOK_SECONDS), LONGEST_LOOK_SECONDS))
     if slack < 0:
         return _leave_alone(LONGEST_LOOK_SECONDS, is_late)
@@ -247,24 +240,24 @@ def _while_spot_trains(now: Situation, job: OpenJob) -> Decision:
     return _stop(Reason.TOO_SLOW, repair)
 
 
-def _while_nothing_is_safe(now: Situation, job: OpenJob, repair: Rung) -> Decision:
+def _while_nothing_is_safe(now: Situation, repair: Rung) -> Decision:
     """On Spot, after a resume that failed: every reclaim costs all the work, so no saving is worth one."""
-    if job.state is not TRAINING or now.slack_seconds(repair) >= -ROUNDING_SECONDS:
+    if now.state is not TRAINING or now.slack_seconds(repair) >= -ROUNDING_SECONDS:
         return _stop(Reason.RESUME_BROKEN, repair)
-    is_late = job.running_left_seconds > now.left_seconds + ROUNDING_SECONDS
+    is_late = now.running_left_seconds > now.left_seconds + ROUNDING_SECONDS
     return Decision(WATCH, Reason.RESUME_BROKEN, LONGEST_LOOK_SECONDS, repair, is_late)
 
 
-def _while_on_demand(now: Situation, job: OpenJob) -> Decision:
-    is_late = job.finish_seconds > now.left_seconds + ROUNDING_SECONDS
+def _while_on_demand(now: Situation, rung: Rung) -> Decision:
+    is_late = now.finish_seconds(rung) > now.left_seconds + ROUNDING_SECONDS
     look = LONGEST_LOOK_SECONDS
-    if job.state is WAITING:
-        patience = job.rung.patience_seconds - job.age_seconds
-        if job.others and has_come(patience):
-            return _stop(Reason.PATIENCE_OVER, job.others[0])
+    if now.state is WAITING:
+        patience = rung.patience_seconds - now.age_seconds
+        if now.others and has_come(patience):
+            return _stop(Reason.PATIENCE_OVER, now.others[0])
         if now.left_seconds <= -now.terms.give_up_seconds:
             return _stop(Reason.GAVE_UP_WAITING)
-        look = min(whole_seconds(patience), LONGEST_LOOK_SECONDS) if job.others else PENDING_LOOK_SECONDS
+        look = min(whole_seconds(patience), LONGEST_LOOK_SECONDS) if now.others else PENDING_LOOK_SECONDS
     return _leave_alone(look, is_late)
 
 

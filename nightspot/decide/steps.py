@@ -10,7 +10,6 @@ from nightspot.decide.rule import (
     ROUNDING_SECONDS,
     STOPPING_LOOK_SECONDS,
     Decision,
-    OpenJob,
     Situation,
     whole_seconds,
 )
@@ -116,19 +115,20 @@ def of_open_job(
     run: Run, attempt: Attempt, now: datetime, situation: Situation, decision: Decision
 ) -> dict[str, Figure]:
     """Those of a decision about the training job that is open."""
-    job, reason = situation.job, decision.reason
-    if job is None:
-        return {}
+    rung, reason = attempt.rung, decision.reason
     following: dict[str, Figure] = {} if decision.rung is None else {"next_rung": decision.rung.label}
-    waits: dict[str, Figure] = {"waited_seconds": job.age_seconds, "interruptions": attempt.interruptions}
+    waits: dict[str, Figure] = {
+        "waited_seconds": situation.age_seconds,
+        "interruptions": attempt.interruptions,
+    }
     if reason in (Reason.LAST_SAFE_MOMENT, Reason.WAITING, Reason.STARTING):
-        return {**what(attempt), **waits, **_must_start(run, situation, job)}
+        return {**what(attempt), **waits, **_must_start(run, situation, rung)}
     if reason is Reason.THRASHING:
         vain = attempt.fruitless_interruptions
         return {**what(attempt), **progress(run), "interruptions": vain, **following}
-    if reason is Reason.PATIENCE_OVER and job.rung.market is Market.SPOT:
-        return {**what(attempt), **waits, "patience_seconds": job.rung.patience_seconds, **following}
-    finish = now + timedelta(seconds=job.finish_seconds)
+    if reason is Reason.PATIENCE_OVER and rung.market is Market.SPOT:
+        return {**what(attempt), **waits, "patience_seconds": rung.patience_seconds, **following}
+    finish = now + timedelta(seconds=situation.finish_seconds(rung))
     if reason is Reason.RESUME_BROKEN and decision.rung is not None:
         in_time = situation.slack_seconds(decision.rung) >= -ROUNDING_SECONDS
         figures = {**what(attempt), **following, "is_in_time": in_time}
@@ -139,8 +139,8 @@ def of_open_job(
         "finish_at": finish.isoformat(),
         "is_late": finish > run.deadline,
         **deadline(run),
-        **(_of_spot(situation, decision) if job.rung.market is Market.SPOT else {}),
-        **(waits if job.state is AttemptState.WAITING else {}),
+        **(_of_spot(situation, decision) if rung.market is Market.SPOT else {}),
+        **(waits if attempt.state is AttemptState.WAITING else {}),
         **({} if decision.rung is None else {"next_type": decision.rung.instance_type}),
     }
 
@@ -153,10 +153,10 @@ def _of_spot(situation: Situation, decision: Decision) -> dict[str, Figure]:
     return {"has_fallback": True, "slack_seconds": situation.slack_seconds(repair)}
 
 
-def _must_start(run: Run, situation: Situation, job: OpenJob) -> dict[str, Figure]:
+def _must_start(run: Run, situation: Situation, rung: Rung) -> dict[str, Figure]:
     """The last safe moment, and when on-demand must start, which would be bought after it."""
     repair = situation.repair()
-    leave_at = ladder.before_deadline(run, situation.job_leaves_before_seconds(job, repair))
+    leave_at = ladder.before_deadline(run, situation.job_leaves_before_seconds(rung, repair))
     figures = {"leave_at": leave_at.isoformat(), **deadline(run)}
     if repair is None:
         return figures

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from nightspot.decide.ladder import MOST_FRUITLESS_INTERRUPTIONS, Ladder, give_up_seconds
 from nightspot.decide.policy import MOST_ATTEMPTS
-from nightspot.decide.rule import STOPPING_LOOK_SECONDS, Decision, OpenJob, Situation, Terms, decide
+from nightspot.decide.rule import STOPPING_LOOK_SECONDS, Decision, Situation, Terms, decide
 from nightspot.job import Fallback, Market
 from nightspot.market.availability import Availability
 from nightspot.market.engine import Machine
@@ -180,7 +180,7 @@ class _Played:
             return self._started_again(left)
         if machine.doing is STOPPING:
             return self._while_stopping(left)
-        return decide(Situation(left, self._work_seconds, self._terms, self._open_job(job, now)))
+        return decide(self._situation(job, left, now))
 
     def _act(self, decision: Decision, now: float) -> None:
         """Do what was decided."""
@@ -251,22 +251,34 @@ class _Played:
         )
         return decide(Situation(left_seconds, self._work_seconds, self._terms))
 
-    def _open_job(self, job: _Job, now: float) -> OpenJob:
+    def _situation(self, job: _Job, left_seconds: float, now: float) -> Situation:
+        """While a job is open."""
         rung, doing, since = job.rung, self.machine.doing, self.machine.since
         # As `estimates.running_left_seconds`.
         if job.shows_pace:
-            left = max(0, int(self._true_seconds) - int(self._done)) / rung.speed
+            running_left = max(0, int(self._true_seconds) - int(self._done)) / rung.speed
         else:
-            left = self._work_seconds / rung.speed
+            running_left = self._work_seconds / rung.speed
         if doing is TRAINING:
             if self._saved_at > job.asked_at:
-                left -= now - max(since, self._saved_at)
+                running_left -= now - max(since, self._saved_at)
             elif self._saved_at != NEVER or not self._has_checkpoints:
-                left -= now - since
-            left = max(0.0, left)
-        state, age = STATES[doing], now - since
-        if not self._may_be_worn_out:
-            return OpenJob(rung, state, age, left, job.others)
-        ladder = self._planned.ladder(self._jobs, self._work_seconds)
-        is_worn_out, is_in_vain = job in ladder.worn_out, ladder.is_in_vain(job)
-        return OpenJob(rung, state, age, left, ladder.others(rung), is_worn_out, is_in_vain)
+                running_left -= now - since
+            running_left = max(0.0, running_left)
+        others, is_worn_out, is_in_vain = job.others, False, False
+        if self._may_be_worn_out:
+            ladder = self._planned.ladder(self._jobs, self._work_seconds)
+            others = ladder.others(rung)
+            is_worn_out, is_in_vain = job in ladder.worn_out, ladder.is_in_vain(job)
+        return Situation(
+            left_seconds,
+            self._work_seconds,
+            self._terms,
+            rung,
+            STATES[doing],
+            now - since,
+            running_left,
+            others,
+            is_worn_out,
+            is_in_vain,
+        )
