@@ -143,7 +143,7 @@ class Ladder:
         last = self._last(Market.ON_DEMAND)
         return Terms(
             spot=self.in_turn(Market.SPOT),
-            on_demand=self.in_turn(Market.ON_DEMAND),
+            on_demand=self.in_turn(Market.ON_DEMAND) if self.may_fall_back else (),
             policy=self.policy,
             stop_seconds=stop_seconds,
             interval_seconds=interval_seconds,

@@ -39,7 +39,7 @@ class Terms(NamedTuple):
     """What holds until a training job ends or wears out: the rungs in turn, and what is planned with."""
 
     spot: tuple[Rung, ...]  # that may be asked for, in the order of their turn
-    on_demand: tuple[Rung, ...]  # the same
+    on_demand: tuple[Rung, ...]  # the same; none where the job forbids on-demand
     policy: Policy
     stop_seconds: float
     interval_seconds: float  # the most work that a reclaim takes; inf: all of it
@@ -106,7 +106,7 @@ class Situation(NamedTuple):
         The first in turn that would still be in time, because it is the one that the job's author likes best; where
         none would be, the one that is done first. After one that had no machine to give, the next gets its turn.
         """
-        rungs = self.terms.on_demand if self.terms.may_fall_back else ()
+        rungs = self.terms.on_demand
         for rung in rungs:
             if self.seconds_needed(rung) <= self.left_seconds + ROUNDING_SECONDS:
                 return rung

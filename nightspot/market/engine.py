@@ -57,8 +57,8 @@ class Machine:
         self.since = 0.0
         self.until = math.inf  # when it ends by itself
         self.has_machine = False
-        # While there is none: when training begins on the one that comes, or when that one is taken back.
-        self.training_at = math.inf
+        # When training begins or ends, or the job. A machine alone is no news.
+        self.news_at = math.inf
         self._lost_at = math.inf  # when the machine is taken back
         self._completes = False  # what it is to do, start or train, ends before that
         self._availability = truth.market
@@ -83,7 +83,7 @@ class Machine:
         self.rung, self.interruptions = rung, 0
         self.held_seconds = self.worked_seconds = 0.0
         if rung is None:
-            self._begin(WAITING, at, math.inf)
+            self.doing, self.since, self.until, self.news_at = WAITING, at, math.inf, math.inf
             return
         self._is_spot, self._speed = rung.market is SPOT, rung.speed
         own = rung.usd_per_hour
@@ -94,15 +94,16 @@ class Machine:
     def stop(self, at: float) -> None:
         """Give up the machine, or the wait for one. When that is over, there is nothing."""
         self._end_phase(at)
-        self._begin(STOPPING, at, at + self._truth.stop_seconds)
+        self.news_at = at + self._truth.stop_seconds
+        self.doing, self.since, self.until = STOPPING, at, self.news_at
 
     def move_on(self) -> None:
         """End the phase where it ends by itself, and begin the next."""
         at, doing, rung = self.until, self.doing, self.rung
         self._end_phase(at)
         if rung is None or doing is STOPPING:
-            self.rung, self.has_machine = None, False
-            self._begin(WAITING, at, math.inf)
+            self.rung, self.has_machine, self.news_at = None, False, math.inf
+            self.doing, self.since, self.until = WAITING, at, math.inf
         elif doing is WAITING:
             self._start_up(at)
         elif not self._completes:
@@ -159,8 +160,8 @@ class Machine:
             until, self._lost_at = at + changeover(truth.on_demand_queue_seconds, others), math.inf
             ready_at = until + changeover(truth.on_demand_changeover_seconds, others)
         self._completes = ready_at < self._lost_at
-        self.training_at = ready_at if self._completes else self._lost_at
-        self._begin(WAITING, at, until)
+        self.news_at = ready_at if self._completes else self._lost_at
+        self.doing, self.since, self.until = WAITING, at, until
 
     def _start_up(self, at: float) -> None:
         self.has_machine = True
@@ -168,15 +169,13 @@ class Machine:
             self._spot_launches += 1
         else:
             self._on_demand_launches += 1
-        self._begin(STARTING, at, self.training_at)
+        self.doing, self.since, self.until = STARTING, at, self.news_at
 
     def _train(self, rung: Rung, at: float) -> None:
         done_at = at + (self._truth.work_seconds - self.done) / rung.speed
         self._completes = done_at <= self._lost_at
-        self._begin(TRAINING, at, done_at if self._completes else self._lost_at)
-
-    def _begin(self, doing: Doing, at: float, until: float) -> None:
-        self.doing, self.since, self.until = doing, at, until
+        self.news_at = done_at if self._completes else self._lost_at
+        self.doing, self.since, self.until = TRAINING, at, self.news_at
 
     def _end_phase(self, at: float) -> None:
         """Book the phase until `at`; what was not saved by then is lost."""

@@ -28,7 +28,7 @@ from nightspot.run.reasons import Reason
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)  # when a plan that is played begins
 MOST_DECISIONS = 5_000
 NEVER = -inf
-WAITING, TRAINING, STOPPING = Doing.WAITING, Doing.TRAINING, Doing.STOPPING
+TRAINING, STOPPING = Doing.TRAINING, Doing.STOPPING
 START, WATCH, STOP, FINISH = Action.START, Action.WATCH, Action.STOP, Action.FINISH
 COMPLETED = Decision(FINISH, Reason.COMPLETED, 0)
 STATES = {
@@ -135,6 +135,7 @@ class _Played:
             usd_per_hour=planned.usd_per_hour,
             with_spans=night.with_spans,
         )
+        self._window_seconds = planned.window_seconds
         self._jobs: list[_Job] = []
         self._terms = planned.first_terms
         self._stop_reason: Reason | None = None
@@ -143,8 +144,7 @@ class _Played:
         self._safe_point = 0.0
         self._looked_since = NEVER
         self._may_be_worn_out = False
-        self._work_seconds = planned.run.work_upper_seconds
-        self._total_seconds = planned.run.work_upper_seconds
+        self._work_seconds = self._total_seconds = planned.run.work_upper_seconds
 
     def to_the_end(self, on_decision: Callable[[float, Decision], None] | None) -> NightResult:
         """The accounts, once the model is there. See `Planned.play`."""
@@ -162,14 +162,12 @@ class _Played:
                 return machine.result()
             if action is not WATCH:
                 self._act(decision, now)
-            # Who watches is woken when training begins or ends, or the job; a machine alone wakes nobody.
-            news_at = machine.training_at if machine.doing is WAITING else machine.until
-            now = min(now + decision.wait_seconds, news_at + slow_news)
+            now = min(now + decision.wait_seconds, machine.news_at + slow_news)
         raise NightError(f"no end after {MOST_DECISIONS} decisions")
 
     def _decided(self, now: float) -> Decision:
         """The decision at `now`."""
-        machine, left = self.machine, self._planned.window_seconds - now
+        machine, left = self.machine, self._window_seconds - now
         if machine.finished_at is not None:
             return COMPLETED
         if not self._jobs:

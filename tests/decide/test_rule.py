@@ -75,7 +75,7 @@ def test_a_job_that_trains_is_left_alone_however_little_time_is_left():
 def test_where_nothing_may_be_asked_for_the_run_is_over():
     nothing = TERMS._replace(spot=(), on_demand=())
     assert decide(Situation(8 * HOUR, HOUR, nothing)).reason is Reason.NO_RUNG_LEFT
-    forbidden = TERMS._replace(may_fall_back=False)
+    forbidden = TERMS._replace(on_demand=(), may_fall_back=False)
     assert decide(Situation(HOUR, HOUR, forbidden)).reason is Reason.FALLBACK_FORBIDDEN
 
 

@@ -82,12 +82,7 @@ class _World:
 
     def next_news_seconds(self) -> float:
         """When somebody is woken next: a while after training begins or ends, or the job."""
-        machine = self.machine
-        if machine.rung is None or machine.until == inf:
-            return inf
-        # A machine alone wakes nobody.
-        at = machine.training_at if machine.doing is Doing.WAITING else machine.until
-        return at + self._truth.detection_seconds
+        return self.machine.news_at + self._truth.detection_seconds
 
     def look(self, run: Run, now: float) -> Run:
         """The ledger at `now`, after everything that has happened until then."""
