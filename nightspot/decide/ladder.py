@@ -26,13 +26,9 @@ VAIN_SHARE = 0.25
 GIVE_UP_SECONDS = 24 * 3600
 
 
-class Tried(Protocol):
-    """An attempt, as far as turns depend on it: a ledger's, or a simulated night's."""
+class Tried(estimates.Trained, Protocol):
+    """An attempt, as far as turns depend on it."""
 
-    @property
-    def rung(self) -> Rung: ...
-    @property
-    def trained_seconds(self) -> float: ...
     @property
     def ended_waiting(self) -> bool: ...
     @property

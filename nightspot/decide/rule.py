@@ -79,10 +79,6 @@ class Situation(NamedTuple):
     is_worn_out: bool = False
     is_in_vain: bool = False  # worn out, and it has used up more machine time than waiting is worth
 
-    def work_left_seconds(self, rung: Rung) -> float:
-        """W on `rung`."""
-        return self.work_seconds / rung.speed
-
     def seconds_needed(self, rung: Rung) -> float:
         """Upper estimate from asking for `rung` to the model."""
         return self.work_seconds / rung.speed + rung.change_over_seconds

@@ -85,10 +85,3 @@ class NightResult(NamedTuple):
 def changeover(seconds: tuple[float, ...], launch: int) -> float:
     """The change-over of the `launch`-th launch (from 0)."""
     return seconds[min(launch, len(seconds) - 1)]
-
-
-def durable(trained_seconds: float, checkpoint_seconds: float) -> float:
-    """How much of a stretch of training survives its sudden end."""
-    if checkpoint_seconds <= 0:
-        return trained_seconds
-    return trained_seconds // checkpoint_seconds * checkpoint_seconds
