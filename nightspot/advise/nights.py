@@ -1,5 +1,5 @@
 """Plays the same months of nights under a plan, a deadline and a checkpoint interval: the decisions are the
-deployed ones (`policy.next_step`), the markets and machines are made up."""
+deployed ones (`rule.decide`), the markets and machines are made up."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from nightspot.formats.figures import DAY_SECONDS
 from nightspot.job.cron import values_of
 from nightspot.job.markets import Market, Policy
 from nightspot.job.times import Schedule
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.backtest import plan
-from nightspot.market.engine import play_rule
+from nightspot.market.engine import Decision, State, View, play_rule
 from nightspot.market.model import Belief, NightResult, Truth
-from nightspot.market.night import Night, play_night
-from nightspot.market.prices import Prices
-from nightspot.market.rule import Decision, State, View
+from nightspot.market.night import Night, Planned
 from nightspot.market.samples import HOUR, Setting
 from nightspot.run.model import Run
 
@@ -106,7 +104,7 @@ def nights_played(nights: float) -> int:
 
 def with_nightspot(stage: Stage) -> Played:
     """Each night by the deployed rule, start-ups on Spot paid in full. Raises NightError for one without end."""
-    planned = plan(stage.setting, _belief(stage), stage.policy, stage.run)
+    planned = Planned(plan(stage.setting, _belief(stage), stage.policy, stage.run))
     start_hours = stage.setting.changeover_of(Market.ON_DEMAND) / HOUR
 
     def cost_hours(night: NightResult) -> float:
@@ -115,7 +113,7 @@ def with_nightspot(stage: Stage) -> Played:
         return night.cost - (start_hours if night.on_demand_seconds > 0 else 0.0)
 
     return Played(
-        tuple(tuple(play_night(planned, Night(truth)) for truth in month) for month in _truths(stage)),
+        tuple(tuple(planned.play(Night(truth)) for truth in month) for month in _truths(stage)),
         stage.nights,
         cost_hours,
     )

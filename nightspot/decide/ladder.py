@@ -1,16 +1,22 @@
-"""Which rung comes next, and until when a failed Spot start could still be repaired in time."""
+"""Which rungs a run may ask for, and in which order; what the rule is told of a ledger."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from math import inf
+from typing import Protocol
 
 from nightspot.costs.account import hourly_usd, spent_usd
 from nightspot.decide import limits
+from nightspot.decide.rule import Situation, Terms
 from nightspot.failures.classify import Answer
 from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run import estimates
-from nightspot.run.model import Attempt, AttemptState, LeftOut, Run, Rung
+from nightspot.run.model import MOST_WORK_SECONDS, AttemptState, LeftOut, Run, Rung
+from nightspot.run.reasons import Reason
 
 # This many interruptions in a row without a new checkpoint between them, and the next rung gets its turn.
 MOST_FRUITLESS_INTERRUPTIONS = 3
@@ -18,6 +24,183 @@ MOST_FRUITLESS_INTERRUPTIONS = 3
 VAIN_SHARE = 0.25
 # A run that has nothing yet so long after its deadline asks for nothing more; tomorrow night is another run.
 GIVE_UP_SECONDS = 24 * 3600
+
+
+class Tried(estimates.Trained, Protocol):
+    """An attempt, as far as turns depend on it."""
+
+    @property
+    def ended_waiting(self) -> bool: ...
+    @property
+    def fruitless_interruptions(self) -> int: ...
+    @property
+    def safe_point(self) -> float: ...
+    @property
+    def safe_seconds(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """A run's rungs and what it has tried of them."""
+
+    rungs: tuple[Rung, ...]  # all of them, best first in each market
+    usable: tuple[Rung, ...]  # neither left out nor over budget
+    tried: Sequence[Tried]  # oldest first
+    work_seconds: float  # left, at speed 1
+    policy: Policy = Policy.PATIENT
+    may_fall_back: bool = True
+    resume_is_broken: bool = False
+    # Where the newest attempt failed in a way that teaches nothing about capacity.
+    same_again: frozenset[Market] = frozenset()
+
+    @cached_property
+    def worn_out(self) -> tuple[Tried, ...]:
+        """The attempts whose market took the machine back again and again before anything was saved.
+
+        Until something is. Then another Spot type gets its turn.
+        """
+        return tuple(
+            attempt
+            for number, attempt in enumerate(self.tried, 1)
+            if attempt.fruitless_interruptions >= MOST_FRUITLESS_INTERRUPTIONS
+            and not any(later.safe_point > attempt.safe_point for later in self.tried[number:])
+        )
+
+    def is_in_vain(self, attempt: Tried) -> bool:
+        """True where a worn-out rung has used up so much machine time that on-demand gets its turn.
+
+        A market that flickers costs a few starts, and waiting for it costs nothing; a script whose checkpoints are
+        further apart than the market's lives pays for the same work again and again.
+        """
+        vain = attempt.trained_seconds - attempt.safe_seconds
+        left = estimates.at_speed(self.work_seconds, attempt.rung.speed)
+        return attempt in self.worn_out and vain >= VAIN_SHARE * left
+
+    def eligible(self, market: Market) -> tuple[Rung, ...]:
+        """The rungs of `market` that may be used now, best first."""
+        rungs = tuple(rung for rung in self.usable if rung.market is market)
+        if market is Market.ON_DEMAND or not self.worn_out:
+            return rungs
+        worn = {attempt.rung.key for attempt in self.worn_out}
+        fresh = tuple(rung for rung in rungs if rung.key not in worn)
+        if fresh or not self.may_fall_back:
+            # Where nothing else may be bought, a market that only takes is still better than none.
+            return fresh or rungs
+        hopeless = {attempt.rung.key for attempt in self.worn_out if self.is_in_vain(attempt)}
+        return tuple(rung for rung in rungs if rung.key not in hopeless)
+
+    def in_turn(self, market: Market) -> tuple[Rung, ...]:
+        """The same in the order of their turn: after one that yielded no machine the one below, wrapping round."""
+        last = self._last(market)
+        if last is None or not self._yielded_nothing(last):
+            return self.eligible(market)
+        return self._from(last.rung, self.eligible(market), own_first=market in self.same_again)
+
+    def others(self, own: Rung) -> tuple[Rung, ...]:
+        """What may be used instead of `own`, from the rung below it on."""
+        rungs = tuple(rung for rung in self.eligible(own.market) if rung.key != own.key)
+        return self._from(own, rungs)
+
+    def _from(self, own: Rung, rungs: tuple[Rung, ...], *, own_first: bool = False) -> tuple[Rung, ...]:
+        if len(rungs) < 2:
+            return rungs
+        order = [rung.key for rung in self.rungs if rung.market is own.market]
+        first = order.index(own.key) + (not own_first)
+        return tuple(sorted(rungs, key=lambda rung: (order.index(rung.key) - first) % len(order)))
+
+    def _last(self, market: Market) -> Tried | None:
+        return next((attempt for attempt in reversed(self.tried) if attempt.rung.market is market), None)
+
+    def _yielded_nothing(self, attempt: Tried) -> bool:
+        """No machine when it ended, or machines that were of no use."""
+        return attempt.trained_seconds == 0 or attempt.ended_waiting or attempt in self.worn_out
+
+    @property
+    def spot_is_over(self) -> bool:
+        """True where the job's policy gives Spot no (further) turn, or where a reclaim would cost all the work."""
+        if self.resume_is_broken:
+            return True
+        if self.policy is Policy.PATIENT:
+            return False
+        if self.policy is Policy.ON_DEMAND:
+            return True
+        tried = [attempt.rung.key for attempt in self.tried if attempt.ended_waiting]
+        return all(rung.key in tried for rung in self.eligible(Market.SPOT))
+
+    def terms(
+        self,
+        *,
+        stop_seconds: float,
+        interval_seconds: float,
+        give_up_seconds: float,
+        was_too_slow: bool = False,
+    ) -> Terms:
+        """What the rule is told of it."""
+        last = self._last(Market.ON_DEMAND)
+        return Terms(
+            spot=self.in_turn(Market.SPOT),
+            on_demand=self.in_turn(Market.ON_DEMAND) if self.may_fall_back else (),
+            policy=self.policy,
+            stop_seconds=stop_seconds,
+            interval_seconds=interval_seconds,
+            give_up_seconds=give_up_seconds,
+            may_fall_back=self.may_fall_back,
+            has_spot=any(rung.market is Market.SPOT for rung in self.rungs),
+            spot_is_over=self.spot_is_over,
+            resume_is_broken=self.resume_is_broken,
+            is_worn=bool(self.worn_out),
+            was_too_slow=was_too_slow,
+            next_on_demand=last is not None and self._yielded_nothing(last),
+        )
+
+
+def ladder_of(run: Run) -> Ladder:
+    """The ladder of a ledger."""
+    gone = {out.rung.key for out in left_out(run)}
+    newest = {attempt.rung.market: attempt for attempt in run.attempts}
+    return Ladder(
+        rungs=run.rungs,
+        usable=tuple(rung for rung in run.rungs if rung.key not in gone and within_budget(run, rung)),
+        tried=run.attempts,
+        work_seconds=estimates.work_seconds(run),
+        policy=run.policy,
+        may_fall_back=run.fallback is not Fallback.NEVER,
+        resume_is_broken=run.resume_is_broken,
+        same_again=frozenset(
+            market
+            for market, attempt in newest.items()
+            if attempt.failure and limits.response_to(attempt, run) in {Answer.BACK_OFF, Answer.RETRY}
+        ),
+    )
+
+
+def situation_of(run: Run, now: datetime) -> Situation:
+    """What the rule decides on: the ledger at `now` (aware UTC)."""
+    ladder, attempt = ladder_of(run), run.open_attempt
+    terms = ladder.terms(
+        stop_seconds=run.stop_seconds,
+        interval_seconds=estimates.interval_seconds(run),
+        give_up_seconds=give_up_seconds(run.work_upper_seconds),
+        was_too_slow=run.stop_reason is Reason.TOO_SLOW,
+    )
+    left = (run.deadline - now).total_seconds()
+    if attempt is None:
+        return Situation(left, ladder.work_seconds, terms)
+    return Situation(
+        left,
+        ladder.work_seconds,
+        terms,
+        rung=attempt.rung,
+        state=attempt.state,
+        age_seconds=attempt.seconds_in_state(now),
+        running_left_seconds=estimates.running_left_seconds(run, attempt, now),
+        others=ladder.others(attempt.rung),
+        is_worn_out=attempt in ladder.worn_out,
+        is_in_vain=ladder.is_in_vain(attempt),
+    )
+
+
+# --- what the run may use, and what it costs ----------------------------------------------------------------
 
 
 def left_out(run: Run) -> tuple[LeftOut, ...]:
@@ -28,59 +211,6 @@ def left_out(run: Run) -> tuple[LeftOut, ...]:
         if attempt.failure and limits.response_to(attempt, run) is Answer.WITHOUT_RUNG
     )
     return tuple({out.rung.key: out for out in (*refused, *run.left_out)}.values())
-
-
-def eligible(run: Run, market: Market) -> tuple[Rung, ...]:
-    """The rungs of `market` that this run may use now, best first."""
-    rungs = run.rungs_of(market)
-    if out := left_out(run):
-        gone = {each.rung.key for each in out}
-        rungs = tuple(rung for rung in rungs if rung.key not in gone)
-    if run.budget_usd is not None:
-        rungs = tuple(rung for rung in rungs if within_budget(run, rung))
-    if market is Market.ON_DEMAND:
-        return rungs
-    worn = [attempt for attempt in run.attempts if is_worn_out(run, attempt)]
-    if not worn:
-        return rungs
-    fresh = tuple(rung for rung in rungs if rung.key not in {attempt.rung.key for attempt in worn})
-    if fresh or run.fallback is Fallback.NEVER:
-        # Where nothing else may be bought, a market that only takes is still better than none.
-        return fresh or rungs
-    hopeless = {attempt.rung.key for attempt in worn if is_in_vain(run, attempt)}
-    return tuple(rung for rung in rungs if rung.key not in hopeless)
-
-
-def is_worn_out(run: Run, attempt: Attempt) -> bool:
-    """True where the market took the machine back again and again before anything was saved, until something is.
-
-    Then another Spot type gets its turn.
-    """
-    return attempt.fruitless_interruptions >= MOST_FRUITLESS_INTERRUPTIONS and not any(
-        later.safe_point > attempt.safe_point for later in run.attempts[attempt.number :]
-    )
-
-
-def is_in_vain(run: Run, attempt: Attempt) -> bool:
-    """True where a worn-out rung has used up so much machine time that on-demand, which costs more, gets its turn.
-
-    A market that flickers costs a few starts, and waiting for it costs nothing; a script whose checkpoints are
-    further apart than the market's lives pays for the same work again and again.
-    """
-    vain = attempt.trained_seconds - attempt.safe_seconds
-    return is_worn_out(run, attempt) and vain >= VAIN_SHARE * estimates.work_left_seconds(run, attempt.rung)
-
-
-def has_had_enough_of_spot(run: Run) -> bool:
-    """True where the job's policy gives Spot no (further) turn, or where a reclaim would cost all the work."""
-    if run.resume_is_broken:
-        return True
-    if run.policy is Policy.PATIENT:
-        return False
-    if run.policy is Policy.ON_DEMAND:
-        return True
-    tried = [attempt.rung.key for attempt in run.attempts if attempt.ended_waiting]
-    return all(rung.key in tried for rung in eligible(run, Market.SPOT))
 
 
 def too_dear(run: Run, market: Market) -> tuple[Rung, ...]:
@@ -97,7 +227,7 @@ def within_budget(run: Run, rung: Rung) -> bool:
     is not in it: `paid_seconds` ends an attempt before it costs more.
     """
     paid = paid_seconds(run, rung)
-    return paid is None or estimates.work_left_seconds(run, rung) + rung.change_over_seconds <= paid
+    return paid is None or seconds_needed(run, rung) <= paid
 
 
 def paid_seconds(run: Run, rung: Rung) -> float | None:
@@ -122,49 +252,7 @@ def worst_usd(run: Run) -> float | None:
     return None if None in worst else spent_usd(run) + max(usd for usd in worst if usd is not None)
 
 
-def next_rung(run: Run, market: Market) -> Rung | None:
-    """The best rung; after one that yielded no machine, the one below it, wrapping round."""
-    return next(iter(in_turn(run, market)), None)
-
-
-def in_turn(run: Run, market: Market) -> tuple[Rung, ...]:
-    """The rungs of `market` that this run may use, in the order in which it is their turn."""
-    rungs = eligible(run, market)
-    tried = [attempt for attempt in run.attempts if attempt.rung.market is market]
-    if not tried or not _yielded_nothing(run, tried[-1]):
-        return rungs
-    ladder = [rung.key for rung in run.rungs_of(market)]
-    first = ladder.index(tried[-1].rung.key) + 1
-    if tried[-1].failure and limits.response_to(tried[-1], run) in {Answer.BACK_OFF, Answer.RETRY}:
-        first -= 1  # nothing was learnt about capacity: the same again
-    return tuple(sorted(rungs, key=lambda rung: (ladder.index(rung.key) - first) % len(ladder)))
-
-
-def _yielded_nothing(run: Run, attempt: Attempt) -> bool:
-    """No machine when it ended, or machines that were of no use."""
-    return attempt.trained_seconds == 0 or attempt.ended_waiting or is_worn_out(run, attempt)
-
-
-def repair_rung(run: Run, now: datetime) -> Rung | None:
-    """The on-demand rung that a failed Spot start would be repaired with; None where that is not possible.
-
-    The first in turn that would still be in time, because it is the one that the job's author likes best; where
-    none would be, the one that is done first. After one that had no machine to give, the next gets its turn.
-    """
-    if run.fallback is Fallback.NEVER:
-        return None
-    rungs = in_turn(run, Market.ON_DEMAND)
-    left = (run.deadline - now).total_seconds()
-    in_time = (rung for rung in rungs if seconds_needed(run, rung) <= left)
-    tried = [attempt for attempt in run.attempts if attempt.rung.market is Market.ON_DEMAND]
-    if tried and _yielded_nothing(run, tried[-1]):
-        return next(in_time, None) or next(iter(rungs), None)
-    return next(in_time, None) or min(rungs, key=lambda rung: seconds_needed(run, rung), default=None)
-
-
-def give_up_at(run: Run) -> datetime:
-    """When a run without a model asks for nothing more."""
-    return run.deadline + timedelta(seconds=max(GIVE_UP_SECONDS, 2 * run.work_upper_seconds))
+# --- the rule's figures of a ledger -------------------------------------------------------------------------
 
 
 def seconds_needed(run: Run, rung: Rung) -> float:
@@ -172,18 +260,35 @@ def seconds_needed(run: Run, rung: Rung) -> float:
     return estimates.work_left_seconds(run, rung) + rung.change_over_seconds
 
 
-def spot_leave_at(run: Run, rung: Rung, repair: Rung | None, *, has_machine: bool = False) -> datetime:
-    """The last safe moment to wait for Spot on `rung`.
+def next_rung(run: Run, market: Market) -> Rung | None:
+    """The rung of `market` whose turn it is."""
+    return next(iter(ladder_of(run).in_turn(market)), None)
 
-    After it, a Spot start that is reclaimed just before its next checkpoint could no longer be repaired by
-    `repair` before the deadline. A job that has its machine already has no start to wait for any more.
-    """
-    if repair is None:
-        return run.deadline - timedelta(seconds=seconds_needed(run, rung))
-    margin = run.stop_seconds + estimates.lost_work_seconds(run, rung)
-    if not has_machine:
-        margin += rung.change_over_seconds
-    return run.deadline - timedelta(seconds=seconds_needed(run, repair) + margin)
+
+def repair_rung(run: Run, now: datetime) -> Rung | None:
+    """See `Situation.repair`."""
+    return situation_of(run, now).repair()
+
+
+def has_had_enough_of_spot(run: Run) -> bool:
+    """See `Ladder.spot_is_over`."""
+    return ladder_of(run).spot_is_over
+
+
+def give_up_seconds(work_upper_seconds: float) -> float:
+    """How long after its deadline a run without a model asks for nothing more."""
+    return max(GIVE_UP_SECONDS, 2 * work_upper_seconds)
+
+
+def give_up_at(run: Run) -> datetime:
+    """When that is."""
+    return run.deadline + timedelta(seconds=give_up_seconds(run.work_upper_seconds))
+
+
+def spot_leave_at(run: Run, rung: Rung, repair: Rung | None, *, has_machine: bool = False) -> datetime:
+    """When `Situation.leave_before_seconds` comes."""
+    situation = situation_of(run, run.started_at)
+    return before_deadline(run, situation.leave_before_seconds(rung, repair, has_machine=has_machine))
 
 
 def last_safe_at(run: Run, now: datetime, asked_for: Rung | None = None) -> datetime | None:
@@ -191,25 +296,17 @@ def last_safe_at(run: Run, now: datetime, asked_for: Rung | None = None) -> date
 
     None where no Spot job is open that could still be left: on-demand, or stopping already.
     """
-    attempt = run.open_attempt
-    repair = repair_rung(run, now)
+    situation = situation_of(run, now)
+    rung, state, repair = situation.rung, situation.state, situation.repair()
     if asked_for is not None:
         return spot_leave_at(run, asked_for, repair) if asked_for.market is Market.SPOT else None
-    if attempt is None or attempt.rung.market is not Market.SPOT or attempt.state is AttemptState.STOPPING:
+    if rung is None or rung.market is not Market.SPOT or state is AttemptState.STOPPING:
         return None
-    if attempt.state is AttemptState.TRAINING:
-        return spot_leave_at(run, attempt.rung, repair, has_machine=True)
-    return leave_at(run, attempt, repair)
+    if state is AttemptState.TRAINING:
+        return spot_leave_at(run, rung, repair, has_machine=True)
+    return before_deadline(run, situation.job_leaves_before_seconds(rung, repair))
 
 
-def leave_at(run: Run, attempt: Attempt, repair: Rung | None) -> datetime:
-    """`spot_leave_at` for a Spot job that is waiting or starting.
-
-    A machine that came back after the last safe moment, too soon after its reclaim for anybody to see the job wait,
-    is no reason to stay: it could be reclaimed once more before its next checkpoint.
-    """
-    last_safe = spot_leave_at(run, attempt.rung, repair)
-    came_at = attempt.state_since if attempt.state is AttemptState.STARTING else None
-    if came_at is None or came_at > last_safe:
-        return last_safe
-    return spot_leave_at(run, attempt.rung, repair, has_machine=True)
+def before_deadline(run: Run, seconds: float) -> datetime:
+    """The time so long before the deadline; dates end, and an estimate may not."""
+    return run.deadline - timedelta(seconds=min(seconds, MOST_WORK_SECONDS))

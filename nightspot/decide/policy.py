@@ -1,22 +1,17 @@
-"""Decides the next step of a run: wait for Spot while a failed Spot start can still be repaired in time.
-
-The rule (greedy with a safety net, Wu et al., "Can't Be Late", NSDI'24, with SageMaker's job as the unit):
-let R be the time left, W the upper estimate of the work left from the durable checkpoint, d the change-over onto a
-rung, l the work that a reclaim can take. Spot is asked for, and waited for, while
-R >= W + l + d_spot + stop + d_on_demand; past that moment on-demand takes over from the checkpoint.
-A Spot job that trains at full pace is left alone, because its slack does not shrink.
-"""
+"""Decides the next step of a run: what its ledger says comes first, the rest is the rule's (`rule`)."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from nightspot.decide import backoff, ladder, limits, steps, watching
+from nightspot.decide import ladder, limits, steps
+from nightspot.decide.rule import LEAST_SECONDS, STOPPING_LOOK_SECONDS, decide
 from nightspot.failures.classify import Answer
 from nightspot.failures.codes import FailureClass
-from nightspot.job.markets import Fallback, Market, Policy
-from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Rung, Step, evolve
+from nightspot.job.markets import Fallback, Market
+from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, StopCall, evolve
 from nightspot.run.reasons import Figures, Reason
 
 MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variables
@@ -28,6 +23,16 @@ _ASK_AGAIN = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED})
 # what became of the call may have been lost with the execution that made it.
 SILENT_SECONDS = 5 * 60
 MOST_SILENT_SECONDS = 30 * 60
+UNSEEN_LOOK_SECONDS = 60
+CAPACITY_PAUSE_SECONDS = (5 * 60, 10 * 60, 20 * 60)
+REFUSED_CALL_PAUSE_SECONDS = (15, 30, 60, 120, 240, 300)  # after CreateTrainingJob and StopTrainingJob
+# A start that has been in doubt for half an hour is no longer in a hurry, and every call costs four transitions.
+LONG_DOUBT_CALLS, LONG_DOUBT_PAUSE_SECONDS = 10, 900
+SERVICE_FAULT_PAUSE_SECONDS = 60
+MOST_SERVICE_FAULTS = 2
+NO_MACHINE = frozenset({FailureClass.NO_CAPACITY, FailureClass.QUOTA_TEMPORARY, FailureClass.WAIT_LIMIT})
+# While SageMaker does not answer, what it does not say may be the news that is waited for.
+BLIND_LOOK_SECONDS = 60
 # Why a failure ends the run; the others that do are of a cause that Nightspot does not understand.
 _ENDS: Mapping[FailureClass, Reason] = {
     FailureClass.USER_CODE: Reason.USER_FAULT,
@@ -42,10 +47,11 @@ _ENDS: Mapping[FailureClass, Reason] = {
 def next_step(run: Run, now: datetime) -> Step:
     """The next step of `run` at `now` (aware UTC). Pure; a start's request is filled in by `requests`."""
     attempt = run.open_attempt
-    if attempt is not None and _may_be_asked_again(attempt, now) and not watching.why_it_must_end(run):
+    if attempt is not None and _may_be_asked_again(attempt, now) and not why_it_must_end(run):
         return _ask_again(run, attempt, now)
     if attempt is not None:
-        return watching.while_open(run, attempt, now)
+        step = _while_open(run, attempt, now)
+        return step if attempt.unseen_since is None else _while_blind(step, attempt.unseen_since)
     last = run.last_attempt
     if last is not None and last.failure is None:
         name = last.training_job_name
@@ -53,12 +59,22 @@ def next_step(run: Run, now: datetime) -> Step:
     if last is None and run.refused_because is not None:
         # Nobody's wish undoes what the plan has found.
         return steps.finish(run, now, Outcome.REFUSED, Reason.REFUSED, {"text": run.refused_because})
-    wanted = watching.why_it_must_end(run)
+    wanted = why_it_must_end(run)
     if wanted is not None:
         return _finish(run, now, Outcome.STOPPED, *wanted)
     if last is None or last.failure is None:
         return _first(run, now)
     return _after_failure(run, last, last.failure, now)
+
+
+def why_it_must_end(run: Run) -> tuple[Reason, Figures] | None:
+    """Why nothing more is wanted of the run; None where nobody wants its end."""
+    if run.replaced_by is not None:
+        return Reason.REPLACED, {"other_run": run.replaced_by}
+    return None if run.stop_asked_by is None else (Reason.STOP_REQUESTED, steps.asked_to_stop(run))
+
+
+# --- a training job is open ---------------------------------------------------------------------------------
 
 
 def _may_be_asked_again(attempt: Attempt, now: datetime) -> bool:
@@ -78,8 +94,8 @@ def _ask_again(run: Run, attempt: Attempt, now: datetime) -> Step:
     ledger closes it: a run never ends, and never goes on, beside a training job that may still show itself.
     """
     said = steps.in_doubt(attempt)
-    remaining = backoff.ask_pause_left(run, attempt, now)
-    if remaining >= steps.LEAST_SECONDS:
+    remaining = ask_pause_left(run, attempt, now)
+    if remaining >= LEAST_SECONDS:
         figures = {**said, "wait_seconds": remaining}
         return steps.watch(run, attempt, now, remaining, Reason.ASK_AGAIN, figures)
     if now < ladder.give_up_at(run):
@@ -87,7 +103,80 @@ def _ask_again(run: Run, attempt: Attempt, now: datetime) -> Step:
         step = _start_best(evolve(run, attempts=others), now, after=said)
         if step.action is Action.START:
             return step
-    return steps.watch(run, attempt, now, watching.UNSEEN_LOOK_SECONDS, Reason.IN_DOUBT, said)
+    return steps.watch(run, attempt, now, UNSEEN_LOOK_SECONDS, Reason.IN_DOUBT, said)
+
+
+def _while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
+    if attempt.state is AttemptState.STOPPING or attempt.stop_requested_at is not None:
+        return _while_stopping(run, attempt, now)
+    wanted = why_it_must_end(run)
+    if wanted is None:
+        return _within_budget(run, attempt, now, _by_rule(run, attempt, now))
+    reason, figures = wanted
+    if attempt.state is AttemptState.ASKED:
+        # The refusal to stop what is not there would be taken for the end of what may still come.
+        return steps.watch(run, attempt, now, UNSEEN_LOOK_SECONDS, reason, {**figures, "is_not_shown": True})
+    return steps.stop(run, attempt, now, reason, figures)
+
+
+def _by_rule(run: Run, attempt: Attempt, now: datetime) -> Step:
+    if attempt.state is AttemptState.ASKED:
+        return steps.watch(run, attempt, now, UNSEEN_LOOK_SECONDS, Reason.NOT_SHOWN_YET, {})
+    situation = ladder.situation_of(run, now)
+    done = decide(situation)
+    figures = steps.of_open_job(run, attempt, now, situation, done)
+    if done.action is Action.STOP:
+        return steps.stop(run, attempt, now, done.reason, figures)
+    return steps.watch(run, attempt, now, done.wait_seconds, done.reason, figures, late=done.is_late)
+
+
+def _within_budget(run: Run, attempt: Attempt, now: datetime, step: Step) -> Step:
+    """`step`, but no machine is kept for longer than the budget pays for it, not even unseen."""
+    paid = ladder.paid_seconds(run, attempt.rung)
+    if paid is None or step.action is not Action.WATCH or step.wait_seconds is None:
+        return step
+    if paid < LEAST_SECONDS:
+        figures = {**steps.what(attempt), **steps.progress(run), **steps.budget(run)}
+        return steps.stop(run, attempt, now, Reason.BUDGET_USED_UP, figures)
+    return evolve(step, wait_seconds=min(step.wait_seconds, int(paid)))
+
+
+def _while_blind(step: Step, since: datetime) -> Step:
+    """`step`, decided on what was last seen, and soon looked at again."""
+    step = evolve(step, figures={**step.figures, "unseen_since_at": since.isoformat()})
+    if step.action is not Action.WATCH or step.wait_seconds is None:
+        return step
+    return evolve(step, wait_seconds=min(step.wait_seconds, BLIND_LOOK_SECONDS))
+
+
+def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
+    """A stop is never given up: what it waits for is another machine, and it may cost the deadline."""
+    asked = attempt.stop_requested_at
+    late = _stop_makes_late(run, now)
+    if attempt.state is AttemptState.STOPPING or asked is None:
+        return steps.watch(run, attempt, now, STOPPING_LOOK_SECONDS, Reason.STOPPING, {}, late=late)
+    waited = (now - asked).total_seconds()
+    figures: Figures
+    if attempt.stop_call is StopCall.REFUSED:
+        pause = stop_pause_seconds(attempt)
+        reason, figures = Reason.STOP_REFUSED, {"refusals": attempt.stop_faults}
+    else:
+        pause = float(STOPPING_LOOK_SECONDS)
+        reason, figures = Reason.STOP_OVERDUE, {"asked_at": asked.isoformat(), "waited_seconds": waited}
+    left = pause - waited
+    if left >= LEAST_SECONDS:
+        return steps.watch(run, attempt, now, left, reason, {**figures, "wait_seconds": left}, late=late)
+    return steps.stop(run, attempt, now, reason, figures, late=late)
+
+
+def _stop_makes_late(run: Run, now: datetime) -> bool:
+    """Whether the run is late already because the training job that it stops is not over yet."""
+    situation = ladder.situation_of(run, now)
+    repair = None if why_it_must_end(run) else situation.repair()
+    return repair is not None and not situation.is_in_time(repair)
+
+
+# --- none is open -------------------------------------------------------------------------------------------
 
 
 def _first(run: Run, now: datetime) -> Step:
@@ -113,10 +202,10 @@ def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime
         return _finish(run, now, Outcome.FAILED, Reason.TOO_MANY_ATTEMPTS, figures)
     if now >= ladder.give_up_at(run):
         return _finish(run, now, Outcome.FAILED, Reason.GAVE_UP, {**said, **steps.deadline(run)})
-    if answer is Answer.RETRY and backoff.is_final_fault(run, last):
+    if answer is Answer.RETRY and is_final_fault(run, last):
         return _finish(run, now, Outcome.FAILED, Reason.REPEATED_FAULT, said)
-    remaining = backoff.pause_left(run, last, answer, now)
-    if remaining >= steps.LEAST_SECONDS:
+    remaining = pause_left(run, last, answer, now)
+    if remaining >= LEAST_SECONDS:
         return steps.pause(run, now, remaining, Reason.BACK_OFF, {**said, "wait_seconds": remaining})
     return _start_best(run, now, after=steps.ended(last, failure.value))
 
@@ -136,54 +225,19 @@ def _end(run: Run, last: Attempt, failure: FailureClass, answer: Answer, now: da
 
 def _start_best(run: Run, now: datetime, after: Figures) -> Step:
     """The start that is right at `now`; `after`: the figures of what it follows."""
-    spot, repair = ladder.next_rung(run, Market.SPOT), ladder.repair_rung(run, now)
-    if spot is not None and not (repair is not None and ladder.has_had_enough_of_spot(run)):
-        leave_at = ladder.spot_leave_at(run, spot, repair)
-        left = (leave_at - now).total_seconds()
-        if left >= steps.LEAST_SECONDS:
-            figures = {
-                **after,
-                **steps.work_left(run, now, repair or spot),
-                "type": spot.instance_type,
-                "leave_at": leave_at.isoformat(),
-                **steps.over_budget(run, Market.SPOT),
-            }
-            look_seconds = min(watching.first_look_seconds(run, spot), left)
-            return steps.start(run, now, spot, Reason.WAIT_FOR_SPOT, figures, look_seconds)
-    if repair is None:
+    situation = ladder.situation_of(run, now)
+    done = decide(situation)
+    if done.rung is None:
         return _give_up(run, now, after)
-    work = steps.work_left(run, now, repair)
-    late = (run.deadline - now).total_seconds() < ladder.seconds_needed(run, repair)
-    figures = {
-        **after,
-        **work,
-        "left_seconds": max(0.0, (run.deadline - now).total_seconds()),
-        "on_demand_type": repair.instance_type,
-        "is_late": late,
-        **steps.deadline(run),
-        **steps.over_budget(run, Market.ON_DEMAND),
-        **steps.paid_time_short(run, repair),
-    }
-    look_seconds = watching.first_look_seconds(run, repair)
-    return steps.start(run, now, repair, _why_on_demand(run, spot), figures, look_seconds, late=late)
-
-
-def _why_on_demand(run: Run, spot: Rung | None) -> Reason:
-    """Why on-demand is started, although a run prefers Spot. `spot`: the Spot rung whose turn it would be."""
-    if not run.rungs_of(Market.SPOT) or run.policy is Policy.ON_DEMAND:
-        return Reason.ON_DEMAND_ONLY
-    if run.resume_is_broken:
-        return Reason.RESUME_BROKEN
-    if spot is None:
-        is_worn = any(ladder.is_worn_out(run, attempt) for attempt in run.attempts)
-        return Reason.THRASHING if is_worn else Reason.NO_SPOT_LEFT
-    if ladder.has_had_enough_of_spot(run):
-        return Reason.PATIENCE_OVER
-    return Reason.TOO_SLOW if run.stop_reason is Reason.TOO_SLOW else Reason.LAST_SAFE_MOMENT
+    paid = ladder.paid_seconds(run, done.rung)
+    look_seconds = done.wait_seconds if paid is None else min(done.wait_seconds, paid)
+    figures = {**after, **steps.of_start(run, situation, done.rung, done)}
+    return steps.start(run, now, done.rung, done.reason, figures, look_seconds, late=done.is_late)
 
 
 def _give_up(run: Run, now: datetime, after: Figures) -> Step:
-    usable = [rung for rung in run.rungs if rung.key not in {out.rung.key for out in ladder.left_out(run)}]
+    gone = {out.rung.key for out in ladder.left_out(run)}
+    usable = [rung for rung in run.rungs if rung.key not in gone]
     fits = [rung for rung in usable if ladder.within_budget(run, rung)]
     if usable and not fits:
         figures = {**after, **steps.budget(run)}
@@ -195,3 +249,79 @@ def _give_up(run: Run, now: datetime, after: Figures) -> Step:
         figures = {**after, **steps.budget(run)}
         return _finish(run, now, Outcome.FAILED, Reason.NO_AFFORDABLE_RUNG, figures)
     return _finish(run, now, Outcome.FAILED, Reason.NO_RUNG_LEFT, after)
+
+
+# --- how long a run pauses before it asks again, and which faults are final ---------------------------------
+
+
+def is_final_fault(run: Run, last: Attempt) -> bool:
+    """True where a service fault must not be answered again: the third, or the same one in the same phase."""
+    faults = [a for a in run.attempts if a.failure is FailureClass.SERVICE_FAULT]
+    same = [
+        a
+        for a in faults
+        if a.failed_in == last.failed_in and a.failure_reason == last.failure_reason and a.failed_in
+    ]
+    return len(faults) > MOST_SERVICE_FAULTS or len(same) > 1
+
+
+def pause_left(run: Run, last: Attempt, answer: Answer, now: datetime) -> float:
+    """Seconds until the next start may come; a pause never outlasts the last safe moment for Spot."""
+    # A wait that ran out was a pause itself.
+    since = last.asked_at if last.failure is FailureClass.WAIT_LIMIT else last.ended_at or now
+    until = since + timedelta(seconds=_pause_seconds(run, last, answer))
+    if last.rung.market is Market.SPOT:
+        until = min(until, ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run, now)))
+    return (until - now).total_seconds()
+
+
+def stop_pause_seconds(attempt: Attempt) -> float:
+    """How long after a StopTrainingJob that AWS refused it is called again."""
+    return _growing(attempt.stop_faults)
+
+
+def ask_pause_left(run: Run, attempt: Attempt, now: datetime) -> float:
+    """Seconds until CreateTrainingJob is called again for an attempt that is in doubt.
+
+    The pause never outlasts the last safe moment for Spot: then the same attempt asks for on-demand.
+    """
+    calls = attempt.doubt.calls if attempt.doubt else 0
+    pause = LONG_DOUBT_PAUSE_SECONDS if calls > LONG_DOUBT_CALLS else _growing(calls)
+    until = attempt.last_asked_at + timedelta(seconds=_jittered(pause, attempt))
+    if attempt.rung.market is Market.SPOT:
+        until = min(until, ladder.spot_leave_at(run, attempt.rung, ladder.repair_rung(run, now)))
+    return (until - now).total_seconds()
+
+
+def _growing(faults: int) -> float:
+    return float(REFUSED_CALL_PAUSE_SECONDS[min(max(faults, 1), len(REFUSED_CALL_PAUSE_SECONDS)) - 1])
+
+
+def _jittered(longest: float, attempt: Attempt) -> float:
+    # Jitter without randomness, so that the decision stays pure: half to whole, by the training job's name.
+    return longest * (0.5 + zlib.crc32(attempt.training_job_name.encode()) % 1000 / 2000)
+
+
+def _pause_seconds(run: Run, last: Attempt, answer: Answer) -> float:
+    """How long after the failure the next start may come."""
+    if answer is Answer.BACK_OFF:
+        return _jittered(_growing(_trailing(run, frozenset({FailureClass.THROTTLED}))), last)
+    if answer is Answer.RETRY:
+        return SERVICE_FAULT_PAUSE_SECONDS
+    if last.failure in NO_MACHINE and (last.failure is not FailureClass.WAIT_LIMIT or last.ended_waiting):
+        row = _trailing(run, NO_MACHINE)
+        rungs = len(ladder.ladder_of(run).eligible(last.rung.market)) or 1
+        rounds, rest = divmod(row, rungs)
+        if rest == 0:
+            return CAPACITY_PAUSE_SECONDS[min(rounds, len(CAPACITY_PAUSE_SECONDS)) - 1]
+    return 0
+
+
+def _trailing(run: Run, failures: frozenset[FailureClass]) -> int:
+    """How many of the newest attempts on end failed so, back to one that trained; the newest is the first."""
+    row = 1
+    for attempt, newer in zip(run.attempts[-2::-1], run.attempts[::-1], strict=False):
+        if attempt.failure not in failures or newer.trained_seconds > 0:
+            break
+        row += 1
+    return row

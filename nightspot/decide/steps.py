@@ -1,19 +1,23 @@
-"""How the steps of a run are put together, and the figures that several reasons share."""
+"""How the steps of a run are put together, and their figures."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from nightspot.costs.account import spent_usd
 from nightspot.decide import ladder, limits
+from nightspot.decide.rule import (
+    ROUNDING_SECONDS,
+    STOPPING_LOOK_SECONDS,
+    Decision,
+    Situation,
+    whole_seconds,
+)
 from nightspot.failures.redaction import redact
 from nightspot.job.markets import Market
 from nightspot.run import estimates
-from nightspot.run.model import Action, Attempt, Outcome, Run, Rung, Step, evolve
-from nightspot.run.reasons import Figure, Figures, Reason, sentence
-
-STOPPING_LOOK_SECONDS = 5 * 60  # StopTrainingJob takes two minutes and the upload
-LEAST_SECONDS = 1  # Step Functions waits for whole seconds; what is nearer than one has come
+from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Rung, Step, evolve
+from nightspot.run.reasons import Figure, Figures, Reason
 
 
 def start(
@@ -30,18 +34,8 @@ def start(
 
     The number is the same for an attempt that is in doubt and asked for again as if it were not there.
     """
-    return Step(
-        number=run.steps + 1,
-        at=now,
-        action=Action.START,
-        because=sentence(reason, figures),
-        reason=reason,
-        figures=figures,
-        attempt=len(run.attempts) + 1,
-        rung=rung,
-        wait_seconds=_whole(look_seconds),
-        late=late,
-    )
+    step = _step(run, now, Action.START, reason, figures, look_seconds, late=late)
+    return evolve(step, attempt=len(run.attempts) + 1, rung=rung)
 
 
 def watch(
@@ -55,75 +49,132 @@ def watch(
     late: bool = False,
 ) -> Step:
     """Leave `attempt` alone for at most `seconds`."""
-    return Step(
-        number=run.steps + 1,
-        at=now,
-        action=Action.WATCH,
-        because=sentence(reason, figures),
-        reason=reason,
-        figures=figures,
-        attempt=attempt.number,
-        training_job_name=attempt.training_job_name,
-        wait_seconds=_whole(seconds),
-        late=late,
-    )
+    step = _step(run, now, Action.WATCH, reason, figures, seconds, late=late)
+    return evolve(step, attempt=attempt.number, training_job_name=attempt.training_job_name)
 
 
 def stop(
     run: Run, attempt: Attempt, now: datetime, reason: Reason, figures: Figures, *, late: bool = False
 ) -> Step:
     """Stop the training job of `attempt`."""
-    return Step(
-        number=run.steps + 1,
-        at=now,
-        action=Action.STOP,
-        because=sentence(reason, figures),
-        reason=reason,
-        figures=figures,
-        attempt=attempt.number,
-        training_job_name=attempt.training_job_name,
-        wait_seconds=STOPPING_LOOK_SECONDS,
-        late=late,
-    )
+    step = _step(run, now, Action.STOP, reason, figures, STOPPING_LOOK_SECONDS, late=late)
+    return evolve(step, attempt=attempt.number, training_job_name=attempt.training_job_name)
 
 
 def pause(run: Run, now: datetime, seconds: float, reason: Reason, figures: Figures) -> Step:
     """Do nothing for `seconds`; nothing is open."""
-    return Step(
-        number=run.steps + 1,
-        at=now,
-        action=Action.PAUSE,
-        because=sentence(reason, figures),
-        reason=reason,
-        figures=figures,
-        wait_seconds=_whole(seconds),
-    )
+    return _step(run, now, Action.PAUSE, reason, figures, seconds)
 
 
 def finish(run: Run, now: datetime, outcome: Outcome, reason: Reason, figures: Figures) -> Step:
     """End the run."""
-    return Step(
-        number=run.steps + 1,
-        at=now,
-        action=Action.FINISH,
-        because=sentence(reason, figures),
-        reason=reason,
-        figures=figures,
-        outcome=outcome,
-    )
+    return evolve(_step(run, now, Action.FINISH, reason, figures), outcome=outcome)
 
 
-def unseen(step: Step, since: datetime) -> Step:
-    """`step`, decided on what was last seen: SageMaker has not answered `since` then."""
-    if step.reason is None:
-        return step
-    figures = {**step.figures, "unseen_since_at": since.isoformat()}
-    return evolve(step, figures=figures, because=sentence(step.reason, figures))
+def _step(
+    run: Run,
+    now: datetime,
+    action: Action,
+    reason: Reason,
+    figures: Figures,
+    seconds: float | None = None,
+    *,
+    late: bool = False,
+) -> Step:
+    wait = None if seconds is None else whole_seconds(seconds)
+    return Step(run.steps + 1, now, action, reason=reason, figures=figures, wait_seconds=wait, late=late)
 
 
-def _whole(seconds: float) -> int:
-    # Down, so that a wait for a last safe moment ends before it and not behind.
-    return max(LEAST_SECONDS, int(seconds + 1e-6))
+# --- figures of what the rule decides -----------------------------------------------------------------------
+
+
+def of_start(run: Run, situation: Situation, rung: Rung, decision: Decision) -> dict[str, Figure]:
+    """Those of a start on `rung`."""
+    if rung.market is Market.SPOT:
+        repair = situation.repair()
+        leave_at = ladder.before_deadline(run, situation.leave_before_seconds(rung, repair))
+        return {
+            "left_seconds": situation.left_seconds,
+            "work_left_seconds": estimates.work_left_seconds(run, repair or rung),
+            "type": rung.instance_type,
+            "leave_at": leave_at.isoformat(),
+            **over_budget(run, Market.SPOT),
+        }
+    return {
+        "left_seconds": max(0.0, situation.left_seconds),
+        "work_left_seconds": estimates.work_left_seconds(run, rung),
+        "on_demand_type": rung.instance_type,
+        "is_late": decision.is_late,
+        **deadline(run),
+        **over_budget(run, Market.ON_DEMAND),
+        **paid_time_short(run, rung),
+    }
+
+
+def of_open_job(
+    run: Run, attempt: Attempt, now: datetime, situation: Situation, decision: Decision
+) -> dict[str, Figure]:
+    """Those of a decision about the training job that is open."""
+    rung, reason = attempt.rung, decision.reason
+    following: dict[str, Figure] = {} if decision.rung is None else {"next_rung": decision.rung.label}
+    waits: dict[str, Figure] = {
+        "waited_seconds": situation.age_seconds,
+        "interruptions": attempt.interruptions,
+    }
+    if reason in (Reason.LAST_SAFE_MOMENT, Reason.WAITING, Reason.STARTING):
+        return {**what(attempt), **waits, **_must_start(run, situation, rung)}
+    if reason is Reason.THRASHING:
+        vain = attempt.fruitless_interruptions
+        return {**what(attempt), **progress(run), "interruptions": vain, **following}
+    if reason is Reason.PATIENCE_OVER and rung.market is Market.SPOT:
+        return {**what(attempt), **waits, "patience_seconds": rung.patience_seconds, **following}
+    finish = now + timedelta(seconds=situation.finish_seconds(rung))
+    if reason is Reason.RESUME_BROKEN and decision.rung is not None:
+        in_time = situation.slack_seconds(decision.rung) >= -ROUNDING_SECONDS
+        figures = {**what(attempt), **following, "is_in_time": in_time}
+        return figures if decision.action is Action.STOP else {**figures, "finish_at": finish.isoformat()}
+    return {
+        **what(attempt),
+        **progress(run),
+        "finish_at": finish.isoformat(),
+        "is_late": finish > run.deadline,
+        **deadline(run),
+        **(_of_spot(situation, decision) if rung.market is Market.SPOT else {}),
+        **(waits if attempt.state is AttemptState.WAITING else {}),
+        **({} if decision.rung is None else {"next_type": decision.rung.instance_type}),
+    }
+
+
+def _of_spot(situation: Situation, decision: Decision) -> dict[str, Figure]:
+    """What stands behind a Spot job that trains, and for how long it could take over where the job is too slow."""
+    repair = situation.repair()
+    if repair is None or decision.reason is Reason.ON_TRACK:
+        return {"has_fallback": repair is not None}
+    return {"has_fallback": True, "slack_seconds": situation.slack_seconds(repair)}
+
+
+def _must_start(run: Run, situation: Situation, rung: Rung) -> dict[str, Figure]:
+    """The last safe moment, and when on-demand must start, which would be bought after it."""
+    repair = situation.repair()
+    leave_at = ladder.before_deadline(run, situation.job_leaves_before_seconds(rung, repair))
+    figures = {"leave_at": leave_at.isoformat(), **deadline(run)}
+    if repair is None:
+        return figures
+    must_start = ladder.before_deadline(run, situation.seconds_needed(repair))
+    return {**figures, "must_start_at": must_start.isoformat()}
+
+
+# --- figures that several reasons share ---------------------------------------------------------------------
+
+
+def what(attempt: Attempt) -> dict[str, Figure]:
+    """Where the training job stands, and on which rung."""
+    return {
+        "rung": attempt.rung.label,
+        "type": attempt.rung.instance_type,
+        "market": attempt.rung.market.value,
+        "state": attempt.state.value,
+    }
 
 
 def ended(attempt: Attempt, failure: Figure, *, with_text: bool = False) -> dict[str, Figure]:
@@ -145,12 +196,6 @@ def progress(run: Run) -> dict[str, Figure]:
     if run.progress is None:
         return {}
     return {"step": run.progress.step, "total_steps": run.progress.total_steps or None}
-
-
-def work_left(run: Run, now: datetime, rung: Rung) -> dict[str, Figure]:
-    """The time to the deadline, and the work that is left, as on `rung`."""
-    left = (run.deadline - now).total_seconds()
-    return {"left_seconds": left, "work_left_seconds": estimates.work_left_seconds(run, rung)}
 
 
 def budget(run: Run) -> dict[str, Figure]:

@@ -1,10 +1,12 @@
-"""Decides when a Spot machine can be had, as the few moments at which the answer changes."""
+"""When a Spot machine can be had and what it costs, as the few moments at which the answer changes."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +31,11 @@ class Availability:
 
     starts_seconds: FloatArray
     up: BoolArray
-    length_seconds: float = math.inf
+    length_seconds: float = inf
     name: str = ""
+    # A simulated night asks for single moments, which a list answers ten times faster than an array.
+    _changes: list[float] = field(init=False, repr=False)  # `starts_seconds`, and what follows: nothing
+    _begins_up: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         starts = np.array(self.starts_seconds, dtype=np.float64)
@@ -52,6 +57,8 @@ class Availability:
         up.flags.writeable = False
         object.__setattr__(self, "starts_seconds", starts)
         object.__setattr__(self, "up", up)
+        object.__setattr__(self, "_changes", [*starts.tolist(), inf, inf])
+        object.__setattr__(self, "_begins_up", bool(up[0]))
 
     @classmethod
     def merged(
@@ -59,7 +66,7 @@ class Availability:
         starts_seconds: npt.ArrayLike,
         up: npt.ArrayLike,
         *,
-        length_seconds: float = math.inf,
+        length_seconds: float = inf,
         name: str = "",
     ) -> Availability:
         """Change points from stretches in order, which may have no length or repeat the state before.
@@ -96,20 +103,25 @@ class Availability:
         """
         if not seconds >= 0:
             raise AvailabilityError(f"seconds: {seconds:g} must be at least 0")
-        return bisect_right(self.starts_seconds, seconds) - 1
+        return bisect_right(self._changes, seconds) - 1
 
     def is_up_at(self, seconds: float) -> bool:
         """Whether a machine can be had at `seconds`."""
-        return bool(self.up[self.index_at(seconds)])
+        return self._begins_up == (self.index_at(seconds) % 2 == 0)
 
     def next_change_after(self, seconds: float) -> float:
         """The first change strictly after `seconds`, when a running machine is lost; inf: none known."""
-        following = self.index_at(seconds) + 1
-        return float(self.starts_seconds[following]) if following < len(self.starts_seconds) else math.inf
+        return self._changes[self.index_at(seconds) + 1]
 
     def next_up_from(self, seconds: float) -> float:
         """The first moment from `seconds` on when a machine can be had; inf: none known."""
-        return seconds if self.is_up_at(seconds) else self.next_change_after(seconds)
+        return self.next_machine(seconds)[0]
+
+    def next_machine(self, seconds: float) -> tuple[float, float]:
+        """That moment, and when a machine that is given then is lost; inf: none known."""
+        index, changes = self.index_at(seconds), self._changes
+        is_up = self._begins_up == (index % 2 == 0)
+        return (seconds, changes[index + 1]) if is_up else (changes[index + 1], changes[index + 2])
 
     def window(self, offset_seconds: float, length_seconds: float) -> Availability:
         """The part from `offset_seconds` on, with its own start as 0.
@@ -132,3 +144,97 @@ def check_window(offset_seconds: float, length_seconds: float, known_seconds: fl
             f"offset_seconds: {offset_seconds:g}; a window of {length_seconds:g} s must lie within the"
             f" market's {known_seconds:g} s"
         )
+
+
+class PricesError(ValueError):
+    """These prices, or this stretch of time, mean no cost."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """Spot prices over time: from `starts_seconds[i]` on, an hour costs `usd_per_hour[i]`.
+
+    Both (n,) float64, the starts strictly rising from 0; the last price holds for ever. The
+    arrays are copied and made read-only. Raises `PricesError`.
+    """
+
+    starts_seconds: FloatArray
+    usd_per_hour: FloatArray
+    _flat_usd_per_hour: float | None = field(init=False, repr=False)  # where it never changes
+
+    def __post_init__(self) -> None:
+        starts = np.array(self.starts_seconds, dtype=np.float64)
+        usd = np.array(self.usd_per_hour, dtype=np.float64)
+        if starts.ndim != 1 or starts.shape != usd.shape or not starts.size:
+            raise PricesError(
+                f"starts_seconds, usd_per_hour: shapes {starts.shape} and {usd.shape}; both must be flat,"
+                " equally long and not empty"
+            )
+        if starts[0] != 0 or not np.isfinite(starts).all() or (np.diff(starts) <= 0).any():
+            raise PricesError("starts_seconds: must be finite and rise strictly, the first one 0")
+        if not np.isfinite(usd).all() or (usd <= 0).any():
+            raise PricesError(f"usd_per_hour: {usd.tolist()} must be finite and greater than 0")
+        starts.flags.writeable = False
+        usd.flags.writeable = False
+        object.__setattr__(self, "starts_seconds", starts)
+        object.__setattr__(self, "usd_per_hour", usd)
+        object.__setattr__(self, "_flat_usd_per_hour", float(usd[0]) if len(usd) == 1 else None)
+
+    @classmethod
+    def flat(cls, usd_per_hour: float) -> Prices:
+        """One price for all time, in USD per hour."""
+        return cls(np.zeros(1), np.array([usd_per_hour], dtype=np.float64))
+
+    def window(self, offset_seconds: float) -> Prices:
+        """The prices from `offset_seconds` on, with that moment as 0. Raises `PricesError` before 0."""
+        if not 0 <= offset_seconds < np.inf:
+            raise PricesError(f"offset_seconds: {offset_seconds:g} must be finite and at least 0")
+        first = bisect_right(self.starts_seconds, offset_seconds) - 1
+        starts = np.maximum(self.starts_seconds[first:] - offset_seconds, 0.0)
+        return Prices(starts, self.usd_per_hour[first:])
+
+    def over(self, usd_per_hour: float) -> Prices:
+        """These prices in units of another one, such as on-demand's. Raises `PricesError` for one not above 0."""
+        if not 0 < usd_per_hour < np.inf:
+            raise PricesError(f"usd_per_hour: {usd_per_hour:g} must be finite and greater than 0")
+        return Prices(self.starts_seconds, self.usd_per_hour / usd_per_hour)
+
+    def mean_usd_per_hour(self, start_seconds: float, end_seconds: float) -> float:
+        """The price per hour of a machine held from start to end, weighted by time, in O(log n).
+
+        Raises `PricesError` unless 0 ≤ start < end < inf.
+        """
+        if not 0 <= start_seconds < end_seconds < inf:
+            raise PricesError(
+                f"start_seconds, end_seconds: {start_seconds:g} and {end_seconds:g}; must be 0 ≤ start < end"
+            )
+        if self._flat_usd_per_hour is not None:
+            return self._flat_usd_per_hour
+        paid = self._paid_until(end_seconds) - self._paid_until(start_seconds)
+        return paid / (end_seconds - start_seconds)
+
+    def lowest_usd_per_hour(self, start_seconds: npt.ArrayLike, end_seconds: npt.ArrayLike) -> FloatArray:
+        """The lowest price in each half-open stretch [start, end), of the arrays' common shape.
+
+        Raises `PricesError` unless 0 ≤ start < end throughout.
+        """
+        begins, ends = np.broadcast_arrays(np.asarray(start_seconds), np.asarray(end_seconds))
+        if not ((begins >= 0) & (begins < ends)).all():
+            raise PricesError("start_seconds, end_seconds: must be 0 ≤ start < end throughout")
+        firsts = np.searchsorted(self.starts_seconds, begins, side="right") - 1
+        stops = np.searchsorted(self.starts_seconds, ends, side="left")
+        # reduceat reads pairs (first, stop) from a flat list, and wants every stop inside the array.
+        pairs = np.stack([firsts, stops], axis=-1).ravel()
+        lowest = np.minimum.reduceat(np.append(self.usd_per_hour, np.inf), pairs)[::2]
+        return np.asarray(lowest, dtype=np.float64).reshape(begins.shape)
+
+    @cached_property
+    def _paid_at_changes(self) -> FloatArray:
+        stretches = np.diff(self.starts_seconds) * self.usd_per_hour[:-1]
+        return np.concatenate([[0.0], np.cumsum(stretches)])
+
+    def _paid_until(self, seconds: float) -> float:
+        """USD seconds per hour from 0 to `seconds`."""
+        index = bisect_right(self.starts_seconds, seconds) - 1
+        since_change = (seconds - self.starts_seconds[index]) * self.usd_per_hour[index]
+        return float(self._paid_at_changes[index] + since_change)

@@ -1,6 +1,6 @@
 """Plays many nights with every policy on the same markets and the same luck, and sums up what each costs.
 
-Ours is `policy.next_step` itself, planned as the deployment plans it.
+Ours is the rule that is deployed, `rule.decide`, planned as the deployment plans it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 
 from nightspot.job.markets import Market, Policy
-from nightspot.market.bounds import omniscient_of
 from nightspot.market.engine import play_rule
 from nightspot.market.model import Belief, NightResult, Truth
-from nightspot.market.night import MIDNIGHT, Night, play_night
+from nightspot.market.night import MIDNIGHT, Night, Planned
+from nightspot.market.omniscient import omniscient_of
 from nightspot.market.rivals import RIVALS
 from nightspot.market.samples import HOUR, INSTANCE_TYPE, Sample, Setting, Zone, check, samples_of
 from nightspot.run.model import Run, Rung
@@ -126,9 +127,13 @@ def player(setting: Setting, name: str, run: Run | None = None, *, with_spans: b
         return lambda sample: play_rule(rule(), sample.truth, sample.belief, with_spans=with_spans)
     policy = Policy(name)
 
+    @lru_cache(maxsize=1)  # most settings plan all their nights alike
+    def planned(belief: Belief) -> Planned:
+        return Planned(plan(setting, belief, policy, run))
+
     def play(sample: Sample) -> NightResult:
         night = Night(sample.truth, shows_pace=setting.work_error > 0, with_spans=with_spans)
-        return play_night(plan(setting, sample.belief, policy, run), night)
+        return planned(sample.belief).play(night)
 
     return play
 

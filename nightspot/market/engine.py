@@ -1,20 +1,29 @@
-"""Decides what becomes of a night under a simple rule, from one change to the next and never tick by tick.
+"""The machine of a simulated night, from one change to the next, and what a simple rule makes of it.
 
-One job, with one machine at a time. It has the same luck, pays the same and loses the same as the policy that is
-deployed does in `nightspot.market.night`: so the two can be compared.
+Everybody has the same luck on it, pays the same and loses the same: the simple rules here, the deployed one in
+`nightspot.market.night`. Seconds count from the night's start.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from heapq import heappop, heappush
+from types import MappingProxyType
+from typing import Protocol
 
-from nightspot.market.model import Belief, Doing, NightResult, Span, Truth, changeover, durable
-from nightspot.market.rule import Decision, Rule, State, View
+from nightspot.job.markets import Market
+from nightspot.market.availability import Availability
+from nightspot.market.model import Belief, Doing, NightResult, Span, Truth, changeover
+from nightspot.run.model import Rung
 
 # By a rule's own wish. One that looks every second of a night makes tens of thousands.
 MOST_LOOKS = 100_000
+# Python 3.11 takes as long for one `Enum.MEMBER` as for a dozen sums.
+SPOT = Market.SPOT
+WAITING, STARTING, TRAINING, STOPPING = Doing.WAITING, Doing.STARTING, Doing.TRAINING, Doing.STOPPING
 
 
 class RuleError(RuntimeError):
@@ -23,6 +32,232 @@ class RuleError(RuntimeError):
 
 class TruthError(ValueError):
     """This truth or belief is no night."""
+
+
+class Machine:
+    """What the one job of a night runs on, one at a time, and the accounts of the night.
+
+    `markets`: Spot's availability by instance type, where it is not the truth's. `usd_per_hour`: the price that
+    costs are counted in, of an hour on-demand; a rung without a price costs as much.
+    """
+
+    def __init__(
+        self,
+        truth: Truth,
+        *,
+        markets: Mapping[str, Availability] = MappingProxyType({}),
+        usd_per_hour: float | None = None,
+        with_spans: bool = False,
+    ) -> None:
+        self._truth, self._markets = truth, markets
+        self._usd_per_hour, self._with_spans = usd_per_hour, with_spans
+        # The present phase.
+        self.rung: Rung | None = None  # what there is, or is asked for; None: nothing
+        self.doing = WAITING
+        self.since = 0.0
+        self.until = math.inf  # when it ends by itself
+        self.has_machine = False
+        # When training begins or ends, or the job. A machine alone is no news.
+        self.news_at = math.inf
+        self._lost_at = math.inf  # when the machine is taken back
+        self._completes = False  # what it is to do, start or train, ends before that
+        self._availability = truth.market
+        self._is_spot, self._speed, self._price = False, 1.0, 1.0
+        # What came of those before it.
+        self.finished_at: float | None = None  # when the model was there
+        self.done = 0.0  # durable work, in seconds at speed 1
+        self.saved_at = -math.inf  # when it was saved; -inf: nothing was
+        # The same since the last asking.
+        self.interruptions = 0
+        self.held_seconds = 0.0  # with a machine
+        self.worked_seconds = 0.0
+        # The night's accounts.
+        self.all_interruptions = self._spot_launches = self._on_demand_launches = 0
+        self._spot_seconds = self._on_demand_seconds = 0.0  # with a machine
+        self._cost = self._waited = 0.0
+        self.spans: list[Span] = []
+
+    def ask(self, rung: Rung | None, at: float) -> None:
+        """Ask for a machine of `rung` while there is none; None: for nothing."""
+        self._end_phase(at)
+        self.rung, self.interruptions = rung, 0
+        self.held_seconds = self.worked_seconds = 0.0
+        if rung is None:
+            self.doing, self.since, self.until, self.news_at = WAITING, at, math.inf, math.inf
+            return
+        self._is_spot, self._speed = rung.market is SPOT, rung.speed
+        own = rung.usd_per_hour
+        self._price = own / self._usd_per_hour if own and self._usd_per_hour else 1.0
+        self._availability = self._markets.get(rung.instance_type, self._truth.market)
+        self._queue(at)
+
+    def stop(self, at: float) -> None:
+        """Give up the machine, or the wait for one. When that is over, there is nothing."""
+        self._end_phase(at)
+        self.news_at = at + self._truth.stop_seconds
+        self.doing, self.since, self.until = STOPPING, at, self.news_at
+
+    def move_on(self) -> None:
+        """End the phase where it ends by itself, and begin the next."""
+        at, doing, rung = self.until, self.doing, self.rung
+        self._end_phase(at)
+        if rung is None or doing is STOPPING:
+            self.rung, self.has_machine, self.news_at = None, False, math.inf
+            self.doing, self.since, self.until = WAITING, at, math.inf
+        elif doing is WAITING:
+            self._start_up(at)
+        elif not self._completes:
+            self.interruptions += 1
+            self.all_interruptions += 1
+            self.has_machine = False
+            self._queue(at)
+        elif doing is STARTING:
+            self._train(rung, at)
+        else:
+            self.finished_at, self.until = at, math.inf
+
+    def start_over(self, at: float) -> None:
+        """Forget all work."""
+        if self.doing is TRAINING and self.rung is not None:
+            self._end_phase(at)
+            self.done = 0.0
+            self._train(self.rung, at)
+        self.done = 0.0
+
+    def saved(self, now: float) -> tuple[float, float]:
+        """The work that would survive if the phase ended at `now`, and when it was saved."""
+        if self.doing is not TRAINING:
+            return self.done, self.saved_at
+        kept, every = now - self.since, self._truth.checkpoint_seconds
+        if every > 0:
+            kept = kept // every * every
+        if kept <= 0:
+            return self.done, self.saved_at
+        done, most = self.done + kept * self._speed, self._truth.work_seconds
+        return min(most, done), self.since + kept
+
+    def result(self) -> NightResult:
+        """The accounts, once the model is there."""
+        finished = self.finished_at or 0.0
+        return NightResult(
+            cost=self._cost,
+            finished_seconds=finished,
+            late=self._truth.is_late(finished),
+            interruptions=self.all_interruptions,
+            launches=self._spot_launches + self._on_demand_launches,
+            on_demand_seconds=self._on_demand_seconds,
+            spot_seconds=self._spot_seconds,
+            waited_seconds=self._waited,
+            spans=tuple(self.spans),
+        )
+
+    def _queue(self, at: float) -> None:
+        truth, spots, others = self._truth, self._spot_launches, self._on_demand_launches
+        if self._is_spot:
+            until, self._lost_at = self._availability.next_machine(at)
+            ready_at = until + changeover(truth.spot_changeover_seconds, spots)
+        else:
+            until, self._lost_at = at + changeover(truth.on_demand_queue_seconds, others), math.inf
+            ready_at = until + changeover(truth.on_demand_changeover_seconds, others)
+        self._completes = ready_at < self._lost_at
+        self.news_at = ready_at if self._completes else self._lost_at
+        self.doing, self.since, self.until = WAITING, at, until
+
+    def _start_up(self, at: float) -> None:
+        self.has_machine = True
+        if self._is_spot:
+            self._spot_launches += 1
+        else:
+            self._on_demand_launches += 1
+        self.doing, self.since, self.until = STARTING, at, self.news_at
+
+    def _train(self, rung: Rung, at: float) -> None:
+        done_at = at + (self._truth.work_seconds - self.done) / rung.speed
+        self._completes = done_at <= self._lost_at
+        self.news_at = done_at if self._completes else self._lost_at
+        self.doing, self.since, self.until = TRAINING, at, self.news_at
+
+    def _end_phase(self, at: float) -> None:
+        """Book the phase until `at`; what was not saved by then is lost."""
+        seconds = at - self.since
+        if self.doing is TRAINING:
+            self.done, self.saved_at = self.saved(at)
+            self.worked_seconds += seconds
+        if seconds <= 0:
+            return
+        if not self.has_machine:
+            self._waited += seconds
+        else:
+            self.held_seconds += seconds
+            usd = seconds / 3600 * self._price
+            if self._is_spot:
+                self._spot_seconds += seconds
+                usd *= self._truth.prices.mean_usd_per_hour(self.since, at)
+            else:
+                self._on_demand_seconds += seconds
+            self._cost += usd
+        if self._with_spans:
+            market = self.rung.market.value if self.has_machine and self.rung is not None else None
+            self.spans.append(Span(self.since, at, market, self.doing))
+
+
+# --- simple rules -------------------------------------------------------------------------------------------
+
+
+class State(StrEnum):
+    """Where a job can be, or be wanted."""
+
+    IDLE = "idle"  # nowhere, and nothing is asked for
+    SPOT = "spot"
+    ON_DEMAND = "on_demand"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that a rule sees when it looks: the present, what it planned with, and nothing of what is to come."""
+
+    now_seconds: float
+    left_seconds: float  # to the deadline, below 0 past it
+    fraction_done: float  # of the true work, as far as it would survive an interruption now
+    state: State  # of the machine that there is; IDLE while there is none, or the old one is given back
+    doing: Doing
+    wanted: State  # what the rule asked for when it last looked; IDLE at first
+    spot_up: bool  # whether a Spot machine can be had now
+    interruptions: int
+    belief: Belief
+
+    @property
+    def work_left_seconds(self) -> float:
+        """The work left as believed: the believed whole, less the fraction that is done."""
+        return self.belief.work_seconds * (1 - self.fraction_done)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a rule wants from now on, until it decides again.
+
+    SPOT while Spot is down means to wait for it, and to go back to it by itself after an interruption, as a managed
+    Spot job does. `look_again_seconds`: from now, at least 0; None: at the next change (the market goes up or down,
+    a machine is given, lost or ready, the window ends). `restart`: forget all progress first.
+    """
+
+    want: State
+    look_again_seconds: float | None = None
+    restart: bool = False
+
+
+class Rule(Protocol):
+    """A rule for one night; one that remembers something is made anew for each."""
+
+    def __call__(self, view: View, /) -> Decision: ...
+
+
+# What a simple rule asks for: one type, at the price that costs are counted in.
+RUNG_OF: Mapping[State, Rung | None] = {
+    State.IDLE: None,
+    State.SPOT: Rung(Market.SPOT, "simulated", "simulated"),
+    State.ON_DEMAND: Rung(Market.ON_DEMAND, "simulated", "simulated"),
+}
 
 
 def play_rule(rule: Rule, truth: Truth, belief: Belief, *, with_spans: bool = False) -> NightResult:
@@ -38,18 +273,21 @@ def play_rule(rule: Rule, truth: Truth, belief: Belief, *, with_spans: bool = Fa
     or waits for what never comes.
     """
     _check(truth, belief)
-    night = _Night(truth, belief, with_spans)
+    machine, wanted = Machine(truth, with_spans=with_spans), State.IDLE
     news = [0.0, truth.window_seconds]
     market_at = truth.market.next_change_after(0.0)
     look_at, looks = math.inf, 0
-    while not night.is_over:
-        at = min(night.until, market_at, news[0] if news else math.inf, look_at)
+    while machine.finished_at is None:
+        at = min(machine.until, market_at, news[0] if news else math.inf, look_at)
         if at == math.inf:
-            raise RuleError(f"want: {night.wanted.value}, and no change is to come: the work is never done")
-        if at in (night.until, market_at):
+            raise RuleError(f"want: {wanted.value}, and no change is to come: the work is never done")
+        if at in (machine.until, market_at):
             # All that happens at one moment has happened before the rule looks.
-            if at == night.until:
-                night.move_on()
+            if at == machine.until:
+                machine.move_on()
+                # Who was stopping asks for what is wanted when the stop is over.
+                if machine.rung is not RUNG_OF[wanted]:
+                    machine.ask(RUNG_OF[wanted], at)
             else:
                 market_at = truth.market.next_change_after(at)
             heappush(news, at + truth.detection_seconds)
@@ -59,162 +297,34 @@ def play_rule(rule: Rule, truth: Truth, belief: Belief, *, with_spans: bool = Fa
             raise RuleError(f"look_again_seconds: more than {MOST_LOOKS} looks, the last one at {at:g} s")
         while news and news[0] <= at:
             heappop(news)
-        decision = rule(night.view(at))
+        decision = rule(_view(machine, truth, belief, wanted, at))
         look_at = at + _look_again_seconds(decision)
-        night.follow(decision, at)
-    return night.result()
-
-
-class _Night:
-    """The job in its present phase, and the accounts of the night."""
-
-    def __init__(self, truth: Truth, belief: Belief, with_spans: bool) -> None:
-        self._truth, self._belief, self._with_spans = truth, belief, with_spans
-        self.wanted = State.IDLE
-        self.until = math.inf  # when the phase ends by itself
-        self.is_over = False
-        self._asked = State.IDLE  # the market that the phase belongs to
-        self._doing = Doing.WAITING
-        self._has_machine = False
-        self._since = 0.0  # when the phase began
-        self._lost_at = math.inf  # when the machine will be taken back
-        self._completes = False  # the phase ends as it should, not by a reclaim
-        self._done = 0.0  # durable work before this phase, in seconds
-        self._launches = {State.SPOT: 0, State.ON_DEMAND: 0}
-        self._paid = {State.SPOT: 0.0, State.ON_DEMAND: 0.0}
-        self._cost = 0.0
-        self._waited = 0.0
-        self._interruptions = 0
-        self._spans: list[Span] = []
-
-    def view(self, now: float) -> View:
-        """What the rule sees at `now`."""
-        is_held = self._doing in (Doing.STARTING, Doing.TRAINING)
-        return View(
-            now_seconds=now,
-            left_seconds=self._truth.window_seconds - now,
-            fraction_done=min(1.0, self._durable(now) / self._truth.work_seconds),
-            state=self._asked if is_held else State.IDLE,
-            doing=self._doing,
-            wanted=self.wanted,
-            spot_up=self._truth.market.is_up_at(now),
-            interruptions=self._interruptions,
-            belief=self._belief,
-        )
-
-    def follow(self, decision: Decision, now: float) -> None:
-        """Do what was decided at `now`."""
-        if decision.want is not self.wanted:
-            self.wanted = decision.want
-            # Who is stopping asks for what is wanted when the stop is over.
-            if self._doing is not Doing.STOPPING:
-                self._leave(now)
+        if decision.want is not wanted:
+            wanted = decision.want
+            if machine.rung is None:
+                machine.ask(RUNG_OF[wanted], at)
+            elif machine.doing is not STOPPING:
+                machine.stop(at)
         if decision.restart:
-            if self._doing is Doing.TRAINING:
-                self._end_phase(now)
-                self._done = 0.0
-                self._train(now)
-            self._done = 0.0
+            machine.start_over(at)
+    return machine.result()
 
-    def move_on(self) -> None:
-        """End the phase where it ends by itself, and begin the next."""
-        at, doing = self.until, self._doing
-        self._end_phase(at)
-        if doing is Doing.STOPPING:
-            self._has_machine = False
-            self._ask(at)
-        elif doing is Doing.WAITING:
-            self._start_up(at)
-        elif not self._completes:
-            self._interruptions += 1
-            self._has_machine = False
-            self._ask(at)
-        elif doing is Doing.STARTING:
-            self._train(at)
-        else:
-            self.is_over = True
 
-    def result(self) -> NightResult:
-        """The accounts, once the work is done."""
-        finished = self.until
-        return NightResult(
-            cost=self._cost,
-            finished_seconds=finished,
-            late=self._truth.is_late(finished),
-            interruptions=self._interruptions,
-            launches=sum(self._launches.values()),
-            on_demand_seconds=self._paid[State.ON_DEMAND],
-            spot_seconds=self._paid[State.SPOT],
-            waited_seconds=self._waited,
-            spans=tuple(self._spans),
-        )
-
-    def _leave(self, at: float) -> None:
-        """Give up the machine or the wait that there is, if there is one, to ask for what is wanted."""
-        self._end_phase(at)
-        if self._asked is State.IDLE:
-            self._ask(at)
-        else:
-            self._begin(Doing.STOPPING, at, at + self._truth.stop_seconds)
-
-    def _ask(self, at: float) -> None:
-        """Ask for what is wanted, with no machine and no wait left over."""
-        self._asked = self.wanted
-        if self.wanted is State.SPOT:
-            until = self._truth.market.next_up_from(at)
-        elif self.wanted is State.ON_DEMAND:
-            queues = self._truth.on_demand_queue_seconds
-            until = at + changeover(queues, self._launches[State.ON_DEMAND])
-        else:
-            until = math.inf
-        self._begin(Doing.WAITING, at, until)
-
-    def _start_up(self, at: float) -> None:
-        is_spot = self._asked is State.SPOT
-        truth = self._truth
-        change_overs = truth.spot_changeover_seconds if is_spot else truth.on_demand_changeover_seconds
-        ready_at = at + changeover(change_overs, self._launches[self._asked])
-        self._launches[self._asked] += 1
-        self._has_machine = True
-        self._lost_at = truth.market.next_change_after(at) if is_spot else math.inf
-        self._completes = ready_at < self._lost_at
-        self._begin(Doing.STARTING, at, min(ready_at, self._lost_at))
-
-    def _train(self, at: float) -> None:
-        done_at = at + self._truth.work_seconds - self._done
-        self._completes = done_at <= self._lost_at
-        self._begin(Doing.TRAINING, at, min(done_at, self._lost_at))
-
-    def _begin(self, doing: Doing, at: float, until: float) -> None:
-        self._doing, self._since, self.until = doing, at, until
-
-    def _durable(self, now: float) -> float:
-        """The work that would survive if the phase ended at `now`."""
-        if self._doing is not Doing.TRAINING:
-            return self._done
-        kept = durable(now - self._since, self._truth.checkpoint_seconds)
-        return min(self._truth.work_seconds, self._done + kept)
-
-    def _end_phase(self, at: float) -> None:
-        """Book the phase until `at`."""
-        seconds = at - self._since
-        self._done = self._durable(at)
-        if seconds <= 0:
-            return
-        market = None
-        if self._has_machine:
-            market = self._asked.value
-            self._paid[self._asked] += seconds
-            self._cost += seconds / 3600 * self._price(at)
-        else:
-            self._waited += seconds
-        if self._with_spans:
-            self._spans.append(Span(self._since, at, market, self._doing))
-
-    def _price(self, end: float) -> float:
-        """What an hour of the phase's machine cost, in hours of on-demand."""
-        is_spot = self._asked is State.SPOT
-        return self._truth.prices.mean_usd_per_hour(self._since, end) if is_spot else 1.0
+def _view(machine: Machine, truth: Truth, belief: Belief, wanted: State, now: float) -> View:
+    """What a rule sees at `now`."""
+    is_held = machine.doing in (STARTING, TRAINING)
+    held = State.IDLE if machine.rung is None else State(machine.rung.market.value)
+    return View(
+        now_seconds=now,
+        left_seconds=truth.window_seconds - now,
+        fraction_done=min(1.0, machine.saved(now)[0] / truth.work_seconds),
+        state=held if is_held else State.IDLE,
+        doing=machine.doing,
+        wanted=wanted,
+        spot_up=truth.market.is_up_at(now),
+        interruptions=machine.all_interruptions,
+        belief=belief,
+    )
 
 
 def _look_again_seconds(decision: Decision) -> float:

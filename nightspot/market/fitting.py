@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from nightspot.market.availability import Availability, BoolArray, FloatArray
-from nightspot.market.generator import SpotLives
+from nightspot.market.generator import LARGEST_SHAPE, SMALLEST_SHAPE, SpotLives, Weibull
 from nightspot.market.traces import Trace, TraceError, load_traces
-from nightspot.market.weibull import LARGEST_SHAPE, SMALLEST_SHAPE, Weibull
 
 # The least share of samples with a machine that a zone of each profile has; most available first.
 LEAST_SHARE = {"calm": 0.8, "usual": 0.5, "scarce": 0.0}

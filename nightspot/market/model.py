@@ -6,11 +6,11 @@ given back, its change-over included; on-demand costs 1 an hour, Spot what `pric
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
-from nightspot.market.availability import Availability
-from nightspot.market.prices import Prices
+from nightspot.market.availability import Availability, Prices
 
 LATE_SECONDS = 1e-6  # what sums of floats may be off by
 
@@ -68,8 +68,7 @@ class Span:
     doing: Doing
 
 
-@dataclass(frozen=True)
-class NightResult:
+class NightResult(NamedTuple):
     """What a policy made of a night. `cost` is in hours of on-demand."""
 
     cost: float
@@ -80,16 +79,9 @@ class NightResult:
     on_demand_seconds: float  # paid
     spot_seconds: float  # paid
     waited_seconds: float
-    spans: tuple[Span, ...] = field(default=())  # only where they were asked for
+    spans: tuple[Span, ...] = ()  # only where they were asked for
 
 
 def changeover(seconds: tuple[float, ...], launch: int) -> float:
     """The change-over of the `launch`-th launch (from 0)."""
     return seconds[min(launch, len(seconds) - 1)]
-
-
-def durable(trained_seconds: float, checkpoint_seconds: float) -> float:
-    """How much of a stretch of training survives its sudden end."""
-    if checkpoint_seconds <= 0:
-        return trained_seconds
-    return trained_seconds // checkpoint_seconds * checkpoint_seconds

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from nightspot.market.engine import Decision, Rule, State, View
 from nightspot.market.model import Doing
-from nightspot.market.rule import Decision, Rule, State, View
 
 # Moments this close together are one: a look at a computed moment must find that it has come.
 ROUNDING_SECONDS = 1e-7

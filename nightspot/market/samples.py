@@ -16,9 +16,8 @@ import numpy as np
 from nightspot.formats.figures import format_duration
 from nightspot.job.markets import Market
 from nightspot.learn import history
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.model import Belief, Truth
-from nightspot.market.prices import Prices
 from nightspot.record.model import AttemptRecord, RunRecord, RunState
 
 HOUR = 3600.0

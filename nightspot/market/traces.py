@@ -12,8 +12,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from nightspot.market.availability import Availability, BoolArray
-from nightspot.market.prices import Prices
+from nightspot.market.availability import Availability, BoolArray, Prices
 
 LARGEST_NUMBER = 1e300
 

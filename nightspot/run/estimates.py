@@ -5,9 +5,26 @@ What the plan starts from is learnt from past nights, see `history`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from math import inf
+from typing import Protocol
 
 from nightspot.run.model import MOST_WORK_SECONDS, Attempt, AttemptState, Run, Rung
+
+
+class Trained(Protocol):
+    """An attempt, as far as its work is estimated by time: a ledger's, or a simulated night's."""
+
+    @property
+    def rung(self) -> Rung: ...
+    @property
+    def trained_seconds(self) -> float: ...
+    @property
+    def worked_seconds(self) -> float | None: ...
+    @property
+    def interruptions(self) -> int: ...
+
 
 # A pace that was measured tonight needs less of a margin than a length that was only guessed.
 MEASURED_WORK_MARGIN = 1.1
@@ -24,7 +41,12 @@ def total_work_seconds(run: Run) -> float:
     ]
     if not total_steps or not paces:
         return run.work_upper_seconds
-    return min(MOST_WORK_SECONDS, min(paces) * total_steps * MEASURED_WORK_MARGIN)
+    return paced_work_seconds(min(paces) * total_steps)
+
+
+def paced_work_seconds(seconds: float) -> float:
+    """An upper estimate of the whole work at speed 1 that takes so long at tonight's pace."""
+    return min(MOST_WORK_SECONDS, seconds * MEASURED_WORK_MARGIN)
 
 
 def durable_fraction(run: Run) -> float:
@@ -42,19 +64,34 @@ def durable_fraction(run: Run) -> float:
             return min(1.0, max(0.0, progress.fraction))
         if progress.total_steps:
             return min(1.0, progress.step / progress.total_steps)
-    done = run.inherited_fraction * run.work_upper_seconds
-    for attempt in run.attempts:
+    return trained_fraction(run, run.attempts)
+
+
+def trained_fraction(plan: Run, attempts: Iterable[Trained]) -> float:
+    """The same from the time that these attempts have trained, 0..1."""
+    done = plan.inherited_fraction * plan.work_upper_seconds
+    for attempt in attempts:
         cuts = attempt.interruptions + 1  # the stretch that runs now may be cut as well
         # A start-up does no work.
         worked = attempt.trained_seconds if attempt.worked_seconds is None else attempt.worked_seconds
-        kept = worked - cuts * run.checkpoint_every_seconds
+        kept = worked - cuts * plan.checkpoint_every_seconds
         done += max(0.0, kept) * attempt.rung.speed
-    return min(1.0, done / run.work_upper_seconds)
+    return min(1.0, done / plan.work_upper_seconds)
+
+
+def work_seconds(run: Run) -> float:
+    """Upper estimate of the work left at speed 1, taken up from the durable checkpoint."""
+    return total_work_seconds(run) * (1.0 - durable_fraction(run))
+
+
+def at_speed(work: float, speed: float) -> float:
+    """The training time that so much work takes, in seconds."""
+    return min(MOST_WORK_SECONDS, work / speed)
 
 
 def work_left_seconds(run: Run, rung: Rung) -> float:
-    """Upper estimate of the training time left on `rung`, taken up from the durable checkpoint."""
-    return min(MOST_WORK_SECONDS, total_work_seconds(run) * (1.0 - durable_fraction(run)) / rung.speed)
+    """Upper estimate of the training time left on `rung`."""
+    return at_speed(work_seconds(run), rung.speed)
 
 
 def running_left_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
@@ -75,8 +112,13 @@ def running_left_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
     return max(0.0, left - (now - since).total_seconds())
 
 
-def lost_work_seconds(run: Run, rung: Rung) -> float:
-    """The most that a reclaim on `rung` can take: the work since the last checkpoint."""
+def interval_seconds(run: Run) -> float:
+    """The most work that a reclaim can take: what was done since the last checkpoint. inf: all of it."""
     if run.checkpoint_s3_uri is None or run.resume_is_broken:
-        return work_left_seconds(run, rung)
-    return min(float(run.checkpoint_every_seconds), work_left_seconds(run, rung))
+        return inf
+    return float(run.checkpoint_every_seconds)
+
+
+def lost_work_seconds(run: Run, rung: Rung) -> float:
+    """The same on `rung`, where no more than the work left can be lost."""
+    return min(interval_seconds(run), work_left_seconds(run, rung))

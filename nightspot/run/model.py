@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run.pricing import Basis, PriceSource
-from nightspot.run.reasons import Figures, Reason
+from nightspot.run.reasons import Figures, Reason, sentence
 
 STOP_SECONDS = 180  # StopTrainingJob: SIGTERM, 120 s, SIGKILL, and the upload after it
 # Ten years: a longer estimate comes from a number that cannot be true, and dates end.
@@ -228,6 +228,26 @@ class Attempt:
         """True once SageMaker has shown the training job."""
         return self.status is not None
 
+    def seconds_in_state(self, now: datetime) -> float:
+        """How long it has been in its state at `now` (aware UTC)."""
+        return (now - (self.state_since or self.asked_at)).total_seconds()
+
+
+class _Sentence:
+    """A step's `because`: the text that it was given, else made of its reason and figures whenever it is read."""
+
+    def __get__(self, step: Step | None, _owner: type) -> str:
+        if step is None:
+            return ""  # the field's default
+        given: str = step.__dict__["because"]
+        return given if given or step.reason is None else sentence(step.reason, step.figures)
+
+    def __set__(self, step: Step, text: str) -> None:
+        step.__dict__["because"] = text
+
+
+_SENTENCE: Any = _Sentence()
+
 
 @dataclass(frozen=True)
 class Step:
@@ -236,7 +256,7 @@ class Step:
     number: int
     at: datetime
     action: Action
-    because: str
+    because: str = _SENTENCE
     reason: Reason | None = None  # None: an older version decided it
     figures: Figures = field(default_factory=dict)  # the numbers that decided
     attempt: int | None = None

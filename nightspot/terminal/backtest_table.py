@@ -43,7 +43,7 @@ def show_header(console: Console, played: Played) -> None:
     paragraph(
         console,
         "Real",
-        "each decision of patient, eager and on_demand, made by the code that is deployed (policy.next_step).",
+        "each decision of patient, eager and on_demand, made by the code that is deployed (rule.decide).",
     )
     paragraph(console, "Markets", played.markets)
     if played.job:

@@ -1,6 +1,6 @@
 """How advice is tested: the repository's job files with a line changed, at prices that are said here."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -83,8 +83,7 @@ class Tools:
     def played(*, nights=30, fallen_back=0, late=0, interruptions=1):
         """One month of a hundred nights, so many of them with on-demand and so many late."""
         month = tuple(
-            replace(
-                NIGHT,
+            NIGHT._replace(
                 on_demand_seconds=7200.0 if n < fallen_back else 0.0,
                 late=n < late,
                 interruptions=interruptions,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.decide import backoff
+from nightspot.decide import policy
 from nightspot.failures.classify import ANSWERS
 from nightspot.failures.codes import FailureClass
 
@@ -24,7 +24,7 @@ def pause_after(story):
         ]
         attempts[-1] = replace(attempts[-1], **last)
         run = story.run(rungs=ladder or (story.spot, story.on_demand), attempts=attempts)
-        return backoff.pause_left(run, attempts[-1], ANSWERS[failures[-1]], story.at(now))
+        return policy.pause_left(run, attempts[-1], ANSWERS[failures[-1]], story.at(now))
 
     return pause
 
@@ -120,28 +120,28 @@ def test_two_service_faults_are_answered_and_the_third_is_final(story):
         faults(story, "Downloading", "Training"),
         faults(story, "Downloading", "Training", "Uploading"),
     )
-    assert not backoff.is_final_fault(two, two.last_attempt)
-    assert backoff.is_final_fault(three, three.last_attempt)
+    assert not policy.is_final_fault(two, two.last_attempt)
+    assert policy.is_final_fault(three, three.last_attempt)
 
 
 def test_the_same_fault_twice_in_the_same_phase_is_final(story):
     run = faults(story, "Training", "Training")
-    assert backoff.is_final_fault(run, run.last_attempt)
+    assert policy.is_final_fault(run, run.last_attempt)
 
 
 def test_another_fault_in_the_same_phase_is_not(story):
     run = faults(story, "Training", "Training")
     other = replace(run.last_attempt, failure_reason="InternalServerError: other")
-    assert not backoff.is_final_fault(run.with_attempt(other), other)
+    assert not policy.is_final_fault(run.with_attempt(other), other)
 
 
 def test_two_refused_calls_are_in_no_phase(story):
     run = faults(story, None, None)
-    assert not backoff.is_final_fault(run, run.last_attempt)
+    assert not policy.is_final_fault(run, run.last_attempt)
 
 
 def test_other_failures_do_not_use_up_the_retries_of_a_service_fault(story):
     dry = [story.ended(NO_CAPACITY, number=number) for number in range(1, 9)]
     fault = story.ended(SERVICE_FAULT, number=9)
     run = story.run(attempts=[*dry, fault])
-    assert not backoff.is_final_fault(run, fault)
+    assert not policy.is_final_fault(run, fault)

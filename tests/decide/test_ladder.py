@@ -71,15 +71,18 @@ def test_spot_may_be_waited_for_until_a_failed_start_could_just_be_repaired(stor
 
 def test_a_job_that_has_its_machine_may_start_until_on_demand_must(story):
     # 08:00 - 4 h 48 min of work - 30 min that a reclaim can take - 3 min to stop - 15 min on-demand.
-    run = story.run()
     starting = story.attempt(state=AttemptState.STARTING, state_since=story.at("02:14"))
-    assert ladder.leave_at(run, starting, story.on_demand) == story.at("02:24")
-    assert ladder.leave_at(run, story.attempt(), story.on_demand) == story.at("02:14")
+    assert last_safe_at(story, starting) == story.at("02:24")
+    assert last_safe_at(story, story.attempt()) == story.at("02:14")
 
 
 def test_a_machine_that_came_back_after_the_last_safe_moment_is_no_reason_to_stay(story):
     starting = story.attempt(state=AttemptState.STARTING, state_since=story.at("02:20"), interruptions=1)
-    assert ladder.leave_at(story.run(), starting, story.on_demand) == story.at("02:14")
+    assert last_safe_at(story, starting) == story.at("02:14")
+
+
+def last_safe_at(story, attempt):
+    return ladder.last_safe_at(story.run(attempts=[attempt]), story.at("02:21"))
 
 
 def test_where_nothing_can_repair_it_spot_may_start_until_it_would_be_late_itself(story):

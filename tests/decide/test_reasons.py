@@ -156,6 +156,17 @@ def test_the_sentence_is_made_of_the_stored_figures_alone(story, reason):
     assert step_from_json(to_json(step)) == step
 
 
+def test_a_decision_is_worded_when_it_is_read_or_stored(story, monkeypatch):
+    worded = []
+    monkeypatch.setattr(
+        "nightspot.run.model.sentence", lambda reason, _figures: worded.append(reason) or "so."
+    )
+    step = CASES[Reason.WAITING](story)
+    assert not worded
+    assert (step.because, to_json(step)["because"]) == ("so.", "so.")
+    assert set(worded) == {Reason.WAITING}
+
+
 def test_a_text_of_other_peoples_is_said_as_it_is(story):
     said = CASES[Reason.USER_FAULT](story).because
     assert "ended as user code: KeyError: '{step}' {0}; that is not the market's fault" in said

@@ -14,13 +14,13 @@ import pytest
 from nightspot.decide import ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job.markets import Market
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.model import Doing, Truth
-from nightspot.market.night import MIDNIGHT, Night, play_night
-from nightspot.market.prices import Prices
+from nightspot.market.night import MIDNIGHT, Night
 from nightspot.record import statement as accounts
 from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Progress
+from tests.market.ledger_night import play_through_ledger
 
 HOUR = 3600.0
 SPOT_USD, ON_DEMAND_USD = 10.0, 33.0
@@ -61,7 +61,7 @@ def night_of(story):
         begins = FIRST_NIGHT + timedelta(days=day)
         steps = []
         plan = story.run(started_at=MIDNIGHT, deadline=MIDNIGHT + timedelta(hours=8))
-        result = play_night(plan, Night(truth_of(spot), with_spans=True, on_step=steps.append))
+        result = play_through_ledger(plan, Night(truth_of(spot)), steps.append)
         run = story.run(
             run_id=f"night-{day:02d}", started_at=begins, deadline=begins + timedelta(hours=8), attempts=()
         )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nightspot.decide import ladder
+from nightspot.decide.ladder import ladder_of
 from nightspot.decide.policy import next_step
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback, Market, Policy
@@ -107,8 +108,10 @@ class TestAMarketThatOnlyTakes:
         ended = replace(worn, state=AttemptState.ENDED, failure=FailureClass.STOPPED_BY_NIGHTSPOT)
         stuck = story.ended(FailureClass.NO_CAPACITY, p5, number=2, safe_point=4.0)
         moved = replace(stuck, safe_point=6.0)
-        assert story.spot not in ladder.eligible(story.run(rungs=rungs, attempts=[ended, stuck]), Market.SPOT)
-        assert story.spot in ladder.eligible(story.run(rungs=rungs, attempts=[ended, moved]), Market.SPOT)
+        assert story.spot not in ladder_of(story.run(rungs=rungs, attempts=[ended, stuck])).eligible(
+            Market.SPOT
+        )
+        assert story.spot in ladder_of(story.run(rungs=rungs, attempts=[ended, moved])).eligible(Market.SPOT)
 
 
 class TestOnDemandThatQueues:

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from nightspot.market import engine
-from nightspot.market.availability import Availability
-from nightspot.market.engine import RuleError, TruthError, play_rule
+from nightspot.market.availability import Availability, Prices
+from nightspot.market.engine import Decision, RuleError, State, TruthError, play_rule
 from nightspot.market.model import Belief, Doing, Truth
-from nightspot.market.prices import Prices
-from nightspot.market.rule import Decision, State
 
 HOUR = 3600.0
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from nightspot.market.fitting import FitError, document, fit, fit_profiles, fit_weibull, main
-from nightspot.market.generator import PROFILES_FILE, SpotLives, generate
+from nightspot.market.generator import PROFILES_FILE, SpotLives, Weibull, generate
 from nightspot.market.grid import available_slots
 from nightspot.market.traces import Trace
-from nightspot.market.weibull import Weibull
 
 GAP = 195.0
 

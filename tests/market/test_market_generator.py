@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 
 from nightspot.market.availability import Availability
 from nightspot.market.fitting import LEAST_SHARE
-from nightspot.market.generator import GeneratorError, SpotLives, generate, profile, profiles
-from nightspot.market.weibull import Weibull, WeibullError
+from nightspot.market.generator import (
+    GeneratorError,
+    SpotLives,
+    Weibull,
+    WeibullError,
+    generate,
+    profile,
+    profiles,
+)
 
 HOUR = 3600.0
 MARKET = SpotLives(lives=Weibull(0.6, 2 * HOUR), gaps=Weibull(0.8, HOUR))

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from nightspot.decide import ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job.markets import Fallback, Market, Policy
-from nightspot.market import night as simulator
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.backtest import Setting, plan
 from nightspot.market.grid import available_slots
 from nightspot.market.model import Belief, Doing, Truth
-from nightspot.market.night import MIDNIGHT, Night, NightError, play_night
+from nightspot.market.night import MIDNIGHT, Night, NightError, Planned
 from nightspot.market.omniscient import omniscient_costs
-from nightspot.market.prices import Prices
-from nightspot.run.model import Action
+from nightspot.run.model import Action, LeftOut, Rung
+from tests.market import ledger_night
 
 HOUR = 3600.0
+SPOT = Rung(Market.SPOT, "simulated", "simulated")
 CHANGEOVER = 360.0
 
 
@@ -65,7 +65,7 @@ def run_of(truth, policy=Policy.PATIENT, **changes):
 
 
 def played(truth, policy=Policy.PATIENT, *, night=None, **changes):
-    return play_night(run_of(truth, policy, **changes), night or Night(truth, with_spans=True))
+    return Planned(run_of(truth, policy, **changes)).play(night or Night(truth, with_spans=True))
 
 
 def test_a_quiet_night_costs_work_and_one_changeover_at_spots_price():
@@ -148,7 +148,7 @@ def test_every_type_may_have_its_own_market():
     fast = replace(run.rungs[0], patience_seconds=600)
     ladder = (fast, slow, run.rungs[1])
     night = Night(truth, markets={"slow": market()}, with_spans=True)
-    result = play_night(replace(run, rungs=ladder), night)
+    result = Planned(replace(run, rungs=ladder)).play(night)
     # After ten minutes the slow type trains, until on-demand must take over.
     assert result.launches == 2
     assert result.spot_seconds > 5 * HOUR
@@ -165,13 +165,13 @@ def described(spans, name, now, asked):
     for span in spans:
         if span.start_seconds < asked or span.start_seconds > now:
             continue
-        end = None if span.end_seconds > now else simulator.moment(span.end_seconds)
+        end = None if span.end_seconds > now else ledger_night.moment(span.end_seconds)
         status = names.get(span.doing)
         if status == "Starting" and rows:
             status = "Interrupted"
         if status is None:
             break
-        rows.append(Transition(status, simulator.moment(span.start_seconds), end))
+        rows.append(Transition(status, ledger_night.moment(span.start_seconds), end))
     return JobView(name, "InProgress", rows[-1].status, tuple(rows))
 
 
@@ -179,7 +179,7 @@ def test_the_ledger_at_every_look_is_what_a_fold_would_have_made_of_it(monkeypat
     truth = truth_of(market(0.05, 0.5, 1.6, 2.2, 3.9), checkpoint_seconds=600.0)
     spans = played(truth).spans
     seen = []
-    decide = simulator.next_step
+    decide = ledger_night.next_step
 
     def spy(run, now):
         step = decide(run, now)
@@ -187,8 +187,8 @@ def test_the_ledger_at_every_look_is_what_a_fold_would_have_made_of_it(monkeypat
         seen.extend([] if step.action is Action.STOP else [(run, now)])
         return step
 
-    monkeypatch.setattr(simulator, "next_step", spy)
-    played(truth)
+    monkeypatch.setattr(ledger_night, "next_step", spy)
+    ledger_night.play_through_ledger(run_of(truth), Night(truth))
     compared = 0
     for run, now in seen:
         attempt = run.last_attempt
@@ -270,7 +270,7 @@ def test_the_spans_follow_each_other_and_add_up_to_the_night_and_its_cost(truth,
 @given(truth=nights())
 def test_two_attempts_are_never_open_at_once(truth):
     seen = []
-    decide = simulator.next_step
+    decide = ledger_night.next_step
 
     def spy(run, now):
         step = decide(run, now)
@@ -278,8 +278,8 @@ def test_two_attempts_are_never_open_at_once(truth):
         return step
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulator, "next_step", spy)
-        played(truth)
+        patch.setattr(ledger_night, "next_step", spy)
+        ledger_night.play_through_ledger(run_of(truth), Night(truth))
     for run, step in seen:
         assert sum(attempt.is_open for attempt in run.attempts) <= 1
         assert step.action is not Action.START or run.open_attempt is None
@@ -287,8 +287,14 @@ def test_two_attempts_are_never_open_at_once(truth):
         assert spot
 
 
+@pytest.mark.parametrize("change", [{"budget_usd": 100.0}, {"left_out": (LeftOut(SPOT, "no quota."),)}])
+def test_a_plan_that_a_night_knows_nothing_of_is_refused(change):
+    with pytest.raises(NightError, match="has no budget, leaves no rung out"):
+        played(truth_of(market()), **change)
+
+
 def test_a_start_that_is_slower_than_planned_is_no_reason_to_be_late():
     # 40 minutes instead of 6, a checkpoint every half hour, and a reclaim before the first.
     truth = truth_of(market(3.2, 4.3, up=False), spot_changeover_seconds=(2400.0,), checkpoint_seconds=1800.0)
     run = run_of(replace(truth, spot_changeover_seconds=(CHANGEOVER,)))
-    assert not play_night(run, Night(truth)).late
+    assert not Planned(run).play(Night(truth)).late

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.market.availability import Availability
-from nightspot.market.generator import SpotLives, generate
+from nightspot.market.generator import SpotLives, Weibull, generate
 from nightspot.market.grid import GridError, available_slots
 from nightspot.market.omniscient import Mode, Schedule, Stay, omniscient_costs, omniscient_schedule
-from nightspot.market.weibull import Weibull
 
 HOUR = 3600.0
 

@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.engine import play_rule
 from nightspot.market.model import Belief, Truth
-from nightspot.market.prices import Prices
 from nightspot.market.rivals import RIVALS
 
 HOUR = 3600.0

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Availability
+from nightspot.market.availability import Availability, Prices
 from nightspot.market.engine import play_rule
 from nightspot.market.grid import available_slots
 from nightspot.market.model import Belief, Doing, Truth
 from nightspot.market.omniscient import omniscient_costs
-from nightspot.market.prices import Prices
 from nightspot.market.rivals import RIVALS
 
 MINUTE = 60.0

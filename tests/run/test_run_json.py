@@ -107,7 +107,7 @@ steps = st.builds(
     counts,
     moments,
     st.sampled_from(Action),
-    words,
+    words.filter(bool),
     reason=maybe(st.sampled_from(Reason)),
     figures=st.dictionaries(words, maybe(st.booleans() | counts | amounts | words), max_size=4),
     attempt=maybe(counts),

@@ -11,7 +11,7 @@ import pytest
 
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
-from nightspot.decide import ladder, policy, watching
+from nightspot.decide import ladder, policy, rule
 from nightspot.failures import classify as failures
 from nightspot.failures.codes import FailureClass
 from nightspot.lambdas import record_outcome, turns
@@ -94,10 +94,7 @@ def test_an_end_that_nobody_is_told_is_caught() -> None:
 
 
 def test_spot_that_is_waited_for_too_long_is_caught() -> None:
-    def leave_at(run: Run, *_: Any, **__: Any) -> Any:
-        return run.deadline
-
-    with patch.object(ladder, "leave_at", leave_at), patch.object(ladder, "spot_leave_at", leave_at):
+    with patch.object(rule.Situation, "leave_before_seconds", lambda *_, **__: 0.0):
         assert _is_caught(Invariant.IN_TIME, "none")
 
 
@@ -105,7 +102,7 @@ def test_a_handler_that_raises_is_caught() -> None:
     def raises(*_: Any, **__: Any) -> Any:
         raise ArithmeticError("a number")
 
-    with patch.object(watching, "while_open", raises), patch.object(policy.watching, "while_open", raises):
+    with patch.object(policy, "_while_open", raises):
         assert _is_caught(Invariant.NO_ERROR, "none")
 
 

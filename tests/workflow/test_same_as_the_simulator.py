@@ -8,10 +8,11 @@ import pytest
 from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
 from nightspot.local.stage.night_files import Night
 from nightspot.market import night as simulator
+from nightspot.market.availability import Prices
 from nightspot.market.model import Truth
-from nightspot.market.prices import Prices
 from nightspot.market.traces import load_trace
 from nightspot.run.model import Action, Step
+from tests.market.ledger_night import play_through_ledger
 
 MINUTE = 60.0
 WORK_SECONDS = 3600.0  # twelve steps of five minutes
@@ -89,7 +90,7 @@ def test_the_same_night_is_decided_alike_in_the_workflow_and_in_the_simulator(pl
     plan = planned(played.run)
     truth = truth_of(trace, options, (plan.deadline - plan.started_at).total_seconds())
     steps: list[Step] = []
-    simulator.play_night(plan, simulator.Night(truth, shows_pace=True, on_step=steps.append))
+    play_through_ledger(plan, simulator.Night(truth, shows_pace=True), steps.append)
     told = decided(steps, simulator.MIDNIGHT)
 
     what = [(each.action, each.market) for each in told]
