@@ -1,4 +1,4 @@
-"""Decides what the API tells of jobs and runs: how far one request reads, and what is left out of a long record."""
+"""What the API tells of jobs and runs: how far one request reads, and what is left out of a long record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides which runs the API starts and stops: what is checked before AWS is asked, and what names a run."""
+"""Which runs the API starts and stops: what is checked before AWS is asked, and what names a run."""
 
 from __future__ import annotations
 

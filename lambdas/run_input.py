@@ -1,4 +1,4 @@
-"""Decides what an execution's input asks for: which job, for when, in continuation of what, on whose behalf."""
+"""What an execution's input asks for: which job, for when, in continuation of what, on whose behalf."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides which lines of the documentation are commands, and whether the parser knows them as they stand.
+"""Which lines of the documentation are commands, and whether the parser knows them as they stand.
 
 Nothing is run. A command counts as known where its sub-command, its options and the kinds of their values are.
 """

@@ -1,4 +1,4 @@
-"""Decides what was to be reached, and says whether it was."""
+"""What was to be reached, and says whether it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what an interval between saves is worth: the useful share of the time that Spot machines were up.
+"""What an interval between saves is worth: the useful share of the time that Spot machines were up.
 
 Plays the library's own Schedule over the lives of machines on availability traces, beside fixed intervals.
 """

@@ -1,4 +1,4 @@
-"""Decides how a save is measured: what the loop loses at once and in all, and how fast the state comes back."""
+"""How a save is measured: what the loop loses at once and in all, and how fast the state comes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what is saved: a model of transformer shapes with Adam's two moments, in tensors or NumPy arrays."""
+"""What is saved: a model of transformer shapes with Adam's two moments, in tensors or NumPy arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how PyTorch's own savers are used beside the library: torch.save, and distributed async_save."""
+"""How PyTorch's own savers are used beside the library: torch.save, and distributed async_save."""
 
 from __future__ import annotations
 

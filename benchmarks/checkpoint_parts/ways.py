@@ -1,4 +1,4 @@
-"""Decides what saving is compared with: copies in memory, pickle and the library itself, on NumPy arrays."""
+"""What saving is compared with: copies in memory, pickle and the library itself, on NumPy arrays."""
 
 from __future__ import annotations
 

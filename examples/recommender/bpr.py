@@ -1,4 +1,4 @@
-"""Decides what the recommender learns from and how: Bayesian Personalised Ranking, NumPy only.
+"""What the recommender learns from and how: Bayesian Personalised Ranking, NumPy only.
 
 Matrix factorisation for implicit feedback (Rendle et al., UAI 2009): an item a user took should
 score above one the user did not. Everything random comes from generators made of the seed.

@@ -1,4 +1,4 @@
-"""Decides what the PyTorch recommender learns from and how: Bayesian Personalised Ranking.
+"""What the PyTorch recommender learns from and how: Bayesian Personalised Ranking.
 
 The model of examples/recommender, and data of the same structure, with nothing but PyTorch: an item that
 a user took should score above one that the user did not (Rendle et al., UAI 2009).

@@ -1,1 +1,1 @@
-"""Decides whether Spot is right for a job: five filters, the other ways to buy its machines, and a worked month."""
+"""Whether Spot is right for a job: five filters, the other ways to buy its machines, and a worked month."""

@@ -1,4 +1,4 @@
-"""Decides what is advised: whether Spot, and if not, which option instead, in one sentence and with its reasons."""
+"""What is advised: whether Spot, and if not, which option instead, in one sentence and with its reasons."""
 
 from __future__ import annotations
 

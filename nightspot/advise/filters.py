@@ -1,4 +1,4 @@
-"""Decides the five filters between a job and Spot: each a verdict, its numbers, and the reason in one sentence."""
+"""The five filters between a job and Spot: each a verdict, its numbers, and the reason in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what a worked month says: its spread over ten months, and what another interval or deadline would do."""
+"""What a worked month says: its spread over ten months, and what another interval or deadline would do."""
 
 from __future__ import annotations
 

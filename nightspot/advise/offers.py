@@ -1,4 +1,4 @@
-"""Decides what the ways to buy this job's machines cost in a month, side by side, and what each risks and takes.
+"""What the ways to buy this job's machines cost in a month, side by side, and what each risks and takes.
 
 A figure that nobody honest could give is unknown, and says why.
 """

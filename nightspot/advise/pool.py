@@ -1,4 +1,4 @@
-"""Decides how deep the Spot pool of a job is taken to be, and which made-up market stands for it."""
+"""How deep the Spot pool of a job is taken to be, and which made-up market stands for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what the API's document says of overrides: the JSON Schema of all their forms, the short ones included.
+"""What the API's document says of overrides: the JSON Schema of all their forms, the short ones included.
 
 pydantic's own schema knows only what the short forms become. The rules between fields are `nightspot.job`'s.
 """

@@ -1,4 +1,4 @@
-"""Decides how the API refuses: every kind of refusal with its status and title, as RFC 9457 writes problems.
+"""How the API refuses: every kind of refusal with its status and title, as RFC 9457 writes problems.
 
 https://www.rfc-editor.org/rfc/rfc9457
 """

@@ -1,4 +1,4 @@
-"""Decides when a save counts, what a restore means for the training, and when the process should leave."""
+"""When a save counts, what a restore means for the training, and when the process should leave."""
 
 from __future__ import annotations
 

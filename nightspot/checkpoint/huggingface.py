@@ -1,4 +1,4 @@
-"""Decides how the Trainer of Hugging Face's transformers saves into our checkpoints and resumes from them.
+"""How the Trainer of Hugging Face's transformers saves into our checkpoints and resumes from them.
 
     nightspot = NightspotCallback(asynchronous=True, handle_sigterm=True)
     trainer = Trainer(model, arguments, train_dataset=dataset, callbacks=[nightspot])

@@ -1,4 +1,4 @@
-"""Decides what LightGBM needs to go on boosting after an interruption, as far as it can be continued at all.
+"""What LightGBM needs to go on boosting after an interruption, as far as it can be continued at all.
 
 training = resume(checkpointer, 500, callbacks=[lightgbm.early_stopping(20)])
 booster = training.booster

@@ -1,4 +1,4 @@
-"""Decides how the Trainer of Lightning saves into our checkpoints and resumes from them.
+"""How the Trainer of Lightning saves into our checkpoints and resumes from them.
 
     nightspot = NightspotCallback(handle_sigterm=True)
     trainer = Trainer(max_epochs=10, callbacks=[nightspot], enable_checkpointing=False)

@@ -1,4 +1,4 @@
-"""Decides how a PyTorch training is saved: tensors as torch writes them, and read back as data alone.
+"""How a PyTorch training is saved: tensors as torch writes them, and read back as data alone.
 
     from nightspot.checkpoint.pytorch import ResumableLoader, torch_checkpointer
 

@@ -1,4 +1,4 @@
-"""Decides what every boosting library's adapter must remember besides the trees, and when it is saved.
+"""What every boosting library's adapter must remember besides the trees, and when it is saved.
 
 Shared by the adapters for XGBoost and LightGBM; imports neither.
 """

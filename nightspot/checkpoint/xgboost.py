@@ -1,4 +1,4 @@
-"""Decides what XGBoost needs to go on boosting after an interruption as if there had been none.
+"""What XGBoost needs to go on boosting after an interruption as if there had been none.
 
 training = resume(checkpointer, 500, callbacks=[EarlyStopping(rounds=20)])
 booster = xgboost.train(

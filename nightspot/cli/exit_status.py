@@ -1,4 +1,4 @@
-"""Decides with which exit status a command about a run ends, so that a pipeline can tell whose fault it was."""
+"""With which exit status a command about a run ends, so that a pipeline can tell whose fault it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what came of an attempt's training: how much of it the run has kept, and how much was in vain.
+"""What came of an attempt's training: how much of it the run has kept, and how much was in vain.
 
 From the durable steps and their pace where progress is visible; else estimated from the checkpoint interval.
 """

@@ -1,1 +1,1 @@
-"""Decides whether a training that was killed and resumed is still the same training."""
+"""Whether a training that was killed and resumed is still the same training."""

@@ -1,4 +1,4 @@
-"""Decides which kills a drill tries and when: as many of each kind, spread over the training, every one after the
+"""Which kills a drill tries and when: as many of each kind, spread over the training, every one after the
 first checkpoint, so that each leads to a resume worth a look."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decides which causes a drill can fail for, and in which order they are told: the one that comes first explains
+"""Which causes a drill can fail for, and in which order they are told: the one that comes first explains
 the others."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decides what is reported of a drill: its outcome, why, every kill with what it cost, and what else was seen."""
+"""What is reported of a drill: its outcome, why, every kill with what it cost, and what else was seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether a drill is passed: only if the killed trainings are, step by step and at the end, the one that
+"""Whether a drill is passed: only if the killed trainings are, step by step and at the end, the one that
 nobody disturbed."""
 
 from __future__ import annotations

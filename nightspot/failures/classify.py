@@ -1,4 +1,4 @@
-"""Decides what a failure was: every way in which SageMaker says "no" gets one class, and every class one answer."""
+"""What a failure was: every way in which SageMaker says "no" gets one class, and every class one answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what a person is told about a failure: what its class means, what a run does, what they can do."""
+"""What a person is told about a failure: what its class means, what a run does, what they can do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what of a text may be stored or sent: neither who wrote it nor what opens a door.
+"""What of a text may be stored or sent: neither who wrote it nor what opens a door.
 
 Every pattern takes time in proportion to the text: the words behind a failure are the user's, and may be hostile.
 """

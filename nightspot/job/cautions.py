@@ -1,4 +1,4 @@
-"""Decides what in a sound job file deserves a word: it runs, but not as its author may hope."""
+"""What in a sound job file deserves a word: it runs, but not as its author may hope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how a drafted job file reads: its sections in order, each below a comment that says what it is for."""
+"""How a drafted job file reads: its sections in order, each below a comment that says what it is for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how a training job that exists already reads as a job file: out of a CreateTrainingJob request, or of
+"""How a training job that exists already reads as a job file: out of a CreateTrainingJob request, or of
 what DescribeTrainingJob answers about a job, in which the request stands among what came of it.
 
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html

@@ -1,4 +1,4 @@
-"""Decides what one run may change of its job, and gives back the job as that run shall have it.
+"""What one run may change of its job, and gives back the job as that run shall have it.
 
 The overrides stand beside `job` in an execution's input. Their values keep the rules of the job file, and
 the new job those between fields; what was true of the request when it was deployed is not asked again.

@@ -1,4 +1,4 @@
-"""Decides whether the sections of a job file fit each other and leave Nightspot what it must set.
+"""Whether the sections of a job file fit each other and leave Nightspot what it must set.
 
 Each rule is one function from a draft to its problems; a rule whose sections are unsound or absent
 has nothing to say. Most hold for every job; a few hold a file's author to their word, and not the ladder

@@ -1,4 +1,4 @@
-"""Decides what editors know of a job file: its JSON Schema (draft 2020-12), made from the models of the job file
+"""What editors know of a job file: its JSON Schema (draft 2020-12), made from the models of the job file
 and from botocore's model of CreateTrainingJob.
 
 A schema says what each value can be. It never refuses what `nightspot validate` takes; the rules between fields,

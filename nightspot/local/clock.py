@@ -1,4 +1,4 @@
-"""Decides what time it is in the story: at which pace its hours pass in real seconds."""
+"""What time it is in the story: at which pace its hours pass in real seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides which Weibull lives and gaps stand for real traces; `python -m nightspot.market.fitting DIR`."""
+"""Which Weibull lives and gaps stand for real traces; `python -m nightspot.market.fitting DIR`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how a made-up Spot market behaves: lives and gaps in turn, each drawn from its own Weibull.
+"""How a made-up Spot market behaves: lives and gaps in turn, each drawn from its own Weibull.
 
 The table of parameters, `spot_lives.json`, is made by `nightspot.market.fitting`.
 """

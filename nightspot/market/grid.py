@@ -1,4 +1,4 @@
-"""Decides how a market looks on a regular grid of time, always a little better than it is.
+"""How a market looks on a regular grid of time, always a little better than it is.
 
 A slot counts as up if the market is up at any moment of it, and costs the lowest price of any
 moment of it: what is cheapest on the grid is then a lower bound for what time itself allows.

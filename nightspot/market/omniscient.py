@@ -1,4 +1,4 @@
-"""Decides the least that a night could have cost somebody who knew the whole market beforehand.
+"""The least that a night could have cost somebody who knew the whole market beforehand.
 
 The model is that of "Can't Be Late" (NSDI'24, usenix.org/conference/nsdi24/presentation/wu-zhanghao):
 one machine at a time; every launch, on Spot or on-demand, first time or again, is paid for one

@@ -1,4 +1,4 @@
-"""Decides what the other known ways to use Spot do at each moment of a night.
+"""What the other known ways to use Spot do at each moment of a night.
 
 `NSDI'24` is "Can't Be Late" (Wu et al., usenix.org/conference/nsdi24/presentation/wu-zhanghao), whose R and C are
 the time and the work left. Its change-over d stands here for what it is spent on: 2 d for a start on Spot, the stop

@@ -1,4 +1,4 @@
-"""Decides which nights are played: where in a market they begin, their luck, and what a policy plans with.
+"""Which nights are played: where in a market they begin, their luck, and what a policy plans with.
 
 Planned is as a deployment plans: with exact figures where the setting has nothing random, else with what `history`
 learns from as many past nights as a deployment remembers.

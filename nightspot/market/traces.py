@@ -1,4 +1,4 @@
-"""Decides what a Spot trace file means: when machines could be had, and for how much."""
+"""What a Spot trace file means: when machines could be had, and for how much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides which markets a backtest plays on, and what a job file says about its nights."""
+"""Which markets a backtest plays on, and what a job file says about its nights."""
 
 from __future__ import annotations
 

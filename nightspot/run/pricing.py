@@ -1,4 +1,4 @@
-"""Decides what an instance hour is expected to cost and what Spot is expected to save, each with source and age.
+"""What an instance hour is expected to cost and what Spot is expected to save, each with source and age.
 
 The on-demand leg may be cheaper under the account's Savings Plans. Whether a plan covers managed Spot training is
 not documented: no plan ever touches a Spot attempt here.

@@ -1,4 +1,4 @@
-"""Decides how a backtest is shown: what was played, a row per policy, and what the bounds and pooling say."""
+"""How a backtest is shown: what was played, a row per policy, and what the bounds and pooling say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how a drill is drawn: the curve of the undisturbed training, the killed one over it, and below them every
+"""How a drill is drawn: the curve of the undisturbed training, the killed one over it, and below them every
 life as a bar from the step it went on from to the kill."""
 
 from __future__ import annotations

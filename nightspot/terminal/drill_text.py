@@ -1,4 +1,4 @@
-"""Decides how a drill is shown: what is tried, PASS or FAIL with the reasons, and a table of the kills."""
+"""How a drill is shown: what is tried, PASS or FAIL with the reasons, and a table of the kills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how docs/failures.md reads: the table of all classes, and how texts are understood."""
+"""How docs/failures.md reads: the table of all classes, and how texts are understood."""
 
 from __future__ import annotations
 

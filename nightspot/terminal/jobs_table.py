@@ -1,4 +1,4 @@
-"""Decides how a list of jobs reads: schedule, deadline and ladder in words, the last run, and the month's cost.
+"""How a list of jobs reads: schedule, deadline and ladder in words, the last run, and the month's cost.
 
 A line is what `nightspot.api.models` makes of a job, or one of `jobs` in the answer of GET /jobs: the same JSON.
 """

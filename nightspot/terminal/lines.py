@@ -1,4 +1,4 @@
-"""Decides how one line of a report looks: story time, who speaks, what is said; long ones hang below themselves."""
+"""How one line of a report looks: story time, who speaks, what is said; long ones hang below themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how a run's record is shown: what was played, its decisions, its attempts, and what it came to."""
+"""How a run's record is shown: what was played, its decisions, its attempts, and what it came to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what a person sees of a night while it is played: decisions, changes of state, training in brief."""
+"""What a person sees of a night while it is played: decisions, changes of state, training in brief."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether a request carries a valid AWS Signature Version 4, by signing it again with the same secret.
+"""Whether a request carries a valid AWS Signature Version 4, by signing it again with the same secret.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """

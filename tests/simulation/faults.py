@@ -66,7 +66,7 @@ class Plan:
 
 
 class Faults:
-    """Decides about each call, invocation and event; from `random` alone, so a seed is a run."""
+    """About each call, invocation and event; from `random` alone, so a seed is a run."""
 
     def __init__(self, plan: Plan, clock: Clock, random: Random) -> None:
         self.plan, self._clock, self._random = plan, clock, random

@@ -1,4 +1,4 @@
-"""Decides what the doctor's findings are, what each check may ask, and what AWS's refusal of a call means."""
+"""What the doctor's findings are, what each check may ask, and what AWS's refusal of a call means."""
 
 from __future__ import annotations
 

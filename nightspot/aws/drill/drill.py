@@ -1,4 +1,4 @@
-"""Decides whether a training script resumes on SageMaker: stops it after its first checkpoint, starts it again, and
+"""Whether a training script resumes on SageMaker: stops it after its first checkpoint, starts it again, and
 reads in its progress file where it went on."""
 
 from __future__ import annotations

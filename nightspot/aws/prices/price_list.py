@@ -1,4 +1,4 @@
-"""Decides what AWS's Price List says an instance hour costs, on-demand and in USD.
+"""What AWS's Price List says an instance hour costs, on-demand and in USD.
 
 The Price List has one product per way of using a machine, and several prices per product: tiers, versions,
 currencies, reservations at zero.

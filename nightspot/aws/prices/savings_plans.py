@@ -1,4 +1,4 @@
-"""Decides which rates the account's Savings Plans give it on SageMaker training, on-demand.
+"""Which rates the account's Savings Plans give it on SageMaker training, on-demand.
 
 The figures are the plans' own, as AWS lists them for plans that are active now. Offers are not looked at.
 """

@@ -1,4 +1,4 @@
-"""Decides how a command speaks to a deployed API: signed as AWS signs, over HTTPS alone, some calls repeatedly.
+"""How a command speaks to a deployed API: signed as AWS signs, over HTTPS alone, some calls repeatedly.
 
 An address of this machine (`nightspot local serve`) may be HTTP as well, and is asked unsigned without credentials.
 """

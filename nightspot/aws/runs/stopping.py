@@ -1,4 +1,4 @@
-"""Decides how a person stops a run: by a wish that its next decision reads, and at once through its training job.
+"""How a person stops a run: by a wish that its next decision reads, and at once through its training job.
 
 The run ends itself, and records it: whoever stops the training job, the decision that sees its end sees the wish.
 """

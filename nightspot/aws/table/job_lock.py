@@ -1,4 +1,4 @@
-"""Decides which run of a job may train: at most one holds the job's lock, and a crashed one loses it by itself.
+"""Which run of a job may train: at most one holds the job's lock, and a crashed one loses it by itself.
 
 One item, JOB#name / LOCK. Every change is one conditional write, so DynamoDB decides who was first.
 """

@@ -1,4 +1,4 @@
-"""Decides what a checkpoint file looks like, and whether the one at hand is whole.
+"""What a checkpoint file looks like, and whether the one at hand is whole.
 
 Layout: magic line with the format's number, the parts' bytes one after the other, footer (JSON:
 what is said about the checkpoint, each part's size and SHA-256), SHA-256 of the footer (32 bytes),

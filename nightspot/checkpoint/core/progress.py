@@ -1,4 +1,4 @@
-"""Decides what is said about a checkpoint: in its own footer, and in nightspot.json beside it.
+"""What is said about a checkpoint: in its own footer, and in nightspot.json beside it.
 
 nightspot.json is how the scheduler, which sees only S3, knows the progress and proves a resume.
 """

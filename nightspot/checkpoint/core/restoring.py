@@ -1,4 +1,4 @@
-"""Decides which checkpoint counts: the newest step that is complete, its own file read to the last byte.
+"""Which checkpoint counts: the newest step that is complete, its own file read to the last byte.
 
 Of several ranks each reads its own file and checks every byte of it; of the others' it looks at the
 end, which shows whether they are there, whole in length, and of the same number of ranks. Damage

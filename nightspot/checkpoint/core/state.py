@@ -1,4 +1,4 @@
-"""Decides what can be saved, and which bytes, files and values a state is stored as."""
+"""What can be saved, and which bytes, files and values a state is stored as."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how a state with tensors is copied to host memory, and which values a weights-only load takes back."""
+"""How a state with tensors is copied to host memory, and which values a weights-only load takes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides the order in which a save touches the disk, so that a kill between any two steps loses nothing.
+"""The order in which a save touches the disk, so that a kill between any two steps loses nothing.
 
 The checkpoint is durable before nightspot.json speaks of it, and both are before an older one goes.
 """

@@ -1,4 +1,4 @@
-"""Decides how a run is followed to its end: how often it is looked at, what is told, and what a wait outlives."""
+"""How a run is followed to its end: how often it is looked at, what is told, and what a wait outlives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides where the commands to operate look: at local records, or at a deployment by its table, stack or API."""
+"""Where the commands to operate look: at local records, or at a deployment by its table, stack or API."""
 
 from __future__ import annotations
 

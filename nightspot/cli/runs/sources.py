@@ -1,4 +1,4 @@
-"""Decides where reports get their records from: a folder of local ones, a deployment's table, or its API."""
+"""Where reports get their records from: a folder of local ones, a deployment's table, or its API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides the course of a drill on this machine: one undisturbed training, the killed ones, and, where chance could
+"""The course of a drill on this machine: one undisturbed training, the killed ones, and, where chance could
 explain what differs, a second undisturbed one."""
 
 from __future__ import annotations

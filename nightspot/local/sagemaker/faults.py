@@ -1,4 +1,4 @@
-"""Decides what SageMaker's API answers when it refuses: AWS's codes, in AWS's words."""
+"""What SageMaker's API answers when it refuses: AWS's codes, in AWS's words."""
 
 from __future__ import annotations
 

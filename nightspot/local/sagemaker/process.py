@@ -1,4 +1,4 @@
-"""Decides how the training command runs: in its own process group, its words in the job's log."""
+"""How the training command runs: in its own process group, its words in the job's log."""
 
 from __future__ import annotations
 

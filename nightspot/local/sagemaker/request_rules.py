@@ -1,4 +1,4 @@
-"""Decides which CreateTrainingJob requests the simulated SageMaker refuses.
+"""Which CreateTrainingJob requests the simulated SageMaker refuses.
 
 botocore checks shapes on the client's side; here stand the rules that only AWS's servers know.
 """

@@ -1,4 +1,4 @@
-"""Decides what the four training-job calls answer: a SageMaker on this machine, in story time."""
+"""What the four training-job calls answer: a SageMaker on this machine, in story time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides the course of one training job: waiting, machines given and taken, training, the end.
+"""The course of one training job: waiting, machines given and taken, training, the end.
 
 An example, of a Spot job whose machine is taken once: Starting, Pending, Starting, Downloading,
 Training, Interrupted, Starting, Downloading, Training, Uploading, Completed.

@@ -1,4 +1,4 @@
-"""Decides what an API Gateway REST API makes of an HTTP request: the event for a Lambda function, and the answer.
+"""What an API Gateway REST API makes of an HTTP request: the event for a Lambda function, and the answer.
 
 A request that the gateway refuses itself gets problem+json (RFC 9457), with AWS's own word in `message`.
 """

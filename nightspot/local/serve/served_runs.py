@@ -1,4 +1,4 @@
-"""Decides what is kept of the runs that somebody else starts in an open stage: a record of each when it is over."""
+"""What is kept of the runs that somebody else starts in an open stage: a record of each when it is over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how the API is served on this machine: to whom, by which server, and with what behind it."""
+"""How the API is served on this machine: to whom, by which server, and with what behind it."""
 
 from __future__ import annotations
 

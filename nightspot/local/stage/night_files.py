@@ -1,4 +1,4 @@
-"""Decides which night is played: one of the known ones, a user's market file, or a stretch of a public trace."""
+"""Which night is played: one of the known ones, a user's market file, or a stretch of a public trace."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Decides what the pages say that a run, a month and all jobs leave for people to read."""
+"""What the pages say that a run, a month and all jobs leave for people to read."""

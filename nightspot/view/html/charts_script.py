@@ -1,4 +1,4 @@
-"""Decides which script draws the charts of a page: Vega, Vega-Lite and vega-embed in one, made without a network.
+"""Which script draws the charts of a page: Vega, Vega-Lite and vega-embed in one, made without a network.
 
 The deployment's bundle holds it as a file, because what makes it is too large for a function.
 """

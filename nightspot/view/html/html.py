@@ -1,4 +1,4 @@
-"""Decides how a page is put together: one file that may fetch nothing, and in which no text is markup."""
+"""How a page is put together: one file that may fetch nothing, and in which no text is markup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what the page of one run shows: a sentence, figures, the night, the money, all of it in tables too."""
+"""What the page of one run shows: a sentence, figures, the night, the money, all of it in tables too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what the page of many runs shows: a job's month, a job, or all jobs; sums first, then every run."""
+"""What the page of many runs shows: a job's month, a job, or all jobs; sums first, then every run."""
 
 from __future__ import annotations
 

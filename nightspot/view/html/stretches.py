@@ -1,4 +1,4 @@
-"""Decides how a night is told as one row of stretches, without gap or overlap: what was going on when."""
+"""How a night is told as one row of stretches, without gap or overlap: what was going on when."""
 
 from __future__ import annotations
 

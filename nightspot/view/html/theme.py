@@ -1,4 +1,4 @@
-"""Decides how charts look: colours by what they mean, as CSS names, so that one serves light, dark and paper."""
+"""How charts look: colours by what they mean, as CSS names, so that one serves light, dark and paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides the picture of a night: a lane per rung, decisions and checkpoints above them, moments across."""
+"""The picture of a night: a lane per rung, decisions and checkpoints above them, moments across."""
 
 from __future__ import annotations
 

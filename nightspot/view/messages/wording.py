@@ -1,4 +1,4 @@
-"""Decides in which words each happening is told, and what a person is advised to do about it."""
+"""In which words each happening is told, and what a person is advised to do about it."""
 
 from __future__ import annotations
 
