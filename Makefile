@@ -89,7 +89,7 @@ bench: $(VENV)/.dev ## Print the benchmark tables
 frameworks: $(VENV)/.frameworks ## Install PyTorch, XGBoost and others, for the tests of the adapters (large)
 
 .PHONY: format
-format: $(VENV)/.dev ## Format the code and mend what ruff can mend
+format: $(VENV)/.dev ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 

@@ -39,7 +39,7 @@ ALARMS = (
     AlarmSpec(
         "ResumeBroken",
         "ResumeBroken",
-        "A training job was given a checkpoint and started over, or went far back: its script must be mended.",
+        "A training job was given a checkpoint and started over, or went far back: its script must be fixed.",
     ),
     AlarmSpec("NoticeLost", "NoticeLost", "EventBridge did not take a notice."),
     AlarmSpec(

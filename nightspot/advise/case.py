@@ -1,4 +1,4 @@
-"""Gathers what the filters and the options reckon with: the plan, the night, the pool, and the prices."""
+"""Gathers what the filters and the options work with: the plan, the night, the pool, and the prices."""
 
 from __future__ import annotations
 

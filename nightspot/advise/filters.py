@@ -210,9 +210,7 @@ def pool_filter(case: Case, played: Played | None) -> Finding:
     if shallow or tight:
         return Finding(Filter.POOL, Verdict.WITH_CARE, because, numbers)
     if not known:
-        return Finding(
-            Filter.POOL, Verdict.UNKNOWN, f"{because} A pool of usual depth is reckoned with.", numbers
-        )
+        return Finding(Filter.POOL, Verdict.UNKNOWN, f"{because} A pool of usual depth is assumed.", numbers)
     return Finding(Filter.POOL, Verdict.YES, because, numbers)
 
 
@@ -257,7 +255,8 @@ def failed_night_filter(case: Case, money: Money) -> Finding:
         return say(Verdict.WITH_CARE, f"{words}, and Spot saves nothing to set against one.")
     if money.night_usd >= saving:
         return say(
-            Verdict.WITH_CARE, f"{words}; a single one is as dear as the month's saving of {usd(saving)}."
+            Verdict.WITH_CARE,
+            f"{words}; a single one is as expensive as the month's saving of {usd(saving)}.",
         )
     if cost > SMALL_SHARE * saving:
         return say(Verdict.WITH_CARE, f"{words}: {usd(cost)} of the {usd(saving)} that Spot saves.")

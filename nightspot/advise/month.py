@@ -81,7 +81,7 @@ def worked_month(case: Case, stage: Stage, ours: Played) -> WorkedMonth:
 
 
 def _best_interval(trials: Sequence[Trial]) -> Trial | None:
-    """The cheapest; the job's own where that is next to nothing dearer."""
+    """The cheapest; the job's own where that is next to nothing more expensive."""
     if not trials:
         return None
     best = min(trials, key=lambda trial: trial.hours)

@@ -108,7 +108,7 @@ def with_nightspot(stage: Stage) -> Played:
     start_hours = stage.setting.changeover_of(Market.ON_DEMAND) / HOUR
 
     def cost_hours(night: NightResult) -> float:
-        # On-demand alone is reckoned without its start-up (see `costs`), so that of the fallback does not count
+        # On-demand alone is assumedout its start-up (see `costs`), so that of the fallback does not count
         # either: else on-demand would cost more as a fallback than as itself.
         return night.cost - (start_hours if night.on_demand_seconds > 0 else 0.0)
 

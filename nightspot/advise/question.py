@@ -132,7 +132,7 @@ def unknown(source: str) -> Figure:
 
 
 def derived(value: float, inputs: Iterable[Figure], source: str) -> Figure:
-    """A figure that was reckoned from others: as weak as the weakest, unknown where one of them is."""
+    """A figure that was computed from others: as weak as the weakest, unknown where one of them is."""
     inputs = tuple(inputs)
     bases = [figure.basis for figure in inputs if figure.basis is not None]
     if len(bases) < len(inputs):

@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.
 
 @contextmanager
 def mistakes() -> Iterator[None]:
-    """Inside: what the user can mend ends the command with its words and status 1, not with a traceback."""
+    """Inside: what the user can fix ends the command with its words and status 1, not with a traceback."""
     try:
         yield
     except InvalidJobError as error:

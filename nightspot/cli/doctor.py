@@ -221,8 +221,8 @@ def examine_machine(machine: Machine, visit: Visit) -> Iterator[Finding]:
 def _python(machine: Machine) -> Finding:
     version = ".".join(str(part) for part in machine.python)
     if machine.python[:2] < NEEDED_PYTHON:
-        mend = "python3.11 -m venv .venv, and install Nightspot there"
-        return Finding(Check.PYTHON, State.PROBLEM, f"{version}; 3.11 or newer is needed", mend)
+        fix = "python3.11 -m venv .venv, and install Nightspot there"
+        return Finding(Check.PYTHON, State.PROBLEM, f"{version}; 3.11 or newer is needed", fix)
     return Finding(Check.PYTHON, State.OK, f"{version}; Node.js and Docker are not needed")
 
 
@@ -248,18 +248,18 @@ def _disk(machine: Machine) -> Finding:
 
 def _command(machine: Machine, job: Job) -> Finding:
     if job.local is None:
-        mend = "add local.command to the job file (docs/job-file.md)"
-        return Finding(Check.COMMAND, State.WARNING, "the file has no local.command", mend, job.name)
+        fix = "add local.command to the job file (docs/job-file.md)"
+        return Finding(Check.COMMAND, State.WARNING, "the file has no local.command", fix, job.name)
     program, *arguments = job.local.command
     is_python = program in PYTHON_NAMES
     if not is_python and machine.program(program) is None and not (machine.directory / program).is_file():
         found = f"{program!r} is no program here"
-        return Finding(Check.COMMAND, State.PROBLEM, found, "install it, or mend local.command", job.name)
+        return Finding(Check.COMMAND, State.PROBLEM, found, "install it, or fix local.command", job.name)
     script = _script_of(arguments) if is_python else None
     if script is not None and not (machine.directory / script).is_file():
         found = f"there is no {script} below {machine.directory}"
-        mend = "run Nightspot where the script is, or mend local.command"
-        return Finding(Check.COMMAND, State.PROBLEM, found, mend, job.name)
+        fix = "run Nightspot where the script is, or fix local.command"
+        return Finding(Check.COMMAND, State.PROBLEM, found, fix, job.name)
     return Finding(Check.COMMAND, State.OK, f"{script or program} is there", subject=job.name)
 
 

@@ -149,7 +149,7 @@ def _drill_here(file: Path, given: dict[str, Any], *, as_json: bool) -> None:
 
 @contextmanager
 def bad_input() -> Iterator[None]:
-    """Inside: what the user can mend ends the command with its words and status 2: status 1 is FAIL."""
+    """Inside: what the user can fix ends the command with its words and status 2: status 1 is FAIL."""
     try:
         with mistakes():
             try:
@@ -191,7 +191,7 @@ def play(
     """Drill the job of `file` and show what came of it; `given` are fields of DrillOptions.
 
     Raises InvalidJobError, MetricDefinitionError, CommandError, OSError and typer.BadParameter for what the user
-    can mend.
+    can fix.
     """
     job, options = _drillable(file), DrillOptions(**given)
     console = console_for()

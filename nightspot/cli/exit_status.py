@@ -10,7 +10,7 @@ from nightspot.record.model import Ending, RunRecord
 
 
 class ExitStatus(IntEnum):
-    """What a command's exit status says. 1 to 7 are other people's to mend, each somebody else's."""
+    """What a command's exit status says. 1 to 7 are other people's to fix, each somebody else's."""
 
     IN_TIME = 0
     USER = 1
@@ -26,7 +26,7 @@ class ExitStatus(IntEnum):
 
 MEANINGS: Mapping[ExitStatus, str] = {
     ExitStatus.IN_TIME: "the model is there in time, or the command did what was asked",
-    ExitStatus.USER: "yours to mend: the job, its code, its input, a permission or quota, a run that is not there, "
+    ExitStatus.USER: "yours to fix: the job, its code, its input, a permission or quota, a run that is not there, "
     "another run of the job that still goes on (`concurrency: forbid`)",
     ExitStatus.USAGE: "the options make no sense",
     ExitStatus.MARKET: "the market: no capacity in time, the budget is spent, or Spot alone was allowed",

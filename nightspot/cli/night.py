@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -263,14 +264,15 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
     if not as_json:
         tables.show_header(console, played)
     try:
-        night = staging.play(
-            job,
-            stage.night,
-            scratch=stage.scratch,
-            started_at=started_at,
-            directory=stage.directory,
-            on_sighting=(lambda _seen: None) if as_json else timeline,
-        )
+        with nullcontext() if as_json else timeline:
+            night = staging.play(
+                job,
+                stage.night,
+                scratch=stage.scratch,
+                started_at=started_at,
+                directory=stage.directory,
+                on_sighting=(lambda _seen: None) if as_json else timeline,
+            )
     except staging.NightNotOverError as error:
         fail(f"the night hangs: {error} is still running; its logs are in {played.scratch}")
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import fsum
 
-from nightspot.costs.lost_work import Evidence, Fruit, fruits_of, lacks_training_time
+from nightspot.costs.lost_work import Evidence, KeptWork, kept_work_of, lacks_training_time
 from nightspot.job.markets import Market
 from nightspot.run.model import MOST_WORK_SECONDS, Attempt, Outcome, Run, Rung
 
@@ -53,7 +53,7 @@ class AttemptAccount:
 
 @dataclass(frozen=True)
 class Account:
-    """The sums of a run over all its attempts, useless ones included.
+    """The sums of a run over all its attempts, failed attempts included.
 
     None: not known, because one attempt's figure is missing. `…_at_least_…` sums what is known. A run without a
     model has delivered nothing: on-demand alone would have owed nothing for it, and all that it cost is a loss.
@@ -131,7 +131,7 @@ def needed_seconds(run: Run) -> float | None:
 
 
 def account(run: Run) -> Account:
-    """The sums over all attempts, useless ones included."""
+    """The sums over all attempts, failed attempts included."""
     attempts = attempt_accounts(run)
     costs = [a.cost_usd for a in attempts]
     missing = _missing_of_run(run, attempts)
@@ -161,9 +161,9 @@ def account(run: Run) -> Account:
 
 def attempt_accounts(run: Run) -> tuple[AttemptAccount, ...]:
     """The account of each attempt, in their order; every sum of the run's is the sum of theirs."""
-    fruits = fruits_of(run)
+    kept_work = kept_work_of(run)
     first = next((a for a in run.attempts if a.ready_seconds is not None), None)
-    return tuple(_of_attempt(run, a, fruits[a.number], a is first) for a in run.attempts)
+    return tuple(_of_attempt(run, a, kept_work[a.number], a is first) for a in run.attempts)
 
 
 def on_demand_alone_usd(run: Run) -> float | None:
@@ -174,14 +174,14 @@ def on_demand_alone_usd(run: Run) -> float | None:
     """
     if _without_model(run):
         return 0.0
-    return _total(_alone_usd(run, a, fruit) for a, fruit in _fruitful(run)) or None
+    return _total(_alone_usd(run, a, work) for a, work in _with_kept_work(run)) or None
 
 
-def _of_attempt(run: Run, attempt: Attempt, fruit: Fruit, is_first: bool) -> AttemptAccount:
+def _of_attempt(run: Run, attempt: Attempt, work: KeptWork, is_first: bool) -> AttemptAccount:
     cost = attempt_cost_usd(attempt)
-    alone = 0.0 if _without_model(run) else _alone_usd(run, attempt, fruit)
+    alone = 0.0 if _without_model(run) else _alone_usd(run, attempt, work)
     starting = _starting_seconds(attempt)
-    missing = _missing_of_attempt(run, attempt, fruit)
+    missing = _missing_of_attempt(run, attempt, work)
     return AttemptAccount(
         number=attempt.number,
         interruptions=attempt.interruptions,
@@ -189,8 +189,8 @@ def _of_attempt(run: Run, attempt: Attempt, fruit: Fruit, is_first: bool) -> Att
         trained_seconds=None if lacks_training_time(attempt) else attempt.trained_seconds,
         starting_seconds=starting,
         restarting_seconds=_restarting_seconds(attempt, starting) if is_first else starting,
-        repeated_seconds=fruit.repeated_seconds,
-        repeated_evidence=fruit.evidence,
+        repeated_seconds=work.repeated_seconds,
+        repeated_evidence=work.evidence,
         billable_seconds=0.0 if _had_no_machine(attempt) else attempt.billable_seconds,
         cost_usd=cost,
         on_demand_cost_usd=alone,
@@ -234,33 +234,33 @@ def _restarting_seconds(attempt: Attempt, starting: float | None) -> float | Non
     return max(0.0, starting - max(0.0, attempt.ready_seconds - attempt.queued_seconds))
 
 
-def _alone_usd(run: Run, attempt: Attempt, fruit: Fruit) -> float | None:
-    if fruit.kept_seconds == 0:
+def _alone_usd(run: Run, attempt: Attempt, work: KeptWork) -> float | None:
+    if work.kept_seconds == 0:
         return 0.0
     rung = _baseline(run)
     price = rung.expected_usd_per_hour
-    if price is None or fruit.kept_seconds is None:
+    if price is None or work.kept_seconds is None:
         return None
-    return fruit.kept_seconds * attempt.rung.speed / rung.speed / 3600 * price * rung.instance_count
+    return work.kept_seconds * attempt.rung.speed / rung.speed / 3600 * price * rung.instance_count
 
 
 def _baseline(run: Run) -> Rung:
     return (run.rungs_of(Market.ON_DEMAND) or run.rungs)[0]
 
 
-def _fruitful(run: Run) -> Iterable[tuple[Attempt, Fruit]]:
-    fruits = fruits_of(run)
-    return ((attempt, fruits[attempt.number]) for attempt in run.attempts)
+def _with_kept_work(run: Run) -> Iterable[tuple[Attempt, KeptWork]]:
+    kept_work = kept_work_of(run)
+    return ((attempt, kept_work[attempt.number]) for attempt in run.attempts)
 
 
 def _without_model(run: Run) -> bool:
     return run.outcome not in (None, Outcome.SUCCEEDED)
 
 
-def _missing_of_attempt(run: Run, attempt: Attempt, fruit: Fruit) -> tuple[Missing, ...]:
+def _missing_of_attempt(run: Run, attempt: Attempt, work: KeptWork) -> tuple[Missing, ...]:
     """What its saving lacks, in the order of `Missing`."""
     has_bill = not _had_no_machine(attempt)
-    kept = fruit.kept_seconds
+    kept = work.kept_seconds
     delivered = not _without_model(run)
     lacks = {
         Missing.OUTCOME: run.outcome is None,
@@ -279,7 +279,7 @@ def _missing_of_run(run: Run, attempts: Iterable[AttemptAccount]) -> tuple[Missi
     if run.outcome is None:
         lacks.add(Missing.OUTCOME)
     elif run.outcome is Outcome.SUCCEEDED and all(
-        fruit.kept_seconds == 0 for fruit in fruits_of(run).values()
+        work.kept_seconds == 0 for work in kept_work_of(run).values()
     ):
         lacks.add(Missing.WORK_SECONDS)  # a model took some training
     return tuple(name for name in Missing if name in lacks)

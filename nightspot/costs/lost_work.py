@@ -23,7 +23,7 @@ class Evidence(StrEnum):
 
 
 @dataclass(frozen=True)
-class Fruit:
+class KeptWork:
     """What came of one attempt's training. Seconds on its own rung; None: SageMaker does not say.
 
     `repeated_seconds`: what was trained before and had to be trained again, or was lost with the attempt's end.
@@ -51,38 +51,38 @@ def lacks_training_time(attempt: Attempt) -> bool:
     )
 
 
-def fruits_of(run: Run) -> dict[int, Fruit]:
+def kept_work_of(run: Run) -> dict[int, KeptWork]:
     """By attempt number. The kept seconds of all attempts times their speeds are the work that the run holds."""
     steps = _kept_steps(run)
     pace = _mean_pace(run, steps)
-    return {a.number: _fruit(run, a, _kept_by_steps(a, steps, pace)) for a in run.attempts}
+    return {a.number: _kept_work(run, a, _kept_by_steps(a, steps, pace)) for a in run.attempts}
 
 
-def _fruit(run: Run, attempt: Attempt, kept: float | None) -> Fruit:
+def _kept_work(run: Run, attempt: Attempt, kept: float | None) -> KeptWork:
     trained = training_seconds(attempt)
     # A script that begins again from nothing repeats, though nothing cut this attempt short.
     broken = attempt.resume is Resume.BROKEN
     cuts = _cuts(attempt, trained)
     if trained is None:
-        return Fruit(kept, None, None)
+        return KeptWork(kept, None, None)
     if kept is not None:
         kept = min(kept, trained)
-        return Fruit(kept, trained - kept if cuts or broken else 0.0, Evidence.MEASURED)
+        return KeptWork(kept, trained - kept if cuts or broken else 0.0, Evidence.MEASURED)
     if cuts:
         return _estimate(run, attempt, trained, cuts)
     # A resume that nobody can see may have been none.
     unseen = attempt.resume is not None
-    return Fruit(trained, 0.0, Evidence.ESTIMATED if unseen else Evidence.MEASURED)
+    return KeptWork(trained, 0.0, Evidence.ESTIMATED if unseen else Evidence.MEASURED)
 
 
-def _estimate(run: Run, attempt: Attempt, trained: float, cuts: int) -> Fruit:
+def _estimate(run: Run, attempt: Attempt, trained: float, cuts: int) -> KeptWork:
     if run.checkpoint_s3_uri is not None:
         lost = min(trained, cuts * run.checkpoint_every_seconds * LOST_SHARE_OF_INTERVAL)
-        return Fruit(trained - lost, lost, Evidence.ESTIMATED)
+        return KeptWork(trained - lost, lost, Evidence.ESTIMATED)
     if attempt.failure is not None:
-        return Fruit(0.0, trained, Evidence.MEASURED)  # without checkpoints nothing outlives its machine
+        return KeptWork(0.0, trained, Evidence.MEASURED)  # without checkpoints nothing outlives its machine
     kept = min(trained, run.work_seconds / attempt.rung.speed)
-    return Fruit(kept, trained - kept, Evidence.ESTIMATED)
+    return KeptWork(kept, trained - kept, Evidence.ESTIMATED)
 
 
 def _cuts(attempt: Attempt, trained: float | None) -> int:

@@ -58,11 +58,11 @@ def with_fruits(before: Run, run: Run) -> Run:
     if attempt is None or not attempt.was_created:
         return run
     known = next((a.interruptions for a in before.attempts if a.number == attempt.number), 0)
-    counted = fruits(attempt, known, safe_point(run))
+    counted = kept_work(attempt, known, safe_point(run))
     return run if counted is attempt else run.with_attempt(counted)
 
 
-def fruits(attempt: Attempt, known_interruptions: int, point: float) -> Attempt:
+def kept_work(attempt: Attempt, known_interruptions: int, point: float) -> Attempt:
     """`attempt` with what has come of its interruptions, `point` being how far the durable checkpoint is now."""
     if point > attempt.safe_point:
         seconds = attempt.trained_seconds

@@ -87,7 +87,7 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
         meaning="The training script or its container ended with an error. What stands behind AlgorithmError is "
         "its own text. Exit code 137 is a kill, most often for want of memory; 139 is a crash in native code.",
         answer="Ends the run: another machine would fail alike, and nothing more is bought.",
-        advice="Read the training job's log in CloudWatch (/aws/sagemaker/TrainingJobs), mend the script, and "
+        advice="Read the training job's log in CloudWatch (/aws/sagemaker/TrainingJobs), fix the script, and "
         "try it with `nightspot run FILE --local` first.",
     ),
     FailureClass.OUT_OF_MEMORY: Explanation(
@@ -100,7 +100,7 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
         meaning="AWS refused the request, or could not use what it names: image, data, network, a parameter.",
         answer="Ends the run: the same request would be refused again, and nothing more is bought. If AWS names a "
         "field that only Spot has, such as MaxWaitTimeInSeconds, the Spot rung is left out instead.",
-        advice="The text names the field or the resource. Mend the job file and check it with `nightspot "
+        advice="The text names the field or the resource. Fix the job file and check it with `nightspot "
         "validate`; check that image, S3 prefix, subnets and security groups exist in this region.",
     ),
     FailureClass.PERMISSION: Explanation(

@@ -194,7 +194,7 @@ def need(market: Market, work_seconds: float, capacity: Capacity, change_over: C
 
 
 def surest_market(capacity: Capacity) -> Market:
-    """Where training once is reckoned with: on-demand where the job may buy it."""
+    """Where training once is assumed: on-demand where the job may buy it."""
     return Market.ON_DEMAND if capacity.on_demand else Market.SPOT
 
 

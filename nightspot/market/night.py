@@ -218,7 +218,7 @@ class _Played:
                 job.shows_pace = True
                 self._total_seconds = estimates.paced_work_seconds(int(self._true_seconds))
         self._work_seconds = self._total_seconds * (1.0 - fraction)
-        # As `durable.fruits`.
+        # As `durable.kept_work`.
         self._safe_point = point
         if point > job.safe_point:
             job.safe_point, job.safe_seconds, job.fruitless_interruptions = point, job.trained_seconds, 0

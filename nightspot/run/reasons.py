@@ -135,15 +135,11 @@ def _waiting(figures: Figures) -> str:
     if figures["state"] == "starting":
         return "Spot is starting"
     if figures.get("interruptions"):
-        return "Spot took the machine back {waited_seconds} ago"
-    return "Spot has waited {waited_seconds}"
+        return "Spot was interrupted {waited_seconds} ago"
+    return "No Spot capacity for {waited_seconds}"
 
 
-_DOING = {
-    "training": "is training",
-    "starting": "is starting",
-    "waiting": "has waited {waited_seconds} for capacity",
-}
+_DOING = {"training": "", "starting": ", starting", "waiting": ", without capacity for {waited_seconds}"}
 
 _PHRASES: Mapping[str, Callable[[Figures], str]] = {
     "unseen": _if("unseen_since_at", "SageMaker has not answered since {unseen_since_at}. "),
@@ -170,37 +166,31 @@ _PHRASES: Mapping[str, Callable[[Figures], str]] = {
     "paid_time": _if(
         "paid_left_seconds", " MaxRuntimeInSeconds leaves {paid_left_seconds} of paid time for it."
     ),
-    "promise": _if("is_late", "will be late, but nothing is faster", "finishes by {deadline_at}"),
+    "promise": _if("is_late", "late, but nothing is faster", "in time for {deadline_at}"),
     "waiting": _waiting,
-    "until": _if("must_start_at", "it may be waited for until {leave_at}: "),
+    "until": _if("must_start_at", "waiting until {leave_at}: "),
     "must_start": _if(
         "must_start_at",
         "on-demand must start by {must_start_at} to finish by {deadline_at}",
         "it must start by {leave_at} to finish by {deadline_at}",
     ),
     "doing": lambda figures: _DOING[str(figures["state"])],
-    "side": _if("is_late", "after", "before"),
     "times": lambda figures: "once" if figures["refusals"] == 1 else "{refusals} times",
     "pause": _if("wait_seconds", " in {wait_seconds}"),
 }
 
 _WORK_LEFT = "{left_seconds} to the deadline, {work_left_seconds} of work left at most"
 _START_ON_DEMAND = (
-    f"{{after}}{_WORK_LEFT}: on-demand {{on_demand_type}} {{promise}}.{{over_budget}}{{paid_time}}"
+    f"{{after}}{_WORK_LEFT}: on-demand {{on_demand_type}}, {{promise}}.{{over_budget}}{{paid_time}}"
 )
-_TRAINS = "{rung} is training{progress} and should finish by {finish_at}"
-_NOT_THE_MARKET = "{after}that is not the market's fault, nothing more is bought."
+_EXPECTED = "{rung}{progress}, expected {finish_at}"
+_NOT_CAPACITY = "{after}not a capacity problem: no retry, no on-demand."
 
 
 def _expected(figures: Figures) -> str:
     """A training job that is left to finish, in time or late."""
-    if figures["market"] == "on_demand":
-        return "{rung} {doing}{progress}; it should finish by {finish_at}, {side} {deadline_at}."
-    if not figures["has_fallback"]:
-        return f"{_TRAINS}."
-    if figures["is_late"]:
-        return f"{_TRAINS}, late; nothing is faster."
-    return f"{_TRAINS}, before {{deadline_at}}; left alone."
+    expected = "{rung}{doing}{progress}, expected {finish_at}, due {deadline_at}"
+    return f"Late: {expected}; nothing is faster." if figures["is_late"] else f"On track: {expected}."
 
 
 def _patience_over(figures: Figures) -> str:
@@ -215,25 +205,24 @@ def _resume_broken(figures: Figures) -> str:
     if figures["state"] != "training":
         return f"{broken} and has no machine; {{next_rung}} takes over."
     if not figures["is_in_time"]:
-        late = "{next_rung} would not be in time; it should finish by {finish_at} and is left alone."
+        late = "{next_rung} would not be in time; expected {finish_at}."
         return f"{broken}, and {late}"
     return f"{broken}; {{next_rung}} is still in time, from the beginning."
 
 
 SENTENCES: Mapping[Reason, str | Callable[[Figures], str]] = {
     Reason.WAIT_FOR_SPOT: (
-        f"{{after}}{_WORK_LEFT}: Spot {{type}} may be waited for until {{leave_at}}.{{over_budget}}"
+        f"{{after}}{_WORK_LEFT}: wait for Spot {{type}} until {{leave_at}}.{{over_budget}}"
     ),
     Reason.ON_DEMAND_ONLY: _START_ON_DEMAND,
     Reason.NO_SPOT_LEFT: _START_ON_DEMAND,
     Reason.LAST_SAFE_MOMENT: "{waiting}; {must_start}.",
     Reason.PATIENCE_OVER: _patience_over,
     Reason.THRASHING: (
-        "{rung} took the machine back {interruptions} times without a new checkpoint{progress}; "
-        "{next_rung} gets its turn."
+        "{rung} was interrupted {interruptions} times without a new checkpoint{progress}; next is {next_rung}."
     ),
     Reason.TOO_SLOW: (
-        f"{_TRAINS}, after the deadline {{deadline_at}}; on-demand is still in time from the checkpoint."
+        f"Too slow: {_EXPECTED}, due {{deadline_at}}; on-demand is still in time from the checkpoint."
     ),
     Reason.RESUME_BROKEN: _resume_broken,
     Reason.NOT_SHOWN_YET: "SageMaker does not show the training job yet.",
@@ -243,7 +232,7 @@ SENTENCES: Mapping[Reason, str | Callable[[Figures], str]] = {
     Reason.STARTING: "{waiting}; {must_start}.",
     Reason.ON_TRACK: _expected,
     Reason.FALLING_BEHIND: (
-        f"{_TRAINS}, after the deadline; on-demand can still take over for {{slack_seconds}}."
+        f"Falling behind: {_EXPECTED}, after the deadline; on-demand can still take over for {{slack_seconds}}."
     ),
     Reason.LATE: _expected,
     Reason.BUDGET_USED_UP: (
@@ -263,9 +252,9 @@ SENTENCES: Mapping[Reason, str | Callable[[Figures], str]] = {
     Reason.REFUSED: "{text}",
     Reason.REPLACED: "Run {other_run} of the same job takes this one's place.",
     Reason.STOP_REQUESTED: "The run was asked to stop ({by}).",
-    Reason.STOPPED_BY_PERSON: _NOT_THE_MARKET,
-    Reason.USER_FAULT: _NOT_THE_MARKET,
-    Reason.NOT_CAPACITY: _NOT_THE_MARKET,
+    Reason.STOPPED_BY_PERSON: _NOT_CAPACITY,
+    Reason.USER_FAULT: _NOT_CAPACITY,
+    Reason.NOT_CAPACITY: _NOT_CAPACITY,
     Reason.NO_PROGRESS: (
         "{after}its MaxRuntimeInSeconds of {limit_seconds} passed without a new checkpoint{progress}, and the same "
         "again would end alike. Save checkpoints more often, or raise work and MaxRuntimeInSeconds in the job file."

@@ -37,8 +37,8 @@ def show_finding(console: Console, finding: Finding) -> None:
     line.append(f"{finding.check:<{_CHECK_CHARACTERS}}  ")
     line.append(f"{finding.subject}: {finding.found}" if finding.subject else finding.found)
     console.print(line, soft_wrap=True)
-    if finding.mend:
-        console.print(Text(f"{_INDENT}mend: {finding.mend}"), soft_wrap=True)
+    if finding.fix:
+        console.print(Text(f"{_INDENT}fix: {finding.fix}"), soft_wrap=True)
 
 
 def show_sum(console: Console, findings: Iterable[Finding]) -> None:
@@ -53,7 +53,7 @@ def show_sum(console: Console, findings: Iterable[Finding]) -> None:
 
 
 def findings_as_json(findings: Iterable[Finding]) -> dict[str, Any]:
-    """`{ok, checks: [{check, subject, state, found, mend}]}`; `ok`: there is no problem."""
+    """`{ok, checks: [{check, subject, state, found, fix}]}`; `ok`: there is no problem."""
     shown = list(findings)
     return {
         "ok": not has_problems(shown),
@@ -63,7 +63,7 @@ def findings_as_json(findings: Iterable[Finding]) -> dict[str, Any]:
                 "subject": each.subject or None,
                 "state": str(each.state),
                 "found": each.found,
-                "mend": each.mend or None,
+                "fix": each.fix or None,
             }
             for each in shown
         ],

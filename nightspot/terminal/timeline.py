@@ -6,11 +6,14 @@ import math
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.job.markets import Market
@@ -54,10 +57,12 @@ class _JobSeen:
 
 
 class Timeline:
-    """Prints each sighting as a line or drops it. Thread safe; append-only.
+    """Prints each sighting as a line or drops it. Thread safe.
 
-    `spot_first`: the job's ladder has Spot, so that a start on-demand is a fallback. A console that can no
-    longer be written to (a full disk) silences the timeline: the night goes on.
+    On a terminal, inside its `with` block, decisions to go on watching share one line below the others, which is
+    written again by each of them; elsewhere every decision is a line of its own. `spot_first`: the job's ladder
+    has Spot, so that a start on-demand is a fallback. A console that can no longer be written to (a full disk)
+    silences the timeline: the run goes on.
     """
 
     def __init__(self, console: Console, *, spot_first: bool) -> None:
@@ -69,6 +74,16 @@ class Timeline:
         self._day: str | None = None
         self._closed = False
         self._lock = threading.Lock()
+        self._watching = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Timeline:
+        if self._console.is_terminal:
+            self._watching.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with suppress(OSError):
+            self._watching.stop()
 
     def __call__(self, seen: Seen) -> None:
         """Show `seen`."""
@@ -107,6 +122,12 @@ class Timeline:
             and step.rung.market is Market.ON_DEMAND
         )
         text = tables.in_words(step.action, step.because, what=_what(step), fallback=fallback)
+        if step.action is Action.WATCH and self._watching.is_started:
+            line = Text(
+                f"{seen.at:%H:%M}  {text}", tables.style_of(step.action), no_wrap=True, overflow="ellipsis"
+            )
+            self._watching.update(line, refresh=True)
+            return
         self._say(seen, NIGHTSPOT, text, tables.style_of(step.action, fallback=fallback))
 
     def _job(self, name: str) -> _JobSeen:

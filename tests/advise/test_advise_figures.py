@@ -17,11 +17,11 @@ from nightspot.run.pricing import Basis
     ],
 )
 def test_what_is_reckoned_is_as_weak_as_its_weakest_input(inputs, word):
-    assert derived(2, inputs, "reckoned").word == word
+    assert derived(2, inputs, "computed").word == word
 
 
 def test_what_is_unknown_says_why():
-    found = derived(2, [priced(1, "p"), unknown("nobody knows")], "reckoned")
+    found = derived(2, [priced(1, "p"), unknown("nobody knows")], "computed")
     assert (found.value, found.source) == (None, "nobody knows")
 
 

@@ -1,4 +1,4 @@
-"""The options' arithmetic, reckoned once more by hand."""
+"""The options' arithmetic, computed once more by hand."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -218,7 +218,7 @@ def test_where_all_is_well_every_check_says_so(account):
     found = account.examined()
     assert {finding.state for finding in found} == {State.OK}, found
     assert [check for check in CHECKS if check not in {finding.check for finding in found}] == []
-    assert all(not finding.mend for finding in found)
+    assert all(not finding.fix for finding in found)
 
 
 def test_each_problem_and_warning_comes_with_a_mend(account):
@@ -230,7 +230,7 @@ def test_each_problem_and_warning_comes_with_a_mend(account):
     }
     bad = [each for each in account.examined() if each.state in {State.PROBLEM, State.WARNING}]
     assert len(bad) == 5
-    assert all(finding.mend for finding in bad)
+    assert all(finding.fix for finding in bad)
 
 
 def test_the_credentials_finding_says_whose_account_it_is(account):
@@ -243,7 +243,7 @@ def test_the_credentials_finding_says_whose_account_it_is(account):
 def test_credentials_that_aws_does_not_take_are_a_problem_and_nothing_else_is_asked(account, code):
     account.answers["get_caller_identity"] = client_error(code, "GetCallerIdentity")
     finding = account.only(Check.CREDENTIALS, State.PROBLEM)
-    assert finding.mend
+    assert finding.fix
     assert CREDENTIAL_FAULTS.get(code, ("not so",))[0] in finding.found
     assert set(account.calls) == {"get_caller_identity"}
     assert account.only(Check.QUOTAS, State.NOT_CHECKED).found == "needs credentials that AWS takes"
@@ -251,7 +251,7 @@ def test_credentials_that_aws_does_not_take_are_a_problem_and_nothing_else_is_as
 
 def test_no_credentials_are_a_problem_with_the_command_that_gets_some(account):
     account.answers["get_caller_identity"] = NoCredentialsError()
-    assert "aws configure" in account.only(Check.CREDENTIALS, State.PROBLEM).mend
+    assert "aws configure" in account.only(Check.CREDENTIALS, State.PROBLEM).fix
 
 
 def test_without_a_network_nothing_is_checked_but_the_files(account):
@@ -273,7 +273,7 @@ def test_a_network_that_breaks_on_the_way_leaves_one_check_out(account):
 def test_without_a_region_nobody_is_asked(account, region, said):
     finding = account.only(Check.REGION, State.PROBLEM, region=region)
     assert said in finding.found
-    assert "aws configure set region" in finding.mend
+    assert "aws configure set region" in finding.fix
     assert account.calls == []
     assert account.only(Check.CREDENTIALS, State.NOT_CHECKED, region=region).found == "needs a region"
 
@@ -322,7 +322,7 @@ def test_a_call_that_is_not_allowed_names_the_permission_and_the_rest_goes_on(
     missing = [each for each in found if each.state is State.NOT_CHECKED]
     assert missing, operation
     assert {each.found for each in missing} == {f"needs the permission {permission}"}
-    assert all(permission in each.mend for each in missing)
+    assert all(permission in each.fix for each in missing)
     assert not [each for each in found if each.state in {State.PROBLEM, State.WARNING}]
 
 
@@ -341,7 +341,7 @@ def test_another_refusal_is_told_in_aws_s_words(account):
 def test_a_stack_that_is_not_there_is_a_problem_and_what_it_holds_is_not_asked_for(account):
     finding = account.only(Check.STACK, State.PROBLEM, stack="Other")
     assert finding.found == f"there is no stack 'Other' in {REGION}"
-    assert "make deploy" in finding.mend
+    assert "make deploy" in finding.fix
     assert account.only(Check.SCHEDULES, State.NOT_CHECKED, stack="Other").found == "needs the stack in order"
 
 
@@ -363,7 +363,7 @@ def test_how_cloudformation_left_the_stack_counts(account, status, state):
     account.answers["describe_stacks"] = {"Stacks": [{**described, "StackStatus": status}]}
     finding = account.only(Check.STACK, state)
     assert status in finding.found
-    assert bool(finding.mend) is (state is not State.OK)
+    assert bool(finding.fix) is (state is not State.OK)
 
 
 def test_the_table_of_statuses_is_tried_whole():
@@ -373,7 +373,7 @@ def test_the_table_of_statuses_is_tried_whole():
 def test_a_stack_of_another_version_is_a_warning(account):
     finding = account.only(Check.STACK, State.WARNING, version="1.1")
     assert "version 1.0; here it is 1.1" in finding.found
-    assert finding.mend == "make deploy"
+    assert finding.fix == "make deploy"
 
 
 def test_a_stack_of_this_version_is_in_order(account):
@@ -386,7 +386,7 @@ def test_a_stack_that_tells_no_version_is_noted_and_no_more(account):
     account.answers["describe_stacks"] = {"Stacks": [{**described, "Outputs": outputs}]}
     finding = account.only(Check.STACK, State.OK)
     assert finding.found.endswith(", deployed before stacks told their version")
-    assert not finding.mend
+    assert not finding.fix
 
 
 def test_a_state_machine_that_is_gone_is_a_problem(account):
@@ -405,7 +405,7 @@ def test_a_stack_that_tells_nothing_is_not_nightspot_s(account, check):
 def test_a_job_without_its_schedule_is_a_problem(account):
     client("scheduler").delete_schedule(Name="nightly")
     finding = account.only(Check.SCHEDULES, State.PROBLEM)
-    assert (finding.subject, finding.mend) == ("recommender", "make deploy")
+    assert (finding.subject, finding.fix) == ("recommender", "make deploy")
 
 
 def test_a_schedule_of_somebody_else_s_does_not_count(account):
@@ -423,7 +423,7 @@ def test_a_schedule_that_says_other_than_the_file_is_a_warning(account):
     account.schedule(ScheduleExpression="cron(30 1 * * ? *)")
     finding = account.only(Check.SCHEDULES, State.WARNING)
     assert finding.found == "deployed as cron(30 1 * * ? *) UTC, the file says cron(0 0 * * ? *) UTC"
-    assert finding.mend == "make deploy"
+    assert finding.fix == "make deploy"
 
 
 PAUSED = ("schedule: {", "schedule: {paused: true, ")
@@ -433,7 +433,7 @@ def test_a_paused_job_whose_schedule_rests_is_as_its_file_says(account):
     account.job = account.job.replace(*PAUSED)
     account.schedule(State="DISABLED")
     (finding,) = account.findings(Check.SCHEDULES)
-    assert (finding.state, finding.mend) == (State.OK, "")
+    assert (finding.state, finding.fix) == (State.OK, "")
     assert finding.found == "paused, cron(0 0 * * ? *) UTC: no night starts by itself"
 
 
@@ -441,7 +441,7 @@ def test_a_paused_job_whose_schedule_still_starts_it_is_a_warning(account):
     account.job = account.job.replace(*PAUSED)
     finding = account.only(Check.SCHEDULES, State.WARNING)
     assert finding.found == "nightly is enabled, and the file says it is paused"
-    assert finding.mend.startswith("make deploy; or disable it in the console")
+    assert finding.fix.startswith("make deploy; or disable it in the console")
 
 
 def test_a_paused_job_without_a_schedule_in_the_stack_is_a_problem_like_any_other(account):
@@ -482,7 +482,7 @@ def test_a_job_file_with_mistakes_is_a_problem_and_its_ladder_is_not_asked_for(a
     account.job = account.job.replace("work: 4h ", "work: soon ")
     finding = account.only(Check.JOBS, State.PROBLEM)
     assert "work: 'soon'" in finding.found
-    assert "nightspot validate" in finding.mend
+    assert "nightspot validate" in finding.fix
     assert account.only(Check.QUOTAS, State.NOT_CHECKED).found == "needs a valid job file"
 
 
@@ -492,7 +492,7 @@ def test_a_job_file_with_a_warning_is_a_warning(account):
 
 
 def test_no_job_files_leave_their_checks_out(account):
-    assert account.only(Check.JOBS, State.NOT_CHECKED, files=()).mend == "nightspot doctor FILE"
+    assert account.only(Check.JOBS, State.NOT_CHECKED, files=()).fix == "nightspot doctor FILE"
 
 
 def quotas(account, **by_type):
@@ -513,7 +513,7 @@ def test_a_market_without_quota_is_a_problem_in_each_market(account):
         f"{quota_name(market, P4D)}: 0, needed 1" for market in (Market.SPOT, Market.ON_DEMAND)
     ]
     assert {each.state for each in found} == {State.PROBLEM}
-    assert f"Service Quotas in the console ({REGION})" in found[0].mend
+    assert f"Service Quotas in the console ({REGION})" in found[0].fix
 
 
 def test_a_rung_without_quota_is_a_warning_where_another_one_has_it(account):
@@ -557,7 +557,7 @@ def test_a_role_that_sagemaker_may_not_take_on_is_a_problem(account, statement):
     client("iam").update_assume_role_policy(RoleName="training", PolicyDocument=policy)
     finding = account.only(Check.ROLE, State.PROBLEM)
     assert finding.found == "does not trust sagemaker.amazonaws.com"
-    assert "aws iam update-assume-role-policy --role-name training" in finding.mend
+    assert "aws iam update-assume-role-policy --role-name training" in finding.fix
 
 
 def test_a_role_that_may_not_write_checkpoints_is_a_problem(account):
@@ -612,7 +612,7 @@ def test_checkpoints_without_versions_are_a_warning_with_the_command(account):
     account.keep_versions("Suspended")
     finding = account.only(Check.BUCKETS, State.WARNING)
     assert finding.subject == "our-checkpoints"
-    assert finding.mend == (
+    assert finding.fix == (
         "aws s3api put-bucket-versioning --bucket our-checkpoints "
         f"--versioning-configuration Status=Enabled --region {REGION}"
     )
@@ -638,7 +638,7 @@ def test_a_repository_that_is_not_there_is_a_problem(account):
     account.job = account.job.replace("recommender-training:latest", "other")
     finding = account.only(Check.IMAGE, State.PROBLEM)
     assert finding.found == "there is no such repository"
-    assert finding.mend.startswith(f"aws ecr create-repository --repository-name other --region {REGION}")
+    assert finding.fix.startswith(f"aws ecr create-repository --repository-name other --region {REGION}")
 
 
 def test_an_image_of_another_region_is_a_problem(account):
@@ -655,7 +655,7 @@ def test_an_image_of_somebody_else_s_is_not_checked(account, owner):
 def test_a_topic_without_subscriber_is_a_warning_with_the_command(account):
     account.answers["list_subscriptions_by_topic"] = {"Subscriptions": []}
     finding = account.only(Check.NOTICES, State.WARNING)
-    assert finding.mend.startswith(f"aws sns subscribe --topic-arn arn:aws:sns:{REGION}:{ACCOUNT}:")
+    assert finding.fix.startswith(f"aws sns subscribe --topic-arn arn:aws:sns:{REGION}:{ACCOUNT}:")
 
 
 def test_a_subscription_that_waits_for_its_mail_is_a_warning(account):
@@ -675,7 +675,7 @@ def test_dead_letters_are_a_problem_with_the_command_that_shows_them(account):
     client("sqs").send_message(QueueUrl=url, MessageBody="lost")
     finding = account.only(Check.DEAD_LETTERS, State.PROBLEM)
     assert "about 1" in finding.found
-    assert finding.mend.startswith(f"aws sqs receive-message --queue-url {url}")
+    assert finding.fix.startswith(f"aws sqs receive-message --queue-url {url}")
 
 
 def test_a_queue_that_is_gone_is_a_problem(account):

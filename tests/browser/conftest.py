@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nightspot.record.model import read_record
 from nightspot.view.html import charts_script
 from nightspot.view.html.run_page import run_page
 from nightspot.view.html.runs_page import runs_page
@@ -109,7 +110,7 @@ def record():
 
 @pytest.fixture
 def run_html(record, script):
-    return run_page(record, script)
+    return run_page(read_record(record), script)
 
 
 @pytest.fixture
@@ -131,4 +132,4 @@ def month(record):
 
 @pytest.fixture
 def month_html(month, script):
-    return runs_page(month, script, link_of=lambda run: f"{run['run_id']}.html")
+    return runs_page(map(read_record, month), script, link_of=lambda run: f"{run.run_id}.html")

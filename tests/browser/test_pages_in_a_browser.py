@@ -189,9 +189,9 @@ def attacked(record):
     return record
 
 
-@pytest.mark.parametrize("make", [run_page, lambda record, script: runs_page([record], script, job=HOSTILE)])
+@pytest.mark.parametrize("make", [run_page, lambda run, script: runs_page([run], script, job=HOSTILE)])
 def test_hostile_texts_become_no_markup_and_run_nowhere(show, record, script, make):
-    page = show(make(attacked(record), script))
+    page = show(make(read_record(attacked(record)), script))
     assert page.said == []
     assert page.asked_for == []
     assert page.locator("img").count() == 0
@@ -206,7 +206,7 @@ def test_hostile_texts_become_no_markup_and_run_nowhere(show, record, script, ma
 
 def test_a_mark_of_direction_stays_where_it_is(show, record, script):
     """An override of direction in a job's name must not turn the words behind it round."""
-    page = show(run_page({**record, "job": "abc\u202e"}, script))
+    page = show(run_page(read_record({**record, "job": "abc\u202e"}), script))
     across = """() => {
       const line = document.querySelector(".over");
       const text = [...line.childNodes].find(node => node.nodeType === 3 && node.textContent.includes("November"));

@@ -95,7 +95,7 @@ def test_a_problem_ends_with_1_and_its_mend_is_below_it(jobs, capsys):
     assert status == 1
     lines = [" ".join(line.split()) for line in out.splitlines()]
     at = lines.index("problem credentials the credentials have expired")
-    assert lines[at + 1].startswith("mend: aws sso login")
+    assert lines[at + 1].startswith("fix: aws sso login")
     assert lines[-1] == f"1 problem, {len(CHECKS) - 3} not checked, 2 ok"
 
 
@@ -164,7 +164,7 @@ def test_this_machine_is_looked_at_without_aws(jobs, command):
         "subject": "recommender",
         "state": "ok",
         "found": "examples/recommender/train.py is there",
-        "mend": None,
+        "fix": None,
     }
 
 
@@ -200,7 +200,7 @@ def test_a_night_needs_this_of_the_machine(jobs, tmp_path, check, changes, state
     finding = local_finding(check, jobs, machine(tmp_path, **changes))
     assert finding.state is state
     assert said in finding.found
-    assert bool(finding.mend) is (state is not State.OK)
+    assert bool(finding.fix) is (state is not State.OK)
 
 
 @pytest.mark.parametrize(
@@ -253,14 +253,14 @@ def test_lines_are_not_wrapped_so_that_commands_can_be_copied():
     finding = Finding(Check.IMAGE, State.WARNING, "said " * 20, "aws " * 20, "a:b")
     show_finding(console, finding)
     show_sum(console, [finding, finding])
-    shown, mend, total = stream.getvalue().splitlines()
+    shown, fix, total = stream.getvalue().splitlines()
     assert "a:b: said said" in shown
-    assert mend.strip() == "mend: " + " ".join(["aws"] * 20)
+    assert fix.strip() == "fix: " + " ".join(["aws"] * 20)
     assert total == "2 warnings"
 
 
 def test_json_has_null_for_what_there_is_not():
     assert findings_as_json([Finding(Check.CLOCK, State.PROBLEM, "off")]) == {
         "ok": False,
-        "checks": [{"check": "clock", "subject": None, "state": "problem", "found": "off", "mend": None}],
+        "checks": [{"check": "clock", "subject": None, "state": "problem", "found": "off", "fix": None}],
     }

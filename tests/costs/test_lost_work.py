@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.costs.lost_work import Evidence, Fruit, fruits_of
+from nightspot.costs.lost_work import Evidence, KeptWork, kept_work_of
 from nightspot.failures.codes import FailureClass
 from nightspot.run.model import Resume
 
@@ -25,11 +25,11 @@ def attempt(story):
 
 
 def measured(kept, repeated):
-    return Fruit(pytest.approx(kept), pytest.approx(repeated), Evidence.MEASURED)
+    return KeptWork(pytest.approx(kept), pytest.approx(repeated), Evidence.MEASURED)
 
 
 def estimated(kept, repeated):
-    return Fruit(pytest.approx(kept), pytest.approx(repeated), Evidence.ESTIMATED)
+    return KeptWork(pytest.approx(kept), pytest.approx(repeated), Evidence.ESTIMATED)
 
 
 def test_steps_and_their_pace_tell_what_a_reclaim_took(story, attempt):
@@ -37,30 +37,30 @@ def test_steps_and_their_pace_tell_what_a_reclaim_took(story, attempt):
         attempts=[attempt(9000.0, CUT, steps=12), attempt(7200.0, number=2, steps=24)],
         progress=story.progress(24, "06:00"),
     )
-    assert fruits_of(run) == {1: measured(7200, 1800), 2: measured(7200, 0)}
+    assert kept_work_of(run) == {1: measured(7200, 1800), 2: measured(7200, 0)}
 
 
 def test_what_a_script_does_beside_its_steps_is_no_repeated_work(story, attempt):
     run = story.run(attempts=[attempt(15_000.0, steps=24)], progress=story.progress(24, "06:00"))
-    assert fruits_of(run) == {1: measured(14_400, 0)}
+    assert kept_work_of(run) == {1: measured(14_400, 0)}
 
 
 def test_an_interruption_within_a_job_that_completes_counts_as_well(story, attempt):
     run = story.run(
         attempts=[attempt(15_600.0, steps=24, interruptions=1)], progress=story.progress(24, "06:00")
     )
-    assert fruits_of(run) == {1: measured(14_400, 1200)}
+    assert kept_work_of(run) == {1: measured(14_400, 1200)}
 
 
 def test_a_model_has_all_steps_whether_the_last_ones_were_saved_or_not(story, attempt):
     run = story.run(attempts=[attempt(14_400.0, steps=22)], progress=story.progress(22, "06:00"))
-    assert fruits_of(run) == {1: measured(14_400, 0)}
+    assert kept_work_of(run) == {1: measured(14_400, 0)}
 
 
 def test_an_attempt_that_began_again_from_nothing_repeats_what_was_done_before(story, attempt):
     broken = attempt(14_400.0, number=2, steps=24, resume=Resume.BROKEN)
     run = story.run(attempts=[attempt(7200.0, CUT, steps=12), broken], progress=story.progress(24, "08:00"))
-    assert fruits_of(run) == {1: measured(7200, 0), 2: measured(7200, 7200)}
+    assert kept_work_of(run) == {1: measured(7200, 0), 2: measured(7200, 7200)}
 
 
 def test_what_a_broken_resume_has_overwritten_is_lost(story, attempt):
@@ -73,7 +73,7 @@ def test_what_a_broken_resume_has_overwritten_is_lost(story, attempt):
         ],
         progress=story.progress(24, "08:00"),
     )
-    assert fruits_of(run) == {1: measured(3600, 3600), 2: measured(0, 3600), 3: measured(10_800, 0)}
+    assert kept_work_of(run) == {1: measured(3600, 3600), 2: measured(0, 3600), 3: measured(10_800, 0)}
 
 
 def test_a_slow_machine_keeps_its_own_seconds(story, attempt):
@@ -85,7 +85,7 @@ def test_a_slow_machine_keeps_its_own_seconds(story, attempt):
         ],
         progress=story.progress(24, "06:00"),
     )
-    assert fruits_of(run) == {1: measured(14_400, 0), 2: measured(7200, 0)}
+    assert kept_work_of(run) == {1: measured(14_400, 0), 2: measured(7200, 0)}
 
 
 def test_an_attempt_without_a_pace_of_its_own_is_told_by_the_others_and_its_speed(story, attempt):
@@ -97,7 +97,7 @@ def test_an_attempt_without_a_pace_of_its_own_is_told_by_the_others_and_its_spee
         ],
         progress=story.progress(24, "06:00"),
     )
-    assert fruits_of(run)[1] == measured(7200, 1800)
+    assert kept_work_of(run)[1] == measured(7200, 1800)
 
 
 def test_a_pace_on_a_slow_machine_is_twice_as_good_on_a_whole_one(story, attempt):
@@ -109,12 +109,12 @@ def test_a_pace_on_a_slow_machine_is_twice_as_good_on_a_whole_one(story, attempt
         ],
         progress=story.progress(24, "06:00"),
     )
-    assert fruits_of(run)[2] == measured(7200, 1800)
+    assert kept_work_of(run)[2] == measured(7200, 1800)
 
 
 def test_nobody_keeps_more_than_it_has_trained(story, attempt):
     run = story.run(attempts=[attempt(6000.0, CUT, steps=12)], progress=story.progress(12, "06:00"))
-    assert fruits_of(run) == {1: measured(6000, 0)}
+    assert kept_work_of(run) == {1: measured(6000, 0)}
 
 
 def test_training_without_a_new_checkpoint_was_in_vain(story, attempt):
@@ -122,7 +122,7 @@ def test_training_without_a_new_checkpoint_was_in_vain(story, attempt):
         attempts=[attempt(7200.0, CUT, steps=12), attempt(1500.0, CUT, number=2, step_after=12)],
         progress=story.progress(12, "06:00"),
     )
-    assert fruits_of(run)[2] == measured(0, 1500)
+    assert kept_work_of(run)[2] == measured(0, 1500)
 
 
 @pytest.mark.parametrize(
@@ -137,47 +137,47 @@ def test_training_without_a_new_checkpoint_was_in_vain(story, attempt):
 )
 def test_where_no_steps_are_visible_each_cut_takes_half_a_checkpoint_interval(story, attempt, changes, lost):
     run = story.run(attempts=[attempt(7200.0, CUT, **changes)])
-    assert fruits_of(run) == {1: estimated(7200 - lost, lost)}
+    assert kept_work_of(run) == {1: estimated(7200 - lost, lost)}
 
 
 def test_steps_without_any_pace_are_estimated_too(story, attempt):
     run = story.run(attempts=[attempt(7200.0, CUT, step_after=9)], progress=story.progress(9, "02:00"))
-    assert fruits_of(run) == {1: estimated(6300, 900)}
+    assert kept_work_of(run) == {1: estimated(6300, 900)}
 
 
 def test_a_resume_that_nobody_can_see_makes_a_figure_an_estimate(story, attempt):
     unseen = attempt(7200.0, number=2, resume=Resume.NOT_VISIBLE)
-    assert fruits_of(story.run(attempts=[unseen])) == {2: estimated(7200, 0)}
+    assert kept_work_of(story.run(attempts=[unseen])) == {2: estimated(7200, 0)}
 
 
 def test_without_checkpoints_nothing_outlives_its_machine(story, attempt):
     run = story.run(checkpoint_s3_uri=None, attempts=[attempt(7200.0, CUT), attempt(14_400.0, number=2)])
-    assert fruits_of(run) == {1: measured(0, 7200), 2: measured(14_400, 0)}
+    assert kept_work_of(run) == {1: measured(0, 7200), 2: measured(14_400, 0)}
 
 
 def test_without_checkpoints_a_job_that_was_interrupted_kept_the_work_that_was_expected(story, attempt):
     run = story.run(checkpoint_s3_uri=None, attempts=[attempt(20_000.0, interruptions=1)])
-    assert fruits_of(run) == {1: estimated(14_400, 5600)}
+    assert kept_work_of(run) == {1: estimated(14_400, 5600)}
 
 
 def test_a_start_up_does_no_work(story, attempt):
     run = story.run(attempts=[attempt(7200.0, trained_seconds=7800.0)])
-    assert fruits_of(run) == {1: measured(7200, 0)}
+    assert kept_work_of(run) == {1: measured(7200, 0)}
 
 
 def test_without_transitions_all_that_was_billed_for_is_training(story, attempt):
-    assert fruits_of(story.run(attempts=[attempt(None, trained_seconds=7200.0)])) == {1: measured(7200, 0)}
+    assert kept_work_of(story.run(attempts=[attempt(None, trained_seconds=7200.0)])) == {1: measured(7200, 0)}
 
 
 def test_where_sagemaker_says_nothing_nothing_is_known(story, attempt):
-    assert fruits_of(story.run(attempts=[attempt(None)])) == {1: Fruit(None, None, None)}
+    assert kept_work_of(story.run(attempts=[attempt(None)])) == {1: KeptWork(None, None, None)}
 
 
 def test_an_attempt_that_never_trained_repeated_nothing(story, attempt):
     refused = attempt(None, FailureClass.THROTTLED, status=None)
-    assert fruits_of(story.run(attempts=[refused])) == {1: measured(0, 0)}
+    assert kept_work_of(story.run(attempts=[refused])) == {1: measured(0, 0)}
 
 
 def test_what_runs_now_has_lost_nothing_yet(story):
     running = story.training(since="00:10", trained_seconds=1000.0, worked_seconds=1000.0)
-    assert fruits_of(story.run(attempts=[running])) == {1: measured(1000, 0)}
+    assert kept_work_of(story.run(attempts=[running])) == {1: measured(1000, 0)}

@@ -169,7 +169,7 @@ def test_a_decision_is_worded_when_it_is_read_or_stored(story, monkeypatch):
 
 def test_a_text_of_other_peoples_is_said_as_it_is(story):
     said = CASES[Reason.USER_FAULT](story).because
-    assert "ended as user code: KeyError: '{step}' {0}; that is not the market's fault" in said
+    assert "ended as user code: KeyError: '{step}' {0}; not a capacity problem" in said
 
 
 def test_a_figure_that_is_missing_is_named():
@@ -212,7 +212,7 @@ def test_a_start_of_on_demand_says_why_it_is_not_spot(story, reason, clock, atte
 def test_a_blind_decision_keeps_its_reason_and_says_since_when_it_is_blind(story):
     step = decided(story, "01:00", story.attempt(unseen_since=story.at("00:50")))
     assert step.reason is Reason.WAITING
-    assert step.because.startswith("SageMaker has not answered since 00:50 UTC. Spot has waited 1 h")
+    assert step.because.startswith("SageMaker has not answered since 00:50 UTC. No Spot capacity for 1 h")
     assert step.figures["unseen_since_at"] == story.at("00:50").isoformat()
 
 

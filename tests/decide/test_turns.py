@@ -77,7 +77,7 @@ class TestAMarketThatOnlyTakes:
         step = next_step(story.run(rungs=rungs, attempts=[worn]), story.at("01:01"))
         assert step.action is Action.STOP
         assert "3 times without a new checkpoint" in step.because
-        assert "Spot ml.p5.48xlarge gets its turn" in step.because
+        assert "next is Spot ml.p5.48xlarge" in step.because
 
     def test_is_waited_for_where_it_is_the_only_type_and_has_cost_little(self, story, worn):
         # 25 minutes in vain, and 4 h 48 min to go: a few starts are cheaper than on-demand.
@@ -89,7 +89,7 @@ class TestAMarketThatOnlyTakes:
         worn = replace(worn, trained_seconds=72 * 60 + 600.0, safe_seconds=600.0)
         step = next_step(story.run(attempts=[worn]), story.at("01:01"))
         assert step.action is Action.STOP
-        assert "on-demand ml.p4d.24xlarge gets its turn" in step.because
+        assert "next is on-demand ml.p4d.24xlarge" in step.because
         ended = replace(worn, state=AttemptState.ENDED, failure=FailureClass.STOPPED_BY_NIGHTSPOT)
         assert next_step(story.run(attempts=[ended]), story.at("01:05")).rung == story.on_demand
 

@@ -97,7 +97,7 @@ def test_what_a_caller_hands_over_is_never_run(night, shell, name):
 @pytest.mark.parametrize(
     ("status", "level", "words"),
     [
-        (ExitStatus.USER, "error", "The job needs mending"),
+        (ExitStatus.USER, "error", "The job needs fixing"),
         (ExitStatus.USAGE, "error", "The options make no sense"),
         (ExitStatus.MARKET, "error", "The market had nothing in time"),
         (ExitStatus.LATE, "error", "after its deadline"),
@@ -175,12 +175,12 @@ def test_the_status_counts_even_where_the_record_cannot_be_read(tell):
     ],
 )
 def test_the_wait_ends_before_the_job_and_the_session_lasts_as_long_as_it_may(steps, shell, minutes, outputs):
-    assert shell(steps["Reckon the times"]["run"], MINUTES=minutes).outputs == outputs
+    assert shell(steps["Compute the times"]["run"], MINUTES=minutes).outputs == outputs
 
 
 @pytest.mark.parametrize("minutes", ["19", "0", "-30", "90.5", "", EVIL])
 def test_a_time_limit_that_leaves_no_time_to_wait_is_refused(steps, shell, minutes):
-    done = shell(steps["Reckon the times"]["run"], MINUTES=minutes)
+    done = shell(steps["Compute the times"]["run"], MINUTES=minutes)
     assert done.status == 2
     assert f"::error::timeout-minutes: '{minutes}' must be a whole number, at least 20" in done.out
     assert not (shell.place / "evil").exists()

@@ -6,7 +6,7 @@ from datetime import date, time, timedelta
 import pytest
 
 from nightspot.costs.account import needed_seconds
-from nightspot.costs.lost_work import fruits_of
+from nightspot.costs.lost_work import kept_work_of
 from nightspot.decide.policy import next_step
 from nightspot.job.markets import Fallback, Market
 from nightspot.job.model import Budget, Capacity, ChangeOver, InstanceType, Job
@@ -182,8 +182,8 @@ def test_what_another_run_had_saved_is_not_counted_as_this_one_s_fruit(story):
     run = story.run(
         attempts=(attempt,), inherited=before, progress=replace(before, step=90, attempt=1), resume_from="x"
     )
-    assert fruits_of(run)[1].kept_seconds == 30 * 100
-    assert fruits_of(run)[1].repeated_seconds == 600
+    assert kept_work_of(run)[1].kept_seconds == 30 * 100
+    assert kept_work_of(run)[1].repeated_seconds == 600
 
 
 def test_a_share_that_was_done_of_other_work_is_not_counted(story, plan):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
 from nightspot.job.markets import Market
 from nightspot.run.model import Action, Outcome, Rung, Step
@@ -205,3 +206,27 @@ def test_a_night_goes_on_when_the_disk_is_full(screen, monkeypatch):
     monkeypatch.undo()
     timeline(status(1, "Stopped"))
     assert "stopped" not in screen.text
+
+
+def test_on_a_terminal_decisions_to_go_on_watching_share_one_line():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80)
+    with Timeline(console, spot_first=True) as timeline:
+        timeline(start(0, SPOT, 1))
+        for minutes in (10, 20, 30):
+            timeline(decided(minutes, Action.WATCH, f"look {minutes}."))
+        timeline(decided(40, Action.STOP, "patience."))
+    written = stream.getvalue()
+    assert written.count("START") == written.count("patience.") == 1
+    # Each time the line is erased first, and at the end for good.
+    for minutes in (10, 20, 30):
+        assert f"look {minutes}." in written
+    assert written.count("\x1b[2K") >= 3
+    assert "look" not in written[written.rindex("\x1b[2K") :]
+
+
+def test_elsewhere_every_decision_is_a_line(screen):
+    with Timeline(screen, spot_first=True) as timeline:
+        for minutes in (10, 20):
+            timeline(decided(minutes, Action.WATCH, f"look {minutes}."))
+    assert [line.split()[-1] for line in screen.lines] == ["10.", "20."]

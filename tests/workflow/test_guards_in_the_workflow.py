@@ -103,7 +103,7 @@ class TestALadder:
         assert (thrashed.failure_class, thrashed.interruptions) == ("stopped_by_nightspot", 3)
         assert trained.failure_class is None
         assert any(
-            f"Spot {FIRST} took the machine back 3 times without a new checkpoint; Spot {SECOND} gets its turn."
+            f"Spot {FIRST} was interrupted 3 times without a new checkpoint; next is Spot {SECOND}."
             == step.because
             for step in played.steps
         )
@@ -178,7 +178,7 @@ class TestTheExecutionsInput:
 
 
 def test_a_budget_stops_spots_repeated_work_before_it_is_passed_and_buys_nothing_more(play):
-    # Four minutes of work, lost twice; Spot is as dear as on-demand tonight, and $2 are twelve minutes.
+    # Four minutes of work, lost twice; Spot is as expensive as on-demand tonight, and $2 are twelve minutes.
     again_and_again = Market.scripted(
         [*([{"available": "5m"}, {"reclaim": "1m"}] * 2), {"available": "rest"}],
     )

@@ -84,7 +84,7 @@ def test_an_interruption_too_late_for_another_try_goes_on_demand_at_once_from_th
     spot, on_demand = played.record.attempts
     assert spot.interruptions == 1
     interrupted = next(step for step in played.steps if step.action is Action.STOP)
-    assert interrupted.because.startswith("Spot took the machine back")
+    assert interrupted.because.startswith("Spot was interrupted")
     assert on_demand.market == "on_demand"
     assert on_demand.resumed_from_step == on_demand.step_before > 0
     assert played.record.deadline_met

@@ -21,7 +21,7 @@ CLOCK_CARE = timedelta(minutes=1)
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _LOG_IN = "aws sso login, or new keys with: aws configure"
 
-# What is wrong, by STS's code, with its mend.
+# What is wrong, by STS's code, with its fix.
 CREDENTIAL_FAULTS: Mapping[str, tuple[str, str]] = {
     "ExpiredToken": ("the credentials have expired", _LOG_IN),
     "ExpiredTokenException": ("the credentials have expired", _LOG_IN),
@@ -71,8 +71,8 @@ def credentials(visit: Visit) -> Iterator[Finding]:
     if who.error is None:
         yield Finding(Check.CREDENTIALS, State.OK, f"account {who.account}, as {who.arn.rpartition(':')[2]}")
     elif isinstance(who.error, NO_ANSWER):
-        found, mend = unanswered(who.error)
-        yield Finding(Check.CREDENTIALS, State.NOT_CHECKED, found, mend)
+        found, fix = unanswered(who.error)
+        yield Finding(Check.CREDENTIALS, State.NOT_CHECKED, found, fix)
     elif isinstance(who.error, ClientError):
         code = who.error.response.get("Error", {}).get("Code", "")
         said = (f"AWS refused the credentials: {redact(str(who.error))}", _LOG_IN)
@@ -116,14 +116,14 @@ def stack(visit: Visit) -> Iterator[Finding]:
     state = next((state for end, state in STACK_STATES.items() if status.endswith(end)), State.WARNING)
     at = visit.described.get("LastUpdatedTime") or visit.described.get("CreationTime")
     when = f", since {at:%Y-%m-%d %H:%M} UTC" if at is not None else ""
-    mend = f"aws cloudformation describe-stack-events --stack-name {visit.stack}{visit.options}"
+    fix = f"aws cloudformation describe-stack-events --stack-name {visit.stack}{visit.options}"
     version = visit.output("Version")
     told = f"version {version}" if version else "deployed before stacks told their version"
     found = f"{visit.stack} is {status}{when}, {told}"
     if state is State.OK and version and visit.version and version != visit.version:
         yield Finding(Check.STACK, State.WARNING, f"{found}; here it is {visit.version}", "make deploy")
     else:
-        yield Finding(Check.STACK, state, found, "" if state is State.OK else mend)
+        yield Finding(Check.STACK, state, found, "" if state is State.OK else fix)
 
 
 def state_machine(visit: Visit) -> Iterator[Finding]:
@@ -168,8 +168,8 @@ def notices(visit: Visit) -> Iterator[Finding]:
     if confirmed:
         yield Finding(Check.NOTICES, State.OK, f"subscriptions of the topic: {len(confirmed)}")
     elif arns:
-        mend = "follow the link in the mail of AWS Notifications"
-        yield Finding(Check.NOTICES, State.WARNING, "nobody has confirmed the subscription yet", mend)
+        fix = "follow the link in the mail of AWS Notifications"
+        yield Finding(Check.NOTICES, State.WARNING, "nobody has confirmed the subscription yet", fix)
     else:
         yield Finding(
             Check.NOTICES, State.WARNING, "nobody hears of a run: the topic has no subscriber", subscribe

@@ -32,14 +32,14 @@ def jobs(visit: Visit) -> Iterator[Finding]:
     if not visit.files:
         yield Finding(Check.JOBS, State.NOT_CHECKED, "there are no job files here", "nightspot doctor FILE")
     for each in visit.files:
-        name, mend = str(each.path), f"nightspot validate {each.path}"
+        name, fix = str(each.path), f"nightspot validate {each.path}"
         errors = [str(found) for found in each.problems if found.severity == "error"]
         if errors:
             found = f"{errors[0]}{_and_more(len(errors))}"
-            yield Finding(Check.JOBS, State.PROBLEM, found, mend, name)
+            yield Finding(Check.JOBS, State.PROBLEM, found, fix, name)
         elif each.problems:
             found = f"{each.problems[0]}{_and_more(len(each.problems))}"
-            yield Finding(Check.JOBS, State.WARNING, found, mend, name)
+            yield Finding(Check.JOBS, State.WARNING, found, fix, name)
         else:
             yield Finding(Check.JOBS, State.OK, "valid", subject=name)
 
@@ -90,12 +90,12 @@ def _role(visit: Visit, arn: str) -> Iterator[Finding]:
     except ClientError as error:
         if not is_missing(error, "NoSuchEntity"):
             raise
-        mend = "make deploy, or mend training_job.RoleArn"
-        yield Finding(Check.ROLE, State.PROBLEM, "there is no such role", mend, name)
+        fix = "make deploy, or fix training_job.RoleArn"
+        yield Finding(Check.ROLE, State.PROBLEM, "there is no such role", fix, name)
         return
     if not _trusts(policy):
-        mend = f"add {SERVICE} to its trust policy: aws iam update-assume-role-policy --role-name {name} …"
-        yield Finding(Check.ROLE, State.PROBLEM, f"does not trust {SERVICE}", mend, name)
+        fix = f"add {SERVICE} to its trust policy: aws iam update-assume-role-policy --role-name {name} …"
+        yield Finding(Check.ROLE, State.PROBLEM, f"does not trust {SERVICE}", fix, name)
         return
     yield _may_use_buckets(visit, iam, arn, name)
 
@@ -128,8 +128,8 @@ def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> Finding:
     )
     if not refused:
         return Finding(Check.ROLE, State.OK, f"{trusted}, and may use the buckets", subject=name)
-    mend = f"give it these: aws iam put-role-policy --role-name {name} …"
-    return Finding(Check.ROLE, State.PROBLEM, f"may not {', '.join(refused)}", mend, name)
+    fix = f"give it these: aws iam put-role-policy --role-name {name} …"
+    return Finding(Check.ROLE, State.PROBLEM, f"may not {', '.join(refused)}", fix, name)
 
 
 def buckets(visit: Visit) -> Iterator[Finding]:
@@ -164,8 +164,8 @@ def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[Findin
         if is_missing(error, "301"):
             answer = error.response
         elif is_missing(error, "404", "NoSuchBucket"):
-            mend = "make deploy, or mend the S3 address in the job file"
-            yield Finding(Check.BUCKETS, State.PROBLEM, "there is no such bucket", mend, bucket)
+            fix = "make deploy, or fix the S3 address in the job file"
+            yield Finding(Check.BUCKETS, State.PROBLEM, "there is no such bucket", fix, bucket)
             return
         else:
             raise
@@ -174,25 +174,25 @@ def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[Findin
     if where is not None and where != visit.region:
         # https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html: same region only
         found = f"is in {where}; training in {visit.region} needs one there"
-        mend = "name a bucket of the region in the job file, or deploy where the bucket is"
-        yield Finding(Check.BUCKETS, State.PROBLEM, found, mend, bucket)
+        fix = "name a bucket of the region in the job file, or deploy where the bucket is"
+        yield Finding(Check.BUCKETS, State.PROBLEM, found, fix, bucket)
         return
     good = ["there"]
     if has_checkpoints:
         if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
             found = "keeps no versions: a restart that does not restore would overwrite better checkpoints"
-            mend = (
+            fix = (
                 f"aws s3api put-bucket-versioning --bucket {bucket} "
                 f"--versioning-configuration Status=Enabled{visit.options}"
             )
-            yield Finding(Check.BUCKETS, State.WARNING, found, mend, bucket)
+            yield Finding(Check.BUCKETS, State.WARNING, found, fix, bucket)
         else:
             good.append("versioned")
     if _is_encrypted(s3, bucket):
         good.append("encrypted")
     else:
-        mend = f"S3 in the console: {bucket}, Properties, Default encryption"
-        yield Finding(Check.BUCKETS, State.WARNING, "has no default encryption", mend, bucket)
+        fix = f"S3 in the console: {bucket}, Properties, Default encryption"
+        yield Finding(Check.BUCKETS, State.WARNING, "has no default encryption", fix, bucket)
     yield Finding(Check.BUCKETS, State.OK, ", ".join(good), subject=bucket)
 
 
@@ -221,19 +221,19 @@ def _image(visit: Visit, uri: str) -> Iterator[Finding]:
     subject = f"{name}{parts['mark'] or ':'}{which}"
     if parts["region"] != visit.region:
         found = f"is in {parts['region']}; training in {visit.region} needs it there"
-        mend = "push it there, and write ${AWS::Region} in training_job.AlgorithmSpecification.TrainingImage"
-        yield Finding(Check.IMAGE, State.PROBLEM, found, mend, subject)
+        fix = "push it there, and write ${AWS::Region} in training_job.AlgorithmSpecification.TrainingImage"
+        yield Finding(Check.IMAGE, State.PROBLEM, found, fix, subject)
         return
     key = "imageDigest" if parts["mark"] == "@" else "imageTag"
     try:
         visit.client("ecr").describe_images(repositoryName=name, imageIds=[{key: which}])
     except ClientError as error:
         if is_missing(error, "RepositoryNotFoundException"):
-            mend = f"aws ecr create-repository --repository-name {name}{visit.options}; then push the image"
-            yield Finding(Check.IMAGE, State.PROBLEM, "there is no such repository", mend, subject)
+            fix = f"aws ecr create-repository --repository-name {name}{visit.options}; then push the image"
+            yield Finding(Check.IMAGE, State.PROBLEM, "there is no such repository", fix, subject)
         elif is_missing(error, "ImageNotFoundException"):
-            mend = "build and push it (ECR in the console: the repository, View push commands)"
-            yield Finding(Check.IMAGE, State.PROBLEM, "the repository has no such image", mend, subject)
+            fix = "build and push it (ECR in the console: the repository, View push commands)"
+            yield Finding(Check.IMAGE, State.PROBLEM, "the repository has no such image", fix, subject)
         else:
             raise
         return
@@ -279,8 +279,8 @@ def schedules(visit: Visit) -> Iterator[Finding]:
 
 
 def _finding(job: Job, there: Mapping[str, Any] | None) -> Finding:
-    def found(state: State, words: str, mend: str = "") -> Finding:
-        return Finding(Check.SCHEDULES, state, words, mend, job.name)
+    def found(state: State, words: str, fix: str = "") -> Finding:
+        return Finding(Check.SCHEDULES, state, words, fix, job.name)
 
     schedule = job.schedule
     if schedule is None:

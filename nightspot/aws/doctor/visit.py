@@ -54,12 +54,12 @@ class Check(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found. `subject`: of what of several. `mend`: a command, or a place in the console."""
+    """What a check found. `subject`: of what of several. `fix`: a command, or a place in the console."""
 
     check: Check
     state: State
     found: str
-    mend: str = ""
+    fix: str = ""
     subject: str = ""
 
 
@@ -191,12 +191,12 @@ def guarded(check: Check, look: Callable[[], Iterable[Finding]], subject: str = 
     try:
         yield from look()
     except (ClientError, BotoCoreError, DeploymentError, PlaceholderError) as error:
-        found, mend = unanswered(error)
-        yield Finding(check, State.NOT_CHECKED, found, mend, subject)
+        found, fix = unanswered(error)
+        yield Finding(check, State.NOT_CHECKED, found, fix, subject)
 
 
 def unanswered(error: Exception) -> tuple[str, str]:
-    """What a call that gave no answer means, and its mend: the permission that is missing, or AWS's own words."""
+    """What a call that gave no answer means, and its fix: the permission that is missing, or AWS's own words."""
     if isinstance(error, ClientError):
         operation = error.operation_name
         code = error.response.get("Error", {}).get("Code", "")

@@ -230,7 +230,7 @@ HINTS: Mapping[FailureClass, str] = {
     FailureClass.SERVICE_FAULT: "the fault is AWS's own: try again in a few minutes",
     FailureClass.USER_CODE: "the training script failed: its log is in /aws/sagemaker/TrainingJobs",
     FailureClass.OUT_OF_MEMORY: "the machine's memory is too small for it: try --instance-type",
-    FailureClass.CONFIGURATION: "mend the request in the job file",
+    FailureClass.CONFIGURATION: "fix the request in the job file",
     FailureClass.PERMISSION: "check the credentials (--profile), their permissions and those of the training role",
     FailureClass.STOPPED_BY_PERSON: "somebody else stopped the training job",
     FailureClass.STOPPED_BY_NIGHTSPOT: "the drill itself stopped the training job",

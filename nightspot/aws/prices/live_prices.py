@@ -19,7 +19,7 @@ from nightspot.aws.table.run_table import RunTable
 from nightspot.run.pricing import PlanRate, Price, PriceSource, SpotDiscount
 
 ASK_AGAIN_AFTER = dt.timedelta(days=1)
-# Where the Price List did not answer: a permission may be mended within hours.
+# Where the Price List did not answer: a permission may be fixed within hours.
 ASK_AGAIN_AFTER_A_FAULT = dt.timedelta(hours=1)
 
 _T = TypeVar("_T")

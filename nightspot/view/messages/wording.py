@@ -55,7 +55,7 @@ WORDINGS: Mapping[Happening, Wording] = {
         Mood.CAUTION,
         "training did not resume from its checkpoint",
         "A training job of {job} was given a checkpoint and began again from nothing, or far behind it.",
-        "Mend how the training script loads its checkpoint; docs/checkpoints.md says how. Tonight nothing is "
+        "Fix how the training script loads its checkpoint; docs/checkpoints.md says how. Tonight nothing is "
         "interrupted any more to save money.",
     ),
     Happening.RUN_SUCCEEDED: Wording(Mood.GOOD, "model ready", "The model of {job} is ready."),

@@ -26,23 +26,23 @@ def seen(story):
     return look
 
 
-def fruitless(run):
+def without_progress(run):
     return run.last_attempt.fruitless_interruptions
 
 
 def test_interruptions_without_a_new_checkpoint_add_up(story, seen):
     run = story.run(attempts=[story.attempt()])
     run = seen(run, 1, step=3)
-    assert fruitless(run) == 0  # the first look: step 3 is new
+    assert without_progress(run) == 0  # the first look: step 3 is new
     run = seen(run, 2, step=3)
     run = seen(run, 3, step=3)
-    assert (fruitless(run), run.last_attempt.interruptions) == (2, 3)
+    assert (without_progress(run), run.last_attempt.interruptions) == (2, 3)
 
 
 def test_a_new_checkpoint_forgives_the_interruptions_before_it(story, seen):
     run = seen(story.run(attempts=[story.attempt(safe_point=3.0)]), 2, step=3)
-    assert fruitless(run) == 2
-    assert fruitless(seen(run, 3, step=6)) == 0
+    assert without_progress(run) == 2
+    assert without_progress(seen(run, 3, step=6)) == 0
 
 
 def test_a_look_at_the_same_thing_counts_nothing_twice(story, seen):
@@ -54,7 +54,7 @@ def test_without_visible_progress_stretches_shorter_than_a_checkpoint_are_fruitl
     run = story.run(attempts=[story.attempt()])
     for interruptions in (1, 2, 3):
         run = seen(run, interruptions)
-    assert fruitless(run) == 3
+    assert without_progress(run) == 3
 
 
 def test_a_new_attempt_starts_from_what_is_safe_already(story):
