@@ -18,6 +18,7 @@ from nightspot.checkpoint.core.settings import DEFAULT_MEAN_LIFE_SECONDS
 from nightspot.job.markets import Market
 from nightspot.learn import history
 from nightspot.market.samples import Zone
+from nightspot.record.model import AttemptRecord, RunRecord
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -112,7 +113,7 @@ def lives_of(zone: Zone, change_over_seconds: float) -> Lives:
 
 def learnt_lives(started: FloatArray, lasted: FloatArray, length: float) -> Iterator[float | None]:
     """What a deployment knows each day of the mean life, in seconds, from one run on each day before."""
-    past: list[dict[str, object]] = []
+    past: list[RunRecord] = []
     ended = started + lasted
     for midnight in np.arange(0, length, DAY_SECONDS):
         yield history.mean_life_seconds(past, INSTANCE_TYPE)
@@ -120,7 +121,7 @@ def learnt_lives(started: FloatArray, lasted: FloatArray, length: float) -> Iter
         trained = np.maximum(np.minimum(ended, next_midnight) - np.maximum(started, midnight), 0.0).sum()
         # At the end of a trace nothing was taken back; it is only not known any further.
         taken = ((ended >= midnight) & (ended < min(next_midnight, length))).sum()
-        past.append({"attempts": [_attempt(float(trained), int(taken))] if trained else []})
+        past.append(_run(float(trained), int(taken)))
 
 
 def fixed(every_seconds: float, setting: Setting, ends: float) -> tuple[FloatArray, FloatArray]:
@@ -189,11 +190,12 @@ def _slowed(setting: Setting) -> float:
     return setting.slowed * setting.save.beside_seconds
 
 
-def _attempt(trained_seconds: float, interruptions: int) -> dict[str, object]:
-    return {
-        "market": Market.SPOT.value,
-        "instance_type": INSTANCE_TYPE,
-        "status": "Stopped",
-        "trained_seconds": trained_seconds,
-        "interruptions": interruptions,
-    }
+def _run(trained_seconds: float, interruptions: int) -> RunRecord:
+    attempt = AttemptRecord.model_construct(
+        market=Market.SPOT,
+        instance_type=INSTANCE_TYPE,
+        status="Stopped",
+        trained_seconds=trained_seconds,
+        interruptions=interruptions,
+    )
+    return RunRecord.model_construct(attempts=(attempt,) if trained_seconds else ())

@@ -201,6 +201,7 @@ def _history(path: Path, job: Job) -> list[RunRecord]:
     runs = document.get("runs") if isinstance(document, dict) else document
     if not isinstance(runs, list):
         refuse(f"--history: {path}: must be a JSON list of run summaries, or an object with `runs`")
+    records: list[RunRecord] = []
     for n, run in enumerate(runs):
         if not isinstance(run, dict) or not isinstance(run.get("attempts"), list):
             refuse(f"--history: {path}: [{n}]: must be a run's summary, an object with `attempts`")
@@ -208,10 +209,11 @@ def _history(path: Path, job: Job) -> list[RunRecord]:
             refuse(
                 f"--history: {path}: [{n}].simulated: true: must be a run on AWS, nights played here prove nothing"
             )
-    try:
-        own = [run for run in map(read_record, runs) if run.job == job.name]
-    except RecordNotReadableError as error:
-        refuse(f"--history: {path}: {error}")
+        try:
+            records.append(read_record(run))
+        except RecordNotReadableError as error:
+            refuse(f"--history: {path}: [{n}].{error}")
+    own = [run for run in records if run.job == job.name]
     if runs and not own:
         refuse(f"--history: {path}: {len(runs)} run(s): none of them is of the job {job.name}")
     return own

@@ -17,7 +17,6 @@ KEYS = {
     "steps",
     "metrics",
     "state_transitions",
-    "recall_at_10",
     "simulated",
 }
 ATTEMPT_KEYS = {
@@ -63,7 +62,7 @@ def test_a_quiet_night_is_one_json_object_and_a_record(tmp_path, slower):
     assert all(step["because"] for step in night["steps"])
     assert done.returncode == (0 if night["deadline_met"] else 1)
     assert night["outcome"] == "succeeded"
-    assert night["recall_at_10"] == night["metrics"]["recall_at_10"] > 0.2
+    assert night["metrics"]["recall_at_10"] > 0.2
     [record] = (tmp_path / "runs").glob("*.json")
     assert json.loads(record.read_text()) == night
     assert (tmp_path / "demo" / "functions.log").stat().st_size > 0

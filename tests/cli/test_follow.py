@@ -9,6 +9,7 @@ from nightspot.aws.runs.api_client import CannotLookError, ExecutionEnd
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import follow
 from nightspot.cli.runs.follow import Look, LookRefusedError
+from nightspot.record.model import read_record
 from nightspot.terminal import deployed_run
 from nightspot.terminal.deployed_run import NewsKind
 
@@ -33,6 +34,14 @@ def going(record):
     }
     unknown = {"ended_at": None, "margin_seconds": None, "deadline_met": False, "because": None}
     return {**record, "outcome": "running", "steps": record["steps"][:2], "attempts": [attempt], **unknown}
+
+
+def look(record, end=None):
+    return Look(read_record(record), end)
+
+
+def end_of(record):
+    return deployed_run.end_of(read_record(record))
 
 
 class Wait:
@@ -78,14 +87,14 @@ class Wait:
 
 
 def test_every_decision_is_told_once_and_the_end_with_cost_and_saving(going, record):
-    wait = Wait(Look(None), Look(going), Look(going), Look(record))
+    wait = Wait(Look(None), look(going), look(going), look(record))
     decisions = wait.texts(NewsKind.DECISION)
     assert [text.partition(": ")[2] for text in decisions] == [step["because"] for step in record["steps"]]
     assert wait.lines[-1].text == (
         "The model is ready, 47 min before the deadline. It cost $84.05, 36.9\u00a0% less than on-demand alone."
     )
     assert wait.followed.status is ExitStatus.IN_TIME
-    assert wait.followed.record == record
+    assert wait.followed.record == read_record(record)
 
 
 def test_a_training_job_is_told_when_its_state_changes(going, record):
@@ -93,7 +102,13 @@ def test_a_training_job_is_told_when_its_state_changes(going, record):
     training = {**going, "attempts": [{**attempt, "secondary_status": "Training"}]}
     taken = {**going, "attempts": [{**attempt, "secondary_status": "Interrupted", "interruptions": 1}]}
     strange = {**going, "attempts": [{**attempt, "secondary_status": "Dreaming"}]}
-    wait = Wait(Look(going), Look(training), Look(taken), Look(strange), Look(record))
+    wait = Wait(
+        look(going),
+        look(training),
+        look(taken),
+        look(strange),
+        look(record),
+    )
     name = "job 1 (Spot ml.p4d.24xlarge) "
     assert wait.texts(NewsKind.ATTEMPT)[:4] == [
         f"{name}waits for a machine",
@@ -101,11 +116,11 @@ def test_a_training_job_is_told_when_its_state_changes(going, record):
         f"{name}INTERRUPTED: the machine was taken away (interrupted 1 x)",
         f"{name}is Dreaming",
     ]
-    assert f"{name}ended as stopped by nightspot (interrupted 2 x)" in wait.texts(NewsKind.ATTEMPT)
+    assert f"{name}ended as stopped by Nightspot (interrupted 2 x)" in wait.texts(NewsKind.ATTEMPT)
 
 
 def test_a_silent_run_is_told_at_least_every_ten_minutes_until_the_time_is_up(going):
-    wait = Wait(Look(going), longest_seconds=7200)
+    wait = Wait(look(going), longest_seconds=7200)
     assert wait.followed.status is ExitStatus.STILL_RUNNING
     assert wait.slept == 7200
     assert max(wait.quiet) <= 600
@@ -113,12 +128,12 @@ def test_a_silent_run_is_told_at_least_every_ten_minutes_until_the_time_is_up(go
 
 
 def test_the_wait_does_not_sleep_beyond_its_time(going):
-    assert Wait(Look(going), longest_seconds=90).slept == 90
+    assert Wait(look(going), longest_seconds=90).slept == 90
 
 
 def test_a_fault_is_told_once_and_outlived(going, record):
     fault = CannotLookError("throttled")
-    wait = Wait(Look(going), fault, fault, fault, Look(going), Look(record))
+    wait = Wait(look(going), fault, fault, fault, look(going), look(record))
     assert wait.texts(NewsKind.FAULT) == [
         "the run cannot be looked at just now; it is tried again: throttled",
         "the run can be looked at again",
@@ -127,7 +142,7 @@ def test_a_fault_is_told_once_and_outlived(going, record):
 
 
 def test_a_run_that_nobody_can_look_at_any_more_is_given_up(going):
-    wait = Wait(Look(going), CannotLookError("expired", is_expired=True))
+    wait = Wait(look(going), CannotLookError("expired", is_expired=True))
     assert wait.followed.status is ExitStatus.SERVICE
     assert wait.followed.why == "it could not be looked at for 4 h: expired"
     assert wait.followed.may_go_on
@@ -143,8 +158,8 @@ def test_an_input_that_the_plan_refuses_is_the_user_s(going):
 
 
 def test_an_execution_that_is_gone_without_an_outcome_is_not_waited_for(going):
-    assert Wait(Look(going, ExecutionEnd("FAILED", "States.Runtime"))).followed.status is ExitStatus.SERVICE
-    assert Wait(Look(going, ExecutionEnd("ABORTED"))).followed.status is ExitStatus.STOPPED
+    assert Wait(look(going, ExecutionEnd("FAILED", "States.Runtime"))).followed.status is ExitStatus.SERVICE
+    assert Wait(look(going, ExecutionEnd("ABORTED"))).followed.status is ExitStatus.STOPPED
 
 
 def test_a_run_that_never_comes_on_record_is_given_up():
@@ -155,26 +170,26 @@ def test_a_run_that_never_comes_on_record_is_given_up():
 
 
 def test_a_run_that_is_not_found_once_is_looked_for_on(going, record):
-    wait = Wait(*[Look(going)] * 20, Look(None), Look(record))
+    wait = Wait(*[look(going)] * 20, Look(None), look(record))
     assert wait.followed.status is ExitStatus.IN_TIME
-    gone = Wait(Look(going), Look(None)).followed
-    assert (gone.status, gone.record) == (ExitStatus.SERVICE, going)
+    gone = Wait(look(going), Look(None)).followed
+    assert (gone.status, gone.record) == (ExitStatus.SERVICE, read_record(going))
     assert gone.why.startswith("it is no longer on record")
 
 
 def test_what_is_refused_for_good_ends_the_wait_and_leaves_what_was_seen(going):
-    followed = Wait(Look(going), LookRefusedError("AWS: no permission")).followed
-    assert (followed.status, followed.record) == (ExitStatus.SERVICE, going)
+    followed = Wait(look(going), LookRefusedError("AWS: no permission")).followed
+    assert (followed.status, followed.record) == (ExitStatus.SERVICE, read_record(going))
     assert (followed.why, followed.may_go_on) == ("it cannot be looked at: AWS: no permission", True)
 
 
 def test_ctrl_c_ends_the_wait_and_leaves_what_was_seen(going):
-    followed = Wait(Look(going), KeyboardInterrupt()).followed
-    assert (followed.status, followed.record) == (ExitStatus.INTERRUPTED, going)
+    followed = Wait(look(going), KeyboardInterrupt()).followed
+    assert (followed.status, followed.record) == (ExitStatus.INTERRUPTED, read_record(going))
 
 
 def test_looks_that_take_long_count_into_the_time(going):
-    wait = Wait(Look(going), longest_seconds=3600, look_seconds=240.0)
+    wait = Wait(look(going), longest_seconds=3600, look_seconds=240.0)
     assert wait.followed.status is ExitStatus.STILL_RUNNING
     assert 3600 <= wait.passed <= 3600 + 240
     trouble = Wait(CannotLookError("no answer"), look_seconds=240.0)
@@ -182,31 +197,29 @@ def test_looks_that_take_long_count_into_the_time(going):
 
 
 def test_a_run_that_cannot_be_looked_at_is_not_told_to_stand_as_it_did(going):
-    wait = Wait(Look(going), CannotLookError("expired"), longest_seconds=2000)
+    wait = Wait(look(going), CannotLookError("expired"), longest_seconds=2000)
     assert wait.texts(NewsKind.STILL) == []
     assert wait.texts(NewsKind.FAULT)[1] == "the run could not be looked at for 9 min; it is tried again"
     assert max(wait.quiet) <= 600
 
 
 def test_the_end_is_the_last_of_the_story_by_its_time_too(going, record):
-    lines = Wait(Look(going), Look(record)).lines
+    lines = Wait(look(going), look(record)).lines
     assert [line.at for line in lines] == sorted(line.at for line in lines)
     assert lines[-1].facts["ended_at"] == record["ended_at"]
     refused = {**record, "attempts": [], "ended_at": None, "outcome": "failed"}
-    assert deployed_run.end_of(refused).at.isoformat() == record["steps"][-1]["at"].replace("Z", "+00:00")
+    assert end_of(refused).at.isoformat() == record["steps"][-1]["at"].replace("Z", "+00:00")
 
 
 def test_a_late_model_and_none_at_all_are_worded(record):
     late = {**record, "deadline_met": False, "margin_seconds": -600.0}
-    assert deployed_run.end_of(late).text.startswith("The model is ready, 10 min AFTER the deadline.")
+    assert end_of(late).text.startswith("The model is ready, 10 min AFTER the deadline.")
     failed = {**record, "outcome": "failed", "because": "No rung is left.", "deadline_met": False}
-    assert deployed_run.end_of(failed).text == "There is no model: failed. No rung is left. It cost $84.05."
-    crashed = {**record, "outcome": None, "because": None, "cause": "boom"}
-    assert deployed_run.end_of(crashed).text == "There is no model: the workflow crashed. boom"
+    assert end_of(failed).text == "There is no model: failed. No rung is left. It cost $84.05."
 
 
 def test_time_that_is_past_the_deadline_is_said(going):
-    text = deployed_run.time_left(going, datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
+    text = deployed_run.time_left(read_record(going), datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
     assert text == "1 h 30 min past the deadline (08:00 UTC)"
 
 
@@ -215,7 +228,13 @@ CRASH = ExecutionEnd("FAILED", "Nightspot.DecisionCrashed", "KeyError: boom")
 
 def test_a_run_that_another_execution_goes_on_with_is_followed_to_its_end(going, record):
     """The new execution is in the record, and has not ended."""
-    waited = Wait(Look(going), Look(going, CRASH), Look(going, CRASH), Look(going), Look(record))
+    waited = Wait(
+        look(going),
+        look(going, CRASH),
+        look(going, CRASH),
+        look(going),
+        look(record),
+    )
     assert waited.followed.status is ExitStatus.IN_TIME
     (told,) = waited.texts(NewsKind.FAULT)
     assert told == (
@@ -225,7 +244,7 @@ def test_a_run_that_another_execution_goes_on_with_is_followed_to_its_end(going,
 
 
 def test_a_crashed_run_that_nobody_restarts_or_closes_is_given_up_after_an_hour(going):
-    waited = Wait(Look(going, CRASH))
+    waited = Wait(look(going, CRASH))
     assert waited.followed.status is ExitStatus.SERVICE
     assert "ended without recording an outcome" in waited.followed.why
     assert waited.slept == 3600

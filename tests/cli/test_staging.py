@@ -54,7 +54,7 @@ def test_the_window_that_is_played_is_the_job_s_own(job, schedule, deadline, win
     planned = type(job).model_validate(sections)
     start = staging.story_start(planned, NOON)
     known = staging.facts(planned, NIGHTS["quiet"], start)
-    moments = (datetime.fromisoformat(known[name]) for name in ("story_started_at", "deadline"))
+    moments = (known.story_started_at, known.deadline)
     assert tuple(f"{moment:%m-%d %H:%M}" for moment in moments) == window
 
 

@@ -33,7 +33,7 @@ with Checkpointer(sys.argv[3], environ={}, total_steps=4, asynchronous=True) as 
     checkpointer.save(4, state, metrics={"a": 1.5})
 restored = Checkpointer(sys.argv[3], environ={}).restore()
 assert (restored.step, restored.state["weights"], restored.state["numbers"]) == (4, b"w", [1, 2])
-own = importlib.import_module(sys.argv[2] + ".own")
+attached = importlib.import_module(sys.argv[2] + ".attached")
 print(library.__file__)
 print(*sorted(name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names), sep="\\n")
 """
