@@ -96,7 +96,7 @@ def aws_of(profile: str | None, region: str | None) -> Aws:
     check_region(region)
     session = session_named(profile, region)
     if session.region_name is None:
-        raise typer.BadParameter("--region: nothing: must be given, because no region is configured")
+        raise typer.BadParameter("--region: no AWS region is configured: pass --region or set AWS_REGION")
     check_region(session.region_name, "the configured region")
     return Aws(session.region_name, session.client, profile)
 

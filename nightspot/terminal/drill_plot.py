@@ -181,7 +181,7 @@ def title_of(report: DrillReport) -> str:
     """The outcome, and why in a line or two."""
     if report.passed:
         times = f"{len(report.kills)} kill{'' if len(report.kills) == 1 else 's'}"
-        why = f"after {times} it is the training that nobody disturbed"
+        why = f"after {times} the result is that of an uninterrupted run"
     else:
         why = report.reasons[0].replace("`", "")
     lines = textwrap.wrap(f"{report.outcome.value}  {report.job}: {why}", _TITLE_CHARACTERS)

@@ -43,9 +43,8 @@ def show_report(console: Console, report: DrillReport) -> None:
         console.print(kills_table(report))
     console.print()
     verdict = Text(report.outcome.value, style=_STYLES[report.outcome])
-    what = (
-        "killed and resumed, it is the training that nobody disturbed" if report.passed else "for this reason"
-    )
+    kills = f"{len(report.kills)} kill{'' if len(report.kills) == 1 else 's'}"
+    what = f"after {kills} the result is that of an uninterrupted run" if report.passed else "for this reason"
     if len(report.reasons) > 1:
         what = "for these reasons, the first cause first"
     console.print(verdict.append(f"  {report.job}: {what}", style="not bold default"), soft_wrap=True)

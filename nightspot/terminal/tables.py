@@ -144,7 +144,7 @@ def show_record_at(console: Console, path: str, command: str) -> None:
 def _model(run: LocalRecord) -> str:
     if not run.has_model:
         why = run.because or run.cause or "the workflow ended without a word."
-        return f"none tonight ({run.outcome.value}). {why}"
+        return f"none ({run.outcome.value}). {why}"
     but = f", but {remarks_in_words(run)}" if run.remarks else ""
     if run.ended_at is None or run.margin_seconds is None or run.deadline is None:
         return f"ready{but}."

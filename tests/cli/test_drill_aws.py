@@ -259,7 +259,7 @@ def test_an_unknown_profile_and_a_missing_region_are_told(monkeypatch, tmp_path)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     answer = drill(job_of())
     assert answer.status == 2
-    assert "--region: nothing: must be given" in re.sub(r"[│\s]+", " ", answer.err)
+    assert "--region: no AWS region is configured" in re.sub(r"[│\s]+", " ", answer.err)
     answer = drill(job_of(), "--profile", "nobody")
     assert answer.status == 2
     assert "--profile: 'nobody'" in re.sub(r"[│\s]+", " ", answer.err)

@@ -53,7 +53,7 @@ def test_what_a_record_says_does_not_steer_the_terminal(nightspot, tmp_path, rec
     keep(tmp_path / "records", {**hostile, "outcome": "failed"}, "a", 1000)
     answer = nightspot("show", "--records", "records")
     assert answer.status == 0
-    assert "none tonight (failed). xy" in answer.out
+    assert "none (failed). xy" in answer.out
     assert [c for c in answer.out + answer.err if not c.isprintable() and c != "\n"] == []
 
 

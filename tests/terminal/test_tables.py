@@ -102,7 +102,7 @@ def test_a_failed_night_has_saved_nothing(screen, record, alone):
         "model_artifact": None,
     }
     text = outcome(screen, failed)
-    assert "none tonight (failed). Training job" in text
+    assert "none (failed). Training job" in text
     assert "$79.88 for all attempts. Prices" in text
     assert "at the last checkpoint that is safe" in text
     assert "Artefact" not in text
@@ -118,7 +118,7 @@ def test_a_cost_without_a_price_is_not_guessed(screen, record):
 def test_an_input_that_was_refused_shows_why(screen, record):
     refused = {**record, "outcome": "refused", "because": None, "cause": "job: 'x' is not a job."}
     text = outcome(screen, {**refused, "attempts": [], "metrics": {}, "cost_usd": 0.0, "deadline_met": False})
-    assert "none tonight (refused). job: 'x' is not a job." in text
+    assert "none (refused). job: 'x' is not a job." in text
 
 
 def test_decisions_are_shown_as_they_were_taken(wide_screen, record):

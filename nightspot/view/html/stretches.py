@@ -33,7 +33,7 @@ WORDS: Mapping[Kind, str] = {
     Kind.STARTING: "starting",
     Kind.TRAINING_ON_SPOT: "training on Spot",
     Kind.TRAINING_ON_DEMAND: "training on-demand",
-    Kind.INTERRUPTED: "taken back, waiting again",
+    Kind.INTERRUPTED: "interrupted, waiting again",
     Kind.STOPPING: "stopping",
     Kind.NOT_TOLD: "open (no details on record)",
 }

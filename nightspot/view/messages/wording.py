@@ -117,7 +117,7 @@ REMARKED = Wording(
 
 # What a closing message says had happened before the end. How often the machine was taken back is counted.
 HAD_HAPPENED: Mapping[Happening, str] = {
-    Happening.INTERRUPTED: "Spot took the machine back {interruptions} times.",
+    Happening.INTERRUPTED: "Spot interrupted the training {interruptions} times.",
     Happening.FELL_BACK: "It fell back to on-demand.",
     Happening.AT_RISK: "It was expected to be late.",
     Happening.UNKNOWN_FAILURE: "A training job ended for a reason that nobody has seen before.",

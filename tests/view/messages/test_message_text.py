@@ -36,7 +36,7 @@ def test_a_night_that_fell_back_is_one_text_with_its_whole_story(notices):
         message.text
         == f"""\
 The model of recommender is ready.
-Spot took the machine back 2 times. It fell back to on-demand.
+Spot interrupted the training 2 times. It fell back to on-demand.
 
 the reason.
 
