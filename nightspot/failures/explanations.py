@@ -86,26 +86,26 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
     FailureClass.USER_CODE: Explanation(
         meaning="The training script or its container ended with an error. What stands behind AlgorithmError is "
         "its own text. Exit code 137 is a kill, most often for want of memory; 139 is a crash in native code.",
-        answer="Ends the run: another machine would fail alike, and no retry and no on-demand.",
+        answer="Ends the run: another machine would fail alike. No retry, no on-demand.",
         advice="Read the training job's log in CloudWatch (/aws/sagemaker/TrainingJobs), fix the script, and "
         "try it with `nightspot run FILE --local` first.",
     ),
     FailureClass.OUT_OF_MEMORY: Explanation(
         meaning="SageMaker says that the machine had too little memory for the job.",
-        answer="Ends the run: the same type would run out again, and no retry and no on-demand.",
+        answer="Ends the run: the same type would run out again. No retry, no on-demand.",
         advice="Name an instance type with more memory on every rung of the ladder, or make batches and the data "
         "that is held in memory smaller.",
     ),
     FailureClass.CONFIGURATION: Explanation(
         meaning="AWS refused the request, or could not use what it names: image, data, network, a parameter.",
-        answer="Ends the run: the same request would be refused again, and no retry and no on-demand. If AWS names a "
+        answer="Ends the run: the same request would be refused again. No retry, no on-demand. If AWS names a "
         "field that only Spot has, such as MaxWaitTimeInSeconds, the Spot rung is left out instead.",
         advice="The text names the field or the resource. Fix the job file and check it with `nightspot "
         "validate`; check that image, S3 prefix, subnets and security groups exist in this region.",
     ),
     FailureClass.PERMISSION: Explanation(
         meaning="A role may not do what the job needs, cannot be assumed, or its credentials are not valid.",
-        answer="Ends the run: asking again changes no policy, and no retry and no on-demand.",
+        answer="Ends the run: asking again changes no policy. No retry, no on-demand.",
         advice="Check, in this order: that the training role trusts sagemaker.amazonaws.com; that the caller may "
         "pass it (iam:PassRole); that the role may read the data and the image and write to both buckets; that "
         "bucket, KMS key and ECR repository policies let it. Data buckets of your own go into "
@@ -113,7 +113,7 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
     ),
     FailureClass.STOPPED_BY_PERSON: Explanation(
         meaning="Somebody, or some other program, stopped the training job. It is not a success.",
-        answer="Ends the run as stopped: whoever stopped it did not want it to go on, and no retry and no on-demand.",
+        answer="Ends the run as stopped: whoever stopped it did not want it to go on. No retry, no on-demand.",
         advice="CloudTrail (StopTrainingJob) says who it was. Start the run again by hand if it was a mistake.",
     ),
     FailureClass.STOPPED_BY_NIGHTSPOT: Explanation(

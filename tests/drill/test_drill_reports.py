@@ -218,7 +218,9 @@ def test_every_kind_of_kill_has_a_mark_of_its_own():
 
 def test_the_title_says_the_outcome_and_the_first_reason_in_two_lines_at_most(story):
     report = reported(story, story.killed_at(8))
-    assert drill_plot.title_of(report) == "PASS  small: after 1 kill the result is that of an uninterrupted run"
+    assert (
+        drill_plot.title_of(report) == "PASS  small: after 1 kill the result is that of an uninterrupted run"
+    )
     long = replace(report, outcome=Outcome.FAIL, reasons=("a `part` of it " * 40,))
     title = drill_plot.title_of(long)
     assert title.startswith("FAIL  small: a part of it")

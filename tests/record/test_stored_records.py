@@ -1,6 +1,7 @@
 """Records as versions before `schema_version` stored them are read by this one."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +11,10 @@ from nightspot.run.model import Outcome
 
 
 @pytest.fixture
-def stored(root):
+def stored():
     """A whole record of November 2026: fallen back after two interruptions, ready in time."""
-    return json.loads((root / "tests" / "view" / "html" / "bad_night.json").read_text(encoding="utf-8"))
+    path = Path(__file__).parents[1] / "view" / "html" / "bad_night.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def summary_of(record):

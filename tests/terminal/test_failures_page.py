@@ -34,7 +34,7 @@ def test_every_class_is_explained_in_whole_sentences(failure):
 @pytest.mark.parametrize("failure", FailureClass)
 def test_what_people_read_is_what_a_run_does(failure):
     assert EXPLANATIONS[failure].answer.startswith(SENTENCES[ANSWERS[failure]])
-    buys_no_more = "no retry and no on-demand" in EXPLANATIONS[failure].answer
+    buys_no_more = "No retry, no on-demand" in EXPLANATIONS[failure].answer
     assert buys_no_more == (ANSWERS[failure] is Answer.FINISH and failure is not FailureClass.UNKNOWN)
 
 

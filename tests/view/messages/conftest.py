@@ -71,7 +71,8 @@ class Notices:
             trained_seconds=3600.0,
             billable_seconds=1080.0,
         )
-        because = f"Spot ml.p4d.24xlarge ended as {failure.value}: {reason}; not a capacity problem: no retry, no on-demand."
+        ended = f"Spot ml.p4d.24xlarge ended as {failure.value}: {reason}"
+        because = f"{ended}; not a capacity problem: no retry, no on-demand."
         return self.over(Outcome.FAILED, attempts=[attempt], outcome_because=because)
 
     def over(self, outcome: Outcome, **changes) -> Run:
