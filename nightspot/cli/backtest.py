@@ -75,7 +75,7 @@ def backtest(
     checkpoint_every: Annotated[
         str | None,
         typer.Option(
-            metavar="DURATION", help=f"What a reclaim can cost; 0: no work is ever lost. {HOURS} [0]"
+            metavar="DURATION", help=f"What an interruption can cost; 0: no work is ever lost. {HOURS} [0]"
         ),
     ] = None,
     job: Annotated[

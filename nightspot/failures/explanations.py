@@ -29,9 +29,9 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
         "in a VPC; if on-demand is empty as well, add another type under capacity.on_demand.",
     ),
     FailureClass.INTERRUPTED: Explanation(
-        meaning="The Spot machine was reclaimed. Work since the last checkpoint is lost, the rest is safe.",
+        meaning="The Spot machine was interrupted. Work since the last checkpoint is lost, the rest is safe.",
         answer="Tries again from the last checkpoint on the rung that the deadline still allows; a rung that is "
-        "reclaimed three times without a new checkpoint gives way to the next Spot type.",
+        "interrupted three times without a new checkpoint gives way to the next Spot type.",
         advice="Nothing has to be done. If it happens often, save checkpoints more often (checkpoint_every) or put "
         "another instance type first.",
     ),

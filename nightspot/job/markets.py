@@ -49,7 +49,7 @@ class Concurrency(StrEnum):
 
 
 class Interruptible(StrEnum):
-    """Where training goes on after a reclaim."""
+    """Where training goes on after an interruption."""
 
     FROM_CHECKPOINT = "from_checkpoint"
     FROM_START = "from_start"

@@ -223,7 +223,7 @@ MODELS: dict[str, str] = {
     "Budget": "The most that one run, and all runs of a calendar month (UTC), may cost.",
     "Local": "How to train this job on this machine.",
     "Fallback": "What follows when Spot cannot make the deadline.",
-    "Interruptible": "Where training goes on after a reclaim.",
+    "Interruptible": "Where training goes on after an interruption.",
     "Concurrency": "What happens to a run that begins while another of the same job is open.",
     "Policy": "How much of the time to the deadline Spot gets.",
 }
@@ -233,7 +233,7 @@ DESCRIPTIONS: dict[str, str] = {
     "Job.schedule": "When runs start by themselves; without it only by hand, console or API.",
     "Job.deadline": "When the model must be ready: at a time of day, or within a time from the start.",
     "Job.work": "Training time on the first rung, without start-up. A first guess: history takes over.",
-    "Job.checkpoint_every": "The most work that a reclaim can cost; 30m by default, never longer than work.",
+    "Job.checkpoint_every": "The most work that an interruption can cost; 30m by default, never longer than work.",
     "Job.capacity": "The ladder, best first: at least one instance type, none twice in a market.",
     "Job.change_over": "Start-up plus restore in each market, estimated high: a run that starts late is late.",
     "Job.fallback": "on_demand: buy on-demand while there is still time for it. never: skip the night.",

@@ -104,7 +104,7 @@ def month_words(month: WorkedMonth) -> str:
     """The spread of the months in a sentence."""
     counts = (
         f"{count(month.on_demand_nights)} of {count(month.nights)} nights on on-demand,"
-        f" {count(month.late_nights)} late, {count(month.interruptions)} reclaims"
+        f" {count(month.late_nights)} late, {count(month.interruptions)} interruptions"
     )
     if month.median_usd.value is None:
         return f"{month.median_hours:.1f} hours of on-demand in the median of {MONTHS} months: {counts}."

@@ -88,7 +88,7 @@ def scores_table(scores: Scores, names: Sequence[str], *, with_headings: bool = 
         ("cost over\non-demand", 9),
         ("cost over\nomniscient", 10),
         ("late\nnights", 7),
-        ("reclaims\na night", 8),
+        ("inter-\nruptions", 9),
         ("on-demand\nh a night", 9),
     ):
         table.add_column(heading, justify="right", no_wrap=True, width=width)
@@ -165,7 +165,7 @@ def setting_in_words(setting: Setting) -> Sequence[str]:
     elif setting.checkpoint_seconds:
         words.append(f"a checkpoint every {format_duration(setting.checkpoint_seconds)}")
     else:
-        words.append("a reclaim loses no work")
+        words.append("an interruption loses no work")
     if setting.stop_seconds:
         words.append(f"{format_duration(setting.stop_seconds)} to stop")
     words.append(f"seed {setting.seed}")

@@ -93,7 +93,7 @@ def test_pooling_is_told_with_what_it_leaves_out(screen):
     [
         (Setting(), "4 h of work, due in 8 h"),
         (Setting(), "change-over 6 min"),
-        (Setting(), "a reclaim loses no work"),
+        (Setting(), "an interruption loses no work"),
         (Setting(on_demand_changeover_seconds=900), "change-over 6 min on Spot and 15 min on on-demand"),
         (Setting(random_changeover=True), "change-over random, median 6 min (log-normal, sigma 0.6)"),
         (Setting(work_error=0.1), "the true work off by 10 % (standard deviation)"),
