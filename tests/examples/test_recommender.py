@@ -1,6 +1,7 @@
 """The example job learns, and an interruption does not change what it learns."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -97,13 +98,15 @@ def test_the_progress_file_carries_the_recall(tmp_path):
     assert progress["metrics"]["recall_at_10"] == metrics(tmp_path)["recall_at_10"]
 
 
-@pytest.mark.parametrize(("speed", "slowest", "fastest"), [("0.25", 0.4, 4.0), ("20", 0.005, 0.09)])
+# What an epoch takes on a machine of speed 1; the upper bounds are far off, because this machine may be busy.
+@pytest.mark.parametrize(
+    ("epoch", "speed", "slowest", "fastest"), [("0.1", "0.25", 0.4, math.inf), ("2", "20", 0.1, 2.0)]
+)
 def test_a_slower_machine_is_simulated_by_a_slower_pace_and_the_same_training(
-    tmp_path, speed, slowest, fastest
+    tmp_path, epoch, speed, slowest, fastest
 ):
-    # A tenth of a second to an epoch, on a machine of speed 1.
     train(tmp_path / "as_it_is", SM_HP_EPOCHS="3")
-    pace = {"RECOMMENDER_SECONDS_PER_EPOCH": "0.1", "NIGHTSPOT_SIMULATED_SPEED": speed}
+    pace = {"RECOMMENDER_SECONDS_PER_EPOCH": epoch, "NIGHTSPOT_SIMULATED_SPEED": speed}
 
     train(tmp_path, SM_HP_EPOCHS="3", SM_HP_CHECKPOINT_EVERY="1", **pace)
 
