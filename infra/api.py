@@ -17,13 +17,12 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from nightspot.api.problems import MEDIA_TYPE
-from nightspot.api.routes import ROUTES
+from nightspot.api.routes import MEDIA_TYPE, ROUTES
 from nightspot.cdk.data import Records
 from nightspot.cdk.functions import Functions
 from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, training_jobs_arn
 from nightspot.cdk.settings import Settings, SettingsError, Trust, log_retention
-from nightspot.cdk.workflow import Workflow
+from nightspot.cdk.triggers import Workflow
 
 STAGE = "v1"
 # What API Gateway says itself, by its name for it, and with which status; None: it differs, and stays unsaid.

@@ -15,11 +15,9 @@ from nightspot.cdk.api import Api, PipelineRole
 from nightspot.cdk.bundle import Bundle
 from nightspot.cdk.data import Records, TrainingData
 from nightspot.cdk.functions import Functions
-from nightspot.cdk.notices import NoticeTopic
-from nightspot.cdk.observability import Observability
+from nightspot.cdk.observability import NoticeTopic, Observability
 from nightspot.cdk.settings import Settings, trust_of
-from nightspot.cdk.triggers import Closing, Reconciling, Schedules, WakeUp
-from nightspot.cdk.workflow import Workflow
+from nightspot.cdk.triggers import Closing, Reconciling, Schedules, WakeUp, Workflow
 from nightspot.job.model import Job
 
 _DLC_ACCOUNT = "${DlcAccountId}"  # in a job file, see nightspot.job.request_shape

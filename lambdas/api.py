@@ -34,14 +34,24 @@ from nightspot.api.models import (
     RunStopping,
     findings_of,
 )
-from nightspot.api.problems import MEDIA_TYPE, ProblemError, ProblemKind, busy, invalid
 from nightspot.api.queries import Wanted
-from nightspot.api.routes import ROUTES, Operation, finished, methods_of, route_of
+from nightspot.api.routes import (
+    MEDIA_TYPE,
+    ROUTES,
+    Operation,
+    ProblemError,
+    ProblemKind,
+    busy,
+    finished,
+    invalid,
+    methods_of,
+    route_of,
+)
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.aws.runs.executions import StartRefusedError
 from nightspot.failures.redaction import redact
-from nightspot.lambdas import api_reads, api_requests, api_writes
-from nightspot.lambdas.api_requests import ApiDependencies, api_dependencies
+from nightspot.lambdas import api_reads, api_writes
+from nightspot.lambdas.api_reads import ApiDependencies, api_dependencies
 from nightspot.lambdas.observability import logger, metrics, traced
 from nightspot.record.model import RunState
 from nightspot.run.reasons import Reason
@@ -190,13 +200,13 @@ def handler(
     """
     metrics.add_metric(name="ApiRequest", unit=MetricUnit.Count, value=1)
     try:
-        api_requests.check(event)
+        api_reads.check(event)
     except ProblemError as error:
         builder: ResponseBuilder[APIGatewayProxyEvent] = ResponseBuilder(_answer(error, event["path"]))
         answer = builder.build(APIGatewayProxyEvent(event))
     else:
         app.context["use"] = use or api_dependencies()
-        answer = app.resolve(api_requests.as_json(event), context)
+        answer = app.resolve(api_reads.as_json(event), context)
     for name, value in SECURITY_HEADERS.items():
         answer["multiValueHeaders"][name] = [value]
     _log(event, answer)
@@ -248,7 +258,7 @@ def _invalid(error: RequestValidationError) -> Response[Any]:
 
 @_on(RequestUnsupportedContentType)
 def _wrong_media_type(_error: RequestUnsupportedContentType) -> Response[Any]:
-    return _refused(api_requests.wrong_media_type(app.current_event.headers["content-type"]))
+    return _refused(api_reads.wrong_media_type(app.current_event.headers["content-type"]))
 
 
 @_on(TransientAwsError, *NO_ANSWER)

@@ -6,17 +6,19 @@ event does not bring about, the reconciler does some minutes later: no event is 
 
 from __future__ import annotations
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import AwareDatetime, BaseModel, Field
 
 from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.executions import CONTINUE_RUN, said
 from nightspot.decide.audit import Execution, ExecutionState, Kind
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.execution_end import ClosingEvent, ExecutionDetail, TrainingJobDetail, read_end
 from nightspot.lambdas.observability import logger, metrics, traced
 from nightspot.lambdas.settling import BeingSettledError, Settled, settle
 
@@ -24,6 +26,62 @@ _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 # PlanRun may be at work just then, and record a run that nobody waits for any more. Lambda brings the event back
 # after one and after two further minutes, so its last return is beyond this.
 PLANNING = timedelta(minutes=2)
+
+
+ENDS = frozenset({ExecutionState.ABORTED, ExecutionState.TIMED_OUT, ExecutionState.FAILED})
+
+
+class ExecutionDetail(BaseModel):
+    """The detail of an execution's status change, as far as closing needs it. Times are epoch milliseconds.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+
+    execution_arn: str = Field(alias="executionArn")
+    status: str
+    start_ms: int = Field(alias="startDate")
+    stop_ms: int | None = Field(alias="stopDate", default=None)
+    input: str | None = None
+    error: str | None = None
+    cause: str | None = None
+
+    @property
+    def continues(self) -> str | None:
+        """The id of the run that it went on with; None where it had a run of its own."""
+        try:
+            given = json.loads(self.input or "")
+        except (ValueError, RecursionError):
+            given = None
+        run_id = given.get(CONTINUE_RUN) if isinstance(given, dict) else None
+        return run_id if isinstance(run_id, str) else None
+
+    @property
+    def started_at(self) -> datetime:
+        """When it started, aware UTC."""
+        return _moment(self.start_ms)
+
+
+class TrainingJobDetail(BaseModel):
+    """The detail of a training job's end."""
+
+    training_job_name: str = Field(alias="TrainingJobName")
+
+
+class ClosingEvent(BaseModel):
+    """EventBridge's event: an execution that ended, or a training job that did."""
+
+    detail_type: str = Field(alias="detail-type")
+    detail: dict[str, Any]
+    time: AwareDatetime | None = None
+
+
+def read_end(detail: ExecutionDetail) -> Execution | None:
+    """The end that an event tells of; None where it went well, or goes on."""
+    if detail.status not in ENDS:
+        return None
+    at = None if detail.stop_ms is None else _moment(detail.stop_ms)
+    words = said(detail.error, detail.cause)
+    return Execution(detail.execution_arn, ExecutionState(detail.status), at, words)
 
 
 class NotOverYetError(Exception):
@@ -95,3 +153,7 @@ def _may_still_be_planned(ended: Execution, use: Dependencies) -> bool:
 def _left(what: str, why: str) -> Settled:
     logger.info("left alone", extra={"what": what, "why": why})
     return Settled()
+
+
+def _moment(epoch_ms: int) -> datetime:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)

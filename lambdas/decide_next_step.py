@@ -94,7 +94,7 @@ def _answer_of(what: str, ask: Callable[[], _T]) -> _T | None:
 
 
 def _with_wish(run: Run, use: Dependencies) -> Run:
-    """`run` with who wants its end, if anybody does (`nightspot.aws.runs.stopping`)."""
+    """`run` with who wants its end, if anybody does (`nightspot.aws.runs.training_jobs`)."""
     if run.stop_asked_by is not None:
         return run
     return replace(run, stop_asked_by=use.table.stop_asked_by(run.run_id))

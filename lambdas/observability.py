@@ -15,7 +15,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.notices.notices import NoticeNotSentError, Notices
+from nightspot.aws.notices import NoticeNotSentError, Notices
 from nightspot.failures.redaction import redact
 from nightspot.record.events import Happening
 from nightspot.run.model import Run

@@ -13,12 +13,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel
 
-from nightspot.aws.prices.live_prices import KnownPrices
-from nightspot.aws.prices.prices import QuotasUnknownError
+from nightspot.aws.prices import KnownPrices, QuotasUnknownError
 from nightspot.decide import ladder
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job.markets import Market
-from nightspot.lambdas import continuation, turns
+from nightspot.lambdas import run_input, turns
 from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import logger, metrics, tell, traced
 from nightspot.lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
@@ -65,9 +64,9 @@ def handler(
     metrics.add_metric(name="RunRequested", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     request = PlanRequest.model_validate(event)
-    continued = continuation.asked_for(request.input)
+    continued = run_input.asked_for(request.input)
     if continued is not None:
-        run = continuation.take_on(continued, request.execution.id, use)
+        run = run_input.take_on(continued, request.execution.id, use)
         logger.warning(run.plan_note or "", extra={"job": run.job, "run": run.run_id, "step": run.steps})
         # An older version kept the whole request in the ledger, and no item of it.
         return _planned(run, requests.split(use.table.request(run.run_id) or {})[1])
@@ -120,7 +119,7 @@ def _resumed(
     if resume_from is None:
         return None
     run_id = run_id_of(execution_arn, started_at)
-    return continuation.resume(resume_from, job, run_id=run_id, execution_arn=execution_arn, use=use)
+    return run_input.resume(resume_from, job, run_id=run_id, execution_arn=execution_arn, use=use)
 
 
 def _plan(

@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.notices.notices import NoticeNotSentError
+from nightspot.aws.notices import NoticeNotSentError
 from nightspot.aws.runs.executions import InvalidStartError, NameTakenError
 from nightspot.decide import audit
 from nightspot.decide.audit import Delivery, Finding, Pending, Repair, Snapshot

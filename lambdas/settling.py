@@ -17,20 +17,37 @@ from botocore.exceptions import ClientError
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.looks import Looks
 from nightspot.decide import audit, ledger
-from nightspot.decide.audit import Execution, Finding, Repair, RunLook
+from nightspot.decide.audit import GOES_ON, Execution, ExecutionState, Finding, Repair, RunLook
 from nightspot.decide.ledger import JobView, phases_of
+from nightspot.decide.steps import asked_to_stop
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies
-from nightspot.lambdas.execution_end import OUTCOME_OF, because
 from nightspot.lambdas.observability import logger, metrics
 from nightspot.lambdas.record_outcome import close, count, figures_of, tell_end, write_report
 from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, evolve
-from nightspot.run.reasons import Reason, sentence
+from nightspot.run.reasons import Reason, clock, sentence
 
 TURN = timedelta(seconds=90)  # longer than an invocation, shorter than until an event's last return
+
+
+# How an execution ends that has not told its run's outcome.
+OUTCOME_OF: Mapping[ExecutionState, Outcome] = {
+    ExecutionState.ABORTED: Outcome.STOPPED,
+    ExecutionState.TIMED_OUT: Outcome.FAILED,
+    ExecutionState.FAILED: Outcome.FAILED,
+    ExecutionState.FORGOTTEN: Outcome.FAILED,
+    ExecutionState.SUCCEEDED: Outcome.FAILED,
+}
+WORDS_OF: Mapping[ExecutionState, str] = {
+    ExecutionState.ABORTED: "was aborted by hand in Step Functions",
+    ExecutionState.TIMED_OUT: "ran into its time limit in Step Functions",
+    ExecutionState.FAILED: "failed in Step Functions",
+    ExecutionState.FORGOTTEN: "is no longer known to Step Functions",
+    ExecutionState.SUCCEEDED: "ended in Step Functions without recording the run",
+}
 
 
 class BeingSettledError(Exception):
@@ -147,7 +164,7 @@ def _close(look: RunLook, finding: Finding, use: Dependencies) -> None:
         view = use.training_jobs.describe(view.training_job_name)
     seen = _folded(run, attempt, view, now, use)
     outcome = _outcome(seen, execution)
-    figures = {"text": because(run, execution, attempt, view)}
+    figures = {"text": _because(run, execution, attempt, view)}
     step = Step(
         # One number is left to a decision that was under way when the execution ended: written later than this, it
         # would open the record again.
@@ -265,6 +282,29 @@ def _outcome(run: Run, execution: Execution) -> Outcome:
         return Outcome.SUCCEEDED
     # Whoever had asked for the end has it, crash or not.
     return Outcome.STOPPED if run.stop_asked_by is not None else OUTCOME_OF[execution.state]
+
+
+def _because(run: Run, execution: Execution, attempt: Attempt | None, view: JobView | None) -> str:
+    """The end in a sentence or two. `attempt`: the one that was open, and `view` its training job."""
+    at = f" at {clock(execution.ended_at)}" if execution.ended_at is not None else ""
+    words = f" ({execution.said})" if execution.said else ""
+    restarts = f" after {run.restarts} restarts" if run.restarts else ""
+    begins = f"The execution {WORDS_OF[execution.state]}{at}{restarts}{words}"
+    wish = f" {sentence(Reason.STOP_REQUESTED, asked_to_stop(run))}" if run.stop_asked_by is not None else ""
+    return f"{begins}; {_of_training_job(attempt, view)}{wish}"
+
+
+def _of_training_job(attempt: Attempt | None, view: JobView | None) -> str:
+    if attempt is None:
+        return "no training job was open."
+    name = attempt.training_job_name
+    if view is None:
+        return f"training job {name} was never there."
+    if view.status == "Completed":
+        return f"training job {name} has completed all the same."
+    if view.status not in GOES_ON:
+        return f"training job {name} was over by then."
+    return f"training job {name} was asked to stop. Its cost is counted once it is over."
 
 
 def _folded(run: Run, attempt: Attempt | None, view: JobView | None, now: datetime, use: Dependencies) -> Run:

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.notices.notices import AGAIN, MessageBeingSentError, NoticeTopics
+from nightspot.aws.notices import AGAIN, MessageBeingSentError, NoticeTopics
 from nightspot.aws.table.open_runs import PendingDeliveries
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import Delivery

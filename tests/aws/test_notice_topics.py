@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from nightspot.aws.notices.notices import CLAIM_LIFE, MessageBeingSentError, NoticeTopics
+from nightspot.aws.notices import CLAIM_LIFE, MessageBeingSentError, NoticeTopics
 
 NOW = datetime(2026, 11, 21, 7, 3, tzinfo=UTC)
 ABOUT = {"job": "recommender", "happening": "RunFailed"}

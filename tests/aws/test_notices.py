@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from nightspot.aws.notices.notices import NoticeNotSentError, Notices
+from nightspot.aws.notices import NoticeNotSentError, Notices
 from nightspot.record.events import OF_OUTCOME, Happening
 from nightspot.run.model import Run
 

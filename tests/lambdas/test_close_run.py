@@ -21,9 +21,8 @@ from nightspot.decide.audit import Execution, ExecutionState
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import first_run_id_of
 from nightspot.lambdas import close_run
-from nightspot.lambdas.close_run import NotOverYetError
-from nightspot.lambdas.execution_end import ENDS, OUTCOME_OF, WORDS_OF
-from nightspot.lambdas.settling import BeingSettledError
+from nightspot.lambdas.close_run import ENDS, NotOverYetError
+from nightspot.lambdas.settling import OUTCOME_OF, WORDS_OF, BeingSettledError
 from nightspot.local.stage.emulated_aws import LocalContext
 from nightspot.plan import planning
 from nightspot.run.model import Action, AttemptState, Outcome, run_from_json, to_json

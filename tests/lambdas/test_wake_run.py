@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from nightspot.aws.drill.plan import drill_id
+from nightspot.aws.drill_plan import drill_id
 from nightspot.aws.faults import TransientAwsError
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas.wake_run import NotWaitingYetError
