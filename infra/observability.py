@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
@@ -46,16 +44,8 @@ class NoticeTopic(Construct):
     matches crashed decisions.
     """
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        functions: Functions,
-        records: Records,
-        settings: Settings,
-    ) -> None:
-        super().__init__(scope, construct_id)
+    def __init__(self, scope: Construct, functions: Functions, records: Records, settings: Settings) -> None:
+        super().__init__(scope, "Notices")
         self._functions = functions
         self._records = records
         self.topic = sns.Topic(self, "Topic", display_name="Nightspot", enforce_ssl=True)
@@ -120,55 +110,51 @@ _DAY = Duration.days(1)
 _SHORT = Duration.minutes(5)
 
 
-@dataclass(frozen=True)
-class AlarmSpec:
-    """An alarm on one of Nightspot's own counts: any occurrence in five minutes rings."""
-
-    name: str
-    metric: str
-    says: str
-
-
-ALARMS = (
-    AlarmSpec("RunFailed", "RunFailed", "A run ended without a model. The execution's cause says why."),
-    AlarmSpec("RunAtRisk", "AtRiskOfBeingLate", "A model is expected after its deadline."),
-    AlarmSpec(
-        "UnknownFailure", "UnknownFailure", "SageMaker said something that Nightspot does not understand."
-    ),
-    AlarmSpec(
-        "ResumeBroken",
-        "ResumeBroken",
-        "A training job was given a checkpoint and started over, or went far back: its script must be fixed.",
-    ),
-    AlarmSpec("NoticeLost", "NoticeLost", "EventBridge did not take a notice."),
-    AlarmSpec(
-        "Reconciled",
-        "Reconciled",
-        "The reconciler found what no loop had dealt with, or could not repair it: nightspot audit shows it.",
-    ),
-    AlarmSpec(
-        "ReportLost", "ReportLost", "A run's page was not written. Its record is whole: report it anew."
-    ),
-)
-
-
 class Observability(Construct):
     """`dashboard`, the alarms (all ring at the topic), saved Logs Insights queries."""
 
     def __init__(
         self,
         scope: Construct,
-        construct_id: str,
-        *,
         functions: Functions,
         workflow: Workflow,
         records: Records,
         notices: NoticeTopic,
     ) -> None:
-        super().__init__(scope, construct_id)
+        super().__init__(scope, "Observability")
         self._ring = actions.SnsAction(notices.topic)
-        for spec in ALARMS:
-            self._alarm(spec.name, count(spec.metric, _SHORT), spec.says)
+        # Of Nightspot's own counts: any occurrence in five minutes rings.
+        self._alarm(
+            "RunFailed",
+            _metric("RunFailed", period=_SHORT),
+            "A run ended without a model. The execution's cause says why.",
+        )
+        self._alarm(
+            "RunAtRisk",
+            _metric("AtRiskOfBeingLate", period=_SHORT),
+            "A model is expected after its deadline.",
+        )
+        self._alarm(
+            "UnknownFailure",
+            _metric("UnknownFailure", period=_SHORT),
+            "SageMaker said something that Nightspot does not understand.",
+        )
+        self._alarm(
+            "ResumeBroken",
+            _metric("ResumeBroken", period=_SHORT),
+            "A training job was given a checkpoint and started over, or went far back: its script must be fixed.",
+        )
+        self._alarm("NoticeLost", _metric("NoticeLost", period=_SHORT), "EventBridge did not take a notice.")
+        self._alarm(
+            "Reconciled",
+            _metric("Reconciled", period=_SHORT),
+            "The reconciler found what no loop had dealt with, or could not repair it: nightspot audit shows it.",
+        )
+        self._alarm(
+            "ReportLost",
+            _metric("ReportLost", period=_SHORT),
+            "A run's page was not written. Its record is whole: report it anew.",
+        )
         self._alarm(
             "DecisionCrashed",
             _matches(notices.crashed),
@@ -196,7 +182,7 @@ class Observability(Construct):
             "FallbackRate",
             cloudwatch.MathExpression(
                 expression="IF(started > 0, 100 * fell / started, 0)",
-                using_metrics={"fell": count("FellBack", _DAY), "started": count("RunStarted", _DAY)},
+                using_metrics={"fell": _metric("FellBack"), "started": _metric("RunStarted")},
                 period=_DAY,
                 label="Runs that fell back to on-demand, percent",
             ),
@@ -230,29 +216,29 @@ class Observability(Construct):
         dashboard.add_widgets(
             _graph(
                 "How runs ended, per day",
-                [count(m, _DAY) for m in ("RunSucceeded", "RunFailed", "RunSkipped", "RunStopped")],
+                [_metric(m) for m in ("RunSucceeded", "RunFailed", "RunSkipped", "RunStopped")],
             ),
             _graph(
                 "What the market did, per day",
-                [count(m, _DAY) for m in ("Interrupted", "FellBack", "AtRiskOfBeingLate")],
+                [_metric(m) for m in ("Interrupted", "FellBack", "AtRiskOfBeingLate")],
             ),
         )
         dashboard.add_widgets(
             _graph(
                 "Margin to the deadline (seconds)",
-                [_value("DeadlineMarginSeconds", s) for s in ("Minimum", "Average")],
+                [_metric("DeadlineMarginSeconds", s) for s in ("Minimum", "Average")],
             ),
             _graph(
                 "Waiting against training (seconds)",
-                [_value(m, "Sum") for m in ("WaitedSeconds", "TrainedSeconds")],
+                [_metric(m) for m in ("WaitedSeconds", "TrainedSeconds")],
             ),
         )
         dashboard.add_widgets(
             _graph(
                 "Cost against on-demand alone (USD per day)",
-                [_value(m, "Sum") for m in ("CostUsd", "OnDemandCostUsd")],
+                [_metric(m) for m in ("CostUsd", "OnDemandCostUsd")],
             ),
-            _graph("Saved (percent)", [_value("SavedPercent", "Average")]),
+            _graph("Saved (percent)", [_metric("SavedPercent", "Average")]),
         )
         dashboard.add_widgets(
             _graph(
@@ -311,11 +297,6 @@ QUERIES = {
 }
 
 
-def count(name: str, period: Duration) -> cloudwatch.Metric:
-    """How often something happened, over all jobs."""
-    return _metric(name, "Sum", period)
-
-
 def _matches(rule: events.Rule) -> cloudwatch.Metric:
     """How often a rule matched: EventBridge counts it, whatever happens to the target."""
     return cloudwatch.Metric(
@@ -327,11 +308,7 @@ def _matches(rule: events.Rule) -> cloudwatch.Metric:
     )
 
 
-def _value(name: str, statistic: str) -> cloudwatch.Metric:
-    return _metric(name, statistic, _DAY)
-
-
-def _metric(name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+def _metric(name: str, statistic: str = "Sum", period: Duration = _DAY) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=NAMESPACE,
         metric_name=name,

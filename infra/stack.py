@@ -17,7 +17,7 @@ from nightspot.cdk.data import Records, TrainingData
 from nightspot.cdk.functions import Functions
 from nightspot.cdk.observability import NoticeTopic, Observability
 from nightspot.cdk.settings import Settings, trust_of
-from nightspot.cdk.triggers import Closing, Reconciling, Schedules, WakeUp, Workflow
+from nightspot.cdk.triggers import Workflow, add_rules, add_schedules
 from nightspot.job.model import Job
 
 _DLC_ACCOUNT = "${DlcAccountId}"  # in a job file, see nightspot.job.request_shape
@@ -41,60 +41,20 @@ class TrainingRuns(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         chosen = settings or Settings()
-        self.records = Records(self, "Records", settings=chosen)
-        self.data = TrainingData(self, "Data", settings=chosen)
-        self.functions = Functions(
-            self, "Functions", bundle=bundle, records=self.records, data=self.data, settings=chosen
-        )
+        self.records = Records(self, chosen)
+        self.data = TrainingData(self, chosen)
+        self.functions = Functions(self, bundle, self.records, self.data, chosen)
         if any(_DLC_ACCOUNT in json.dumps(job.training_job) for job in jobs.values()):
             self.functions.let_it_name_aws_images(self.functions.plan_run)
-        self.workflow = Workflow(
-            self,
-            "Workflow",
-            functions=self.functions,
-            records=self.records,
-            data=self.data,
-            settings=chosen,
-        )
-        self.schedules = Schedules(
-            self,
-            "Schedules",
-            jobs=jobs,
-            functions=self.functions,
-            workflow=self.workflow,
-            records=self.records,
-        )
-        self.api = Api.of(
-            self,
-            "Api",
-            functions=self.functions,
-            workflow=self.workflow,
-            records=self.records,
-            settings=chosen,
-        )
-        self.wake_up = WakeUp(self, "WakeUp", functions=self.functions, records=self.records)
-        self.closing = Closing(
-            self, "Closing", functions=self.functions, workflow=self.workflow, records=self.records
-        )
-        self.reconciling = Reconciling(
-            self, "Reconciling", functions=self.functions, workflow=self.workflow, records=self.records
-        )
-        self.notices = NoticeTopic(
-            self, "Notices", functions=self.functions, records=self.records, settings=chosen
-        )
+        self.workflow = Workflow(self, self.functions, self.records, self.data, chosen)
+        add_schedules(self, jobs, self.functions, self.workflow, self.records)
+        function = self.functions.api
+        self.api = None if function is None else Api(self, function, self.workflow, self.records, chosen)
+        add_rules(self, self.functions, self.workflow, self.records)
+        self.notices = NoticeTopic(self, self.functions, self.records, chosen)
         # Alarms and dashboards cost money by the month; without jobs there is nothing to watch.
-        self.observability = (
-            Observability(
-                self,
-                "Observability",
-                functions=self.functions,
-                workflow=self.workflow,
-                records=self.records,
-                notices=self.notices,
-            )
-            if jobs
-            else None
-        )
+        if jobs:
+            Observability(self, self.functions, self.workflow, self.records, self.notices)
 
     def grant_start(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` start runs and read how they go."""

@@ -19,7 +19,6 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestValidationError,
 )
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
@@ -52,7 +51,7 @@ from nightspot.aws.runs.executions import StartRefusedError
 from nightspot.failures.redaction import redact
 from nightspot.lambdas import api_reads, api_writes
 from nightspot.lambdas.api_reads import ApiDependencies, api_dependencies
-from nightspot.lambdas.observability import logger, metrics, traced
+from nightspot.lambdas.observability import count, entry, logger
 from nightspot.record.model import RunState
 from nightspot.run.reasons import Reason
 
@@ -188,9 +187,7 @@ def document(server: str) -> dict[str, Any]:
     return finished(json.loads(_written()), server)
 
 
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+@entry("ApiRequest")
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: ApiDependencies | None = None
 ) -> dict[str, Any]:
@@ -198,7 +195,6 @@ def handler(
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
-    metrics.add_metric(name="ApiRequest", unit=MetricUnit.Count, value=1)
     try:
         api_reads.check(event)
     except ProblemError as error:
@@ -217,7 +213,7 @@ def _log(event: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
     route = route_of(event["httpMethod"], event["path"])
     status = int(answer["statusCode"])
     if status >= 500:
-        metrics.add_metric(name="ApiFault", unit=MetricUnit.Count, value=1)
+        count("ApiFault")
     caller = ((event.get("requestContext") or {}).get("identity") or {}).get("userArn")
     logger.info(
         "request answered",

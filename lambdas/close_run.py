@@ -10,17 +10,16 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel, Field
 
-from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.faults import NotYetError
 from nightspot.aws.runs.executions import CONTINUE_RUN, said
 from nightspot.decide.audit import Execution, ExecutionState, Kind
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import logger, metrics, traced
-from nightspot.lambdas.settling import BeingSettledError, Settled, settle
+from nightspot.lambdas.observability import count, entry, logger
+from nightspot.lambdas.settling import Settled, settle
 
 _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 # PlanRun may be at work just then, and record a run that nobody waits for any more. Lambda brings the event back
@@ -84,30 +83,23 @@ def read_end(detail: ExecutionDetail) -> Execution | None:
     return Execution(detail.execution_arn, ExecutionState(detail.status), at, words)
 
 
-class NotOverYetError(Exception):
-    """The run cannot be closed yet; Lambda's asynchronous retry brings the event back."""
-
-
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+@entry("SomethingEnded")
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
     """`{"closed": whether, "repaired": [kinds]}`. A run of which nothing is unfinished is left as it is.
 
-    Raises NotOverYetError, BeingSettledError and TransientAwsError, with which Lambda brings a young event back; an
-    old one is left to the reconciler, and counted as LeftToReconciler.
+    Raises NotYetError, with which Lambda brings a young event back; an old one is left to the reconciler, counted
+    as LeftToReconciler.
     """
-    metrics.add_metric(name="SomethingEnded", unit=MetricUnit.Count, value=1)
     given = ClosingEvent.model_validate(event)
     use = use or dependencies()
     try:
         settled = _settled(given, use)
-    except (NotOverYetError, BeingSettledError, TransientAwsError) as error:
+    except NotYetError as error:
         if given.time is not None and use.now() - given.time < use.event_life:
             raise
-        metrics.add_metric(name="LeftToReconciler", unit=MetricUnit.Count, value=1)
+        count("LeftToReconciler")
         logger.warning("left to the reconciler", extra={"error": repr(error)})
         settled = Settled()
     return {"closed": settled.has_closed, "repaired": [each.kind.value for each in settled.repaired]}
@@ -135,11 +127,11 @@ def _execution_ended(detail: ExecutionDetail, use: Dependencies) -> Settled:
     )
     if run is None:
         if _may_still_be_planned(ended, use):
-            raise NotOverYetError(f"the run of {detail.execution_arn} may still be planned")
+            raise NotYetError(f"the run of {detail.execution_arn} may still be planned")
         return _left(detail.execution_arn, "no run of it was planned")
     settled = settle(run.run_id, use, heard=ended)
     if any(each.kind is Kind.JOB_MAY_COME for each in settled.left):
-        raise NotOverYetError(settled.left[0].sentence)
+        raise NotYetError(settled.left[0].sentence)
     return settled
 
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel
 
@@ -19,7 +18,7 @@ from nightspot.formats.run_ids import run_id_of
 from nightspot.job.markets import Market
 from nightspot.lambdas import run_input, turns
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import logger, metrics, tell, traced
+from nightspot.lambdas.observability import entry, logger, metrics, tell
 from nightspot.lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
 from nightspot.plan import request as requests
 from nightspot.plan.planning import Known, Resumed, plan_note, plan_run, quota_name
@@ -51,9 +50,7 @@ class PlanRequest(BaseModel):
     merges_request: bool = False
 
 
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+@entry("RunRequested")
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
@@ -61,7 +58,6 @@ def handler(
 
     Raises InvalidInputError with the field, its value and the rule, or the known jobs.
     """
-    metrics.add_metric(name="RunRequested", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     request = PlanRequest.model_validate(event)
     continued = run_input.asked_for(request.input)

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
-from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.faults import NotYetError, TransientAwsError
 from nightspot.aws.runs.looks import Looks
 from nightspot.decide import audit, ledger
 from nightspot.decide.audit import GOES_ON, Execution, ExecutionState, Finding, Repair, RunLook
@@ -24,8 +23,8 @@ from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies
-from nightspot.lambdas.observability import logger, metrics
-from nightspot.lambdas.record_outcome import close, count, figures_of, tell_end, write_report
+from nightspot.lambdas.observability import count, logger
+from nightspot.lambdas.record_outcome import close, count_figures, figures_of, tell_end, write_report
 from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, evolve
 from nightspot.run.reasons import Reason, clock, sentence
@@ -48,10 +47,6 @@ WORDS_OF: Mapping[ExecutionState, str] = {
     ExecutionState.FORGOTTEN: "is no longer known to Step Functions",
     ExecutionState.SUCCEEDED: "ended in Step Functions without recording the run",
 }
-
-
-class BeingSettledError(Exception):
-    """Somebody else repairs the run just now."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,8 @@ def settle(
 ) -> Settled:
     """Repair what can be repaired of a run. `heard` and `listed`: see `Looks.of_run`.
 
-    Raises BeingSettledError, TransientAwsError and ClientError; all of them can be followed by another call.
+    Raises NotYetError (somebody else repairs it just now, or AWS gives no answer) and ClientError; the call can be
+    repeated after both.
     """
     names = tuple(listed)
 
@@ -138,7 +134,7 @@ def _alone(run_id: str, use: Dependencies) -> Iterator[None]:
     turns_of = use.table.close_turns
     until = use.now() + TURN
     if not turns_of.take(run_id, now=use.now(), until=until):
-        raise BeingSettledError(f"run {run_id} is being settled")
+        raise NotYetError(f"run {run_id} is being settled")
     try:
         yield
     finally:
@@ -148,7 +144,7 @@ def _alone(run_id: str, use: Dependencies) -> Iterator[None]:
 def _restart(look: RunLook, finding: Finding, use: Dependencies) -> None:
     number = look.restarts + 1
     arn = use.executions.restart(look.run, number, like=finding.subject)
-    metrics.add_metric(name="RunRestarted", unit=MetricUnit.Count, value=1)
+    count("RunRestarted")
     logger.info("run restarted", extra={"job": look.run.job, "run": look.run.run_id, "execution_arn": arn})
 
 
@@ -188,7 +184,7 @@ def _record(look: RunLook, _finding: Finding, use: Dependencies) -> None:
     is_crash = look.execution is not None and look.execution.is_crash
     _free(look.run, use)
     close(look.run, use, has_crashed=is_crash)
-    metrics.add_metric(name="RunLeftOpen", unit=MetricUnit.Count, value=1)
+    count("RunLeftOpen")
 
 
 def _tell(look: RunLook, _finding: Finding, use: Dependencies) -> None:
@@ -212,7 +208,7 @@ def _add_bill(look: RunLook, finding: Finding, use: Dependencies) -> None:
     # The summary last: it is what tells that the bill is on record, and counted with it.
     use.table.record_outcome(after)
     before, new = figures_of(run, known), figures_of(after, summarise(after))
-    count(after, {figure: new[figure] for figure in new if before[figure][1] is None})
+    count_figures(after, {figure: new[figure] for figure in new if before[figure][1] is None})
 
 
 def _with_bill(run: Run, attempt: Attempt, view: JobView | None, use: Dependencies) -> Run:
@@ -228,7 +224,7 @@ def _with_bill(run: Run, attempt: Attempt, view: JobView | None, use: Dependenci
 
 def _stop_job(look: RunLook, finding: Finding, use: Dependencies) -> None:
     use.training_jobs.stop(finding.subject)
-    metrics.add_metric(name="OrphanStopped", unit=MetricUnit.Count, value=1)
+    count("OrphanStopped")
     # Until its bill is on record. A run that was closed long ago is noted no more.
     use.table.open_runs.note(_with_attempt_of(look, finding.subject, use))
 

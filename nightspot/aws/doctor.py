@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from nightspot.aws import doctor_jobs
 from nightspot.aws.doctor_visit import Check, Finding, State, Visit, guarded, is_missing, unanswered
-from nightspot.aws.faults import NO_ANSWER
+from nightspot.aws.faults import NO_ANSWER, code_of
 from nightspot.failures.redaction import redact
 from nightspot.formats.figures import format_duration
 
@@ -74,9 +74,8 @@ def credentials(visit: Visit) -> Iterator[Finding]:
         found, fix = unanswered(who.error)
         yield Finding(Check.CREDENTIALS, State.NOT_CHECKED, found, fix)
     elif isinstance(who.error, ClientError):
-        code = who.error.response.get("Error", {}).get("Code", "")
         said = (f"AWS refused the credentials: {redact(str(who.error))}", _LOG_IN)
-        yield Finding(Check.CREDENTIALS, State.PROBLEM, *CREDENTIAL_FAULTS.get(code, said))
+        yield Finding(Check.CREDENTIALS, State.PROBLEM, *CREDENTIAL_FAULTS.get(code_of(who.error), said))
     else:
         yield Finding(Check.CREDENTIALS, State.PROBLEM, redact(str(who.error)), _LOG_IN)
 

@@ -378,10 +378,7 @@ FUNCTIONS: Mapping[str, ModuleType] = {
 TRANSIENT = frozenset(
     {
         "TransientAwsError",
-        "NotWaitingYetError",
-        "NotOverYetError",
-        "BeingSettledError",
-        "MessageBeingSentError",
+        "NotYetError",
         "InvalidInputError",
     }
 )

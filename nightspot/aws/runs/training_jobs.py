@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.faults import TransientAwsError, asking_aws, code_of
 from nightspot.aws.runs.executions import Executions
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import GOES_ON, ListedJob
@@ -29,18 +29,10 @@ MOST_PAGES = 50  # of a list: without a page size, AWS decides what one holds
 _log = logging.getLogger(__name__)
 
 
-class SageMakerClient(Protocol):
-    """The part of boto3's SageMaker client that is used here."""
-
-    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
-    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
-    def list_training_jobs(self, **wanted: Any) -> dict[str, Any]: ...
-
-
 class TrainingJobs:
     """SageMaker's training jobs, by name."""
 
-    def __init__(self, client: SageMakerClient) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
 
     def describe(self, training_job_name: str) -> JobView | None:
@@ -49,15 +41,12 @@ class TrainingJobs:
         Raises TransientAwsError where the call is worth repeating, ClientError for all else.
         """
         try:
-            description = self._client.describe_training_job(TrainingJobName=training_job_name)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
+            with asking_aws():
+                return view_of(self._client.describe_training_job(TrainingJobName=training_job_name))
         except ClientError as error:
             if _says_not_found(error):
                 return None
-            raise_if_transient(error)
             raise
-        return view_of(description)
 
     def stop(self, training_job_name: str) -> None:
         """Ask for the stop of a training job. One that is over, stopping or not there is left as it is.
@@ -65,11 +54,9 @@ class TrainingJobs:
         Raises like `describe`.
         """
         try:
-            self._client.stop_training_job(TrainingJobName=training_job_name)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
-        except ClientError as error:
-            raise_if_transient(error)
+            with asking_aws():
+                self._client.stop_training_job(TrainingJobName=training_job_name)
+        except ClientError:
             view = self.describe(training_job_name)
             if view is not None and view.status == "InProgress":
                 raise
@@ -92,7 +79,8 @@ class TrainingJobs:
             "SortOrder": "Descending",
         }
         for _ in range(MOST_PAGES):
-            page = self._page(wanted)
+            with asking_aws():
+                page = self._client.list_training_jobs(**wanted)
             for entry in page["TrainingJobSummaries"]:
                 name = entry["TrainingJobName"]
                 named = read_training_job_name(name)
@@ -103,22 +91,12 @@ class TrainingJobs:
             wanted["NextToken"] = page["NextToken"]
         _log.warning("more than %d pages of training jobs that are %s: the rest is left", MOST_PAGES, status)
 
-    def _page(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return self._client.list_training_jobs(**wanted)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
-        except ClientError as error:
-            raise_if_transient(error)
-            raise
-
 
 def _says_not_found(error: ClientError) -> bool:
-    details = error.response.get("Error", {})
-    if details.get("Code") in {"ResourceNotFound", "ResourceNotFoundException"}:
+    if code_of(error) in {"ResourceNotFound", "ResourceNotFoundException"}:
         return True
     # DescribeTrainingJob answers ValidationException "Requested resource not found." for an unknown name.
-    return details.get("Code") == "ValidationException" and "not found" in details.get("Message", "")
+    return code_of(error) == "ValidationException" and "not found" in str(error)
 
 
 def view_of(description: Mapping[str, Any]) -> JobView:
@@ -126,8 +104,8 @@ def view_of(description: Mapping[str, Any]) -> JobView:
     transitions = tuple(
         Transition(
             status=entry["Status"],
-            started_at=_utc(entry["StartTime"]),
-            ended_at=_utc(entry["EndTime"]) if entry.get("EndTime") else None,
+            started_at=entry["StartTime"].astimezone(UTC),
+            ended_at=entry["EndTime"].astimezone(UTC) if entry.get("EndTime") else None,
         )
         for entry in description.get("SecondaryStatusTransitions", ())
     )
@@ -166,15 +144,11 @@ def _ended_at(description: Mapping[str, Any], transitions: tuple[Transition, ...
     if status not in {"Completed", "Failed", "Stopped"}:
         return None
     if status == "Completed" and description.get("TrainingEndTime"):
-        return _utc(description["TrainingEndTime"])
+        return description["TrainingEndTime"].astimezone(UTC)
     if transitions:
         return transitions[-1].ended_at or transitions[-1].started_at
     moment = description.get("LastModifiedTime")
-    return _utc(moment) if moment else None
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    return moment.astimezone(UTC) if moment else None
 
 
 LOOK_SECONDS = 10.0  # between two looks at a run that is being stopped
@@ -225,7 +199,7 @@ def sentence_of(look: Stopping) -> str:
 class Stopper:
     """Stops runs. `sagemaker` is boto3's client. Every call may be repeated."""
 
-    def __init__(self, table: RunTable, sagemaker: SageMakerClient, executions: Executions) -> None:
+    def __init__(self, table: RunTable, sagemaker: Any, executions: Executions) -> None:
         self._table = table
         self._sagemaker = sagemaker
         self._executions = executions
@@ -307,11 +281,9 @@ class Stopper:
         if name in self._asked:
             return True
         try:
-            self._sagemaker.stop_training_job(TrainingJobName=name)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
+            with asking_aws():
+                self._sagemaker.stop_training_job(TrainingJobName=name)
         except ClientError as error:
-            raise_if_transient(error)
             view = self._jobs.describe(name)
             if view is None:
                 return False  # asked for a moment ago, and not there yet
