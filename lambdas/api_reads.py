@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from nightspot.api.models import JobsList, RunLinks, RunResource, RunsPage, line_as_json, lines_of
 from nightspot.api.queries import (
     EARLIEST,
-    CursorError,
     Place,
     QueryError,
     Wanted,
@@ -213,7 +212,7 @@ def runs_page(
     try:
         after = None if cursor is None else place_of(cursor, question)
         window = window_of(since, month, use.now())
-    except (CursorError, QueryError) as error:
+    except QueryError as error:
         raise invalid([error.problem]) from error
     if job is not None:
         _check_known(job, use)

@@ -128,7 +128,9 @@ def _current_usd(terms: Mapping[str, Any], at: dt.datetime) -> float | None:
     for _, term in sorted(in_force, key=lambda pair: pair[0], reverse=True):
         tiers = [tier for tier in _mapping(term, "priceDimensions").values() if _is_hourly(tier)]
         priced = [
-            (_number(tier.get("beginRange")) or 0.0, usd) for tier in tiers if (usd := _usd(tier)) is not None
+            (_above_zero(tier.get("beginRange")) or 0.0, usd)
+            for tier in tiers
+            if (usd := _usd(tier)) is not None
         ]
         if priced:
             # The first hours' tier; one at zero is a free or a reserved allowance, and was left out.
@@ -138,11 +140,8 @@ def _current_usd(terms: Mapping[str, Any], at: dt.datetime) -> float | None:
 
 
 def _effective(term: Any) -> dt.datetime:
-    try:
-        moment = dt.datetime.fromisoformat(term["effectiveDate"])
-    except (KeyError, TypeError, ValueError):
-        return _LONG_AGO  # in force, but behind those that say since when
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    # One that does not say it is in force, but behind those that do.
+    return (_moment(term.get("effectiveDate")) if isinstance(term, dict) else None) or _LONG_AGO
 
 
 def _is_hourly(tier: Any) -> bool:
@@ -151,16 +150,16 @@ def _is_hourly(tier: Any) -> bool:
 
 def _usd(tier: Mapping[str, Any]) -> float | None:
     """USD above zero, else None: China is listed in CNY alone, and no rate of exchange is assumed."""
-    value = _number(_mapping(tier, "pricePerUnit").get("USD"))
-    return value if value is not None and value > 0 else None
+    return _above_zero(_mapping(tier, "pricePerUnit").get("USD"))
 
 
-def _number(value: Any) -> float | None:
+def _above_zero(value: Any) -> float | None:
+    """What AWS writes, as text, of an amount; None for what is none."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         return None
-    return number if isfinite(number) else None
+    return number if isfinite(number) and number > 0 else None
 
 
 def _mapping(value: Any, name: str) -> Mapping[str, Any]:
@@ -234,14 +233,8 @@ def _covers_sagemaker(plan: Mapping[str, Any]) -> bool:
 
 
 def _amount(record: Mapping[str, Any], name: str) -> float | None:
-    """USD above zero, else None. AWS writes amounts as text."""
-    if record.get("currency") != "USD":
-        return None
-    try:
-        amount = float(record[name])
-    except (KeyError, TypeError, ValueError):
-        return None
-    return amount if isfinite(amount) and amount > 0 else None
+    """USD above zero, else None."""
+    return _above_zero(record.get(name)) if record.get("currency") == "USD" else None
 
 
 def _moment(text: Any) -> dt.datetime | None:
@@ -310,7 +303,7 @@ def _mean_over_zones(changes: Iterable[Mapping[str, Any]], end: dt.datetime) -> 
     zones: dict[str, list[tuple[dt.datetime, float]]] = defaultdict(list)
     for change in changes:
         usd, since, zone = (
-            _spot_usd(change.get("SpotPrice")),
+            _above_zero(change.get("SpotPrice")),
             change.get("Timestamp"),
             change.get("AvailabilityZone"),
         )
@@ -325,11 +318,3 @@ def _mean_over_time(prices: Sequence[tuple[dt.datetime, float]], end: dt.datetim
     starts = [max(since, end - WINDOW) for since, _ in prices]
     seconds = [(until - since).total_seconds() for since, until in pairwise([*starts, end])]
     return fsum(held * usd for held, (_, usd) in zip(seconds, prices, strict=True)) / fsum(seconds)
-
-
-def _spot_usd(value: Any) -> float | None:
-    try:
-        usd = float(value)
-    except (TypeError, ValueError):
-        return None
-    return usd if isfinite(usd) and usd > 0 else None

@@ -6,7 +6,6 @@ import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -119,14 +118,6 @@ ASK_AGAIN_AFTER_A_FAULT = dt.timedelta(hours=1)
 _T = TypeVar("_T")
 
 
-class _Service(StrEnum):
-    """Who can fall silent."""
-
-    PRICE_LIST = "price list"
-    SAVINGS_PLANS = "savings plans"
-    SPOT_PRICES = "spot prices"
-
-
 @dataclass(frozen=True)
 class PriceRecord:
     """What AWS has said of one instance type in one region."""
@@ -167,7 +158,7 @@ class PriceRound:
         self._now = now
         self._at = now()
         self._until = self._at + longest
-        self._silent: set[_Service] = set()
+        self._silent: set[str] = set()
         self.problems: list[str] = []
 
     def about(self, due: Mapping[str, PriceRecord | None]) -> dict[str, PriceRecord]:
@@ -188,11 +179,11 @@ class PriceRound:
 
     def _priced(self, instance_type: str, known: PriceRecord) -> PriceRecord | None:
         answer = self._ask(
-            _Service.PRICE_LIST,
+            "price list",
             lambda: self._ask_of.price_list.training(instance_type, self._region, self._at),
         )
         if answer is None:
-            if _Service.PRICE_LIST not in self._silent:
+            if "price list" not in self._silent:
                 return None
             return replace(known, ask_after=self._at + ASK_AGAIN_AFTER_A_FAULT)
         record = replace(known, ask_after=self._at + ASK_AGAIN_AFTER)
@@ -214,9 +205,7 @@ class PriceRound:
         usage_types = [record.usage_type for record in records.values() if record.usage_type]
         if not usage_types:
             return records
-        answer = self._ask(
-            _Service.SAVINGS_PLANS, lambda: self._ask_of.savings_plans.rates(usage_types, self._at)
-        )
+        answer = self._ask("savings plans", lambda: self._ask_of.savings_plans.rates(usage_types, self._at))
         if answer is None:
             return records
         return {
@@ -226,19 +215,17 @@ class PriceRound:
 
     def _hint(self, instance_type: str) -> SpotDiscount | None:
         machine = ec2_type(instance_type)
-        spot = self._ask(
-            _Service.SPOT_PRICES, lambda: self._ask_of.spot_prices.mean_usd_per_hour(machine, self._at)
-        )
+        spot = self._ask("spot prices", lambda: self._ask_of.spot_prices.mean_usd_per_hour(machine, self._at))
         if spot is None or spot.value is None:
             return None
         on_demand = self._ask(
-            _Service.PRICE_LIST, lambda: self._ask_of.price_list.ec2(machine, self._region, self._at)
+            "price list", lambda: self._ask_of.price_list.ec2(machine, self._region, self._at)
         )
         if on_demand is None or on_demand.value is None:
             return None
         return discount_hint(instance_type, spot.value, on_demand.value.usd_per_hour, self._at.date())
 
-    def _ask(self, service: _Service, question: Callable[[], _T]) -> _Answer[_T] | None:
+    def _ask(self, service: str, question: Callable[[], _T]) -> _Answer[_T] | None:
         """The answer; None from a service that is silent, or where there is no time to ask."""
         if service in self._silent or self._now() >= self._until:
             return None

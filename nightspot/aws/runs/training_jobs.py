@@ -143,11 +143,10 @@ def _ended_at(description: Mapping[str, Any], transitions: tuple[Transition, ...
     status = description["TrainingJobStatus"]
     if status not in {"Completed", "Failed", "Stopped"}:
         return None
-    if status == "Completed" and description.get("TrainingEndTime"):
-        return description["TrainingEndTime"].astimezone(UTC)
-    if transitions:
+    moment: datetime | None = description.get("TrainingEndTime") if status == "Completed" else None
+    if moment is None and transitions:
         return transitions[-1].ended_at or transitions[-1].started_at
-    moment = description.get("LastModifiedTime")
+    moment = moment or description.get("LastModifiedTime")
     return moment.astimezone(UTC) if moment else None
 
 
