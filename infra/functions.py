@@ -28,6 +28,8 @@ PRICE_ACTIONS = [
     "ec2:DescribeSpotPriceHistory",
 ]
 
+QUOTA_ACTIONS = ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"]
+
 BUS_NAME = "default"  # where SageMaker's own events arrive as well
 
 
@@ -105,8 +107,13 @@ class Functions(Construct):
         for function in (self.plan_run, self.decide_next_step, self.record_outcome, *settling):
             allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
         self._let_them_use_the_table(records)
-        self._let_it_check_quotas(self.plan_run)
-        self._let_it_ask_prices(self.plan_run)
+        for name, is_asked, actions in (
+            ("NIGHTSPOT_CHECK_QUOTAS", settings.check_quotas, QUOTA_ACTIONS),
+            ("NIGHTSPOT_LIVE_PRICES", settings.live_prices, PRICE_ACTIONS),
+        ):
+            self.plan_run.add_environment(name, "true" if is_asked else "false")
+            if is_asked:
+                allow(self.plan_run, actions, "*")
         for function in (self.plan_run, self.decide_next_step, *settling):
             self._let_it_look(function, data)
             # Of a run that is over, or that has lost its lock.
@@ -198,22 +205,6 @@ class Functions(Construct):
         models = data.models.arn_for_objects("*/output/model.tar.gz")
         allow(function, ["s3:GetObject"], models)
         accept_wildcard(function.role, models, "Every training job has a prefix of its own in this bucket.")
-
-    def _let_it_check_quotas(self, function: lambda_.Function) -> None:
-        asked = self._settings.check_quotas
-        function.add_environment("NIGHTSPOT_CHECK_QUOTAS", "true" if asked else "false")
-        if asked:
-            allow(
-                function,
-                ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"],
-                "*",
-            )
-
-    def _let_it_ask_prices(self, function: lambda_.Function) -> None:
-        asked = self._settings.live_prices
-        function.add_environment("NIGHTSPOT_LIVE_PRICES", "true" if asked else "false")
-        if asked:
-            allow(function, PRICE_ACTIONS, "*")
 
     def _why_any_resource(self, name: str) -> str:
         """Why a statement of this function's role stands on `*`; one reason for all, as cdk-nag counts it once."""

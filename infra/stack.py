@@ -81,49 +81,28 @@ class NightspotStack(Stack):
         # One that waits for somebody to start it, where there is any.
         first_job = min(jobs, key=lambda name: (jobs[name].schedule is not None, name), default="JOB")
         machine_arn = self.training.workflow.state_machine.state_machine_arn
-        CfnOutput(self, "Version", description="Of Nightspot", value=nightspot.__version__)
-        CfnOutput(
-            self,
-            "StartARun",
-            description="Starts a run now",
-            value=(
-                f"aws stepfunctions start-execution --state-machine-arn {machine_arn} "
-                f'--input \'{{"job": "{first_job}"}}\''
-            ),
-        )
-        CfnOutput(self, "StateMachineArn", value=machine_arn)
-        CfnOutput(self, "TableName", value=self.training.records.table.table_name)
-        if self.training.api is not None:
-            CfnOutput(
-                self,
-                "ApiUrl",
-                description="The HTTP API; requests are signed with SigV4",
-                value=self.training.api.url,
-            )
-        trust = trust_of(settings)
-        if trust is not None and self.training.api is not None:
+
+        def tell(name: str, value: str, description: str | None = None) -> None:
+            CfnOutput(self, name, value=value, description=description)
+
+        tell("Version", nightspot.__version__, "Of Nightspot")
+        start = f"aws stepfunctions start-execution --state-machine-arn {machine_arn} "
+        tell("StartARun", f'{start}--input \'{{"job": "{first_job}"}}\'', "Starts a run now")
+        tell("StateMachineArn", machine_arn)
+        tell("TableName", self.training.records.table.table_name)
+        api, trust = self.training.api, trust_of(settings)
+        if api is not None:
+            tell("ApiUrl", api.url, "The HTTP API; requests are signed with SigV4")
+        if trust is not None and api is not None:
             pipelines = PipelineRole(
-                self,
-                "Pipelines",
-                rest_api=self.training.api.rest_api,
-                trust=trust,
-                jobs=jobs,
-                settings=settings,
+                self, "Pipelines", rest_api=api.rest_api, trust=trust, jobs=jobs, settings=settings
             )
-            CfnOutput(
-                self,
-                "PipelineRoleArn",
-                description="What the repository's pipelines assume",
-                value=pipelines.role.role_arn,
-            )
-        CfnOutput(self, "NoticeTopicArn", value=self.training.notices.topic.topic_arn)
-        if self.training.notices.chat_topic is not None:
-            CfnOutput(
-                self,
-                "ChatTopicArn",
-                description="For a channel of Amazon Q Developer in chat applications",
-                value=self.training.notices.chat_topic.topic_arn,
-            )
-        CfnOutput(self, "CheckpointBucket", value=self.training.data.checkpoints.bucket_name)
-        CfnOutput(self, "ModelBucket", value=self.training.data.models.bucket_name)
-        CfnOutput(self, "TrainingRoleArn", value=self.training.data.role.role_arn)
+            tell("PipelineRoleArn", pipelines.role.role_arn, "What the repository's pipelines assume")
+        notices, data = self.training.notices, self.training.data
+        tell("NoticeTopicArn", notices.topic.topic_arn)
+        if notices.chat_topic is not None:
+            channel = "For a channel of Amazon Q Developer in chat applications"
+            tell("ChatTopicArn", notices.chat_topic.topic_arn, channel)
+        tell("CheckpointBucket", data.checkpoints.bucket_name)
+        tell("ModelBucket", data.models.bucket_name)
+        tell("TrainingRoleArn", data.role.role_arn)
