@@ -10,20 +10,17 @@ from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from nightspot.api.problems import MEDIA_TYPE
-from nightspot.api.routes import ROUTES
-from nightspot.cdk.data import Records
-from nightspot.cdk.functions import Functions
+from nightspot.api.routes import MEDIA_TYPE, ROUTES
+from nightspot.cdk.data import Records, make_log_group
 from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, training_jobs_arn
-from nightspot.cdk.settings import Settings, SettingsError, Trust, log_retention
-from nightspot.cdk.workflow import Workflow
+from nightspot.cdk.settings import Settings, SettingsError, Trust
+from nightspot.cdk.triggers import Workflow
 
 STAGE = "v1"
 # What API Gateway says itself, by its name for it, and with which status; None: it differs, and stays unsaid.
@@ -55,46 +52,25 @@ WHY_ANY: Mapping[str, str] = {
     "/runs/*": "Runs get their ids when they are started; a pipeline reads the one that it has started.",
     ANY_JOB: "A pipeline may start every job of the deployment, unless nightspot:ci_jobs names some.",
 }
+_LOGGED_FIELDS = (
+    *("caller", "http_method", "ip", "protocol", "request_time"),
+    *("resource_path", "response_length", "status", "user"),
+)
 _RETRY_SECONDS = 1  # the bucket of allowed requests fills again every second
 
 
 class Api(Construct):
     """`url` is where the API is; every method of every route takes only who is allowed by IAM."""
 
-    @classmethod
-    def of(
-        cls,
-        scope: Construct,
-        construct_id: str,
-        *,
-        functions: Functions,
-        workflow: Workflow,
-        records: Records,
-        settings: Settings,
-    ) -> Api | None:
-        """The API; None where the deployment wants none."""
-        if functions.api is None:
-            return None
-        return cls(
-            scope,
-            construct_id,
-            function=functions.api,
-            workflow=workflow,
-            records=records,
-            settings=settings,
-        )
-
     def __init__(
         self,
         scope: Construct,
-        construct_id: str,
-        *,
         function: lambda_.Function,
         workflow: Workflow,
         records: Records,
         settings: Settings,
     ) -> None:
-        super().__init__(scope, construct_id)
+        super().__init__(scope, "Api")
         self.rest_api = apigateway.RestApi(
             self,
             "Rest",
@@ -116,7 +92,9 @@ class Api(Construct):
         )
         # CDK's own output of the address; ours has a name that commands know.
         self.rest_api.node.try_remove_child("Endpoint")
-        self.url = f"https://{self.rest_api.rest_api_id}.execute-api.{_host(self)}/{STAGE}"
+        stack = Stack.of(self)
+        host = f"{self.rest_api.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}"
+        self.url = f"https://{host}/{STAGE}"
         self._routes(function)
         self._refusals()
         _let_it_work(self, function, workflow, records)
@@ -153,25 +131,11 @@ class Api(Construct):
     def _access_logs(self, settings: Settings) -> dict[str, Any]:
         if not settings.api_access_logs:
             return {}
-        keep = settings.keep_data
-        group = logs.LogGroup(
-            self,
-            "AccessLogs",
-            retention=log_retention(settings),
-            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
-        )
+        group = make_log_group(self, "AccessLogs", settings)
         return {
             "access_log_destination": apigateway.LogGroupLogDestination(group),
             "access_log_format": apigateway.AccessLogFormat.json_with_standard_fields(
-                caller=True,
-                http_method=True,
-                ip=True,
-                protocol=True,
-                request_time=True,
-                resource_path=True,
-                response_length=True,
-                status=True,
-                user=True,
+                **dict.fromkeys(_LOGGED_FIELDS, True)
             ),
         }
 
@@ -200,11 +164,6 @@ def _problem(status: int | None) -> str:
     fields = {"type": "about:blank", "title": phrase, **({"status": status} if status is not None else {})}
     text = json.dumps(fields).removesuffix("}")
     return f'{text}, "detail": $context.error.messageString, "instance": "$context.requestId"}}'
-
-
-def _host(scope: Construct) -> str:
-    stack = Stack.of(scope)
-    return f"{stack.region}.{stack.url_suffix}"
 
 
 def _let_it_work(scope: Construct, function: lambda_.Function, workflow: Workflow, records: Records) -> None:

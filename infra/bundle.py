@@ -44,11 +44,13 @@ OWN_SUFFIXES = frozenset({".css", ".j2", ".js", ".json", ".py"})
 # What never runs in a function.
 LEFT_OUT = (
     "nightspot/advise",
-    "nightspot/aws/doctor",
-    "nightspot/aws/drill",
+    "nightspot/aws/doctor.py",
+    "nightspot/aws/doctor_jobs.py",
+    "nightspot/aws/doctor_visit.py",
+    "nightspot/aws/drill.py",
+    "nightspot/aws/drill_plan.py",
     "nightspot/aws/runs/api_client.py",
     "nightspot/aws/runs/operating.py",
-    "nightspot/aws/runs/api_client.py",
     "nightspot/cdk",
     "nightspot/checkpoint",
     "nightspot/cli",

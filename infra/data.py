@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from aws_cdk import Annotations, Duration, RemovalPolicy
+from aws_cdk import Annotations, Duration
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -16,11 +17,18 @@ from nightspot.cdk.settings import Settings
 _MULTIPART = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 
 
+def make_log_group(scope: Construct, name: str, settings: Settings) -> logs.LogGroup:
+    """Logs that are kept as long as the settings say."""
+    return logs.LogGroup(
+        scope, name, retention=settings.log_retention, removal_policy=settings.removal_policy
+    )
+
+
 class Records(Construct):
     """`table`: one DynamoDB table, paid per request. `dead_letters`: events that all retries failed for."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
-        super().__init__(scope, construct_id)
+    def __init__(self, scope: Construct, settings: Settings) -> None:
+        super().__init__(scope, "Records")
         self.table = dynamodb.Table(
             self,
             "Table",
@@ -33,7 +41,7 @@ class Records(Construct):
             ),
             time_to_live_attribute="expires",
             deletion_protection=settings.keep_data,
-            removal_policy=RemovalPolicy.RETAIN if settings.keep_data else RemovalPolicy.DESTROY,
+            removal_policy=settings.removal_policy,
         )
         self.dead_letters = sqs.Queue(
             self,
@@ -53,13 +61,14 @@ class TrainingData(Construct):
     The user's own take their place where the settings name them.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
-        super().__init__(scope, construct_id)
+    def __init__(self, scope: Construct, settings: Settings) -> None:
+        super().__init__(scope, "Data")
         self._settings = settings
         self.checkpoints = self._bucket("Checkpoints", settings.checkpoint_bucket_name)
         self.models = self._bucket("Models", settings.model_bucket_name)
         if isinstance(self.checkpoints, s3.Bucket):
-            self._let_old_checkpoints_go(self.checkpoints)
+            # A run's prefix is never written again once the run is over, so age alone tells.
+            self.checkpoints.add_lifecycle_rule(expiration=Duration.days(settings.checkpoint_days))
         self.role = self._role()
         if len(settings.subnet_ids) == 1:
             Annotations.of(self).add_warning_v2(
@@ -70,7 +79,6 @@ class TrainingData(Construct):
     def _bucket(self, name: str, existing: str | None) -> s3.IBucket:
         if existing is not None:
             return s3.Bucket.from_bucket_name(self, name, existing)
-        keep = self._settings.keep_data
         bucket = s3.Bucket(
             self,
             name,
@@ -79,8 +87,8 @@ class TrainingData(Construct):
             enforce_ssl=True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
-            auto_delete_objects=not keep,  # CloudFormation removes empty buckets only
+            removal_policy=self._settings.removal_policy,
+            auto_delete_objects=not self._settings.keep_data,  # CloudFormation removes empty buckets only
             lifecycle_rules=[
                 s3.LifecycleRule(
                     abort_incomplete_multipart_upload_after=Duration.days(7),
@@ -94,10 +102,6 @@ class TrainingData(Construct):
             "Only training jobs and Nightspot's functions read it; CloudTrail data events tell more.",
         )
         return bucket
-
-    def _let_old_checkpoints_go(self, bucket: s3.Bucket) -> None:
-        # A run's prefix is never written again once the run is over, so age alone tells.
-        bucket.add_lifecycle_rule(expiration=Duration.days(self._settings.checkpoint_days))
 
     def _role(self) -> iam.IRole:
         if self._settings.training_role_arn is not None:
@@ -127,10 +131,8 @@ class TrainingData(Construct):
         allow(
             role,
             [
-                "logs:CreateLogGroup",
-                "logs:CreateLogStream",
-                "logs:DescribeLogStreams",
-                "logs:PutLogEvents",
+                f"logs:{name}"
+                for name in ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")
             ],
             job_logs,
         )

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import AssetHashType, Duration, RemovalPolicy, Stack
+from aws_cdk import AssetHashType, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
-from aws_cdk import aws_logs as logs
 from aws_cdk.region_info import FactName
 from constructs import Construct
 
 from nightspot.cdk.bundle import JOBS_FILE, Bundle
-from nightspot.cdk.data import Records, TrainingData
+from nightspot.cdk.data import Records, TrainingData, make_log_group
 from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, training_jobs_arn
-from nightspot.cdk.settings import Settings, log_retention
+from nightspot.cdk.settings import Settings
 
 # Reads of public prices and of the account's own rates. Prices know no resources; a Savings Plan's ARN is known
 # only once all of them have been listed.
@@ -29,6 +28,8 @@ PRICE_ACTIONS = [
     "ec2:DescribeSpotPriceHistory",
 ]
 
+QUOTA_ACTIONS = ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"]
+
 BUS_NAME = "default"  # where SageMaker's own events arrive as well
 
 
@@ -36,16 +37,9 @@ class Functions(Construct):
     """The functions, each named as its module in nightspot.lambdas; `api` is None where the settings want none."""
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        bundle: Bundle,
-        records: Records,
-        data: TrainingData,
-        settings: Settings,
+        self, scope: Construct, bundle: Bundle, records: Records, data: TrainingData, settings: Settings
     ) -> None:
-        super().__init__(scope, construct_id)
+        super().__init__(scope, "Functions")
         self._settings = settings
         self._code = lambda_.Code.from_asset(
             str(bundle.path), asset_hash=bundle.digest, asset_hash_type=AssetHashType.CUSTOM
@@ -111,10 +105,15 @@ class Functions(Construct):
         )
         settling = (self.close_run, self.reconcile)
         for function in (self.plan_run, self.decide_next_step, self.record_outcome, *settling):
-            self._let_it_send_notices(function)
+            allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
         self._let_them_use_the_table(records)
-        self._let_it_check_quotas(self.plan_run)
-        self._let_it_ask_prices(self.plan_run)
+        for name, is_asked, actions in (
+            ("NIGHTSPOT_CHECK_QUOTAS", settings.check_quotas, QUOTA_ACTIONS),
+            ("NIGHTSPOT_LIVE_PRICES", settings.live_prices, PRICE_ACTIONS),
+        ):
+            self.plan_run.add_environment(name, "true" if is_asked else "false")
+            if is_asked:
+                allow(self.plan_run, actions, "*")
         for function in (self.plan_run, self.decide_next_step, *settling):
             self._let_it_look(function, data)
             # Of a run that is over, or that has lost its lock.
@@ -135,13 +134,7 @@ class Functions(Construct):
         function.add_environment("NIGHTSPOT_DLC_ACCOUNT_ID", account)
 
     def _function(self, name: str, description: str, **options: Any) -> lambda_.Function:
-        keep = self._settings.keep_data
-        log_group = logs.LogGroup(
-            self,
-            f"{name}Logs",
-            retention=log_retention(self._settings),
-            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
-        )
+        log_group = make_log_group(self, f"{name}Logs", self._settings)
         role = iam.Role(
             self,
             f"{name}Role",
@@ -213,19 +206,6 @@ class Functions(Construct):
         allow(function, ["s3:GetObject"], models)
         accept_wildcard(function.role, models, "Every training job has a prefix of its own in this bucket.")
 
-    def _let_it_check_quotas(self, function: lambda_.Function) -> None:
-        asked = self._settings.check_quotas
-        function.add_environment("NIGHTSPOT_CHECK_QUOTAS", "true" if asked else "false")
-        if not asked:
-            return
-        allow(function, ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"], "*")
-
-    def _let_it_ask_prices(self, function: lambda_.Function) -> None:
-        asked = self._settings.live_prices
-        function.add_environment("NIGHTSPOT_LIVE_PRICES", "true" if asked else "false")
-        if asked:
-            allow(function, PRICE_ACTIONS, "*")
-
     def _why_any_resource(self, name: str) -> str:
         """Why a statement of this function's role stands on `*`; one reason for all, as cdk-nag counts it once."""
         blind = ["X-Ray's actions"]
@@ -236,9 +216,6 @@ class Functions(Construct):
         if name == "Reconcile":
             blind.append("lists of training jobs")
         return f"{', '.join(blind)} know no resources that could be named beforehand."
-
-    def _let_it_send_notices(self, function: lambda_.Function) -> None:
-        allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
 
 
 def _brought_back(records: Records, age: Duration, retries: int = 2) -> dict[str, Any]:

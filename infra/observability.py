@@ -1,56 +1,113 @@
-"""What an on-call person sees: a dashboard, alarms, and saved queries."""
+"""What people hear and see: topics, the rules that bring notices there, a dashboard, alarms, saved queries."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from nightspot.cdk.data import Records
 from nightspot.cdk.functions import Functions
-from nightspot.cdk.notices import NoticeTopic
-from nightspot.cdk.workflow import Workflow
+from nightspot.cdk.permissions import allow, arn
+from nightspot.cdk.settings import Settings
+from nightspot.cdk.triggers import Workflow
+
+# What can become a message; nightspot.view.messages.wording decides what does, and a test compares the two. The
+# rest of Nightspot's events stay on the bus for whoever wants them.
+TOLD = (
+    "Nightspot At Risk Of Being Late",
+    "Nightspot Unknown Failure",
+    "Nightspot Resume Broken",
+    "Nightspot Stop Refused",
+    "Nightspot Run Succeeded",
+    "Nightspot Run Failed",
+    "Nightspot Run Skipped",
+    "Nightspot Run Stopped",
+    "Nightspot Run Refused",
+)
+# The state machine sends these by itself, because no function could: it tries again; it has given up.
+FAILING = "Nightspot Decision Failing"
+CRASHED = "Nightspot Decision Crashed"
+
+
+class NoticeTopic(Construct):
+    """`topic`: e-mail (if the settings name an address) or whatever else subscribes to it; alarms ring here.
+
+    `chat_topic`: the same messages in the form for chat, where the settings ask for it. `crashed`: the rule that
+    matches crashed decisions.
+    """
+
+    def __init__(self, scope: Construct, functions: Functions, records: Records, settings: Settings) -> None:
+        super().__init__(scope, "Notices")
+        self._functions = functions
+        self._records = records
+        self.topic = sns.Topic(self, "Topic", display_name="Nightspot", enforce_ssl=True)
+        if settings.notice_email is not None:
+            self.topic.add_subscription(subscriptions.EmailSubscription(settings.notice_email))
+        self.chat_topic = (
+            sns.Topic(self, "ChatTopic", display_name="Nightspot", enforce_ssl=True)
+            if settings.chat_topic
+            else None
+        )
+        self._let_alarms_ring()
+        self._let_messages_out(settings)
+        self._tell("Told", "Notices of Nightspot that a person may have to hear of", TOLD)
+        self.crashed = self._tell(
+            "Crashed", "Decisions of a run fail; what it started may still be training", (FAILING, CRASHED)
+        )
+
+    def _let_alarms_ring(self) -> None:
+        # A topic policy of its own takes the place of SNS's default one, which lets alarms publish.
+        # https://repost.aws/knowledge-center/cloudwatch-receive-sns-for-alarm-trigger
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": Stack.of(self).account},
+                    "ArnLike": {"aws:SourceArn": arn(self, "cloudwatch", "alarm:*")},
+                },
+            )
+        )
+
+    def _let_messages_out(self, settings: Settings) -> None:
+        messenger = self._functions.tell_people
+        topics = [topic for topic in (self.topic, self.chat_topic) if topic is not None]
+        allow(messenger, ["sns:Publish"], *(topic.topic_arn for topic in topics))
+        messenger.add_environment("NIGHTSPOT_NOTICE_TOPIC_ARN", self.topic.topic_arn)
+        messenger.add_environment(
+            "NIGHTSPOT_CHAT_TOPIC_ARN", self.chat_topic.topic_arn if self.chat_topic else ""
+        )
+        messenger.add_environment("NIGHTSPOT_TELL_SUCCESS", "true" if settings.tell_success else "false")
+
+    def _tell(self, name: str, description: str, detail_types: tuple[str, ...]) -> events.Rule:
+        return events.Rule(
+            self,
+            name,
+            description=description,
+            event_pattern=events.EventPattern(source=["nightspot"], detail_type=list(detail_types)),
+            targets=[
+                targets.LambdaFunction(
+                    self._functions.tell_people,
+                    dead_letter_queue=self._records.dead_letters,
+                    max_event_age=Duration.hours(6),
+                    retry_attempts=10,
+                )
+            ],
+        )
+
 
 NAMESPACE = "Nightspot"
 _DAY = Duration.days(1)
 _SHORT = Duration.minutes(5)
-
-
-@dataclass(frozen=True)
-class AlarmSpec:
-    """An alarm on one of Nightspot's own counts: any occurrence in five minutes rings."""
-
-    name: str
-    metric: str
-    says: str
-
-
-ALARMS = (
-    AlarmSpec("RunFailed", "RunFailed", "A run ended without a model. The execution's cause says why."),
-    AlarmSpec("RunAtRisk", "AtRiskOfBeingLate", "A model is expected after its deadline."),
-    AlarmSpec(
-        "UnknownFailure", "UnknownFailure", "SageMaker said something that Nightspot does not understand."
-    ),
-    AlarmSpec(
-        "ResumeBroken",
-        "ResumeBroken",
-        "A training job was given a checkpoint and started over, or went far back: its script must be fixed.",
-    ),
-    AlarmSpec("NoticeLost", "NoticeLost", "EventBridge did not take a notice."),
-    AlarmSpec(
-        "Reconciled",
-        "Reconciled",
-        "The reconciler found what no loop had dealt with, or could not repair it: nightspot audit shows it.",
-    ),
-    AlarmSpec(
-        "ReportLost", "ReportLost", "A run's page was not written. Its record is whole: report it anew."
-    ),
-)
 
 
 class Observability(Construct):
@@ -59,17 +116,45 @@ class Observability(Construct):
     def __init__(
         self,
         scope: Construct,
-        construct_id: str,
-        *,
         functions: Functions,
         workflow: Workflow,
         records: Records,
         notices: NoticeTopic,
     ) -> None:
-        super().__init__(scope, construct_id)
+        super().__init__(scope, "Observability")
         self._ring = actions.SnsAction(notices.topic)
-        for spec in ALARMS:
-            self._alarm(spec.name, count(spec.metric, _SHORT), spec.says)
+        # Of Nightspot's own counts: any occurrence in five minutes rings.
+        self._alarm(
+            "RunFailed",
+            _metric("RunFailed", period=_SHORT),
+            "A run ended without a model. The execution's cause says why.",
+        )
+        self._alarm(
+            "RunAtRisk",
+            _metric("AtRiskOfBeingLate", period=_SHORT),
+            "A model is expected after its deadline.",
+        )
+        self._alarm(
+            "UnknownFailure",
+            _metric("UnknownFailure", period=_SHORT),
+            "SageMaker said something that Nightspot does not understand.",
+        )
+        self._alarm(
+            "ResumeBroken",
+            _metric("ResumeBroken", period=_SHORT),
+            "A training job was given a checkpoint and started over, or went far back: its script must be fixed.",
+        )
+        self._alarm("NoticeLost", _metric("NoticeLost", period=_SHORT), "EventBridge did not take a notice.")
+        self._alarm(
+            "Reconciled",
+            _metric("Reconciled", period=_SHORT),
+            "The reconciler found what no loop had dealt with, or could not repair it: nightspot audit shows it.",
+        )
+        self._alarm(
+            "ReportLost",
+            _metric("ReportLost", period=_SHORT),
+            "A run's page was not written. Its record is whole: report it anew.",
+        )
         self._alarm(
             "DecisionCrashed",
             _matches(notices.crashed),
@@ -97,7 +182,7 @@ class Observability(Construct):
             "FallbackRate",
             cloudwatch.MathExpression(
                 expression="IF(started > 0, 100 * fell / started, 0)",
-                using_metrics={"fell": count("FellBack", _DAY), "started": count("RunStarted", _DAY)},
+                using_metrics={"fell": _metric("FellBack"), "started": _metric("RunStarted")},
                 period=_DAY,
                 label="Runs that fell back to on-demand, percent",
             ),
@@ -131,29 +216,29 @@ class Observability(Construct):
         dashboard.add_widgets(
             _graph(
                 "How runs ended, per day",
-                [count(m, _DAY) for m in ("RunSucceeded", "RunFailed", "RunSkipped", "RunStopped")],
+                [_metric(m) for m in ("RunSucceeded", "RunFailed", "RunSkipped", "RunStopped")],
             ),
             _graph(
                 "What the market did, per day",
-                [count(m, _DAY) for m in ("Interrupted", "FellBack", "AtRiskOfBeingLate")],
+                [_metric(m) for m in ("Interrupted", "FellBack", "AtRiskOfBeingLate")],
             ),
         )
         dashboard.add_widgets(
             _graph(
                 "Margin to the deadline (seconds)",
-                [_value("DeadlineMarginSeconds", s) for s in ("Minimum", "Average")],
+                [_metric("DeadlineMarginSeconds", s) for s in ("Minimum", "Average")],
             ),
             _graph(
                 "Waiting against training (seconds)",
-                [_value(m, "Sum") for m in ("WaitedSeconds", "TrainedSeconds")],
+                [_metric(m) for m in ("WaitedSeconds", "TrainedSeconds")],
             ),
         )
         dashboard.add_widgets(
             _graph(
                 "Cost against on-demand alone (USD per day)",
-                [_value(m, "Sum") for m in ("CostUsd", "OnDemandCostUsd")],
+                [_metric(m) for m in ("CostUsd", "OnDemandCostUsd")],
             ),
-            _graph("Saved (percent)", [_value("SavedPercent", "Average")]),
+            _graph("Saved (percent)", [_metric("SavedPercent", "Average")]),
         )
         dashboard.add_widgets(
             _graph(
@@ -212,11 +297,6 @@ QUERIES = {
 }
 
 
-def count(name: str, period: Duration) -> cloudwatch.Metric:
-    """How often something happened, over all jobs."""
-    return _metric(name, "Sum", period)
-
-
 def _matches(rule: events.Rule) -> cloudwatch.Metric:
     """How often a rule matched: EventBridge counts it, whatever happens to the target."""
     return cloudwatch.Metric(
@@ -228,11 +308,7 @@ def _matches(rule: events.Rule) -> cloudwatch.Metric:
     )
 
 
-def _value(name: str, statistic: str) -> cloudwatch.Metric:
-    return _metric(name, statistic, _DAY)
-
-
-def _metric(name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+def _metric(name: str, statistic: str = "Sum", period: Duration = _DAY) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=NAMESPACE,
         metric_name=name,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
 GITHUB_HOST = "token.actions.githubusercontent.com"
@@ -85,44 +86,47 @@ class Settings:
     ci_jobs: tuple[str, ...] = ()  # the jobs that pipelines may start; none: all
     keep_data: bool = True  # False: `cdk destroy` takes table, buckets and logs along
 
+    @property
+    def log_retention(self) -> RetentionDays:
+        """How long logs are kept, in CDK's words."""
+        return _LOG_RETENTION[self.log_days]
+
+    @property
+    def removal_policy(self) -> RemovalPolicy:
+        """What `cdk destroy` does with what is kept."""
+        return RemovalPolicy.RETAIN if self.keep_data else RemovalPolicy.DESTROY
+
     def __post_init__(self) -> None:
         if bool(self.subnet_ids) != bool(self.security_group_ids):
             given = ",".join(self.subnet_ids or self.security_group_ids)
             named, absent = ("subnet_ids", "security_group_ids")[:: 1 if self.subnet_ids else -1]
             raise SettingsError(f"nightspot:{named}: {given!r} must come with nightspot:{absent}")
-        if self.notice_email is not None and "@" not in self.notice_email:
-            raise SettingsError(f"nightspot:notice_email: {self.notice_email!r} must be an e-mail address")
+        mail, role = self.notice_email, self.training_role_arn
+        _check(mail is None or "@" in mail, "notice_email", mail, "must be an e-mail address")
         _check_bucket_names("checkpoint_bucket_name", self.checkpoint_bucket_name)
         _check_bucket_names("model_bucket_name", self.model_bucket_name)
         _check_bucket_names("data_bucket_names", *self.data_bucket_names)
-        if self.training_role_arn is not None and not _ROLE_ARN.fullmatch(self.training_role_arn):
-            raise SettingsError(
-                f"nightspot:training_role_arn: {self.training_role_arn!r} must be the ARN of an IAM role"
-            )
-        if self.checkpoint_days < 1:
-            raise SettingsError(f"nightspot:checkpoint_days: {self.checkpoint_days} must be at least 1")
-        if self.reserved_concurrency < 0:
-            raise SettingsError(
-                f"nightspot:reserved_concurrency: {self.reserved_concurrency} must be 0 (none) or more"
-            )
+        is_role = role is None or _ROLE_ARN.fullmatch(role)
+        _check(is_role, "training_role_arn", role, "must be the ARN of an IAM role")
+        _check(self.checkpoint_days >= 1, "checkpoint_days", self.checkpoint_days, "must be at least 1")
+        reserved = self.reserved_concurrency
+        _check(reserved >= 0, "reserved_concurrency", reserved, "must be 0 (none) or more")
         for name, value in (("api_rate", self.api_rate), ("api_burst", self.api_burst)):
-            if not 1 <= value <= _MOST_REQUESTS:
-                raise SettingsError(f"nightspot:{name}: {value} must be 1 to {_MOST_REQUESTS:,}")
-        if self.log_days not in _LOG_RETENTION:
-            known = ", ".join(str(days) for days in _LOG_RETENTION)
-            raise SettingsError(f"nightspot:log_days: {self.log_days} must be one of {known}")
+            _check(1 <= value <= _MOST_REQUESTS, name, value, f"must be 1 to {_MOST_REQUESTS:,}")
+        known = ", ".join(str(days) for days in _LOG_RETENTION)
+        _check(self.log_days in _LOG_RETENTION, "log_days", self.log_days, f"must be one of {known}")
         trust_of(self)
+
+
+def _check(is_right: object, key: str, given: object, rule: str) -> None:
+    if not is_right:
+        raise SettingsError(f"nightspot:{key}: {given!r} {rule}")
 
 
 def _check_bucket_names(key: str, *names: str | None) -> None:
     for name in names:
-        if name is not None and not _BUCKET_NAME.fullmatch(name):
-            raise SettingsError(f"nightspot:{key}: {name!r} must be the name of an S3 bucket, without s3://")
-
-
-def log_retention(settings: Settings) -> RetentionDays:
-    """How long logs are kept, in CDK's words."""
-    return _LOG_RETENTION[settings.log_days]
+        is_name = name is None or _BUCKET_NAME.fullmatch(name)
+        _check(is_name, key, name, "must be the name of an S3 bucket, without s3://")
 
 
 def read_settings(context: Callable[[str], Any]) -> Settings:
@@ -140,11 +144,8 @@ def read_settings(context: Callable[[str], Any]) -> Settings:
 
 def _read(name: str, default: object, value: Any) -> Any:
     if isinstance(default, bool):
-        if value in (True, "true"):
-            return True
-        if value in (False, "false"):
-            return False
-        raise SettingsError(f"nightspot:{name}: {value!r} must be true or false")
+        _check(value in (True, "true", False, "false"), name, value, "must be true or false")
+        return value in (True, "true")
     if isinstance(default, int):
         try:
             # By its text: int() alone would take 30.5 and true.
@@ -152,8 +153,7 @@ def _read(name: str, default: object, value: Any) -> Any:
         except ValueError as error:
             raise SettingsError(f"nightspot:{name}: {value!r} must be a whole number") from error
     if isinstance(default, tuple):
-        if not isinstance(value, str | list | tuple):
-            raise SettingsError(f"nightspot:{name}: {value!r} must be a list, or text with commas")
+        _check(isinstance(value, str | list | tuple), name, value, "must be a list, or text with commas")
         parts = value.split(",") if isinstance(value, str) else value
         return tuple(str(part).strip() for part in parts if str(part).strip())
     return str(value)
@@ -188,22 +188,17 @@ def trust_of(settings: Settings) -> Trust | None:
     if trust is not None and settings.oidc_provider_arn is not None:
         given = settings.oidc_provider_arn
         found = _PROVIDER_ARN.fullmatch(given)
-        if found is None or found[1] != trust.host:
-            raise SettingsError(
-                f"nightspot:oidc_provider_arn: {given!r} must be the ARN of the account's OIDC provider for"
-                f" {trust.host}, arn:aws:iam::<account>:oidc-provider/{trust.host}"
-            )
+        rule = f"for {trust.host}, arn:aws:iam::<account>:oidc-provider/{trust.host}"
+        is_its = found is not None and found[1] == trust.host
+        _check(is_its, "oidc_provider_arn", given, f"must be the ARN of the account's OIDC provider {rule}")
     return trust
 
 
 def _check_company(settings: Settings) -> None:
     """Which settings mean nothing without another one, or beside it."""
     github, gitlab = settings.github_repository, settings.gitlab_project
-    if github is not None and gitlab is not None:
-        raise SettingsError(
-            f"nightspot:gitlab_project: {gitlab!r} must not come with nightspot:github_repository:"
-            " the role is for one repository"
-        )
+    beside = "must not come with nightspot:github_repository: the role is for one repository"
+    _check(github is None or gitlab is None, "gitlab_project", gitlab, beside)
     either = "nightspot:github_repository or nightspot:gitlab_project"
     needs = {
         "github_subjects": (github, "nightspot:github_repository"),
@@ -213,26 +208,20 @@ def _check_company(settings: Settings) -> None:
     }
     for name, (owner, words) in needs.items():
         value = getattr(settings, name)
-        if value and owner is None:
-            shown = ",".join(value) if isinstance(value, tuple) else value
-            raise SettingsError(f"nightspot:{name}: {shown!r} must come with {words}")
-    if settings.api is False and (github or gitlab) is not None:
-        key = "github_repository" if github is not None else "gitlab_project"
-        raise SettingsError(
-            f"nightspot:{key}: {github or gitlab!r} must not come with nightspot:api=false:"
-            " a pipeline starts and reads runs through the API"
-        )
+        shown = ",".join(value) if isinstance(value, tuple) else value
+        _check(not value or owner is not None, name, shown, f"must come with {words}")
+    key = "github_repository" if github is not None else "gitlab_project"
+    without = "must not come with nightspot:api=false: a pipeline starts and reads runs through the API"
+    _check(settings.api or (github or gitlab) is None, key, github or gitlab, without)
 
 
 def _github(settings: Settings) -> Trust | None:
     given = settings.github_repository
     if given is None:
         return None
-    if not _GITHUB_REPOSITORY.fullmatch(given):
-        raise SettingsError(
-            f"nightspot:github_repository: {given!r} must be owner/name, without wildcards; or owner@1234/name@5678"
-            " where the repository's tokens carry its ids"
-        )
+    ids = "or owner@1234/name@5678 where the repository's tokens carry its ids"
+    rule = f"must be owner/name, without wildcards; {ids}"
+    _check(_GITHUB_REPOSITORY.fullmatch(given), "github_repository", given, rule)
     # https://docs.github.com/actions/reference/openid-connect-reference: how a subject is written
     prefix = f"repo:{given}:"
     subjects = settings.github_subjects or (f"{prefix}ref:refs/heads/main",)
@@ -244,17 +233,12 @@ def _gitlab(settings: Settings) -> Trust | None:
     given, host, audience = settings.gitlab_project, settings.gitlab_host, settings.gitlab_audience
     if given is None:
         return None
-    if not _GITLAB_PROJECT.fullmatch(given):
-        raise SettingsError(f"nightspot:gitlab_project: {given!r} must be group/project, without wildcards")
-    if not _HOST.fullmatch(host):
-        raise SettingsError(
-            f"nightspot:gitlab_host: {host!r} must be a host name in lower case, without https:// and port"
-        )
-    if not _TOKEN_AUDIENCE.fullmatch(audience):
-        raise SettingsError(
-            f"nightspot:gitlab_audience: {audience!r} must be the `aud` of the pipeline's id_tokens, of letters,"
-            " digits and . _ : / @ -"
-        )
+    rule = "must be group/project, without wildcards"
+    _check(_GITLAB_PROJECT.fullmatch(given), "gitlab_project", given, rule)
+    rule = "must be a host name in lower case, without https:// and port"
+    _check(_HOST.fullmatch(host), "gitlab_host", host, rule)
+    rule = "must be the `aud` of the pipeline's id_tokens, of letters, digits and . _ : / @ -"
+    _check(_TOKEN_AUDIENCE.fullmatch(audience), "gitlab_audience", audience, rule)
     # https://docs.gitlab.com/ci/secrets/id_token_authentication: how a subject is written
     prefix = f"project_path:{given}:"
     subjects = settings.gitlab_subjects or (f"{prefix}ref_type:branch:ref:main",)
@@ -264,10 +248,8 @@ def _gitlab(settings: Settings) -> Trust | None:
 
 def _check_subjects(key: str, subjects: tuple[str, ...], prefix: str) -> None:
     for subject in subjects:
-        if not subject.startswith(prefix) or subject == prefix:
-            raise SettingsError(f"nightspot:{key}: {subject!r} must begin with {prefix} and go on with a ref")
-        if not _SUBJECT_REST.fullmatch(subject.removeprefix(prefix)):
-            raise SettingsError(
-                f"nightspot:{key}: {subject!r} must have only letters, digits, spaces and . _ / @ : + = , # % * -"
-                f" after {prefix}"
-            )
+        begins = subject.startswith(prefix) and subject != prefix
+        _check(begins, key, subject, f"must begin with {prefix} and go on with a ref")
+        rest = subject.removeprefix(prefix)
+        rule = f"must have only letters, digits, spaces and . _ / @ : + = , # % * - after {prefix}"
+        _check(_SUBJECT_REST.fullmatch(rest), key, subject, rule)

@@ -15,11 +15,9 @@ from nightspot.cdk.api import Api, PipelineRole
 from nightspot.cdk.bundle import Bundle
 from nightspot.cdk.data import Records, TrainingData
 from nightspot.cdk.functions import Functions
-from nightspot.cdk.notices import NoticeTopic
-from nightspot.cdk.observability import Observability
+from nightspot.cdk.observability import NoticeTopic, Observability
 from nightspot.cdk.settings import Settings, trust_of
-from nightspot.cdk.triggers import Closing, Reconciling, Schedules, WakeUp
-from nightspot.cdk.workflow import Workflow
+from nightspot.cdk.triggers import Workflow, add_rules, add_schedules
 from nightspot.job.model import Job
 
 _DLC_ACCOUNT = "${DlcAccountId}"  # in a job file, see nightspot.job.request_shape
@@ -43,60 +41,20 @@ class TrainingRuns(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         chosen = settings or Settings()
-        self.records = Records(self, "Records", settings=chosen)
-        self.data = TrainingData(self, "Data", settings=chosen)
-        self.functions = Functions(
-            self, "Functions", bundle=bundle, records=self.records, data=self.data, settings=chosen
-        )
+        self.records = Records(self, chosen)
+        self.data = TrainingData(self, chosen)
+        self.functions = Functions(self, bundle, self.records, self.data, chosen)
         if any(_DLC_ACCOUNT in json.dumps(job.training_job) for job in jobs.values()):
             self.functions.let_it_name_aws_images(self.functions.plan_run)
-        self.workflow = Workflow(
-            self,
-            "Workflow",
-            functions=self.functions,
-            records=self.records,
-            data=self.data,
-            settings=chosen,
-        )
-        self.schedules = Schedules(
-            self,
-            "Schedules",
-            jobs=jobs,
-            functions=self.functions,
-            workflow=self.workflow,
-            records=self.records,
-        )
-        self.api = Api.of(
-            self,
-            "Api",
-            functions=self.functions,
-            workflow=self.workflow,
-            records=self.records,
-            settings=chosen,
-        )
-        self.wake_up = WakeUp(self, "WakeUp", functions=self.functions, records=self.records)
-        self.closing = Closing(
-            self, "Closing", functions=self.functions, workflow=self.workflow, records=self.records
-        )
-        self.reconciling = Reconciling(
-            self, "Reconciling", functions=self.functions, workflow=self.workflow, records=self.records
-        )
-        self.notices = NoticeTopic(
-            self, "Notices", functions=self.functions, records=self.records, settings=chosen
-        )
+        self.workflow = Workflow(self, self.functions, self.records, self.data, chosen)
+        add_schedules(self, jobs, self.functions, self.workflow, self.records)
+        function = self.functions.api
+        self.api = None if function is None else Api(self, function, self.workflow, self.records, chosen)
+        add_rules(self, self.functions, self.workflow, self.records)
+        self.notices = NoticeTopic(self, self.functions, self.records, chosen)
         # Alarms and dashboards cost money by the month; without jobs there is nothing to watch.
-        self.observability = (
-            Observability(
-                self,
-                "Observability",
-                functions=self.functions,
-                workflow=self.workflow,
-                records=self.records,
-                notices=self.notices,
-            )
-            if jobs
-            else None
-        )
+        if jobs:
+            Observability(self, self.functions, self.workflow, self.records, self.notices)
 
     def grant_start(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` start runs and read how they go."""
@@ -123,49 +81,28 @@ class NightspotStack(Stack):
         # One that waits for somebody to start it, where there is any.
         first_job = min(jobs, key=lambda name: (jobs[name].schedule is not None, name), default="JOB")
         machine_arn = self.training.workflow.state_machine.state_machine_arn
-        CfnOutput(self, "Version", description="Of Nightspot", value=nightspot.__version__)
-        CfnOutput(
-            self,
-            "StartARun",
-            description="Starts a run now",
-            value=(
-                f"aws stepfunctions start-execution --state-machine-arn {machine_arn} "
-                f'--input \'{{"job": "{first_job}"}}\''
-            ),
-        )
-        CfnOutput(self, "StateMachineArn", value=machine_arn)
-        CfnOutput(self, "TableName", value=self.training.records.table.table_name)
-        if self.training.api is not None:
-            CfnOutput(
-                self,
-                "ApiUrl",
-                description="The HTTP API; requests are signed with SigV4",
-                value=self.training.api.url,
-            )
-        trust = trust_of(settings)
-        if trust is not None and self.training.api is not None:
+
+        def tell(name: str, value: str, description: str | None = None) -> None:
+            CfnOutput(self, name, value=value, description=description)
+
+        tell("Version", nightspot.__version__, "Of Nightspot")
+        start = f"aws stepfunctions start-execution --state-machine-arn {machine_arn} "
+        tell("StartARun", f'{start}--input \'{{"job": "{first_job}"}}\'', "Starts a run now")
+        tell("StateMachineArn", machine_arn)
+        tell("TableName", self.training.records.table.table_name)
+        api, trust = self.training.api, trust_of(settings)
+        if api is not None:
+            tell("ApiUrl", api.url, "The HTTP API; requests are signed with SigV4")
+        if trust is not None and api is not None:
             pipelines = PipelineRole(
-                self,
-                "Pipelines",
-                rest_api=self.training.api.rest_api,
-                trust=trust,
-                jobs=jobs,
-                settings=settings,
+                self, "Pipelines", rest_api=api.rest_api, trust=trust, jobs=jobs, settings=settings
             )
-            CfnOutput(
-                self,
-                "PipelineRoleArn",
-                description="What the repository's pipelines assume",
-                value=pipelines.role.role_arn,
-            )
-        CfnOutput(self, "NoticeTopicArn", value=self.training.notices.topic.topic_arn)
-        if self.training.notices.chat_topic is not None:
-            CfnOutput(
-                self,
-                "ChatTopicArn",
-                description="For a channel of Amazon Q Developer in chat applications",
-                value=self.training.notices.chat_topic.topic_arn,
-            )
-        CfnOutput(self, "CheckpointBucket", value=self.training.data.checkpoints.bucket_name)
-        CfnOutput(self, "ModelBucket", value=self.training.data.models.bucket_name)
-        CfnOutput(self, "TrainingRoleArn", value=self.training.data.role.role_arn)
+            tell("PipelineRoleArn", pipelines.role.role_arn, "What the repository's pipelines assume")
+        notices, data = self.training.notices, self.training.data
+        tell("NoticeTopicArn", notices.topic.topic_arn)
+        if notices.chat_topic is not None:
+            channel = "For a channel of Amazon Q Developer in chat applications"
+            tell("ChatTopicArn", notices.chat_topic.topic_arn, channel)
+        tell("CheckpointBucket", data.checkpoints.bucket_name)
+        tell("ModelBucket", data.models.bucket_name)
+        tell("TrainingRoleArn", data.role.role_arn)

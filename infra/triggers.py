@@ -1,25 +1,115 @@
-"""What starts, wakes, closes and repairs runs: a schedule per job file, rules on AWS's news, and one on a clock."""
+"""The state machine, and what starts, wakes, closes and repairs its runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from aws_cdk import Duration, Stack
+from aws_cdk import CfnResource, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as event_targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from nightspot.cdk.data import Records
-from nightspot.cdk.functions import Functions
-from nightspot.cdk.permissions import accept_wildcard, allow, arn
-from nightspot.cdk.workflow import Workflow
+import nightspot
+from nightspot.cdk.data import Records, TrainingData, make_log_group
+from nightspot.cdk.functions import BUS_NAME, Functions
+from nightspot.cdk.permissions import accept_wildcard, allow, arn, training_jobs_arn
+from nightspot.cdk.settings import Settings
 from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.job.cautions import start_try_seconds
 from nightspot.job.model import Job
+
+WORKFLOW_FILE = Path(nightspot.__file__).parent / "statemachine" / "training_run.asl.json"
+
+
+class Workflow(Construct):
+    """`state_machine`: one execution is one run."""
+
+    def __init__(
+        self, scope: Construct, functions: Functions, records: Records, data: TrainingData, settings: Settings
+    ) -> None:
+        super().__init__(scope, "Workflow")
+        log_group = make_log_group(self, "Logs", settings)
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
+            description="What a run may do",
+        )
+        steps = (functions.plan_run, functions.decide_next_step, functions.record_outcome)
+        allow(role, ["lambda:InvokeFunction"], *(function.function_arn for function in steps))
+        allow(
+            role,
+            ["sagemaker:CreateTrainingJob", "sagemaker:StopTrainingJob", "sagemaker:AddTags"],
+            training_jobs_arn(self),
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[data.role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            )
+        )
+        allow(role, ["dynamodb:UpdateItem"], records.table.table_arn)
+        allow(role, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
+        self.state_machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            definition_body=sfn.DefinitionBody.from_string(WORKFLOW_FILE.read_text(encoding="utf-8")),
+            definition_substitutions={
+                "PlanRunFunctionArn": functions.plan_run.function_arn,
+                "DecideNextStepFunctionArn": functions.decide_next_step.function_arn,
+                "RecordOutcomeFunctionArn": functions.record_outcome.function_arn,
+                "TableName": records.table.table_name,
+                "EventBusName": BUS_NAME,
+            },
+            role=role,
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            tracing_enabled=True,
+            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=True),
+            comment="One night of one training job",
+        )
+        _let_cfn_lint_pass_computed_timeouts(self.state_machine)
+        allow(functions.wake_run, ["states:SendTaskSuccess"], self.state_machine.state_machine_arn)
+        self._let_runs_take_turns(functions)
+        accept_wildcard(role, training_jobs_arn(self), "Training jobs are named by their runs.")
+        accept_wildcard(role, "*", "X-Ray's actions and those of log delivery know no resources.")
+
+    def _let_runs_take_turns(self, functions: Functions) -> None:
+        """A run sees whether the one before it is still alive, and wakes the one whose place it takes.
+
+        Policies of their own: CloudFormation makes a function after its role's default policy, and the state
+        machine after the function.
+        """
+        machine = self.state_machine
+        executions = arn(self, "states", f"execution:{machine.state_machine_name}:*")
+        look = iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions])
+        wake = iam.PolicyStatement(actions=["states:SendTaskSuccess"], resources=[machine.state_machine_arn])
+        for name, function, statements in (
+            ("PlanRunTurns", functions.plan_run, [look, wake]),
+            ("DecideNextStepTurns", functions.decide_next_step, [look, wake]),
+        ):
+            if function.role is None:
+                raise ValueError("the function has no role")
+            policy = iam.Policy(self, name, statements=statements, roles=[function.role])
+            accept_wildcard(policy, executions, "Executions are named by what starts them.")
+
+
+def _let_cfn_lint_pass_computed_timeouts(state_machine: sfn.StateMachine) -> None:
+    """cfn-lint's schema knows `TimeoutSeconds` as a number only; AWS takes a JSONata expression as well.
+
+    https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.aws_stepfunctions.Timeout.html
+    A test runs the rule on the same definition with a number in its place, so the rest stays checked.
+    """
+    resource = state_machine.node.default_child
+    if isinstance(resource, CfnResource):
+        resource.add_metadata("cfn-lint", {"config": {"ignore_checks": ["E3601"]}})
+
 
 OWN_JOBS = [{"prefix": "nightspot-"}]
 # The most that Scheduler does: how long it goes on is for the age to say.
@@ -29,70 +119,66 @@ MOST_TRIES = 185
 RECONCILE_EVERY = Duration.minutes(5)
 
 
-class Schedules(Construct):
+def add_schedules(
+    scope: Construct, jobs: Mapping[str, Job], functions: Functions, workflow: Workflow, records: Records
+) -> None:
     """One EventBridge Scheduler schedule for each job that has one; each calls the function that starts runs."""
+    here = Construct(scope, "Schedules")
+    machine_arn = workflow.state_machine.state_machine_arn
+    # It looks whether the night's run is there already.
+    functions.start_run.add_environment("NIGHTSPOT_STATE_MACHINE_ARN", machine_arn)
+    allow(functions.start_run, ["states:StartExecution"], machine_arn)
+    _let_it_see_executions(here, functions.start_run, workflow)
+    scheduled = {name: job for name, job in sorted(jobs.items()) if job.schedule is not None}
+    if not scheduled:
+        return
+    role = iam.Role(
+        here,
+        "Role",
+        # Only a schedule of this account may become it.
+        # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+        assumed_by=iam.ServicePrincipal(
+            "scheduler.amazonaws.com",
+            conditions={"StringEquals": {"aws:SourceAccount": Stack.of(here).account}},
+        ),
+        description="What a schedule may do",
+    )
+    allow(role, ["lambda:InvokeFunction"], functions.start_run.function_arn)
+    allow(role, ["sqs:SendMessage"], records.dead_letters.queue_arn)
+    for name, job in scheduled.items():
+        schedule = _schedule(here, name, job, functions.start_run, role, records)
+        # Else the first start could come before the role may call the function.
+        schedule.node.add_dependency(role)
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        jobs: Mapping[str, Job],
-        functions: Functions,
-        workflow: Workflow,
-        records: Records,
-    ) -> None:
-        super().__init__(scope, construct_id)
-        _let_it_start(self, functions.start_run, workflow)
-        scheduled = {name: job for name, job in sorted(jobs.items()) if job.schedule is not None}
-        if not scheduled:
-            return
-        role = iam.Role(
-            self,
-            "Role",
-            # Only a schedule of this account may become it.
-            # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
-            assumed_by=iam.ServicePrincipal(
-                "scheduler.amazonaws.com",
-                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
-            ),
-            description="What a schedule may do",
-        )
-        allow(role, ["lambda:InvokeFunction"], functions.start_run.function_arn)
-        allow(role, ["sqs:SendMessage"], records.dead_letters.queue_arn)
-        for name, job in scheduled.items():
-            schedule = self._schedule(name, job, functions.start_run, role, records)
-            # Else the first start could come before the role may call the function.
-            schedule.node.add_dependency(role)
 
-    def _schedule(
-        self, name: str, job: Job, function: lambda_.Function, role: iam.Role, records: Records
-    ) -> scheduler.CfnSchedule:
-        schedule = job.schedule
-        if schedule is None:
-            raise ValueError(f"{name} has no schedule")
-        return scheduler.CfnSchedule(
-            self,
-            name,
-            description=f"Starts the nightly run of {name}",
-            schedule_expression=schedule.expression,
-            schedule_expression_timezone=schedule.timezone,
-            state="DISABLED" if schedule.paused else "ENABLED",
-            flexible_time_window=_flexible(schedule.flexible_seconds),
-            target=scheduler.CfnSchedule.TargetProperty(
-                arn=function.function_arn,
-                role_arn=role.role_arn,
-                input=Stack.of(self).to_json_string(
-                    {"job": name, "scheduled_at": scheduler.ContextAttribute.scheduled_time}
-                ),
-                retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
-                    maximum_event_age_in_seconds=start_try_seconds(job), maximum_retry_attempts=MOST_TRIES
-                ),
-                dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(
-                    arn=records.dead_letters.queue_arn
-                ),
+def _schedule(
+    scope: Construct, name: str, job: Job, function: lambda_.Function, role: iam.Role, records: Records
+) -> scheduler.CfnSchedule:
+    schedule = job.schedule
+    if schedule is None:
+        raise ValueError(f"{name} has no schedule")
+    return scheduler.CfnSchedule(
+        scope,
+        name,
+        description=f"Starts the nightly run of {name}",
+        schedule_expression=schedule.expression,
+        schedule_expression_timezone=schedule.timezone,
+        state="DISABLED" if schedule.paused else "ENABLED",
+        flexible_time_window=_flexible(schedule.flexible_seconds),
+        target=scheduler.CfnSchedule.TargetProperty(
+            arn=function.function_arn,
+            role_arn=role.role_arn,
+            input=Stack.of(scope).to_json_string(
+                {"job": name, "scheduled_at": scheduler.ContextAttribute.scheduled_time}
             ),
-        )
+            retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
+                maximum_event_age_in_seconds=start_try_seconds(job), maximum_retry_attempts=MOST_TRIES
+            ),
+            dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(
+                arn=records.dead_letters.queue_arn
+            ),
+        ),
+    )
 
 
 def _flexible(seconds: int | None) -> scheduler.CfnSchedule.FlexibleTimeWindowProperty:
@@ -101,14 +187,6 @@ def _flexible(seconds: int | None) -> scheduler.CfnSchedule.FlexibleTimeWindowPr
     return scheduler.CfnSchedule.FlexibleTimeWindowProperty(
         mode="FLEXIBLE", maximum_window_in_minutes=seconds // MINUTE_SECONDS
     )
-
-
-def _let_it_start(scope: Construct, function: lambda_.Function, workflow: Workflow) -> None:
-    """The function starts runs of this state machine, and looks whether the night's is there already."""
-    machine = workflow.state_machine
-    function.add_environment("NIGHTSPOT_STATE_MACHINE_ARN", machine.state_machine_arn)
-    allow(function, ["states:StartExecution"], machine.state_machine_arn)
-    _let_it_see_executions(scope, function, workflow)
 
 
 def _let_it_restart(scope: Construct, function: lambda_.Function, workflow: Workflow) -> None:
@@ -124,108 +202,72 @@ def _let_it_see_executions(scope: Construct, function: lambda_.Function, workflo
     accept_wildcard(function.role, executions, "Executions are named by what starts them.")
 
 
-class WakeUp(Construct):
-    """SageMaker's state changes of Nightspot's own training jobs go to the function that wakes runs."""
+def add_rules(scope: Construct, functions: Functions, workflow: Workflow, records: Records) -> None:
+    """What EventBridge calls: news of training jobs wakes runs, ends of executions and of training jobs close them.
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, functions: Functions, records: Records
-    ) -> None:
-        super().__init__(scope, construct_id)
-        self.rule = _rule(
-            self,
-            "StateChange",
-            functions.wake_run,
-            records,
-            age=Duration.hours(1),
-            description="News of Nightspot's training jobs wakes the run that waits for them",
-            event_pattern=events.EventPattern(
-                source=["aws.sagemaker"],
-                detail_type=["SageMaker Training Job State Change"],
-                detail={"TrainingJobName": OWN_JOBS},
-            ),
-        )
-
-
-class Closing(Construct):
-    """The end of an execution that may not have recorded it goes to the function that closes runs.
-
-    So does the end of every training job of Nightspot's own: the bill of a run that was closed before it, and a
-    second chance where the execution's event was lost, which Step Functions sends as a best effort.
+    The end of every training job of Nightspot's own: the bill of a run that was closed before it, and a second
+    chance where the execution's event was lost, which Step Functions sends as a best effort.
     https://docs.aws.amazon.com/eventbridge/latest/ref/events-ref-states.html
     """
+    _rule(
+        Construct(scope, "WakeUp"),
+        "StateChange",
+        functions.wake_run,
+        records,
+        age=Duration.hours(1),
+        description="News of Nightspot's training jobs wakes the run that waits for them",
+        event_pattern=_training_job_changes(),
+    )
+    closing = Construct(scope, "Closing")
+    _let_it_restart(closing, functions.close_run, workflow)
+    _rule(
+        closing,
+        "ExecutionEnded",
+        functions.close_run,
+        records,
+        age=Duration.hours(6),
+        description="A run's execution ended without a model; its record may be open",
+        event_pattern=events.EventPattern(
+            source=["aws.states"],
+            detail_type=["Step Functions Execution Status Change"],
+            detail={
+                "stateMachineArn": [workflow.state_machine.state_machine_arn],
+                "status": ["ABORTED", "FAILED", "TIMED_OUT"],
+            },
+        ),
+    )
+    _rule(
+        closing,
+        "TrainingJobEnded",
+        functions.close_run,
+        records,
+        age=Duration.hours(6),
+        description="A training job of Nightspot's is over; its run may be closed already, or have to be",
+        event_pattern=_training_job_changes(TrainingJobStatus=["Completed", "Failed", "Stopped"]),
+    )
+    reconciling = Construct(scope, "Reconciling")
+    _let_it_restart(reconciling, functions.reconcile, workflow)
+    # It starts what StartRun could not.
+    functions.reconcile.add_environment(
+        "NIGHTSPOT_STATE_MACHINE_ARN", workflow.state_machine.state_machine_arn
+    )
+    _rule(
+        reconciling,
+        "EveryFiveMinutes",
+        functions.reconcile,
+        records,
+        age=RECONCILE_EVERY,
+        description="Whatever is unfinished of runs is looked at, and repaired where nobody else does",
+        schedule=events.Schedule.rate(RECONCILE_EVERY),
+    )
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        functions: Functions,
-        workflow: Workflow,
-        records: Records,
-    ) -> None:
-        super().__init__(scope, construct_id)
-        _let_it_restart(self, functions.close_run, workflow)
-        _rule(
-            self,
-            "ExecutionEnded",
-            functions.close_run,
-            records,
-            age=Duration.hours(6),
-            description="A run's execution ended without a model; its record may be open",
-            event_pattern=events.EventPattern(
-                source=["aws.states"],
-                detail_type=["Step Functions Execution Status Change"],
-                detail={
-                    "stateMachineArn": [workflow.state_machine.state_machine_arn],
-                    "status": ["ABORTED", "FAILED", "TIMED_OUT"],
-                },
-            ),
-        )
-        _rule(
-            self,
-            "TrainingJobEnded",
-            functions.close_run,
-            records,
-            age=Duration.hours(6),
-            description="A training job of Nightspot's is over; its run may be closed already, or have to be",
-            event_pattern=events.EventPattern(
-                source=["aws.sagemaker"],
-                detail_type=["SageMaker Training Job State Change"],
-                detail={
-                    "TrainingJobName": OWN_JOBS,
-                    "TrainingJobStatus": ["Completed", "Failed", "Stopped"],
-                },
-            ),
-        )
 
-
-class Reconciling(Construct):
-    """The function that repairs what no loop and no event has dealt with is called every five minutes."""
-
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        functions: Functions,
-        workflow: Workflow,
-        records: Records,
-    ) -> None:
-        super().__init__(scope, construct_id)
-        _let_it_restart(self, functions.reconcile, workflow)
-        # It starts what StartRun could not.
-        functions.reconcile.add_environment(
-            "NIGHTSPOT_STATE_MACHINE_ARN", workflow.state_machine.state_machine_arn
-        )
-        _rule(
-            self,
-            "EveryFiveMinutes",
-            functions.reconcile,
-            records,
-            age=RECONCILE_EVERY,
-            description="Whatever is unfinished of runs is looked at, and repaired where nobody else does",
-            schedule=events.Schedule.rate(RECONCILE_EVERY),
-        )
+def _training_job_changes(**detail: list[str]) -> events.EventPattern:
+    return events.EventPattern(
+        source=["aws.sagemaker"],
+        detail_type=["SageMaker Training Job State Change"],
+        detail={"TrainingJobName": OWN_JOBS, **detail},
+    )
 
 
 def _rule(
@@ -236,8 +278,8 @@ def _rule(
     *,
     age: Duration,
     **options: Any,
-) -> events.Rule:
-    return events.Rule(
+) -> None:
+    events.Rule(
         scope,
         name,
         targets=[

@@ -19,7 +19,6 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestValidationError,
 )
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
@@ -34,15 +33,25 @@ from nightspot.api.models import (
     RunStopping,
     findings_of,
 )
-from nightspot.api.problems import MEDIA_TYPE, ProblemError, ProblemKind, busy, invalid
 from nightspot.api.queries import Wanted
-from nightspot.api.routes import ROUTES, Operation, finished, methods_of, route_of
+from nightspot.api.routes import (
+    MEDIA_TYPE,
+    ROUTES,
+    Operation,
+    ProblemError,
+    ProblemKind,
+    busy,
+    finished,
+    invalid,
+    methods_of,
+    route_of,
+)
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
 from nightspot.aws.runs.executions import StartRefusedError
 from nightspot.failures.redaction import redact
-from nightspot.lambdas import api_reads, api_requests, api_writes
-from nightspot.lambdas.api_requests import ApiDependencies, api_dependencies
-from nightspot.lambdas.observability import logger, metrics, traced
+from nightspot.lambdas import api_reads, api_writes
+from nightspot.lambdas.api_reads import ApiDependencies, api_dependencies
+from nightspot.lambdas.observability import count, entry, logger
 from nightspot.record.model import RunState
 from nightspot.run.reasons import Reason
 
@@ -178,9 +187,7 @@ def document(server: str) -> dict[str, Any]:
     return finished(json.loads(_written()), server)
 
 
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+@entry("ApiRequest")
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: ApiDependencies | None = None
 ) -> dict[str, Any]:
@@ -188,15 +195,14 @@ def handler(
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
-    metrics.add_metric(name="ApiRequest", unit=MetricUnit.Count, value=1)
     try:
-        api_requests.check(event)
+        api_reads.check(event)
     except ProblemError as error:
         builder: ResponseBuilder[APIGatewayProxyEvent] = ResponseBuilder(_answer(error, event["path"]))
         answer = builder.build(APIGatewayProxyEvent(event))
     else:
         app.context["use"] = use or api_dependencies()
-        answer = app.resolve(api_requests.as_json(event), context)
+        answer = app.resolve(api_reads.as_json(event), context)
     for name, value in SECURITY_HEADERS.items():
         answer["multiValueHeaders"][name] = [value]
     _log(event, answer)
@@ -207,7 +213,7 @@ def _log(event: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
     route = route_of(event["httpMethod"], event["path"])
     status = int(answer["statusCode"])
     if status >= 500:
-        metrics.add_metric(name="ApiFault", unit=MetricUnit.Count, value=1)
+        count("ApiFault")
     caller = ((event.get("requestContext") or {}).get("identity") or {}).get("userArn")
     logger.info(
         "request answered",
@@ -248,7 +254,7 @@ def _invalid(error: RequestValidationError) -> Response[Any]:
 
 @_on(RequestUnsupportedContentType)
 def _wrong_media_type(_error: RequestUnsupportedContentType) -> Response[Any]:
-    return _refused(api_requests.wrong_media_type(app.current_event.headers["content-type"]))
+    return _refused(api_reads.wrong_media_type(app.current_event.headers["content-type"]))
 
 
 @_on(TransientAwsError, *NO_ANSWER)

@@ -6,15 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from nightspot.api.models import RunLinks, RunOverrides, RunStarted, RunStopping
-from nightspot.api.problems import ProblemError, ProblemKind, invalid
+from nightspot.api.routes import ProblemError, ProblemKind, invalid
 from nightspot.aws.runs.executions import InvalidStartError, NameTakenError, Started, fresh_name, keyed_name
-from nightspot.aws.runs.stopping import StopRefusedError, UnknownRunError, sentence_of
+from nightspot.aws.runs.training_jobs import StopRefusedError, UnknownRunError, sentence_of
 from nightspot.job.errors import InvalidJobError
 from nightspot.job.markets import Concurrency
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, merge_overrides, overrides_as_json, read_overrides
-from nightspot.lambdas.api_reads import known_run, link_of, links_of, unknown_job
-from nightspot.lambdas.api_requests import ApiDependencies
+from nightspot.lambdas.api_reads import ApiDependencies, known_run, link_of, links_of, unknown_job
 from nightspot.lambdas.run_input import MOST_REQUESTED_BY
 from nightspot.plan import request as requests
 from nightspot.record.model import RunRecord, outcome_of
@@ -161,7 +160,7 @@ def _check_free(job: Job, name: str, use: ApiDependencies) -> None:
 
 
 def _check_retryable(run: Run, job: Job, name: str, use: ApiDependencies) -> None:
-    """Refuses what lambdas/continuation.py is sure to refuse. The plan has the last word."""
+    """Refuses what lambdas/run_input.py is sure to refuse. The plan has the last word."""
     if run.outcome is Outcome.SUCCEEDED:
         detail = f"Run {run.run_id} has succeeded: there is nothing to go on with. Start a new run instead."
         raise ProblemError(ProblemKind.RUN_HAS_SUCCEEDED, detail, run=link_of(run.run_id))

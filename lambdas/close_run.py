@@ -6,19 +6,20 @@ event does not bring about, the reconciler does some minutes later: no event is 
 
 from __future__ import annotations
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import AwareDatetime, BaseModel, Field
 
-from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.faults import NotYetError
+from nightspot.aws.runs.executions import CONTINUE_RUN, said
 from nightspot.decide.audit import Execution, ExecutionState, Kind
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.execution_end import ClosingEvent, ExecutionDetail, TrainingJobDetail, read_end
-from nightspot.lambdas.observability import logger, metrics, traced
-from nightspot.lambdas.settling import BeingSettledError, Settled, settle
+from nightspot.lambdas.observability import count, entry, logger
+from nightspot.lambdas.settling import Settled, settle
 
 _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 # PlanRun may be at work just then, and record a run that nobody waits for any more. Lambda brings the event back
@@ -26,30 +27,79 @@ _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 PLANNING = timedelta(minutes=2)
 
 
-class NotOverYetError(Exception):
-    """The run cannot be closed yet; Lambda's asynchronous retry brings the event back."""
+ENDS = frozenset({ExecutionState.ABORTED, ExecutionState.TIMED_OUT, ExecutionState.FAILED})
 
 
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+class ExecutionDetail(BaseModel):
+    """The detail of an execution's status change, as far as closing needs it. Times are epoch milliseconds.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+
+    execution_arn: str = Field(alias="executionArn")
+    status: str
+    start_ms: int = Field(alias="startDate")
+    stop_ms: int | None = Field(alias="stopDate", default=None)
+    input: str | None = None
+    error: str | None = None
+    cause: str | None = None
+
+    @property
+    def continues(self) -> str | None:
+        """The id of the run that it went on with; None where it had a run of its own."""
+        try:
+            given = json.loads(self.input or "")
+        except (ValueError, RecursionError):
+            given = None
+        run_id = given.get(CONTINUE_RUN) if isinstance(given, dict) else None
+        return run_id if isinstance(run_id, str) else None
+
+    @property
+    def started_at(self) -> datetime:
+        """When it started, aware UTC."""
+        return _moment(self.start_ms)
+
+
+class TrainingJobDetail(BaseModel):
+    """The detail of a training job's end."""
+
+    training_job_name: str = Field(alias="TrainingJobName")
+
+
+class ClosingEvent(BaseModel):
+    """EventBridge's event: an execution that ended, or a training job that did."""
+
+    detail_type: str = Field(alias="detail-type")
+    detail: dict[str, Any]
+    time: AwareDatetime | None = None
+
+
+def read_end(detail: ExecutionDetail) -> Execution | None:
+    """The end that an event tells of; None where it went well, or goes on."""
+    if detail.status not in ENDS:
+        return None
+    at = None if detail.stop_ms is None else _moment(detail.stop_ms)
+    words = said(detail.error, detail.cause)
+    return Execution(detail.execution_arn, ExecutionState(detail.status), at, words)
+
+
+@entry("SomethingEnded")
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
     """`{"closed": whether, "repaired": [kinds]}`. A run of which nothing is unfinished is left as it is.
 
-    Raises NotOverYetError, BeingSettledError and TransientAwsError, with which Lambda brings a young event back; an
-    old one is left to the reconciler, and counted as LeftToReconciler.
+    Raises NotYetError, with which Lambda brings a young event back; an old one is left to the reconciler, counted
+    as LeftToReconciler.
     """
-    metrics.add_metric(name="SomethingEnded", unit=MetricUnit.Count, value=1)
     given = ClosingEvent.model_validate(event)
     use = use or dependencies()
     try:
         settled = _settled(given, use)
-    except (NotOverYetError, BeingSettledError, TransientAwsError) as error:
+    except NotYetError as error:
         if given.time is not None and use.now() - given.time < use.event_life:
             raise
-        metrics.add_metric(name="LeftToReconciler", unit=MetricUnit.Count, value=1)
+        count("LeftToReconciler")
         logger.warning("left to the reconciler", extra={"error": repr(error)})
         settled = Settled()
     return {"closed": settled.has_closed, "repaired": [each.kind.value for each in settled.repaired]}
@@ -77,11 +127,11 @@ def _execution_ended(detail: ExecutionDetail, use: Dependencies) -> Settled:
     )
     if run is None:
         if _may_still_be_planned(ended, use):
-            raise NotOverYetError(f"the run of {detail.execution_arn} may still be planned")
+            raise NotYetError(f"the run of {detail.execution_arn} may still be planned")
         return _left(detail.execution_arn, "no run of it was planned")
     settled = settle(run.run_id, use, heard=ended)
     if any(each.kind is Kind.JOB_MAY_COME for each in settled.left):
-        raise NotOverYetError(settled.left[0].sentence)
+        raise NotYetError(settled.left[0].sentence)
     return settled
 
 
@@ -95,3 +145,7 @@ def _may_still_be_planned(ended: Execution, use: Dependencies) -> bool:
 def _left(what: str, why: str) -> Settled:
     logger.info("left alone", extra={"what": what, "why": why})
     return Settled()
+
+
+def _moment(epoch_ms: int) -> datetime:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)

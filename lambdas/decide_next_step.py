@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.decide import ladder, ledger
@@ -20,7 +19,7 @@ from nightspot.failures.classify import Fault
 from nightspot.failures.redaction import redact
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import logger, metrics, tell, traced
+from nightspot.lambdas.observability import count, entry, logger, metrics, tell
 from nightspot.plan import request as requests
 from nightspot.record import events as happenings
 from nightspot.run.model import Action, Attempt, Phase, Run, Step, run_from_json, to_json
@@ -31,8 +30,6 @@ LARGEST_LEDGER_BYTES = 224 * 1024
 
 class CallFault(BaseModel):
     """The error output of the state machine's last AWS call."""
-
-    model_config = ConfigDict(extra="ignore")
 
     error: str = Field(default="", alias="Error")
     cause: str = Field(default="", alias="Cause")
@@ -45,9 +42,7 @@ class DecisionRequest(BaseModel):
     fault: CallFault | None = None
 
 
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+@entry("Decision")
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
@@ -56,7 +51,6 @@ def handler(
     An AWS service that gives no answer stops no decision: what it would have told stays as it was last known, and
     what it would have kept is written with a later decision.
     """
-    metrics.add_metric(name="Decision", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     request = DecisionRequest.model_validate(event)
     before = run_from_json(request.run)
@@ -89,12 +83,12 @@ def _answer_of(what: str, ask: Callable[[], _T]) -> _T | None:
         return ask()
     except (TransientAwsError, ClientError, BotoCoreError) as error:
         logger.warning(f"decided without {what}", extra={"error": redact(str(error))})
-        metrics.add_metric(name="DecidedWithout", unit=MetricUnit.Count, value=1)
+        count("DecidedWithout")
         return None
 
 
 def _with_wish(run: Run, use: Dependencies) -> Run:
-    """`run` with who wants its end, if anybody does (`nightspot.aws.runs.stopping`)."""
+    """`run` with who wants its end, if anybody does (`nightspot.aws.runs.training_jobs`)."""
     if run.stop_asked_by is not None:
         return run
     return replace(run, stop_asked_by=use.table.stop_asked_by(run.run_id))

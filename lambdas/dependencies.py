@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightspot.aws.notices.notices import Notices, Reports
-from nightspot.aws.prices.live_prices import KnownPrices, LivePrices, Sources
-from nightspot.aws.prices.price_list import PriceList, api_region
-from nightspot.aws.prices.prices import Quotas, load_price_book
-from nightspot.aws.prices.savings_plans import API_REGION as SAVINGS_PLANS_REGION
-from nightspot.aws.prices.savings_plans import SavingsPlans, SpotPrices
+from nightspot.aws.notices import Notices, Reports
+from nightspot.aws.price_list import PLANS_API_REGION as SAVINGS_PLANS_REGION
+from nightspot.aws.price_list import PriceList, SavingsPlans, SpotPrices, api_region
+from nightspot.aws.prices import KnownPrices, LivePrices, Quotas, Sources, load_price_book
 from nightspot.aws.runs.checkpoints import Checkpoints, Models
 from nightspot.aws.runs.executions import Executions, Starter
 from nightspot.aws.runs.training_jobs import TrainingJobs

@@ -15,7 +15,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.notices.notices import NoticeNotSentError, Notices
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.notices import Notices
 from nightspot.failures.redaction import redact
 from nightspot.record.events import Happening
 from nightspot.run.model import Run
@@ -62,6 +63,26 @@ def traced(handler: Handler) -> Handler:
     return call
 
 
+def entry(counted: str) -> Callable[[Handler], Handler]:
+    """What every handler is wrapped in: log, trace and metrics, the first of which counts its calls."""
+
+    def wrap(handler: Handler) -> Handler:
+        @wraps(handler)
+        def call(event: dict[str, Any], context: LambdaContext, **use: Any) -> dict[str, Any]:
+            count(counted)
+            return handler(event, context, **use)
+
+        wrapped: Handler = logger.inject_lambda_context(traced(metrics.log_metrics(call)))
+        return wrapped
+
+    return wrap
+
+
+def count(name: str, times: int = 1) -> None:
+    """Count that something happened."""
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=times)
+
+
 def emit() -> None:
     """Emit what was counted so far, under its own dimensions; nothing where nothing was."""
     if metrics.metric_set:
@@ -86,13 +107,13 @@ def tell(
     lost = 0
     for happening in happenings:
         if counted:
-            metrics.add_metric(name=happening.value, unit=MetricUnit.Count, value=1)
+            count(happening.value)
         try:
             notices.send(happening, run, at, detail)
-        except (NoticeNotSentError, ClientError, BotoCoreError) as error:
+        except (TransientAwsError, ClientError, BotoCoreError) as error:
             lost += 1
             logger.error("notice lost", extra={"happening": happening.value, "error": str(error)})
-            metrics.add_metric(name="NoticeLost", unit=MetricUnit.Count, value=1)
+            count("NoticeLost")
     return lost == 0
 
 

@@ -9,18 +9,16 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel
 
-from nightspot.aws.prices.live_prices import KnownPrices
-from nightspot.aws.prices.prices import QuotasUnknownError
+from nightspot.aws.prices import KnownPrices, QuotasUnknownError
 from nightspot.decide import ladder
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job.markets import Market
-from nightspot.lambdas import continuation, turns
+from nightspot.lambdas import run_input, turns
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import logger, metrics, tell, traced
+from nightspot.lambdas.observability import entry, logger, metrics, tell
 from nightspot.lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
 from nightspot.plan import request as requests
 from nightspot.plan.planning import Known, Resumed, plan_note, plan_run, quota_name
@@ -52,9 +50,7 @@ class PlanRequest(BaseModel):
     merges_request: bool = False
 
 
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+@entry("RunRequested")
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
@@ -62,12 +58,11 @@ def handler(
 
     Raises InvalidInputError with the field, its value and the rule, or the known jobs.
     """
-    metrics.add_metric(name="RunRequested", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     request = PlanRequest.model_validate(event)
-    continued = continuation.asked_for(request.input)
+    continued = run_input.asked_for(request.input)
     if continued is not None:
-        run = continuation.take_on(continued, request.execution.id, use)
+        run = run_input.take_on(continued, request.execution.id, use)
         logger.warning(run.plan_note or "", extra={"job": run.job, "run": run.run_id, "step": run.steps})
         # An older version kept the whole request in the ledger, and no item of it.
         return _planned(run, requests.split(use.table.request(run.run_id) or {})[1])
@@ -120,7 +115,7 @@ def _resumed(
     if resume_from is None:
         return None
     run_id = run_id_of(execution_arn, started_at)
-    return continuation.resume(resume_from, job, run_id=run_id, execution_arn=execution_arn, use=use)
+    return run_input.resume(resume_from, job, run_id=run_id, execution_arn=execution_arn, use=use)
 
 
 def _plan(

@@ -12,18 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.notices.notices import NoticeNotSentError
+from nightspot.aws.faults import NotYetError, TransientAwsError
 from nightspot.aws.runs.executions import InvalidStartError, NameTakenError
 from nightspot.decide import audit
 from nightspot.decide.audit import Delivery, Finding, Pending, Repair, Snapshot
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import emit, logger, metrics, traced
-from nightspot.lambdas.settling import BeingSettledError, free_lock, looks_of, settle
+from nightspot.lambdas.observability import count, emit, logger, traced
+from nightspot.lambdas.settling import free_lock, looks_of, settle
 from nightspot.lambdas.start_run import ScheduledStart, start
 
 
@@ -66,7 +64,7 @@ def handler(
     rings = sum(finding.rings for finding in done.found) + len(done.failed)
     if rings:
         # A metric is paid for by the hour in which it is sent.
-        metrics.add_metric(name="Reconciled", unit=MetricUnit.Count, value=rings)
+        count("Reconciled", rings)
         emit()
     return {
         "found": _by_kind(done.found),
@@ -107,7 +105,7 @@ def _apart(subject: str, failed: dict[str, str], postponed: dict[str, str]) -> I
     """Inside one thing is repaired: whatever is wrong with it, the others are repaired too."""
     try:
         yield
-    except (BeingSettledError, TransientAwsError) as error:
+    except NotYetError as error:
         postponed[subject] = str(error)
         logger.warning("not repaired just now", extra={"subject": subject, "error": str(error)})
     except Exception as error:
@@ -159,7 +157,7 @@ def _send(pending: Pending, use: Dependencies) -> bool:
     """It is TellPeople that knows whether everybody was told, and forgets it then."""
     try:
         use.notices.send_again(json.loads(pending.event))
-    except (NoticeNotSentError, ClientError, BotoCoreError) as error:
+    except (TransientAwsError, ClientError, BotoCoreError) as error:
         logger.warning("notice not sent again", extra={"notice": pending.name, "error": str(error)})
     return False
 

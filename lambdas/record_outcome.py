@@ -15,7 +15,7 @@ from nightspot.aws.faults import TransientAwsError
 from nightspot.decide.audit import is_whole
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import logger, metrics, tell, traced
+from nightspot.lambdas.observability import count, entry, logger, metrics, tell
 from nightspot.record.events import OF_OUTCOME, Happening, of_run
 from nightspot.record.model import RunRecord
 from nightspot.record.sentences import remarks_of
@@ -33,14 +33,11 @@ class OutcomeRequest(BaseModel):
     run: dict[str, Any]
 
 
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+@entry("RunOver")
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
     """The run's summary, which becomes the execution's output. Raises RunNotOverError."""
-    metrics.add_metric(name="RunOver", unit=MetricUnit.Count, value=1)
     use = use or dependencies()
     run = run_from_json(OutcomeRequest.model_validate(event).run)
     return close(_written(run, use), use).to_json()
@@ -97,7 +94,7 @@ def tell_end(run: Run, use: Dependencies, *, has_crashed: bool = False, counted:
         raise RunNotOverError(run.run_id)
     summary = summarise(run)
     if not counted:
-        count(run, figures_of(run, summary))
+        count_figures(run, figures_of(run, summary))
     happened = (*of_run(run), *((Happening.DECISION_CRASHED,) if has_crashed or run.restarts else ()))
     detail = {
         "because": run.outcome_because,
@@ -123,7 +120,7 @@ def figures_of(run: Run, record: RunRecord) -> dict[str, tuple[MetricUnit, float
     }
 
 
-def count(run: Run, figures: Mapping[str, tuple[MetricUnit, float | None]]) -> None:
+def count_figures(run: Run, figures: Mapping[str, tuple[MetricUnit, float | None]]) -> None:
     """One metric for each figure that is known."""
     metrics.add_dimensions(job=run.job)
     for name, (unit, value) in figures.items():
@@ -149,6 +146,6 @@ def write_report(run: Run, use: Dependencies) -> str | None:
         return use.reports.write(run.run_id, run_page(record, charts_script.read()))
     # Of a page's own mistakes, ValueError is a record that it cannot read.
     except (ClientError, TransientAwsError, TemplateError, OSError, ValueError) as error:
-        metrics.add_metric(name="ReportLost", unit=MetricUnit.Count, value=1)
+        count("ReportLost")
         logger.warning("the report was not written", extra={"run": run.run_id, "error": str(error)})
         return None

@@ -11,30 +11,42 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
-from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.faults import NotYetError, TransientAwsError
 from nightspot.aws.runs.looks import Looks
 from nightspot.decide import audit, ledger
-from nightspot.decide.audit import Execution, Finding, Repair, RunLook
+from nightspot.decide.audit import GOES_ON, Execution, ExecutionState, Finding, Repair, RunLook
 from nightspot.decide.ledger import JobView, phases_of
+from nightspot.decide.steps import asked_to_stop
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies
-from nightspot.lambdas.execution_end import OUTCOME_OF, because
-from nightspot.lambdas.observability import logger, metrics
-from nightspot.lambdas.record_outcome import close, count, figures_of, tell_end, write_report
+from nightspot.lambdas.observability import count, logger
+from nightspot.lambdas.record_outcome import close, count_figures, figures_of, tell_end, write_report
 from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, evolve
-from nightspot.run.reasons import Reason, sentence
+from nightspot.run.reasons import Reason, clock, sentence
 
 TURN = timedelta(seconds=90)  # longer than an invocation, shorter than until an event's last return
 
 
-class BeingSettledError(Exception):
-    """Somebody else repairs the run just now."""
+# How an execution ends that has not told its run's outcome.
+OUTCOME_OF: Mapping[ExecutionState, Outcome] = {
+    ExecutionState.ABORTED: Outcome.STOPPED,
+    ExecutionState.TIMED_OUT: Outcome.FAILED,
+    ExecutionState.FAILED: Outcome.FAILED,
+    ExecutionState.FORGOTTEN: Outcome.FAILED,
+    ExecutionState.SUCCEEDED: Outcome.FAILED,
+}
+WORDS_OF: Mapping[ExecutionState, str] = {
+    ExecutionState.ABORTED: "was aborted by hand in Step Functions",
+    ExecutionState.TIMED_OUT: "ran into its time limit in Step Functions",
+    ExecutionState.FAILED: "failed in Step Functions",
+    ExecutionState.FORGOTTEN: "is no longer known to Step Functions",
+    ExecutionState.SUCCEEDED: "ended in Step Functions without recording the run",
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,8 @@ def settle(
 ) -> Settled:
     """Repair what can be repaired of a run. `heard` and `listed`: see `Looks.of_run`.
 
-    Raises BeingSettledError, TransientAwsError and ClientError; all of them can be followed by another call.
+    Raises NotYetError (somebody else repairs it just now, or AWS gives no answer) and ClientError; the call can be
+    repeated after both.
     """
     names = tuple(listed)
 
@@ -121,7 +134,7 @@ def _alone(run_id: str, use: Dependencies) -> Iterator[None]:
     turns_of = use.table.close_turns
     until = use.now() + TURN
     if not turns_of.take(run_id, now=use.now(), until=until):
-        raise BeingSettledError(f"run {run_id} is being settled")
+        raise NotYetError(f"run {run_id} is being settled")
     try:
         yield
     finally:
@@ -131,7 +144,7 @@ def _alone(run_id: str, use: Dependencies) -> Iterator[None]:
 def _restart(look: RunLook, finding: Finding, use: Dependencies) -> None:
     number = look.restarts + 1
     arn = use.executions.restart(look.run, number, like=finding.subject)
-    metrics.add_metric(name="RunRestarted", unit=MetricUnit.Count, value=1)
+    count("RunRestarted")
     logger.info("run restarted", extra={"job": look.run.job, "run": look.run.run_id, "execution_arn": arn})
 
 
@@ -147,7 +160,7 @@ def _close(look: RunLook, finding: Finding, use: Dependencies) -> None:
         view = use.training_jobs.describe(view.training_job_name)
     seen = _folded(run, attempt, view, now, use)
     outcome = _outcome(seen, execution)
-    figures = {"text": because(run, execution, attempt, view)}
+    figures = {"text": _because(run, execution, attempt, view)}
     step = Step(
         # One number is left to a decision that was under way when the execution ended: written later than this, it
         # would open the record again.
@@ -171,7 +184,7 @@ def _record(look: RunLook, _finding: Finding, use: Dependencies) -> None:
     is_crash = look.execution is not None and look.execution.is_crash
     _free(look.run, use)
     close(look.run, use, has_crashed=is_crash)
-    metrics.add_metric(name="RunLeftOpen", unit=MetricUnit.Count, value=1)
+    count("RunLeftOpen")
 
 
 def _tell(look: RunLook, _finding: Finding, use: Dependencies) -> None:
@@ -195,7 +208,7 @@ def _add_bill(look: RunLook, finding: Finding, use: Dependencies) -> None:
     # The summary last: it is what tells that the bill is on record, and counted with it.
     use.table.record_outcome(after)
     before, new = figures_of(run, known), figures_of(after, summarise(after))
-    count(after, {figure: new[figure] for figure in new if before[figure][1] is None})
+    count_figures(after, {figure: new[figure] for figure in new if before[figure][1] is None})
 
 
 def _with_bill(run: Run, attempt: Attempt, view: JobView | None, use: Dependencies) -> Run:
@@ -211,7 +224,7 @@ def _with_bill(run: Run, attempt: Attempt, view: JobView | None, use: Dependenci
 
 def _stop_job(look: RunLook, finding: Finding, use: Dependencies) -> None:
     use.training_jobs.stop(finding.subject)
-    metrics.add_metric(name="OrphanStopped", unit=MetricUnit.Count, value=1)
+    count("OrphanStopped")
     # Until its bill is on record. A run that was closed long ago is noted no more.
     use.table.open_runs.note(_with_attempt_of(look, finding.subject, use))
 
@@ -265,6 +278,29 @@ def _outcome(run: Run, execution: Execution) -> Outcome:
         return Outcome.SUCCEEDED
     # Whoever had asked for the end has it, crash or not.
     return Outcome.STOPPED if run.stop_asked_by is not None else OUTCOME_OF[execution.state]
+
+
+def _because(run: Run, execution: Execution, attempt: Attempt | None, view: JobView | None) -> str:
+    """The end in a sentence or two. `attempt`: the one that was open, and `view` its training job."""
+    at = f" at {clock(execution.ended_at)}" if execution.ended_at is not None else ""
+    words = f" ({execution.said})" if execution.said else ""
+    restarts = f" after {run.restarts} restarts" if run.restarts else ""
+    begins = f"The execution {WORDS_OF[execution.state]}{at}{restarts}{words}"
+    wish = f" {sentence(Reason.STOP_REQUESTED, asked_to_stop(run))}" if run.stop_asked_by is not None else ""
+    return f"{begins}; {_of_training_job(attempt, view)}{wish}"
+
+
+def _of_training_job(attempt: Attempt | None, view: JobView | None) -> str:
+    if attempt is None:
+        return "no training job was open."
+    name = attempt.training_job_name
+    if view is None:
+        return f"training job {name} was never there."
+    if view.status == "Completed":
+        return f"training job {name} has completed all the same."
+    if view.status not in GOES_ON:
+        return f"training job {name} was over by then."
+    return f"training job {name} was asked to stop. Its cost is counted once it is over."
 
 
 def _folded(run: Run, attempt: Attempt | None, view: JobView | None, now: datetime, use: Dependencies) -> Run:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,7 +23,7 @@ from nightspot.aws.table.open_runs import PendingDeliveries
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import Delivery
 from nightspot.lambdas.dependencies import late_client, read_environment
-from nightspot.lambdas.observability import logger, metrics, traced
+from nightspot.lambdas.observability import count, entry, logger
 
 REQUESTED_BY = "schedule"
 
@@ -59,9 +58,7 @@ class StartDependencies:
     now: Callable[[], datetime]
 
 
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+@entry("StartScheduled")
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: StartDependencies | None = None
 ) -> dict[str, Any]:
@@ -72,7 +69,6 @@ def handler(
     what `Starter.start` raises where the table does not keep the start either. Lambda brings the event back twice
     then, and gives it to the dead letters.
     """
-    metrics.add_metric(name="StartScheduled", unit=MetricUnit.Count, value=1)
     wanted = _read(event)
     use = use or start_dependencies()
     try:
@@ -82,11 +78,11 @@ def handler(
     except (TransientAwsError, StartRefusedError) as error:
         if not use.pending.keep(Delivery.START, wanted.name, wanted.model_dump_json(), use.now()):
             raise
-        metrics.add_metric(name="StartPending", unit=MetricUnit.Count, value=1)
+        count("StartPending")
         logger.warning("start pending", extra={"execution": wanted.name, "error": str(error)})
         return {"pending": True}
     if not started.is_new:
-        metrics.add_metric(name="RunAlreadyStarted", unit=MetricUnit.Count, value=1)
+        count("RunAlreadyStarted")
     return {
         "run_id": started.run_id,
         "execution_arn": started.execution_arn,

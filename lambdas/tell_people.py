@@ -9,30 +9,27 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.notices.notices import AGAIN, MessageBeingSentError, NoticeTopics
+from nightspot.aws.faults import NotYetError
+from nightspot.aws.notices import AGAIN, NoticeTopics
 from nightspot.aws.table.open_runs import PendingDeliveries
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import Delivery
 from nightspot.lambdas.dependencies import dependencies, late_client, read_environment
-from nightspot.lambdas.observability import logger, metrics, traced
+from nightspot.lambdas.observability import count, entry, logger
 from nightspot.view.messages.content import Notice
 from nightspot.view.messages.message import Message, message_of
 from nightspot.view.messages.plain import zone_of
 from nightspot.view.messages.wording import happening_of
 
-_NOT_SENT = (MessageBeingSentError, TransientAwsError, ClientError, BotoCoreError)
+_NOT_SENT = (NotYetError, ClientError, BotoCoreError)
 
 
 class NightspotEvent(BaseModel):
     """EventBridge's event with Nightspot's own source, as far as telling needs it."""
-
-    model_config = ConfigDict(extra="ignore")
 
     detail_type: str = Field(alias="detail-type")
     detail: dict[str, Any]
@@ -49,9 +46,7 @@ class Messenger:
     tell_success: bool = False
 
 
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+@entry("Notice")
 def handler(event: dict[str, Any], context: LambdaContext, *, use: Messenger | None = None) -> dict[str, Any]:
     """`{"told": [channels]}`, those on which a message was published now.
 
@@ -59,7 +54,6 @@ def handler(event: dict[str, Any], context: LambdaContext, *, use: Messenger | N
     reconciler sends the event again. Where the table does not keep the event either, raises what kept the channel
     from being told; Lambda's asynchronous retry brings the event back.
     """
-    metrics.add_metric(name="Notice", unit=MetricUnit.Count, value=1)
     given = NightspotEvent.model_validate(event)
     happening = happening_of(given.detail_type)
     if happening is None:
@@ -102,7 +96,7 @@ def _tell(message: Message, use: Messenger) -> tuple[list[str], list[Exception]]
             logger.warning("message not sent", extra={"channel": channel, "error": str(error)})
             failed.append(error)
     logger.info(message.subject, extra={"job": message.job, "notice": message.key, "told": told})
-    metrics.add_metric(name="MessageSent", unit=MetricUnit.Count, value=len(told))
+    count("MessageSent", len(told))
     return told, failed
 
 

@@ -9,29 +9,22 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
-from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.faults import NotYetError, asking_aws, code_of
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import logger, metrics, traced
+from nightspot.lambdas.observability import count, entry, logger
 
 # What a decision could answer differently; the way to a machine and the upload change nothing.
 NEWS = frozenset({"Training", "Interrupted", "Stopping"})
 IN_PROGRESS = "InProgress"
 
 
-class NotWaitingYetError(Exception):
-    """The run has not begun to wait for this job's news; Lambda's asynchronous retry brings the event back."""
-
-
 class TrainingJobDetail(BaseModel):
     """The event's detail, as far as waking needs it."""
-
-    model_config = ConfigDict(extra="ignore")
 
     training_job_name: str = Field(alias="TrainingJobName")
     status: str = Field(alias="TrainingJobStatus")
@@ -41,8 +34,6 @@ class TrainingJobDetail(BaseModel):
 
 class StateChange(BaseModel):
     """EventBridge's `SageMaker Training Job State Change`."""
-
-    model_config = ConfigDict(extra="ignore")
 
     detail: TrainingJobDetail
     time: AwareDatetime | None = None
@@ -54,18 +45,15 @@ class StateChange(BaseModel):
         return moment is not None and use.now() - moment < use.event_life
 
 
-@logger.inject_lambda_context
-@traced
-@metrics.log_metrics
+@entry("StateChange")
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:
     """`{"woke": whether}`.
 
-    Raises NotWaitingYetError and TransientAwsError, with which Lambda brings a young event back; an old one is
-    dropped, and counted as WakeUpDropped.
+    Raises NotYetError, with which Lambda brings a young event back; an old one is dropped, and counted as
+    WakeUpDropped.
     """
-    metrics.add_metric(name="StateChange", unit=MetricUnit.Count, value=1)
     change = StateChange.model_validate(event)
     detail = change.detail
     named = read_training_job_name(detail.training_job_name)
@@ -77,10 +65,10 @@ def handler(
     use = use or dependencies()
     try:
         return {"woke": _wake(run_id, detail, use)}
-    except (NotWaitingYetError, TransientAwsError) as error:
+    except NotYetError as error:
         if change.is_young(use):
             raise
-        metrics.add_metric(name="WakeUpDropped", unit=MetricUnit.Count, value=1)
+        count("WakeUpDropped")
         name = detail.training_job_name
         logger.warning("wake-up dropped", extra={"training_job": name, "error": repr(error)})
         return {"woke": False}
@@ -97,12 +85,12 @@ def _wake(run_id: str, detail: TrainingJobDetail, use: Dependencies) -> bool:
         # The decision that followed that wake-up looked at the world after this event.
         return _left(detail, "already woken for it")
     if waiting is None or waiting.token is None:
-        raise NotWaitingYetError(detail.training_job_name)
+        raise NotYetError(detail.training_job_name)
     # Returned before it is taken out: whatever fails in between, Lambda's retry finds the token again, and Step
     # Functions takes a token once only.
     if not _return_token(waiting.token, detail, use):
         use.table.take_token(detail.training_job_name, waiting.token, None)
-        raise NotWaitingYetError(detail.training_job_name)
+        raise NotYetError(detail.training_job_name)
     use.table.take_token(detail.training_job_name, waiting.token, moment)
     return True
 
@@ -120,18 +108,12 @@ def _left(detail: TrainingJobDetail, why: str) -> bool:
 
 def _return_token(token: str, detail: TrainingJobDetail, use: Dependencies) -> bool:
     try:
-        use.step_functions.send_task_success(taskToken=token, output="{}")
-    except NO_ANSWER as error:
-        raise TransientAwsError(str(error)) from error
+        with asking_aws():
+            use.step_functions.send_task_success(taskToken=token, output="{}")
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in {
-            "TaskTimedOut",
-            "TaskDoesNotExist",
-            "InvalidToken",
-        }:
+        if code_of(error) in {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}:
             # The wait has ended by itself. The decision that follows may have looked already: try the next wait.
             logger.info("the wait was over", extra={"training_job": detail.training_job_name})
             return False
-        raise_if_transient(error)
         raise
     return True

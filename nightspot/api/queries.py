@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -115,14 +115,6 @@ _LONGEST = 512
 _RULE = "must be `next` of the page before, as it was given, with the same other parameters"
 
 
-class CursorError(ValueError):
-    """A text is no cursor, or one of another question; `problem` says which."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(_RULE)
-        self.problem = Problem("cursor", describe(text), _RULE)
-
-
 class Place(NamedTuple):
     """A run's place in the order of all; of two, the greater comes first."""
 
@@ -137,18 +129,16 @@ def cursor_of(place: Place, question: Mapping[str, Any]) -> str:
 
 
 def place_of(cursor: str, question: Mapping[str, Any]) -> Place:
-    """The place that `cursor_of` wrote for the same question. Raises CursorError."""
-    try:
-        if len(cursor) > _LONGEST or not cursor.isascii():
-            raise CursorError(cursor)
+    """The place that `cursor_of` wrote for the same question. Raises QueryError."""
+    found = None
+    if len(cursor) <= _LONGEST and cursor.isascii():
         padded = cursor + "=" * (-len(cursor) % 4)
-        found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, RecursionError) as error:
-        raise CursorError(cursor) from error
+        with suppress(ValueError, RecursionError):
+            found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     match found:
         case [version, str(key), str(job), str(digest)] if (version, digest) == (_VERSION, _digest(question)):
             return Place(key, job)
-    raise CursorError(cursor)
+    raise QueryError(Problem("cursor", describe(cursor), _RULE))
 
 
 def _digest(question: Mapping[str, Any]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from botocore import exceptions
 from botocore.exceptions import ClientError
 
@@ -27,7 +30,11 @@ _TRANSIENT_CODES = frozenset(
 )
 
 
-class TransientAwsError(Exception):
+class NotYetError(Exception):
+    """What was asked for cannot be done just now; the same again later may go through."""
+
+
+class TransientAwsError(NotYetError):
     """AWS could not answer just now; the same call later may go through. Its text, redacted, is what AWS said.
 
     It ends functions, so that it becomes a cause in Step Functions and a line in logs.
@@ -44,7 +51,24 @@ def raise_if_transient(error: ClientError) -> None:
     """
     response = error.response
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = str(response.get("Error", {}).get("Code", ""))
+    code = code_of(error)
     # Services name their throttles after themselves: KMSThrottlingException, EC2ThrottledException.
     if code in _TRANSIENT_CODES or "Throttl" in code or status == 429 or status >= 500:
         raise TransientAwsError(str(error)) from error
+
+
+@contextmanager
+def asking_aws() -> Iterator[None]:
+    """Inside: a fault that is worth another call is raised as TransientAwsError, every other as it is."""
+    try:
+        yield
+    except NO_ANSWER as error:
+        raise TransientAwsError(str(error)) from error
+    except ClientError as error:
+        raise_if_transient(error)
+        raise
+
+
+def code_of(error: BaseException | None) -> str:
+    """AWS's code of a refusal; empty for what is none."""
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.drill.plan import refusal
+from nightspot.aws.drill_plan import refusal
 from nightspot.aws.runs.operating import Deployment, DeploymentError, read_deployment
 from nightspot.cli._shared import fail
 from nightspot.job.errors import nearest

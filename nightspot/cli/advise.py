@@ -15,7 +15,7 @@ import typer
 from nightspot.advise.advice import advise as advised
 from nightspot.advise.advice import as_json as document_of
 from nightspot.advise.question import Band, Economics, Hints, Question
-from nightspot.aws.prices.prices import load_price_book
+from nightspot.aws.prices import load_price_book
 from nightspot.cli import account
 from nightspot.cli._shared import Json, check_file, check_folder_of, print_json, seconds_of
 from nightspot.job.errors import InvalidJobError

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from nightspot.aws.notices.notices import Notices
+from nightspot.aws.notices import Notices
 from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.executions import Executions
 from nightspot.aws.runs.training_jobs import TrainingJobs

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nightspot.aws.prices.prices import load_price_book
+from nightspot.aws.prices import load_price_book
 from nightspot.cli._shared import PICTURES, Json, check_file, check_folder_of, fail, mistakes, print_json
 from nightspot.job.markets import Policy
 from nightspot.job.model import Job

@@ -18,9 +18,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from nightspot import __version__
-from nightspot.aws.doctor.checks import Visit, examine
-from nightspot.aws.doctor.job_checks import jobs as job_files
-from nightspot.aws.doctor.visit import Check, Finding, State
+from nightspot.aws.doctor import Visit, examine
+from nightspot.aws.doctor_jobs import jobs as job_files
+from nightspot.aws.doctor_visit import Check, Finding, State
 from nightspot.cli import account
 from nightspot.cli._shared import Json, print_json
 from nightspot.job.model import Job

@@ -14,9 +14,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from nightspot.aws.drill.drill import Drill
-from nightspot.aws.drill.plan import DrillError, DrillJobs, DrillPlan, DrillResult, drill_id, plan_drill
-from nightspot.aws.prices.prices import load_price_book
+from nightspot.aws.drill import Drill
+from nightspot.aws.drill_plan import DrillError, DrillJobs, DrillPlan, DrillResult, drill_id, plan_drill
+from nightspot.aws.prices import load_price_book
 from nightspot.cli import account
 from nightspot.cli._shared import fail, mistakes, print_json, say
 from nightspot.costs.account import attempt_cost_usd

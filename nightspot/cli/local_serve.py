@@ -18,7 +18,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from nightspot.aws.prices.prices import load_price_book
+from nightspot.aws.prices import load_price_book
 from nightspot.cli import night as nights
 from nightspot.cli._shared import fail, mistakes
 from nightspot.job.reading import load_jobs

@@ -11,11 +11,9 @@ from typing import Annotated
 import typer
 from botocore.exceptions import BotoCoreError
 
-from nightspot.aws.prices.live_prices import KnownPrices, LivePrices, Sources
-from nightspot.aws.prices.price_list import PriceList, api_region
-from nightspot.aws.prices.prices import load_price_book
-from nightspot.aws.prices.savings_plans import API_REGION as SAVINGS_PLANS_REGION
-from nightspot.aws.prices.savings_plans import SavingsPlans, SpotPrices
+from nightspot.aws.price_list import PLANS_API_REGION as SAVINGS_PLANS_REGION
+from nightspot.aws.price_list import PriceList, SavingsPlans, SpotPrices, api_region
+from nightspot.aws.prices import KnownPrices, LivePrices, Sources, load_price_book
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.job.markets import Market
 from nightspot.job.reading import load_job

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from nightspot.aws.doctor.visit import Check, Finding, State
+from nightspot.aws.doctor_visit import Check, Finding, State
 from nightspot.job.reading import CheckedFile
 
 STYLES: Mapping[State, str] = {

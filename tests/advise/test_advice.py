@@ -10,7 +10,7 @@ from nightspot.advise.advice import advise, as_json
 from nightspot.advise.filters import Filter, Verdict
 from nightspot.advise.offers import Option
 from nightspot.advise.question import Question
-from nightspot.aws.prices.prices import load_price_book
+from nightspot.aws.prices import load_price_book
 from nightspot.job.reading import load_job
 from nightspot.market.samples import BacktestError
 from nightspot.run.pricing import PlanRate, Price

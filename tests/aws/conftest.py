@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from nightspot.aws.drill.drill import Drill
-from nightspot.aws.drill.plan import DrillJobs, DrillPlan, DrillResult, drill_id, plan_drill
+from nightspot.aws.drill import Drill
+from nightspot.aws.drill_plan import DrillJobs, DrillPlan, DrillResult, drill_id, plan_drill
 from nightspot.job.model import Job
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from moto import mock_aws
 
-from nightspot.aws.doctor.checks import (
+from nightspot.aws.doctor import (
     CHECKS,
     CREDENTIAL_FAULTS,
     STACK_STATES,
@@ -24,7 +24,7 @@ from nightspot.aws.doctor.checks import (
     Visit,
     examine,
 )
-from nightspot.aws.doctor.visit import PERMISSIONS, job_of
+from nightspot.aws.doctor_visit import PERMISSIONS, job_of
 from nightspot.aws.faults import NO_ANSWER
 from nightspot.job.markets import Market
 from nightspot.job.reading import check_files

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from nightspot.aws.drill.plan import MOST_WAIT_SECONDS, DrillError, DrillOutcome
+from nightspot.aws.drill_plan import MOST_WAIT_SECONDS, DrillError, DrillOutcome
 from nightspot.failures.codes import FailureClass
 
 FIRST, SECOND = (f"nightspot-recommender-drill-261121-3fa9c-{number}" for number in (1, 2))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nightspot.aws.drill.plan import MOST_WAIT_SECONDS, create_request, drill_id
+from nightspot.aws.drill_plan import MOST_WAIT_SECONDS, create_request, drill_id
 from nightspot.formats.run_ids import (
     JOB_NAME_CHARACTERS,
     TRAINING_JOB_NAME_CHARACTERS,

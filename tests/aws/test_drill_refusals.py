@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import EndpointConnectionError, IncompleteReadError, NoCredentialsError
 
-from nightspot.aws.drill.plan import HINTS, RETRY_SECONDS, DrillError, DrillOutcome
+from nightspot.aws.drill_plan import HINTS, RETRY_SECONDS, DrillError, DrillOutcome
 from nightspot.failures.codes import FailureClass
 
 FIRST, SECOND = (f"nightspot-recommender-drill-261121-3fa9c-{number}" for number in (1, 2))

@@ -10,9 +10,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from nightspot.aws.prices.live_prices import LivePrices, Sources
-from nightspot.aws.prices.price_list import Listed, PricesUnknownError
-from nightspot.aws.prices.prices import read_price_book
+from nightspot.aws.price_list import Listed, PricesUnknownError
+from nightspot.aws.prices import LivePrices, Sources, read_price_book
 from nightspot.aws.table.run_table import RunTable
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.run.pricing import Basis, PlanRate, Price, PriceSource

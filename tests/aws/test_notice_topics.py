@@ -9,7 +9,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from nightspot.aws.notices.notices import CLAIM_LIFE, MessageBeingSentError, NoticeTopics
+from nightspot.aws.faults import NotYetError
+from nightspot.aws.notices import CLAIM_LIFE, NoticeTopics
 
 NOW = datetime(2026, 11, 21, 7, 3, tzinfo=UTC)
 ABOUT = {"job": "recommender", "happening": "RunFailed"}
@@ -113,7 +114,7 @@ def test_another_message_and_another_channel_are_sent(topics, sns):
 def test_of_two_deliveries_at_the_same_moment_one_sends_and_the_other_asks_to_be_repeated(topics, sns):
     def second_delivery():
         sns.meanwhile = lambda: None
-        with pytest.raises(MessageBeingSentError, match="r/9/RunFailed MAIL"):
+        with pytest.raises(NotYetError, match="r/9/RunFailed MAIL"):
             mail(topics, now=NOW + timedelta(seconds=1))
 
     sns.meanwhile = second_delivery
@@ -137,7 +138,7 @@ def test_whoever_died_while_sending_is_followed_once_it_must_be_dead(topics, sns
         Key={"pk": {"S": "NOTICE#r/9/RunFailed"}, "sk": {"S": "MAIL"}},
         UpdateExpression="REMOVE sent_at",
     )
-    with pytest.raises(MessageBeingSentError):
+    with pytest.raises(NotYetError):
         mail(topics, now=NOW + CLAIM_LIFE - timedelta(seconds=1))
     assert mail(topics, now=NOW + CLAIM_LIFE) is True
     assert len(sns.published) == 2

@@ -10,7 +10,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from nightspot.aws.notices.notices import NoticeNotSentError, Notices
+from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.notices import Notices
 from nightspot.record.events import OF_OUTCOME, Happening
 from nightspot.run.model import Run
 
@@ -93,7 +94,7 @@ def test_a_run_has_one_end_whichever_step_or_repair_records_it(happening):
 
 
 def test_a_notice_that_eventbridge_refuses_is_an_error_with_its_words():
-    with pytest.raises(NoticeNotSentError, match=r"Nightspot Run Failed: the bus is full"):
+    with pytest.raises(TransientAwsError, match=r"Nightspot Run Failed: the bus is full"):
         Notices(Bus("the bus is full"), "nights").send(Happening.RUN_FAILED, RUN, MIDNIGHT, {})
 
 

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.aws.prices.price_list import Listed, PriceList, PricesUnknownError, api_region, listed
+from nightspot.aws.price_list import Listed, PriceList, PricesUnknownError, api_region, listed
 
 NIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 G5 = "ml.g5.2xlarge"

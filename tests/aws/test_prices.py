@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from nightspot.aws.prices.prices import Price, load_price_book, read_price_book
+from nightspot.aws.prices import Price, load_price_book, read_price_book
 
 
 def _block(usd, date, assumed, source="a list"):

@@ -5,7 +5,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from nightspot.aws.prices.prices import Quotas, QuotasUnknownError
+from nightspot.aws.prices import Quotas, QuotasUnknownError
 from nightspot.job.markets import Market
 from nightspot.plan.planning import quota_name
 

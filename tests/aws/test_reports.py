@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.notices.notices import Reports
+from nightspot.aws.notices import Reports
 
 
 class Refusing:

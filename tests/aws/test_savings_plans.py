@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from nightspot.aws.prices.price_list import PricesUnknownError
-from nightspot.aws.prices.savings_plans import API_REGION, SavingsPlans
+from nightspot.aws.price_list import PLANS_API_REGION as API_REGION
+from nightspot.aws.price_list import PricesUnknownError, SavingsPlans
 from nightspot.run.pricing import PlanRate
 
 NIGHT = datetime(2026, 11, 21, tzinfo=UTC)

@@ -9,8 +9,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.aws.prices.price_list import PricesUnknownError
-from nightspot.aws.prices.savings_plans import SpotPrices, discount_hint, ec2_type
+from nightspot.aws.price_list import PricesUnknownError, SpotPrices, discount_hint, ec2_type
 from nightspot.run.pricing import Basis
 
 NIGHT = datetime(2026, 11, 21, tzinfo=UTC)

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from rich.console import Console
 from typer.testing import CliRunner
 
-from nightspot.aws.doctor.checks import CHECKS, Check, Finding, State, Visit
+from nightspot.aws.doctor import CHECKS, Check, Finding, State, Visit
 from nightspot.cli.account import Aws
 from nightspot.cli.doctor import (
     EASY_BYTES,

@@ -27,10 +27,10 @@ from moto.stepfunctions.models import StateMachine
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from nightspot.aws.runs.executions import Starter
-from nightspot.aws.runs.stopping import Stopper
+from nightspot.aws.runs.training_jobs import Stopper
 from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
-from nightspot.lambdas.api_requests import ApiDependencies, api_dependencies
+from nightspot.lambdas.api_reads import ApiDependencies, api_dependencies
 from nightspot.lambdas.dependencies import dependencies
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker

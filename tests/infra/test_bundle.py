@@ -48,7 +48,7 @@ def files(bundle):
 def test_it_holds_our_code_the_prices_and_the_jobs(build):
     found = files(build())
     assert {f"nightspot/lambdas/{name}.py" for name in HANDLERS} <= found
-    assert {"nightspot/decide/policy.py", "nightspot/aws/prices/prices.json", JOBS_FILE} <= found
+    assert {"nightspot/decide/policy.py", "nightspot/aws/prices.json", JOBS_FILE} <= found
 
 
 def test_it_leaves_out_what_never_runs_in_a_function(build):
@@ -133,7 +133,7 @@ def test_the_same_sources_elsewhere_give_the_same_digest(build, tree, jobs, tmp_
     ("path", "text"),
     [
         ("nightspot/decide/policy.py", "# changed\n"),
-        ("nightspot/aws/prices/prices.json", "{}"),
+        ("nightspot/aws/prices.json", "{}"),
         ("nightspot/lambdas/wake_run.py", "# changed\n"),
         ("nightspot/lambdas/added.py", "# new\n"),
     ],

@@ -6,10 +6,9 @@ import re
 import pytest
 from aws_cdk.assertions import Annotations, Match
 
-from nightspot.aws.notices.notices import CLAIM_LIFE, SOURCE
-from nightspot.cdk.notices import CRASHED, FAILING, TOLD
-from nightspot.cdk.observability import QUERIES
-from nightspot.cdk.workflow import WORKFLOW_FILE
+from nightspot.aws.notices import CLAIM_LIFE, SOURCE
+from nightspot.cdk.observability import CRASHED, FAILING, QUERIES, TOLD
+from nightspot.cdk.triggers import WORKFLOW_FILE
 from nightspot.lambdas.dependencies import Environment
 from nightspot.record.events import Happening
 from nightspot.view.messages.wording import may_be_told

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from nightspot.aws.notices.notices import PREFIX
+from nightspot.aws.notices import PREFIX
 from nightspot.plan.request import training_job_name
 
 pytestmark = pytest.mark.xdist_group("infra")

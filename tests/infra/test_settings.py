@@ -4,7 +4,6 @@ import pytest
 from aws_cdk.aws_logs import RetentionDays
 
 from nightspot.cdk import Settings, SettingsError, read_settings
-from nightspot.cdk.settings import log_retention
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -122,4 +121,4 @@ def test_a_value_that_cannot_be_is_named_with_its_key_and_the_rule(context, mess
     ],
 )
 def test_logs_are_kept_for_the_days_that_cloudwatch_knows(days, retention):
-    assert log_retention(read(log_days=days)) is retention
+    assert read(log_days=days).log_retention is retention

@@ -14,7 +14,7 @@ from aws_cdk.assertions import Template
 
 import nightspot
 from nightspot.cdk import TrainingRuns
-from nightspot.cdk.workflow import WORKFLOW_FILE
+from nightspot.cdk.triggers import WORKFLOW_FILE
 from nightspot.lambdas.dependencies import Environment
 
 pytestmark = pytest.mark.xdist_group("infra")

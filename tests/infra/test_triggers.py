@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from moto.events.models import EventPattern
 
-from nightspot.lambdas.execution_end import ENDS
+from nightspot.lambdas.close_run import ENDS
 from nightspot.lambdas.start_run import ScheduledStart
 from nightspot.plan.request import training_job_name
 

@@ -15,19 +15,18 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from nightspot.aws.notices.notices import Notices
-from nightspot.aws.prices.live_prices import KnownPrices
+from nightspot.aws.notices import Notices
+from nightspot.aws.prices import KnownPrices
 from nightspot.aws.runs.checkpoints import Checkpoints, Models
 from nightspot.aws.runs.executions import Executions, Starter, restart_arn
-from nightspot.aws.runs.stopping import Stopper
-from nightspot.aws.runs.training_jobs import TrainingJobs
+from nightspot.aws.runs.training_jobs import Stopper, TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import MOST_RESTARTS
 from nightspot.job.model import Job
 from nightspot.lambdas import api as http_api
 from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
-from nightspot.lambdas.api_requests import ApiDependencies
+from nightspot.lambdas.api_reads import ApiDependencies
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.local.serve.gateway import answer_of, event_of
 from nightspot.local.stage.emulated_aws import REGION, TABLE, WORKFLOW, LocalContext, create_resources

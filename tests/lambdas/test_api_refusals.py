@@ -7,9 +7,17 @@ import re
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from nightspot.api.override_schema import OVERRIDES
-from nightspot.api.problems import SHAPES, Problem, ProblemKind
-from nightspot.api.routes import ROUTES, Operation, finished, methods_of, route_of
+from nightspot.api.models import OVERRIDES
+from nightspot.api.routes import (
+    ROUTES,
+    SHAPES,
+    Operation,
+    Problem,
+    ProblemKind,
+    finished,
+    methods_of,
+    route_of,
+)
 from nightspot.job.overrides import read_overrides
 from nightspot.lambdas import api as http_api
 from nightspot.local.serve.gateway import event_of

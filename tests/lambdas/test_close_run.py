@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.faults import NotYetError, TransientAwsError
 from nightspot.aws.runs.executions import restart_arn
 from nightspot.aws.table import run_table
 from nightspot.cli import exit_status
@@ -21,9 +21,8 @@ from nightspot.decide.audit import Execution, ExecutionState
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import first_run_id_of
 from nightspot.lambdas import close_run
-from nightspot.lambdas.close_run import NotOverYetError
-from nightspot.lambdas.execution_end import ENDS, OUTCOME_OF, WORDS_OF
-from nightspot.lambdas.settling import BeingSettledError
+from nightspot.lambdas.close_run import ENDS
+from nightspot.lambdas.settling import OUTCOME_OF, WORDS_OF
 from nightspot.local.stage.emulated_aws import LocalContext
 from nightspot.plan import planning
 from nightspot.run.model import Action, AttemptState, Outcome, run_from_json, to_json
@@ -289,7 +288,7 @@ def test_a_run_that_had_decided_its_end_and_not_recorded_it_is_recorded_as_decid
 
 def test_a_run_that_was_aborted_while_it_was_planned_is_closed_once_it_is_on_record(night, world):
     world.now = MIDNIGHT + timedelta(hours=3.2, seconds=3)
-    with pytest.raises(NotOverYetError, match="may still be planned"):
+    with pytest.raises(NotYetError, match="may still be planned"):
         night.execution_ends()
     run = run_from_json(world.plan()["run"])
     world.bus.entries.clear()
@@ -314,7 +313,7 @@ def test_a_run_is_looked_for_again_for_two_minutes_but_not_after_a_refused_input
 ):
     world.now = MIDNIGHT + timedelta(hours=3.2, seconds=seconds)
     if may_come:
-        with pytest.raises(NotOverYetError):
+        with pytest.raises(NotYetError):
             night.execution_ends(status)
     else:
         assert not night.execution_ends(status)
@@ -350,7 +349,7 @@ def test_a_training_job_that_is_over_already_has_its_bill_at_once(night, world):
 
 def test_a_training_job_that_is_just_being_asked_for_is_looked_for_again_in_a_minute(night, world):
     run = night.begins()
-    with pytest.raises(NotOverYetError, match=run.attempts[0].training_job_name):
+    with pytest.raises(NotYetError, match=run.attempts[0].training_job_name):
         night.execution_ends()
     assert night.recorded(run).outcome is None
     world.pass_time(minutes=1)
@@ -365,7 +364,7 @@ def test_a_training_job_that_is_just_being_asked_for_is_looked_for_again_in_a_mi
 
 def test_a_training_job_that_showed_itself_after_all_is_stopped(night, world):
     run = night.begins()
-    with pytest.raises(NotOverYetError):
+    with pytest.raises(NotYetError):
         night.execution_ends()
     world.pass_time(minutes=1)
     night.shows(run.attempts[0].training_job_name, "InProgress")
@@ -622,7 +621,7 @@ def test_two_invocations_at_once_close_a_run_once(night, world, monkeypatch, met
     metrics()
 
     def second() -> None:
-        with pytest.raises(BeingSettledError, match="is being settled"):
+        with pytest.raises(NotYetError, match="is being settled"):
             night.training_job_ends(name)
 
     with meanwhile(monkeypatch, world.table, "record_outcome", second):
@@ -641,7 +640,7 @@ def test_two_invocations_at_once_complete_a_bill_once(night, world, monkeypatch,
     metrics()
 
     def second() -> None:
-        with pytest.raises(BeingSettledError, match="is being settled"):
+        with pytest.raises(NotYetError, match="is being settled"):
             night.training_job_ends(name)
 
     with meanwhile(monkeypatch, world.table, "record_outcome", second):
@@ -690,7 +689,7 @@ def test_a_turn_whose_holder_died_is_free_after_a_while(night, world, monkeypatc
         patched.setattr(turns, "give_back", lambda *_, **__: None)
         with meanwhile(monkeypatch, world.bus, "put_events", dies), pytest.raises(Killed):
             night.execution_ends()
-    with pytest.raises(BeingSettledError):
+    with pytest.raises(NotYetError):
         night.execution_ends()
     world.pass_time(seconds=90)
     assert night.execution_ends()

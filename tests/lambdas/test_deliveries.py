@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.notices.notices import NoticeTopics
+from nightspot.aws.notices import NoticeTopics
 from nightspot.decide.audit import Delivery
 from nightspot.lambdas import start_run, tell_people
 from nightspot.lambdas.start_run import StartDependencies

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from nightspot.aws.prices.prices import QuotasUnknownError
+from nightspot.aws.prices import QuotasUnknownError
 from nightspot.cli import exit_status
 from nightspot.cli.exit_status import ExitStatus
 from nightspot.job.markets import Concurrency

@@ -7,10 +7,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from nightspot.aws.prices.live_prices import KnownPrices, LivePrices, Sources
-from nightspot.aws.prices.price_list import PriceList
-from nightspot.aws.prices.prices import read_price_book
-from nightspot.aws.prices.savings_plans import SavingsPlans, SpotPrices
+from nightspot.aws.price_list import PriceList, SavingsPlans, SpotPrices
+from nightspot.aws.prices import KnownPrices, LivePrices, Sources, read_price_book
 from nightspot.job.model import Budget
 from nightspot.run.model import run_from_json
 from nightspot.run.pricing import ASSUMED_SPOT_DISCOUNT, Basis, PlanRate, Price, PriceSource, SpotDiscount

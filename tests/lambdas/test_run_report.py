@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from nightspot.aws.notices.notices import Reports
+from nightspot.aws.notices import Reports
 from nightspot.lambdas import record_outcome
 from nightspot.local.stage.emulated_aws import LocalContext
 from nightspot.record.model import read_record

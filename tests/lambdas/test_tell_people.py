@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from nightspot.aws.notices.notices import NoticeTopics
+from nightspot.aws.notices import NoticeTopics
 from nightspot.aws.table.run_table import RunTable
 from nightspot.failures.codes import FailureClass
 from nightspot.lambdas import tell_people

@@ -9,10 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from nightspot.aws.drill.plan import drill_id
-from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.drill_plan import drill_id
+from nightspot.aws.faults import NotYetError, TransientAwsError
 from nightspot.formats.run_ids import read_training_job_name
-from nightspot.lambdas.wake_run import NotWaitingYetError
 from nightspot.run.model import Outcome, run_from_json
 
 JOB = "nightspot-recommender-20261121-abc123-1"
@@ -116,7 +115,7 @@ def test_a_newer_event_wakes_the_next_wait(waiting):
 
 def test_a_newer_event_during_the_decision_comes_again(waiting):
     waiting.wake(**news())
-    with pytest.raises(NotWaitingYetError, match=JOB):
+    with pytest.raises(NotYetError, match=JOB):
         waiting.wake(**news(LastModifiedTime=MOMENT + 1))
 
 
@@ -128,7 +127,7 @@ def planned(world):
 
 def test_an_event_before_the_first_wait_comes_again(world):
     name = planned(world)
-    with pytest.raises(NotWaitingYetError, match=name):
+    with pytest.raises(NotYetError, match=name):
         world.wake(**news(TrainingJobName=name))
     world.begin_to_wait(name, "first")
     assert world.wake(**news(TrainingJobName=name))
@@ -141,7 +140,7 @@ def test_an_event_that_nobody_waited_for_is_dropped_at_its_last_return(world, me
         world.begin_to_wait(name, "first")
         assert world.wake(**news(TrainingJobName=name, LastModifiedTime=MOMENT - 1))
     world.pass_time(seconds=125)
-    with pytest.raises(NotWaitingYetError):
+    with pytest.raises(NotYetError):
         world.wake(**news(TrainingJobName=name))
     metrics()
     world.pass_time(seconds=1)
@@ -166,7 +165,7 @@ def test_where_the_job_tells_no_time_the_event_s_own_is_taken(world, seconds, co
     del event["LastModifiedTime"]
     world.pass_time(seconds=seconds)
     if comes_again:
-        with pytest.raises(NotWaitingYetError):
+        with pytest.raises(NotYetError):
             world.wake(time=MIDNIGHT, **event)
     else:
         assert not world.wake(time=MIDNIGHT, **event)
@@ -206,7 +205,7 @@ def test_an_event_that_another_was_quicker_to_return_the_token_for_comes_again(
     waiting.step_functions.refusal = aws_fault("TaskTimedOut")
     # Both had read the token before either took it.
     monkeypatch.setattr(waiting.table, "waiting", lambda _name: seen)
-    with pytest.raises(NotWaitingYetError):
+    with pytest.raises(NotYetError):
         waiting.wake(**news(LastModifiedTime=MOMENT + 1))
     assert waiting.step_functions.returned == ["first"]
 
@@ -223,7 +222,7 @@ def test_an_attempt_whose_end_is_known_is_left_alone(world):
 @pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
 def test_an_event_for_a_wait_that_has_ended_by_itself_is_kept_for_the_next(waiting, aws_fault, code):
     waiting.step_functions.refusal = aws_fault(code)
-    with pytest.raises(NotWaitingYetError):
+    with pytest.raises(NotYetError):
         waiting.wake(**news())
     waiting.step_functions.refusal = None
     waiting.begin_to_wait(JOB, "second")

@@ -16,11 +16,10 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from nightspot.aws.notices.notices import Notices, NoticeTopics, Reports
+from nightspot.aws.notices import Notices, NoticeTopics, Reports
 from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.executions import Executions, Starter
-from nightspot.aws.runs.stopping import Stopper, StopState
-from nightspot.aws.runs.training_jobs import TrainingJobs
+from nightspot.aws.runs.training_jobs import Stopper, StopState, TrainingJobs
 from nightspot.aws.table.dynamodb import to_dynamodb
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
@@ -379,10 +378,7 @@ FUNCTIONS: Mapping[str, ModuleType] = {
 TRANSIENT = frozenset(
     {
         "TransientAwsError",
-        "NotWaitingYetError",
-        "NotOverYetError",
-        "BeingSettledError",
-        "MessageBeingSentError",
+        "NotYetError",
         "InvalidInputError",
     }
 )
@@ -409,7 +405,7 @@ def _may_be_told(detail_type: str) -> bool:
     return happening is not None and may_be_told(happening)
 
 
-# As infra/triggers.py and infra/notices.py have them.
+# As infra/triggers.py and infra/observability.py have them.
 _RULES = [
     Rule("WakeRun", _is_own_job),
     Rule("CloseRun", lambda event: _is_own_job(event) and event["detail"]["TrainingJobStatus"] in ENDS),

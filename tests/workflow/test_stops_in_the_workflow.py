@@ -3,7 +3,7 @@
 import boto3
 
 from nightspot.aws.runs.executions import Executions
-from nightspot.aws.runs.stopping import Stopper, StopState
+from nightspot.aws.runs.training_jobs import Stopper, StopState
 from nightspot.aws.table.run_table import RunTable
 from nightspot.local.sagemaker.markets import SimulationOptions
 from nightspot.local.stage.emulated_aws import REGION, TABLE

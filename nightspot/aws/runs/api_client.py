@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import sleep as real_sleep
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from botocore import exceptions
@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
-from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, asking_aws, code_of, raise_if_transient
 from nightspot.failures.redaction import redact
 
 SERVICE = "execute-api"  # https://docs.aws.amazon.com/apigateway/latest/developerguide/permissions.html
@@ -30,7 +30,7 @@ READ_SECONDS = 40.0  # API Gateway itself gives up after 29
 PAUSE_SECONDS = (1.0, 2.0, 4.0, 8.0)  # before each repetition
 LONGEST_PAUSE_SECONDS = 60.0  # of those that Retry-After asks for
 KEY_HEADER = "Idempotency-Key"
-_TOO_MANY = 429
+_FORBIDDEN, _TOO_MANY = 403, 429
 _HOST = re.compile(r"[a-z0-9-]+\.execute-api\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 
 
@@ -52,19 +52,8 @@ class ApiError(Exception):
         return "; ".join((f"{self.status}: {self.detail}", *(e for e in self.errors if e not in self.detail)))
 
 
-class Reply(Protocol):
-    """The part of botocore's AWSResponse that is used here."""
-
-    @property
-    def status_code(self) -> int: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def content(self) -> bytes: ...
-
-
-Send = Callable[[AWSPreparedRequest], Reply]
-"""Sends one prepared request. Raises botocore's HTTP errors."""
+Send = Callable[[AWSPreparedRequest], Any]
+"""Sends one prepared request; the answer is botocore's AWSResponse. Raises botocore's HTTP errors."""
 
 
 @dataclass(frozen=True)
@@ -195,13 +184,13 @@ def transport(url: str, *, ca_bundle: str | None = None) -> Send:
     return send
 
 
-def _pause(reply: Reply, otherwise: float) -> float:
+def _pause(reply: Any, otherwise: float) -> float:
     """The seconds that Retry-After names, if it names any that anybody would wait."""
     said = reply.headers.get("Retry-After", "")
     return min(float(said), LONGEST_PAUSE_SECONDS) if re.fullmatch(r"[0-9]{1,9}", said) else otherwise
 
 
-def _answer(reply: Reply) -> Answer:
+def _answer(reply: Any) -> Answer:
     try:
         body = json.loads(reply.content) if reply.content else None
     except ValueError:
@@ -250,7 +239,6 @@ _EXPIRED_WORDS = (
     "signature not yet current",
 )
 _SIGNATURE_CODES = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
-_FORBIDDEN, _TOO_MANY = 403, 429
 
 
 class CannotLookError(Exception):
@@ -279,11 +267,11 @@ def execution_end(step_functions: Any, execution_arn: str) -> ExecutionEnd | Non
     `step_functions` is boto3's client. Raises ClientError, BotoCoreError and TransientAwsError.
     """
     try:
-        found = step_functions.describe_execution(executionArn=execution_arn)
+        with asking_aws():
+            found = step_functions.describe_execution(executionArn=execution_arn)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == "ExecutionDoesNotExist":
+        if code_of(error) == "ExecutionDoesNotExist":
             return None
-        raise_if_transient(error)
         raise
     if found["status"] == "RUNNING":
         return None
@@ -312,7 +300,7 @@ def _of_api(error: ApiError) -> CannotLookError | None:
 
 
 def _of_client(error: ClientError) -> CannotLookError | None:
-    code = error.response.get("Error", {}).get("Code")
+    code = code_of(error)
     if code in EXPIRED_CODES or (code in _SIGNATURE_CODES and _says_expired(str(error))):
         return CannotLookError(redact(str(error)), is_expired=True)
     try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import logging
 from contextlib import closing
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.faults import asking_aws, code_of
 from nightspot.failures.redaction import redact
 from nightspot.formats.figures import visible
 from nightspot.record.sentences import ModelState
@@ -23,21 +23,14 @@ LONGEST_KEY_BYTES = 1024  # of S3
 # Of 1,000 keys each: twice as many as the largest checkpoint has files, for half-written ones beside them.
 MOST_PAGES = 2 * MOST_FILES // 1000
 
+_MISSING = frozenset({"404", "NoSuchKey"})
 _log = logging.getLogger(__name__)
-
-
-class S3Client(Protocol):
-    """The part of boto3's S3 client that is used here."""
-
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]: ...  # noqa: N803
-    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]: ...  # noqa: N803
-    def list_objects_v2(self, *, Bucket: str, Prefix: str, **page: str) -> dict[str, Any]: ...  # noqa: N803
 
 
 class Checkpoints:
     """The checkpoint prefixes of runs in S3."""
 
-    def __init__(self, client: S3Client) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
 
     def progress(self, s3_uri: str) -> Progress | None:
@@ -65,13 +58,8 @@ class Checkpoints:
         """Whether nothing at all lies below `s3_uri`. Raises like `progress`."""
         parts = urlsplit(s3_uri)
         prefix = f"{parts.path.strip('/')}/"
-        try:
+        with asking_aws():
             return not self._client.list_objects_v2(Bucket=parts.netloc, Prefix=prefix).get("Contents")
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
-        except ClientError as error:
-            raise_if_transient(error)
-            raise
 
     def _is_complete(self, bucket: str, prefix: str, name: str, files: int) -> bool:
         """Whether the checkpoint is there: of sharded state each rank uploads a file of its own."""
@@ -85,12 +73,11 @@ class Checkpoints:
     def _read(self, bucket: str, key: str) -> bytes | None:
         try:
             # However large it is: a range would be refused where the object is empty.
-            with closing(self._client.get_object(Bucket=bucket, Key=key)["Body"]) as stream:
+            with asking_aws(), closing(self._client.get_object(Bucket=bucket, Key=key)["Body"]) as stream:
                 body: bytes = stream.read(MOST_BYTES + 1)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
         except ClientError as error:
-            _raise_unless_missing(error)
+            if code_of(error) not in _MISSING:
+                raise
             return None
         return body
 
@@ -98,7 +85,7 @@ class Checkpoints:
         """Whether so many whole checkpoint files begin with `prefix`."""
         count = 0
         page: dict[str, str] = {}
-        try:
+        with asking_aws():
             for _ in range(MOST_PAGES):
                 answer = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, **page)
                 found = answer.get("Contents") or ()
@@ -107,29 +94,17 @@ class Checkpoints:
                 if count >= files or not answer.get("IsTruncated") or not token:
                     break
                 page = {"ContinuationToken": str(token)}
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
-        except ClientError as error:
-            raise_if_transient(error)
-            raise
         return count >= files
 
     def _exists(self, bucket: str, key: str) -> bool:
         try:
-            self._client.head_object(Bucket=bucket, Key=key)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
+            with asking_aws():
+                self._client.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            _raise_unless_missing(error)
+            if code_of(error) not in _MISSING:
+                raise
             return False
         return True
-
-
-def _raise_unless_missing(error: ClientError) -> None:
-    if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
-        return
-    raise_if_transient(error)
-    raise error
 
 
 ARCHIVE_END = ".tar.gz"
@@ -139,18 +114,10 @@ MOST_ARCHIVE_BYTES = 64 * 1024
 MOST_UNPACKED_BYTES = 4 * 1024 * 1024
 
 
-class ModelS3Client(Protocol):
-    """The part of boto3's S3 client that is used here."""
-
-    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]: ...  # noqa: N803
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]: ...  # noqa: N803
-    def list_objects_v2(self, *, Bucket: str, Prefix: str, **page: Any) -> dict[str, Any]: ...  # noqa: N803
-
-
 class Models:
     """Model artefacts in S3."""
 
-    def __init__(self, client: ModelS3Client) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
 
     def state(self, s3_uri: str | None) -> ModelState | None:
@@ -167,8 +134,7 @@ class Models:
             look = self._archive if key.endswith(ARCHIVE_END) else self._files
             return look(parts.netloc, key)
         except (ClientError, BotoCoreError, ValueError) as error:  # ValueError: it is no address
-            code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
-            if code in {"404", "NoSuchKey"}:
+            if code_of(error) in _MISSING:
                 return ModelState.MISSING
             _log.warning("the model at %s was not looked at: %s", visible(s3_uri), redact(str(error)))
             return None

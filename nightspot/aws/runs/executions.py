@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, asking_aws, code_of, raise_if_transient
 from nightspot.decide.audit import Execution, ExecutionState
 from nightspot.failures.redaction import redact
 from nightspot.formats.run_ids import run_id_of
@@ -26,18 +26,10 @@ _STATES = {state.value: state for state in ExecutionState}
 _log = logging.getLogger(__name__)
 
 
-class StepFunctionsClient(Protocol):
-    """The part of boto3's Step Functions client that is used here."""
-
-    def describe_execution(self, *, executionArn: str) -> dict[str, Any]: ...  # noqa: N803
-    def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]: ...  # noqa: N803
-    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]: ...  # noqa: N803, A002
-
-
 class Executions:
     """Executions of the state machine, by ARN."""
 
-    def __init__(self, client: StepFunctionsClient) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
 
     def is_running(self, execution_arn: str) -> bool | None:
@@ -55,7 +47,7 @@ class Executions:
         try:
             found = self._client.describe_execution(executionArn=execution_arn)
         except (ClientError, BotoCoreError) as error:
-            if _code(error) == "ExecutionDoesNotExist":
+            if code_of(error) == _UNKNOWN:
                 return Execution(execution_arn, ExecutionState.FORGOTTEN)
             _log.warning("cannot tell whether %s is running: %s", execution_arn, redact(str(error)))
             return Execution(execution_arn, ExecutionState.NOT_SAID)
@@ -74,16 +66,14 @@ class Executions:
         where the call is worth repeating, ClientError for all else.
         """
         try:
-            self._client.start_execution(
-                stateMachineArn=state_machine_of(like),
-                name=_restart_name(run, number),
-                input=json.dumps({CONTINUE_RUN: run.run_id}),
-            )
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
+            with asking_aws():
+                self._client.start_execution(
+                    stateMachineArn=state_machine_of(like),
+                    name=_restart_name(run, number),
+                    input=json.dumps({CONTINUE_RUN: run.run_id}),
+                )
         except ClientError as error:
-            raise_if_transient(error)
-            if _code(error) != "ExecutionAlreadyExists":
+            if code_of(error) != _TAKEN:
                 raise
         return restart_arn(run, number, like=like)
 
@@ -124,10 +114,6 @@ def _restart_name(run: Run, number: int) -> str:
     return f"{run.job[: _MOST_NAME - len(end)]}{end}"
 
 
-def _code(error: ClientError | BotoCoreError) -> str | None:
-    return error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
-
-
 # Of StartExecution's input, in UTF-8.
 MOST_INPUT_BYTES = 256 * 1024
 # More characters are allowed, but the ARN of a run is written into links and file names.
@@ -147,13 +133,6 @@ class InvalidStartError(StartRefusedError):
 
 class NameTakenError(Exception):
     """An execution of this name was started with another input."""
-
-
-class StartingClient(Protocol):
-    """The part of boto3's Step Functions client that is used here."""
-
-    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]: ...  # noqa: N803, A002
-    def describe_execution(self, *, executionArn: str) -> dict[str, Any]: ...  # noqa: N803
 
 
 @dataclass(frozen=True)
@@ -190,7 +169,7 @@ class Starter:
 
     def __init__(
         self,
-        step_functions: StartingClient,
+        step_functions: Any,
         state_machine_arn: str,
         *,
         now: Callable[[], datetime] | None = None,
@@ -228,7 +207,7 @@ class Starter:
                 stateMachineArn=self._machine_arn, name=name, input=_text_of(given)
             )
         except (ClientError, BotoCoreError) as error:
-            if _code(error) != _TAKEN:
+            if code_of(error) != _TAKEN:
                 _raise_for(error)
             if (known := self._known(arn, given, name)) is None:
                 # DescribeExecution may be some seconds behind:
@@ -260,7 +239,7 @@ class Starter:
         try:
             execution = self._client.describe_execution(executionArn=arn)
         except (ClientError, BotoCoreError) as error:
-            if _code(error) == _UNKNOWN:
+            if code_of(error) == _UNKNOWN:
                 return None
             _raise_for(error)
         if not _is_same(given, execution.get("input")):

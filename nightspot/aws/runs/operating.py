@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
+from nightspot.aws.faults import code_of
 from nightspot.failures.classify import redact
 from nightspot.job.model import Job, read_jobs
 from nightspot.view.messages.plain import LOG_GROUP
@@ -117,7 +118,7 @@ def _streams(logs: Any, training_job_name: str) -> list[str]:
         pages = list(logs.get_paginator("describe_log_streams").paginate(**wanted))
     except ClientError as error:
         # The account's first training job makes the group.
-        if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+        if code_of(error) == "ResourceNotFoundException":
             return []
         raise
     return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]

@@ -1,19 +1,27 @@
-"""Reads training jobs from SageMaker as the ledger wants them."""
+"""Training jobs as the ledger wants them, and how a person stops a run: by a wish that its next decision reads, and
+at once through its training job. The run ends itself: the decision that sees the end sees the wish, and records it.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from enum import StrEnum
+from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.faults import TransientAwsError, asking_aws, code_of
+from nightspot.aws.runs.executions import Executions
+from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import GOES_ON, ListedJob
 from nightspot.decide.ledger import JobView, Transition
+from nightspot.failures.classify import redact
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.job.markets import Market
+from nightspot.run.model import Attempt, Run
 
 OWN_JOBS = "nightspot-"  # what the names of training jobs begin with, see `requests.training_job_name`
 LONGEST_JOB = timedelta(days=30)  # SageMaker's limit is 28 days
@@ -21,18 +29,10 @@ MOST_PAGES = 50  # of a list: without a page size, AWS decides what one holds
 _log = logging.getLogger(__name__)
 
 
-class SageMakerClient(Protocol):
-    """The part of boto3's SageMaker client that is used here."""
-
-    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
-    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]: ...  # noqa: N803
-    def list_training_jobs(self, **wanted: Any) -> dict[str, Any]: ...
-
-
 class TrainingJobs:
     """SageMaker's training jobs, by name."""
 
-    def __init__(self, client: SageMakerClient) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
 
     def describe(self, training_job_name: str) -> JobView | None:
@@ -41,15 +41,12 @@ class TrainingJobs:
         Raises TransientAwsError where the call is worth repeating, ClientError for all else.
         """
         try:
-            description = self._client.describe_training_job(TrainingJobName=training_job_name)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
+            with asking_aws():
+                return view_of(self._client.describe_training_job(TrainingJobName=training_job_name))
         except ClientError as error:
             if _says_not_found(error):
                 return None
-            raise_if_transient(error)
             raise
-        return view_of(description)
 
     def stop(self, training_job_name: str) -> None:
         """Ask for the stop of a training job. One that is over, stopping or not there is left as it is.
@@ -57,11 +54,9 @@ class TrainingJobs:
         Raises like `describe`.
         """
         try:
-            self._client.stop_training_job(TrainingJobName=training_job_name)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
-        except ClientError as error:
-            raise_if_transient(error)
+            with asking_aws():
+                self._client.stop_training_job(TrainingJobName=training_job_name)
+        except ClientError:
             view = self.describe(training_job_name)
             if view is not None and view.status == "InProgress":
                 raise
@@ -84,7 +79,8 @@ class TrainingJobs:
             "SortOrder": "Descending",
         }
         for _ in range(MOST_PAGES):
-            page = self._page(wanted)
+            with asking_aws():
+                page = self._client.list_training_jobs(**wanted)
             for entry in page["TrainingJobSummaries"]:
                 name = entry["TrainingJobName"]
                 named = read_training_job_name(name)
@@ -95,22 +91,12 @@ class TrainingJobs:
             wanted["NextToken"] = page["NextToken"]
         _log.warning("more than %d pages of training jobs that are %s: the rest is left", MOST_PAGES, status)
 
-    def _page(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return self._client.list_training_jobs(**wanted)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
-        except ClientError as error:
-            raise_if_transient(error)
-            raise
-
 
 def _says_not_found(error: ClientError) -> bool:
-    details = error.response.get("Error", {})
-    if details.get("Code") in {"ResourceNotFound", "ResourceNotFoundException"}:
+    if code_of(error) in {"ResourceNotFound", "ResourceNotFoundException"}:
         return True
     # DescribeTrainingJob answers ValidationException "Requested resource not found." for an unknown name.
-    return details.get("Code") == "ValidationException" and "not found" in details.get("Message", "")
+    return code_of(error) == "ValidationException" and "not found" in str(error)
 
 
 def view_of(description: Mapping[str, Any]) -> JobView:
@@ -118,8 +104,8 @@ def view_of(description: Mapping[str, Any]) -> JobView:
     transitions = tuple(
         Transition(
             status=entry["Status"],
-            started_at=_utc(entry["StartTime"]),
-            ended_at=_utc(entry["EndTime"]) if entry.get("EndTime") else None,
+            started_at=entry["StartTime"].astimezone(UTC),
+            ended_at=entry["EndTime"].astimezone(UTC) if entry.get("EndTime") else None,
         )
         for entry in description.get("SecondaryStatusTransitions", ())
     )
@@ -157,13 +143,150 @@ def _ended_at(description: Mapping[str, Any], transitions: tuple[Transition, ...
     status = description["TrainingJobStatus"]
     if status not in {"Completed", "Failed", "Stopped"}:
         return None
-    if status == "Completed" and description.get("TrainingEndTime"):
-        return _utc(description["TrainingEndTime"])
-    if transitions:
+    moment: datetime | None = description.get("TrainingEndTime") if status == "Completed" else None
+    if moment is None and transitions:
         return transitions[-1].ended_at or transitions[-1].started_at
-    moment = description.get("LastModifiedTime")
-    return _utc(moment) if moment else None
+    moment = moment or description.get("LastModifiedTime")
+    return moment.astimezone(UTC) if moment else None
 
 
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+LOOK_SECONDS = 10.0  # between two looks at a run that is being stopped
+
+
+class UnknownRunError(Exception):
+    """The table has no run of this id."""
+
+
+class StopRefusedError(Exception):
+    """AWS did not let a training job be stopped; the text tells why."""
+
+
+class StopState(StrEnum):
+    """How far the stop of a run is."""
+
+    ASKED = "asked"  # its training job is stopping; the run ends when that is over
+    NOTED = "noted"  # nothing to be stopped just now; the run ends with its next decision
+    OVER = "over"  # the run's outcome is on record
+    UNRECORDED = "unrecorded"  # its execution is gone without an outcome: the reconciler records one
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """A look at a run that a person stops."""
+
+    state: StopState
+    run: Run
+    training_job_name: str | None = None  # the one that is stopping, or that SageMaker does not show yet
+
+
+def sentence_of(look: Stopping) -> str:
+    """What a look says to the person who stops the run."""
+    run, name = look.run, look.training_job_name
+    if look.state is StopState.OVER:
+        ended = run.outcome.value if run.outcome else ""
+        return f"Run {run.run_id} is over: {ended}. {run.outcome_because or ''}".rstrip()
+    if look.state is StopState.ASKED:
+        return f"Training job {name} was asked to stop; the run ends when that is over."
+    if look.state is StopState.UNRECORDED:
+        left = f"; its training job {name} was asked to stop" if name else ""
+        return f"The execution of run {run.run_id} is gone{left}. Its end is recorded in some minutes."
+    if name is not None:
+        return f"Run {run.run_id} has just asked for training job {name}; it is stopped by the next decision."
+    return f"Run {run.run_id} has no training job to stop just now; it ends with its next decision."
+
+
+class Stopper:
+    """Stops runs. `sagemaker` is boto3's client. Every call may be repeated."""
+
+    def __init__(self, table: RunTable, sagemaker: Any, executions: Executions) -> None:
+        self._table = table
+        self._sagemaker = sagemaker
+        self._executions = executions
+        self._jobs = TrainingJobs(sagemaker)
+        self._asked: set[str] = set()
+
+    def ask(self, run_id: str, *, by: str) -> Stopping:
+        """Keep that `by` wants the run's end, and stop its training job, where it has one.
+
+        Raises UnknownRunError, StopRefusedError, and what the table raises.
+        """
+        run = self._run(run_id)
+        if run.outcome is not None:
+            return Stopping(StopState.OVER, run)
+        # First of all: whatever the run is doing, its next decision sees it and buys nothing more.
+        self._table.ask_to_stop(run_id, by)
+        attempt = run.open_attempt
+        asked = attempt is not None and self._stopped(attempt)
+        name = attempt.training_job_name if attempt is not None else None
+        if attempt is not None and not asked:
+            # SageMaker does not show it yet. Left alone, the run would look at it when it trains, and is billed.
+            waiting = self._table.waiting(attempt.training_job_name)
+            if waiting is not None and waiting.token is not None:
+                self._executions.wake(waiting.token)
+        if self._executions.is_running(run.execution_arn) is False:
+            # It may have ended properly since the ledger was read.
+            run = self._run(run_id)
+            if run.outcome is not None:
+                return Stopping(StopState.OVER, run)
+            return Stopping(StopState.UNRECORDED, run, name if asked else None)
+        return Stopping(StopState.ASKED if asked else StopState.NOTED, run, name)
+
+    def until_recorded(
+        self,
+        run_id: str,
+        *,
+        by: str,
+        longest_seconds: float,
+        sleep: Callable[[float], None],
+        on_news: Callable[[Stopping], None] = lambda _news: None,
+    ) -> Stopping:
+        """Ask until the run's outcome is on record, or `longest_seconds` have been slept: the last look.
+
+        A decision under way may just have started another training job: that one is stopped as well. `on_news`
+        hears of every look that differs from the one before. Raises like `ask`, a fault that may pass only at the
+        end.
+        """
+        slept, told = 0.0, None
+        while True:
+            is_last = slept >= longest_seconds
+            look = self._ask_unless_passing(run_id, by, is_last=is_last)
+            if look is not None:
+                if (look.state, look.training_job_name) != told:
+                    told = (look.state, look.training_job_name)
+                    on_news(look)
+                if is_last or look.state is StopState.OVER:
+                    return look
+            sleep(LOOK_SECONDS)
+            slept += LOOK_SECONDS
+
+    def _ask_unless_passing(self, run_id: str, by: str, *, is_last: bool) -> Stopping | None:
+        """A look; None where AWS could not answer and there is time for another one."""
+        try:
+            return self.ask(run_id, by=by)
+        except TransientAwsError:
+            if is_last:
+                raise
+            return None
+
+    def _run(self, run_id: str) -> Run:
+        run = self._table.run(run_id)
+        if run is None:
+            raise UnknownRunError(run_id)
+        return run
+
+    def _stopped(self, attempt: Attempt) -> bool:
+        """Whether the training job is stopping, or over. One that Nightspot stops itself takes a second call."""
+        name = attempt.training_job_name
+        if name in self._asked:
+            return True
+        try:
+            with asking_aws():
+                self._sagemaker.stop_training_job(TrainingJobName=name)
+        except ClientError as error:
+            view = self._jobs.describe(name)
+            if view is None:
+                return False  # asked for a moment ago, and not there yet
+            if view.status == "InProgress":
+                raise StopRefusedError(f"training job {name}: {redact(str(error))}") from error
+        self._asked.add(name)
+        return True

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.faults import asking_aws, code_of
 
 MOST_BYTES = 400_000  # of 400 KB, which are 409,600
 _NUMBER_BYTES = 21
@@ -86,6 +86,7 @@ _NUMBERS = Context(prec=38, Emax=999_999, Emin=-999_999, traps=[])
 _LARGEST = Decimal("9." + "9" * 37 + "E+125")
 _SMALLEST = Decimal("1E-130")
 
+Call = Callable[..., dict[str, Any]]  # `Table.call`
 _log = logging.getLogger(__name__)
 
 
@@ -101,13 +102,8 @@ class Table:
 
         Raises TransientAwsError where the call is worth repeating, ClientError for all else.
         """
-        try:
+        with asking_aws():
             answer: dict[str, Any] = getattr(self._client, operation)(TableName=self._table_name, **arguments)
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
-        except ClientError as error:
-            raise_if_transient(error)
-            raise
         return answer
 
 
@@ -116,24 +112,37 @@ def key(pk: str, sk: str) -> dict[str, Any]:
     return {"pk": {"S": pk}, "sk": {"S": sk}}
 
 
-def partition(call: Callable[..., dict[str, Any]], pk: str) -> Iterator[dict[str, Any]]:
-    """Every item of a partition, by its sort keys, as DynamoDB writes it. `call` is `Table.call`."""
-    arguments: dict[str, Any] = {
-        "KeyConditionExpression": "pk = :pk",
-        "ExpressionAttributeValues": {":pk": {"S": pk}},
-        "ConsistentRead": True,
-    }
+def found(call: Call, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+    """The items that a query or scan finds, page by page."""
     while True:
-        page = call("query", **arguments)
+        page = call(operation, **arguments)
         yield from page["Items"]
         if "LastEvaluatedKey" not in page:
             return
         arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
+def partition(call: Call, pk: str) -> Iterator[dict[str, Any]]:
+    """The items of a partition, by their sort keys."""
+    condition = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": pk}}}
+    for item in found(call, "query", ConsistentRead=True, **condition):
+        yield from_dynamodb(item)
+
+
+def accepted(call: Call, operation: str, **arguments: Any) -> bool:
+    """Whether a write was made; False where its condition was not met."""
+    try:
+        call(operation, **arguments)
+    except ClientError as error:
+        if not is_condition_failure(error):
+            raise
+        return False
+    return True
+
+
 def is_condition_failure(error: ClientError) -> bool:
     """Whether DynamoDB refused a write because of its condition."""
-    return bool(error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException")
+    return code_of(error) == "ConditionalCheckFailedException"
 
 
 def to_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:

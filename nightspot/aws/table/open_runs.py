@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.table.dynamodb import from_dynamodb, is_condition_failure, key, partition, to_dynamodb
+from nightspot.aws.table.dynamodb import Call, accepted, from_dynamodb, key, partition, to_dynamodb
 from nightspot.decide.audit import Delivery, Pending, Untold
 from nightspot.run.model import Run
 
@@ -31,7 +31,7 @@ class OpenRun:
 class OpenRuns:
     """The index of one table. `call` is `Table.call`, and raises as that does. Every write can be repeated."""
 
-    def __init__(self, call: Callable[..., dict[str, Any]]) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
 
     def all(self) -> list[OpenRun]:
@@ -41,7 +41,7 @@ class OpenRuns:
     def get(self, run_id: str) -> OpenRun | None:
         """The same of one run; None where nothing of it is unfinished, or an older version has planned it."""
         item = self._call("get_item", Key=_key_of(run_id), ConsistentRead=True).get("Item")
-        return None if item is None else _open_run(item)
+        return None if item is None else _open_run(from_dynamodb(item))
 
     def note(self, run: Run) -> None:
         """Note that something of the run is unfinished. The execution that has it by now is left as it is."""
@@ -56,19 +56,14 @@ class OpenRuns:
 
     def take_on(self, run: Run, execution_arn: str, *, from_arn: str) -> bool:
         """Let the execution go on with the run in place of `from_arn`. False where another one has it by now."""
-        try:
-            self._call(
-                "update_item",
-                Key=_key_of(run.run_id),
-                UpdateExpression="SET execution_arn = :new, job = :job, started_at = :at",
-                ConditionExpression="attribute_not_exists(pk) OR execution_arn IN (:old, :new)",
-                ExpressionAttributeValues=_values(run, {":new": execution_arn, ":old": from_arn}),
-            )
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
-            return False
-        return True
+        return accepted(
+            self._call,
+            "update_item",
+            Key=_key_of(run.run_id),
+            UpdateExpression="SET execution_arn = :new, job = :job, started_at = :at",
+            ConditionExpression="attribute_not_exists(pk) OR execution_arn IN (:old, :new)",
+            ExpressionAttributeValues=_values(run, {":new": execution_arn, ":old": from_arn}),
+        )
 
     def forget(self, run_id: str) -> None:
         """Note that nothing of the run is unfinished."""
@@ -83,8 +78,7 @@ def _key_of(run_id: str) -> dict[str, Any]:
     return key(_PARTITION, f"{_RUN}{run_id}")
 
 
-def _open_run(item: Mapping[str, Any]) -> OpenRun:
-    values = from_dynamodb(item)
+def _open_run(values: Mapping[str, Any]) -> OpenRun:
     return OpenRun(
         run_id=values["sk"].removeprefix(_RUN),
         job=values["job"],
@@ -104,7 +98,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 class CloseTurns:
     """The turns of one table. `call` is `Table.call`, and raises as that does; times are aware UTC."""
 
-    def __init__(self, call: Callable[..., dict[str, Any]]) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
 
     def take(self, run_id: str, *, now: datetime, until: datetime) -> bool:
@@ -118,7 +112,8 @@ class CloseTurns:
             # What the condition compares, and by which DynamoDB forgets it.
             **to_dynamodb({"until": until.timestamp(), "expires": int(until.timestamp()) + 1}),
         }
-        return self._accepted(
+        return accepted(
+            self._call,
             "put_item",
             Item=item,
             ConditionExpression="attribute_not_exists(pk) OR #until <= :now",
@@ -128,7 +123,8 @@ class CloseTurns:
 
     def give_back(self, run_id: str, *, until: datetime) -> None:
         """End the turn that was taken until `until`, unless it ran out and somebody else has taken it."""
-        self._accepted(
+        accepted(
+            self._call,
             "delete_item",
             Key=_close(run_id),
             ConditionExpression="#until = :until",
@@ -142,7 +138,8 @@ class CloseTurns:
 
     def has_counted(self, run_id: str) -> None:
         """Note that of the telling only the notice is lacking, which could not be sent."""
-        self._accepted(
+        accepted(
+            self._call,
             "update_item",
             Key=_untold(run_id),
             UpdateExpression="SET counted = :yes",
@@ -163,15 +160,6 @@ class CloseTurns:
         """Note that EventBridge has the notice, and that all is counted."""
         self._call("delete_item", Key=_untold(run_id))
 
-    def _accepted(self, operation: str, **arguments: Any) -> bool:
-        try:
-            self._call(operation, **arguments)
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
-            return False
-        return True
-
 
 def _close(run_id: str) -> dict[str, Any]:
     return key(f"RUN#{run_id}", "CLOSE")
@@ -189,7 +177,7 @@ _log = logging.getLogger(__name__)
 class PendingDeliveries:
     """Those of one table. `call` is `Table.call`. Every write can be repeated."""
 
-    def __init__(self, call: Callable[..., dict[str, Any]]) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
 
     def keep(self, delivery: Delivery, name: str, event: str, now: datetime) -> bool:
@@ -211,7 +199,7 @@ class PendingDeliveries:
 
     def all(self) -> list[Pending]:
         """Every pending delivery. Raises as `Table.call` does."""
-        read = (_pending(from_dynamodb(item)) for item in partition(self._call, _PENDING))
+        read = map(_pending, partition(self._call, _PENDING))
         return [pending for pending in read if pending is not None]
 
     def _write(self, operation: str, sk: str, **arguments: Any) -> bool:

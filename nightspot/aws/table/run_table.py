@@ -16,9 +16,7 @@ from itertools import islice
 from math import fsum
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from nightspot.aws.table.dynamodb import Table, from_dynamodb, is_condition_failure, key, to_dynamodb
+from nightspot.aws.table.dynamodb import Table, accepted, found, from_dynamodb, key, partition, to_dynamodb
 from nightspot.aws.table.open_runs import CloseTurns, OpenRuns, PendingDeliveries
 from nightspot.formats.run_ids import first_run_id_of, run_id_of
 from nightspot.record.model import RecordNotReadableError, RunRecord, RunState, read_record
@@ -173,15 +171,8 @@ class RunTable:
 
     def ask_to_stop(self, run_id: str, by: str) -> None:
         """Keep for the run's next decision that `by` wants its end; of several, the first who asked."""
-        try:
-            self._call(
-                "put_item",
-                Item=to_dynamodb({"pk": f"RUN#{run_id}", "sk": "STOP", "by": by}),
-                ConditionExpression="attribute_not_exists(pk)",
-            )
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
+        item = to_dynamodb({"pk": f"RUN#{run_id}", "sk": "STOP", "by": by})
+        accepted(self._call, "put_item", Item=item, ConditionExpression="attribute_not_exists(pk)")
 
     def stop_asked_by(self, run_id: str) -> str | None:
         """Who wants the end of the run; None where nobody does."""
@@ -206,18 +197,14 @@ class RunTable:
 
     def jobs(self) -> list[str]:
         """The names of all jobs that have a run on record, in alphabetical order. Reads the whole table."""
-        names: set[str] = set()
-        arguments: dict[str, Any] = {
-            "FilterExpression": "begins_with(pk, :jobs) AND begins_with(sk, :runs)",
-            "ProjectionExpression": "pk",
-            "ExpressionAttributeValues": to_dynamodb({":jobs": "JOB#", ":runs": "RUN#"}),
-        }
-        while True:
-            page = self._call("scan", **arguments)
-            names.update(from_dynamodb(item)["pk"].removeprefix("JOB#") for item in page["Items"])
-            if "LastEvaluatedKey" not in page:
-                return sorted(names)
-            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        items = found(
+            self._call,
+            "scan",
+            FilterExpression="begins_with(pk, :jobs) AND begins_with(sk, :runs)",
+            ProjectionExpression="pk",
+            ExpressionAttributeValues=to_dynamodb({":jobs": "JOB#", ":runs": "RUN#"}),
+        )
+        return sorted({from_dynamodb(item)["pk"].removeprefix("JOB#") for item in items})
 
     def history(self, job: str, limit: int = 100) -> list[RunRecord]:
         """A job's runs without their decisions, newest first; one that cannot be read is logged and left out."""
@@ -267,8 +254,7 @@ class RunTable:
 
     def price_records(self, region: str) -> dict[str, dict[str, Any]]:
         """What is kept of the prices of a region, by instance type, JSON-ready."""
-        items = self._pages("pk = :pk", {":pk": f"PRICE#{region}"}, {})
-        return {item["sk"]: item["record"] for item in items}
+        return {item["sk"]: item["record"] for item in partition(self._call, f"PRICE#{region}")}
 
     def record_price(self, region: str, instance_type: str, record: Mapping[str, Any]) -> None:
         """Keep `record` (JSON-ready) in place of what was kept of the type's price."""
@@ -288,26 +274,20 @@ class RunTable:
 
     def take_token(self, training_job_name: str, token: str, event_ms: int | None) -> bool:
         """Take the token out, so that it is returned once. False where it is gone or another already."""
-        names = {"#token": "token"}
         values = {":token": {"S": token}}
         update = "REMOVE #token"
         if event_ms is not None:
             update += " SET woken_for_ms = :event_ms"
             values[":event_ms"] = {"N": str(event_ms)}
-        try:
-            self._call(
-                "update_item",
-                Key=key(f"TRAINING_JOB#{training_job_name}", "TOKEN"),
-                UpdateExpression=update,
-                ConditionExpression="#token = :token",
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
-            )
-        except ClientError as error:
-            if is_condition_failure(error):
-                return False
-            raise
-        return True
+        return accepted(
+            self._call,
+            "update_item",
+            Key=key(f"TRAINING_JOB#{training_job_name}", "TOKEN"),
+            UpdateExpression=update,
+            ConditionExpression="#token = :token",
+            ExpressionAttributeNames={"#token": "token"},
+            ExpressionAttributeValues=values,
+        )
 
     def _close_token(self, attempt: Attempt) -> None:
         # The state machine sets `expires` when it waits; an attempt that was refused has never been waited for.
@@ -325,17 +305,14 @@ class RunTable:
 
     def _put_unless_further(self, item: dict[str, Any], steps: int) -> None:
         """Write `item` unless the table holds one of a later step: a late repetition must not turn back time."""
-        try:
-            self._call(
-                "put_item",
-                Item=to_dynamodb({**item, "steps": steps}),
-                ConditionExpression="attribute_not_exists(pk) OR #steps <= :steps",
-                ExpressionAttributeNames={"#steps": "steps"},
-                ExpressionAttributeValues={":steps": {"N": str(steps)}},
-            )
-        except ClientError as error:
-            if not is_condition_failure(error):
-                raise
+        accepted(
+            self._call,
+            "put_item",
+            Item=to_dynamodb({**item, "steps": steps}),
+            ConditionExpression="attribute_not_exists(pk) OR #steps <= :steps",
+            ExpressionAttributeNames={"#steps": "steps"},
+            ExpressionAttributeValues={":steps": {"N": str(steps)}},
+        )
 
     def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
         item = self._call("get_item", Key=key(pk, sk), ConsistentRead=True).get("Item")
@@ -361,18 +338,9 @@ class RunTable:
     def _pages(
         self, condition: str, values: Mapping[str, str], options: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
-        arguments: dict[str, Any] = {
-            "KeyConditionExpression": condition,
-            "ExpressionAttributeValues": to_dynamodb(values),
-            "ConsistentRead": True,
-            **options,
-        }
-        while True:
-            page = self._call("query", **arguments)
-            yield from (from_dynamodb(item) for item in page["Items"])
-            if "LastEvaluatedKey" not in page:
-                return
-            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        query = {"KeyConditionExpression": condition, "ExpressionAttributeValues": to_dynamodb(values)}
+        for item in found(self._call, "query", ConsistentRead=True, **query, **options):
+            yield from_dynamodb(item)
 
 
 def _within_an_item(phases: Sequence[Phase]) -> Sequence[Phase]:

@@ -126,7 +126,7 @@ def _check_retryable(record: RunRecord) -> None:
 
 
 def _check_checkpoints(place: Place, record: RunRecord) -> None:
-    """Refuse what lambdas/continuation.py would refuse, and leave no record of: a second retry of a run."""
+    """Refuse what lambdas/run_input.py would refuse, and leave no record of: a second retry of a run."""
     prefix, run_id = record.checkpoints, record.run_id
     for other in place.source.runs(record.job, None) if prefix is not None else ():
         if other.checkpoints != prefix or other.run_id == run_id:

@@ -11,7 +11,7 @@ import typer
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.api_client import ApiClient, ApiError, as_passing
 from nightspot.aws.runs.executions import Executions
-from nightspot.aws.runs.stopping import (
+from nightspot.aws.runs.training_jobs import (
     LOOK_SECONDS,
     Stopper,
     Stopping,

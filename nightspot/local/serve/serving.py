@@ -13,10 +13,10 @@ from typing import Any
 from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
 
 from nightspot.aws.runs.executions import Starter
-from nightspot.aws.runs.stopping import Stopper
+from nightspot.aws.runs.training_jobs import Stopper
 from nightspot.job.model import Job
 from nightspot.lambdas import api
-from nightspot.lambdas.api_requests import ApiDependencies
+from nightspot.lambdas.api_reads import ApiDependencies
 from nightspot.local.sagemaker.markets import Market, Markets
 from nightspot.local.serve.gateway import Authorise, Gateway, Identity, Refusal, Request
 from nightspot.local.stage import staging

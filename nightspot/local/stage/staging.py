@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
 
-from nightspot.aws.prices.prices import PriceBook, load_price_book
+from nightspot.aws.prices import PriceBook, load_price_book
 from nightspot.job.markets import Market
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, overrides_as_json, read_overrides

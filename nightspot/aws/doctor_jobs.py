@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.doctor.visit import Check, Finding, State, Visit, guarded, is_missing, job_of, unanswered
-from nightspot.aws.prices.prices import Quotas, QuotasUnknownError
+from nightspot.aws.doctor_visit import Check, Finding, State, Visit, guarded, is_missing, job_of, unanswered
+from nightspot.aws.prices import Quotas, QuotasUnknownError
 from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig

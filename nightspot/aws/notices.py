@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.faults import NO_ANSWER, TransientAwsError, raise_if_transient
+from nightspot.aws.faults import NotYetError, TransientAwsError, asking_aws
 from nightspot.aws.table.dynamodb import Table, is_condition_failure, key
 from nightspot.record.events import OF_OUTCOME, Happening
 from nightspot.run.model import Run
@@ -19,20 +19,10 @@ AGAIN = "again"  # in the detail of a notice that the reconciler has sent again
 _ENDS = frozenset(OF_OUTCOME.values())
 
 
-class NoticeNotSentError(Exception):
-    """EventBridge did not accept a notice."""
-
-
-class EventsClient(Protocol):
-    """The part of boto3's EventBridge client that is used here."""
-
-    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]: ...  # noqa: N803
-
-
 class Notices:
     """The bus on which notices are published."""
 
-    def __init__(self, client: EventsClient, bus_name: str) -> None:
+    def __init__(self, client: Any, bus_name: str) -> None:
         self._client = client
         self._bus_name = bus_name
 
@@ -40,7 +30,7 @@ class Notices:
         """Publish one notice. At least once: `notice_id` is the same for the same happening of a run's step.
 
         A run has one end, whichever decision or repair has recorded it: all notices of it have one id.
-        Raises NoticeNotSentError where EventBridge refuses it.
+        Raises TransientAwsError where EventBridge refuses it.
         """
         entry = {
             "Time": at,
@@ -76,7 +66,7 @@ class Notices:
     def _put(self, entry: dict[str, Any]) -> None:
         answer = self._client.put_events(Entries=[entry])
         if answer.get("FailedEntryCount"):
-            raise NoticeNotSentError(f"{entry['DetailType']}: {answer['Entries'][0].get('ErrorMessage')}")
+            raise TransientAwsError(f"{entry['DetailType']}: {answer['Entries'][0].get('ErrorMessage')}")
 
 
 def _notice_id(happening: Happening, run: Run) -> str:
@@ -88,23 +78,10 @@ def _notice_id(happening: Happening, run: Run) -> str:
 PREFIX = "reports"
 
 
-class S3Client(Protocol):
-    """The part of boto3's S3 client that is used here."""
-
-    def put_object(
-        self,
-        *,
-        Bucket: str,  # noqa: N803
-        Key: str,  # noqa: N803
-        Body: bytes,  # noqa: N803
-        ContentType: str,  # noqa: N803
-    ) -> dict[str, Any]: ...
-
-
 class Reports:
     """The pages in one bucket, below `reports/`."""
 
-    def __init__(self, client: S3Client, bucket: str) -> None:
+    def __init__(self, client: Any, bucket: str) -> None:
         self._client = client
         self._bucket = bucket
 
@@ -114,15 +91,10 @@ class Reports:
         Raises TransientAwsError where the call is worth repeating, ClientError for all else.
         """
         key = f"{PREFIX}/{run_id}.html"
-        try:
+        with asking_aws():
             self._client.put_object(
                 Bucket=self._bucket, Key=key, Body=page.encode(), ContentType="text/html; charset=utf-8"
             )
-        except NO_ANSWER as error:
-            raise TransientAwsError(str(error)) from error
-        except ClientError as error:
-            raise_if_transient(error)
-            raise
         return f"s3://{self._bucket}/{key}"
 
 
@@ -132,28 +104,11 @@ CLAIM_LIFE = timedelta(seconds=60)
 KEPT = timedelta(days=7)
 
 
-class MessageBeingSentError(Exception):
-    """Another delivery of the same notice is sending the message just now; a later repetition knows the end."""
-
-
-class SnsClient(Protocol):
-    """The part of boto3's SNS client that is used here."""
-
-    def publish(
-        self,
-        *,
-        TopicArn: str,  # noqa: N803
-        Message: str,  # noqa: N803
-        Subject: str = ...,  # noqa: N803
-        MessageAttributes: Mapping[str, Any] = ...,  # noqa: N803
-    ) -> dict[str, Any]: ...
-
-
 class NoticeTopics:
     """The topic for e-mail and, where there is one, the topic for chat. Clients are boto3's."""
 
     def __init__(
-        self, sns: SnsClient, dynamodb: Any, table_name: str, *, mail_arn: str, chat_arn: str | None = None
+        self, sns: Any, dynamodb: Any, table_name: str, *, mail_arn: str, chat_arn: str | None = None
     ) -> None:
         self._sns = sns
         self._call = Table(dynamodb, table_name).call
@@ -165,8 +120,8 @@ class NoticeTopics:
     ) -> bool:
         """Publish the message unless it is out already. Whether it was published now.
 
-        `attributes` are what a subscription can filter by. Raises MessageBeingSentError, TransientAwsError, or
-        ClientError where SNS refuses it; after each of them the call may be repeated.
+        `attributes` are what a subscription can filter by. Raises NotYetError where another delivery is
+        sending it just now or AWS does not answer, ClientError where SNS refuses it; both calls may be repeated.
         """
         arguments = {"Subject": subject, "Message": text, "MessageAttributes": _attributes(attributes)}
         return self._once(f"NOTICE#{message_key}", "MAIL", self._mail_arn, arguments, now)
@@ -201,7 +156,7 @@ class NoticeTopics:
         return True
 
     def _claim(self, pk: str, channel: str, now: datetime) -> bool:
-        """Take it on to send the message. False where it is out; raises MessageBeingSentError."""
+        """Take it on to send the message. False where it is out; raises NotYetError while another sends it."""
         try:
             self._call(
                 "update_item",
@@ -222,7 +177,7 @@ class NoticeTopics:
                 raise
             if "sent_at" in error.response.get("Item", {}):
                 return False
-            raise MessageBeingSentError(f"{pk} {channel}") from error
+            raise NotYetError(f"{pk} {channel}") from error
         return True
 
     def _set(self, pk: str, channel: str, what: str, now: datetime) -> None:

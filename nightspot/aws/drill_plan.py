@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.faults import NO_ANSWER, TransientAwsError
-from nightspot.aws.runs import training_jobs
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, code_of
 from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.costs.account import hourly_usd
@@ -246,19 +245,13 @@ class DrillError(Exception):
         self.failure = failure
 
 
-class SageMakerClient(training_jobs.SageMakerClient, Protocol):
-    """The part of boto3's SageMaker client that is used here."""
-
-    def create_training_job(self, **request: Any) -> dict[str, Any]: ...
-
-
 class DrillJobs:
     """A drill's training jobs and what they leave in S3. `s3` is boto3's client; `sleep` takes seconds.
 
     Every method raises DrillError where AWS refuses, in words, after as many tries as are worth it.
     """
 
-    def __init__(self, sagemaker: SageMakerClient, s3: Any, *, sleep: Callable[[float], None]) -> None:
+    def __init__(self, sagemaker: Any, s3: Any, *, sleep: Callable[[float], None]) -> None:
         self._sagemaker = sagemaker
         self._s3 = s3
         self._sleep = sleep
@@ -272,7 +265,7 @@ class DrillJobs:
             self._persist(f"cannot start {name}", lambda: self._sagemaker.create_training_job(**request))
         except DrillError as error:
             # Its name is this drill's own, so an earlier try has come through without an answer.
-            if not _is_in_use(error.__cause__):
+            if code_of(error.__cause__) != "ResourceInUse":
                 raise
 
     def stop(self, name: str) -> bool:
@@ -352,7 +345,3 @@ def refusal(what: str, error: ClientError | BotoCoreError | TransientAwsError) -
 def told(what: str, reason: str | None, failure: FailureClass) -> str:
     """One line of what happened, AWS's reason where there is one, and what to do about it."""
     return ": ".join(part.rstrip(" .") for part in (what, reason or "") if part) + f" ({HINTS[failure]})"
-
-
-def _is_in_use(error: BaseException | None) -> bool:
-    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") == "ResourceInUse"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from nightspot.aws.drill.plan import (
+from nightspot.aws.drill_plan import (
     MOST_WAIT_SECONDS,
     DrillError,
     DrillJobs,

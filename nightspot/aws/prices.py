@@ -3,34 +3,119 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cache
+from importlib import resources
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.prices.price_list import PriceList, PricesUnknownError
-from nightspot.aws.prices.prices import PriceBook, better_founded
-from nightspot.aws.prices.savings_plans import SavingsPlans, SpotPrices, discount_hint, ec2_type
+from nightspot.aws.price_list import (
+    PriceList,
+    PricesUnknownError,
+    SavingsPlans,
+    SpotPrices,
+    discount_hint,
+    ec2_type,
+)
 from nightspot.aws.table.run_table import RunTable
 from nightspot.run.pricing import PlanRate, Price, PriceSource, SpotDiscount
+
+__all__ = ["Price", "PriceBook", "better_founded", "load_price_book", "read_price_book"]
+
+
+@dataclass(frozen=True)
+class PriceBook:
+    """On-demand prices of SageMaker training by instance type (ml.…) and region."""
+
+    prices: Mapping[tuple[str, str], Price]
+
+    def usd_per_hour(self, instance_type: str, region: str) -> Price | None:
+        """The price of one instance for one hour, or None where the book has none."""
+        return self.prices.get((instance_type, region))
+
+
+def load_price_book() -> PriceBook:
+    """The price book that ships with Nightspot (`prices.json` beside this module)."""
+    text = resources.files("nightspot.aws").joinpath("prices.json").read_text(encoding="utf-8")
+    return read_price_book(json.loads(text))
+
+
+def read_price_book(document: Mapping[str, Any]) -> PriceBook:
+    """The book of a document shaped like `prices.json`.
+
+    Where two blocks price the same type and region, the better founded one counts.
+    """
+    prices: dict[tuple[str, str], Price] = {}
+    for block in document["blocks"]:
+        source, assumed = block["source"], block["assumed"]
+        date = dt.date.fromisoformat(block["date"])
+        for instance_type, usd in block["usd_per_hour"].items():
+            key = (instance_type, block["region"])
+            price = Price(float(usd), source, date, assumed)
+            prices[key] = better_founded(prices.get(key), price) or price
+    return PriceBook(MappingProxyType(prices))
+
+
+def better_founded(one: Price | None, other: Price | None) -> Price | None:
+    """The one to believe: a price list beats an assumption, and then the later date wins."""
+    given = [price for price in (one, other) if price is not None]
+    return max(given, key=lambda price: (not price.assumed, price.date), default=None)
+
+
+_PAGE_SIZE = 100  # the most that Service Quotas gives; SageMaker has thousands of quotas
+
+
+class QuotasUnknownError(Exception):
+    """Service Quotas did not say; the text tells why."""
+
+
+class Quotas:
+    """SageMaker's quotas in one account and region. `client` is boto3's Service Quotas client."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def limits(self, names: Iterable[str]) -> Mapping[str, float]:
+        """Instances by quota name (`planning.quota_name`); one that AWS does not list or cannot tell is absent.
+
+        The account's own value where one was ever applied, else AWS's default. Raises QuotasUnknownError.
+        """
+        wanted = frozenset(names)
+        try:
+            applied = self._listed("list_service_quotas", wanted)
+            defaults = self._listed("list_aws_default_service_quotas", wanted - applied.keys())
+        except (ClientError, BotoCoreError) as error:
+            raise QuotasUnknownError(f"Service Quotas did not list SageMaker's quotas: {error}") from error
+        return {name: value for name, value in (applied | defaults).items() if value is not None}
+
+    def _listed(self, operation: str, wanted: frozenset[str]) -> dict[str, float | None]:
+        """What `operation` lists of the wanted; None where it cannot tell the value. No page more than needed."""
+        found: dict[str, float | None] = {}
+        if not wanted:
+            return found
+        pages = self._client.get_paginator(operation).paginate(
+            ServiceCode="sagemaker", PaginationConfig={"PageSize": _PAGE_SIZE}
+        )
+        for page in pages:
+            for quota in page["Quotas"]:
+                if quota["QuotaName"] in wanted:
+                    # With an ErrorReason there is no value, and AWS's default would be a guess.
+                    found[quota["QuotaName"]] = quota.get("Value")
+            if len(found) == len(wanted):
+                break
+        return found
+
 
 ASK_AGAIN_AFTER = dt.timedelta(days=1)
 # Where the Price List did not answer: a permission may be fixed within hours.
 ASK_AGAIN_AFTER_A_FAULT = dt.timedelta(hours=1)
 
 _T = TypeVar("_T")
-
-
-class _Service(StrEnum):
-    """Who can fall silent."""
-
-    PRICE_LIST = "price list"
-    SAVINGS_PLANS = "savings plans"
-    SPOT_PRICES = "spot prices"
 
 
 @dataclass(frozen=True)
@@ -73,7 +158,7 @@ class PriceRound:
         self._now = now
         self._at = now()
         self._until = self._at + longest
-        self._silent: set[_Service] = set()
+        self._silent: set[str] = set()
         self.problems: list[str] = []
 
     def about(self, due: Mapping[str, PriceRecord | None]) -> dict[str, PriceRecord]:
@@ -94,11 +179,11 @@ class PriceRound:
 
     def _priced(self, instance_type: str, known: PriceRecord) -> PriceRecord | None:
         answer = self._ask(
-            _Service.PRICE_LIST,
+            "price list",
             lambda: self._ask_of.price_list.training(instance_type, self._region, self._at),
         )
         if answer is None:
-            if _Service.PRICE_LIST not in self._silent:
+            if "price list" not in self._silent:
                 return None
             return replace(known, ask_after=self._at + ASK_AGAIN_AFTER_A_FAULT)
         record = replace(known, ask_after=self._at + ASK_AGAIN_AFTER)
@@ -120,9 +205,7 @@ class PriceRound:
         usage_types = [record.usage_type for record in records.values() if record.usage_type]
         if not usage_types:
             return records
-        answer = self._ask(
-            _Service.SAVINGS_PLANS, lambda: self._ask_of.savings_plans.rates(usage_types, self._at)
-        )
+        answer = self._ask("savings plans", lambda: self._ask_of.savings_plans.rates(usage_types, self._at))
         if answer is None:
             return records
         return {
@@ -132,19 +215,17 @@ class PriceRound:
 
     def _hint(self, instance_type: str) -> SpotDiscount | None:
         machine = ec2_type(instance_type)
-        spot = self._ask(
-            _Service.SPOT_PRICES, lambda: self._ask_of.spot_prices.mean_usd_per_hour(machine, self._at)
-        )
+        spot = self._ask("spot prices", lambda: self._ask_of.spot_prices.mean_usd_per_hour(machine, self._at))
         if spot is None or spot.value is None:
             return None
         on_demand = self._ask(
-            _Service.PRICE_LIST, lambda: self._ask_of.price_list.ec2(machine, self._region, self._at)
+            "price list", lambda: self._ask_of.price_list.ec2(machine, self._region, self._at)
         )
         if on_demand is None or on_demand.value is None:
             return None
         return discount_hint(instance_type, spot.value, on_demand.value.usd_per_hour, self._at.date())
 
-    def _ask(self, service: _Service, question: Callable[[], _T]) -> _Answer[_T] | None:
+    def _ask(self, service: str, question: Callable[[], _T]) -> _Answer[_T] | None:
         """The answer; None from a service that is silent, or where there is no time to ask."""
         if service in self._silent or self._now() >= self._until:
             return None

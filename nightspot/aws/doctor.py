@@ -8,9 +8,9 @@ from datetime import timedelta
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws.doctor import job_checks
-from nightspot.aws.doctor.visit import Check, Finding, State, Visit, guarded, is_missing, unanswered
-from nightspot.aws.faults import NO_ANSWER
+from nightspot.aws import doctor_jobs
+from nightspot.aws.doctor_visit import Check, Finding, State, Visit, guarded, is_missing, unanswered
+from nightspot.aws.faults import NO_ANSWER, code_of
 from nightspot.failures.redaction import redact
 from nightspot.formats.figures import format_duration
 
@@ -74,9 +74,8 @@ def credentials(visit: Visit) -> Iterator[Finding]:
         found, fix = unanswered(who.error)
         yield Finding(Check.CREDENTIALS, State.NOT_CHECKED, found, fix)
     elif isinstance(who.error, ClientError):
-        code = who.error.response.get("Error", {}).get("Code", "")
         said = (f"AWS refused the credentials: {redact(str(who.error))}", _LOG_IN)
-        yield Finding(Check.CREDENTIALS, State.PROBLEM, *CREDENTIAL_FAULTS.get(code, said))
+        yield Finding(Check.CREDENTIALS, State.PROBLEM, *CREDENTIAL_FAULTS.get(code_of(who.error), said))
     else:
         yield Finding(Check.CREDENTIALS, State.PROBLEM, redact(str(who.error)), _LOG_IN)
 
@@ -222,14 +221,14 @@ CHECKS: Mapping[Check, Callable[[Visit], Iterable[Finding]]] = {
     Check.REGION: region,
     Check.CREDENTIALS: credentials,
     Check.CLOCK: clock,
-    Check.JOBS: job_checks.jobs,
+    Check.JOBS: doctor_jobs.jobs,
     Check.STACK: stack,
     Check.STATE_MACHINE: state_machine,
-    Check.SCHEDULES: job_checks.schedules,
-    Check.QUOTAS: job_checks.quotas,
-    Check.ROLE: job_checks.role,
-    Check.BUCKETS: job_checks.buckets,
-    Check.IMAGE: job_checks.image,
+    Check.SCHEDULES: doctor_jobs.schedules,
+    Check.QUOTAS: doctor_jobs.quotas,
+    Check.ROLE: doctor_jobs.role,
+    Check.BUCKETS: doctor_jobs.buckets,
+    Check.IMAGE: doctor_jobs.image,
     Check.NOTICES: notices,
     Check.DEAD_LETTERS: dead_letters,
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.faults import NO_ANSWER
+from nightspot.aws.faults import NO_ANSWER, code_of
 from nightspot.aws.runs.operating import VARIABLES, Deployment, DeploymentError, read_deployment
 from nightspot.failures.redaction import redact
 from nightspot.job.model import Job
@@ -199,8 +199,7 @@ def unanswered(error: Exception) -> tuple[str, str]:
     """What a call that gave no answer means, and its fix: the permission that is missing, or AWS's own words."""
     if isinstance(error, ClientError):
         operation = error.operation_name
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in DENIED:
+        if code_of(error) in DENIED:
             permission = PERMISSIONS.get(operation, operation)
             return f"needs the permission {permission}", f"let these credentials {permission}"
         return f"AWS refused {operation}: {redact(str(error))}", ""
@@ -211,7 +210,7 @@ def unanswered(error: Exception) -> tuple[str, str]:
 
 def is_missing(error: ClientError, *codes: str) -> bool:
     """Whether AWS says by one of these codes that the thing is not there."""
-    return error.response.get("Error", {}).get("Code") in codes
+    return code_of(error) in codes
 
 
 def job_of(text: str) -> str | None:

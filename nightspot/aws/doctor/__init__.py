@@ -1,1 +1,0 @@
-"""Looks at all that a run needs in an account."""

@@ -1,1 +1,0 @@
-"""What machines cost, and which quotas there are."""
