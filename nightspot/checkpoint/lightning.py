@@ -26,8 +26,7 @@ from .checkpointer import Checkpointer
 from .core.errors import CheckpointError, StateError
 from .core.random_state import capture_random_state, restore_random_state
 from .core.settings import ASKED_TO_STOP_STATUS
-from .core.torch_copies import in_the_way
-from .pytorch import ResumableLoader, torch_gather
+from .pytorch import ResumableLoader, in_the_way, torch_gather
 
 _NAME = "lightning.ckpt"
 _KEY = "nightspot"

@@ -10,9 +10,7 @@ from statistics import median
 from typing import Any
 
 from nightspot.drill.lives import Kill, Kind, Life, Training
-from nightspot.drill.reasons import WORDS as CAUSE_WORDS
-from nightspot.drill.reasons import Reason, told
-from nightspot.drill.resumes import apart, quoted
+from nightspot.drill.resumes import CAUSE_WORDS, Reason, apart, quoted, told
 from nightspot.drill.verdict import Evidence, reasons_of
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from nightspot.drill.lives import Kind, Life, Training
 from nightspot.drill.planning import targets_of
-from nightspot.drill.reasons import ALSO_CHANCE, Cause, Reason, told
 from nightspot.drill.resumes import (
+    ALSO_CHANCE,
+    Cause,
+    Reason,
     Resume,
     Yardstick,
     apart,
@@ -18,6 +20,7 @@ from nightspot.drill.resumes import (
     number,
     of_two,
     quoted,
+    told,
 )
 
 _LONG_WORDS = 400

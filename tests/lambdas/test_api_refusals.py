@@ -12,7 +12,7 @@ from nightspot.api.problems import SHAPES, Problem, ProblemKind
 from nightspot.api.routes import ROUTES, Operation, finished, methods_of, route_of
 from nightspot.job.overrides import read_overrides
 from nightspot.lambdas import api as http_api
-from nightspot.local.serve.gateway import event_of
+from nightspot.local.serving import event_of
 from nightspot.local.stage.emulated_aws import LocalContext
 
 START = "/jobs/recommender/runs"

@@ -10,7 +10,7 @@ from threading import Event, Lock
 from typing import Any
 
 from nightspot.local.clock import StoryClock
-from nightspot.local.sagemaker.faults import invalid
+from nightspot.local.sagemaker.request_rules import invalid
 
 
 class Status(StrEnum):

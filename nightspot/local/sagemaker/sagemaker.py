@@ -17,11 +17,17 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import request_rules
+from nightspot.local.sagemaker.container import Reaper
 from nightspot.local.sagemaker.descriptions import EventPost, description, list_answer
-from nightspot.local.sagemaker.faults import FaultQueue, ServiceFault, ServiceFaultError, invalid, name_in_use
 from nightspot.local.sagemaker.job_state import JobState, asked
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
-from nightspot.local.sagemaker.process import Reaper
+from nightspot.local.sagemaker.request_rules import (
+    FaultQueue,
+    ServiceFault,
+    ServiceFaultError,
+    invalid,
+    name_in_use,
+)
 from nightspot.local.sagemaker.training_job import TrainingCommand, TrainingJob, Workshop
 
 ACCOUNT = "123456789012"

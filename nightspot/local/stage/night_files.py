@@ -11,8 +11,8 @@ from nightspot.formats.figures import format_duration
 from nightspot.job.errors import describe, nearest
 from nightspot.job.model import Job
 from nightspot.job.reading import read_yaml
-from nightspot.local.sagemaker.faults import ServiceFault
 from nightspot.local.sagemaker.markets import Market, MarketError, Markets, SimulationOptions
+from nightspot.local.sagemaker.request_rules import ServiceFault
 
 _SECTIONS = ("spot", "on_demand")
 

@@ -16,9 +16,9 @@ from nightspot.drill.planning import PlannedKill, pace_of, plan, targets_of
 from nightspot.drill.verdict import Evidence, needs_second_run
 from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill
-from nightspot.local.drill.process import DrillDisk, Place, Setting, digests, live
+from nightspot.local.drilled_life import DrillDisk, Place, Setting, digests, live
 from nightspot.local.sagemaker import container as containers
-from nightspot.local.sagemaker.process import Reaper
+from nightspot.local.sagemaker.container import Reaper
 
 # By this variable the example pads its epochs to a story's pace (nightspot.local.stage.staging); a drill plays no
 # story.
