@@ -21,7 +21,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from .attached import Attached
+from .attached import Attached, files_in
 from .checkpointer import Checkpointer
 from .core.errors import SettingError
 from .core.settings import ASKED_TO_STOP_STATUS
@@ -97,7 +97,7 @@ class NightspotCallback(TrainerCallback):  # type: ignore[misc] # transformers i
             self._gather(state.global_step)  # each rank has written its part when all have come here
         writes = state.is_world_process_zero
         self.checkpointer.save(
-            state.global_step, _files(folder) if writes else {}, metrics=_newest(state.log_history)
+            state.global_step, files_in(folder) if writes else {}, metrics=_newest(state.log_history)
         )
         if writes and not self._asked_by_trainer and args.save_total_limit is None:
             shutil.rmtree(folder)
@@ -107,10 +107,6 @@ class NightspotCallback(TrainerCallback):  # type: ignore[misc] # transformers i
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - transformers' signature
         """Return when the save in flight is durable."""
         self.checkpointer.close()
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _newest(log: list[Mapping[str, Any]]) -> dict[str, float]:

@@ -120,7 +120,7 @@ class _Walk:
             return self.of(value.item(), where)
         if kind in getattr(torch.serialization, "get_safe_globals", list)():
             return copy.deepcopy(value)
-        return self._refuse(value, where)
+        raise StateError(f"{where} is {kind.__module__}.{kind.__qualname__}: values {_RULE}")
 
     def _mapping(self, value: Any, kind: type, where: str) -> Any:
         made = self._made[id(value)] = kind()
@@ -130,9 +130,6 @@ class _Walk:
             # A module's state_dict() keeps the versions of its layers in an attribute.
             vars(made).update(copy.deepcopy(vars(value)))
         return made
-
-    def _refuse(self, value: Any, where: str) -> Any:
-        raise StateError(f"{where} is {type(value).__module__}.{type(value).__qualname__}: values {_RULE}")
 
 
 class _Storages:

@@ -63,7 +63,8 @@ def judge(evidence: Evidence) -> tuple[Reason, ...]:
 def reasons_of(evidence: Evidence) -> tuple[Reason, ...]:
     """Everything that is wrong, training by training."""
     if not evidence.undisturbed.completed:
-        return (_failed_undisturbed(evidence.undisturbed.lives[-1]),)
+        text = f"undisturbed, the training {_how_it_ended(evidence.undisturbed.lives[-1])}"
+        return (Reason(Cause.UNDISTURBED_FAILED, text),)
     if not targets_of(evidence.undisturbed):
         return (_nothing_to_resume_from(evidence.undisturbed.lives[0]),)
     reasons = [
@@ -82,10 +83,6 @@ def needs_second_run(evidence: Evidence) -> bool:
     reasons = judge(evidence)
     unknown = evidence.again is None and evidence.tolerance is None
     return unknown and bool(reasons) and all(reason.cause in ALSO_CHANCE for reason in reasons)
-
-
-def _failed_undisturbed(life: Life) -> Reason:
-    return Reason(Cause.UNDISTURBED_FAILED, f"undisturbed, the training {_how_it_ended(life)}")
 
 
 def _nothing_to_resume_from(life: Life) -> Reason:

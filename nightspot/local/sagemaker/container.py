@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -23,39 +22,18 @@ HOST = "algo-1"
 INHERITED = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 
 
-@dataclass(frozen=True)
 class Container:
     """One machine life's disk: everything below `root` goes with the machine."""
 
-    root: Path
-
-    @property
-    def opt_ml(self) -> Path:
-        return self.root / "opt" / "ml"
-
-    @property
-    def config(self) -> Path:
-        return self.opt_ml / "input" / "config"
-
-    @property
-    def data(self) -> Path:
-        return self.opt_ml / "input" / "data"
-
-    @property
-    def model(self) -> Path:
-        return self.opt_ml / "model"
-
-    @property
-    def output(self) -> Path:
-        return self.opt_ml / "output"
-
-    @property
-    def output_data(self) -> Path:
-        return self.output / "data"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.opt_ml / "checkpoints"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.opt_ml = root / "opt" / "ml"
+        self.config = self.opt_ml / "input" / "config"
+        self.data = self.opt_ml / "input" / "data"
+        self.model = self.opt_ml / "model"
+        self.output = self.opt_ml / "output"
+        self.output_data = self.output / "data"
+        self.checkpoints = self.opt_ml / "checkpoints"
 
     def failure_text(self) -> str | None:
         """What the script wrote to output/failure, or None."""
@@ -287,10 +265,12 @@ class TrainingProcess:
         self._log = log
         self._on_line = on_line
         log.parent.mkdir(parents=True, exist_ok=True)
+        first, *others = command
         try:
+            # `python` is the one that runs Nightspot, so that the script finds what is installed here.
             # The command is the user's own, from the job file; running it is what was asked for.
             self._popen = subprocess.Popen(  # noqa: S603
-                _with_this_python(command),
+                [sys.executable if first in PYTHON_NAMES else first, *others],
                 env=dict(environment),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
@@ -334,12 +314,6 @@ class TrainingProcess:
                     self._on_line(line.decode("utf-8", errors="replace").rstrip("\r\n"))
 
 
-def _with_this_python(command: Sequence[str]) -> list[str]:
-    """`python` is the one that runs Nightspot, so that the script finds what is installed here."""
-    first, *others = command
-    return [sys.executable if first in PYTHON_NAMES else first, *others]
-
-
 HELPER = """
 import os, signal, sys
 groups = set()
@@ -364,7 +338,14 @@ class Reaper:
         """Kill this process group when the program ends."""
         with self._lock:
             if self._helper is None:
-                self._helper = _start_helper()
+                # A session of its own: Ctrl-C in the terminal must not take the helper with the program.
+                self._helper = subprocess.Popen(  # noqa: S603 - this Python, and the lines above
+                    [sys.executable, "-I", "-S", "-c", HELPER],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
         self._tell(f"+{group}\n")
 
     def forget(self, group: int) -> None:
@@ -385,14 +366,3 @@ class Reaper:
             if self._helper is not None and self._helper.stdin is not None:
                 self._helper.stdin.write(message.encode())
                 self._helper.stdin.flush()
-
-
-def _start_helper() -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C in the terminal must not take the helper with the program.
-    return subprocess.Popen(  # noqa: S603 - this Python, and the lines above
-        [sys.executable, "-I", "-S", "-c", HELPER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )

@@ -6,10 +6,8 @@ botocore checks shapes on the client's side; here stand the rules that only AWS'
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 
@@ -54,49 +52,6 @@ def access_denied(role_arn: str, operation: str, resource_arn: str) -> ServiceFa
 def invalid(message: str) -> ServiceFaultError:
     """A ValidationException."""
     return ServiceFaultError("ValidationException", message)
-
-
-def name_in_use(job_arn: str) -> ServiceFaultError:
-    """A training job of this name exists already, whatever became of it."""
-    return ServiceFaultError(
-        "ResourceInUse",
-        "Training job names must be unique within an AWS account and region, and a training job"
-        f" with this name already exists ({job_arn})",
-    )
-
-
-def quota_exceeded(quota: str, limit: int, utilization: int, requested: int) -> ServiceFaultError:
-    """The account may not have so many instances at once."""
-    return ServiceFaultError(
-        "ResourceLimitExceeded",
-        f"The account-level service limit '{quota}' is {limit} Instances, with current utilization"
-        f" of {utilization} Instances and a request delta of {requested} Instances. Please contact"
-        " AWS support to request an increase for this limit.",
-    )
-
-
-class FaultQueue:
-    """Faults that the next calls of one operation are answered with, one each. Thread safe.
-
-    A call is an HTTP request: a client that retries by itself (boto3 does so on throttles and on
-    5xx, up to four times) takes one fault from the queue with every try.
-    """
-
-    def __init__(self, faults: Iterable[ServiceFault] = ()) -> None:
-        self._faults = deque(faults)
-        self._lock = Lock()
-
-    def add(self, fault: ServiceFault, times: int = 1) -> None:
-        """Refuse so many more calls."""
-        with self._lock:
-            self._faults.extend([fault] * times)
-
-    def raise_next(self) -> None:
-        """Raise `ServiceFaultError` if a fault is waiting."""
-        with self._lock:
-            fault = self._faults.popleft() if self._faults else None
-        if fault is not None:
-            raise fault.error()
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -197,7 +152,12 @@ def check_quota(request: Mapping[str, Any], quotas: Mapping[str, int], utilizati
     quota, requested = quota_name(request), instance_count(request)
     limit = quotas.get(quota)
     if limit is not None and utilization + requested > limit:
-        raise quota_exceeded(quota, limit, utilization, requested)
+        raise ServiceFaultError(
+            "ResourceLimitExceeded",
+            f"The account-level service limit '{quota}' is {limit} Instances, with current utilization"
+            f" of {utilization} Instances and a request delta of {requested} Instances. Please contact"
+            " AWS support to request an increase for this limit.",
+        )
 
 
 def _check_wait_limit(request: Mapping[str, Any], runtime_seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -179,8 +179,6 @@ class RecordingEvents:
         return tuple(self._entries)
 
 
-__all__ = ["LocalAws", "LocalNight", "Sighting", "Stage"]
-
 SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
 JOB_TAG = "nightspot:job"  # see nightspot.plan.request
 ENDS = frozenset({"Completed", "Failed", "Stopped"})  # TrainingJobStatus; see infra.triggers
@@ -250,9 +248,18 @@ class LocalAws:
                 threading.Thread(target=self.meanwhile, args=beside, daemon=True).start()
             arn = stage.start(job_name, given, f"{job_name}-{self.started_at:%Y%m%dT%H%M%S}")
             execution = stage.wait(arn)
+            entered = states_entered(stage.workflows, execution["executionArn"])
+            table, run_id = stage.dependencies.table, run_id_of(arn, self.started_at)
             return LocalNight(
-                **_execution_facts(stage.workflows, execution),
-                **_recorded(stage.dependencies.table, run_id_of(arn, self.started_at)),
+                execution_status=execution["status"],
+                error=execution.get("error"),
+                cause=execution.get("cause"),
+                output=json.loads(execution["output"]) if "output" in execution else None,
+                run=table.run(run_id),
+                steps=tuple(table.steps(run_id)),
+                phases=table.phases(run_id),
+                state_transitions=len(entered),
+                states_entered=entered,
                 notices=stage.events.entries,
                 training_jobs=tuple(
                     stage.simulator.describe_training_job({"TrainingJobName": state.name})
@@ -316,6 +323,7 @@ class LocalAws:
     def _dependencies(
         self, clients: Mapping[str, Any], clock: StoryClock, events: RecordingEvents, starter: Starter
     ) -> Dependencies:
+        limits = self.night.options.quotas
         return Dependencies(
             region=REGION,
             now=clock.now,
@@ -325,7 +333,9 @@ class LocalAws:
             table=RunTable(clients["dynamodb"], TABLE),
             lock=JobLock(clients["dynamodb"], TABLE),
             executions=Executions(InStoryTime(clients["stepfunctions"], clock)),
-            quotas=self._quota_limits if self.check_quotas else None,
+            quotas=(lambda names: {name: float(limits[name]) for name in names if name in limits})
+            if self.check_quotas
+            else None,
             training_jobs=TrainingJobs(clients["sagemaker"]),
             checkpoints=Checkpoints(clients["s3"]),
             notices=Notices(events, BUS),
@@ -335,10 +345,6 @@ class LocalAws:
             # A busy machine takes a second for what is minutes of the story.
             event_life=max(EVENT_LIFE, timedelta(seconds=clock.story_seconds(1.0))),
         )
-
-    def _quota_limits(self, names: Iterable[str]) -> dict[str, float]:
-        limits = self.night.options.quotas
-        return {name: float(limits[name]) for name in names if name in limits}
 
     def _handlers(self, use: Dependencies, one_at_a_time: threading.Lock) -> dict[str, Handler]:
         wrapped = {name: self.wrap(name, handler) for name, handler in functions(use, one_at_a_time).items()}
@@ -399,23 +405,3 @@ class LocalAws:
             s3=s3,
             on_log=on_log,
         )
-
-
-def _execution_facts(client: Any, execution: Mapping[str, Any]) -> dict[str, Any]:
-    entered = states_entered(client, execution["executionArn"])
-    return {
-        "execution_status": execution["status"],
-        "error": execution.get("error"),
-        "cause": execution.get("cause"),
-        "output": json.loads(execution["output"]) if "output" in execution else None,
-        "state_transitions": len(entered),
-        "states_entered": entered,
-    }
-
-
-def _recorded(table: RunTable, run_id: str) -> dict[str, Any]:
-    return {
-        "run": table.run(run_id),
-        "steps": tuple(table.steps(run_id)),
-        "phases": table.phases(run_id),
-    }
