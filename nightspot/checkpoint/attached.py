@@ -129,7 +129,7 @@ class Attached:
     """What the callbacks for such trainers have in common.
 
     A trainer wants its checkpoint before it knows how many steps there will be, and which process this
-    is. So `restore` only reads, on every rank, and `begin` makes the Checkpointer that goes on from
+    is. So `unpacked` only reads, on every rank, and `begin` makes the Checkpointer that goes on from
     there. All ranks have the same state, or one folder for all: rank 0 writes it.
 
     settings: those of Checkpointer that the trainer does not know itself; SettingError for others.
@@ -164,7 +164,7 @@ class Attached:
         """Whether training has begun."""
         return self._checkpointer is not None
 
-    def restore(self) -> Path | None:
+    def unpacked(self) -> Path | None:
         """A folder with the files of the newest checkpoint that is whole, or None; as Checkpointer.restore.
 
         It is there until the first step of the training is done.
@@ -184,7 +184,7 @@ class Attached:
         """The Checkpointer for a training that has done `step` steps.
 
         known: what only the trainer knows. Raises StateError where there is a checkpoint and training
-        does not go on from it: `how` says what must be done with what `restore` returned.
+        does not go on from it: `how` says what must be done with what `unpacked` returned.
         """
         if self._checkpointer is not None:
             self._checkpointer.close()
@@ -205,7 +205,7 @@ class Attached:
         return self.checkpointer.due(step)
 
     def exit_if_asked(self, status: int = ASKED_TO_STOP_STATUS) -> None:
-        """`Checkpointer.exit_if_asked`; nothing before training has begun."""
+        """As Checkpointer.exit_if_asked, for the line after the training; nothing before it has begun."""
         if self._checkpointer is not None:
             self._checkpointer.exit_if_asked(status)
 
