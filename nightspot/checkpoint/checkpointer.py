@@ -43,9 +43,9 @@ class Checkpointer:
     keep_last, keep_best: how many whole checkpoints to keep; ("loss", "min", 2) keeps the best two
         by a metric as well.
     every_steps, every_seconds, interval: when `due` says yes; "auto" if none is given.
-    asynchronous: write beside training; `snapshot` copies the values (default `copies.ReusedCopies`).
+    asynchronous: write beside training; `snapshot` copies the values (default `state.ReusedCopies`).
     serialise, deserialise: value and binary stream, binary stream; default pickle.
-    rank, world_size, replicated: several processes on one prefix; see `ranks.seat_from`. With
+    rank, world_size, replicated: several processes on one prefix; see `settings.seat_from`. With
         replicated state rank 0 writes alone and every rank restores its file.
     gather: all ranks' numbers from this rank's (mpi4py's `comm.allgather`); they then decide as one.
     handle_sigterm: as `on_signal`.

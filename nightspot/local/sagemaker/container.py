@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -22,12 +23,14 @@ HOST = "algo-1"
 INHERITED = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 
 
+@dataclass
 class Container:
     """One machine life's disk: everything below `root` goes with the machine."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.opt_ml = root / "opt" / "ml"
+    root: Path
+
+    def __post_init__(self) -> None:
+        self.opt_ml = self.root / "opt" / "ml"
         self.config = self.opt_ml / "input" / "config"
         self.data = self.opt_ml / "input" / "data"
         self.model = self.opt_ml / "model"
