@@ -92,17 +92,11 @@ def _written(
     cleanup: ExitStack,
 ) -> dict[str, Any]:
     """The state: `also` and every file that `write` leaves, by its path in the folder."""
-    beside = checkpointer.directory.absolute().parent
-    place = Path(scratch) if scratch is not None else beside if os.access(beside, os.W_OK | os.X_OK) else None
-    try:
-        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="nightspot-save-", dir=place)))
-    except OSError as error:
-        raise DirectoryError(f"scratch={place}: must be a folder that can be written ({error})") from error
+    folder = _new_folder(checkpointer.directory, scratch, "nightspot-save-")
+    cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
     write(folder)
     state = dict(also or {})
-    found = {
-        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    found = files_in(folder)
     if not found:
         raise StateError("write has left no file: must put what is to be saved into the folder it is given")
     both = sorted(set(found) & set(state))
@@ -113,6 +107,21 @@ def _written(
     return {**state, **found}
 
 
+def _new_folder(directory: Path, scratch: str | os.PathLike[str] | None, prefix: str) -> Path:
+    """Below `scratch`, else beside the directory, else where the system has such; DirectoryError."""
+    beside = directory.absolute().parent
+    place = scratch or (beside if os.access(beside, os.W_OK | os.X_OK) else None)
+    try:
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    except OSError as error:
+        raise DirectoryError(f"scratch={place}: must be a folder that can be written ({error})") from error
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """Every file below the folder by its path in it."""
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 _KNOWN_TO_THE_TRAINER = ("total_steps", "rank", "world_size", "replicated")
 
 
@@ -120,7 +129,7 @@ class Attached:
     """What the callbacks for such trainers have in common.
 
     A trainer wants its checkpoint before it knows how many steps there will be, and which process this
-    is. So `restore` only reads, on every rank, and `begin` makes the Checkpointer that goes on from
+    is. So `unpacked` only reads, on every rank, and `begin` makes the Checkpointer that goes on from
     there. All ranks have the same state, or one folder for all: rank 0 writes it.
 
     settings: those of Checkpointer that the trainer does not know itself; SettingError for others.
@@ -155,7 +164,7 @@ class Attached:
         """Whether training has begun."""
         return self._checkpointer is not None
 
-    def restore(self) -> Path | None:
+    def unpacked(self) -> Path | None:
         """A folder with the files of the newest checkpoint that is whole, or None; as Checkpointer.restore.
 
         It is there until the first step of the training is done.
@@ -167,7 +176,7 @@ class Attached:
         if restored is None:
             return None
         self._forget_unpacked()
-        folder = self._folder_beside(reader.directory)
+        folder = _new_folder(reader.directory, self._scratch, "nightspot-restored-")
         self._remove_unpacked = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return unpack(restored, folder)
 
@@ -175,7 +184,7 @@ class Attached:
         """The Checkpointer for a training that has done `step` steps.
 
         known: what only the trainer knows. Raises StateError where there is a checkpoint and training
-        does not go on from it: `how` says what must be done with what `restore` returned.
+        does not go on from it: `how` says what must be done with what `unpacked` returned.
         """
         if self._checkpointer is not None:
             self._checkpointer.close()
@@ -196,20 +205,10 @@ class Attached:
         return self.checkpointer.due(step)
 
     def exit_if_asked(self, status: int = ASKED_TO_STOP_STATUS) -> None:
-        """`Checkpointer.exit_if_asked`; nothing before training has begun."""
+        """As Checkpointer.exit_if_asked, for the line after the training; nothing before it has begun."""
         if self._checkpointer is not None:
             self._checkpointer.exit_if_asked(status)
 
     def _forget_unpacked(self) -> None:
         if self._remove_unpacked is not None:
             self._remove_unpacked()
-
-    def _folder_beside(self, directory: Path) -> Path:
-        beside = directory.absolute().parent
-        place = self._scratch or (beside if os.access(beside, os.W_OK | os.X_OK) else None)
-        try:
-            return Path(tempfile.mkdtemp(prefix="nightspot-restored-", dir=place))
-        except OSError as error:
-            raise DirectoryError(
-                f"scratch={place}: must be a folder that can be written ({error})"
-            ) from error

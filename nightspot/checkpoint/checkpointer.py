@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, SupportsIndex
 
 from .core import settings
@@ -16,14 +15,7 @@ from .core.errors import CheckpointError, DirectoryError
 from .core.files import KeepBest, keep_best_from
 from .core.journal import Event, journal_from
 from .core.progress import Pace, Progress, ResumedFrom, Teller, check_metrics, check_step
-from .core.restoring import (
-    Restored,
-    Restorer,
-    Skipped,
-    Whole,
-    warn_of_other_training,
-    warn_that_none_is_whole,
-)
+from .core.restoring import Restored, Restorer, Skipped, Whole
 from .core.schedule import Due
 from .core.settings import ASKED_TO_STOP_STATUS, Gather, clock_from, seat_from
 from .core.state import (
@@ -51,9 +43,9 @@ class Checkpointer:
     keep_last, keep_best: how many whole checkpoints to keep; ("loss", "min", 2) keeps the best two
         by a metric as well.
     every_steps, every_seconds, interval: when `due` says yes; "auto" if none is given.
-    asynchronous: write beside training; `snapshot` copies the values (default `copies.ReusedCopies`).
+    asynchronous: write beside training; `snapshot` copies the values (default `state.ReusedCopies`).
     serialise, deserialise: value and binary stream, binary stream; default pickle.
-    rank, world_size, replicated: several processes on one prefix; see `ranks.seat_from`. With
+    rank, world_size, replicated: several processes on one prefix; see `settings.seat_from`. With
         replicated state rank 0 writes alone and every rank restores its file.
     gather: all ranks' numbers from this rank's (mpi4py's `comm.allgather`); they then decide as one.
     handle_sigterm: as `on_signal`.
@@ -250,12 +242,7 @@ class Checkpointer:
     def __enter__(self) -> Checkpointer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
         # What ended the training must not be replaced by a save that failed; that one is in the log.
         try:
             self.close()
@@ -295,7 +282,13 @@ class Checkpointer:
 
     def _resume(self, whole: Whole, skipped: tuple[Skipped, ...]) -> Restored:
         progress, now = whole.progress, self._now()
-        warn_of_other_training(progress, self._teller.origin.run_id, self._total_steps)
+        run_id, total_steps = self._teller.origin.run_id, self._total_steps
+        if run_id is not None and progress.run_id is not None and progress.run_id != run_id:
+            said = "%s is of run %s, this is run %s: a checkpoint prefix should belong to one run"
+            _LOG.warning(said, progress.checkpoint, progress.run_id, run_id)
+        if total_steps is not None and progress.step > total_steps:
+            said = "%s is beyond total_steps=%d: nothing is left to train"
+            _LOG.warning(said, progress.checkpoint, total_steps)
         self._last_step = progress.step
         self._pace = Pace(now, progress.step, progress.seconds_per_step)
         self._resumed_from = ResumedFrom(progress.step, progress.attempt)
@@ -314,5 +307,7 @@ class Checkpointer:
         self._pace = Pace(self._now(), 0)
         self._resumed_from = None
         self._due.begin(0)
-        warn_that_none_is_whole(self._directory, skipped)
+        if skipped:
+            said = "no checkpoint in %s is whole, training starts from the beginning: %s"
+            _LOG.error(said, self._directory, "; ".join(map(str, skipped)))
         self._writer.withdraw()

@@ -21,14 +21,12 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from .attached import Attached
-from .checkpointer import Checkpointer
+from .attached import Attached, files_in
 from .core.errors import SettingError
-from .core.settings import ASKED_TO_STOP_STATUS
 from .pytorch import torch_gather
 
 
-class NightspotCallback(TrainerCallback):  # type: ignore[misc] # transformers is Any to the type checker
+class NightspotCallback(Attached, TrainerCallback):  # type: ignore[misc] # transformers is Any to the type checker
     """Lets the Trainer save when a checkpoint is due, and puts what it wrote into one of ours.
 
     directory, settings: those of Checkpointer, less total_steps, rank, world_size and replicated,
@@ -47,23 +45,14 @@ class NightspotCallback(TrainerCallback):  # type: ignore[misc] # transformers i
         scratch: str | os.PathLike[str] | None = None,
         **settings: Any,
     ) -> None:
-        self._attached = Attached(directory, scratch, settings)
+        super().__init__(directory, scratch, settings)
         self._gather = settings.get("gather")
         self._wanted = self._asked_by_trainer = False
 
-    @property
-    def checkpointer(self) -> Checkpointer:
-        """The one that saves; SettingError before training has begun."""
-        return self._attached.checkpointer
-
     def restore(self) -> str | None:
         """What to pass as resume_from_checkpoint: a folder, or None; raises as Checkpointer.restore."""
-        folder = self._attached.restore()
+        folder = self.unpacked()
         return None if folder is None else str(folder)
-
-    def exit_if_asked(self, status: int = ASKED_TO_STOP_STATUS) -> None:
-        """As Checkpointer.exit_if_asked, for the line after train()."""
-        self._attached.exit_if_asked(status)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - transformers' signature
         """Go on from where the Trainer is; SettingError or StateError where it could not be resumed."""
@@ -71,7 +60,7 @@ class NightspotCallback(TrainerCallback):  # type: ignore[misc] # transformers i
             raise SettingError("save_only_model=True: must be False, or the optimiser is lost at a resume")
         if args.world_size > 1 and self._gather is None:
             self._gather = torch_gather()
-        self._attached.begin(
+        self.begin(
             state.global_step,
             how="trainer.train(resume_from_checkpoint=...)",
             total_steps=state.max_steps,
@@ -82,7 +71,7 @@ class NightspotCallback(TrainerCallback):  # type: ignore[misc] # transformers i
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - transformers' signature
         """Ask the Trainer for a checkpoint where one is due."""
-        self._wanted = self._attached.due(state.global_step)
+        self._wanted = self.due(state.global_step)
         if self._wanted:
             self._asked_by_trainer = control.should_save
             control.should_save = True
@@ -97,7 +86,7 @@ class NightspotCallback(TrainerCallback):  # type: ignore[misc] # transformers i
             self._gather(state.global_step)  # each rank has written its part when all have come here
         writes = state.is_world_process_zero
         self.checkpointer.save(
-            state.global_step, _files(folder) if writes else {}, metrics=_newest(state.log_history)
+            state.global_step, files_in(folder) if writes else {}, metrics=_newest(state.log_history)
         )
         if writes and not self._asked_by_trainer and args.save_total_limit is None:
             shutil.rmtree(folder)
@@ -107,10 +96,6 @@ class NightspotCallback(TrainerCallback):  # type: ignore[misc] # transformers i
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - transformers' signature
         """Return when the save in flight is durable."""
         self.checkpointer.close()
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _newest(log: list[Mapping[str, Any]]) -> dict[str, float]:

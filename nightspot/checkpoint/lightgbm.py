@@ -96,7 +96,10 @@ def resume(
             # What lightgbm.train returns is cut off there too.
             booster = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=best))
             booster.best_iteration = best
-            booster.best_score = _as_scores(saved.memory["evals"][best - 1 - saved.memory["first_round"]])
+            scores = _as_histories([saved.memory["evals"][best - 1 - saved.memory["first_round"]]])
+            booster.best_score = {
+                data: {metric: values[-1] for metric, values in each.items()} for data, each in scores.items()
+            }
     return Resumed(
         booster=booster,
         rounds_done=rounds.done,
@@ -290,13 +293,12 @@ class _Training:
             "first_round": self._first_round,
             "iterations": model.current_iteration(),
             "evals": list(self._evals),
-            "callbacks": [(name_of(each), _memory_of(each)) for each in self._callbacks],
+            "callbacks": [
+                (name_of(each), each.state_dict() if can(each, "state_dict") else None)
+                for each in self._callbacks
+            ],
             "best": best,
         }
-
-
-def _memory_of(callback: Any) -> Any:
-    return callback.state_dict() if can(callback, "state_dict") else None
 
 
 def _as_histories(evals: Sequence[Sequence[Any]]) -> dict[str, dict[str, list[float]]]:
@@ -305,10 +307,3 @@ def _as_histories(evals: Sequence[Sequence[Any]]) -> dict[str, dict[str, list[fl
         for data, metric, value, _ in evaluated:
             histories.setdefault(data, {}).setdefault(metric, []).append(value)
     return histories
-
-
-def _as_scores(evaluated: Sequence[Any]) -> dict[str, dict[str, float]]:
-    return {
-        data: {metric: values[-1] for metric, values in each.items()}
-        for data, each in _as_histories([evaluated]).items()
-    }

@@ -22,18 +22,16 @@ from typing import Any
 from lightning.pytorch import Callback
 
 from .attached import Attached, save_with
-from .checkpointer import Checkpointer
 from .core.errors import CheckpointError, StateError
 from .core.random_state import capture_random_state, restore_random_state
 from .core.settings import ASKED_TO_STOP_STATUS
-from .core.torch_copies import in_the_way
-from .pytorch import ResumableLoader, torch_gather
+from .pytorch import ResumableLoader, in_the_way, torch_gather
 
 _NAME = "lightning.ckpt"
 _KEY = "nightspot"
 
 
-class NightspotCallback(Callback):  # type: ignore[misc] # Lightning is Any to the type checker
+class NightspotCallback(Attached, Callback):  # type: ignore[misc] # Lightning is Any to the type checker
     """Saves after each optimiser's step (global_step) where a checkpoint is due.
 
     directory, settings: those of Checkpointer, less total_steps, rank, world_size and replicated,
@@ -56,26 +54,16 @@ class NightspotCallback(Callback):  # type: ignore[misc] # Lightning is Any to t
         weights_only: bool = True,
         **settings: Any,
     ) -> None:
-        self._attached = Attached(directory, scratch, settings)
-        self._scratch = scratch
+        super().__init__(directory, scratch, settings)
         self._weights_only = weights_only
         self._gathers = settings.get("gather") is not None
         self._step = 0
         self._remembered: Mapping[str, Any] | None = None
 
-    @property
-    def checkpointer(self) -> Checkpointer:
-        """The one that saves; SettingError before training has begun."""
-        return self._attached.checkpointer
-
     def restore(self) -> Path | None:
         """What to pass to fit as ckpt_path: a path, or None; raises as Checkpointer.restore."""
-        folder = self._attached.restore()
+        folder = self.unpacked()
         return None if folder is None else folder / _NAME
-
-    def exit_if_asked(self, status: int = ASKED_TO_STOP_STATUS) -> None:
-        """As Checkpointer.exit_if_asked, for the line after fit()."""
-        self._attached.exit_if_asked(status)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Add what Lightning forgets: random generators, and loaders where a module asks for their length early."""
@@ -92,7 +80,7 @@ class NightspotCallback(Callback):  # type: ignore[misc] # Lightning is Any to t
         """Go on from where the Trainer is; StateError where it is not where the checkpoint was."""
         self._step = trainer.global_step
         gather = {} if trainer.world_size == 1 or self._gathers else {"gather": torch_gather()}
-        self._attached.begin(
+        self.begin(
             self._step,
             how="trainer.fit(..., ckpt_path=...)",
             total_steps=_total_steps(trainer, pl_module),
@@ -116,7 +104,7 @@ class NightspotCallback(Callback):  # type: ignore[misc] # Lightning is Any to t
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
-        if not self._attached.due(self._step):
+        if not self.due(self._step):
             return
         metrics = _metrics(outputs, trainer.callback_metrics)
         if trainer.is_global_zero:
@@ -136,7 +124,7 @@ class NightspotCallback(Callback):  # type: ignore[misc] # Lightning is Any to t
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
         """Finish the save in flight; what Lightning raises at SIGTERM must not end the process as a success."""
-        if not self._attached.began:
+        if not self.began:
             return
         if isinstance(exception, SystemExit) and self.checkpointer.stop_requested:
             exception.code = exception.code or ASKED_TO_STOP_STATUS

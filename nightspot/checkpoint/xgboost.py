@@ -103,7 +103,7 @@ class CheckpointCallback(TrainingCallback):  # type: ignore[misc] # XGBoost is A
             )
         config = json.loads(model.save_config())["learner"]
         self._generator = {name: config["generic_param"][name] for name in ("seed", "seed_per_iteration")}
-        self._given_rate = _learning_rate(config)
+        self._given_rate = next(_learning_rates(config["gradient_booster"]), None)
         self._first_round = self._memory["first_round"] if self._memory else model.num_boosted_rounds()
         self._check_rounds(model, "xgb_model must be the booster that was resumed")
         for each in self._callbacks:
@@ -170,7 +170,8 @@ class CheckpointCallback(TrainingCallback):  # type: ignore[misc] # XGBoost is A
         model.load_config(model.save_config())
 
     def _state(self, model: Any, evals_log: Any) -> tuple[bytes, dict[str, Any]]:
-        rate = _learning_rate(json.loads(model.save_config())["learner"])
+        config = json.loads(model.save_config())["learner"]
+        rate = next(_learning_rates(config["gradient_booster"]), None)
         return bytes(model.save_raw("ubj")), {
             "first_round": self._first_round,
             "evals": _copy(evals_log),
@@ -194,10 +195,6 @@ class CheckpointCallback(TrainingCallback):  # type: ignore[misc] # XGBoost is A
                 f"evals: after {self._rounds.done} rounds there are {lengths} evaluations; "
                 "evals and eval_metric must be those that the checkpoint was saved with"
             )
-
-
-def _learning_rate(config: Any) -> str | None:
-    return next(_learning_rates(config["gradient_booster"]), None)
 
 
 def _learning_rates(config: Any) -> Iterator[str]:

@@ -25,7 +25,7 @@ from nightspot.cli import account
 from nightspot.cli._shared import Json, print_json
 from nightspot.job.model import Job
 from nightspot.job.reading import CheckedFile, check_files
-from nightspot.local.sagemaker.process import PYTHON_NAMES
+from nightspot.local.sagemaker.container import PYTHON_NAMES
 from nightspot.terminal.doctor_text import findings_as_json, has_problems, show_finding, show_sum
 from nightspot.terminal.lines import console_for
 

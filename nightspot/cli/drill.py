@@ -20,9 +20,9 @@ from nightspot.drill.verdict import Evidence
 from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.model import Job
 from nightspot.job.reading import load_job
-from nightspot.local.drill import drill as drilling
-from nightspot.local.drill.drill import DrillOptions
-from nightspot.local.sagemaker.process import CommandError
+from nightspot.local import drill as drilling
+from nightspot.local.drill import DrillOptions
+from nightspot.local.sagemaker.container import CommandError
 from nightspot.terminal import drill_text
 from nightspot.terminal.lines import console_for
 

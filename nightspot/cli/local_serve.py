@@ -22,13 +22,12 @@ from nightspot.aws.prices import load_price_book
 from nightspot.cli import night as nights
 from nightspot.cli._shared import fail, mistakes
 from nightspot.job.reading import load_jobs
-from nightspot.local.serve import serving
-from nightspot.local.serve.served_runs import Kept, ServedRuns
-from nightspot.local.serve.serving import Playable, api_of, as_user
+from nightspot.local import serving
+from nightspot.local.served_runs import Kept, ServedRuns
+from nightspot.local.serving import Playable, api_of, as_user
 from nightspot.local.stage import night_files, staging
 from nightspot.local.stage.night_files import Night
-from nightspot.local.stage.session import LocalAws
-from nightspot.local.stage.stage import Sighting
+from nightspot.local.stage.session import LocalAws, Sighting
 
 USER_ARN = "arn:aws:iam::123456789012:user/local"
 LAST_PORT = 65_535

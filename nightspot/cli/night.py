@@ -26,6 +26,7 @@ from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, read_overrides
 from nightspot.job.reading import load_job
 from nightspot.local.stage import night_files, records
+from nightspot.local.stage.emulated_aws import NightNotOverError
 from nightspot.local.stage.night_files import NIGHTS, Night
 from nightspot.terminal import tables
 from nightspot.terminal.lines import console_for, paragraph
@@ -273,7 +274,7 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
                 directory=stage.directory,
                 on_sighting=(lambda _seen: None) if as_json else timeline,
             )
-    except staging.NightNotOverError as error:
+    except NightNotOverError as error:
         fail(f"the night hangs: {error} is still running; its logs are in {played.scratch}")
     except KeyboardInterrupt:
         typer.echo("interrupted: everything the night had started is stopped", err=True)

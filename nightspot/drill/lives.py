@@ -192,10 +192,6 @@ class Training:
 _STEP_NAME = re.compile(r"(?:.*[^a-z])?(?:step|epoch|round|iteration)s?", re.IGNORECASE)
 
 
-class JournalError(Exception):
-    """A journal has a line that no Checkpointer wrote."""
-
-
 class MetricDefinitionError(Exception):
     """A metric definition of the job file cannot be used."""
 
@@ -264,7 +260,7 @@ def _number_in(line: str, definition: Definition) -> float | None:
 def read_journal(text: str) -> Seen:
     """What the lines of a journal say, of rank 0 alone; a last line that is torn says nothing.
 
-    Raises JournalError for any other line that is no event.
+    Raises ValueError for any other line that is no event.
     """
     events = [event for event in _events(text) if event["rank"] == 0]
     seen = Seen(library=bool(events))
@@ -284,7 +280,7 @@ def _events(text: str) -> list[dict[str, Any]]:
         except (ValueError, TypeError, KeyError) as error:
             if number > len(whole):
                 break
-            raise JournalError(f"line {number}: {line[:80]!r}: must be an event of a Checkpointer") from error
+            raise ValueError(f"line {number}: {line[:80]!r}: must be an event of a Checkpointer") from error
         events.append(event)
     return events
 

@@ -83,18 +83,23 @@ def targets_of(undisturbed: Training) -> tuple[int | None, ...]:
 def pace_of(undisturbed: Training) -> Pace:
     """What the undisturbed training took for one of each; where it did not show, a share of its whole time."""
     life = undisturbed.lives[0]
-    times = [each.at for each in life.seen.steps if each.at is not None]
-    gaps = [later - earlier for earlier, later in pairwise(times)]
+    step_seconds = step_seconds_of(life)
     parts = max(len(life.seen.steps), life.save_count, 1)
     restore = life.seen.restore
     return Pace(
-        step_seconds=median(gaps) if gaps else life.seconds / parts,
+        step_seconds=life.seconds / parts if step_seconds is None else step_seconds,
         save_seconds=median(save.seconds for save in life.seen.saves)
         if life.seen.saves
         else life.write_seconds,
         restore_seconds=restore.seconds if restore else 0.0,
         start_up_seconds=life.start_up_seconds,
     )
+
+
+def step_seconds_of(life: Life) -> float | None:
+    """How long a step took as a rule; None where that is not known."""
+    times = [each.at for each in life.seen.steps if each.at is not None]
+    return median(b - a for a, b in pairwise(times)) if len(times) > 1 else None
 
 
 def _timed(

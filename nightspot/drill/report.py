@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from itertools import pairwise
-from statistics import median
 from typing import Any
 
 from nightspot.drill.lives import Kill, Kind, Life, Training
-from nightspot.drill.reasons import WORDS as CAUSE_WORDS
-from nightspot.drill.reasons import Reason, told
-from nightspot.drill.resumes import apart, quoted
+from nightspot.drill.planning import step_seconds_of
+from nightspot.drill.resumes import CAUSE_WORDS, Reason, apart, quoted, told
 from nightspot.drill.verdict import Evidence, reasons_of
 
 
@@ -105,7 +102,7 @@ def _kill_report(
     life_after = next((each for each in following if each.seen.restore or each.seen.steps), None)
     resumed = None if life_after is None else _resumed_from(life_after, training.lives[0].first)
     lost = None if resumed is None else _lost(life, resumed, training.lives[0].first)
-    seconds = _step_seconds(evidence.undisturbed)
+    seconds = step_seconds_of(evidence.undisturbed.lives[0])
     restore = life_after.seen.restore if life_after else None
     return KillReport(
         number=kill.number,
@@ -135,11 +132,6 @@ def _lost(life: Life, resumed: int, beginning: int | None) -> int:
     """The steps of this life that were done in vain; none of a life that was killed before its first."""
     done = [seen.step for seen in life.seen.steps]
     return max(0, done[-1] - max(resumed, (beginning or 1) - 1)) if done else 0
-
-
-def _step_seconds(undisturbed: Training) -> float | None:
-    times = [each.at for each in undisturbed.lives[0].seen.steps if each.at is not None]
-    return median(b - a for a, b in pairwise(times)) if len(times) > 1 else None
 
 
 def _verdict(n: int, k: int, following: Sequence[Life], reasons: Sequence[Reason]) -> str:

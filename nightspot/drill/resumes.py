@@ -1,15 +1,87 @@
-"""Whether one resume was right: where it began, what it repeated or left out, and what state came back."""
+"""Whether one resume was right: where it began, what it repeated or left out, and what state came back; and the
+causes by which a drill fails."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
 from nightspot.drill.lives import Life, Metrics, StepSeen, Training
-from nightspot.drill.reasons import Cause
+
+
+class Cause(StrEnum):
+    """Why a training that was killed is not the training that it would have been; the order is that of telling."""
+
+    UNDISTURBED_FAILED = "undisturbed_failed"
+    NEVER_SAVED = "never_saved"
+    SAVED_TOO_LATE = "saved_too_late"
+    BEGAN_AGAIN = "began_again"
+    WENT_BACK = "went_back"
+    TWICE = "twice"
+    SKIPPED = "skipped"
+    NOT_WHOLE = "not_whole"
+    FAILED = "failed"
+    TOO_LONG = "too_long"
+    NOT_RESTORED = "not_restored"
+    METRICS_DIFFER = "metrics_differ"
+    MODEL_DIFFERS = "model_differs"
+    NO_KILL_LANDED = "no_kill_landed"
+
+
+# What a job that is not deterministic also shows: a second undisturbed training tells.
+ALSO_CHANCE = frozenset({Cause.NOT_RESTORED, Cause.METRICS_DIFFER, Cause.MODEL_DIFFERS})
+
+CAUSE_WORDS = {
+    Cause.UNDISTURBED_FAILED: "failed undisturbed",
+    Cause.NEVER_SAVED: "never saved",
+    Cause.SAVED_TOO_LATE: "saved at the end only",
+    Cause.BEGAN_AGAIN: "began again",
+    Cause.WENT_BACK: "went back",
+    Cause.TWICE: "a step twice",
+    Cause.SKIPPED: "a step skipped",
+    Cause.NOT_WHOLE: "not whole",
+    Cause.FAILED: "failed",
+    Cause.TOO_LONG: "hangs",
+    Cause.NOT_RESTORED: "not all restored",
+    Cause.METRICS_DIFFER: "other numbers",
+    Cause.MODEL_DIFFERS: "another model",
+    Cause.NO_KILL_LANDED: "nothing tried",
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One cause in words; `training` and `life` (from 0) say where it was seen, None for the end of it all."""
+
+    cause: Cause
+    text: str
+    training: int | None = None
+    life: int | None = None
+
+
+def told(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    """Each cause once, as it was seen first, and how often; in the order in which they came to be."""
+    ordered = sorted(reasons, key=_when)
+    first: dict[Cause, Reason] = {}
+    for reason in ordered:
+        first.setdefault(reason.cause, reason)
+    more = {cause: sum(each.cause is cause for each in ordered) - 1 for cause in first}
+    times = {n: "once more" if n == 1 else f"{n} more times" for n in more.values()}
+    return tuple(
+        replace(each, text=f"{each.text} (and {times[more[cause]]})") if more[cause] else each
+        for cause, each in first.items()
+    )
+
+
+def _when(reason: Reason) -> tuple[int, int, int]:
+    at_the_end = len(Cause) * 1_000_000
+    training = at_the_end if reason.training is None else reason.training
+    life = at_the_end if reason.life is None else reason.life
+    return training, life, tuple(Cause).index(reason.cause)
+
 
 # Two trainings show only a part of how far a job that is not deterministic can vary.
 _ALLOWANCE = 4.0
@@ -104,15 +176,10 @@ def role_of(part: str) -> Role:
     return next((role for role, pattern in _PATTERNS.items() if pattern.search(part)), Role.OTHER)
 
 
-def roles_of(parts: Iterable[str]) -> tuple[Role, ...]:
-    """Each role among the parts once, in the order of the table."""
-    found = {role_of(part) for part in parts}
-    return tuple(role for role in Role if role in found)
-
-
 def in_words(parts: Iterable[str]) -> str:
     """Which of a training's organs were not restored, such as "the generator was not restored"."""
-    known = [role for role in roles_of(parts) if role is not Role.OTHER]
+    found = {role_of(part) for part in parts} - {Role.OTHER}
+    known = [role for role in Role if role in found]
     return " and ".join(WORDS[role] for role in known) or WORDS[Role.OTHER]
 
 
@@ -172,24 +239,23 @@ def _where_it_began(resume: Resume, undisturbed: Training) -> Iterator[Finding]:
     began, stride = undisturbed.lives[0].first, stride_of(undisturbed)
     if first is None:
         return
-    if first == began and saved is not None and _is_behind(first, saved, resume):
+    done = restored if restored is not None else resume.reached
+    # A log tells of a step before or after its save.
+    thrown_away = saved is not None and (first <= saved if resume.life.seen.library else first < saved)
+    if first == began and saved is not None and thrown_away:
         yield Cause.BEGAN_AGAIN, _began_again(first, saved, resume.life)
     elif restored is not None and saved is not None and restored < saved:
-        yield (
-            Cause.WENT_BACK,
-            f"step {restored:,} was restored although step {saved:,} was saved{_left_out(resume)}",
-        )
+        restore = resume.life.seen.restore
+        left_out = f" ({restore.skipped[0]})" if restore and restore.skipped else ""
+        yield Cause.WENT_BACK, f"step {restored:,} was restored although step {saved:,} was saved{left_out}"
     elif restored is not None and first <= restored:
-        yield Cause.TWICE, _twice(first, restored)
-    elif stride is not None and (due := _next_after(resume, stride)) is not None and first > due:
-        yield Cause.SKIPPED, _skipped(due, first - stride, stride, resume)
+        which = f"step {first:,} was" if first == restored else f"steps {first:,} to {restored:,} were"
+        how = f"the checkpoint of step {restored:,} was restored and training went on with step {first:,}"
+        yield Cause.TWICE, f"{which} trained twice: {how}"
+    elif stride is not None and done is not None and first > done + stride:
+        yield Cause.SKIPPED, _skipped(done + stride, first - stride, stride, resume)
     elif restored is None and saved is not None and first + _CERTAIN_STEPS * (stride or 1) <= saved:
         yield Cause.WENT_BACK, f"training went on with step {first:,} although step {saved:,} was saved"
-
-
-def _is_behind(first: int, saved: int, resume: Resume) -> bool:
-    """Whether a life that did this step first has thrown away what was saved."""
-    return first <= saved if resume.life.seen.library else first < saved
 
 
 def _began_again(first: int, saved: int, life: Life) -> str:
@@ -199,20 +265,6 @@ def _began_again(first: int, saved: int, life: Life) -> str:
         because = f"no checkpoint counted: {restore.skipped[0]}"
     known = "" if life.seen.library else "about "
     return f"training began again at step {first:,} although {known}step {saved:,} was saved: {because}"
-
-
-def _twice(first: int, restored: int) -> str:
-    which = f"step {first:,} was" if first == restored else f"steps {first:,} to {restored:,} were"
-    return (
-        f"{which} trained twice: the checkpoint of step {restored:,} was restored and training went on with step "
-        f"{first:,}"
-    )
-
-
-def _next_after(resume: Resume, stride: int) -> int | None:
-    """The latest step that may come first now."""
-    done = resume.restored if resume.restored is not None else resume.reached
-    return None if done is None else done + stride
 
 
 def _skipped(due: int, last: int, stride: int, resume: Resume) -> str:
@@ -226,11 +278,6 @@ def _skipped(due: int, last: int, stride: int, resume: Resume) -> str:
     )
 
 
-def _left_out(resume: Resume) -> str:
-    restore = resume.life.seen.restore
-    return f" ({restore.skipped[0]})" if restore and restore.skipped else ""
-
-
 def _what_came_back(
     resume: Resume, undisturbed: Training, again: Training | None, yardstick: Yardstick
 ) -> Iterator[Finding]:
@@ -239,7 +286,9 @@ def _what_came_back(
     if seen is not None:
         differing = differing_parts(seen, expected[seen.step], again.steps.get(seen.step) if again else None)
         # A job that may vary is not blamed for other bits while its numbers are right.
-        if differing and (yardstick.exact or again or not numbers_agree(resume.life, undisturbed, yardstick)):
+        if differing and (
+            yardstick.exact or again or first_other_number(resume.life, undisturbed, yardstick)
+        ):
             yield Cause.NOT_RESTORED, _not_restored(seen, differing, resume, undisturbed)
             return
     wrong = first_other_number(resume.life, undisturbed, yardstick)
@@ -269,11 +318,6 @@ def first_other_number(life: Life, undisturbed: Training, yardstick: Yardstick) 
                 if name in theirs and not yardstick.same(seen.metrics[name], theirs[name]):
                     return seen.step, name
     return None
-
-
-def numbers_agree(life: Life, undisturbed: Training, yardstick: Yardstick) -> bool:
-    """Whether every metric of this life is as undisturbed."""
-    return first_other_number(life, undisturbed, yardstick) is None
 
 
 def _not_restored(seen: StepSeen, differing: Sequence[str], resume: Resume, undisturbed: Training) -> str:
@@ -316,13 +360,10 @@ def _moved(name: str, step: int, life: Life, undisturbed: Training) -> str:
     instead = expected[step].metrics[name]
     before = max((each for each in expected if each < step), default=None)
     was = expected[before].metrics.get(name) if before is not None else None
-    if None not in (now, instead, was) and _jumps(now, instead, was):  # type: ignore[arg-type]
+    known = now is not None and instead is not None and was is not None
+    if known and abs(now - instead) > _A_JUMP * abs(instead - was):  # type: ignore[operator]
         return f"{name} jumps from {number(was)} to {number(now)} (undisturbed: {number(instead)})"
     return f"{name} is {number(now)} instead of {number(instead)} at step {step:,}"
-
-
-def _jumps(now: float, instead: float, was: float) -> bool:
-    return abs(now - instead) > _A_JUMP * abs(instead - was)
 
 
 def quoted(names: Sequence[str], noun: str = "part") -> str:

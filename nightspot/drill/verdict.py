@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from nightspot.drill.lives import Kind, Life, Training
 from nightspot.drill.planning import targets_of
-from nightspot.drill.reasons import ALSO_CHANCE, Cause, Reason, told
 from nightspot.drill.resumes import (
+    ALSO_CHANCE,
+    Cause,
+    Reason,
     Resume,
     Yardstick,
     apart,
@@ -18,6 +20,7 @@ from nightspot.drill.resumes import (
     number,
     of_two,
     quoted,
+    told,
 )
 
 _LONG_WORDS = 400
@@ -60,7 +63,8 @@ def judge(evidence: Evidence) -> tuple[Reason, ...]:
 def reasons_of(evidence: Evidence) -> tuple[Reason, ...]:
     """Everything that is wrong, training by training."""
     if not evidence.undisturbed.completed:
-        return (_failed_undisturbed(evidence.undisturbed.lives[-1]),)
+        text = f"undisturbed, the training {_how_it_ended(evidence.undisturbed.lives[-1])}"
+        return (Reason(Cause.UNDISTURBED_FAILED, text),)
     if not targets_of(evidence.undisturbed):
         return (_nothing_to_resume_from(evidence.undisturbed.lives[0]),)
     reasons = [
@@ -79,10 +83,6 @@ def needs_second_run(evidence: Evidence) -> bool:
     reasons = judge(evidence)
     unknown = evidence.again is None and evidence.tolerance is None
     return unknown and bool(reasons) and all(reason.cause in ALSO_CHANCE for reason in reasons)
-
-
-def _failed_undisturbed(life: Life) -> Reason:
-    return Reason(Cause.UNDISTURBED_FAILED, f"undisturbed, the training {_how_it_ended(life)}")
 
 
 def _nothing_to_resume_from(life: Life) -> Reason:

@@ -7,15 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 
-class ClockError(ValueError):
-    """A story clock cannot be built from these values."""
-
-
 class StoryClock:
     """Maps real monotonic time to story time, which starts at `start` when the clock is built.
 
     `scale` is story seconds per real second: 1 is real time, 1800 plays half an hour a second.
-    Safe to share between threads: nothing in it changes. Raises `ClockError` for a naive start
+    Safe to share between threads: nothing in it changes. Raises `ValueError` for a naive start
     or a scale that is not positive.
     """
 
@@ -29,9 +25,9 @@ class StoryClock:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         if start.tzinfo is None:
-            raise ClockError(f"start: {start.isoformat()} has no time zone; give an aware datetime")
+            raise ValueError(f"start: {start.isoformat()} has no time zone; give an aware datetime")
         if not scale > 0:
-            raise ClockError(f"scale: {scale} must be greater than 0 story seconds per real second")
+            raise ValueError(f"scale: {scale} must be greater than 0 story seconds per real second")
         self.start = start.astimezone(UTC)
         self.scale = scale
         self._monotonic = monotonic

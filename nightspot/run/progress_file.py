@@ -2,7 +2,7 @@
 
 A training container writes the file, so nothing in it is trusted. What breaks a rule is left out and said in
 `ProgressFile.left_out`; without a usable `step` and `saved_at` no progress is visible. The side that writes has the
-same bounds, in `nightspot.checkpoint.core.limits`.
+same bounds, in `nightspot.checkpoint.core.progress`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from nightspot.checkpoint.core import limits
+from nightspot.checkpoint.core import progress
 from nightspot.run.progress_file import read_progress
 
 
@@ -27,7 +27,7 @@ def saved(process, tmp_path):
 def test_fifty_metrics_are_shown_and_all_are_kept(saved, caplog):
     metrics = {f"m{n}": float(n) for n in range(12_000)}
     shown, kept, left_out = saved(metrics)
-    assert list(shown) == list(metrics)[: limits.MOST_METRICS]
+    assert list(shown) == list(metrics)[: progress.MOST_METRICS]
     assert kept == metrics
     assert left_out == ()
     assert "'m50'" in caplog.text
@@ -99,7 +99,7 @@ def test_each_rule_is_warned_of_once(process, caplog):
 
 
 def test_the_best_by_a_metric_beyond_the_limits_is_still_kept(process, tmp_path):
-    many = {f"m{n}": 0.0 for n in range(limits.MOST_METRICS)}
+    many = {f"m{n}": 0.0 for n in range(progress.MOST_METRICS)}
     trainer = process(keep_last=1, keep_best=("loss", "min"))
     for step, loss in enumerate((3.0, 1.0, 2.0), start=1):
         trainer.save(step, b"s", metrics={**many, "loss": loss})

@@ -47,7 +47,7 @@ def no_drill(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a drill was started")
 
-    monkeypatch.setattr("nightspot.local.drill.drill.drill", refuse)
+    monkeypatch.setattr("nightspot.local.drill.drill", refuse)
 
 
 def test_a_good_job_passes_with_status_0_a_table_and_a_picture(nightspot, job, tmp_path):
@@ -148,7 +148,7 @@ def test_ctrl_c_ends_with_the_status_of_an_interrupt(nightspot, job, monkeypatch
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nightspot.local.drill.drill.drill", interrupted)
+    monkeypatch.setattr("nightspot.local.drill.drill", interrupted)
     answer = nightspot("drill", job(), "--local")
     assert answer.status == 130
     assert "everything the drill had started is stopped" in answer.err

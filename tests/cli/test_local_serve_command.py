@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nightspot.aws.runs.api_client import ApiClient, ApiError
 from nightspot.cli.local_serve import app
-from nightspot.local.serve import serving
+from nightspot.local import serving
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120

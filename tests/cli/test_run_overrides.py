@@ -10,6 +10,7 @@ import typer
 
 from nightspot.cli import app
 from nightspot.local.stage import staging
+from nightspot.local.stage.emulated_aws import NightNotOverError
 
 P4D, G5, G4 = "ml.p4d.24xlarge", "ml.g5.xlarge", "ml.g4dn.xlarge"
 TRAINER = Path(__file__).parents[1] / "workflow" / "scripts" / "trainer.py"
@@ -165,7 +166,7 @@ def played(monkeypatch):
                 "build": str(scratch.parent.parent),
             }
         )
-        raise staging.NightNotOverError("the execution")
+        raise NightNotOverError("the execution")
 
     monkeypatch.setattr(staging, "play", play)
     return nights

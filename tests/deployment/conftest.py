@@ -36,7 +36,7 @@ from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
-from nightspot.local.serve.gateway import NO_TOKEN, Gateway, Identity, Refusal, Request
+from nightspot.local.serving import NO_TOKEN, Gateway, Identity, Refusal, Request
 from nightspot.local.stage.emulated_aws import AsyncInvoker, DeadLetters, bound
 from nightspot.local.stage.engine import Handler, interpreter
 from tests.deployment.signatures import Signatures

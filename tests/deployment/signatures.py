@@ -19,7 +19,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
-from nightspot.local.serve.gateway import NO_TOKEN, Identity, Refusal, Request
+from nightspot.local.serving import NO_TOKEN, Identity, Refusal, Request
 
 LARGEST_SKEW_SECONDS = 300.0
 ALGORITHM = "AWS4-HMAC-SHA256"

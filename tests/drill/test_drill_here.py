@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from nightspot.drill.lives import Kind
-from nightspot.drill.reasons import Cause
 from nightspot.drill.report import report_of
+from nightspot.drill.resumes import Cause
 from nightspot.drill.verdict import judge
 from nightspot.job.reading import parse_job
-from nightspot.local.drill import drill as drills
-from nightspot.local.drill.drill import DrillOptions, drill, environment_of, request_of
-from nightspot.local.sagemaker.process import CommandError
+from nightspot.local import drill as drills
+from nightspot.local.drill import DrillOptions, drill, environment_of, request_of
+from nightspot.local.sagemaker.container import CommandError
 from nightspot.local.stage import staging
 from nightspot.local.stage.emulated_aws import local_job
 
@@ -213,7 +213,7 @@ def test_nothing_that_was_started_is_left_when_a_drill_is_broken_off(tmp_path, m
             time.sleep(0.005)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nightspot.local.drill.process._until_the_end", until_it_runs)
+    monkeypatch.setattr("nightspot.local.drilled_life._until_the_end", until_it_runs)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     with pytest.raises(KeyboardInterrupt):

@@ -7,7 +7,7 @@ import pytest
 
 from nightspot.drill.lives import Kind, definitions_of
 from nightspot.drill.planning import Pace, PlannedKill
-from nightspot.local.drill.process import SETTLED_SECONDS, DrillDisk, Setting, Striker, Watch, digests
+from nightspot.local.drilled_life import SETTLED_SECONDS, DrillDisk, Setting, Striker, Watch, digests
 
 REQUEST = {
     "TrainingJobName": "small",

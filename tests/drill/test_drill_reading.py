@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.drill.lives import (
-    JournalError,
     MetricDefinitionError,
     RestoreSeen,
     Seen,
@@ -73,9 +72,9 @@ def _is_json(line):
 
 
 def test_a_line_that_no_checkpointer_wrote_is_refused_with_its_place():
-    with pytest.raises(JournalError, match="line 2: 'nonsense': must be an event of a Checkpointer"):
+    with pytest.raises(ValueError, match="line 2: 'nonsense': must be an event of a Checkpointer"):
         read_journal(journal(("started", {})) + "nonsense\n" + journal(("restoring", {})))
-    with pytest.raises(JournalError, match="line 1"):
+    with pytest.raises(ValueError, match="line 1"):
         read_journal('{"event": "unheard", "at": 1, "rank": 0}\n')
 
 

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.drill import reasons, resumes
+from nightspot.drill import resumes
 from nightspot.drill.lives import WORDS, Kill, Kind, Life, RestoreSeen, SaveSeen, Seen, StepSeen
-from nightspot.drill.reasons import Cause, Reason, told
-from nightspot.drill.resumes import Role
+from nightspot.drill.resumes import Cause, Reason, Role, told
 from nightspot.drill.verdict import Evidence, judge, needs_second_run
 
 
@@ -342,7 +341,7 @@ def test_what_came_first_is_told_first():
 
 
 def test_every_cause_every_kind_and_every_role_has_its_words():
-    assert set(reasons.WORDS) == set(Cause)
+    assert set(resumes.CAUSE_WORDS) == set(Cause)
     assert set(WORDS) == set(Kind)
     assert set(resumes.WORDS) == set(Role)
 

@@ -28,7 +28,7 @@ from nightspot.lambdas import api as http_api
 from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
 from nightspot.lambdas.api_reads import ApiDependencies
 from nightspot.lambdas.dependencies import Dependencies
-from nightspot.local.serve.gateway import answer_of, event_of
+from nightspot.local.serving import answer_of, event_of
 from nightspot.local.stage.emulated_aws import REGION, TABLE, WORKFLOW, LocalContext, create_resources
 from nightspot.run.model import Outcome, Run, run_from_json, to_json
 from tests.simulation.dynamodb import without_faults

@@ -20,7 +20,7 @@ from nightspot.api.routes import (
 )
 from nightspot.job.overrides import read_overrides
 from nightspot.lambdas import api as http_api
-from nightspot.local.serve.gateway import event_of
+from nightspot.local.serving import event_of
 from nightspot.local.stage.emulated_aws import LocalContext
 
 START = "/jobs/recommender/runs"

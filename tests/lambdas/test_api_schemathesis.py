@@ -11,7 +11,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from nightspot.lambdas import api as http_api
-from nightspot.local.serve.gateway import NO_TOKEN, Gateway, Identity
+from nightspot.local.serving import NO_TOKEN, Gateway, Identity
 from nightspot.local.stage.emulated_aws import LocalContext
 
 # A rule that no schema can tell, such as that of time zones, may refuse what the schema lets pass.

@@ -15,7 +15,7 @@ from moto import mock_aws
 from nightspot.aws.faults import TransientAwsError
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
-from nightspot.local.sagemaker.faults import ServiceFault
+from nightspot.local.sagemaker.request_rules import ServiceFault
 from nightspot.local.stage.emulated_aws import (
     REGION,
     TABLE,

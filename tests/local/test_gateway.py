@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from nightspot.local.serve.gateway import Gateway, Identity, Refusal, answer_of, event_of
+from nightspot.local.serving import Gateway, Identity, Refusal, answer_of, event_of
 
 REGION = "eu-west-1"
 KEY, SECRET = "AKIDEXAMPLE", "not-a-secret"
@@ -122,12 +122,6 @@ class TestWhatTheFunctionSees:
             assert called(gateway, environ_of("GET", f"http://localhost{elsewhere}")).status == 403
         assert len(function.events) == 1
 
-    def test_the_encoding_of_the_path_stays_even_where_a_server_only_tells_the_decoded_one(self):
-        function = Function()
-        decoded = {"REQUEST_URI": "", "PATH_INFO": "/jobs/näch te/runs".encode().decode("latin-1")}
-        called(Gateway(function, authorise=anyone), environ_of("GET", "http://localhost/", **decoded))
-        assert function.events[0]["path"] == "/jobs/n%C3%A4ch%20te/runs"
-
 
 class TestWhatComesBack:
     def test_many_values_of_a_header_and_a_binary_body(self):
@@ -191,14 +185,6 @@ class TestLimits:
             == 413
         )
         assert unread.tell() == 0
-
-    @pytest.mark.parametrize("length", ["-1", "many", "1.5"])
-    def test_a_length_that_is_none_is_refused(self, length):
-        answer = called(
-            Gateway(Function(), authorise=anyone), environ_of("POST", "http://x/", CONTENT_LENGTH=length)
-        )
-        assert answer.status == 411
-        assert repr(length) in answer.json["detail"]
 
     def test_a_refusal_of_the_gateways_own_says_who_and_why(self):
         gateway = Gateway(Function(), authorise=lambda _request: Refusal(421, "not here", "Elsewhere"))

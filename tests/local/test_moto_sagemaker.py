@@ -10,8 +10,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from nightspot.local.sagemaker.faults import INTERNAL_FAILURE, THROTTLED
 from nightspot.local.sagemaker.markets import Market
+from nightspot.local.sagemaker.request_rules import INTERNAL_FAILURE, THROTTLED
 from nightspot.local.sagemaker.sagemaker import installed
 
 QUOTAS = {"ml.p4d.24xlarge for spot training job usage": 0}

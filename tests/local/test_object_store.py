@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from nightspot.local.sagemaker.container import CheckpointSync, download_prefix, split_uri
-from nightspot.local.sagemaker.faults import ServiceFaultError
+from nightspot.local.sagemaker.container import CheckpointSync, download_prefix
+from nightspot.local.sagemaker.request_rules import ServiceFaultError, split_uri
 
 
 @pytest.fixture

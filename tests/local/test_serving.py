@@ -15,11 +15,13 @@ import pytest
 
 from nightspot.job.model import Job
 from nightspot.local.sagemaker.markets import Availability, Market, Markets
-from nightspot.local.serve.gateway import Identity, Refusal, Request
-from nightspot.local.serve.served_runs import ServedRuns
-from nightspot.local.serve.serving import (
+from nightspot.local.served_runs import ServedRuns
+from nightspot.local.serving import (
+    Identity,
     NothingToServeError,
     PortError,
+    Refusal,
+    Request,
     api_of,
     as_user,
     every_day,
@@ -30,8 +32,7 @@ from nightspot.local.serve.serving import (
 )
 from nightspot.local.stage import records
 from nightspot.local.stage.night_files import NIGHTS, Night
-from nightspot.local.stage.session import LocalAws
-from nightspot.local.stage.stage import NoLocalCommandError
+from nightspot.local.stage.session import LocalAws, NoLocalCommandError
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 SCALE = 900.0
@@ -204,9 +205,7 @@ class TestTheServer:
         status, problem = self.asked(address, Host="rebound.example")
         assert (status, problem["title"]) == (421, "Misdirected Request")
 
-    @pytest.mark.parametrize(
-        ("length", "status"), [("x", 411), ("-1", 411), ("9" * 5000, 413), ("10485761", 413)]
-    )
+    @pytest.mark.parametrize(("length", "status"), [("10485761", 413), ("7", 400)])
     def test_a_length_that_is_not_the_body_s_is_refused(self, address, caplog, length, status):
         answer = raw(address, f"POST / HTTP/1.1\r\nContent-Length: {length}\r\n".encode(), b"hello")
         assert (answer.status, json.loads(answer.read())["status"]) == (status, status)
@@ -242,7 +241,7 @@ def stage_of(tmp_path, slower):
 
 
 def asked_of(api, method, path, body=None):
-    from nightspot.local.serve.gateway import event_of
+    from nightspot.local.serving import event_of
 
     content = b"" if body is None else json.dumps(body).encode()
     headers = [("Content-Type", "application/json")]

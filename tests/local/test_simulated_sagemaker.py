@@ -6,8 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nightspot.local.sagemaker.faults import INTERNAL_FAILURE, THROTTLED, ServiceFaultError, access_denied
 from nightspot.local.sagemaker.markets import Market
+from nightspot.local.sagemaker.request_rules import (
+    INTERNAL_FAILURE,
+    THROTTLED,
+    ServiceFaultError,
+    access_denied,
+)
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:training-job/job"
 

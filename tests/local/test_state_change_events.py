@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nightspot.local.sagemaker.markets import EventOptions, Market, OptionError
+from nightspot.local.sagemaker.markets import EventOptions, Market
 
 PHASES = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
 
@@ -85,5 +85,5 @@ def test_a_delayed_event_comes_behind_its_successors(night):
 
 @pytest.mark.parametrize("wrong", [{"lost_share": 1.1}, {"doubled_share": -0.1}, {"delay_seconds": -1}])
 def test_shares_and_delays_out_of_range_are_refused_by_name(wrong):
-    with pytest.raises(OptionError, match=next(iter(wrong))):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         EventOptions(**wrong)

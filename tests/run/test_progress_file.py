@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.checkpoint.core import limits
+from nightspot.checkpoint.core import progress as limits
 from nightspot.run import progress_file
 from nightspot.run.model import Progress, to_json
 from nightspot.run.progress_file import MOST_BYTES, MOST_METRICS, ProgressFile, read_progress
@@ -277,7 +277,7 @@ def test_of_many_remarks_a_few_are_kept_and_the_others_counted():
 
 
 def test_both_sides_have_the_same_bounds():
-    names = [name for name in vars(limits) if name.isupper() and not name.startswith("_")]
+    names = [name for name in vars(limits) if name.startswith(("MOST_", "LARGEST_", "SMALLEST_"))]
     assert len(names) == 5
     assert {name: getattr(limits, name) for name in names} == {
         name: getattr(progress_file, name) for name in names

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nightspot.local.sagemaker import request_rules
-from nightspot.local.sagemaker.faults import ServiceFault, ServiceFaultError
+from nightspot.local.sagemaker.request_rules import ServiceFault, ServiceFaultError
 from tests.simulation.calls import ACCOUNT, REGION, Call, Calls, client_error
 from tests.simulation.clock import Clock, Planned
 from tests.simulation.market import Market

@@ -4,9 +4,9 @@ import pytest
 
 from nightspot.failures.classify import ANSWERS, Answer
 from nightspot.failures.codes import FailureClass
-from nightspot.local.sagemaker.faults import ServiceFault
 from nightspot.local.sagemaker.job_state import Ending, Secondary, Status
 from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
+from nightspot.local.sagemaker.request_rules import ServiceFault
 from nightspot.local.stage.night_files import Night
 
 MINUTE = 60.0

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nightspot.local.sagemaker.faults import INTERNAL_FAILURE, THROTTLED, ServiceFault
 from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
+from nightspot.local.sagemaker.request_rules import INTERNAL_FAILURE, THROTTLED, ServiceFault
 from nightspot.local.stage.night_files import Night
 from nightspot.run.model import Action
 

@@ -1,7 +1,7 @@
 """SageMaker's own limits: what of them interruptions use up, and what is the job's own fault."""
 
-from nightspot.local.sagemaker.faults import ServiceFault
 from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.request_rules import ServiceFault
 from nightspot.local.stage.night_files import Night
 
 MINUTE = 60

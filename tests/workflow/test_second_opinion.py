@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from nightspot.local.sagemaker.faults import THROTTLED, ServiceFault
 from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.request_rules import THROTTLED, ServiceFault
 from nightspot.local.stage import engine
 from nightspot.local.stage.engine import UndefinedResultError, evaluate
 from nightspot.local.stage.night_files import Night

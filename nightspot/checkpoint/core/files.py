@@ -127,9 +127,6 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-_ORDERS = ("min", "max")
-
-
 @dataclass(frozen=True)
 class KeepBest:
     """Keep the `count` checkpoints whose `metric` is the lowest ("min") or the highest ("max")."""
@@ -141,7 +138,7 @@ class KeepBest:
     def __post_init__(self) -> None:
         if not isinstance(self.metric, str) or not self.metric:
             raise SettingError(f"keep_best.metric={self.metric!r}: must be the name of a metric")
-        if self.order not in _ORDERS:
+        if self.order not in ("min", "max"):
             raise SettingError(f"keep_best.order={self.order!r}: must be 'min' or 'max'")
         if not isinstance(self.count, int) or isinstance(self.count, bool) or self.count < 1:
             raise SettingError(f"keep_best.count={self.count!r}: must be a whole number from 1 on")

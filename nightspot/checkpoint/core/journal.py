@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import Enum
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .errors import SettingError, StateError
 from .state import can, file_chunks
@@ -193,25 +193,8 @@ class Event(Enum):
     SAVED = "saved"
 
 
-class Journal(Protocol):
-    """Where a Checkpointer says what it does."""
-
-    @property
-    def on(self) -> bool:
-        """Whether anybody reads it."""
-
-    def tell(self, event: Event, **facts: Any) -> None:
-        """Write the event down."""
-
-    def step(self, step: object, state: Any, metrics: object) -> None:
-        """The script says that it has done `step`; its state, or None where none is at hand."""
-
-    def watched(self, state: Any) -> Any:
-        """The restored state, which from now on notes what the script takes out of it."""
-
-
-class NoJournal:
-    """Nobody reads along."""
+class Journal:
+    """Where a Checkpointer says what it does; this one has nobody who reads along."""
 
     on = False
 
@@ -226,7 +209,7 @@ class NoJournal:
         return state
 
 
-class JournalFile:
+class JournalFile(Journal):
     """Appends each event to a file in one write, so that a kill leaves no half line between whole ones.
 
     Raises SettingError where the file cannot be opened.
@@ -284,7 +267,7 @@ class JournalFile:
 def journal_from(environ: Mapping[str, str], rank: int, now: Callable[[], datetime]) -> Journal:
     """The journal that the environment asks for; SettingError where it cannot be written."""
     path = environ.get(JOURNAL_VARIABLE)
-    return JournalFile(path, rank, now) if path else NoJournal()
+    return JournalFile(path, rank, now) if path else Journal()
 
 
 class _Watched(dict):  # type: ignore[type-arg] # dict[...] cannot be a base class's name in every Python 3.9 tool

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from numbers import Integral, Real
 from typing import Any, SupportsIndex
@@ -91,21 +91,10 @@ def from_document(document: Mapping[str, Any]) -> Progress:
     """The progress that `document` described; BrokenCheckpointError if it describes none."""
     try:
         resumed = document["resumed_from"]
-        return Progress(
-            run_id=document["run_id"],
-            attempt=document["attempt"],
-            training_job_name=document["training_job_name"],
-            step=document["step"],
-            total_steps=document["total_steps"],
-            seconds_per_step=document["seconds_per_step"],
-            saved_at=from_text(document["saved_at"]),
-            checkpoint=document["checkpoint"],
-            metrics=document["metrics"],
-            resumed_from=resumed and ResumedFrom(resumed["step"], resumed["attempt"]),
-            started_at=from_text(document["started_at"]),
-            world_size=document["world_size"],
-            files=document.get("files", 1),
-        )
+        known = {each.name: document[each.name] for each in fields(Progress) if each.name != "files"}
+        known["saved_at"], known["started_at"] = from_text(known["saved_at"]), from_text(known["started_at"])
+        known["resumed_from"] = resumed and ResumedFrom(resumed["step"], resumed["attempt"])
+        return Progress(**known, files=document.get("files", 1))
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenCheckpointError(f"the footer is not this library's ({error!r})") from error
 
@@ -213,3 +202,47 @@ class Teller:
             world_size=self.seat.world_size,
             files=self.seat.files_per_step,
         )
+
+
+MOST_METRICS = 50
+MOST_NAME_CHARACTERS = 128
+MOST_STEPS = 10**15
+# Of the numbers that the scheduler's table holds: what is nearer to zero is zero.
+LARGEST_METRIC = 9.9e125
+SMALLEST_METRIC = 1e-130
+
+_NAME_RULE = f"names must be 1 to {MOST_NAME_CHARACTERS} printable characters"
+_NUMBER_RULE = f"numbers must be from -{LARGEST_METRIC:g} to {LARGEST_METRIC:g}"
+_COUNT_RULE = f"must be at most {MOST_METRICS}"
+_STEPS_RULE = f"must be at most {MOST_STEPS:,}"
+
+
+def fitted(document: Mapping[str, object]) -> tuple[dict[str, object], dict[str, list[str]]]:
+    """The progress document within the bounds, and by the rule that it broke what was left out."""
+    left_out: dict[str, list[str]] = {}
+    fits = dict(document)
+    total_steps = document["total_steps"]
+    if isinstance(total_steps, int) and total_steps > MOST_STEPS:
+        left_out[_STEPS_RULE] = [f"total_steps={total_steps}"]
+        fits["total_steps"] = fits["fraction"] = None
+    metrics = document["metrics"]
+    fits["metrics"] = _fitted_metrics(metrics if isinstance(metrics, Mapping) else {}, left_out)
+    return fits, left_out
+
+
+def _fitted_metrics(metrics: Mapping[str, object], left_out: dict[str, list[str]]) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    for name, value in metrics.items():
+        label = f"metrics[{name[:MOST_NAME_CHARACTERS]!r}]"
+        if not 0 < len(name) <= MOST_NAME_CHARACTERS or not name.isprintable():
+            left_out.setdefault(_NAME_RULE, []).append(label)
+        # NaN is in no range.
+        elif value is not None and not (
+            isinstance(value, (int, float)) and -LARGEST_METRIC <= value <= LARGEST_METRIC
+        ):
+            left_out.setdefault(_NUMBER_RULE, []).append(label)
+        elif len(kept) == MOST_METRICS:
+            left_out.setdefault(_COUNT_RULE, []).append(label)
+        else:
+            kept[name] = 0.0 if isinstance(value, float) and abs(value) < SMALLEST_METRIC else value
+    return kept

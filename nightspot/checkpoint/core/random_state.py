@@ -31,7 +31,9 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
     there now and was not captured, and CUDA devices that there are more or fewer of: training goes on
     on another machine, and only the numbers drawn there are others.
     """
-    absent = [name for name in state if name not in _GENERATORS or not _can_be_set(name)]
+    # A script may well restore before anything of it is on a CUDA device.
+    needed = {"torch.cuda": "torch"}
+    absent = [name for name in state if name not in _GENERATORS or not _is_there(needed.get(name, name))]
     if absent:
         raise StateError(f"random state of {absent}: must be imported before it is restored")
     for name in _GENERATORS:
@@ -43,11 +45,6 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 
 def _is_there(name: str) -> bool:
     return _GENERATORS[name][0]()
-
-
-def _can_be_set(name: str) -> bool:
-    # A script may well restore before anything of it is on a device.
-    return "torch" in sys.modules if name == "torch.cuda" else _is_there(name)
 
 
 def _capture_python() -> list[Any]:
@@ -65,20 +62,6 @@ def _capture_numpy() -> list[Any]:
     return [str(kind), key.tolist(), int(position), int(has_gauss), float(gauss)]
 
 
-def _restore_numpy(value: Any) -> None:
-    sys.modules["numpy"].random.set_state(tuple(value))
-
-
-def _capture_torch() -> list[int]:
-    numbers: list[int] = sys.modules["torch"].get_rng_state().tolist()
-    return numbers
-
-
-def _restore_torch(value: Any) -> None:
-    torch = sys.modules["torch"]
-    torch.set_rng_state(_on_host(torch, value))
-
-
 def _on_host(torch: Any, value: list[int]) -> Any:
     # Wherever torch.set_default_device puts new tensors, generators take theirs from the host.
     return torch.tensor(value, dtype=torch.uint8, device="cpu")
@@ -88,10 +71,6 @@ def _has_cuda() -> bool:
     # Asking an uninitialised CUDA for its state would take a context's memory on every device.
     torch = sys.modules.get("torch")
     return torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
-
-
-def _capture_cuda() -> list[list[int]]:
-    return [each.tolist() for each in sys.modules["torch"].cuda.get_rng_state_all()]
 
 
 def _restore_cuda(value: Any) -> None:
@@ -111,9 +90,21 @@ def _restore_cuda(value: Any) -> None:
 # What there is, how to read it, and how to set it.
 _GENERATORS: Mapping[str, tuple[Callable[[], bool], Callable[[], Any], Callable[[Any], None]]] = {
     "random": (lambda: True, _capture_python, _restore_python),
-    "numpy": (lambda: "numpy" in sys.modules, _capture_numpy, _restore_numpy),
-    "torch": (lambda: "torch" in sys.modules, _capture_torch, _restore_torch),
-    "torch.cuda": (_has_cuda, _capture_cuda, _restore_cuda),
+    "numpy": (
+        lambda: "numpy" in sys.modules,
+        _capture_numpy,
+        lambda value: sys.modules["numpy"].random.set_state(tuple(value)),
+    ),
+    "torch": (
+        lambda: "torch" in sys.modules,
+        lambda: sys.modules["torch"].get_rng_state().tolist(),
+        lambda value: sys.modules["torch"].set_rng_state(_on_host(sys.modules["torch"], value)),
+    ),
+    "torch.cuda": (
+        _has_cuda,
+        lambda: [each.tolist() for each in sys.modules["torch"].cuda.get_rng_state_all()],
+        _restore_cuda,
+    ),
 }
 
 

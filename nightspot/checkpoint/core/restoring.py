@@ -215,33 +215,6 @@ def _progress(footer: envelope.Footer) -> Progress:
         raise BrokenCheckpointError(f"the footer is not this library's ({error!r})") from error
 
 
-def warn_of_other_training(progress: Progress, run_id: str | None, total_steps: int | None) -> None:
-    """Log what a checkpoint should not be: another run's, or beyond the end of this training."""
-    if run_id is not None and progress.run_id is not None and progress.run_id != run_id:
-        _LOG.warning(
-            "%s is of run %s, this is run %s: a checkpoint prefix should belong to one run",
-            progress.checkpoint,
-            progress.run_id,
-            run_id,
-        )
-    if total_steps is not None and progress.step > total_steps:
-        _LOG.warning(
-            "%s is beyond total_steps=%d: nothing is left to train",
-            progress.checkpoint,
-            total_steps,
-        )
-
-
-def warn_that_none_is_whole(directory: Path, skipped: tuple[Skipped, ...]) -> None:
-    """Log, where there are checkpoints, that training begins from nothing all the same, and why."""
-    if skipped:
-        _LOG.error(
-            "no checkpoint in %s is whole, training starts from the beginning: %s",
-            directory,
-            "; ".join(map(str, skipped)),
-        )
-
-
 @dataclass(frozen=True)
 class Skipped:
     """A file that is missing from a checkpoint or is not a whole one, and why."""

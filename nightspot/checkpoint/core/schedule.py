@@ -134,11 +134,6 @@ class Every:
     steps: int | None = None
     seconds: float | None = None
 
-    @property
-    def by_the_clock(self) -> bool:
-        """Whether processes that train together can come to different answers."""
-        return self.steps is None
-
 
 def every_from(every_steps: int | None, every_seconds: float | None, interval: str | None) -> Every:
     """The setting as given, "auto" if nothing is; SettingError for two of them or a bad one."""
@@ -356,7 +351,7 @@ class Due:
 
     def _check_clocks_cannot_differ(self) -> None:
         alone = self._seat.files_per_step == 1 or self._gather is not None
-        if self._every.by_the_clock and not alone:
+        if self._every.steps is None and not alone:
             raise SettingError(
                 f"world_size={self._seat.world_size}: ranks that go by their own clocks would save different "
                 "steps; must have every_steps, or gather to decide as one"

@@ -58,17 +58,22 @@ def directory_from(environ: Mapping[str, str]) -> Path:
     https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html
     Raises SettingError if the file is there and cannot be understood.
     """
-    config = Path(environ.get("SM_INPUT_CONFIG_DIR") or CONFIG_DIRECTORY, "checkpointconfig.json")
-    try:
-        document = json.loads(config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Path(_CHECKPOINT_DIRECTORY)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{config}: must be readable JSON ({error})") from error
+    config, document = _config(environ, "checkpointconfig.json")
     local_path = document.get("LocalPath") if isinstance(document, dict) else None
     if local_path is not None and not isinstance(local_path, str):
         raise SettingError(f"{config}: LocalPath={local_path!r}: must be a path")
     return Path(local_path or _CHECKPOINT_DIRECTORY)
+
+
+def _config(environ: Mapping[str, str], name: str) -> tuple[Path, Any]:
+    """One of SageMaker's configuration files, and what is in it: {} where it is not there; SettingError."""
+    config = Path(environ.get("SM_INPUT_CONFIG_DIR") or CONFIG_DIRECTORY, name)
+    try:
+        return config, json.loads(config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return config, {}
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{config}: must be readable JSON ({error})") from error
 
 
 def mean_life_from(environ: Mapping[str, str]) -> float:
@@ -136,10 +141,7 @@ def clock_from(
     # A local run plays a night of hours in seconds, and its scheduler plans in the night's time.
     # Training reads the same clock, so that a pace of 600 seconds per step is reported as that,
     # and not as the one second that it took to play.
-    def story_now() -> datetime:
-        return _moment(story_start + (real_epoch_seconds() - real_start) * scale)
-
-    return story_now
+    return lambda: _moment(story_start + (real_epoch_seconds() - real_start) * scale)
 
 
 def as_text(moment: datetime) -> str:
@@ -296,13 +298,7 @@ def _hosts(environ: Mapping[str, str]) -> tuple[list[str], str | None]:
     text = environ.get("SM_HOSTS")
     if text:
         return _sorted_hosts(text, "SM_HOSTS"), environ.get("SM_CURRENT_HOST")
-    config = Path(environ.get("SM_INPUT_CONFIG_DIR") or CONFIG_DIRECTORY, "resourceconfig.json")
-    try:
-        document = json.loads(config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return [], None
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{config}: must be readable JSON ({error})") from error
+    config, document = _config(environ, "resourceconfig.json")
     if not isinstance(document, dict):
         raise SettingError(f"{config}: must be a JSON object")
     return _sorted_hosts(json.dumps(document.get("hosts", [])), str(config)), document.get("current_host")

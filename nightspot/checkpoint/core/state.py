@@ -88,7 +88,7 @@ def hold(state: State, snapshot: Snapshot) -> State:
 
     bytes are not copied: nothing can change them. Files are read into memory.
     """
-    parts = tuple(Part(part.name, part.form, _HOLD[part.form](part, snapshot)) for part in state.parts)
+    parts = tuple(Part(part.name, part.form, _held(part, snapshot)) for part in state.parts)
     return State(state.kind, state.names, parts)
 
 
@@ -130,25 +130,13 @@ def _buffer(part: object, name: str) -> memoryview:
     return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
 
 
-def _hold_buffer(part: Part, _snapshot: Snapshot) -> memoryview:
-    view: memoryview = part.content
-    return view if type(view.obj) is bytes else memoryview(bytes(view))
-
-
-def _hold_file(part: Part, _snapshot: Snapshot) -> memoryview:
-    # A copy on disk would double what is written; a file left where it is may be written to.
-    return memoryview(b"".join(file_chunks(part.content, part.name)))
-
-
-def _hold_value(part: Part, snapshot: Snapshot) -> Any:
-    return snapshot(part.content)
-
-
-_HOLD: Mapping[Form, Callable[[Part, Snapshot], Any]] = {
-    Form.BYTES: _hold_buffer,
-    Form.FILE: _hold_file,
-    Form.SERIALISED: _hold_value,
-}
+def _held(part: Part, snapshot: Snapshot) -> Any:
+    if part.form is Form.SERIALISED:
+        return snapshot(part.content)
+    if part.form is Form.FILE:
+        # A copy on disk would double what is written; a file left where it is may be written to.
+        return memoryview(b"".join(file_chunks(part.content, part.name)))
+    return part.content if type(part.content.obj) is bytes else memoryview(bytes(part.content))
 
 
 Serialise = Callable[[Any, Any], object]  # a value, and a binary stream to write it to

@@ -14,10 +14,10 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from . import envelope, files, limits
+from . import envelope, files
 from .errors import BrokenCheckpointError, DirectoryError
 from .files import Found, KeepBest, Kept, expendable
-from .progress import Progress
+from .progress import Progress, fitted
 from .settings import Seat, as_text
 from .state import Serialise, State
 
@@ -77,7 +77,7 @@ class Writer:
         """Write nightspot.json, on the rank that does; OSError."""
         if not self._seat.announces:
             return
-        fits, left_out = limits.fitted(progress.document())
+        fits, left_out = fitted(progress.document())
         self._warn_of(left_out)
         document = {**fits, "written_at": as_text(self._now())}
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"

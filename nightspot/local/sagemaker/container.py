@@ -1,56 +1,42 @@
-"""What a training script finds on its simulated machine: files, variables, and what travels between it and S3."""
+"""What a training script finds on its simulated machine, how it runs there, and what travels between it and S3."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Any
 
-from nightspot.local.sagemaker.faults import invalid
+from nightspot.local.sagemaker.request_rules import split_uri
 
 HOST = "algo-1"
 INHERITED = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Container:
     """One machine life's disk: everything below `root` goes with the machine."""
 
     root: Path
 
-    @property
-    def opt_ml(self) -> Path:
-        return self.root / "opt" / "ml"
-
-    @property
-    def config(self) -> Path:
-        return self.opt_ml / "input" / "config"
-
-    @property
-    def data(self) -> Path:
-        return self.opt_ml / "input" / "data"
-
-    @property
-    def model(self) -> Path:
-        return self.opt_ml / "model"
-
-    @property
-    def output(self) -> Path:
-        return self.opt_ml / "output"
-
-    @property
-    def output_data(self) -> Path:
-        return self.output / "data"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.opt_ml / "checkpoints"
+    def __post_init__(self) -> None:
+        self.opt_ml = self.root / "opt" / "ml"
+        self.config = self.opt_ml / "input" / "config"
+        self.data = self.opt_ml / "input" / "data"
+        self.model = self.opt_ml / "model"
+        self.output = self.opt_ml / "output"
+        self.output_data = self.output / "data"
+        self.checkpoints = self.opt_ml / "checkpoints"
 
     def failure_text(self) -> str | None:
         """What the script wrote to output/failure, or None."""
@@ -161,18 +147,6 @@ def _write(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// URI, the key without slashes at its ends.
-
-    Raises `ServiceFaultError` (ValidationException) for anything else.
-    """
-    scheme, _, rest = uri.partition("://")
-    bucket, _, key = rest.partition("/")
-    if scheme != "s3" or not bucket:
-        raise invalid(f"The URI '{uri}' is not a valid S3 URI; it must look like s3://bucket/prefix")
-    return bucket, key.strip("/")
-
-
 def download_prefix(s3: Any, uri: str, folder: Path) -> int:
     """Copy every object below an S3 URI into a folder, subfolders included; return how many.
 
@@ -263,3 +237,135 @@ def _keys_below(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
             below = not prefix or key == prefix or key.startswith(f"{prefix}/")
             if below and not key.endswith("/"):
                 yield key
+
+
+PYTHON_NAMES = {"python", "python3"}
+
+
+class CommandError(Exception):
+    """The training command could not be started."""
+
+
+class TrainingProcess:
+    """One running training command and everything it starts.
+
+    Raises `CommandError` where the command does not exist or may not be run. `on_line` gets every
+    line of standard output and error, without its end, from a thread of its own; the same lines
+    are appended to `log`.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        log: Path,
+        on_line: Callable[[str], None] | None,
+        reaper: Reaper,
+    ) -> None:
+        self._reaper = reaper
+        self._log = log
+        self._on_line = on_line
+        log.parent.mkdir(parents=True, exist_ok=True)
+        first, *others = command
+        try:
+            # `python` is the one that runs Nightspot, so that the script finds what is installed here.
+            # The command is the user's own, from the job file; running it is what was asked for.
+            self._popen = subprocess.Popen(  # noqa: S603
+                [sys.executable if first in PYTHON_NAMES else first, *others],
+                env=dict(environment),
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandError(f"{' '.join(command)}: {error.strerror or error}") from error
+        reaper.watch(self._popen.pid)
+        self._reader = Thread(target=self._copy_lines, name=f"log-{log.stem}", daemon=True)
+        self._reader.start()
+
+    def exit_code(self) -> int | None:
+        """None while it runs, else its exit code as Docker counts: 128 + N for signal N."""
+        code = self._popen.poll()
+        return code if code is None or code >= 0 else 128 - code
+
+    def terminate(self) -> None:
+        """Ask it to end: SIGTERM to the command itself only, as `docker stop` does.
+
+        https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
+        """
+        self._popen.terminate()
+
+    def kill(self) -> None:
+        """End it and all its children at once; returns when their words are in the log."""
+        # A leader that has ended may have left children in its group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.wait()
+        self._reaper.forget(self._popen.pid)
+        self._reader.join(timeout=5)
+
+    def _copy_lines(self) -> None:
+        with self._popen, self._log.open("ab") as log:
+            for line in self._popen.stdout or ():
+                log.write(line)
+                log.flush()
+                if self._on_line is not None:
+                    self._on_line(line.decode("utf-8", errors="replace").rstrip("\r\n"))
+
+
+HELPER = """
+import os, signal, sys
+groups = set()
+for line in sys.stdin:
+    (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except OSError:
+        pass
+"""
+
+
+class Reaper:
+    """Kills the watched process groups when this program ends. Thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._helper: subprocess.Popen[bytes] | None = None
+
+    def watch(self, group: int) -> None:
+        """Kill this process group when the program ends."""
+        with self._lock:
+            if self._helper is None:
+                # A session of its own: Ctrl-C in the terminal must not take the helper with the program.
+                self._helper = subprocess.Popen(  # noqa: S603 - this Python, and the lines above
+                    [sys.executable, "-I", "-S", "-c", HELPER],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+        self._tell(f"+{group}\n")
+
+    def forget(self, group: int) -> None:
+        """The group has ended; its number may come to belong to somebody else."""
+        self._tell(f"-{group}\n")
+
+    def close(self) -> None:
+        """End the helper; it kills what is still watched. Idempotent."""
+        with self._lock:
+            helper, self._helper = self._helper, None
+        if helper is not None:
+            with contextlib.suppress(BrokenPipeError):
+                helper.communicate()
+
+    def _tell(self, message: str) -> None:
+        # A helper killed by hand only costs the safety net, not the training.
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            if self._helper is not None and self._helper.stdin is not None:
+                self._helper.stdin.write(message.encode())
+                self._helper.stdin.flush()

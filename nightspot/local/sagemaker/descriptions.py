@@ -13,9 +13,9 @@ from threading import Condition, Thread
 from typing import Any
 
 from nightspot.local.clock import StoryClock
-from nightspot.local.sagemaker.faults import invalid
 from nightspot.local.sagemaker.job_state import JobState, billable_seconds, machine_lives, training_seconds
 from nightspot.local.sagemaker.markets import EventOptions
+from nightspot.local.sagemaker.request_rules import invalid
 
 ECHOED = (
     "HyperParameters",

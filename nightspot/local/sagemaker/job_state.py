@@ -10,7 +10,7 @@ from threading import Event, Lock
 from typing import Any
 
 from nightspot.local.clock import StoryClock
-from nightspot.local.sagemaker.faults import invalid
+from nightspot.local.sagemaker.request_rules import invalid
 
 
 class Status(StrEnum):
@@ -121,10 +121,6 @@ class JobState:
     @property
     def modified_at(self) -> datetime:
         return self.transitions[-1].start
-
-    def with_model(self, uri: str) -> JobState:
-        """The same record, with the model at `uri`."""
-        return replace(self, model_uri=uri)
 
 
 def asked(request: Mapping[str, Any], arn: str, *, spot_discount: float, at: datetime) -> JobState:
@@ -295,7 +291,7 @@ class JobDesk:
     def model_stored(self, uri: str) -> None:
         """Note where the model is; the next state tells."""
         with self._lock:
-            self._state = self._state.with_model(uri)
+            self._state = replace(self._state, model_uri=uri)
 
     def finish(self, ending: Ending, at_seconds: float) -> None:
         """Enter the last status; a job told to stop in its last moment is Stopped."""

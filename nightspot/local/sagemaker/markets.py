@@ -226,10 +226,6 @@ def _read_trace(path: Path) -> tuple[float, list[int]]:
     return float(gap_seconds), data
 
 
-class OptionError(ValueError):
-    """An option of the simulation is out of range."""
-
-
 @dataclass(frozen=True)
 class EventOptions:
     """What befalls the state-change events; shares are between 0 and 1, drawn with `seed`.
@@ -264,7 +260,7 @@ class SimulationOptions:
     * `speeds`: how fast an instance type trains, 1.0 where it is absent. This machine cannot be made slower, so a
       script is told, by NIGHTSPOT_SIMULATED_SPEED; the example pads its epochs by it.
 
-    Raises `OptionError` for negative durations and shares outside 0 to 1.
+    Raises `ValueError` for negative durations and shares outside 0 to 1.
     """
 
     spot_provisioning_seconds: float = 150.0
@@ -302,4 +298,4 @@ class SimulationOptions:
 
 def _require_between(name: str, value: float, lowest: float, highest: float) -> None:
     if not lowest <= value <= highest:
-        raise OptionError(f"{name}: {value} must be between {lowest:g} and {highest:g}")
+        raise ValueError(f"{name}: {value} must be between {lowest:g} and {highest:g}")

@@ -1,4 +1,4 @@
-"""Which CreateTrainingJob requests the simulated SageMaker refuses.
+"""What SageMaker's API refuses, in AWS's codes and words.
 
 botocore checks shapes on the client's side; here stand the rules that only AWS's servers know.
 """
@@ -7,10 +7,64 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from nightspot.local.sagemaker.container import split_uri
-from nightspot.local.sagemaker.faults import invalid, quota_exceeded
+
+class ServiceFaultError(Exception):
+    """The simulated SageMaker refused a call."""
+
+    def __init__(self, code: str, message: str, status_code: int = 400) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status_code = status_code
+
+
+@dataclass(frozen=True)
+class ServiceFault:
+    """What a call is refused with; `status_code` is HTTP's."""
+
+    code: str
+    message: str
+    status_code: int = 400
+
+    def error(self) -> ServiceFaultError:
+        """A new exception of this fault: one must not be raised from two threads."""
+        return ServiceFaultError(self.code, self.message, self.status_code)
+
+
+THROTTLED = ServiceFault("ThrottlingException", "Rate exceeded")
+INTERNAL_FAILURE = ServiceFault(
+    "InternalFailure", "The request processing has failed because of an unknown error.", 500
+)
+
+
+def access_denied(role_arn: str, operation: str, resource_arn: str) -> ServiceFault:
+    """The refusal of a role that lacks a permission, as IAM words it."""
+    return ServiceFault(
+        "AccessDeniedException",
+        f"User: {role_arn} is not authorized to perform: sagemaker:{operation} on resource:"
+        f" {resource_arn} because no identity-based policy allows the sagemaker:{operation} action",
+    )
+
+
+def invalid(message: str) -> ServiceFaultError:
+    """A ValidationException."""
+    return ServiceFaultError("ValidationException", message)
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of an s3:// URI, the key without slashes at its ends.
+
+    Raises `ServiceFaultError` (ValidationException) for anything else.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise invalid(f"The URI '{uri}' is not a valid S3 URI; it must look like s3://bucket/prefix")
+    return bucket, key.strip("/")
+
 
 JOB_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
 MAX_RUNTIME_SECONDS = 28 * 86_400
@@ -98,7 +152,12 @@ def check_quota(request: Mapping[str, Any], quotas: Mapping[str, int], utilizati
     quota, requested = quota_name(request), instance_count(request)
     limit = quotas.get(quota)
     if limit is not None and utilization + requested > limit:
-        raise quota_exceeded(quota, limit, utilization, requested)
+        raise ServiceFaultError(
+            "ResourceLimitExceeded",
+            f"The account-level service limit '{quota}' is {limit} Instances, with current utilization"
+            f" of {utilization} Instances and a request delta of {requested} Instances. Please contact"
+            " AWS support to request an increase for this limit.",
+        )
 
 
 def _check_wait_limit(request: Mapping[str, Any], runtime_seconds: float) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import Any, Self
 from unittest.mock import patch
 
@@ -17,11 +17,15 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import request_rules
+from nightspot.local.sagemaker.container import Reaper
 from nightspot.local.sagemaker.descriptions import EventPost, description, list_answer
-from nightspot.local.sagemaker.faults import FaultQueue, ServiceFault, ServiceFaultError, invalid, name_in_use
 from nightspot.local.sagemaker.job_state import JobState, asked
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
-from nightspot.local.sagemaker.process import Reaper
+from nightspot.local.sagemaker.request_rules import (
+    ServiceFault,
+    ServiceFaultError,
+    invalid,
+)
 from nightspot.local.sagemaker.training_job import TrainingCommand, TrainingJob, Workshop
 
 ACCOUNT = "123456789012"
@@ -78,10 +82,11 @@ class SimulatedSageMaker:
             on_log=on_log,
         )
         self._post = EventPost(clock, self._options.events, on_event, region=region, account=ACCOUNT)
+        # Each call is answered with one: a client that retries by itself takes one with every try.
         self._faults = {
-            "CreateTrainingJob": FaultQueue(create_faults),
-            "StopTrainingJob": FaultQueue(stop_faults),
-            "DescribeTrainingJob": FaultQueue(describe_faults),
+            "CreateTrainingJob": deque(create_faults),
+            "StopTrainingJob": deque(stop_faults),
+            "DescribeTrainingJob": deque(describe_faults),
         }
         self._jobs: dict[str, TrainingJob] = {}
         self._lock = Lock()
@@ -89,14 +94,18 @@ class SimulatedSageMaker:
 
     def create_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateTrainingJob. Raises `ServiceFaultError` for what AWS would refuse."""
-        self._faults["CreateTrainingJob"].raise_next()
+        self._refuse("CreateTrainingJob")
         request_rules.check_request(request)
         name = str(request["TrainingJobName"])
         with self._lock:
             if self._closed:
                 raise invalid("The simulation is closed")
             if name in self._jobs:
-                raise name_in_use(self._arn(name))
+                raise ServiceFaultError(
+                    "ResourceInUse",
+                    "Training job names must be unique within an AWS account and region, and a training job"
+                    f" with this name already exists ({self._arn(name)})",
+                )
             utilization = self._utilization(request_rules.quota_name(request))
             request_rules.check_quota(request, self._options.quotas, utilization)
             job = self._jobs[name] = self._new_job(request, name)
@@ -105,12 +114,12 @@ class SimulatedSageMaker:
 
     def describe_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeTrainingJob. Raises `ServiceFaultError` for a job that does not exist."""
-        self._faults["DescribeTrainingJob"].raise_next()
+        self._refuse("DescribeTrainingJob")
         return description(self._job(request).desk.state)
 
     def stop_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """StopTrainingJob. Raises `ServiceFaultError` unless the job is in progress."""
-        self._faults["StopTrainingJob"].raise_next()
+        self._refuse("StopTrainingJob")
         self._job(request).desk.request_stop()
         return {}
 
@@ -120,7 +129,11 @@ class SimulatedSageMaker:
 
     def fail_next(self, operation: str, fault: ServiceFault, times: int = 1) -> None:
         """Refuse the next calls of CreateTrainingJob, StopTrainingJob or DescribeTrainingJob."""
-        self._faults[operation].add(fault, times)
+        self._faults[operation].extend([fault] * times)
+
+    def _refuse(self, operation: str) -> None:
+        with suppress(IndexError):
+            raise self._faults[operation].popleft().error()
 
     def states(self) -> list[JobState]:
         """Every job's record as it is now, in the order of creation."""
@@ -147,12 +160,7 @@ class SimulatedSageMaker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def _new_job(self, request: Mapping[str, Any], name: str) -> TrainingJob:

@@ -17,7 +17,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker import job_state, request_rules
-from nightspot.local.sagemaker.container import CheckpointSync, Container, download_prefix, upload_archive
+from nightspot.local.sagemaker.container import (
+    CheckpointSync,
+    CommandError,
+    Container,
+    Reaper,
+    TrainingProcess,
+    download_prefix,
+    upload_archive,
+)
 from nightspot.local.sagemaker.job_state import (
     COMPLETED,
     ENDINGS,
@@ -32,7 +40,6 @@ from nightspot.local.sagemaker.job_state import (
     training_seconds,
 )
 from nightspot.local.sagemaker.markets import Market, SimulationOptions
-from nightspot.local.sagemaker.process import CommandError, Reaper, TrainingProcess
 
 POLL_REAL_SECONDS = 0.01
 # However fast the story runs, a process needs real time to react, and S3 to be written to.

@@ -11,8 +11,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -74,7 +74,7 @@ def interpreter(
             (StringJSONata, "_eval_body", _eval_jsonata),
             (TimeoutSecondsJSONata, "_eval_seconds", _scaled_timeout(clock)),
             (WaitFunction, "_wait_interval", _scaled_wait(clock)),
-            (retrier_decl, "time", _ScaledTime(clock)),
+            (retrier_decl, "time", SimpleNamespace(sleep=clock.sleep)),
             (Execution, "get_start_execution_details", _started_in_story_time(clock, starts)),
             (BaseExecutionWorkerCommunication, "terminated", _telling(clock, starts, on_end)),
             (Environment, "set_error", _unless_stopped(Environment.set_error)),
@@ -111,24 +111,16 @@ def _unless_stopped(set_error: Callable[..., None]) -> Callable[..., None]:
 
 
 def _eval_jsonata(self: StringJSONata, env: Environment) -> None:
-    bindings = {"states": _states(env), **_variables(env)}
+    # The context object carries datetimes, which are text to an expression.
+    states = json.loads(json.dumps(env.states._states_data, default=lambda o: o.isoformat()))
+    store = env.variable_store
+    bindings = {"states": states, **store._outer_scope, **store._inner_scope}
     try:
         env.stack.append(evaluate(self.expression, bindings))
     except UndefinedResultError as error:
         raise _query_evaluation_error(env, str(error)) from error
     except Exception as error:  # every fault of an expression is this one error to a state machine
         raise _query_evaluation_error(env, f"{self.expression}: {error}") from error
-
-
-def _states(env: Environment) -> dict[str, Any]:
-    # The context object carries datetimes, which are text to an expression.
-    states: dict[str, Any] = json.loads(json.dumps(env.states._states_data, default=lambda o: o.isoformat()))
-    return states
-
-
-def _variables(env: Environment) -> dict[str, Any]:
-    store = env.variable_store
-    return {**store._outer_scope, **store._inner_scope}
 
 
 def _query_evaluation_error(env: Environment, cause: str) -> FailureEventException:
@@ -159,16 +151,6 @@ def _scaled_wait(clock: StoryClock) -> Callable[[WaitFunction, Environment, floa
             time.sleep(min(left, _POLL_SECONDS))
 
     return wait_interval
-
-
-@dataclass(frozen=True)
-class _ScaledTime:
-    """Stands in for the `time` module where moto sleeps between retries."""
-
-    clock: StoryClock
-
-    def sleep(self, seconds: float) -> None:
-        self.clock.sleep(seconds)
 
 
 def _started_in_story_time(

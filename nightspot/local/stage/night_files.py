@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from nightspot.formats.figures import format_duration
 from nightspot.job.errors import describe, nearest
 from nightspot.job.model import Job
 from nightspot.job.reading import read_yaml
-from nightspot.local.sagemaker.faults import ServiceFault
 from nightspot.local.sagemaker.markets import Market, MarketError, Markets, SimulationOptions
+from nightspot.local.sagemaker.request_rules import ServiceFault
 
 _SECTIONS = ("spot", "on_demand")
 
@@ -128,8 +128,8 @@ class Night:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _spot(script: Iterable[dict[str, object]]) -> Markets:
-    return Markets(default_spot=Market.scripted(list(script)))
+def _spot(*script: dict[str, object]) -> Markets:
+    return Markets(default_spot=Market.scripted(script))
 
 
 NIGHTS: dict[str, Night] = {
@@ -140,13 +140,11 @@ NIGHTS: dict[str, Night] = {
             "interrupted",
             "Spot takes the machine twice, once without and once with a warning, and has it back soon.",
             _spot(
-                [
-                    {"available": "1h30m"},
-                    {"reclaim": "15m"},
-                    {"available": "1h20m"},
-                    {"reclaim": "20m", "warning": True},
-                    {"available": "rest"},
-                ]
+                {"available": "1h30m"},
+                {"reclaim": "15m"},
+                {"available": "1h20m"},
+                {"reclaim": "20m", "warning": True},
+                {"available": "rest"},
             ),
         ),
         Night("no-capacity", "Spot never has a machine.", Markets(default_spot=Market.never())),
@@ -154,13 +152,11 @@ NIGHTS: dict[str, Night] = {
             "bad",
             "Spot is empty at first, takes the machine away twice mid-training, and then stays empty.",
             _spot(
-                [
-                    {"missing": "30m"},
-                    {"available": "1h45m"},
-                    {"reclaim": "20m"},
-                    {"available": "1h20m"},
-                    {"reclaim": "rest"},
-                ]
+                {"missing": "30m"},
+                {"available": "1h45m"},
+                {"reclaim": "20m"},
+                {"available": "1h20m"},
+                {"reclaim": "rest"},
             ),
         ),
         Night(

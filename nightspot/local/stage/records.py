@@ -136,7 +136,9 @@ def read(directory: Path, name: str | None = None) -> LocalRecord:
 
     Raises RecordError, naming what there is, or the file; RecordNotReadableError with field, value and rule.
     """
-    known = names(directory) if name is None or not _is_name(directory, name) else [name]
+    # A name leads nowhere else.
+    is_there = name is not None and Path(name).name == name and (directory / f"{name}.json").exists()
+    known = [name] if name is not None and is_there else names(directory)
     if not known:
         raise RecordError(f"{directory}: holds no record of a run; `nightspot demo` makes one")
     if name is not None and name not in known:
@@ -171,11 +173,6 @@ def _files(directory: Path) -> list[tuple[int, Path]]:
         with contextlib.suppress(FileNotFoundError):
             found.append((path.stat().st_mtime_ns, path))
     return sorted(found, reverse=True)
-
-
-def _is_name(directory: Path, name: str) -> bool:
-    """Whether there is a record of this name; a name leads nowhere else."""
-    return Path(name).name == name and (directory / f"{name}.json").exists()
 
 
 def _recorded(record: LocalRecord, modified: int) -> tuple[float, float]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import boto3
@@ -17,50 +18,166 @@ from moto import mock_aws
 
 from nightspot.aws.notices import Notices
 from nightspot.aws.runs.checkpoints import Checkpoints, Models
-from nightspot.aws.runs.executions import Executions, Starter
+from nightspot.aws.runs.executions import CONTINUE_RUN, Executions, Starter
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.formats.run_ids import run_id_of
-from nightspot.job.model import Job
+from nightspot.job.model import Job, Local
 from nightspot.lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.lambdas.observability import writing_to
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
-from nightspot.local.sagemaker.process import CommandError
+from nightspot.local.sagemaker.container import CommandError
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 from nightspot.local.sagemaker.training_job import TrainingCommand
 from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import (
+    ASYNC_RETRY_SECONDS,
     BUS,
     REGION,
     TABLE,
     AsyncInvoker,
     DeadLetters,
+    NightNotOverError,
     Schedule,
     create_resources,
     create_state_machine,
     functions,
     local_job,
+    start_execution,
     states_entered,
+    wait_for_end,
     warm_up,
 )
 from nightspot.local.stage.engine import Handler, InStoryTime, interpreter
 from nightspot.local.stage.night_files import Night
-from nightspot.local.stage.stage import (
-    NoLocalCommandError,
-    RecordingEvents,
-    Sighting,
-    Stage,
-    local_command_of,
-)
 from nightspot.plan.planning import Price
 from nightspot.record.model import RunRecord
 from nightspot.record.summary import record_of
 from nightspot.run.model import Phase, Run, Step, step_from_json
 from nightspot.view.messages.message import Message
 
-__all__ = ["LocalAws", "LocalNight", "Sighting", "Stage"]
+CLOSING_REAL_SECONDS = 10.0  # what CloseRun computes, on a busy machine
+LOOK_REAL_SECONDS = 0.05
+LONGEST_NIGHT_SECONDS = 3 * 24 * 3600.0  # of the story; a night that is not over by then hangs
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Something that a person who watches the night wants to see, at a moment of the story."""
+
+    at: datetime
+    kind: str  # "decision", "status", "log"
+    text: str
+    training_job_name: str | None = None
+    status: str | None = None  # SecondaryStatus
+    step: Step | None = None
+
+
+class NoLocalCommandError(ValueError):
+    """A job says nothing of how it is trained on this machine."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An emulated AWS as long as it is open. `clients` are boto3's, by the service's name. Thread safe."""
+
+    jobs: Mapping[str, Job]
+    machine_arn: str
+    clients: Mapping[str, Any]
+    dependencies: Dependencies  # the handlers' own, with the run table in them
+    clock: StoryClock
+    simulator: SimulatedSageMaker
+    events: RecordingEvents
+    dead_letters: DeadLetters
+    closing: AsyncInvoker  # of CloseRun, which records what an execution has left open
+    one_at_a_time: Lock  # held by a handler while it runs, see `functions.bound`
+
+    @property
+    def workflows(self) -> Any:
+        """boto3's Step Functions client."""
+        return self.clients["stepfunctions"]
+
+    def start(self, job: str, run_input: Mapping[str, Any], name: str) -> str:
+        """Start a run of `job` as the execution `name`; returns the execution's ARN.
+
+        `run_input` is the whole input, its own "job" included, as it would arrive. Raises NoLocalCommandError.
+        """
+        local_command_of(self.jobs, job)
+        return start_execution(self.workflows, self.machine_arn, name, run_input)
+
+    def wait(self, execution_arn: str, longest_seconds: float = LONGEST_NIGHT_SECONDS) -> dict[str, Any]:
+        """DescribeExecution of the run when it is over, and what it left open is recorded.
+
+        Of a run that other executions went on with, it is the last one. Raises NightNotOverError after
+        `longest_seconds` of the story.
+        """
+        until = time.monotonic() + self.clock.real_seconds(longest_seconds)
+        following: str | None = execution_arn
+        while following is not None:
+            execution = wait_for_end(self.workflows, following, until - time.monotonic())
+            if execution["status"] != "SUCCEEDED":
+                retries = self.clock.real_seconds(sum(ASYNC_RETRY_SECONDS))
+                self.closing.settle(retries + CLOSING_REAL_SECONDS)
+            following = self._restart_of(execution, until)
+        return execution
+
+    def run_of(self, execution: Mapping[str, Any]) -> Run | None:
+        """The run of a described execution, or the one that it went on with; None where none was planned."""
+        table, arn = self.dependencies.table, execution["executionArn"]
+        given = json.loads(execution["input"])
+        if isinstance(given, dict) and CONTINUE_RUN in given:
+            return table.run(str(given[CONTINUE_RUN]))
+        # A run's id has the day of its start in the story, and the emulation's own is real.
+        days = (self.clock.now().date() - self.clock.start.date()).days
+        found = (table.run(run_id_of(arn, self.clock.at(day * 86_400.0))) for day in range(days, -1, -1))
+        return next((run for run in found if run is not None), None)
+
+    def _restart_of(self, execution: Mapping[str, Any], until: float) -> str | None:
+        """The execution that has gone on with the run, minutes after a crash perhaps; None: the run is over.
+
+        `until` is a moment of time.monotonic(). Raises NightNotOverError.
+        """
+        run = self.run_of(execution)
+        while run is not None:
+            if run.execution_arn != execution["executionArn"]:
+                return run.execution_arn
+            if run.outcome is not None:
+                return None
+            if time.monotonic() > until:
+                raise NightNotOverError(execution["executionArn"])
+            time.sleep(LOOK_REAL_SECONDS)
+            run = self.dependencies.table.run(run.run_id)
+        return None
+
+
+def local_command_of(jobs: Mapping[str, Job], name: str) -> Local:
+    """How the job of this name is trained here, its `local`. Raises NoLocalCommandError."""
+    local = jobs[name].local
+    if local is None:
+        raise NoLocalCommandError(f"local: job {name!r} has no local.command to train it on this machine")
+    return local
+
+
+class RecordingEvents:
+    """boto3's EventBridge client, remembering what was put."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._entries: list[dict[str, Any]] = []
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        """Pass the entries on."""
+        self._entries.extend(Entries)
+        answer: dict[str, Any] = self._client.put_events(Entries=Entries)
+        return answer
+
+    @property
+    def entries(self) -> tuple[Mapping[str, Any], ...]:
+        """All that was put, oldest first."""
+        return tuple(self._entries)
+
 
 SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
 JOB_TAG = "nightspot:job"  # see nightspot.plan.request
@@ -131,9 +248,18 @@ class LocalAws:
                 threading.Thread(target=self.meanwhile, args=beside, daemon=True).start()
             arn = stage.start(job_name, given, f"{job_name}-{self.started_at:%Y%m%dT%H%M%S}")
             execution = stage.wait(arn)
+            entered = states_entered(stage.workflows, execution["executionArn"])
+            table, run_id = stage.dependencies.table, run_id_of(arn, self.started_at)
             return LocalNight(
-                **_execution_facts(stage.workflows, execution),
-                **_recorded(stage.dependencies.table, run_id_of(arn, self.started_at)),
+                execution_status=execution["status"],
+                error=execution.get("error"),
+                cause=execution.get("cause"),
+                output=json.loads(execution["output"]) if "output" in execution else None,
+                run=table.run(run_id),
+                steps=tuple(table.steps(run_id)),
+                phases=table.phases(run_id),
+                state_transitions=len(entered),
+                states_entered=entered,
                 notices=stage.events.entries,
                 training_jobs=tuple(
                     stage.simulator.describe_training_job({"TrainingJobName": state.name})
@@ -197,6 +323,7 @@ class LocalAws:
     def _dependencies(
         self, clients: Mapping[str, Any], clock: StoryClock, events: RecordingEvents, starter: Starter
     ) -> Dependencies:
+        limits = self.night.options.quotas
         return Dependencies(
             region=REGION,
             now=clock.now,
@@ -206,7 +333,9 @@ class LocalAws:
             table=RunTable(clients["dynamodb"], TABLE),
             lock=JobLock(clients["dynamodb"], TABLE),
             executions=Executions(InStoryTime(clients["stepfunctions"], clock)),
-            quotas=self._quota_limits if self.check_quotas else None,
+            quotas=(lambda names: {name: float(limits[name]) for name in names if name in limits})
+            if self.check_quotas
+            else None,
             training_jobs=TrainingJobs(clients["sagemaker"]),
             checkpoints=Checkpoints(clients["s3"]),
             notices=Notices(events, BUS),
@@ -216,10 +345,6 @@ class LocalAws:
             # A busy machine takes a second for what is minutes of the story.
             event_life=max(EVENT_LIFE, timedelta(seconds=clock.story_seconds(1.0))),
         )
-
-    def _quota_limits(self, names: Iterable[str]) -> dict[str, float]:
-        limits = self.night.options.quotas
-        return {name: float(limits[name]) for name in names if name in limits}
 
     def _handlers(self, use: Dependencies, one_at_a_time: threading.Lock) -> dict[str, Handler]:
         wrapped = {name: self.wrap(name, handler) for name, handler in functions(use, one_at_a_time).items()}
@@ -280,23 +405,3 @@ class LocalAws:
             s3=s3,
             on_log=on_log,
         )
-
-
-def _execution_facts(client: Any, execution: Mapping[str, Any]) -> dict[str, Any]:
-    entered = states_entered(client, execution["executionArn"])
-    return {
-        "execution_status": execution["status"],
-        "error": execution.get("error"),
-        "cause": execution.get("cause"),
-        "output": json.loads(execution["output"]) if "output" in execution else None,
-        "state_transitions": len(entered),
-        "states_entered": entered,
-    }
-
-
-def _recorded(table: RunTable, run_id: str) -> dict[str, Any]:
-    return {
-        "run": table.run(run_id),
-        "steps": tuple(table.steps(run_id)),
-        "phases": table.phases(run_id),
-    }

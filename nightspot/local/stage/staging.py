@@ -16,24 +16,10 @@ from nightspot.job.markets import Market
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, overrides_as_json, read_overrides
 from nightspot.job.times import next_fire
-from nightspot.local.stage.emulated_aws import REGION, NightNotOverError
+from nightspot.local.stage.emulated_aws import REGION
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.records import Ended, Played, PricedType
 from nightspot.local.stage.session import LocalAws, LocalNight, Sighting
-
-__all__ = [
-    "NightNotOverError",
-    "at_scale",
-    "emptied",
-    "ending",
-    "facts",
-    "new_folder",
-    "night_with_seed",
-    "play",
-    "python_logs_in",
-    "story_start",
-    "with_seed",
-]
 
 # By such variables the examples pad their epochs (examples/recommender/train.py, and that of `nightspot new`).
 PADDING = "SECONDS_PER_EPOCH"

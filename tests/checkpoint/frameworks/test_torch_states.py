@@ -11,8 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make frameworks")
 
 from nightspot.checkpoint import StateError, TrainingState, UnreadableStateError  # noqa: E402
-from nightspot.checkpoint.core.torch_copies import HostCopies  # noqa: E402
-from nightspot.checkpoint.pytorch import torch_checkpointer  # noqa: E402
+from nightspot.checkpoint.pytorch import HostCopies, torch_checkpointer  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("torch")
 

@@ -18,8 +18,7 @@ from nightspot.checkpoint.core.journal import Event
 from nightspot.drill.lives import Definition, Kill, Kind, Life, combined, read_journal, read_log
 from nightspot.drill.planning import Pace, PlannedKill
 from nightspot.local.sagemaker import container as containers
-from nightspot.local.sagemaker.container import Container
-from nightspot.local.sagemaker.process import Reaper, TrainingProcess
+from nightspot.local.sagemaker.container import Container, Reaper, TrainingProcess
 
 _LOOKS = 5  # at a directory that changes while it is copied
 
@@ -314,7 +313,10 @@ def _strike(process: TrainingProcess, watch: Watch, planned: PlannedKill, settin
     if planned.kind is Kind.TERM:
         kill = _ask(process, watch, kill, setting)
         if process.exit_code() is not None:
-            return None if process.exit_code() == 0 and _is_done(watch, setting) else kill
+            # A script that takes SIGTERM for its end and leaves with 0 has not finished its training.
+            watch.look()
+            is_done = setting.last_step is not None and watch.step == setting.last_step
+            return None if process.exit_code() == 0 and is_done else kill
     process.kill()
     return kill if process.exit_code() == KILLED else None
 
@@ -327,12 +329,6 @@ def _ask(process: TrainingProcess, watch: Watch, kill: Kill, setting: Setting) -
         time.sleep(POLL_SECONDS)
     left = None if process.exit_code() is None else time.monotonic() - begun
     return Kill(kill.number, kill.kind, asked_at, left)
-
-
-def _is_done(watch: Watch, setting: Setting) -> bool:
-    # A script that takes SIGTERM for its end and leaves with 0 has not finished its training.
-    watch.look()
-    return setting.last_step is not None and watch.step == setting.last_step
 
 
 class Striker:

@@ -20,7 +20,7 @@ from nightspot.local.stage import records, staging
 from nightspot.local.stage.emulated_aws import states_entered
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.records import Ended, Played
-from nightspot.local.stage.stage import Stage
+from nightspot.local.stage.session import Stage
 from nightspot.record.summary import record_of
 from nightspot.run.model import Outcome, Run
 

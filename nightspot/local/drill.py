@@ -4,8 +4,8 @@ explain what differs, a second undisturbed one."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from nightspot.drill.planning import PlannedKill, pace_of, plan, targets_of
 from nightspot.drill.verdict import Evidence, needs_second_run
 from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill
-from nightspot.local.drill.process import DrillDisk, Place, Setting, digests, live
+from nightspot.local.drilled_life import DrillDisk, Place, Setting, digests, live
 from nightspot.local.sagemaker import container as containers
-from nightspot.local.sagemaker.process import Reaper
+from nightspot.local.sagemaker.container import Reaper
 
 # By this variable the example pads its epochs to a story's pace (nightspot.local.stage.staging); a drill plays no
 # story.
@@ -68,7 +68,7 @@ def drill(
         raise ValueError(f"local: job {job.name!r} has no local.command to train it on this machine")
     request = request_of(job)
     rng = random.Random(options.seed)  # noqa: S311 - when to kill, not a secret
-    with _reaper() as reaper:
+    with closing(Reaper()) as reaper:
         setting = Setting(
             command=job.local.command,
             directory=directory,
@@ -175,12 +175,3 @@ def environment_of(job: Job, given: Mapping[str, str]) -> dict[str, str]:
     own = dict(job.local.environment) if job.local else {}
     own = {name: value for name, value in own.items() if not name.endswith(PADDING)}
     return {**own, "NIGHTSPOT_RUN_ID": "drill", "NIGHTSPOT_ATTEMPT": "1", **given}
-
-
-@contextmanager
-def _reaper() -> Iterator[Reaper]:
-    reaper = Reaper()
-    try:
-        yield reaper
-    finally:
-        reaper.close()

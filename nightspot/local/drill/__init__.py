@@ -1,1 +1,0 @@
-"""Drills on this machine."""
