@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nightspot.job.markets import Policy
-from nightspot.market import zones as markets
+from nightspot.market import samples as markets
 from nightspot.market.backtest import (
     DEFAULT,
     OMNISCIENT,

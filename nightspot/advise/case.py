@@ -13,7 +13,7 @@ from nightspot.job.cautions import window_seconds
 from nightspot.job.markets import Market, Policy
 from nightspot.job.model import Job
 from nightspot.learn.history import expected_spot_discount
-from nightspot.market import zones
+from nightspot.market import samples
 from nightspot.market.samples import BacktestError, Setting
 from nightspot.plan.planning import Known, plan_run
 from nightspot.run.model import STOP_SECONDS, Run
@@ -158,7 +158,7 @@ def _setting(case: Case) -> Setting:
         window_seconds=case.window_seconds,
         changeover_seconds=float(job.change_over.spot_seconds),
         on_demand_changeover_seconds=float(job.change_over.on_demand_seconds),
-        checkpoint_seconds=float(job.checkpoint_every_seconds) if saves else zones.NEVER_SAVED_SECONDS,
+        checkpoint_seconds=float(job.checkpoint_every_seconds) if saves else samples.NEVER_SAVED_SECONDS,
         stop_seconds=float(STOP_SECONDS),
         spot_ratio=case.spot_ratio.value,
         on_demand_speed=max(rung.speed for rung in case.run.rungs_of(Market.ON_DEMAND)),

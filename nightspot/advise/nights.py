@@ -11,13 +11,11 @@ from statistics import fmean
 from nightspot.advise.pool import MonthMarkets
 from nightspot.advise.question import Figure, assumed, priced
 from nightspot.formats.figures import DAY_SECONDS
-from nightspot.job.cron import values_of
 from nightspot.job.markets import Market, Policy
-from nightspot.job.times import Schedule
-from nightspot.market.availability import Availability, Prices
+from nightspot.job.times import Schedule, values_of
 from nightspot.market.backtest import plan
 from nightspot.market.engine import Decision, State, View, play_rule
-from nightspot.market.model import Belief, NightResult, Truth
+from nightspot.market.model import Availability, Belief, NightResult, Prices, Truth
 from nightspot.market.night import Night, Planned
 from nightspot.market.samples import HOUR, Setting
 from nightspot.run.model import Run

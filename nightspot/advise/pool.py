@@ -16,9 +16,8 @@ from nightspot.formats.figures import DAY_SECONDS, format_duration
 from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig
 from nightspot.learn.history import FEWEST, mean_life_seconds
-from nightspot.market.availability import Availability
-from nightspot.market.fitting import LEAST_SHARE
-from nightspot.market.generator import generate, profile, profiles
+from nightspot.market.fitting import LEAST_SHARE, generate, profile, profiles
+from nightspot.market.model import Availability
 from nightspot.market.samples import BacktestError, Zone
 from nightspot.record.model import RunRecord
 from nightspot.run.pricing import Basis

@@ -21,11 +21,10 @@ from nightspot.cli._shared import Json, check_file, check_folder_of, print_json,
 from nightspot.job.errors import InvalidJobError
 from nightspot.job.model import Job
 from nightspot.job.reading import load_job
-from nightspot.market.availability import AvailabilityError
+from nightspot.market.model import AvailabilityError
 from nightspot.market.night import NightError
-from nightspot.market.samples import BacktestError
+from nightspot.market.samples import BacktestError, from_traces
 from nightspot.market.traces import TraceError
-from nightspot.market.zones import from_traces
 from nightspot.record.model import RecordNotReadableError, RunRecord, read_record
 from nightspot.run.pricing import Basis, SpotDiscount
 from nightspot.terminal import advise_text

@@ -15,8 +15,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from nightspot.job.markets import Market
-from nightspot.market.availability import Availability
-from nightspot.market.model import Belief, Doing, NightResult, Span, Truth, changeover
+from nightspot.market.model import Availability, Belief, Doing, NightResult, Span, Truth, changeover
 from nightspot.run.model import Rung
 
 # By a rule's own wish. One that looks every second of a night makes tens of thousands.

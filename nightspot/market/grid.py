@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from nightspot.market.availability import Availability, BoolArray, FloatArray, Prices, check_window
+from nightspot.market.model import Availability, BoolArray, FloatArray, Prices, check_window
 from nightspot.market.traces import Trace
 
 # A duration this close to a whole number of slots, in slots, is whole: floats are not exact.

@@ -18,9 +18,8 @@ from nightspot.decide.ladder import MOST_FRUITLESS_INTERRUPTIONS, Ladder, give_u
 from nightspot.decide.policy import MOST_ATTEMPTS
 from nightspot.decide.rule import STOPPING_LOOK_SECONDS, Decision, Situation, Terms, decide
 from nightspot.job.markets import Fallback, Market
-from nightspot.market.availability import Availability
 from nightspot.market.engine import Machine
-from nightspot.market.model import Doing, NightResult, Truth
+from nightspot.market.model import Availability, Doing, NightResult, Truth
 from nightspot.run import estimates
 from nightspot.run.model import Action, AttemptState, Run, Rung
 from nightspot.run.reasons import Reason

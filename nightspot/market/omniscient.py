@@ -32,7 +32,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nightspot.job.markets import Market
-from nightspot.market.availability import BoolArray, FloatArray
 from nightspot.market.grid import (
     GridError,
     available_slots,
@@ -41,6 +40,7 @@ from nightspot.market.grid import (
     slots_down,
     spot_ratio_slots,
 )
+from nightspot.market.model import BoolArray, FloatArray
 from nightspot.market.samples import HOUR, Sample, Setting, Zone, own_prices
 
 # Nights are taken together up to so many values per slot: their tables then stay in the cache.

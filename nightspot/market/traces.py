@@ -12,7 +12,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from nightspot.market.availability import Availability, BoolArray, Prices
+from nightspot.market.model import Availability, BoolArray, Prices
 
 LARGEST_NUMBER = 1e300
 

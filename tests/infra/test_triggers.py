@@ -8,7 +8,7 @@ from moto.events.models import EventPattern
 
 from nightspot.lambdas.execution_end import ENDS
 from nightspot.lambdas.start_run import ScheduledStart
-from nightspot.plan.request import training_job_name
+from nightspot.plan.planning import training_job_name
 
 pytestmark = pytest.mark.xdist_group("infra")
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from nightspot.market import engine
-from nightspot.market.availability import Availability, Prices
 from nightspot.market.engine import Decision, RuleError, State, TruthError, play_rule
-from nightspot.market.model import Belief, Doing, Truth
+from nightspot.market.model import Availability, Belief, Doing, Prices, Truth
 
 HOUR = 3600.0
 

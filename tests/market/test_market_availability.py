@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Availability, AvailabilityError
+from nightspot.market.model import Availability, AvailabilityError
 
 UP_THEN_DOWN_THEN_UP = Availability(
     np.array([0.0, 100.0, 250.0]), np.array([True, False, True]), 400.0, "zone"

@@ -5,8 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from nightspot.market.fitting import FitError, document, fit, fit_profiles, fit_weibull, main
-from nightspot.market.generator import PROFILES_FILE, SpotLives, Weibull, generate
+from nightspot.market.fitting import (
+    PROFILES_FILE,
+    FitError,
+    SpotLives,
+    Weibull,
+    document,
+    fit,
+    fit_profiles,
+    fit_weibull,
+    generate,
+    main,
+)
 from nightspot.market.grid import available_slots
 from nightspot.market.traces import Trace
 

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Availability
-from nightspot.market.fitting import LEAST_SHARE
-from nightspot.market.generator import (
+from nightspot.market.fitting import (
+    LEAST_SHARE,
     GeneratorError,
     SpotLives,
     Weibull,
@@ -18,6 +17,7 @@ from nightspot.market.generator import (
     profile,
     profiles,
 )
+from nightspot.market.model import Availability
 
 HOUR = 3600.0
 MARKET = SpotLives(lives=Weibull(0.6, 2 * HOUR), gaps=Weibull(0.8, HOUR))

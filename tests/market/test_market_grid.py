@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Availability, AvailabilityError, Prices
 from nightspot.market.grid import (
     GridError,
     available_slots,
@@ -16,6 +15,7 @@ from nightspot.market.grid import (
     slots_up,
     spot_ratio_slots,
 )
+from nightspot.market.model import Availability, AvailabilityError, Prices
 from nightspot.market.traces import Trace
 
 MARKET = Availability(np.array([0.0, 90.0, 130.0]), np.array([True, False, True]), 240.0)

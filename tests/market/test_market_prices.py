@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Prices, PricesError
+from nightspot.market.model import Prices, PricesError
 
 RISING = Prices(np.array([0.0, 100.0, 300.0]), np.array([1.0, 2.0, 4.0]))
 

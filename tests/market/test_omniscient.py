@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Availability
-from nightspot.market.generator import SpotLives, Weibull, generate
+from nightspot.market.fitting import SpotLives, Weibull, generate
 from nightspot.market.grid import GridError, available_slots
+from nightspot.market.model import Availability
 from nightspot.market.omniscient import Mode, Schedule, Stay, omniscient_costs, omniscient_schedule
 
 HOUR = 3600.0

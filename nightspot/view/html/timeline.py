@@ -9,17 +9,20 @@ from typing import Any
 from nightspot.formats.figures import clock, duration, plain
 from nightspot.record.model import RunRecord, StepRecord
 from nightspot.run.model import Action
-from nightspot.view.html.stretches import WORDS, Kind, Stretch, stretches_of
 from nightspot.view.html.theme import (
     BAD,
     KIND_COLOURS,
     MUTED,
     TEXT,
     WARN,
+    WORDS,
+    Kind,
     Spec,
+    Stretch,
     framed,
     from_until,
     milliseconds,
+    stretches_of,
 )
 
 LANE_PIXELS = 50
