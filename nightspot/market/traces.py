@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeGuard
 
@@ -75,37 +74,6 @@ class Trace:
             )
         indices, usd = zip(*self.spot_price_changes, strict=True)
         return Prices(np.asarray(indices) * self.gap_seconds, np.asarray(usd, dtype=np.float64))
-
-    def window(self, offset_seconds: float, length_seconds: float) -> Trace:
-        """The samples of a part of the trace, with the prices and the start that hold there.
-
-        Offset and length must be whole samples; between samples use `changes().window`. Raises
-        `TraceError` for any other, and for a part beyond the trace.
-        """
-        first = self._samples("offset_seconds", offset_seconds)
-        stop = first + self._samples("length_seconds", length_seconds)
-        if not 0 <= first < stop <= len(self.available):
-            raise TraceError(
-                f"offset_seconds, length_seconds: {offset_seconds:g} and {length_seconds:g}; the window"
-                f" must have a length and lie within the trace's {self.length_seconds:g} s"
-            )
-        # The last change at or before the window's first sample gives its opening price.
-        prices = {max(index - first, 0): usd for index, usd in self.spot_price_changes if index < stop}
-        start = None if self.start is None else self.start + timedelta(seconds=self.gap_seconds * first)
-        return Trace(
-            name=self.name,
-            gap_seconds=self.gap_seconds,
-            available=self.available[first:stop],
-            spot_price_changes=tuple(prices.items()),
-            on_demand_usd_per_hour=self.on_demand_usd_per_hour,
-            start=start,
-        )
-
-    def _samples(self, field: str, seconds: float) -> int:
-        samples = seconds / self.gap_seconds
-        if not math.isfinite(samples) or abs(samples - round(samples)) > 1e-9:
-            raise TraceError(f"{field}: {seconds:g} must be a multiple of the gap of {self.gap_seconds:g} s")
-        return round(samples)
 
 
 def load_trace(path: Path) -> Trace:

@@ -6,17 +6,15 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import fsum
-from typing import Any, TypeVar
+from typing import Any
 
 from nightspot.costs.lost_work import Evidence
 from nightspot.record.model import Ending, RunRecord
 from nightspot.run.reasons import Reason
-
-_Key = TypeVar("_Key", bound=Hashable)
 
 NOT_A_NIGHT = (Ending.RUNNING, Ending.REFUSED)
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
@@ -131,23 +129,6 @@ def statement(runs: Iterable[RunRecord]) -> Statement:
     )
 
 
-def combined(statements: Iterable[Statement]) -> Statement:
-    """The statement of all the runs in `statements`, which have none in common."""
-    parts = list(statements)
-    return Statement(
-        endings={ending: sum(part.endings[ending] for part in parts) for ending in Ending},
-        fell_back=sum(part.fell_back for part in parts),
-        fell_back_reasons=_counted(sum((Counter(part.fell_back_reasons) for part in parts), Counter())),
-        interrupted=sum(part.interrupted for part in parts),
-        interruptions=sum(part.interruptions for part in parts),
-        repeated_estimated=sum(part.repeated_estimated for part in parts),
-        uses_plan_rate=sum(part.uses_plan_rate for part in parts),
-        totals={name: _sum(part.totals[name] for part in parts) for name in FIGURES},
-        compared_usd=fsum(part.compared_usd for part in parts),
-        open_cost_at_least_usd=fsum(part.open_cost_at_least_usd for part in parts),
-    )
-
-
 def by_month(runs: Iterable[RunRecord]) -> dict[str, Statement]:
     """A statement for each month with a run ("2026-11"), oldest first."""
     return _grouped(runs, lambda run: run.month)
@@ -156,17 +137,6 @@ def by_month(runs: Iterable[RunRecord]) -> dict[str, Statement]:
 def by_job(runs: Iterable[RunRecord]) -> dict[str, Statement]:
     """A statement for each job, by name."""
     return _grouped(runs, lambda run: run.job)
-
-
-def by_job_and_month(runs: Iterable[RunRecord]) -> dict[tuple[str, str], Statement]:
-    """A statement for each job and month: by job, then oldest first."""
-    return _grouped(runs, lambda run: (run.job, run.month))
-
-
-def in_month(runs: Iterable[RunRecord], month: str) -> list[RunRecord]:
-    """The runs of a month such as "2026-11", oldest first. Raises MonthError."""
-    bounds_of(month)
-    return sorted((run for run in runs if run.month == month), key=lambda run: run.started_at)
 
 
 def bounds_of(month: str) -> tuple[datetime, datetime]:
@@ -180,7 +150,7 @@ def bounds_of(month: str) -> tuple[datetime, datetime]:
 
 
 def to_json(statement: Statement) -> dict[str, Any]:
-    """JSON-ready; `from_json` reads it back. What a statement tells from its own figures is written out too."""
+    """JSON-ready. What a statement tells from its own figures is written out too."""
     return {
         "runs": statement.runs,
         "nights": statement.nights,
@@ -203,26 +173,6 @@ def to_json(statement: Statement) -> dict[str, Any]:
     }
 
 
-def from_json(value: Mapping[str, Any]) -> Statement:
-    """The statement that `to_json` wrote. Raises KeyError where it is none."""
-    return Statement(
-        endings={ending: value["endings"][ending.value] for ending in Ending},
-        fell_back=value["fell_back"],
-        # Statements from before reasons were recorded lack them.
-        fell_back_reasons={Reason(name): n for name, n in value.get("fell_back_reasons", {}).items()},
-        interrupted=value["interrupted"],
-        interruptions=value["interruptions"],
-        repeated_estimated=value["repeated_estimated"],
-        uses_plan_rate=value["uses_plan_rate"],
-        totals={
-            name: Total(total["known"], total["covers"], total["of"])
-            for name, total in value["totals"].items()
-        },
-        compared_usd=value["compared_usd"],
-        open_cost_at_least_usd=value["open_cost_at_least_usd"],
-    )
-
-
 def _counted(counts: Counter[Reason]) -> dict[Reason, int]:
     """The most frequent first."""
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
@@ -236,17 +186,8 @@ def _total(nights: list[RunRecord], name: str) -> Total:
     return Total(fsum([*known, *partly]), len(known), len(nights))
 
 
-def _sum(totals: Iterable[Total]) -> Total:
-    parts = list(totals)
-    return Total(
-        fsum(part.known for part in parts),
-        sum(part.covers for part in parts),
-        sum(part.of for part in parts),
-    )
-
-
-def _grouped(runs: Iterable[RunRecord], key_of: Callable[[RunRecord], _Key]) -> dict[_Key, Statement]:
-    groups: dict[Any, list[RunRecord]] = {}
+def _grouped(runs: Iterable[RunRecord], key_of: Callable[[RunRecord], str]) -> dict[str, Statement]:
+    groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(key_of(run), []).append(run)
     return {key: statement(groups[key]) for key in sorted(groups)}
@@ -306,20 +247,6 @@ ATTEMPT_COLUMNS = (
     "missing",
 )
 
-STATEMENT_COLUMNS = (
-    "runs",
-    "nights",
-    *(ending.value for ending in Ending),
-    "fell_back",
-    "interrupted",
-    "interruptions",
-    *(column for name in FIGURES for column in (name, f"{name}_known", f"{name}_nights")),
-    "saved_percent",
-    "known_saved_percent",
-    "open_cost_at_least_usd",
-)
-"""Behind the columns of the group's key. `…_known` sums what is known of `…_nights` nights."""
-
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -335,24 +262,6 @@ def attempt_rows(runs: Iterable[RunRecord]) -> list[Row]:
         for run in runs
         for attempt in run.attempts
     ]
-
-
-def statement_row(statement: Statement) -> Row:
-    """One row of a table of months or jobs, without the columns of its key."""
-    row: Row = {
-        "runs": statement.runs,
-        "nights": statement.nights,
-        **{ending.value: count for ending, count in statement.endings.items()},
-        "fell_back": statement.fell_back,
-        "interrupted": statement.interrupted,
-        "interruptions": statement.interruptions,
-        "saved_percent": statement.saved_percent,
-        "known_saved_percent": statement.known_saved_percent,
-        "open_cost_at_least_usd": statement.open_cost_at_least_usd,
-    }
-    for name, total in statement.totals.items():
-        row |= {name: total.value, f"{name}_known": total.known, f"{name}_nights": total.covers}
-    return {column: row[column] for column in STATEMENT_COLUMNS}
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Row]) -> str:

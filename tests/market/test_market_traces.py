@@ -1,7 +1,7 @@
 """Trace files: what they mean, alone, in part and together, and why one is refused."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -152,34 +152,6 @@ def test_traces_of_different_gaps_or_starts_make_no_pool(other, rule):
 def test_nothing_makes_no_pool():
     with pytest.raises(TraceError, match="traces: none given"):
         pool([])
-
-
-def test_a_window_takes_its_prices_and_start_along():
-    start = datetime(2023, 1, 1, tzinfo=UTC)
-    whole = trace(
-        1, 0, 0, 1, 1, start=start, spot_price_changes=((0, 1.0), (1, 2.0), (3, 3.0), (4, 4.0)), name="a"
-    )
-    window = whole.window(20, 20)
-    assert window.available.tolist() == [False, True]
-    assert window.spot_price_changes == ((0, 2.0), (1, 3.0))
-    assert window.start == start + timedelta(seconds=20)
-    assert window.name == "a"
-
-
-@pytest.mark.parametrize(
-    ("offset", "length", "message"),
-    [
-        (5, 10, "offset_seconds: 5 must be a multiple"),
-        (0, 15, "length_seconds: 15 must be a multiple"),
-        (10, 30, "lie within the trace's 30 s"),
-        (-10, 20, "lie within"),
-        (0, 0, "have a length"),
-        (float("nan"), 10, "offset_seconds: nan"),
-    ],
-)
-def test_a_window_is_whole_samples_of_the_trace(offset, length, message):
-    with pytest.raises(TraceError, match=message):
-        trace(1, 0, 1).window(offset, length)
 
 
 def test_a_trace_without_a_time_zone_is_refused():

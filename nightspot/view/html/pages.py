@@ -1,4 +1,4 @@
-"""The pages of a run and of many runs: what they show, each as one file that may fetch nothing, in which no text is markup."""
+"""The pages of a run and of many runs, each one file that may fetch nothing, in which no text is markup."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -117,13 +117,8 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 TEXT, MUTED, LINE = "var(--text)", "var(--muted)", "var(--line)"
-SPOT, ON_DEMAND, GOOD, BAD, WARN = (
-    "var(--spot)",
-    "var(--on-demand)",
-    "var(--good)",
-    "var(--bad)",
-    "var(--warn)",
-)
+SPOT, ON_DEMAND = "var(--spot)", "var(--on-demand)"
+GOOD, BAD, WARN = "var(--good)", "var(--bad)", "var(--warn)"
 
 KIND_COLOURS: Mapping[Kind, str] = {
     Kind.NOTHING: "var(--nothing)",
@@ -216,6 +211,35 @@ def framed(height: Any, **parts: Any) -> Spec:
         },
         **parts,
     }
+
+
+SAYS = {"tooltip": {"field": "says"}, "description": {"field": "says"}}
+USD_AXIS = {"title": "USD", "titleAnchor": "end", "format": "$,.0f", "tickCount": 5}
+
+
+def clock_axis(**more: Any) -> Spec:
+    """A time axis that shows the hours of a night, in UTC."""
+    axis = {"title": "UTC", "titleAnchor": "end", "format": "%H:%M", "labelOverlap": "greedy", **more}
+    return {"field": "at", "type": "temporal", "scale": {"type": "utc", "nice": False}, "axis": axis}
+
+
+def names_above(values: Sequence[Spec], x: Spec, y: Spec, **mark: Any) -> Spec:
+    """A layer of texts, each above its bar."""
+    return {
+        "data": {"values": values},
+        "mark": {"type": "text", "align": "left", "dy": -12, **mark, "aria": False},
+        "encoding": {"x": {**x, "field": "at"}, "y": y, "text": {"field": "name"}},
+    }
+
+
+def line_and_points(x: Spec, y: Spec, colour: str, interpolate: str) -> list[Spec]:
+    """The layers of a curve whose points say what they are."""
+    line = {"type": "line", "color": colour, "interpolate": interpolate, "strokeWidth": 2, "aria": False}
+    point = {"type": "point", "filled": True, "size": 60, "color": colour}
+    return [
+        {"mark": line, "encoding": {"x": x, "y": y}},
+        {"mark": point, "encoding": {"x": x, "y": y, **SAYS}},
+    ]
 
 
 def milliseconds(moment: datetime) -> int:
