@@ -45,7 +45,6 @@ class Case:
 
     @property
     def saves(self) -> bool:
-        """Whether anything survives a reclaim."""
         return self.run.checkpoint_s3_uri is not None
 
     def change_over_seconds(self, market: Market) -> float:

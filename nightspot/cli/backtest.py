@@ -23,10 +23,9 @@ from nightspot.job.reading import load_job
 from nightspot.market import samples
 from nightspot.market.backtest import DEFAULT, LABELS, Score, needs_to_see_spot
 from nightspot.market.backtest import backtest as backtested
-from nightspot.market.model import AvailabilityError
+from nightspot.market.model import MarketValueError
 from nightspot.market.night import NightError
 from nightspot.market.samples import BacktestError, Zone, check
-from nightspot.market.traces import TraceError
 from nightspot.run.model import Run
 from nightspot.terminal import backtest_table
 from nightspot.terminal.backtest_table import Played
@@ -246,7 +245,7 @@ def _mistakes_of_the_setting(order: Order) -> Iterator[None]:
     except BacktestError as error:
         field, _, rule = str(error).partition(": ")
         fail(f"{OPTION_OF.get(field, f'{order.job}: {field}')}: {rule}")
-    except (TraceError, AvailabilityError) as error:
+    except MarketValueError as error:
         fail(f"--traces: {error}")
     except NightError as error:
         fail(f"a night of this setting does not come to its end: {error}")

@@ -152,7 +152,6 @@ class Need:
 
     @property
     def seconds(self) -> float:
-        """From the asking to the model."""
         return self.training_seconds + self.change_over_seconds
 
 

@@ -1,4 +1,4 @@
-"""How a training job that exists already reads as a job file: out of its request, or of what AWS answers about it.
+"""How a training job that exists already reads as a job file: out of its request, or of what AWS answers of it."""
 
 from __future__ import annotations
 

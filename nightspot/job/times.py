@@ -94,7 +94,6 @@ def values_of(text: str) -> tuple[Values, ...]:
 
 
 def weekday_number(text: str) -> int:
-    """1 (Sunday) to 7, of a number or a word."""
     return _WEEKDAYS.index(text) + 1 if text in _WEEKDAYS else int(text)
 
 

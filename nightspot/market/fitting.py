@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nightspot.market.model import Availability, BoolArray, FloatArray
-from nightspot.market.traces import Trace, TraceError, load_traces
+from nightspot.market.model import Availability, BoolArray, FloatArray, MarketValueError
+from nightspot.market.traces import Trace, load_traces
 
 PROFILES_FILE = Path(__file__).with_name("spot_lives.json")
 SPARE_CYCLES = 16
@@ -23,19 +23,11 @@ SMALLEST_SHAPE = 0.05
 LARGEST_SHAPE = 50.0
 
 
-class GeneratorError(ValueError):
-    """A market cannot be generated from these parameters."""
-
-
-class WeibullError(ValueError):
-    """These parameters are no Weibull distribution of durations."""
-
-
 @dataclass(frozen=True)
 class Weibull:
     """Durations with P(longer than x) = exp(-(x / scale) ** shape).
 
-    Raises `WeibullError` unless the shape lies within [0.05, 50] and the scale is finite and
+    Raises `MarketValueError` unless the shape lies within [0.05, 50] and the scale is finite and
     greater than 0.
     """
 
@@ -44,15 +36,14 @@ class Weibull:
 
     def __post_init__(self) -> None:
         if not SMALLEST_SHAPE <= self.shape <= LARGEST_SHAPE:
-            raise WeibullError(
+            raise MarketValueError(
                 f"shape: {self.shape:g} must lie between {SMALLEST_SHAPE:g} and {LARGEST_SHAPE:g}"
             )
         if not 0 < self.scale_seconds < math.inf:
-            raise WeibullError(f"scale_seconds: {self.scale_seconds:g} must be finite and greater than 0")
+            raise MarketValueError(f"scale_seconds: {self.scale_seconds:g} must be finite and greater than 0")
 
     @property
     def mean_seconds(self) -> float:
-        """The mean duration."""
         return self.scale_seconds * math.gamma(1 + 1 / self.shape)
 
     @property
@@ -61,7 +52,6 @@ class Weibull:
         return float(self.scale_seconds * math.log(2) ** (1 / self.shape))
 
     def draw(self, randomness: np.random.Generator, count: int) -> FloatArray:
-        """`count` durations in seconds."""
         return self.scale_seconds * randomness.weibull(self.shape, count)
 
     def draw_rest(self, randomness: np.random.Generator, count: int) -> FloatArray:
@@ -99,10 +89,10 @@ def profiles() -> dict[str, SpotLives]:
 
 
 def profile(name: str) -> SpotLives:
-    """The fitted profile of this name; raises `GeneratorError` naming the known ones."""
+    """The fitted profile of this name; raises `MarketValueError` naming the known ones."""
     known = profiles()
     if name not in known:
-        raise GeneratorError(f"profile: {name!r} must be one of {', '.join(known)}")
+        raise MarketValueError(f"profile: {name!r} must be one of {', '.join(known)}")
     return known[name]
 
 
@@ -112,11 +102,11 @@ def generate(
     """A market of so many seconds; a seed instead of a generator gives the same market every time.
 
     It starts inside a stretch, as a night does: up with the long-run share, and with what is left
-    of a stretch found by chance, so every moment of it is alike. Raises `GeneratorError` unless
+    of a stretch found by chance, so every moment of it is alike. Raises `MarketValueError` unless
     seconds are finite and greater than 0.
     """
     if not 0 < seconds < math.inf:
-        raise GeneratorError(f"seconds: {seconds:g} must be finite and greater than 0")
+        raise MarketValueError(f"seconds: {seconds:g} must be finite and greater than 0")
     random = np.random.default_rng(randomness)
     starts_up = bool(random.random() < parameters.share_up)
     now, other = (parameters.lives, parameters.gaps) if starts_up else (parameters.gaps, parameters.lives)
@@ -151,10 +141,6 @@ COMMAND = "python -m nightspot.market.fitting DIR --write nightspot/market/spot_
 HALVINGS = 60
 
 
-class FitError(ValueError):
-    """These stretches do not determine a Weibull distribution."""
-
-
 @dataclass(frozen=True)
 class Fit:
     """What traces of one kind say: the fitted market, and the counts and share behind it.
@@ -177,14 +163,14 @@ def fit_weibull(stretch_seconds: FloatArray, complete: BoolArray) -> Weibull:
     k solves sum(x^k ln x) / sum(x^k) - 1 / k = mean of ln x over the complete ones, with both sums
     over all; its left side rises with k, so halving an interval finds it. Then
     scale^k = sum(x^k) / number complete (Lawless, Statistical Models and Methods for Lifetime
-    Data, chapter on Weibull). Raises `FitError` where a stretch has no length, none is
+    Data, chapter on Weibull). Raises `MarketValueError` where a stretch has no length, none is
     complete, or they are too alike for any shape within the limits of `Weibull`.
     """
     seconds = np.asarray(stretch_seconds, dtype=np.float64)
     if not np.isfinite(seconds).all() or (seconds <= 0).any():
-        raise FitError("stretch_seconds: every stretch must be finite and longer than 0 s")
+        raise MarketValueError("stretch_seconds: every stretch must be finite and longer than 0 s")
     if not complete.any():
-        raise FitError(f"complete: none of {len(seconds)} stretches; a fit needs at least one")
+        raise MarketValueError(f"complete: none of {len(seconds)} stretches; a fit needs at least one")
     longest = seconds.max()
     relative = seconds / longest  # at most 1, so that no power overflows
     logs = np.log(relative)
@@ -196,7 +182,7 @@ def fit_weibull(stretch_seconds: FloatArray, complete: BoolArray) -> Weibull:
 
     low, high = SMALLEST_SHAPE, LARGEST_SHAPE
     if excess(low) > 0 or excess(high) < 0:
-        raise FitError(
+        raise MarketValueError(
             f"stretch_seconds: {len(seconds)} stretches of at most {longest:g} s fit no shape between"
             f" {low:g} and {high:g}; they must differ, and not by hundreds of orders of magnitude"
         )
@@ -214,10 +200,10 @@ def fit(traces: Sequence[Trace]) -> Fit:
     stretch found by chance, so on average a little long; with tens of stretches per trace that is
     not seen.) A stretch counts as samples times gap. Sampling cannot see stretches below one gap
     and joins their neighbours, so it raises the shape a little and keeps the means: lives of shape
-    0.60 and median 1.8 h, sampled every 195 s, are fitted as 0.65. Raises `FitError`.
+    0.60 and median 1.8 h, sampled every 195 s, are fitted as 0.65. Raises `MarketValueError`.
     """
     if not traces:
-        raise FitError("traces: none given; a fit needs at least one")
+        raise MarketValueError("traces: none given; a fit needs at least one")
     changes = [trace.changes() for trace in traces]
     stretches = np.concatenate([change.stretch_seconds for change in changes])
     up = np.concatenate([change.up for change in changes])
@@ -229,8 +215,8 @@ def fit(traces: Sequence[Trace]) -> Fit:
             lives=fit_weibull(stretches[up], complete[up]),
             gaps=fit_weibull(stretches[~up], complete[~up]),
         )
-    except FitError as error:
-        raise FitError(f"{', '.join(names)}: {error}") from error
+    except MarketValueError as error:
+        raise MarketValueError(f"{', '.join(names)}: {error}") from error
     return Fit(
         traces=names,
         market=market,
@@ -288,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traces = load_traces(options.directory)
         fits = fit_profiles(traces)
         rows = {trace.name: fit([trace]) for trace in traces} | fits | {"all": fit(traces)}
-    except (TraceError, FitError) as error:
+    except MarketValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     sys.stdout.write(table(rows))
@@ -298,7 +284,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complete(changes: Availability) -> BoolArray:
-    """Which stretches were seen from start to end."""
     complete = np.ones(len(changes.up), dtype=np.bool_)
     complete[[0, -1]] = False
     return complete

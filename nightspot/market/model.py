@@ -8,17 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
-
-
-class AvailabilityError(ValueError):
-    """These change points, or this window of them, mean no market."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +24,7 @@ class Availability:
     `starts_seconds`: (n,) float64, strictly rising from 0; `up`: (n,) bool, each entry different
     from the one before, so every start is a change. `length_seconds` is how much is known; after
     it the last state holds, as in the local run. A Spot machine is lost at every change from up
-    to down. Both arrays are copied and made read-only. Raises `AvailabilityError`.
+    to down. Both arrays are copied and made read-only. Raises `MarketValueError`.
     """
 
     starts_seconds: FloatArray
@@ -40,19 +36,12 @@ class Availability:
     _begins_up: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        starts = np.array(self.starts_seconds, dtype=np.float64)
-        up = np.array(self.up, dtype=np.bool_)
-        if starts.ndim != 1 or starts.shape != up.shape or not starts.size:
-            raise AvailabilityError(
-                f"starts_seconds, up: shapes {starts.shape} and {up.shape}; both must be flat, equally"
-                " long and not empty"
-            )
-        if starts[0] != 0 or not np.isfinite(starts).all() or (np.diff(starts) <= 0).any():
-            raise AvailabilityError("starts_seconds: must be finite and rise strictly, the first one 0")
+        starts, up = np.array(self.starts_seconds, np.float64), np.array(self.up, np.bool_)
+        _check_starts(starts, up, "up")
         if (up[1:] == up[:-1]).any():
-            raise AvailabilityError("up: neighbours must differ; Availability.merged joins equal ones")
+            raise MarketValueError("up: neighbours must differ; Availability.merged joins equal ones")
         if not self.length_seconds > starts[-1]:
-            raise AvailabilityError(
+            raise MarketValueError(
                 f"length_seconds: {self.length_seconds:g} must lie after the last start, {starts[-1]:g}"
             )
         starts.flags.writeable = False
@@ -73,7 +62,7 @@ class Availability:
     ) -> Availability:
         """Change points from stretches in order, which may have no length or repeat the state before.
 
-        Stretches that start at or after `length_seconds` are dropped. Raises `AvailabilityError`
+        Stretches that start at or after `length_seconds` are dropped. Raises `MarketValueError`
         for the rest of the class's rules.
         """
         starts = np.asarray(starts_seconds, dtype=np.float64)
@@ -94,21 +83,20 @@ class Availability:
     def share_up(self) -> float:
         """The share of the known time in which a machine could be had; needs a finite length."""
         if math.isinf(self.length_seconds):
-            raise AvailabilityError("length_seconds: inf; a share of all time is not defined")
+            raise MarketValueError("length_seconds: inf; a share of all time is not defined")
         return float(self.stretch_seconds[self.up].sum() / self.length_seconds)
 
     def index_at(self, seconds: float) -> int:
         """Which stretch holds `seconds`, in O(log n); a change belongs to the stretch it starts.
 
         An event-driven caller may walk on from here: index + 1 is the next change. Raises
-        `AvailabilityError` before 0.
+        `MarketValueError` before 0.
         """
         if not seconds >= 0:
-            raise AvailabilityError(f"seconds: {seconds:g} must be at least 0")
+            raise MarketValueError(f"seconds: {seconds:g} must be at least 0")
         return bisect_right(self._changes, seconds) - 1
 
     def is_up_at(self, seconds: float) -> bool:
-        """Whether a machine can be had at `seconds`."""
         return self._begins_up == (self.index_at(seconds) % 2 == 0)
 
     def next_change_after(self, seconds: float) -> float:
@@ -128,7 +116,7 @@ class Availability:
     def window(self, offset_seconds: float, length_seconds: float) -> Availability:
         """The part from `offset_seconds` on, with its own start as 0.
 
-        Raises `AvailabilityError` unless the part has a length and lies in what is known.
+        Raises `MarketValueError` unless the part has a length and lies in what is known.
         """
         check_window(offset_seconds, length_seconds, self.length_seconds)
         first = self.index_at(offset_seconds)
@@ -136,20 +124,26 @@ class Availability:
         return Availability.merged(starts, self.up[first:], length_seconds=length_seconds, name=self.name)
 
 
+def _check_starts(starts: FloatArray, values: npt.NDArray[Any], name: str) -> None:
+    if starts.ndim != 1 or starts.shape != values.shape or not starts.size:
+        raise MarketValueError(
+            f"starts_seconds, {name}: shapes {starts.shape} and {values.shape}; both must be flat, equally long"
+            " and not empty"
+        )
+    if starts[0] != 0 or not np.isfinite(starts).all() or (np.diff(starts) <= 0).any():
+        raise MarketValueError("starts_seconds: must be finite and rise strictly, the first one 0")
+
+
 def check_window(offset_seconds: float, length_seconds: float, known_seconds: float) -> None:
-    """Raise `AvailabilityError` unless the window has a length and lies within the known seconds."""
+    """Raise `MarketValueError` unless the window has a length and lies within the known seconds."""
     if not (length_seconds > 0 and math.isfinite(length_seconds)):
-        raise AvailabilityError(f"length_seconds: {length_seconds:g} must be finite and greater than 0")
+        raise MarketValueError(f"length_seconds: {length_seconds:g} must be finite and greater than 0")
     # A window up to the very end may miss it by a rounding error.
     if not (offset_seconds >= 0 and offset_seconds + length_seconds <= known_seconds * (1 + 1e-12)):
-        raise AvailabilityError(
+        raise MarketValueError(
             f"offset_seconds: {offset_seconds:g}; a window of {length_seconds:g} s must lie within the"
             f" market's {known_seconds:g} s"
         )
-
-
-class PricesError(ValueError):
-    """These prices, or this stretch of time, mean no cost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +151,7 @@ class Prices:
     """Spot prices over time: from `starts_seconds[i]` on, an hour costs `usd_per_hour[i]`.
 
     Both (n,) float64, the starts strictly rising from 0; the last price holds for ever. The
-    arrays are copied and made read-only. Raises `PricesError`.
+    arrays are copied and made read-only. Raises `MarketValueError`.
     """
 
     starts_seconds: FloatArray
@@ -165,17 +159,10 @@ class Prices:
     _flat_usd_per_hour: float | None = field(init=False, repr=False)  # where it never changes
 
     def __post_init__(self) -> None:
-        starts = np.array(self.starts_seconds, dtype=np.float64)
-        usd = np.array(self.usd_per_hour, dtype=np.float64)
-        if starts.ndim != 1 or starts.shape != usd.shape or not starts.size:
-            raise PricesError(
-                f"starts_seconds, usd_per_hour: shapes {starts.shape} and {usd.shape}; both must be flat,"
-                " equally long and not empty"
-            )
-        if starts[0] != 0 or not np.isfinite(starts).all() or (np.diff(starts) <= 0).any():
-            raise PricesError("starts_seconds: must be finite and rise strictly, the first one 0")
+        starts, usd = np.array(self.starts_seconds, np.float64), np.array(self.usd_per_hour, np.float64)
+        _check_starts(starts, usd, "usd_per_hour")
         if not np.isfinite(usd).all() or (usd <= 0).any():
-            raise PricesError(f"usd_per_hour: {usd.tolist()} must be finite and greater than 0")
+            raise MarketValueError(f"usd_per_hour: {usd.tolist()} must be finite and greater than 0")
         starts.flags.writeable = False
         usd.flags.writeable = False
         object.__setattr__(self, "starts_seconds", starts)
@@ -188,26 +175,26 @@ class Prices:
         return cls(np.zeros(1), np.array([usd_per_hour], dtype=np.float64))
 
     def window(self, offset_seconds: float) -> Prices:
-        """The prices from `offset_seconds` on, with that moment as 0. Raises `PricesError` before 0."""
+        """The prices from `offset_seconds` on, with that moment as 0. Raises `MarketValueError` before 0."""
         if not 0 <= offset_seconds < np.inf:
-            raise PricesError(f"offset_seconds: {offset_seconds:g} must be finite and at least 0")
+            raise MarketValueError(f"offset_seconds: {offset_seconds:g} must be finite and at least 0")
         first = bisect_right(self.starts_seconds, offset_seconds) - 1
         starts = np.maximum(self.starts_seconds[first:] - offset_seconds, 0.0)
         return Prices(starts, self.usd_per_hour[first:])
 
     def over(self, usd_per_hour: float) -> Prices:
-        """These prices in units of another one, such as on-demand's. Raises `PricesError` for one not above 0."""
+        """These prices in units of another one, such as on-demand's, which must be above 0."""
         if not 0 < usd_per_hour < np.inf:
-            raise PricesError(f"usd_per_hour: {usd_per_hour:g} must be finite and greater than 0")
+            raise MarketValueError(f"usd_per_hour: {usd_per_hour:g} must be finite and greater than 0")
         return Prices(self.starts_seconds, self.usd_per_hour / usd_per_hour)
 
     def mean_usd_per_hour(self, start_seconds: float, end_seconds: float) -> float:
         """The price per hour of a machine held from start to end, weighted by time, in O(log n).
 
-        Raises `PricesError` unless 0 ≤ start < end < inf.
+        Raises `MarketValueError` unless 0 ≤ start < end < inf.
         """
         if not 0 <= start_seconds < end_seconds < inf:
-            raise PricesError(
+            raise MarketValueError(
                 f"start_seconds, end_seconds: {start_seconds:g} and {end_seconds:g}; must be 0 ≤ start < end"
             )
         if self._flat_usd_per_hour is not None:
@@ -218,11 +205,11 @@ class Prices:
     def lowest_usd_per_hour(self, start_seconds: npt.ArrayLike, end_seconds: npt.ArrayLike) -> FloatArray:
         """The lowest price in each half-open stretch [start, end), of the arrays' common shape.
 
-        Raises `PricesError` unless 0 ≤ start < end throughout.
+        Raises `MarketValueError` unless 0 ≤ start < end throughout.
         """
         begins, ends = np.broadcast_arrays(np.asarray(start_seconds), np.asarray(end_seconds))
         if not ((begins >= 0) & (begins < ends)).all():
-            raise PricesError("start_seconds, end_seconds: must be 0 ≤ start < end throughout")
+            raise MarketValueError("start_seconds, end_seconds: must be 0 ≤ start < end throughout")
         firsts = np.searchsorted(self.starts_seconds, begins, side="right") - 1
         stops = np.searchsorted(self.starts_seconds, ends, side="left")
         # reduceat reads pairs (first, stop) from a flat list, and wants every stop inside the array.
@@ -243,6 +230,10 @@ class Prices:
 
 
 LATE_SECONDS = 1e-6  # what sums of floats may be off by
+
+
+class MarketValueError(ValueError):
+    """These figures mean no market, no price or no night."""
 
 
 class Doing(StrEnum):

@@ -165,7 +165,6 @@ class _Played:
         raise NightError(f"no end after {MOST_DECISIONS} decisions")
 
     def _decided(self, now: float) -> Decision:
-        """The decision at `now`."""
         machine, left = self.machine, self._window_seconds - now
         if machine.finished_at is not None:
             return COMPLETED
@@ -180,7 +179,6 @@ class _Played:
         return decide(self._situation(job, left, now))
 
     def _act(self, decision: Decision, now: float) -> None:
-        """Do what was decided."""
         machine = self.machine
         if decision.action is START and decision.rung is not None:
             job = _Job(
@@ -249,7 +247,6 @@ class _Played:
         return decide(Situation(left_seconds, self._work_seconds, self._terms))
 
     def _situation(self, job: _Job, left_seconds: float, now: float) -> Situation:
-        """While a job is open."""
         rung, doing, since = job.rung, self.machine.doing, self.machine.since
         # As `estimates.running_left_seconds`.
         if job.shows_pace:

@@ -17,8 +17,8 @@ from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig
 from nightspot.learn import history
 from nightspot.market.fitting import generate, profiles
-from nightspot.market.model import Availability, Belief, Prices, Truth
-from nightspot.market.traces import Trace, TraceError, load_trace, load_traces, pool
+from nightspot.market.model import Availability, Belief, MarketValueError, Prices, Truth
+from nightspot.market.traces import Trace, load_trace, load_traces, pool
 from nightspot.plan.planning import Known, plan_run
 from nightspot.record.model import AttemptRecord, RunRecord, RunState
 from nightspot.run.model import STOP_SECONDS, Run
@@ -93,7 +93,6 @@ class Setting:
 
     @property
     def is_exact(self) -> bool:
-        """Whether every policy plans with the true figures."""
         return not self.random_changeover and self.work_error == 0
 
 
@@ -261,7 +260,7 @@ REGION = "eu-west-1"  # whose prices set the rungs of a ladder against each othe
 def from_traces(path: Path, *, pooled: bool = False) -> tuple[Zone, ...]:
     """A zone for each trace below a folder, or of one file; pooled: all of them as one.
 
-    Raises TraceError for a folder that cannot be read, holds none or a malformed one, and for traces that
+    Raises MarketValueError for a folder that cannot be read, holds none or a malformed one, and for traces that
     cannot be pooled.
     """
     try:
@@ -269,7 +268,7 @@ def from_traces(path: Path, *, pooled: bool = False) -> tuple[Zone, ...]:
             next(path.iterdir(), None)
         traces = (load_trace(path),) if path.is_file() else load_traces(path)
     except OSError as error:
-        raise TraceError(f"{path}: cannot be read: {error.strerror}") from error
+        raise MarketValueError(f"{path}: cannot be read: {error.strerror}") from error
     return (_zone(pool(traces)),) if pooled else tuple(_zone(trace) for trace in traces)
 
 

@@ -84,7 +84,6 @@ class Statement:
 
     @property
     def runs(self) -> int:
-        """All of them."""
         return sum(self.endings.values())
 
     @property
@@ -135,7 +134,6 @@ def by_month(runs: Iterable[RunRecord]) -> dict[str, Statement]:
 
 
 def by_job(runs: Iterable[RunRecord]) -> dict[str, Statement]:
-    """A statement for each job, by name."""
     return _grouped(runs, lambda run: run.job)
 
 
@@ -251,12 +249,10 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def run_rows(runs: Iterable[RunRecord]) -> list[Row]:
-    """One row per run, in the order given."""
     return [_row(run.account(), RUN_COLUMNS) for run in runs]
 
 
 def attempt_rows(runs: Iterable[RunRecord]) -> list[Row]:
-    """One row per attempt of the runs."""
     return [
         _row({**attempt.model_dump(mode="json"), "job": run.job, "run_id": run.run_id}, ATTEMPT_COLUMNS)
         for run in runs

@@ -9,9 +9,8 @@ import pytest
 from nightspot.job.markets import Market
 from nightspot.job.reading import load_job, parse_job
 from nightspot.market import samples
-from nightspot.market.model import Availability
+from nightspot.market.model import Availability, MarketValueError
 from nightspot.market.samples import BacktestError, Zone
-from nightspot.market.traces import TraceError
 
 HOUR = 3600.0
 
@@ -77,7 +76,7 @@ def test_pooled_traces_are_one_zone_that_is_up_where_any_of_them_is(tmp_path):
     ids=["missing", "empty", "malformed"],
 )
 def test_a_folder_that_gives_no_market_is_refused_with_the_file_and_the_rule(tmp_path, make, says):
-    with pytest.raises(TraceError, match=says):
+    with pytest.raises(MarketValueError, match=says):
         samples.from_traces(make(tmp_path))
 
 

@@ -238,22 +238,6 @@ SHARES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class RunLine:
-    """A run in the table, with the address of its own page."""
-
-    run: RunRecord
-    link: str | None
-
-
-@dataclass(frozen=True)
-class Group:
-    """A job or a month in a table of its own."""
-
-    name: str
-    sums: Statement
-
-
 def runs_page(
     runs: Iterable[RunRecord],
     script: str | None,
@@ -268,7 +252,7 @@ def runs_page(
     """
     known = sorted(runs, key=lambda run: run.started_at, reverse=True)
     sums = statement(known)
-    lines = [RunLine(run, link_of(run)) for run in known]
+    lines = [{"run": run, "link": link_of(run)} for run in known]
     jobs, months = by_job(known), by_month(known)
     return render(
         "runs.html.j2",
@@ -290,8 +274,8 @@ def runs_page(
             "with_charts": script is not None,
             "saved": _saved(known),
             "per_job": _per_job(jobs),
-            "jobs": [Group(name, part) for name, part in jobs.items()] if len(jobs) > 1 else [],
-            "months": [Group(month_in_words(name), part) for name, part in months.items()]
+            "jobs": [{"name": name, "sums": part} for name, part in jobs.items()] if len(jobs) > 1 else [],
+            "months": [{"name": month_in_words(name), "sums": part} for name, part in months.items()]
             if len(months) > 1
             else [],
             "simulated": any(run.simulated for run in known),
@@ -300,7 +284,6 @@ def runs_page(
 
 
 def title(job: str | None, month: str | None) -> str:
-    """ "recommender, November 2026", "All jobs"."""
     of = job if job is not None else "All jobs"
     return of if month is None else f"{of}, {month_in_words(month)}"
 

@@ -60,7 +60,6 @@ class Stretch:
 
     @property
     def seconds(self) -> float:
-        """How long it lasted."""
         return (self.ended_at - self.started_at).total_seconds()
 
 
