@@ -91,7 +91,7 @@ def case_of(question: Question) -> Case:
         started_at=_START,
         execution_arn=job.name,
         region=question.region,
-        known=Known(lambda kind, region: _usd_per_hour(question, kind, region), question.history),
+        known=Known(lambda *of: p.usd_per_hour if (p := question.price(*of)) else None, question.history),
     )
     window = question.window_seconds or window_seconds(job)
     if window is None:
@@ -147,7 +147,9 @@ def _stage(case: Case) -> playing.Stage:
         months = of_traces(case.question.zones, nights=count, night_seconds=longest, seed=seed)
     else:
         months = made_up(case.pool, nights=count, night_seconds=longest, seed=seed)
-    return playing.stage_of(setting, case.run, _policy(case.job), months, case.nights.value or 1.0)
+    # The job's own, unless it asks for no Spot at all: that is the question.
+    policy = Policy.PATIENT if case.job.policy is Policy.ON_DEMAND else case.job.policy
+    return playing.stage_of(setting, case.run, policy, months, case.nights.value or 1.0)
 
 
 def _setting(case: Case) -> Setting:
@@ -162,11 +164,6 @@ def _setting(case: Case) -> Setting:
         spot_ratio=case.spot_ratio.value,
         on_demand_speed=max(rung.speed for rung in case.run.rungs_of(Market.ON_DEMAND)),
     )
-
-
-def _policy(job: Job) -> Policy:
-    """The job's own, unless it asks for no Spot at all: that is the question."""
-    return Policy.PATIENT if job.policy is Policy.ON_DEMAND else job.policy
 
 
 def _with_both_markets(job: Job) -> tuple[Job, list[str]]:
@@ -185,11 +182,6 @@ def _with_both_markets(job: Job) -> tuple[Job, list[str]]:
     if job.policy is Policy.ON_DEMAND:
         notes.append("The job file asks for no Spot (policy: on_demand); the nights are played with patient.")
     return job.model_copy(update={"capacity": capacity}), notes
-
-
-def _usd_per_hour(question: Question, instance_type: str, region: str) -> float | None:
-    known = question.price(instance_type, region)
-    return known.usd_per_hour if known else None
 
 
 def _hourly(question: Question, run: Run) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
@@ -36,9 +36,7 @@ REQUEST_FIELDS = frozenset({
     "RetryStrategy", "RoleArn", "ServerlessJobConfig", "SessionChainingConfig",
     "StoppingCondition", "Tags", "TensorBoardOutputConfig", "TrainingJobName", "VpcConfig",
 })
-# fmt: on
 # What DescribeTrainingJob says beside them: what became of the job, and nothing to ask for.
-# fmt: off
 ANSWER_FIELDS = frozenset({
     "AutoMLJobArn", "BillableTimeInSeconds", "BillableTokenCount", "CreationTime",
     "DebugRuleEvaluationStatuses", "FailureReason", "FinalMetricDataList",
@@ -101,45 +99,37 @@ def draft_job(
     outside = _not_asked(found)
     request = {key: value for key, value in found.items() if key not in outside}
     measured = _measured(found)
-    known = _Basics(
-        name=wishes.name or name_of(request.get("TrainingJobName")) or named_after,
-        types=wishes.instance_types or _types(request),
-        work=wishes.work or guessed_work_seconds(request, measured),
-    )
-    problems = [*known.missing(), *_timeless_zone(wishes)]
+    name = wishes.name or name_of(request.get("TrainingJobName")) or named_after
+    types = wishes.instance_types or _types(request)
+    work = wishes.work or guessed_work_seconds(request, measured)
+    problems = [*_missing(name, types, work), *_timeless_zone(wishes)]
     if problems:
         raise InvalidJobError(problems, source)
     # What a newer SageMaker answers may be left out; what a plain request asks for is for the rules to refuse.
     notes = [_unknown(key) for key in sorted(outside - ANSWER_FIELDS - _WRAPPERS)] + _changed(request)
     comments = {"work": work_comment(measured, said=bool(wishes.work))}
-    return DraftedJob(_document(known, request, wishes), comments, tuple(notes))
+    return DraftedJob(_document(name, list(types), work or 0, request, wishes), comments, tuple(notes))
 
 
-@dataclass(frozen=True)
-class _Basics:
-    """What no job file can do without; empty or None where neither the author nor the request says it."""
-
-    name: str
-    types: tuple[str, ...]
-    work: str | int | None
-
-    def missing(self) -> Iterator[Problem]:
-        if not self.name:
-            yield Problem("name", "nothing", "is required: the request has no name, so give one with --name")
-        if not self.types:
-            rule = "is required: it is the first rung of the ladder under capacity"
-            yield problem((_JOB, "ResourceConfig", "InstanceType"), None, rule)
-        if self.work is None:
-            rule = (
-                "is required: neither a measured training nor MaxRuntimeInSeconds says how long it takes, "
-                "so say it with --work"
-            )
-            yield Problem("work", "nothing", rule)
+def _missing(name: str, types: tuple[str, ...], work: str | int | None) -> Iterator[Problem]:
+    """What no job file can do without, and neither the author nor the request says."""
+    if not name:
+        yield Problem("name", "nothing", "is required: the request has no name, so give one with --name")
+    if not types:
+        rule = "is required: it is the first rung of the ladder under capacity"
+        yield problem((_JOB, "ResourceConfig", "InstanceType"), None, rule)
+    if work is None:
+        rule = (
+            "is required: neither a measured training nor MaxRuntimeInSeconds says how long it takes, "
+            "so say it with --work"
+        )
+        yield Problem("work", "nothing", rule)
 
 
-def _document(known: _Basics, request: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
-    work, types = known.work or 0, list(known.types)
-    document: dict[str, Any] = {"name": known.name}
+def _document(
+    name: str, types: list[str], work: str | int, request: dict[str, Any], wishes: Wishes
+) -> dict[str, Any]:
+    document: dict[str, Any] = {"name": name}
     if wishes.schedule:
         document["schedule"] = schedule_of(wishes.schedule, wishes.timezone)
     document["deadline"] = deadline_of(wishes.deadline, wishes.timezone, work)
@@ -310,8 +300,7 @@ def _below(request: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _note(path: tuple[str, ...], value: object, rule: str) -> Problem:
-    found = problem(path, value, rule)
-    return Problem(found.field, found.value, rule, "warning")
+    return replace(problem(path, value, rule), severity="warning")
 
 
 # A limit is commonly half as much again as the work: what is left of it is the guess.

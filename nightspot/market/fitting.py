@@ -83,8 +83,8 @@ def profiles() -> dict[str, SpotLives]:
     """The fitted profiles that ship with the project, by name, most available first."""
     table = json.loads(PROFILES_FILE.read_text(encoding="utf-8"))["profiles"]
     return {
-        name: SpotLives(lives=_weibull(fitted["lives"]), gaps=_weibull(fitted["gaps"]))
-        for name, fitted in table.items()
+        name: SpotLives(*(Weibull(f[kind]["shape"], f[kind]["scale_seconds"]) for kind in ("lives", "gaps")))
+        for name, f in table.items()
     }
 
 
@@ -122,10 +122,6 @@ def generate(
     up = (np.arange(len(starts)) % 2 == 0) == starts_up
     # A heavy tail's short end draws stretches too short for a float at this hour: merged drops them.
     return Availability.merged(starts, up, length_seconds=seconds, name=name)
-
-
-def _weibull(fitted: dict[str, float]) -> Weibull:
-    return Weibull(shape=fitted["shape"], scale_seconds=fitted["scale_seconds"])
 
 
 # The least share of samples with a machine that a zone of each profile has; most available first.

@@ -193,57 +193,22 @@ def _grouped(runs: Iterable[RunRecord], key_of: Callable[[RunRecord], str]) -> d
 
 Row = dict[str, str | int | float | bool | None]
 
+# fmt: off
 RUN_COLUMNS = (
-    "month",
-    "job",
-    "run_id",
-    "started_at",
-    "ended_at",
-    "ending",
-    "margin_seconds",
-    "attempts",
-    "fell_back",
-    "interruptions",
-    "waited_seconds",
-    "starting_seconds",
-    "trained_seconds",
-    "billable_seconds",
-    "repeated_seconds",
-    "repeated_evidence",
-    "lost_seconds",
-    "cost_usd",
-    "cost_at_least_usd",
-    "on_demand_cost_usd",
-    "saved_usd",
-    "saved_percent",
-    "uses_plan_rate",
+    "month", "job", "run_id", "started_at", "ended_at", "ending", "margin_seconds", "attempts",
+    "fell_back", "interruptions", "waited_seconds", "starting_seconds", "trained_seconds",
+    "billable_seconds", "repeated_seconds", "repeated_evidence", "lost_seconds", "cost_usd",
+    "cost_at_least_usd", "on_demand_cost_usd", "saved_usd", "saved_percent", "uses_plan_rate",
     "missing",
 )
 
 ATTEMPT_COLUMNS = (
-    "job",
-    "run_id",
-    "number",
-    "training_job_name",
-    "market",
-    "instance_type",
-    "asked_at",
-    "ended_at",
-    "status",
-    "failure_class",
-    "interruptions",
-    "waited_seconds",
-    "starting_seconds",
-    "trained_seconds",
-    "billable_seconds",
-    "repeated_seconds",
-    "repeated_evidence",
-    "lost_seconds",
-    "cost_usd",
-    "on_demand_cost_usd",
-    "saved_usd",
-    "missing",
+    "job", "run_id", "number", "training_job_name", "market", "instance_type", "asked_at",
+    "ended_at", "status", "failure_class", "interruptions", "waited_seconds", "starting_seconds",
+    "trained_seconds", "billable_seconds", "repeated_seconds", "repeated_evidence", "lost_seconds",
+    "cost_usd", "on_demand_cost_usd", "saved_usd", "missing",
 )
+# fmt: on
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

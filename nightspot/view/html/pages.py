@@ -178,11 +178,10 @@ def _legend(told: tuple[Stretch, ...]) -> list[Kind]:
 
 
 def _curves(run: RunRecord) -> Iterator[Chart]:
-    progress = progress_spec(run)
-    if progress is not None:
-        yield Chart("progress", "Work that was safe", "The table of checkpoints holds the numbers.", progress)
+    words = "The table of checkpoints holds the numbers."
+    if (progress := progress_spec(run)) is not None:
+        yield Chart("progress", "Work that was safe", words, progress)
     for place, name in enumerate(metric_names(run)):
-        words = "The table of checkpoints holds the numbers."
         yield Chart(f"metric-{place}", name, words, metric_spec(run, name))
 
 
