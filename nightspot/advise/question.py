@@ -110,10 +110,6 @@ class Figure:
         return UNKNOWN if self.basis is None else self.basis.value
 
 
-def measured(value: float, source: str) -> Figure:
-    return Figure(value, Basis.MEASURED, source)
-
-
 def priced(value: float, source: str) -> Figure:
     """A figure that somebody publishes."""
     return Figure(value, Basis.PRICED, source)
