@@ -26,7 +26,7 @@ from checkpoint_parts.states import Make, numpy_maker, state_of
 from checkpoint_parts.ways import COPY_REUSED, Kit, Way, numpy_kit, ways_of
 
 from nightspot.checkpoint.core.schedule import Cost
-from nightspot.market import zones as markets
+from nightspot.market import samples
 from nightspot.market.samples import Zone
 
 ROOT = Path(__file__).parents[1]
@@ -205,10 +205,10 @@ def interval_row(whole: Shares, worst: Shares) -> str:
 def zones_of(traces: Path) -> tuple[Zone, ...]:
     """The zones to play on, and a word on where they come from."""
     if traces.is_dir():
-        zones = markets.from_traces(traces)
+        zones = samples.from_traces(traces)
         print(f"\nReal availability, {len(zones)} zones.", end=" ")
         return zones
-    zones = markets.generated(seed=7)
+    zones = samples.generated(seed=7)
     print(f"\nNo traces in {traces}: made-up markets instead, {len(zones)} zones.", end=" ")
     return zones
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nightspot.job.markets import Policy
-from nightspot.market import zones as markets
 from nightspot.market.backtest import (
     DEFAULT,
     OMNISCIENT,
@@ -32,7 +31,7 @@ from nightspot.market.model import Belief, NightResult
 from nightspot.market.night import Night
 from nightspot.market.omniscient import omniscient_of
 from nightspot.market.rivals import RIVALS
-from nightspot.market.samples import HOUR, Sample, Setting, Zone, samples_of
+from nightspot.market.samples import HOUR, Sample, Setting, Zone, from_traces, generated, samples_of
 from nightspot.run.model import Step
 from tests.market.ledger_night import moment, play_through_ledger
 
@@ -108,10 +107,10 @@ def main() -> None:
 def zones_of(traces: Path) -> tuple[Zone, ...]:
     """The zones to play on, and a word on where they come from."""
     if traces.is_dir():
-        zones = markets.from_traces(traces)
+        zones = from_traces(traces)
         print(f"Real availability, {len(zones)} single zones, up {_share_up(zones):.0%} of the time.")
         return zones
-    zones = markets.generated(seed=7)
+    zones = generated(seed=7)
     print(f"No traces: made-up markets instead, {len(zones)} zones, up {_share_up(zones):.0%} of the time.")
     return zones
 
@@ -238,9 +237,7 @@ def beliefs_of(setting: Setting, sample: Sample) -> tuple[Belief, ...]:
 
 def pooling(zones: Sequence[Zone], traces: Path, starts: int) -> None:
     """What taking any of the zones is worth."""
-    pooled = (
-        markets.from_traces(traces, pooled=True) if traces.is_dir() else markets.generated(7, pooled=True)
-    )
+    pooled = from_traces(traces, pooled=True) if traces.is_dir() else generated(7, pooled=True)
     print(
         "\nPooled against single zones, change-over 0.1 h: cost over on-demand (moves between zones are free)"
     )

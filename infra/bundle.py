@@ -56,7 +56,7 @@ LEFT_OUT = (
     "nightspot/cli",
     "nightspot/demo",
     "nightspot/drill",
-    "nightspot/job/file_text.py",
+    "nightspot/job/from_request.py",
     "nightspot/job/from_request.py",
     "nightspot/job/schema.py",
     "nightspot/local",

@@ -15,7 +15,7 @@ from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, merge_overrides, overrides_as_json, read_overrides
 from nightspot.lambdas.api_reads import ApiDependencies, known_run, link_of, links_of, unknown_job
 from nightspot.lambdas.run_input import MOST_REQUESTED_BY
-from nightspot.plan import request as requests
+from nightspot.plan import planning
 from nightspot.record.model import RunRecord, outcome_of
 from nightspot.run.model import Outcome, Run
 from nightspot.view.messages.plain import Console
@@ -170,7 +170,7 @@ def _check_retryable(run: Run, job: Job, name: str, use: ApiDependencies) -> Non
         raise ProblemError(ProblemKind.RUN_IS_NOT_OVER, detail, run=link_of(run.run_id))
     if (
         run.checkpoint_s3_uri is not None
-        and requests.checkpoint_prefix(job.training_job, run.run_id) is not None
+        and planning.checkpoint_prefix(job.training_job, run.run_id) is not None
     ):
         known = use.table.history(run.job, limit=_LOOKED_BACK)
         others = (one for one in known if not _has_name(one, name))

@@ -20,7 +20,7 @@ from nightspot.failures.redaction import redact
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import count, entry, logger, metrics, tell
-from nightspot.plan import request as requests
+from nightspot.plan import planning
 from nightspot.record import events as happenings
 from nightspot.run.model import Action, Attempt, Phase, Run, Step, run_from_json, to_json
 
@@ -61,8 +61,8 @@ def handler(
     step = next_step(seen, now)
     job_name = None
     if step.action is Action.START and step.rung is not None and step.attempt is not None:
-        job_name = requests.training_job_name(seen, step.attempt)
-        asked = requests.create_training_job(seen, step.rung, step.attempt, now)
+        job_name = planning.training_job_name(seen, step.attempt)
+        asked = planning.create_training_job(seen, step.rung, step.attempt, now)
         step = replace(step, training_job_name=job_name, request=asked)
     after = ledger.book(seen, step, job_name)
     asked_for = step.rung if step.action is Action.START else None

@@ -20,7 +20,7 @@ from nightspot.lambdas import run_input, turns
 from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import entry, logger, metrics, tell
 from nightspot.lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
-from nightspot.plan import request as requests
+from nightspot.plan import planning
 from nightspot.plan.planning import Known, Resumed, plan_note, plan_run, quota_name
 from nightspot.record.events import Happening
 from nightspot.run.model import Run, to_json
@@ -65,7 +65,7 @@ def handler(
         run = run_input.take_on(continued, request.execution.id, use)
         logger.warning(run.plan_note or "", extra={"job": run.job, "run": run.run_id, "step": run.steps})
         # An older version kept the whole request in the ledger, and no item of it.
-        return _planned(run, requests.split(use.table.request(run.run_id) or {})[1])
+        return _planned(run, planning.split(use.table.request(run.run_id) or {})[1])
     jobs = use.jobs()
     started_at = request.execution.started_at.astimezone(UTC)
     given = read_input(request.input, sorted(jobs), started_at)
@@ -76,7 +76,7 @@ def handler(
     resumed = _resumed(given.resume_from, job, request.execution.id, started_at, use)
     run = _plan(job, request.execution, given, overrides, resumed, use)
     whole = run.training_job
-    changed, fixed = requests.split(whole) if request.merges_request else (whole, {})
+    changed, fixed = planning.split(whole) if request.merges_request else (whole, {})
     run = replace(run, training_job=changed)
     use.table.record_plan(run, whole)
     metrics.add_dimensions(job=run.job)

@@ -138,7 +138,7 @@ def write_report(run: Run, use: Dependencies) -> str | None:
     from nightspot.record.model import read_record  # noqa: PLC0415
     from nightspot.record.summary import record_of  # noqa: PLC0415
     from nightspot.view.html import charts_script  # noqa: PLC0415
-    from nightspot.view.html.run_page import run_page  # noqa: PLC0415
+    from nightspot.view.html.pages import run_page  # noqa: PLC0415
 
     try:
         written = record_of(run, use.table.steps(run.run_id), use.table.phases(run.run_id))

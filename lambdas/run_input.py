@@ -17,7 +17,7 @@ from nightspot.aws.runs.executions import CONTINUE_RUN
 from nightspot.job.errors import describe, nearest
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies
-from nightspot.plan import request as requests
+from nightspot.plan import planning
 from nightspot.plan.planning import Origin, Resumed
 from nightspot.run.model import CONSOLE, Outcome, Run, evolve
 from nightspot.run.reasons import clock
@@ -217,7 +217,7 @@ def resume(resume_from: str, job: Job, *, run_id: str, execution_arn: str, use: 
     """
     before = _ended_without_model(resume_from, job.name, use)
     prefix = before.checkpoint_s3_uri
-    if prefix is None or requests.checkpoint_prefix(job.training_job, run_id) is None:
+    if prefix is None or planning.checkpoint_prefix(job.training_job, run_id) is None:
         return Resumed(before)
     holder = turns.take_prefix(prefix, run_id, execution_arn, use)
     if holder is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from nightspot.checkpoint import interval_seconds
 from nightspot.checkpoint.core.schedule import Cost
-from nightspot.market.availability import Availability
+from nightspot.market.model import Availability
 from nightspot.market.samples import Zone
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -33,7 +33,6 @@ class Advice:
 
     @property
     def is_spot(self) -> bool:
-        """Whether Spot is advised."""
         return self.recommended in _SPOT
 
 

@@ -13,7 +13,7 @@ from nightspot.job.cautions import window_seconds
 from nightspot.job.markets import Market, Policy
 from nightspot.job.model import Job
 from nightspot.learn.history import expected_spot_discount
-from nightspot.market import zones
+from nightspot.market import samples
 from nightspot.market.samples import BacktestError, Setting
 from nightspot.plan.planning import Known, plan_run
 from nightspot.run.model import STOP_SECONDS, Run
@@ -45,7 +45,6 @@ class Case:
 
     @property
     def saves(self) -> bool:
-        """Whether anything survives a reclaim."""
         return self.run.checkpoint_s3_uri is not None
 
     def change_over_seconds(self, market: Market) -> float:
@@ -92,7 +91,7 @@ def case_of(question: Question) -> Case:
         started_at=_START,
         execution_arn=job.name,
         region=question.region,
-        known=Known(lambda kind, region: _usd_per_hour(question, kind, region), question.history),
+        known=Known(lambda *of: p.usd_per_hour if (p := question.price(*of)) else None, question.history),
     )
     window = question.window_seconds or window_seconds(job)
     if window is None:
@@ -148,7 +147,9 @@ def _stage(case: Case) -> playing.Stage:
         months = of_traces(case.question.zones, nights=count, night_seconds=longest, seed=seed)
     else:
         months = made_up(case.pool, nights=count, night_seconds=longest, seed=seed)
-    return playing.stage_of(setting, case.run, _policy(case.job), months, case.nights.value or 1.0)
+    # The job's own, unless it asks for no Spot at all: that is the question.
+    policy = Policy.PATIENT if case.job.policy is Policy.ON_DEMAND else case.job.policy
+    return playing.stage_of(setting, case.run, policy, months, case.nights.value or 1.0)
 
 
 def _setting(case: Case) -> Setting:
@@ -158,16 +159,11 @@ def _setting(case: Case) -> Setting:
         window_seconds=case.window_seconds,
         changeover_seconds=float(job.change_over.spot_seconds),
         on_demand_changeover_seconds=float(job.change_over.on_demand_seconds),
-        checkpoint_seconds=float(job.checkpoint_every_seconds) if saves else zones.NEVER_SAVED_SECONDS,
+        checkpoint_seconds=float(job.checkpoint_every_seconds) if saves else samples.NEVER_SAVED_SECONDS,
         stop_seconds=float(STOP_SECONDS),
         spot_ratio=case.spot_ratio.value,
         on_demand_speed=max(rung.speed for rung in case.run.rungs_of(Market.ON_DEMAND)),
     )
-
-
-def _policy(job: Job) -> Policy:
-    """The job's own, unless it asks for no Spot at all: that is the question."""
-    return Policy.PATIENT if job.policy is Policy.ON_DEMAND else job.policy
 
 
 def _with_both_markets(job: Job) -> tuple[Job, list[str]]:
@@ -186,11 +182,6 @@ def _with_both_markets(job: Job) -> tuple[Job, list[str]]:
     if job.policy is Policy.ON_DEMAND:
         notes.append("The job file asks for no Spot (policy: on_demand); the nights are played with patient.")
     return job.model_copy(update={"capacity": capacity}), notes
-
-
-def _usd_per_hour(question: Question, instance_type: str, region: str) -> float | None:
-    known = question.price(instance_type, region)
-    return known.usd_per_hour if known else None
 
 
 def _hourly(question: Question, run: Run) -> Figure:

@@ -9,8 +9,8 @@ from enum import StrEnum
 from nightspot.advise.case import Case, least_window_seconds
 from nightspot.advise.nights import Played
 from nightspot.advise.pool import Depth
-from nightspot.formats.figures import HOUR_SECONDS, format_duration
-from nightspot.job.markets import Fallback, Market
+from nightspot.formats.figures import format_duration
+from nightspot.job.markets import LONGEST_WITHOUT_CHECKPOINTS_SECONDS, Fallback, Market
 from nightspot.run.estimates import lost_work_seconds, work_left_seconds
 from nightspot.run.model import Resume
 
@@ -80,13 +80,9 @@ def count(number: float) -> str:
 
 
 def capital(text: str) -> str:
-    """The sentence with its first letter large."""
     return text[:1].upper() + text[1:]
 
 
-# SageMaker's own limit for algorithms that do not checkpoint: MaxWaitTimeInSeconds of at most an hour.
-# https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
-LONGEST_WITHOUT_CHECKPOINTS_SECONDS = HOUR_SECONDS
 # The share of nights on on-demand from which Spot is the exception, and from which it has no turn.
 OFTEN_ON_DEMAND, MOSTLY_ON_DEMAND = 0.25, 0.75
 RARELY_LATE = 0.01

@@ -11,13 +11,11 @@ from statistics import fmean
 from nightspot.advise.pool import MonthMarkets
 from nightspot.advise.question import Figure, assumed, priced
 from nightspot.formats.figures import DAY_SECONDS
-from nightspot.job.cron import values_of
 from nightspot.job.markets import Market, Policy
-from nightspot.job.times import Schedule
-from nightspot.market.availability import Availability, Prices
+from nightspot.job.times import Schedule, values_of
 from nightspot.market.backtest import plan
 from nightspot.market.engine import Decision, State, View, play_rule
-from nightspot.market.model import Belief, NightResult, Truth
+from nightspot.market.model import Availability, Belief, NightResult, Prices, Truth
 from nightspot.market.night import Night, Planned
 from nightspot.market.samples import HOUR, Setting
 from nightspot.run.model import Run
@@ -43,7 +41,6 @@ class Played:
 
     @property
     def mean_hours(self) -> float:
-        """The cost of a month on average, in hours of on-demand."""
         return fmean(self.month_hours)
 
     def share(self, holds: Callable[[NightResult], bool]) -> float:
@@ -52,17 +49,14 @@ class Played:
 
     @property
     def fallen_back(self) -> float:
-        """The share of nights that bought on-demand."""
         return self.share(lambda night: night.on_demand_seconds > 0)
 
     @property
     def late(self) -> float:
-        """The share of nights whose model came after the deadline."""
         return self.share(lambda night: night.late)
 
     @property
     def interruptions(self) -> float:
-        """Reclaims of a night, on average."""
         return fmean(night.interruptions for month in self.months for night in month)
 
 
@@ -77,7 +71,6 @@ class Stage:
     nights: float
 
     def with_window(self, seconds: float) -> Stage:
-        """The same nights with a deadline so long after the start."""
         return replace(self, setting=replace(self.setting, window_seconds=seconds))
 
     def with_checkpoints(self, every_seconds: float, work_seconds: float) -> Stage:
@@ -93,12 +86,10 @@ class Stage:
 
 
 def stage_of(setting: Setting, run: Run, policy: Policy, markets: MonthMarkets, nights: float) -> Stage:
-    """Ten months of nights on these markets."""
     return Stage(setting, run, policy, tuple(markets(month) for month in range(MONTHS)), nights)
 
 
 def nights_played(nights: float) -> int:
-    """How many nights of a month are played, at least one."""
     return max(1, min(MOST_NIGHTS, round(nights)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
+from functools import partial
 
 from nightspot.advise.case import HOUR, Case
 from nightspot.advise.filters import count, usd
@@ -32,18 +32,16 @@ class Option(StrEnum):
     SAVINGS_PLAN_FALLBACK = "savings_plan_under_the_fallback"
 
 
-LABELS: Mapping[Option, str] = MappingProxyType(
-    {
-        Option.NIGHTSPOT: "Managed Spot with Nightspot",
-        Option.MANAGED_SPOT: "Managed Spot alone",
-        Option.ON_DEMAND: "On-demand",
-        Option.EC2_SPOT: "EC2 Spot, self-managed",
-        Option.BATCH_SPOT: "AWS Batch on Spot",
-        Option.RESERVED: "HyperPod or a training plan",
-        Option.SAVINGS_PLAN: "On-demand with a Savings Plan",
-        Option.SAVINGS_PLAN_FALLBACK: "Nightspot, a Savings Plan under the fallback",
-    }
-)
+LABELS: Mapping[Option, str] = {
+    Option.NIGHTSPOT: "Managed Spot with Nightspot",
+    Option.MANAGED_SPOT: "Managed Spot alone",
+    Option.ON_DEMAND: "On-demand",
+    Option.EC2_SPOT: "EC2 Spot, self-managed",
+    Option.BATCH_SPOT: "AWS Batch on Spot",
+    Option.RESERVED: "HyperPod or a training plan",
+    Option.SAVINGS_PLAN: "On-demand with a Savings Plan",
+    Option.SAVINGS_PLAN_FALLBACK: "Nightspot, a Savings Plan under the fallback",
+}
 
 
 @dataclass(frozen=True)
@@ -61,18 +59,16 @@ class Work:
 
 NIGHTSPOT_WORK = "checkpoints, a drill, quotas, the deployment"
 # Of Nightspot's row the hours are the question's (`Economics`).
-WORK: Mapping[Option, Work] = MappingProxyType(
-    {
-        Option.NIGHTSPOT: Work(16, 1, NIGHTSPOT_WORK),
-        Option.MANAGED_SPOT: Work(12, 1, "checkpoints, a quota; a person starts what failed"),
-        Option.ON_DEMAND: Work(0, 0, "none"),
-        Option.EC2_SPOT: Work(80, 8, "images, start-up, interruption notices, retries, clean-up"),
-        Option.BATCH_SPOT: Work(40, 4, "compute environment, queues, container, data to and fro"),
-        Option.RESERVED: Work(24, 2, "a reservation paid ahead, and a cluster or its queue"),
-        Option.SAVINGS_PLAN: Work(2, 0.5, "one purchase for one or three years, and a look at its use"),
-        Option.SAVINGS_PLAN_FALLBACK: Work(18, 1.5, f"{NIGHTSPOT_WORK}, and one purchase"),
-    }
-)
+WORK: Mapping[Option, Work] = {
+    Option.NIGHTSPOT: Work(16, 1, NIGHTSPOT_WORK),
+    Option.MANAGED_SPOT: Work(12, 1, "checkpoints, a quota; a person starts what failed"),
+    Option.ON_DEMAND: Work(0, 0, "none"),
+    Option.EC2_SPOT: Work(80, 8, "images, start-up, interruption notices, retries, clean-up"),
+    Option.BATCH_SPOT: Work(40, 4, "compute environment, queues, container, data to and fro"),
+    Option.RESERVED: Work(24, 2, "a reservation paid ahead, and a cluster or its queue"),
+    Option.SAVINGS_PLAN: Work(2, 0.5, "one purchase for one or three years, and a look at its use"),
+    Option.SAVINGS_PLAN_FALLBACK: Work(18, 1.5, f"{NIGHTSPOT_WORK}, and one purchase"),
+}
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,6 @@ class Nights:
 
 
 def offers_of(case: Case, nights: Nights) -> tuple[Offer, ...]:
-    """Every option, in the order of the table."""
     return tuple(_MAKERS[option](case, nights) for option in Option)
 
 
@@ -235,26 +230,6 @@ def _spot_hours(played: Played) -> float:
     return sum(seconds) / len(seconds) / HOUR * played.nights
 
 
-def _ec2_spot(case: Case, nights: Nights) -> Offer:
-    return _on_ec2(
-        case,
-        nights,
-        Option.EC2_SPOT,
-        "a fallback is yours to build",
-        "EC2's pool, with all its zones and types",
-    )
-
-
-def _batch(case: Case, nights: Nights) -> Offer:
-    return _on_ec2(
-        case,
-        nights,
-        Option.BATCH_SPOT,
-        "queues, whatever the deadline",
-        "several types and zones; AWS Batch itself costs nothing, its machines are EC2's",
-    )
-
-
 def _reserved(case: Case, _nights: Nights) -> Offer:
     used = (case.nights.value or 0.0) * case.night_hours / HOURS_A_MONTH
     return _offer(
@@ -332,15 +307,23 @@ def plan_rate(case: Case) -> Figure | None:
     )
 
 
-_MAKERS: Mapping[Option, Callable[[Case, Nights], Offer]] = MappingProxyType(
-    {
-        Option.NIGHTSPOT: _nightspot,
-        Option.MANAGED_SPOT: _managed_spot,
-        Option.ON_DEMAND: _on_demand,
-        Option.EC2_SPOT: _ec2_spot,
-        Option.BATCH_SPOT: _batch,
-        Option.RESERVED: _reserved,
-        Option.SAVINGS_PLAN: _savings_plan,
-        Option.SAVINGS_PLAN_FALLBACK: _savings_plan_fallback,
-    }
-)
+_MAKERS: Mapping[Option, Callable[[Case, Nights], Offer]] = {
+    Option.NIGHTSPOT: _nightspot,
+    Option.MANAGED_SPOT: _managed_spot,
+    Option.ON_DEMAND: _on_demand,
+    Option.EC2_SPOT: partial(
+        _on_ec2,
+        option=Option.EC2_SPOT,
+        capacity="a fallback is yours to build",
+        note="EC2's pool, with all its zones and types",
+    ),
+    Option.BATCH_SPOT: partial(
+        _on_ec2,
+        option=Option.BATCH_SPOT,
+        capacity="queues, whatever the deadline",
+        note="several types and zones; AWS Batch itself costs nothing, its machines are EC2's",
+    ),
+    Option.RESERVED: _reserved,
+    Option.SAVINGS_PLAN: _savings_plan,
+    Option.SAVINGS_PLAN_FALLBACK: _savings_plan_fallback,
+}

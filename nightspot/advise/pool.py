@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
 import numpy as np
 
@@ -16,9 +15,8 @@ from nightspot.formats.figures import DAY_SECONDS, format_duration
 from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig
 from nightspot.learn.history import FEWEST, mean_life_seconds
-from nightspot.market.availability import Availability
-from nightspot.market.fitting import LEAST_SHARE
-from nightspot.market.generator import generate, profile, profiles
+from nightspot.market.fitting import LEAST_SHARE, generate, profile, profiles
+from nightspot.market.model import Availability
 from nightspot.market.samples import BacktestError, Zone
 from nightspot.record.model import RunRecord
 from nightspot.run.pricing import Basis
@@ -41,16 +39,14 @@ class Depth(StrEnum):
 
 
 # The fitted market that stands for a pool of this depth.
-PROFILE_OF = MappingProxyType({Depth.DEEP: "calm", Depth.USUAL: "usual", Depth.SHALLOW: "scarce"})
-DEPTH_OF_BAND = MappingProxyType(
-    {
-        Band.UNDER_5: Depth.DEEP,
-        Band.UNDER_10: Depth.USUAL,
-        Band.UNDER_15: Depth.USUAL,
-        Band.UNDER_20: Depth.SHALLOW,
-        Band.OVER_20: Depth.SHALLOW,
-    }
-)
+PROFILE_OF = {Depth.DEEP: "calm", Depth.USUAL: "usual", Depth.SHALLOW: "scarce"}
+DEPTH_OF_BAND = {
+    Band.UNDER_5: Depth.DEEP,
+    Band.UNDER_10: Depth.USUAL,
+    Band.UNDER_15: Depth.USUAL,
+    Band.UNDER_20: Depth.SHALLOW,
+    Band.OVER_20: Depth.SHALLOW,
+}
 _DEEPEST_FIRST = tuple(Depth)
 
 

@@ -107,13 +107,7 @@ class Figure:
 
     @property
     def word(self) -> str:
-        """measured, priced, assumed or unknown."""
         return UNKNOWN if self.basis is None else self.basis.value
-
-
-def measured(value: float, source: str) -> Figure:
-    """A figure of this account's own runs."""
-    return Figure(value, Basis.MEASURED, source)
 
 
 def priced(value: float, source: str) -> Figure:

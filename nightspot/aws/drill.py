@@ -25,7 +25,7 @@ from nightspot.aws.drill_plan import (
 from nightspot.decide.ledger import Observation, book, fold
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.figures import MINUTE_SECONDS, format_duration
-from nightspot.plan.request import training_job_name
+from nightspot.plan.planning import training_job_name
 from nightspot.run.model import Action, Attempt, AttemptState, Resume, Step
 
 # Between two looks: short after news, because each minute is paid for.

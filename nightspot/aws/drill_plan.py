@@ -24,7 +24,7 @@ from nightspot.formats.figures import format_duration
 from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.markets import Market
 from nightspot.job.model import Job
-from nightspot.plan import request as requests
+from nightspot.plan import planning
 from nightspot.run.model import STOP_SECONDS, Progress, Run, Rung
 
 TRAINING_JOBS = 2
@@ -96,7 +96,7 @@ def plan_drill(
     Raises InvalidJobError for a job without checkpoints: there would be nothing to resume from.
     """
     run_id = f"drill-{drill_id}"
-    checkpoint_uri = requests.checkpoint_prefix(job.training_job, run_id)
+    checkpoint_uri = planning.checkpoint_prefix(job.training_job, run_id)
     if checkpoint_uri is None:
         rule = "must be given: without checkpoints there is nothing to resume from"
         raise InvalidJobError([Problem("training_job.CheckpointConfig.S3Uri", "nothing", rule)], job.name)
@@ -122,7 +122,7 @@ def plan_drill(
 
 def create_request(plan: DrillPlan, run: Run, attempt: int, now: datetime) -> dict[str, Any]:
     """The CreateTrainingJob request of one of the two jobs, 1 or 2, asked for at `now`."""
-    request = requests.create_training_job(run, plan.rung, attempt, now)
+    request = planning.create_training_job(run, plan.rung, attempt, now)
     # A run's limits come from its work and its deadline; a drill has neither.
     stopping = request["StoppingCondition"]
     stopping["MaxRuntimeInSeconds"] = plan.max_runtime_seconds

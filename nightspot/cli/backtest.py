@@ -20,13 +20,12 @@ from nightspot.cli._shared import PICTURES, Json, check_file, check_folder_of, f
 from nightspot.job.markets import Policy
 from nightspot.job.model import Job
 from nightspot.job.reading import load_job
-from nightspot.market import zones
-from nightspot.market.availability import AvailabilityError
+from nightspot.market import samples
 from nightspot.market.backtest import DEFAULT, LABELS, Score, needs_to_see_spot
 from nightspot.market.backtest import backtest as backtested
+from nightspot.market.model import MarketValueError
 from nightspot.market.night import NightError
 from nightspot.market.samples import BacktestError, Zone, check
-from nightspot.market.traces import TraceError
 from nightspot.run.model import Run
 from nightspot.terminal import backtest_table
 from nightspot.terminal.backtest_table import Played
@@ -169,9 +168,9 @@ def play(order: Order) -> None:
     console = console_for()
     with mistakes(), _mistakes_of_the_setting(order):
         job = None if order.job is None else load_job(order.job)
-        run = None if job is None else zones.plan_of(job, price=_price)
-        setting = zones.setting_of(job, spot_ratio=order.spot_ratio, seed=order.seed, **order.given)
-        single = zones.from_traces(order.traces) if order.traces else zones.generated(order.seed)
+        run = None if job is None else samples.plan_of(job, price=_price)
+        setting = samples.setting_of(job, spot_ratio=order.spot_ratio, seed=order.seed, **order.given)
+        single = samples.from_traces(order.traces) if order.traces else samples.generated(order.seed)
         markets = _pooled(order) if order.pool else single
         check(setting, (*single, *markets))
         played = Played(setting, _markets_in_words(order, single), {}, _job_in_words(job, run))
@@ -229,8 +228,8 @@ def _finite(value: float) -> float | None:
 
 def _pooled(order: Order) -> tuple[Zone, ...]:
     if order.traces is not None:
-        return zones.from_traces(order.traces, pooled=True)
-    return zones.generated(order.seed, pooled=True)
+        return samples.from_traces(order.traces, pooled=True)
+    return samples.generated(order.seed, pooled=True)
 
 
 def _price(instance_type: str, region: str) -> float | None:
@@ -246,7 +245,7 @@ def _mistakes_of_the_setting(order: Order) -> Iterator[None]:
     except BacktestError as error:
         field, _, rule = str(error).partition(": ")
         fail(f"{OPTION_OF.get(field, f'{order.job}: {field}')}: {rule}")
-    except (TraceError, AvailabilityError) as error:
+    except MarketValueError as error:
         fail(f"--traces: {error}")
     except NightError as error:
         fail(f"a night of this setting does not come to its end: {error}")
@@ -273,9 +272,7 @@ def _markets_in_words(order: Order, single: Sequence[Zone]) -> str:
     count = f"{len(single)} zone{'s' if len(single) > 1 else ''}"
     kind = f"real availability, {count} of {order.traces}"
     if order.traces is None:
-        kind = (
-            f"made up, {count} of {zones.GENERATED_DAYS} days with Weibull lives and gaps fitted to real ones"
-        )
+        kind = f"made up, {count} of {samples.GENERATED_DAYS} days with Weibull lives and gaps fitted to real ones"
     pooled = ", all of them as one market" if order.pool else ""
     return f"{kind}{pooled}; a zone is up {100 * up:.0f} % of the time."
 

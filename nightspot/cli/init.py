@@ -17,13 +17,13 @@ from nightspot.cli._shared import Json, print_json
 from nightspot.formats.figures import parse_duration
 from nightspot.job.cautions import enough_runtime_seconds, warnings_for
 from nightspot.job.errors import InvalidJobError, Problem, found_by_pydantic
-from nightspot.job.file_text import job_file_text
 from nightspot.job.from_request import (
     LIMIT_OVER_WORK,
     DraftedJob,
     Wishes,
     deadline_of,
     draft_job,
+    job_file_text,
     name_of,
     schedule_of,
 )

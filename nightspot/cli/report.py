@@ -27,15 +27,22 @@ from nightspot.cli.runs.place import (
 )
 from nightspot.cli.runs.sources import Source
 from nightspot.formats.figures import day, plain
-from nightspot.record.csv import ATTEMPT_COLUMNS, RUN_COLUMNS, attempt_rows, run_rows, to_csv
 from nightspot.record.model import RunRecord
-from nightspot.record.statement import MonthError, bounds_of, statement
+from nightspot.record.statement import (
+    ATTEMPT_COLUMNS,
+    RUN_COLUMNS,
+    MonthError,
+    attempt_rows,
+    bounds_of,
+    run_rows,
+    statement,
+    to_csv,
+)
 from nightspot.record.statement import to_json as statement_to_json
 from nightspot.terminal import failures_page
 from nightspot.terminal.failures_page import ChartsMissingError
 from nightspot.view.html.bars import saved_spec
-from nightspot.view.html.run_page import run_page
-from nightspot.view.html.runs_page import LinkOf, runs_page, title
+from nightspot.view.html.pages import LinkOf, run_page, runs_page, title
 from nightspot.view.html.theme import Spec
 from nightspot.view.html.timeline import timeline_spec
 from nightspot.view.messages.plain import Console

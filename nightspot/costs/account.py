@@ -132,7 +132,10 @@ def needed_seconds(run: Run) -> float | None:
 
 def account(run: Run) -> Account:
     """The sums over all attempts, failed attempts included."""
-    attempts = attempt_accounts(run)
+    # Every sum of the run's is the sum of theirs.
+    kept_work = kept_work_of(run)
+    first = next((a for a in run.attempts if a.ready_seconds is not None), None)
+    attempts = tuple(_of_attempt(run, a, kept_work[a.number], a is first) for a in run.attempts)
     costs = [a.cost_usd for a in attempts]
     missing = _missing_of_run(run, attempts)
     baseline = on_demand_alone_usd(run)
@@ -159,13 +162,6 @@ def account(run: Run) -> Account:
     )
 
 
-def attempt_accounts(run: Run) -> tuple[AttemptAccount, ...]:
-    """The account of each attempt, in their order; every sum of the run's is the sum of theirs."""
-    kept_work = kept_work_of(run)
-    first = next((a for a in run.attempts if a.ready_seconds is not None), None)
-    return tuple(_of_attempt(run, a, kept_work[a.number], a is first) for a in run.attempts)
-
-
 def on_demand_alone_usd(run: Run) -> float | None:
     """What the work that the run delivered would have cost on the first on-demand rung (else the first rung).
 
@@ -174,7 +170,8 @@ def on_demand_alone_usd(run: Run) -> float | None:
     """
     if _without_model(run):
         return 0.0
-    return _total(_alone_usd(run, a, work) for a, work in _with_kept_work(run)) or None
+    kept_work = kept_work_of(run)
+    return _total(_alone_usd(run, a, kept_work[a.number]) for a in run.attempts) or None
 
 
 def _of_attempt(run: Run, attempt: Attempt, work: KeptWork, is_first: bool) -> AttemptAccount:
@@ -246,11 +243,6 @@ def _alone_usd(run: Run, attempt: Attempt, work: KeptWork) -> float | None:
 
 def _baseline(run: Run) -> Rung:
     return (run.rungs_of(Market.ON_DEMAND) or run.rungs)[0]
-
-
-def _with_kept_work(run: Run) -> Iterable[tuple[Attempt, KeptWork]]:
-    kept_work = kept_work_of(run)
-    return ((attempt, kept_work[attempt.number]) for attempt in run.attempts)
 
 
 def _without_model(run: Run) -> bool:

@@ -139,7 +139,6 @@ class Finding:
 
     @property
     def repair(self) -> Repair:
-        """What is done about it."""
         return REPAIR_OF[self.kind]
 
     @property
@@ -257,7 +256,6 @@ class Pending:
 
     @property
     def subject(self) -> str:
-        """What a finding calls it."""
         return f"{self.delivery.value}#{self.name}"
 
 

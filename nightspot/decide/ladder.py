@@ -155,7 +155,6 @@ class Ladder:
 
 
 def ladder_of(run: Run) -> Ladder:
-    """The ladder of a ledger."""
     gone = {out.rung.key for out in left_out(run)}
     newest = {attempt.rung.market: attempt for attempt in run.attempts}
     return Ladder(
@@ -266,12 +265,10 @@ def next_rung(run: Run, market: Market) -> Rung | None:
 
 
 def repair_rung(run: Run, now: datetime) -> Rung | None:
-    """See `Situation.repair`."""
     return situation_of(run, now).repair()
 
 
 def has_had_enough_of_spot(run: Run) -> bool:
-    """See `Ladder.spot_is_over`."""
     return ladder_of(run).spot_is_over
 
 
@@ -281,12 +278,10 @@ def give_up_seconds(work_upper_seconds: float) -> float:
 
 
 def give_up_at(run: Run) -> datetime:
-    """When that is."""
     return run.deadline + timedelta(seconds=give_up_seconds(run.work_upper_seconds))
 
 
 def spot_leave_at(run: Run, rung: Rung, repair: Rung | None, *, has_machine: bool = False) -> datetime:
-    """When `Situation.leave_before_seconds` comes."""
     situation = situation_of(run, run.started_at)
     return before_deadline(run, situation.leave_before_seconds(rung, repair, has_machine=has_machine))
 

@@ -303,7 +303,6 @@ def _jittered(longest: float, attempt: Attempt) -> float:
 
 
 def _pause_seconds(run: Run, last: Attempt, answer: Answer) -> float:
-    """How long after the failure the next start may come."""
     if answer is Answer.BACK_OFF:
         return _jittered(_growing(_trailing(run, frozenset({FailureClass.THROTTLED}))), last)
     if answer is Answer.RETRY:

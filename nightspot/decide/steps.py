@@ -48,7 +48,6 @@ def watch(
     *,
     late: bool = False,
 ) -> Step:
-    """Leave `attempt` alone for at most `seconds`."""
     step = _step(run, now, Action.WATCH, reason, figures, seconds, late=late)
     return evolve(step, attempt=attempt.number, training_job_name=attempt.training_job_name)
 
@@ -56,7 +55,6 @@ def watch(
 def stop(
     run: Run, attempt: Attempt, now: datetime, reason: Reason, figures: Figures, *, late: bool = False
 ) -> Step:
-    """Stop the training job of `attempt`."""
     step = _step(run, now, Action.STOP, reason, figures, STOPPING_LOOK_SECONDS, late=late)
     return evolve(step, attempt=attempt.number, training_job_name=attempt.training_job_name)
 
@@ -67,7 +65,6 @@ def pause(run: Run, now: datetime, seconds: float, reason: Reason, figures: Figu
 
 
 def finish(run: Run, now: datetime, outcome: Outcome, reason: Reason, figures: Figures) -> Step:
-    """End the run."""
     return evolve(_step(run, now, Action.FINISH, reason, figures), outcome=outcome)
 
 
@@ -168,7 +165,6 @@ def _must_start(run: Run, situation: Situation, rung: Rung) -> dict[str, Figure]
 
 
 def what(attempt: Attempt) -> dict[str, Figure]:
-    """Where the training job stands, and on which rung."""
     return {
         "rung": attempt.rung.label,
         "type": attempt.rung.instance_type,
@@ -192,7 +188,6 @@ def in_doubt(attempt: Attempt) -> dict[str, Figure]:
 
 
 def progress(run: Run) -> dict[str, Figure]:
-    """The durable step, where it is visible."""
     if run.progress is None:
         return {}
     return {"step": run.progress.step, "total_steps": run.progress.total_steps or None}
@@ -222,7 +217,6 @@ def left_out(run: Run) -> dict[str, Figure]:
 
 
 def deadline(run: Run) -> dict[str, Figure]:
-    """The deadline."""
     return {"deadline_at": run.deadline.isoformat()}
 
 

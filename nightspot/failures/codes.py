@@ -78,6 +78,7 @@ _PYTHON_NAMES = "ConnectionError ConnectTimeout ReadTimeout SSLError HTTPClientE
 # stop of a job that is over.
 GENERIC = frozenset({"sagemakerexception", "amazonsagemakerexception", "clienterror"})
 _VALIDATION = frozenset({"validationexception", "validationerror"})
+# Step Functions' name for a job that has failed: why is in the cause.
 TASK_FAILED = "states.taskfailed"
 
 # Both answers end the run, so an unseen name may be told by its part.
@@ -135,11 +136,6 @@ def is_generic(code: str) -> bool:
 def is_validation(code: str) -> bool:
     """True for SageMaker's refusal of a request as such."""
     return _key(code.rpartition(".")[2]) in _VALIDATION
-
-
-def is_task_failed(code: str) -> bool:
-    """True for Step Functions' name for a job that has failed: why is in the cause."""
-    return code.lower() == TASK_FAILED
 
 
 def opens_a_text(word: str) -> bool:

@@ -196,7 +196,7 @@ def _unwrapped(text: str, code: str) -> tuple[str, str]:
                 break
         found: str | None = match.groupdict().get("code")
         # A name that stands for every fault says less than the code that it was caught with.
-        if found and not (codes.is_generic(found) and code and not codes.is_task_failed(code)):
+        if found and not (codes.is_generic(found) and code and code.lower() != codes.TASK_FAILED):
             code = found
         text = text[match.end() :].lstrip()
     return text, code
@@ -221,7 +221,7 @@ def _by_words(text: str, name: str) -> FailureClass | None:
 
 def _of_name_alone(name: str) -> FailureClass | None:
     """What Step Functions' names are in most cases, where no cause says more."""
-    if codes.is_task_failed(name):
+    if name.lower() == codes.TASK_FAILED:
         return FailureClass.USER_CODE
     return FailureClass.THROTTLED if codes.is_generic(name) and name.lower() != "clienterror" else None
 

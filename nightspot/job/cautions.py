@@ -16,6 +16,7 @@ from nightspot.job.times import Deadline, Schedule
 
 # As unlearnt work is planned with (`nightspot.learn.history`).
 WORK_MARGIN = 1.2
+_PAID_LIMIT = ("StoppingCondition", "MaxRuntimeInSeconds")
 
 
 def warnings_for(job: Job) -> tuple[Problem, ...]:
@@ -80,7 +81,7 @@ def enough_runtime_seconds(work_seconds: float, checkpoint_every_seconds: float)
 
 
 def _paid_time_is_tight(job: Job) -> Iterator[Problem]:
-    limit = _paid_limit_seconds(job)
+    limit = dig(job.training_job, *_PAID_LIMIT)
     enough = enough_runtime_seconds(job.work_seconds, job.checkpoint_every_seconds)
     if limit is not None and limit < enough:
         rule = (
@@ -92,7 +93,7 @@ def _paid_time_is_tight(job: Job) -> Iterator[Problem]:
 
 
 def _paid_time_cuts_slow_rungs(job: Job) -> Iterator[Problem]:
-    limit = _paid_limit_seconds(job)
+    limit = dig(job.training_job, *_PAID_LIMIT)
     for n, rung in enumerate(job.capacity.on_demand):
         needed = job.work_seconds / rung.speed
         if limit is not None and needed > limit:
@@ -102,11 +103,6 @@ def _paid_time_cuts_slow_rungs(job: Job) -> Iterator[Problem]:
             )
             field = f"capacity.on_demand[{n}].instance_type"
             yield Problem(field, repr(rung.instance_type), rule, "warning")
-
-
-def _paid_limit_seconds(job: Job) -> int | None:
-    limit: int | None = dig(job.training_job, "StoppingCondition", "MaxRuntimeInSeconds")
-    return limit
 
 
 def _spot_is_too_short(job: Job) -> Iterator[Problem]:
@@ -152,7 +148,6 @@ class Need:
 
     @property
     def seconds(self) -> float:
-        """From the asking to the model."""
         return self.training_seconds + self.change_over_seconds
 
 

@@ -141,7 +141,6 @@ def found_by_pydantic(details: ErrorDetails, root: type[BaseModel], *above: str)
 
 
 def unknown_key(path: tuple[PathPart, ...], known: Iterable[str]) -> Problem:
-    """The problem of a key that is none of `known`."""
     keys = tuple(known)
     # The key alone: what stands below it is unknown too, and may be a secret.
     given = str(path[-1])

@@ -1,16 +1,15 @@
-"""How a training job that exists already reads as a job file: out of a CreateTrainingJob request, or of
-what DescribeTrainingJob answers about a job, in which the request stands among what came of it.
-
-https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html
-"""
+"""How a training job that exists already reads as a job file: out of its request, or of what AWS answers of it."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
+
+import yaml
 
 from nightspot.formats.figures import (
     HOUR_SECONDS,
@@ -37,9 +36,7 @@ REQUEST_FIELDS = frozenset({
     "RetryStrategy", "RoleArn", "ServerlessJobConfig", "SessionChainingConfig",
     "StoppingCondition", "Tags", "TensorBoardOutputConfig", "TrainingJobName", "VpcConfig",
 })
-# fmt: on
 # What DescribeTrainingJob says beside them: what became of the job, and nothing to ask for.
-# fmt: off
 ANSWER_FIELDS = frozenset({
     "AutoMLJobArn", "BillableTimeInSeconds", "BillableTokenCount", "CreationTime",
     "DebugRuleEvaluationStatuses", "FailureReason", "FinalMetricDataList",
@@ -102,45 +99,37 @@ def draft_job(
     outside = _not_asked(found)
     request = {key: value for key, value in found.items() if key not in outside}
     measured = _measured(found)
-    known = _Basics(
-        name=wishes.name or name_of(request.get("TrainingJobName")) or named_after,
-        types=wishes.instance_types or _types(request),
-        work=wishes.work or guessed_work_seconds(request, measured),
-    )
-    problems = [*known.missing(), *_timeless_zone(wishes)]
+    name = wishes.name or name_of(request.get("TrainingJobName")) or named_after
+    types = wishes.instance_types or _types(request)
+    work = wishes.work or guessed_work_seconds(request, measured)
+    problems = [*_missing(name, types, work), *_timeless_zone(wishes)]
     if problems:
         raise InvalidJobError(problems, source)
     # What a newer SageMaker answers may be left out; what a plain request asks for is for the rules to refuse.
     notes = [_unknown(key) for key in sorted(outside - ANSWER_FIELDS - _WRAPPERS)] + _changed(request)
     comments = {"work": work_comment(measured, said=bool(wishes.work))}
-    return DraftedJob(_document(known, request, wishes), comments, tuple(notes))
+    return DraftedJob(_document(name, list(types), work or 0, request, wishes), comments, tuple(notes))
 
 
-@dataclass(frozen=True)
-class _Basics:
-    """What no job file can do without; empty or None where neither the author nor the request says it."""
-
-    name: str
-    types: tuple[str, ...]
-    work: str | int | None
-
-    def missing(self) -> Iterator[Problem]:
-        if not self.name:
-            yield Problem("name", "nothing", "is required: the request has no name, so give one with --name")
-        if not self.types:
-            rule = "is required: it is the first rung of the ladder under capacity"
-            yield problem((_JOB, "ResourceConfig", "InstanceType"), None, rule)
-        if self.work is None:
-            rule = (
-                "is required: neither a measured training nor MaxRuntimeInSeconds says how long it takes, "
-                "so say it with --work"
-            )
-            yield Problem("work", "nothing", rule)
+def _missing(name: str, types: tuple[str, ...], work: str | int | None) -> Iterator[Problem]:
+    """What no job file can do without, and neither the author nor the request says."""
+    if not name:
+        yield Problem("name", "nothing", "is required: the request has no name, so give one with --name")
+    if not types:
+        rule = "is required: it is the first rung of the ladder under capacity"
+        yield problem((_JOB, "ResourceConfig", "InstanceType"), None, rule)
+    if work is None:
+        rule = (
+            "is required: neither a measured training nor MaxRuntimeInSeconds says how long it takes, "
+            "so say it with --work"
+        )
+        yield Problem("work", "nothing", rule)
 
 
-def _document(known: _Basics, request: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
-    work, types = known.work or 0, list(known.types)
-    document: dict[str, Any] = {"name": known.name}
+def _document(
+    name: str, types: list[str], work: str | int, request: dict[str, Any], wishes: Wishes
+) -> dict[str, Any]:
+    document: dict[str, Any] = {"name": name}
     if wishes.schedule:
         document["schedule"] = schedule_of(wishes.schedule, wishes.timezone)
     document["deadline"] = deadline_of(wishes.deadline, wishes.timezone, work)
@@ -311,8 +300,7 @@ def _below(request: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _note(path: tuple[str, ...], value: object, rule: str) -> Problem:
-    found = problem(path, value, rule)
-    return Problem(found.field, found.value, rule, "warning")
+    return replace(problem(path, value, rule), severity="warning")
 
 
 # A limit is commonly half as much again as the work: what is left of it is the guess.
@@ -414,3 +402,77 @@ def _seconds(work: str | int) -> int:
 
 def _rounded_up(seconds: int, step_seconds: int) -> int:
     return ceil(seconds / step_seconds) * step_seconds
+
+
+_COMMENT_CHARACTERS = 100
+_REQUEST = "training_job"
+
+# One comment for each top key that a draft can hold; the draft's own go first.
+COMMENTS = {
+    "name": "Training jobs are called nightspot-<name>-<run>-<attempt>.",
+    "schedule": "When runs start by themselves, in EventBridge Scheduler's syntax; leave out to start by hand.",
+    "deadline": "When the model must be ready: at a time of day, or within a time from the start.",
+    "work": "Training time on the first instance type.",
+    "capacity": "The ladder, best first. Add more types with their speed relative to the first, such as "
+    "{instance_type: ml.g5.48xlarge, speed: 0.45}.",
+    "fallback": "on_demand: buy on-demand when Spot can no longer make the deadline. never: skip the night.",
+    "interruptible": "Where training goes on after a reclaim: from_checkpoint or from_start.",
+    _REQUEST: "A CreateTrainingJob request as AWS writes it, less what Nightspot sets for each attempt: the name, "
+    "the Spot flag, the instance type and a checkpoint prefix of the run's own.",
+    "local": "How to train on this machine, with nightspot run FILE --local; time_scale is how many seconds of the "
+    "night pass in a real one.",
+}
+_HEAD = (
+    "A job of Nightspot's, written by `nightspot init`. docs/job-file.md says what each field means; "
+    "`nightspot validate` checks this file."
+)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper with lists indented below their key, and without anchors."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's own signature
+        super().increase_indent(flow, indentless=False)
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's own signature
+        return True
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    # PyYAML writes Unicode's own line breaks bare, and reads them back as spaces.
+    style = '"' if any(character in value for character in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def job_file_text(draft: DraftedJob) -> str:
+    """The draft as YAML with comments; read again, it is the draft's document."""
+    parts = [_comment(_HEAD)]
+    for key, value in draft.document.items():
+        said = draft.comments.get(key) or COMMENTS[key]
+        parts.append(_comment(said) + _yaml(key, value))
+    return "\n".join(parts)
+
+
+def _yaml(key: str, value: Any) -> str:
+    # Small mappings and lists on one line; the request as people know it from AWS.
+    compact = isinstance(value, dict) and key != _REQUEST
+    return yaml.dump(
+        {key: value},
+        Dumper=_Dumper,
+        default_flow_style=None if compact else False,
+        sort_keys=False,
+        allow_unicode=True,
+        width=10**6,  # an image or a prefix stays on one line, to be searched
+    )
+
+
+def _comment(text: str) -> str:
+    lines = [
+        line
+        for paragraph in text.split("\n")
+        for line in textwrap.wrap(paragraph, _COMMENT_CHARACTERS, break_long_words=False)
+    ]
+    return "".join(f"# {line}\n" for line in lines)

@@ -82,7 +82,6 @@ class Capacity(Section):
         return self
 
     def rungs_of(self, market: Market) -> tuple[InstanceType, ...]:
-        """The rungs of one market, best first."""
         return self.spot if market is Market.SPOT else self.on_demand
 
     @property

@@ -88,7 +88,7 @@ _Path = tuple[PathPart, ...]
 
 def request_problems(request: dict[str, Any]) -> list[Problem]:
     """Everything in `request` (without what Nightspot sets) that SageMaker's model refuses."""
-    return shape_problems({**request, **_FILLED_IN}, _model("CreateTrainingJob"), (_ROOT,))
+    return shape_problems({**request, **_FILLED_IN}, input_shape(), (_ROOT,))
 
 
 def instance_type_problems(capacity: Capacity) -> list[Problem]:
@@ -108,7 +108,7 @@ def instance_type_problems(capacity: Capacity) -> list[Problem]:
 
 def training_instance_types() -> frozenset[str]:
     """Every instance type in botocore's TrainingInstanceType."""
-    resources = _model("CreateTrainingJob").members["ResourceConfig"]
+    resources = input_shape().members["ResourceConfig"]
     return frozenset(resources.members["InstanceType"].enum)
 
 
@@ -120,13 +120,14 @@ def shape_problems(value: Any, shape: Any, path: _Path) -> list[Problem]:
 
 
 @cache
-def _model(operation: str) -> Any:
+def input_shape() -> Any:
+    """CreateTrainingJob's, of botocore's model."""
     # The model is a megabyte of JSON: only those who check a request pay for it.
     from botocore.loaders import Loader  # noqa: PLC0415
     from botocore.model import ServiceModel  # noqa: PLC0415
 
     service = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
-    return service.operation_model(operation).input_shape
+    return service.operation_model("CreateTrainingJob").input_shape
 
 
 def _last_word(value: Any, shape: Any, path: _Path) -> list[Problem]:

@@ -14,7 +14,7 @@ from typing import Any
 from nightspot.formats.figures import format_duration
 from nightspot.formats.run_ids import JOB_NAME_CHARACTERS
 from nightspot.job.model import Job
-from nightspot.job.request_shape import training_instance_types
+from nightspot.job.request_shape import input_shape, training_instance_types
 from nightspot.job.rules import without_refused
 from nightspot.job.times import LONGEST_SECONDS
 
@@ -83,7 +83,7 @@ def _request_definitions() -> dict[str, Schema]:
     """The request and every shape below it, less the fields that Nightspot sets or refuses."""
     definitions: dict[str, Schema] = {"InstanceTypeName": {"enum": sorted(training_instance_types())}}
     definitions[_REQUEST] = {}
-    shape = _input_shape()
+    shape = input_shape()
     skeleton = {
         name: dict.fromkeys(getattr(member, "members", {}), 0) or 0 for name, member in shape.members.items()
     }
@@ -149,14 +149,6 @@ def _structure(shape: Any, definitions: dict[str, Schema]) -> Schema:
 def _bounds(shape: Any, least: str, most: str) -> Schema:
     found = {least: shape.metadata.get("min"), most: shape.metadata.get("max")}
     return {key: value for key, value in found.items() if key and value is not None}
-
-
-def _input_shape() -> Any:
-    from botocore.loaders import Loader  # noqa: PLC0415 - a megabyte of JSON, only for who makes a schema
-    from botocore.model import ServiceModel  # noqa: PLC0415
-
-    service = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
-    return service.operation_model(_REQUEST).input_shape
 
 
 DURATION: dict[str, Any] = {

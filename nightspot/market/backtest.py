@@ -89,12 +89,10 @@ def backtest(
     called after each policy of each zone. Raises BacktestError for what `check` does not let pass.
     """
     check(setting, zones)
-    players = {
-        name: player for name, player in _players(setting, run).items() if not policies or name in policies
-    }
+    names = (*OURS, *(name for name in RIVALS if name not in OURS))
+    players = {name: player(setting, name, run) for name in names if not policies or name in policies}
     tallies = {name: _Tally() for name in players}
-    bound = 0.0
-    alone = 0.0
+    bound = alone = 0.0
     done, total = 0, len(zones) * (len(players) + 1)
     for zone in zones:
         samples = list(samples_of(setting, zone))
@@ -102,10 +100,10 @@ def backtest(
         bound += float(omniscient_of(setting, zone, samples).sum())
         done += 1
         on_progress(done, total)
-        for name, player in players.items():
+        for name, plays in players.items():
             started = time.process_time()
             for sample in samples:
-                tallies[name].add(player(sample))
+                tallies[name].add(plays(sample))
             tallies[name].seconds += time.process_time() - started
             done += 1
             on_progress(done, total)
@@ -113,11 +111,6 @@ def backtest(
     scores = {name: _score(tally, alone, bound) for name, tally in tallies.items()}
     scores[OMNISCIENT] = Score(nights, bound / nights, bound / alone, 1.0, 0.0, math.nan, math.nan, math.nan)
     return scores
-
-
-def _players(setting: Setting, run: Run | None) -> dict[str, Player]:
-    """Every policy by its name in the table: ours, the default first, and the rivals."""
-    return {name: player(setting, name, run) for name in (*OURS, *(n for n in RIVALS if n not in OURS))}
 
 
 def player(setting: Setting, name: str, run: Run | None = None, *, with_spans: bool = False) -> Player:

@@ -15,8 +15,16 @@ from types import MappingProxyType
 from typing import Protocol
 
 from nightspot.job.markets import Market
-from nightspot.market.availability import Availability
-from nightspot.market.model import Belief, Doing, NightResult, Span, Truth, changeover
+from nightspot.market.model import (
+    Availability,
+    Belief,
+    Doing,
+    MarketValueError,
+    NightResult,
+    Span,
+    Truth,
+    changeover,
+)
 from nightspot.run.model import Rung
 
 # By a rule's own wish. One that looks every second of a night makes tens of thousands.
@@ -28,10 +36,6 @@ WAITING, STARTING, TRAINING, STOPPING = Doing.WAITING, Doing.STARTING, Doing.TRA
 
 class RuleError(RuntimeError):
     """A rule asks for what cannot be, or does not bring the night to its end."""
-
-
-class TruthError(ValueError):
-    """This truth or belief is no night."""
 
 
 class Machine:
@@ -117,7 +121,6 @@ class Machine:
             self.finished_at, self.until = at, math.inf
 
     def start_over(self, at: float) -> None:
-        """Forget all work."""
         if self.doing is TRAINING and self.rung is not None:
             self._end_phase(at)
             self.done = 0.0
@@ -269,7 +272,7 @@ def play_rule(rule: Rule, truth: Truth, belief: Belief, *, with_spans: bool = Fa
     and what was trained since the last checkpoint is lost, as in an interruption. A market that ends stays as it
     is.
 
-    Raises `TruthError` for a duration that means nothing, and `RuleError` where the rule looks again without end,
+    Raises `MarketValueError` for a duration that means nothing, `RuleError` where the rule looks again without end,
     or waits for what never comes.
     """
     _check(truth, belief)
@@ -311,7 +314,6 @@ def play_rule(rule: Rule, truth: Truth, belief: Belief, *, with_spans: bool = Fa
 
 
 def _view(machine: Machine, truth: Truth, belief: Belief, wanted: State, now: float) -> View:
-    """What a rule sees at `now`."""
     is_held = machine.doing in (STARTING, TRAINING)
     held = State.IDLE if machine.rung is None else State(machine.rung.market.value)
     return View(
@@ -339,21 +341,21 @@ def _look_again_seconds(decision: Decision) -> float:
 def _check(truth: Truth, belief: Belief) -> None:
     for field, seconds in _durations(truth, belief):
         if not 0 <= seconds < math.inf:
-            raise TruthError(f"{field}: {seconds:g} must be finite and at least 0")
+            raise MarketValueError(f"{field}: {seconds:g} must be finite and at least 0")
     for field, seconds in (
         ("work_seconds", truth.work_seconds),
         ("window_seconds", truth.window_seconds),
         ("belief.work_seconds", belief.work_seconds),
     ):
         if seconds == 0:
-            raise TruthError(f"{field}: 0 must be greater than 0")
+            raise MarketValueError(f"{field}: 0 must be greater than 0")
 
 
 def _durations(truth: Truth, belief: Belief) -> Iterator[tuple[str, float]]:
     for name in ("spot_changeover_seconds", "on_demand_changeover_seconds", "on_demand_queue_seconds"):
         series: tuple[float, ...] = getattr(truth, name)
         if not series:
-            raise TruthError(f"{name}: () must hold at least one duration")
+            raise MarketValueError(f"{name}: () must hold at least one duration")
         yield from ((f"{name}[{launch}]", seconds) for launch, seconds in enumerate(series))
     for name in ("work_seconds", "window_seconds", "checkpoint_seconds", "stop_seconds", "detection_seconds"):
         yield name, getattr(truth, name)

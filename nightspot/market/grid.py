@@ -12,15 +12,11 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from nightspot.market.availability import Availability, BoolArray, FloatArray, Prices, check_window
+from nightspot.market.model import Availability, BoolArray, FloatArray, MarketValueError, Prices, check_window
 from nightspot.market.traces import Trace
 
 # A duration this close to a whole number of slots, in slots, is whole: floats are not exact.
 ROUNDING_SLOTS = 1e-9
-
-
-class GridError(ValueError):
-    """A duration or a price has no place on the grid."""
 
 
 def slots_up(seconds: float, step_seconds: float) -> int:
@@ -37,15 +33,15 @@ def exact_step_seconds(*durations_seconds: float) -> float:
     """The longest step of which all these durations are multiples: on it nothing is rounded.
 
     Sampling gap 195 s, change-over 360 s and work 4 h give 15 s. Durations of 0 fit any step; all
-    are read to the millisecond. Raises `GridError` for a negative or infinite one, and if none is
+    are read to the millisecond. Raises `MarketValueError` for a negative or infinite one, and if none is
     longer than 0.
     """
     for seconds in durations_seconds:
         if not 0 <= seconds < math.inf:
-            raise GridError(f"durations_seconds: {seconds:g} must be finite and at least 0")
+            raise MarketValueError(f"durations_seconds: {seconds:g} must be finite and at least 0")
     milliseconds = math.gcd(*(round(seconds * 1000) for seconds in durations_seconds))
     if milliseconds == 0:
-        raise GridError(f"durations_seconds: {durations_seconds}; one must be longer than 0")
+        raise MarketValueError(f"durations_seconds: {durations_seconds}; one must be longer than 0")
     return float(Fraction(milliseconds, 1000))
 
 
@@ -59,8 +55,8 @@ def available_slots(
     """Which slots of each night have a Spot machine: (nights, slots), one night per offset.
 
     A slot is up if the market is up at any moment of it. Where the step does not divide the
-    window, the last slot reaches beyond it. Raises `GridError` for a step or window of no
-    length, and `AvailabilityError` for a window beyond what is known.
+    window, the last slot reaches beyond it. Raises `MarketValueError` for a step or window of no
+    length, and `MarketValueError` for a window beyond what is known.
     """
     changes = market.changes() if isinstance(market, Trace) else market
     edges = _edges(offsets_seconds, window_seconds, step_seconds, changes.length_seconds)
@@ -81,12 +77,12 @@ def spot_ratio_slots(
 ) -> FloatArray:
     """The lowest Spot price of each slot over the on-demand price: (nights, slots).
 
-    The slots are those of `available_slots`. Raises `GridError` for a step or window of no
-    length and an on-demand price that is not greater than 0, and `AvailabilityError` for a window that starts
+    The slots are those of `available_slots`. Raises `MarketValueError` for a step or window of no
+    length and an on-demand price that is not greater than 0, and `MarketValueError` for a window that starts
     before 0.
     """
     if not 0 < on_demand_usd_per_hour < math.inf:
-        raise GridError(
+        raise MarketValueError(
             f"on_demand_usd_per_hour: {on_demand_usd_per_hour:g} must be finite and greater than 0"
         )
     edges = _edges(offsets_seconds, window_seconds, step_seconds, math.inf)
@@ -94,9 +90,9 @@ def spot_ratio_slots(
 
 
 def check_step(step_seconds: float) -> None:
-    """Raise `GridError` unless the step has a length."""
+    """Raise `MarketValueError` unless the step has a length."""
     if not 0 < step_seconds < math.inf:
-        raise GridError(f"step_seconds: {step_seconds:g} must be finite and greater than 0")
+        raise MarketValueError(f"step_seconds: {step_seconds:g} must be finite and greater than 0")
 
 
 def _edges(
@@ -105,10 +101,12 @@ def _edges(
     """The moments between slots, (nights, slots + 1)."""
     check_step(step_seconds)
     if not 0 < window_seconds < math.inf:
-        raise GridError(f"window_seconds: {window_seconds:g} must be finite and greater than 0")
+        raise MarketValueError(f"window_seconds: {window_seconds:g} must be finite and greater than 0")
     offsets = np.asarray(offsets_seconds, dtype=np.float64)
     if offsets.ndim != 1 or not offsets.size:
-        raise GridError(f"offsets_seconds: shape {offsets.shape}; must be a flat list with at least one")
+        raise MarketValueError(
+            f"offsets_seconds: shape {offsets.shape}; must be a flat list with at least one"
+        )
     for offset in (offsets.min(), offsets.max()):
         check_window(float(offset), window_seconds, known_seconds)
     slots = slots_up(window_seconds, step_seconds)

@@ -18,9 +18,8 @@ from nightspot.decide.ladder import MOST_FRUITLESS_INTERRUPTIONS, Ladder, give_u
 from nightspot.decide.policy import MOST_ATTEMPTS
 from nightspot.decide.rule import STOPPING_LOOK_SECONDS, Decision, Situation, Terms, decide
 from nightspot.job.markets import Fallback, Market
-from nightspot.market.availability import Availability
 from nightspot.market.engine import Machine
-from nightspot.market.model import Doing, NightResult, Truth
+from nightspot.market.model import Availability, Doing, NightResult, Truth
 from nightspot.run import estimates
 from nightspot.run.model import Action, AttemptState, Run, Rung
 from nightspot.run.reasons import Reason
@@ -166,7 +165,6 @@ class _Played:
         raise NightError(f"no end after {MOST_DECISIONS} decisions")
 
     def _decided(self, now: float) -> Decision:
-        """The decision at `now`."""
         machine, left = self.machine, self._window_seconds - now
         if machine.finished_at is not None:
             return COMPLETED
@@ -181,7 +179,6 @@ class _Played:
         return decide(self._situation(job, left, now))
 
     def _act(self, decision: Decision, now: float) -> None:
-        """Do what was decided."""
         machine = self.machine
         if decision.action is START and decision.rung is not None:
             job = _Job(
@@ -250,7 +247,6 @@ class _Played:
         return decide(Situation(left_seconds, self._work_seconds, self._terms))
 
     def _situation(self, job: _Job, left_seconds: float, now: float) -> Situation:
-        """While a job is open."""
         rung, doing, since = job.rung, self.machine.doing, self.machine.since
         # As `estimates.running_left_seconds`.
         if job.shows_pace:

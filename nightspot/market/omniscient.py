@@ -25,22 +25,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nightspot.job.markets import Market
-from nightspot.market.availability import BoolArray, FloatArray
 from nightspot.market.grid import (
-    GridError,
     available_slots,
     check_step,
     exact_step_seconds,
     slots_down,
     spot_ratio_slots,
 )
+from nightspot.market.model import BoolArray, FloatArray, MarketValueError
 from nightspot.market.samples import HOUR, Sample, Setting, Zone, own_prices
 
 # Nights are taken together up to so many values per slot: their tables then stay in the cache.
@@ -52,18 +50,11 @@ NIGHTS_AT_ONCE = 500  # whose grids are in memory
 WORK_BIN = 0.05
 
 
-class Mode(StrEnum):
-    """What the machine of a stay is; between stays there is none, and nothing is paid."""
-
-    SPOT = "spot"
-    ON_DEMAND = "on_demand"
-
-
 @dataclass(frozen=True)
 class Stay:
     """One machine, in seconds since the night's start: launched, ready to work, given back."""
 
-    mode: Mode
+    mode: Market
     start_seconds: float
     ready_seconds: float
     end_seconds: float
@@ -81,7 +72,6 @@ class Schedule:
 
     @property
     def in_time(self) -> bool:
-        """Whether the work can be done within the window at all."""
         return math.isfinite(self.cost_on_demand_hours)
 
 
@@ -123,10 +113,10 @@ def omniscient_costs(
 
     `available`: (nights, slots) bool, as `available_slots` makes it; the window is all its slots.
     `spot_ratio`: what Spot costs over what on-demand does, for all slots, (slots,), or (nights,
-    slots). Raises `GridError` naming the argument, its value and the rule.
+    slots). Raises `MarketValueError` naming the argument, its value and the rule.
     """
     if available.ndim != 2 or not available.size:
-        raise GridError(f"available: shape {available.shape}; must be (nights, slots) and not empty")
+        raise MarketValueError(f"available: shape {available.shape}; must be (nights, slots) and not empty")
     ratio = _ratio(spot_ratio, available.shape)
     work, changeover = _whole_slots(work_seconds, changeover_seconds, step_seconds)
     costs = np.empty(len(available))
@@ -151,10 +141,10 @@ def omniscient_schedule(
     """One of the cheapest schedules of one night, `available` and `spot_ratio` being (slots,).
 
     Its cost is that of `omniscient_costs`. Among equals it launches early. Keeps every slot's
-    values: 24 bytes per slot and slot of work. Raises `GridError` as `omniscient_costs` does.
+    values: 24 bytes per slot and slot of work. Raises `MarketValueError` as `omniscient_costs` does.
     """
     if available.ndim != 1 or not available.size:
-        raise GridError(f"available: shape {available.shape}; must be (slots,) and not empty")
+        raise MarketValueError(f"available: shape {available.shape}; must be (slots,) and not empty")
     ratio = _ratio(spot_ratio, (1, len(available)))
     work, changeover = _whole_slots(work_seconds, changeover_seconds, step_seconds)
     nights = _nights(available[None, :], ratio, work, changeover)
@@ -199,14 +189,14 @@ def _solved(nights: _Nights, *, kept: int) -> _Tables:
     return tables
 
 
-def _stays(nights: _Nights, tables: _Tables) -> Iterator[tuple[Mode, int, int]]:
+def _stays(nights: _Nights, tables: _Tables) -> Iterator[tuple[Market, int, int]]:
     """Walk through the only night's tables: mode, slot launched, slot given back.
 
     The sums are those of `_solved`, term by term, so equal floats show which choice was taken.
     """
     markets = {
-        Mode.SPOT: (nights.launching[:, 0], nights.running[:, 0], tables.spot[:, :, 0]),
-        Mode.ON_DEMAND: (
+        Market.SPOT: (nights.launching[:, 0], nights.running[:, 0], tables.spot[:, :, 0]),
+        Market.ON_DEMAND: (
             np.full(len(nights.running), float(nights.changeover)),
             np.ones(len(nights.running)),
             tables.on_demand[:, :, 0],
@@ -247,18 +237,18 @@ def _whole_slots(work_seconds: float, changeover_seconds: float, step_seconds: f
     check_step(step_seconds)
     for field, seconds in (("work_seconds", work_seconds), ("changeover_seconds", changeover_seconds)):
         if not 0 <= seconds < math.inf:
-            raise GridError(f"{field}: {seconds:g} must be finite and at least 0")
+            raise MarketValueError(f"{field}: {seconds:g} must be finite and at least 0")
     return slots_down(work_seconds, step_seconds), slots_down(changeover_seconds, step_seconds)
 
 
 def _ratio(spot_ratio: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
     ratio = np.asarray(spot_ratio, dtype=np.float64)
     if not (np.isfinite(ratio) & (ratio >= 0)).all():
-        raise GridError("spot_ratio: every value must be finite and at least 0")
+        raise MarketValueError("spot_ratio: every value must be finite and at least 0")
     try:
         return np.broadcast_to(ratio, shape)
     except ValueError as error:
-        raise GridError(
+        raise MarketValueError(
             f"spot_ratio: shape {ratio.shape} must be that of one value, of the slots, or of {shape}"
         ) from error
 

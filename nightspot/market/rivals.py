@@ -7,9 +7,8 @@ of a Spot job, and a start on on-demand.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from nightspot.market.engine import Decision, Rule, State, View
 from nightspot.market.model import Doing
@@ -177,26 +176,23 @@ class Rival:
     label: str
 
 
-RIVALS: MappingProxyType[str, Rival] = MappingProxyType(
-    {
-        rival.name: rival
-        for rival in (
-            Rival("on_demand", lambda: on_demand, False, "On-demand from the start"),
-            Rival("spot_once", lambda: spot_once, False, "Spot once, else on-demand"),
-            Rival("spot_once_scratch", lambda: spot_once_scratch, False, "Spot once, without checkpoints"),
-            Rival("spot_whenever", lambda: spot_whenever, True, "Spot whenever it is up, else on-demand"),
-            Rival("max_wait_safe", lambda: max_wait_safe, False, "Static MaxWait that is always in time"),
-            Rival("max_wait_unsafe", lambda: max_wait_unsafe, False, "Static MaxWait of the expected work"),
-            Rival("uniform_progress", UniformProgress, True, "Uniform Progress (NSDI'24)"),
-            Rival("greedy", lambda: greedy, False, "Greedy with safety net (NSDI'24)"),
-            Rival("greedy_then_uniform", GreedyThenUniform, True, "Greedy, then Uniform Progress (NSDI'24)"),
-        )
-    }
-)
+RIVALS: Mapping[str, Rival] = {
+    rival.name: rival
+    for rival in (
+        Rival("on_demand", lambda: on_demand, False, "On-demand from the start"),
+        Rival("spot_once", lambda: spot_once, False, "Spot once, else on-demand"),
+        Rival("spot_once_scratch", lambda: spot_once_scratch, False, "Spot once, without checkpoints"),
+        Rival("spot_whenever", lambda: spot_whenever, True, "Spot whenever it is up, else on-demand"),
+        Rival("max_wait_safe", lambda: max_wait_safe, False, "Static MaxWait that is always in time"),
+        Rival("max_wait_unsafe", lambda: max_wait_unsafe, False, "Static MaxWait of the expected work"),
+        Rival("uniform_progress", UniformProgress, True, "Uniform Progress (NSDI'24)"),
+        Rival("greedy", lambda: greedy, False, "Greedy with safety net (NSDI'24)"),
+        Rival("greedy_then_uniform", GreedyThenUniform, True, "Greedy, then Uniform Progress (NSDI'24)"),
+    )
+}
 
 
 def _until(view: View, limit_seconds: float) -> Decision:
-    """Spot until a moment of the night, then on-demand."""
     left = limit_seconds - view.now_seconds
     if view.wanted is State.ON_DEMAND or left <= ROUNDING_SECONDS:
         return ON_DEMAND

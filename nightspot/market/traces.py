@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeGuard
 
 import numpy as np
 
-from nightspot.market.availability import Availability, BoolArray, Prices
+from nightspot.market.model import Availability, BoolArray, MarketValueError, Prices
 
 LARGEST_NUMBER = 1e300
-
-
-class TraceError(ValueError):
-    """A trace cannot be read, or these traces cannot be used together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +22,7 @@ class Trace:
 
     `available`: (samples,) bool, copied and made read-only; a sample holds until the next one,
     the last one for ever. `spot_price_changes`: (sample index, USD per hour), the first at 0;
-    empty where no prices are known. Raises `TraceError` naming the field, its value and the rule.
+    empty where no prices are known. Raises `MarketValueError` naming the field, its value and the rule.
     """
 
     name: str
@@ -40,12 +35,16 @@ class Trace:
     def __post_init__(self) -> None:
         available = np.array(self.available, dtype=np.bool_)
         if available.ndim != 1 or not available.size:
-            raise TraceError(f"data: shape {available.shape}; must be a flat list with at least one sample")
+            raise MarketValueError(
+                f"data: shape {available.shape}; must be a flat list with at least one sample"
+            )
         _check_positive("gap_seconds", self.gap_seconds)
         if self.on_demand_usd_per_hour is not None:
             _check_positive("on_demand_usd_per_hour", self.on_demand_usd_per_hour)
         if self.start is not None and self.start.utcoffset() is None:
-            raise TraceError(f"start: {self.start.isoformat()} must carry a time zone, such as a final Z")
+            raise MarketValueError(
+                f"start: {self.start.isoformat()} must carry a time zone, such as a final Z"
+            )
         _check_price_changes(self.spot_price_changes, samples=available.size)
         available.flags.writeable = False
         object.__setattr__(self, "available", available)
@@ -57,7 +56,6 @@ class Trace:
 
     @property
     def share_available(self) -> float:
-        """The share of samples in which a machine could be had."""
         return float(self.available.mean())
 
     def changes(self) -> Availability:
@@ -68,44 +66,13 @@ class Trace:
         )
 
     def prices(self) -> Prices:
-        """The trace's own Spot prices; raises `TraceError` where it has none."""
+        """The trace's own Spot prices; raises `MarketValueError` where it has none."""
         if not self.spot_price_changes:
-            raise TraceError(
+            raise MarketValueError(
                 f"spot_price_changes: {self.name} has no prices; use Prices.flat for an assumed one"
             )
         indices, usd = zip(*self.spot_price_changes, strict=True)
         return Prices(np.asarray(indices) * self.gap_seconds, np.asarray(usd, dtype=np.float64))
-
-    def window(self, offset_seconds: float, length_seconds: float) -> Trace:
-        """The samples of a part of the trace, with the prices and the start that hold there.
-
-        Offset and length must be whole samples; between samples use `changes().window`. Raises
-        `TraceError` for any other, and for a part beyond the trace.
-        """
-        first = self._samples("offset_seconds", offset_seconds)
-        stop = first + self._samples("length_seconds", length_seconds)
-        if not 0 <= first < stop <= len(self.available):
-            raise TraceError(
-                f"offset_seconds, length_seconds: {offset_seconds:g} and {length_seconds:g}; the window"
-                f" must have a length and lie within the trace's {self.length_seconds:g} s"
-            )
-        # The last change at or before the window's first sample gives its opening price.
-        prices = {max(index - first, 0): usd for index, usd in self.spot_price_changes if index < stop}
-        start = None if self.start is None else self.start + timedelta(seconds=self.gap_seconds * first)
-        return Trace(
-            name=self.name,
-            gap_seconds=self.gap_seconds,
-            available=self.available[first:stop],
-            spot_price_changes=tuple(prices.items()),
-            on_demand_usd_per_hour=self.on_demand_usd_per_hour,
-            start=start,
-        )
-
-    def _samples(self, field: str, seconds: float) -> int:
-        samples = seconds / self.gap_seconds
-        if not math.isfinite(samples) or abs(samples - round(samples)) > 1e-9:
-            raise TraceError(f"{field}: {seconds:g} must be a multiple of the gap of {self.gap_seconds:g} s")
-        return round(samples)
 
 
 def load_trace(path: Path) -> Trace:
@@ -113,29 +80,29 @@ def load_trace(path: Path) -> Trace:
 
     `metadata.gap_seconds` and `data`, one sample per gap, 1 or true where a machine could be had:
     the shape of skypilot-org/spot-traces, of which some files mean the opposite. Optional in
-    `metadata`: `start`, `spot_price_changes`, `on_demand_usd_per_hour`. Raises `TraceError`
+    `metadata`: `start`, `spot_price_changes`, `on_demand_usd_per_hour`. Raises `MarketValueError`
     naming the file, the field, its value and the rule.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TraceError(f"{path}: cannot be read: {error.strerror}") from error
+        raise MarketValueError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise TraceError(f"{path}: is not JSON: {error}") from error
+        raise MarketValueError(f"{path}: is not JSON: {error}") from error
     try:
         return _read_trace(path.stem, content)
-    except TraceError as error:
-        raise TraceError(f"{path}: {error}") from error
+    except MarketValueError as error:
+        raise MarketValueError(f"{path}: {error}") from error
 
 
 def load_traces(directory: Path) -> tuple[Trace, ...]:
     """Every *.json below the directory, in the order of their paths.
 
-    Raises `TraceError` where there is none, and for the first file that is not a trace.
+    Raises `MarketValueError` where there is none, and for the first file that is not a trace.
     """
     paths = sorted(directory.rglob("*.json"))
     if not paths:
-        raise TraceError(f"{directory}: holds no *.json; a directory of traces must hold at least one")
+        raise MarketValueError(f"{directory}: holds no *.json; a directory of traces must hold at least one")
     return tuple(load_trace(path) for path in paths)
 
 
@@ -144,19 +111,19 @@ def pool(traces: Sequence[Trace]) -> Trace:
 
     A hand-over from one to another in the same sample is not seen as a loss, so this flatters.
     Spot prices are dropped (which one was paid is not known); the on-demand price stays where
-    all agree. Raises `TraceError` for no traces, and for different gaps or starts.
+    all agree. Raises `MarketValueError` for no traces, and for different gaps or starts.
     """
     if not traces:
-        raise TraceError("traces: none given; a pool needs at least one")
+        raise MarketValueError("traces: none given; a pool needs at least one")
     first = traces[0]
     for trace in traces[1:]:
         if trace.gap_seconds != first.gap_seconds:
-            raise TraceError(
+            raise MarketValueError(
                 f"gap_seconds: {first.gap_seconds:g} in {first.name} and {trace.gap_seconds:g} in"
                 f" {trace.name}; traces of one pool must share their gap"
             )
         if trace.start != first.start:
-            raise TraceError(
+            raise MarketValueError(
                 f"start: {first.start} in {first.name} and {trace.start} in {trace.name}; traces of one"
                 " pool must share their start"
             )
@@ -173,10 +140,10 @@ def pool(traces: Sequence[Trace]) -> Trace:
 
 def _read_trace(name: str, content: object) -> Trace:
     if not isinstance(content, dict):
-        raise TraceError(f"{_shown(content)} must be an object with metadata and data")
+        raise MarketValueError(f"{_shown(content)} must be an object with metadata and data")
     metadata = content.get("metadata")
     if not isinstance(metadata, dict):
-        raise TraceError(f"metadata: {_shown(metadata)} must be an object with gap_seconds")
+        raise MarketValueError(f"metadata: {_shown(metadata)} must be an object with gap_seconds")
     _check_positive("metadata.gap_seconds", metadata.get("gap_seconds"))
     on_demand = metadata.get("on_demand_usd_per_hour")
     if on_demand is not None:
@@ -193,10 +160,10 @@ def _read_trace(name: str, content: object) -> Trace:
 
 def _read_samples(data: object) -> BoolArray:
     if not isinstance(data, list) or not data:
-        raise TraceError(f"data: {_shown(data)} must be a list with at least one sample")
+        raise MarketValueError(f"data: {_shown(data)} must be a list with at least one sample")
     for index, sample in enumerate(data):
         if sample not in (0, 1):  # true and false are 1 and 0, as in the local run's markets
-            raise TraceError(f"data[{index}]: {_shown(sample)} must be 0, 1, true or false")
+            raise MarketValueError(f"data[{index}]: {_shown(sample)} must be 0, 1, true or false")
     return np.array(data, dtype=np.bool_)
 
 
@@ -204,10 +171,10 @@ def _read_price_changes(changes: object) -> tuple[tuple[int, float], ...]:
     if changes is None:
         return ()
     if not isinstance(changes, list):
-        raise TraceError(f"metadata.spot_price_changes: {_shown(changes)} must be a list of pairs")
+        raise MarketValueError(f"metadata.spot_price_changes: {_shown(changes)} must be a list of pairs")
     for position, change in enumerate(changes):
         if not isinstance(change, list) or len(change) != 2:
-            raise TraceError(
+            raise MarketValueError(
                 f"metadata.spot_price_changes[{position}]: {_shown(change)} must be a pair"
                 " [sample index, USD per hour]"
             )
@@ -222,7 +189,7 @@ def _read_start(start: object) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None or moment.utcoffset() is None:
-        raise TraceError(
+        raise MarketValueError(
             f"metadata.start: {_shown(start)} must be a time with its zone, such as 2023-02-15T22:08:16Z"
         )
     return moment.astimezone(UTC)
@@ -230,7 +197,7 @@ def _read_start(start: object) -> datetime | None:
 
 def _check_positive(field: str, value: object) -> None:
     if not (_is_number(value) and value > 0):
-        raise TraceError(f"{field}: {_shown(value)} must be a finite number greater than 0")
+        raise MarketValueError(f"{field}: {_shown(value)} must be a finite number greater than 0")
 
 
 def _check_price_changes(changes: Sequence[tuple[int, float]], *, samples: int) -> None:
@@ -238,11 +205,13 @@ def _check_price_changes(changes: Sequence[tuple[int, float]], *, samples: int) 
     for position, (index, usd) in enumerate(changes):
         where = f"spot_price_changes[{position}]"
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < samples:
-            raise TraceError(f"{where}: index {_shown(index)} must be a sample's, from 0 to {samples - 1}")
+            raise MarketValueError(
+                f"{where}: index {_shown(index)} must be a sample's, from 0 to {samples - 1}"
+            )
         if position == 0 and index != 0:
-            raise TraceError(f"{where}: index {index}; the first price must be that of sample 0")
+            raise MarketValueError(f"{where}: index {index}; the first price must be that of sample 0")
         if index <= before:
-            raise TraceError(f"{where}: index {index} must come after the one before, {before}")
+            raise MarketValueError(f"{where}: index {index} must come after the one before, {before}")
         _check_positive(f"{where}: price", usd)
         before = index
 

@@ -296,7 +296,6 @@ class RunRecord(Figures):
 
     @property
     def over_at(self) -> datetime:
-        """When the record ends: the newest moment that it knows."""
         known = [self.started_at, self.ended_at, *(step.at for step in self.steps or ())]
         known += [moment for attempt in self.attempts for moment in (attempt.asked_at, attempt.ended_at)]
         return max(moment for moment in known if moment is not None)
@@ -412,5 +411,4 @@ def in_words(error: ValidationError) -> str:
 
 
 def outcome_of(outcome: Outcome | None) -> RunState:
-    """The outcome of a run in its record's words."""
     return RunState.RUNNING if outcome is None else RunState(outcome.value)

@@ -77,7 +77,6 @@ def how_it_ended(run: RunRecord) -> str:
 
 
 def margin(seconds: float) -> str:
-    """ "2 h 48 min before the deadline"."""
     return f"{duration(abs(seconds))} {'before' if seconds >= 0 else 'after'} the deadline"
 
 
@@ -89,12 +88,10 @@ def how_an_attempt_ended(attempt: AttemptRecord) -> str:
 
 
 def failure_in_words(failure: FailureClass) -> str:
-    """ "out of memory", "stopped by Nightspot"."""
     return failure.value.replace("_", " ").replace("nightspot", "Nightspot")
 
 
 def money(run: RunRecord) -> str:
-    """What the run cost and saved, in one sentence."""
     if run.cost_usd is None:
         said = f"The cost is {NOT_KNOWN}: at least {usd(run.cost_at_least_usd)}"
         return f"{said}{unpriced(run)}."

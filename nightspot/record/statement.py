@@ -1,24 +1,20 @@
-"""Adds up what runs cost and saved: of a month, of a job, of all jobs, however they are grouped.
-
-A sum says how many runs it covers. One that does not cover all of them is a lower bound, and no total. The month of
-a run is the calendar month in UTC in which it started, as the monthly budget counts.
-"""
+"""Adds up what runs cost and saved: of a month, of a job, of all jobs, and writes both as rows of CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import fsum
-from typing import Any, TypeVar
+from typing import Any
 
 from nightspot.costs.lost_work import Evidence
 from nightspot.record.model import Ending, RunRecord
 from nightspot.run.reasons import Reason
-
-_Key = TypeVar("_Key", bound=Hashable)
 
 NOT_A_NIGHT = (Ending.RUNNING, Ending.REFUSED)
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
@@ -88,7 +84,6 @@ class Statement:
 
     @property
     def runs(self) -> int:
-        """All of them."""
         return sum(self.endings.values())
 
     @property
@@ -133,42 +128,13 @@ def statement(runs: Iterable[RunRecord]) -> Statement:
     )
 
 
-def combined(statements: Iterable[Statement]) -> Statement:
-    """The statement of all the runs in `statements`, which have none in common."""
-    parts = list(statements)
-    return Statement(
-        endings={ending: sum(part.endings[ending] for part in parts) for ending in Ending},
-        fell_back=sum(part.fell_back for part in parts),
-        fell_back_reasons=_counted(sum((Counter(part.fell_back_reasons) for part in parts), Counter())),
-        interrupted=sum(part.interrupted for part in parts),
-        interruptions=sum(part.interruptions for part in parts),
-        repeated_estimated=sum(part.repeated_estimated for part in parts),
-        uses_plan_rate=sum(part.uses_plan_rate for part in parts),
-        totals={name: _sum(part.totals[name] for part in parts) for name in FIGURES},
-        compared_usd=fsum(part.compared_usd for part in parts),
-        open_cost_at_least_usd=fsum(part.open_cost_at_least_usd for part in parts),
-    )
-
-
 def by_month(runs: Iterable[RunRecord]) -> dict[str, Statement]:
     """A statement for each month with a run ("2026-11"), oldest first."""
     return _grouped(runs, lambda run: run.month)
 
 
 def by_job(runs: Iterable[RunRecord]) -> dict[str, Statement]:
-    """A statement for each job, by name."""
     return _grouped(runs, lambda run: run.job)
-
-
-def by_job_and_month(runs: Iterable[RunRecord]) -> dict[tuple[str, str], Statement]:
-    """A statement for each job and month: by job, then oldest first."""
-    return _grouped(runs, lambda run: (run.job, run.month))
-
-
-def in_month(runs: Iterable[RunRecord], month: str) -> list[RunRecord]:
-    """The runs of a month such as "2026-11", oldest first. Raises MonthError."""
-    bounds_of(month)
-    return sorted((run for run in runs if run.month == month), key=lambda run: run.started_at)
 
 
 def bounds_of(month: str) -> tuple[datetime, datetime]:
@@ -182,7 +148,7 @@ def bounds_of(month: str) -> tuple[datetime, datetime]:
 
 
 def to_json(statement: Statement) -> dict[str, Any]:
-    """JSON-ready; `from_json` reads it back. What a statement tells from its own figures is written out too."""
+    """JSON-ready. What a statement tells from its own figures is written out too."""
     return {
         "runs": statement.runs,
         "nights": statement.nights,
@@ -205,26 +171,6 @@ def to_json(statement: Statement) -> dict[str, Any]:
     }
 
 
-def from_json(value: Mapping[str, Any]) -> Statement:
-    """The statement that `to_json` wrote. Raises KeyError where it is none."""
-    return Statement(
-        endings={ending: value["endings"][ending.value] for ending in Ending},
-        fell_back=value["fell_back"],
-        # Statements from before reasons were recorded lack them.
-        fell_back_reasons={Reason(name): n for name, n in value.get("fell_back_reasons", {}).items()},
-        interrupted=value["interrupted"],
-        interruptions=value["interruptions"],
-        repeated_estimated=value["repeated_estimated"],
-        uses_plan_rate=value["uses_plan_rate"],
-        totals={
-            name: Total(total["known"], total["covers"], total["of"])
-            for name, total in value["totals"].items()
-        },
-        compared_usd=value["compared_usd"],
-        open_cost_at_least_usd=value["open_cost_at_least_usd"],
-    )
-
-
 def _counted(counts: Counter[Reason]) -> dict[Reason, int]:
     """The most frequent first."""
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
@@ -238,17 +184,70 @@ def _total(nights: list[RunRecord], name: str) -> Total:
     return Total(fsum([*known, *partly]), len(known), len(nights))
 
 
-def _sum(totals: Iterable[Total]) -> Total:
-    parts = list(totals)
-    return Total(
-        fsum(part.known for part in parts),
-        sum(part.covers for part in parts),
-        sum(part.of for part in parts),
-    )
-
-
-def _grouped(runs: Iterable[RunRecord], key_of: Callable[[RunRecord], _Key]) -> dict[_Key, Statement]:
-    groups: dict[Any, list[RunRecord]] = {}
+def _grouped(runs: Iterable[RunRecord], key_of: Callable[[RunRecord], str]) -> dict[str, Statement]:
+    groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(key_of(run), []).append(run)
     return {key: statement(groups[key]) for key in sorted(groups)}
+
+
+Row = dict[str, str | int | float | bool | None]
+
+# fmt: off
+RUN_COLUMNS = (
+    "month", "job", "run_id", "started_at", "ended_at", "ending", "margin_seconds", "attempts",
+    "fell_back", "interruptions", "waited_seconds", "starting_seconds", "trained_seconds",
+    "billable_seconds", "repeated_seconds", "repeated_evidence", "lost_seconds", "cost_usd",
+    "cost_at_least_usd", "on_demand_cost_usd", "saved_usd", "saved_percent", "uses_plan_rate",
+    "missing",
+)
+
+ATTEMPT_COLUMNS = (
+    "job", "run_id", "number", "training_job_name", "market", "instance_type", "asked_at",
+    "ended_at", "status", "failure_class", "interruptions", "waited_seconds", "starting_seconds",
+    "trained_seconds", "billable_seconds", "repeated_seconds", "repeated_evidence", "lost_seconds",
+    "cost_usd", "on_demand_cost_usd", "saved_usd", "missing",
+)
+# fmt: on
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def run_rows(runs: Iterable[RunRecord]) -> list[Row]:
+    return [_row(run.account(), RUN_COLUMNS) for run in runs]
+
+
+def attempt_rows(runs: Iterable[RunRecord]) -> list[Row]:
+    return [
+        _row({**attempt.model_dump(mode="json"), "job": run.job, "run_id": run.run_id}, ATTEMPT_COLUMNS)
+        for run in runs
+        for attempt in run.attempts
+    ]
+
+
+def to_csv(columns: Sequence[str], rows: Iterable[Row]) -> str:
+    """RFC 4180 text, headed by the columns' names. A text that a spreadsheet would run as a formula is disarmed."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns)
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+    return out.getvalue()
+
+
+def _row(values: Mapping[str, Any], columns: Sequence[str]) -> Row:
+    row: Row = {}
+    for column in columns:
+        value = values.get(column)
+        row[column] = " ".join(value) if isinstance(value, list) else value
+    return row
+
+
+def _cell(value: str | float | bool | None) -> str | float:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"  # OWASP, "CSV Injection"
+    return value

@@ -108,7 +108,6 @@ class Rung:
 
     @property
     def label(self) -> str:
-        """Market and type as a sentence names them."""
         return self.market.of(self.instance_type)
 
     @property
@@ -229,7 +228,6 @@ class Attempt:
         return self.status is not None
 
     def seconds_in_state(self, now: datetime) -> float:
-        """How long it has been in its state at `now` (aware UTC)."""
         return (now - (self.state_since or self.asked_at)).total_seconds()
 
 
@@ -335,7 +333,6 @@ class Run:
 
     @property
     def last_attempt(self) -> Attempt | None:
-        """The newest attempt, open or not."""
         return self.attempts[-1] if self.attempts else None
 
     def rung_of(self, market: Market | None, instance_type: str | None) -> Rung | None:
@@ -343,7 +340,6 @@ class Run:
         return next((rung for rung in self.rungs if rung.key == (market, instance_type)), None)
 
     def rungs_of(self, market: Market) -> tuple[Rung, ...]:
-        """The ladder of one market, best first."""
         return tuple(rung for rung in self.rungs if rung.market is market)
 
     def with_attempt(self, attempt: Attempt) -> Run:

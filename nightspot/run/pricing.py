@@ -58,7 +58,6 @@ class Price:
 
     @property
     def basis(self) -> Basis:
-        """Priced, unless it is assumed."""
         return Basis.ASSUMED if self.assumed else Basis.PRICED
 
     def words(self, today: dt.date) -> str:

@@ -78,7 +78,6 @@ def sentence(reason: Reason, figures: Figures) -> str:
 
 
 def clock(moment: datetime) -> str:
-    """ "04:31 UTC"."""
     return f"{moment.hour:02d}:{moment.minute:02d} UTC"
 
 

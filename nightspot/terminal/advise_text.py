@@ -23,7 +23,7 @@ from nightspot.advise.nights import MONTHS
 from nightspot.advise.offers import LABELS, Offer
 from nightspot.advise.question import UNKNOWN, Figure
 from nightspot.terminal.lines import paragraph
-from nightspot.view.html import html, theme
+from nightspot.view.html import pages, theme
 
 STYLES = {
     Verdict.YES: "green",
@@ -247,7 +247,7 @@ def _style() -> str:
         (
             f":root {{ color-scheme: light dark; {theme.css(0)} }}",
             f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {theme.css(1)} }} }}",
-            (html.TEMPLATES / "page.css").read_text(encoding="utf-8").strip(),
+            (pages.TEMPLATES / "page.css").read_text(encoding="utf-8").strip(),
             _OWN_STYLE,
         )
     )

@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from nightspot.formats.figures import format_duration
-from nightspot.market.availability import Availability
 from nightspot.market.backtest import DEFAULT, OMNISCIENT, OURS, Score, backtest, needs_to_see_spot, player
-from nightspot.market.model import Doing, NightResult, Span
+from nightspot.market.model import Availability, Doing, NightResult, Span
 from nightspot.market.omniscient import Schedule, schedule_of
 from nightspot.market.samples import BacktestError, Sample, Setting, Zone, check, samples_of
 from nightspot.run.model import Run

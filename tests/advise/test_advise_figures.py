@@ -3,17 +3,19 @@
 import pytest
 
 from nightspot.advise.filters import count, usd
-from nightspot.advise.question import Figure, assumed, derived, measured, priced, unknown
+from nightspot.advise.question import Figure, assumed, derived, priced, unknown
 from nightspot.run.pricing import Basis
+
+MEASURED = Figure(1, Basis.MEASURED, "m")
 
 
 @pytest.mark.parametrize(
     ("inputs", "word"),
     [
-        ([measured(1, "m")], "measured"),
-        ([measured(1, "m"), priced(1, "p")], "priced"),
-        ([priced(1, "p"), assumed(1, "a"), measured(1, "m")], "assumed"),
-        ([measured(1, "m"), unknown("nobody knows")], "unknown"),
+        ([MEASURED], "measured"),
+        ([MEASURED, priced(1, "p")], "priced"),
+        ([priced(1, "p"), assumed(1, "a"), MEASURED], "assumed"),
+        ([MEASURED, unknown("nobody knows")], "unknown"),
     ],
 )
 def test_what_is_reckoned_is_as_weak_as_its_weakest_input(inputs, word):

@@ -8,7 +8,7 @@ import pytest
 
 from nightspot.advise.case import windows_to_try
 from nightspot.advise.nights import nights_played, with_nightspot
-from nightspot.market.availability import Availability
+from nightspot.market.model import Availability
 from nightspot.market.samples import Zone
 
 HOUR = 3600.0

@@ -16,8 +16,8 @@ from nightspot.advise.pool import (
     roaming,
 )
 from nightspot.advise.question import Band
-from nightspot.market.availability import Availability
-from nightspot.market.generator import profiles
+from nightspot.market.fitting import profiles
+from nightspot.market.model import Availability
 from nightspot.market.samples import BacktestError, Zone
 from nightspot.run.pricing import Basis
 from tests.records import past_run

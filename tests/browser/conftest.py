@@ -13,8 +13,7 @@ import pytest
 
 from nightspot.record.model import read_record
 from nightspot.view.html import charts_script
-from nightspot.view.html.run_page import run_page
-from nightspot.view.html.runs_page import runs_page
+from nightspot.view.html.pages import run_page, runs_page
 
 HERE = Path(__file__).parent
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")

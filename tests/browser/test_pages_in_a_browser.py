@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nightspot.record.model import read_record
-from nightspot.view.html.run_page import run_page
-from nightspot.view.html.runs_page import runs_page
-from nightspot.view.html.stretches import stretches_of
-from nightspot.view.html.theme import PALETTE
+from nightspot.view.html.pages import run_page, runs_page
+from nightspot.view.html.theme import PALETTE, stretches_of
 
 PAGES = ["run_html", "month_html"]
 HOSTILE = """<img src=x onerror=alert(1)></script><script>alert(2)</script>"'`\u2028\u202e"""

@@ -20,8 +20,7 @@ from nightspot.cli.init import (
     broken_types,
 )
 from nightspot.job.cautions import warnings_for
-from nightspot.job.file_text import job_file_text
-from nightspot.job.from_request import Wishes, draft_job
+from nightspot.job.from_request import Wishes, draft_job, job_file_text
 from nightspot.job.reading import load_job, parse_job
 
 DESCRIBED = {

@@ -7,7 +7,7 @@ import pytest
 from nightspot.decide import ladder
 from nightspot.decide.policy import next_step
 from nightspot.failures.codes import FailureClass
-from nightspot.plan import request as requests
+from nightspot.plan import planning
 from nightspot.run.model import Action, AttemptState, Outcome
 
 
@@ -71,14 +71,14 @@ def test_what_is_left_of_the_month_is_named_as_the_months(story):
 def test_the_request_carries_the_budget_as_its_runtime_limit(story):
     # A workflow that has crashed stops nothing: SageMaker's own limit has to.
     run = story.run(budget_usd=170.0)
-    request = requests.create_training_job(run, story.spot, 1, story.midnight)
+    request = planning.create_training_job(run, story.spot, 1, story.midnight)
     stopping = request["StoppingCondition"]
     assert stopping["MaxRuntimeInSeconds"] == int(170 / 33 * 3600)
     assert stopping["MaxWaitTimeInSeconds"] >= stopping["MaxRuntimeInSeconds"]
 
 
 def test_a_budget_that_pays_for_more_leaves_the_users_limit(story):
-    request = requests.create_training_job(story.run(budget_usd=900.0), story.on_demand, 1, story.midnight)
+    request = planning.create_training_job(story.run(budget_usd=900.0), story.on_demand, 1, story.midnight)
     assert request["StoppingCondition"]["MaxRuntimeInSeconds"] == 21_600
 
 

@@ -16,7 +16,7 @@ from nightspot.failures.codes import FailureClass
 from nightspot.job import cautions
 from nightspot.job.markets import Market
 from nightspot.learn import history
-from nightspot.plan import request as requests
+from nightspot.plan import planning
 
 MINUTE, HOUR = 60, 3600
 DAY = 24 * HOUR
@@ -37,7 +37,7 @@ def stopping(story):
     def asked(rung=None, *, limits=None, **changes):
         user = limited(story, **(limits or {}))
         run = story.run(**{"training_job": user, **changes})
-        request = requests.create_training_job(run, rung or story.spot, len(run.attempts) + 1, story.midnight)
+        request = planning.create_training_job(run, rung or story.spot, len(run.attempts) + 1, story.midnight)
         return request["StoppingCondition"]
 
     return asked

@@ -15,7 +15,7 @@ from nightspot.decide.policy import next_step
 from nightspot.failures.classify import Fault
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback, Market
-from nightspot.plan.request import create_training_job, training_job_name
+from nightspot.plan.planning import create_training_job, training_job_name
 from nightspot.run.model import Action, Outcome, Progress, Run, Rung, Step
 
 STOP_SECONDS = 180

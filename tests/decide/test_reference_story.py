@@ -14,8 +14,7 @@ import pytest
 from nightspot.decide import ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job.markets import Market
-from nightspot.market.availability import Availability, Prices
-from nightspot.market.model import Doing, Truth
+from nightspot.market.model import Availability, Doing, Prices, Truth
 from nightspot.market.night import MIDNIGHT, Night
 from nightspot.record import statement as accounts
 from nightspot.record.summary import summarise

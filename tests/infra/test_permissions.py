@@ -5,7 +5,7 @@ import re
 import pytest
 
 from nightspot.aws.notices import PREFIX
-from nightspot.plan.request import training_job_name
+from nightspot.plan.planning import training_job_name
 
 pytestmark = pytest.mark.xdist_group("infra")
 

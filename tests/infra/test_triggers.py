@@ -8,7 +8,7 @@ from moto.events.models import EventPattern
 
 from nightspot.lambdas.close_run import ENDS
 from nightspot.lambdas.start_run import ScheduledStart
-from nightspot.plan.request import training_job_name
+from nightspot.plan.planning import training_job_name
 
 pytestmark = pytest.mark.xdist_group("infra")
 

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from nightspot.formats.figures import parse_duration
 from nightspot.job.errors import InvalidJobError
-from nightspot.job.file_text import COMMENTS, job_file_text
 from nightspot.job.from_request import (
     ANSWER_FIELDS,
+    COMMENTS,
     REQUEST_FIELDS,
     DraftedJob,
     Wishes,
     draft_job,
+    job_file_text,
     name_of,
     time_scale_of,
 )

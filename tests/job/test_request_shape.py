@@ -5,7 +5,7 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from nightspot.job.request_shape import (
-    _model,
+    input_shape,
     request_problems,
     shape_problems,
     training_instance_types,
@@ -105,7 +105,7 @@ def test_what_the_model_refuses_is_named_where_it_stands(changes, field, rule):
     [{}, {"RoleArn": 1}, {"Tags": "x"}, {"VpcConfig": {"Subnets": []}}, {"MetricDefinitions": []}, {1: 2}],
 )
 def test_nothing_that_botocore_refuses_gets_past_the_walk(value):
-    shape = _model("CreateTrainingJob")
+    shape = input_shape()
     report = ParamValidator().validate({**value, "TrainingJobName": "x"}, shape)
     assert report.has_errors()
     assert request_problems(value)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from nightspot.job.markets import Market, Policy
 from nightspot.job.model import Job
-from nightspot.market.availability import Availability, Prices
 from nightspot.market.backtest import (
     DEFAULT,
     LABELS,
@@ -21,8 +20,8 @@ from nightspot.market.backtest import (
     plan,
     player,
 )
-from nightspot.market.generator import generate, profile
-from nightspot.market.model import Belief
+from nightspot.market.fitting import generate, profile
+from nightspot.market.model import Availability, Belief, Prices
 from nightspot.market.omniscient import omniscient_of, schedule_of, step_seconds
 from nightspot.market.rivals import RIVALS
 from nightspot.market.samples import BacktestError, Setting, Zone, check, samples_of

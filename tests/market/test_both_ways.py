@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from nightspot.job.markets import Fallback, Market, Policy
-from nightspot.market.availability import Availability, Prices
 from nightspot.market.backtest import plan
-from nightspot.market.generator import generate, profiles
-from nightspot.market.model import Belief, Truth
+from nightspot.market.fitting import generate, profiles
+from nightspot.market.model import Availability, Belief, Prices, Truth
 from nightspot.market.night import Night, NightError, Planned
 from nightspot.market.samples import Setting
 from nightspot.run.model import Rung

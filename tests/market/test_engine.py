@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from nightspot.market import engine
-from nightspot.market.availability import Availability, Prices
-from nightspot.market.engine import Decision, RuleError, State, TruthError, play_rule
-from nightspot.market.model import Belief, Doing, Truth
+from nightspot.market.engine import Decision, RuleError, State, play_rule
+from nightspot.market.model import Availability, Belief, Doing, MarketValueError, Prices, Truth
 
 HOUR = 3600.0
 
@@ -298,7 +297,7 @@ def test_a_look_lies_ahead(again):
     ],
 )
 def test_a_truth_that_means_nothing_is_refused_by_name_and_value(changed, message):
-    with pytest.raises(TruthError, match=message):
+    with pytest.raises(MarketValueError, match=message):
         play(always(State.SPOT), truth_of(market(), **changed))
 
 
@@ -312,7 +311,7 @@ def test_a_truth_that_means_nothing_is_refused_by_name_and_value(changed, messag
     ],
 )
 def test_a_belief_that_means_nothing_is_refused_by_name_and_value(changed, message):
-    with pytest.raises(TruthError, match=message):
+    with pytest.raises(MarketValueError, match=message):
         play(always(State.SPOT), truth_of(market()), replace(BELIEF, **changed))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Availability, AvailabilityError
+from nightspot.market.model import Availability, MarketValueError
 
 UP_THEN_DOWN_THEN_UP = Availability(
     np.array([0.0, 100.0, 250.0]), np.array([True, False, True]), 400.0, "zone"
@@ -35,7 +35,7 @@ def test_the_share_up_weighs_stretches_by_their_length():
 
 
 def test_a_share_of_all_time_is_refused():
-    with pytest.raises(AvailabilityError, match="length_seconds: inf"):
+    with pytest.raises(MarketValueError, match="length_seconds: inf"):
         _ = Availability(np.zeros(1), np.ones(1, dtype=bool)).share_up
 
 
@@ -55,7 +55,7 @@ def test_a_change_at_the_end_of_a_window_is_outside_it():
     [(-1, 10, "offset_seconds: -1"), (391, 10, "offset_seconds: 391"), (0, 0, "length_seconds: 0")],
 )
 def test_a_window_must_lie_in_what_is_known(offset, length, field):
-    with pytest.raises(AvailabilityError, match=field):
+    with pytest.raises(MarketValueError, match=field):
         UP_THEN_DOWN_THEN_UP.window(offset, length)
 
 
@@ -78,13 +78,13 @@ def test_merging_drops_stretches_without_length_and_joins_equal_neighbours():
     ],
 )
 def test_change_points_that_mean_nothing_are_refused(starts, up, length, rule):
-    with pytest.raises(AvailabilityError, match=rule):
+    with pytest.raises(MarketValueError, match=rule):
         Availability(np.array(starts), np.array(up, dtype=bool), length)
 
 
 @pytest.mark.parametrize("seconds", [-1, math.nan])
 def test_there_is_no_state_before_the_start(seconds):
-    with pytest.raises(AvailabilityError, match="must be at least 0"):
+    with pytest.raises(MarketValueError, match="must be at least 0"):
         UP_THEN_DOWN_THEN_UP.is_up_at(seconds)
 
 

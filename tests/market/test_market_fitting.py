@@ -5,9 +5,19 @@ import json
 import numpy as np
 import pytest
 
-from nightspot.market.fitting import FitError, document, fit, fit_profiles, fit_weibull, main
-from nightspot.market.generator import PROFILES_FILE, SpotLives, Weibull, generate
+from nightspot.market.fitting import (
+    PROFILES_FILE,
+    SpotLives,
+    Weibull,
+    document,
+    fit,
+    fit_profiles,
+    fit_weibull,
+    generate,
+    main,
+)
 from nightspot.market.grid import available_slots
+from nightspot.market.model import MarketValueError
 from nightspot.market.traces import Trace
 
 GAP = 195.0
@@ -65,7 +75,7 @@ def test_no_other_parameters_are_more_likely():
     ],
 )
 def test_stretches_that_determine_nothing_are_refused(stretches, complete, message):
-    with pytest.raises(FitError, match=message):
+    with pytest.raises(MarketValueError, match=message):
         fit_weibull(np.array(stretches), np.array(complete, dtype=bool))
 
 
@@ -88,9 +98,9 @@ def test_the_first_and_last_stretch_of_every_trace_are_cut_off():
 
 
 def test_a_trace_that_never_changes_is_named():
-    with pytest.raises(FitError, match="flat: complete: none of 1"):
+    with pytest.raises(MarketValueError, match="flat: complete: none of 1"):
         fit([Trace("flat", 10.0, np.ones(5, dtype=bool))])
-    with pytest.raises(FitError, match="none given"):
+    with pytest.raises(MarketValueError, match="none given"):
         fit([])
 
 

@@ -7,17 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Availability
-from nightspot.market.fitting import LEAST_SHARE
-from nightspot.market.generator import (
-    GeneratorError,
+from nightspot.market.fitting import (
+    LEAST_SHARE,
     SpotLives,
     Weibull,
-    WeibullError,
     generate,
     profile,
     profiles,
 )
+from nightspot.market.model import Availability, MarketValueError
 
 HOUR = 3600.0
 MARKET = SpotLives(lives=Weibull(0.6, 2 * HOUR), gaps=Weibull(0.8, HOUR))
@@ -83,7 +81,7 @@ def test_every_market_is_one_of_change_points(life_shape, gap_shape, seconds, se
 
 @pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])
 def test_a_market_has_a_length(seconds):
-    with pytest.raises(GeneratorError, match=r"seconds: .* finite and greater than 0"):
+    with pytest.raises(MarketValueError, match=r"seconds: .* finite and greater than 0"):
         generate(MARKET, seconds=seconds, randomness=1)
 
 
@@ -92,7 +90,7 @@ def test_a_market_has_a_length(seconds):
     [(0.01, 1, "shape"), (51, 1, "shape"), (math.nan, 1, "shape"), (1, 0, "scale"), (1, math.inf, "scale")],
 )
 def test_parameters_that_mean_nothing_are_refused(shape, scale, field):
-    with pytest.raises(WeibullError, match=field):
+    with pytest.raises(MarketValueError, match=field):
         Weibull(shape, scale)
 
 
@@ -109,5 +107,5 @@ def test_every_profile_is_heavy_tailed(name):
 
 
 def test_an_unknown_profile_names_the_known_ones():
-    with pytest.raises(GeneratorError, match="'wild' must be one of calm, usual, scarce"):
+    with pytest.raises(MarketValueError, match="'wild' must be one of calm, usual, scarce"):
         profile("wild")

@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Availability, AvailabilityError, Prices
 from nightspot.market.grid import (
-    GridError,
     available_slots,
     exact_step_seconds,
     slots_down,
     slots_up,
     spot_ratio_slots,
 )
+from nightspot.market.model import Availability, MarketValueError, Prices
 from nightspot.market.traces import Trace
 
 MARKET = Availability(np.array([0.0, 90.0, 130.0]), np.array([True, False, True]), 240.0)
@@ -55,7 +54,7 @@ def test_the_exact_step_divides_every_duration(durations, step):
 
 @pytest.mark.parametrize("durations", [(0, 0), (), (-60, 30), (math.inf, 30), (math.nan, 30)])
 def test_durations_without_a_common_step_are_refused(durations):
-    with pytest.raises(GridError, match="durations_seconds"):
+    with pytest.raises(MarketValueError, match="durations_seconds"):
         exact_step_seconds(*durations)
 
 
@@ -66,31 +65,31 @@ def test_whole_slots_survive_the_roundings_of_floats():
 
 @pytest.mark.parametrize("step", [0, -1, math.inf, math.nan])
 def test_a_step_has_a_length(step):
-    with pytest.raises(GridError, match="step_seconds"):
+    with pytest.raises(MarketValueError, match="step_seconds"):
         available_slots(MARKET, offsets_seconds=[0], window_seconds=60, step_seconds=step)
 
 
 @pytest.mark.parametrize("window", [0, -1, math.inf, math.nan])
 def test_a_window_has_a_length(window):
-    with pytest.raises(GridError, match="window_seconds"):
+    with pytest.raises(MarketValueError, match="window_seconds"):
         available_slots(MARKET, offsets_seconds=[0], window_seconds=window, step_seconds=20)
 
 
 @pytest.mark.parametrize("offsets", [[-1], [0, 181], [math.nan]])
 def test_every_night_lies_in_what_is_known(offsets):
-    with pytest.raises(AvailabilityError, match="offset_seconds"):
+    with pytest.raises(MarketValueError, match="offset_seconds"):
         available_slots(MARKET, offsets_seconds=offsets, window_seconds=60, step_seconds=20)
 
 
 @pytest.mark.parametrize("offsets", [[], 5, [[5]]])
 def test_offsets_are_a_flat_list(offsets):
-    with pytest.raises(GridError, match="offsets_seconds: shape"):
+    with pytest.raises(MarketValueError, match="offsets_seconds: shape"):
         available_slots(MARKET, offsets_seconds=offsets, window_seconds=60, step_seconds=20)
 
 
 @pytest.mark.parametrize("usd", [0, -1, math.inf, math.nan])
 def test_a_ratio_needs_an_on_demand_price(usd):
-    with pytest.raises(GridError, match="on_demand_usd_per_hour"):
+    with pytest.raises(MarketValueError, match="on_demand_usd_per_hour"):
         spot_ratio_slots(
             Prices.flat(1),
             on_demand_usd_per_hour=usd,

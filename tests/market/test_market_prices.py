@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Prices, PricesError
+from nightspot.market.model import MarketValueError, Prices
 
 RISING = Prices(np.array([0.0, 100.0, 300.0]), np.array([1.0, 2.0, 4.0]))
 
@@ -32,13 +32,13 @@ def test_the_lowest_price_looks_at_the_stretch_and_not_at_its_end():
 
 @pytest.mark.parametrize(("start", "end"), [(5, 5), (6, 5), (-1, 5), (0, math.inf), (math.nan, 5)])
 def test_a_stretch_without_length_has_no_price(start, end):
-    with pytest.raises(PricesError, match="start_seconds, end_seconds"):
+    with pytest.raises(MarketValueError, match="start_seconds, end_seconds"):
         RISING.mean_usd_per_hour(start, end)
 
 
 @pytest.mark.parametrize(("start", "end"), [(5, 5), (-1, 5)])
 def test_a_stretch_without_length_has_no_lowest_price(start, end):
-    with pytest.raises(PricesError, match="start_seconds, end_seconds"):
+    with pytest.raises(MarketValueError, match="start_seconds, end_seconds"):
         RISING.lowest_usd_per_hour([0, start], [1, end])
 
 
@@ -54,7 +54,7 @@ def test_a_stretch_without_length_has_no_lowest_price(start, end):
     ],
 )
 def test_prices_that_mean_nothing_are_refused(starts, usd, rule):
-    with pytest.raises(PricesError, match=rule):
+    with pytest.raises(MarketValueError, match=rule):
         Prices(np.array(starts), np.array(usd))
 
 
@@ -80,5 +80,5 @@ def test_prices_in_units_of_another():
     "change", [lambda p: p.window(-1.0), lambda p: p.over(0.0), lambda p: p.over(np.inf)]
 )
 def test_windows_before_the_start_and_units_of_nothing_are_refused(change):
-    with pytest.raises(PricesError, match="must be finite"):
+    with pytest.raises(MarketValueError, match="must be finite"):
         change(Prices.flat(1.0))

@@ -1,14 +1,15 @@
 """Trace files: what they mean, alone, in part and together, and why one is refused."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from nightspot.local.sagemaker.markets import Availability as LocalAvailability
 from nightspot.local.sagemaker.markets import Market
-from nightspot.market.traces import Trace, TraceError, load_trace, load_traces, pool
+from nightspot.market.model import MarketValueError
+from nightspot.market.traces import Trace, load_trace, load_traces, pool
 
 METADATA = {
     "gap_seconds": 10,
@@ -49,7 +50,7 @@ def test_a_file_needs_only_a_gap_and_samples(write):
     read = load_trace(write({"metadata": {"gap_seconds": 0.5}, "data": [True, False, 1.0]}))
     assert read.available.tolist() == [True, False, True]
     assert (read.start, read.on_demand_usd_per_hour, read.spot_price_changes) == (None, None, ())
-    with pytest.raises(TraceError, match="spot_price_changes: zone has no prices"):
+    with pytest.raises(MarketValueError, match="spot_price_changes: zone has no prices"):
         read.prices()
 
 
@@ -97,12 +98,12 @@ def with_metadata(**fields):
     ],
 )
 def test_a_malformed_file_is_refused_by_name_field_and_value(write, content, message):
-    with pytest.raises(TraceError, match=f"zone.json: .*{message}"):
+    with pytest.raises(MarketValueError, match=f"zone.json: .*{message}"):
         load_trace(write(content))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(TraceError, match=r"gone\.json: cannot be read"):
+    with pytest.raises(MarketValueError, match=r"gone\.json: cannot be read"):
         load_trace(tmp_path / "gone.json")
 
 
@@ -114,7 +115,7 @@ def test_all_traces_below_a_directory_come_in_the_order_of_their_paths(write, tm
 
 
 def test_a_directory_without_traces_is_refused(tmp_path):
-    with pytest.raises(TraceError, match="at least one"):
+    with pytest.raises(MarketValueError, match="at least one"):
         load_traces(tmp_path)
 
 
@@ -145,43 +146,15 @@ def test_a_pool_keeps_the_on_demand_price_only_where_all_agree():
     ],
 )
 def test_traces_of_different_gaps_or_starts_make_no_pool(other, rule):
-    with pytest.raises(TraceError, match=rule):
+    with pytest.raises(MarketValueError, match=rule):
         pool([trace(1), other])
 
 
 def test_nothing_makes_no_pool():
-    with pytest.raises(TraceError, match="traces: none given"):
+    with pytest.raises(MarketValueError, match="traces: none given"):
         pool([])
 
 
-def test_a_window_takes_its_prices_and_start_along():
-    start = datetime(2023, 1, 1, tzinfo=UTC)
-    whole = trace(
-        1, 0, 0, 1, 1, start=start, spot_price_changes=((0, 1.0), (1, 2.0), (3, 3.0), (4, 4.0)), name="a"
-    )
-    window = whole.window(20, 20)
-    assert window.available.tolist() == [False, True]
-    assert window.spot_price_changes == ((0, 2.0), (1, 3.0))
-    assert window.start == start + timedelta(seconds=20)
-    assert window.name == "a"
-
-
-@pytest.mark.parametrize(
-    ("offset", "length", "message"),
-    [
-        (5, 10, "offset_seconds: 5 must be a multiple"),
-        (0, 15, "length_seconds: 15 must be a multiple"),
-        (10, 30, "lie within the trace's 30 s"),
-        (-10, 20, "lie within"),
-        (0, 0, "have a length"),
-        (float("nan"), 10, "offset_seconds: nan"),
-    ],
-)
-def test_a_window_is_whole_samples_of_the_trace(offset, length, message):
-    with pytest.raises(TraceError, match=message):
-        trace(1, 0, 1).window(offset, length)
-
-
 def test_a_trace_without_a_time_zone_is_refused():
-    with pytest.raises(TraceError, match="must carry a time zone"):
+    with pytest.raises(MarketValueError, match="must carry a time zone"):
         trace(1, start=datetime(2023, 1, 1))  # noqa: DTZ001

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from nightspot.decide import ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job.markets import Fallback, Market, Policy
-from nightspot.market.availability import Availability, Prices
 from nightspot.market.backtest import Setting, plan
 from nightspot.market.grid import available_slots
-from nightspot.market.model import Belief, Doing, Truth
+from nightspot.market.model import Availability, Belief, Doing, Prices, Truth
 from nightspot.market.night import MIDNIGHT, Night, NightError, Planned
 from nightspot.market.omniscient import omniscient_costs
 from nightspot.run.model import Action, LeftOut, Rung

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Availability
-from nightspot.market.generator import SpotLives, Weibull, generate
-from nightspot.market.grid import GridError, available_slots
-from nightspot.market.omniscient import Mode, Schedule, Stay, omniscient_costs, omniscient_schedule
+from nightspot.job.markets import Market
+from nightspot.market.fitting import SpotLives, Weibull, generate
+from nightspot.market.grid import available_slots
+from nightspot.market.model import Availability, MarketValueError
+from nightspot.market.omniscient import Schedule, Stay, omniscient_costs, omniscient_schedule
 
 HOUR = 3600.0
 
@@ -97,8 +98,8 @@ def test_the_schedule_costs_what_the_bound_says_and_can_be_done(nights, work, ch
         assert free_from <= start
         assert ready == start + changeover
         assert ready < end <= len(night)
-        assert stay.mode is Mode.ON_DEMAND or all(night[start:end])
-        paid += sum(ratios[start:end]) if stay.mode is Mode.SPOT else end - start
+        assert stay.mode is Market.ON_DEMAND or all(night[start:end])
+        paid += sum(ratios[start:end]) if stay.mode is Market.SPOT else end - start
         done += end - ready
         free_from = end
     if schedule.in_time:
@@ -167,8 +168,8 @@ def test_on_demand_hands_over_to_spot_when_it_comes_late():
         step_seconds=HOUR,
     )
     assert schedule.stays == (
-        Stay(Mode.ON_DEMAND, 0, HOUR, 2 * HOUR),
-        Stay(Mode.SPOT, 2 * HOUR, 3 * HOUR, 4 * HOUR),
+        Stay(Market.ON_DEMAND, 0, HOUR, 2 * HOUR),
+        Stay(Market.SPOT, 2 * HOUR, 3 * HOUR, 4 * HOUR),
     )
     assert schedule.cost_on_demand_hours == pytest.approx(2.6)
 
@@ -230,15 +231,15 @@ def test_bad_arguments_are_refused_by_name_and_value(changed, message):
         "spot_ratio": 0.3,
         "step_seconds": 60,
     } | changed
-    with pytest.raises(GridError, match=message):
+    with pytest.raises(MarketValueError, match=message):
         omniscient_costs(np.ones((1, 3), dtype=bool), **arguments)
-    with pytest.raises(GridError, match=message):
+    with pytest.raises(MarketValueError, match=message):
         omniscient_schedule(np.ones(3, dtype=bool), **arguments)
 
 
 @pytest.mark.parametrize("shape", [(3,), (0, 3), (1, 0), (1, 1, 3)])
 def test_nights_are_rows_of_slots(shape):
-    with pytest.raises(GridError, match="available: shape"):
+    with pytest.raises(MarketValueError, match="available: shape"):
         omniscient_costs(
             np.ones(shape, dtype=bool), work_seconds=1, changeover_seconds=1, spot_ratio=1, step_seconds=1
         )
@@ -246,7 +247,7 @@ def test_nights_are_rows_of_slots(shape):
 
 @pytest.mark.parametrize("shape", [(0,), (1, 3)])
 def test_a_schedule_is_of_one_night(shape):
-    with pytest.raises(GridError, match="available: shape"):
+    with pytest.raises(MarketValueError, match="available: shape"):
         omniscient_schedule(
             np.ones(shape, dtype=bool), work_seconds=1, changeover_seconds=1, spot_ratio=1, step_seconds=1
         )

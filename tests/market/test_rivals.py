@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nightspot.market.availability import Availability, Prices
 from nightspot.market.engine import play_rule
-from nightspot.market.model import Belief, Truth
+from nightspot.market.model import Availability, Belief, Prices, Truth
 from nightspot.market.rivals import RIVALS
 
 HOUR = 3600.0

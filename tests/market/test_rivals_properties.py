@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.availability import Availability, Prices
 from nightspot.market.engine import play_rule
 from nightspot.market.grid import available_slots
-from nightspot.market.model import Belief, Doing, Truth
+from nightspot.market.model import Availability, Belief, Doing, Prices, Truth
 from nightspot.market.omniscient import omniscient_costs
 from nightspot.market.rivals import RIVALS
 

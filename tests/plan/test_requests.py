@@ -17,7 +17,7 @@ from nightspot.formats.run_ids import (
     run_id_of,
 )
 from nightspot.job.markets import Market
-from nightspot.plan import request as requests
+from nightspot.plan import planning
 
 NAME_PATTERN = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"  # CreateTrainingJob, TrainingJobName
 SET_BY_NIGHTSPOT = {"TrainingJobName", "EnableManagedSpotTraining", "Environment", "Tags"}
@@ -65,7 +65,7 @@ def without(mapping, *keys):
 def asked(story):
     def ask(rung=None, *, attempt=1, now="00:00", **changes):
         run = story.run(**changes)
-        return requests.create_training_job(run, rung or story.spot, attempt, story.at(now))
+        return planning.create_training_job(run, rung or story.spot, attempt, story.at(now))
 
     return ask
 
@@ -74,7 +74,7 @@ def asked(story):
 def test_nothing_of_the_users_request_changes_but_the_documented_fields(story, asked, user, market, attempt):
     before = copy.deepcopy(user)
     rung = replace(story.spot, market=market, instance_type="ml.x.large")
-    uri = requests.checkpoint_prefix(user, "20261121-abc123")
+    uri = planning.checkpoint_prefix(user, "20261121-abc123")
 
     request = asked(rung, attempt=attempt, training_job=user, checkpoint_s3_uri=uri)
 
@@ -154,12 +154,12 @@ def test_all_attempts_of_a_run_share_one_checkpoint_prefix(story, asked):
 
 @pytest.mark.parametrize("uri", ["s3://checkpoints/nightly", "s3://checkpoints/nightly/"])
 def test_each_run_has_a_prefix_of_its_own_below_the_users(uri):
-    prefix = requests.checkpoint_prefix({"CheckpointConfig": {"S3Uri": uri}}, "20261121-abc123")
+    prefix = planning.checkpoint_prefix({"CheckpointConfig": {"S3Uri": uri}}, "20261121-abc123")
     assert prefix == "s3://checkpoints/nightly/20261121-abc123"
 
 
 def test_without_a_checkpoint_prefix_there_is_none(asked):
-    assert requests.checkpoint_prefix({}, "20261121-abc123") is None
+    assert planning.checkpoint_prefix({}, "20261121-abc123") is None
     assert "CheckpointConfig" not in asked(training_job={}, checkpoint_s3_uri=None)
 
 
@@ -194,7 +194,7 @@ def test_a_job_can_be_found_by_its_tags(story, asked):
 )
 def test_every_training_job_name_is_one_for_sagemaker(story, job, execution, attempt):
     run = story.run(job=job, run_id=run_id_of(execution, story.midnight))
-    name = requests.training_job_name(run, attempt)
+    name = planning.training_job_name(run, attempt)
     assert re.fullmatch(NAME_PATTERN, name)
     assert len(name) <= TRAINING_JOB_NAME_CHARACTERS
     assert read_training_job_name(name) == NamedTrainingJob(job, run.run_id, attempt)
@@ -202,29 +202,29 @@ def test_every_training_job_name_is_one_for_sagemaker(story, job, execution, att
 
 def test_the_longest_name_fits(story):
     run = story.run(job="x" * JOB_NAME_CHARACTERS, run_id=run_id_of("x", story.midnight))
-    assert len(requests.training_job_name(run, MOST_ATTEMPTS)) <= TRAINING_JOB_NAME_CHARACTERS
+    assert len(planning.training_job_name(run, MOST_ATTEMPTS)) <= TRAINING_JOB_NAME_CHARACTERS
 
 
 def test_asking_twice_for_an_attempt_asks_for_the_same_job(story):
     run = story.run()
-    assert requests.training_job_name(run, 2) == requests.training_job_name(run, 2)
-    assert requests.training_job_name(run, 2) != requests.training_job_name(run, 3)
+    assert planning.training_job_name(run, 2) == planning.training_job_name(run, 2)
+    assert planning.training_job_name(run, 2) != planning.training_job_name(run, 3)
 
 
 def test_the_script_is_told_how_long_machines_of_its_type_live(story):
     learnt = replace(story.spot, mean_life_seconds=11_520.4)
-    environment = requests.create_training_job(story.run(), learnt, 1, story.midnight)["Environment"]
+    environment = planning.create_training_job(story.run(), learnt, 1, story.midnight)["Environment"]
     assert environment["NIGHTSPOT_MEAN_LIFE_SECONDS"] == "11520"
-    bare = requests.create_training_job(story.run(), story.spot, 1, story.midnight)["Environment"]
+    bare = planning.create_training_job(story.run(), story.spot, 1, story.midnight)["Environment"]
     assert "NIGHTSPOT_MEAN_LIFE_SECONDS" not in bare
 
 
 def test_what_no_attempt_changes_stays_out_of_the_ledger():
     own = {"AlgorithmSpecification": {"TrainingImage": "x"}, "HyperParameters": {"epochs": "3"}}
     mine = {"ResourceConfig": {"InstanceCount": 1}, "CheckpointConfig": {"S3Uri": "s3://c/"}}
-    assert requests.split({**own, **mine, "Tags": []}) == (mine, {**own, "Tags": []})
+    assert planning.split({**own, **mine, "Tags": []}) == (mine, {**own, "Tags": []})
 
 
 def test_how_long_an_algorithm_may_wait_is_kept_in_the_ledger():
-    changed, _ = requests.split({"AlgorithmSpecification": {"AlgorithmName": "scikit-decision-trees"}})
+    changed, _ = planning.split({"AlgorithmSpecification": {"AlgorithmName": "scikit-decision-trees"}})
     assert changed == {"StoppingCondition": {"MaxWaitTimeInSeconds": 3600}}

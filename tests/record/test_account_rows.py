@@ -6,9 +6,8 @@ import io
 import pytest
 
 from nightspot.failures.codes import FailureClass
-from nightspot.record import csv as account_rows
 from nightspot.record import statement as accounts
-from nightspot.record.csv import ATTEMPT_COLUMNS, RUN_COLUMNS, STATEMENT_COLUMNS
+from nightspot.record.statement import ATTEMPT_COLUMNS, RUN_COLUMNS
 from nightspot.record.summary import summarise
 from nightspot.run.model import Outcome
 
@@ -44,28 +43,21 @@ def test_columns_keep_their_names_and_their_places():
         "interruptions,waited_seconds,starting_seconds,trained_seconds,billable_seconds,repeated_seconds,"
         "repeated_evidence,lost_seconds,cost_usd,on_demand_cost_usd,saved_usd,missing"
     )
-    assert ",".join(STATEMENT_COLUMNS[:12]) == (
-        "runs,nights,running,in_time,late,failed,skipped,stopped,refused,fell_back,interrupted,interruptions"
-    )
-    assert ",".join(STATEMENT_COLUMNS[-9:]) == (
-        "on_demand_cost_usd,on_demand_cost_usd_known,on_demand_cost_usd_nights,"
-        "saved_usd,saved_usd_known,saved_usd_nights,saved_percent,known_saved_percent,open_cost_at_least_usd"
-    )
 
 
 def test_a_run_is_a_row_in_which_what_is_not_known_is_empty(summary):
-    (row,) = account_rows.run_rows([summary])
+    (row,) = accounts.run_rows([summary])
     assert tuple(row) == RUN_COLUMNS
-    (cells,) = read(account_rows.to_csv(RUN_COLUMNS, [row]))
+    (cells,) = read(accounts.to_csv(RUN_COLUMNS, [row]))
     assert (cells["month"], cells["ending"], cells["attempts"]) == ("2026-11", "in_time", "2")
     assert (cells["cost_usd"], cells["saved_usd"], cells["cost_at_least_usd"]) == ("", "", "66.0")
     assert (cells["fell_back"], cells["missing"]) == ("true", "billable_seconds")
 
 
 def test_each_attempt_is_a_row_with_its_runs_name(summary):
-    rows = account_rows.attempt_rows([summary])
+    rows = accounts.attempt_rows([summary])
     assert [tuple(row) for row in rows] == [ATTEMPT_COLUMNS] * 2
-    spot, on_demand = read(account_rows.to_csv(ATTEMPT_COLUMNS, rows))
+    spot, on_demand = read(accounts.to_csv(ATTEMPT_COLUMNS, rows))
     assert {row["run_id"] for row in rows} == {summary.run_id}
     assert (spot["market"], spot["cost_usd"], spot["missing"]) == ("spot", "", "billable_seconds")
     assert (on_demand["market"], on_demand["cost_usd"], on_demand["saved_usd"]) == (
@@ -75,15 +67,7 @@ def test_each_attempt_is_a_row_with_its_runs_name(summary):
     )
 
 
-def test_a_statement_is_a_row_with_its_lower_bounds_beside_its_totals(summary):
-    row = account_rows.statement_row(accounts.statement([summary]))
-    assert tuple(row) == STATEMENT_COLUMNS
-    assert (row["nights"], row["in_time"], row["fell_back"]) == (1, 1, 1)
-    assert (row["cost_usd"], row["cost_usd_known"], row["cost_usd_nights"]) == (None, 66, 0)
-    assert row["trained_seconds"] == 7260
-
-
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_a_text_that_a_spreadsheet_would_run_is_disarmed(text):
-    (cells,) = read(account_rows.to_csv(["job", "usd"], [{"job": text, "usd": -1.5}]))
+    (cells,) = read(accounts.to_csv(["job", "usd"], [{"job": text, "usd": -1.5}]))
     assert cells == {"job": f"'{text}", "usd": "-1.5"}

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from nightspot.market.availability import Availability
 from nightspot.market.backtest import LABELS, OMNISCIENT, Score
-from nightspot.market.generator import generate, profile
-from nightspot.market.model import Doing
+from nightspot.market.fitting import generate, profile
+from nightspot.market.model import Availability, Doing
 from nightspot.market.samples import Setting, Zone, samples_of
 from nightspot.terminal import backtest_plot
 

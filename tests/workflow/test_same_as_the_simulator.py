@@ -8,8 +8,7 @@ import pytest
 from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
 from nightspot.local.stage.night_files import Night
 from nightspot.market import night as simulator
-from nightspot.market.availability import Prices
-from nightspot.market.model import Truth
+from nightspot.market.model import Prices, Truth
 from nightspot.market.traces import load_trace
 from nightspot.run.model import Action, Step
 from tests.market.ledger_night import play_through_ledger

@@ -180,7 +180,7 @@ class RecordingEvents:
 
 
 SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
-JOB_TAG = "nightspot:job"  # see nightspot.plan.request
+JOB_TAG = "nightspot:job"  # see nightspot.plan.planning
 ENDS = frozenset({"Completed", "Failed", "Stopped"})  # TrainingJobStatus; see infra.triggers
 RECONCILE_EVERY_SECONDS = 300.0  # see infra.triggers
 

@@ -8,7 +8,20 @@ from itertools import accumulate
 from nightspot.formats.figures import clock, day, number, plain, usd
 from nightspot.job.markets import Market
 from nightspot.record.model import RunRecord
-from nightspot.view.html.theme import GOOD, ON_DEMAND, SPOT, Spec, framed, from_until, milliseconds
+from nightspot.view.html.theme import (
+    GOOD,
+    ON_DEMAND,
+    SAYS,
+    SPOT,
+    USD_AXIS,
+    Spec,
+    clock_axis,
+    framed,
+    from_until,
+    line_and_points,
+    milliseconds,
+    names_above,
+)
 from nightspot.view.html.timeline import checkpoints_of
 
 BAR_PIXELS = 52
@@ -45,29 +58,22 @@ def cost_spec(run: RunRecord) -> Spec | None:
         says = f"on-demand alone: {usd(alone)}"
         values.append({"bar": 1, "from": 0.0, "to": alone, "colour": GREY, "says": says})
         names.append({"bar": 1, "at": 0, "name": says})
-    x = {
-        "type": "quantitative",
-        "axis": {"title": "USD", "titleAnchor": "end", "format": "$,.0f", "tickCount": 5},
-    }
     y = {"field": "bar", "type": "ordinal", "axis": None}
-    bars = {
+    bars = _bars(values, {"height": 20, "yOffset": 8}, "from", y)
+    bars["encoding"]["x2"] = {"field": "to"}
+    return framed(BAR_PIXELS * len(names), layer=[bars, names_above(names, _USD, y)])
+
+
+_USD = {"type": "quantitative", "axis": USD_AXIS}
+
+
+def _bars(values: list[Spec], mark: Spec, field: str, y: Spec) -> Spec:
+    colour = {"field": "colour", "type": "nominal", "scale": None}
+    return {
         "data": {"values": values},
-        "mark": {"type": "bar", "height": 20, "yOffset": 8},
-        "encoding": {
-            "x": {**x, "field": "from"},
-            "x2": {"field": "to"},
-            "y": y,
-            "color": {"field": "colour", "type": "nominal", "scale": None},
-            "tooltip": {"field": "says"},
-            "description": {"field": "says"},
-        },
+        "mark": {"type": "bar", **mark},
+        "encoding": {"x": {**_USD, "field": field}, "y": y, "color": colour, **SAYS},
     }
-    texts = {
-        "data": {"values": names},
-        "mark": {"type": "text", "align": "left", "dy": -12, "aria": False},
-        "encoding": {"x": {**x, "field": "at"}, "y": y, "text": {"field": "name"}},
-    }
-    return framed(BAR_PIXELS * len(names), layer=[bars, texts])
 
 
 def saved_spec(runs: Sequence[RunRecord]) -> Spec | None:
@@ -105,15 +111,8 @@ def saved_spec(runs: Sequence[RunRecord]) -> Spec | None:
         "mark": {"type": "area", "color": GOOD, "opacity": 0.15, "interpolate": "step-after", "aria": False},
         "encoding": {"x": x, "y": y},
     }
-    line = {
-        "mark": {"type": "line", "color": GOOD, "interpolate": "step-after", "strokeWidth": 2, "aria": False},
-        "encoding": {"x": x, "y": y},
-    }
-    points = {
-        "mark": {"type": "point", "filled": True, "size": 60, "color": GOOD},
-        "encoding": {"x": x, "y": y, "tooltip": {"field": "says"}, "description": {"field": "says"}},
-    }
-    return framed(MONTH_PIXELS, data={"values": values}, layer=[area, line, points])
+    curve = line_and_points(x, y, GOOD, "step-after")
+    return framed(MONTH_PIXELS, data={"values": values}, layer=[area, *curve])
 
 
 def per_job_spec(names_and_costs: Sequence[tuple[str, float, float]]) -> Spec | None:
@@ -126,31 +125,12 @@ def per_job_spec(names_and_costs: Sequence[tuple[str, float, float]]) -> Spec | 
             says = plain(f"{name}, {what}: {usd(amount)}")
             values.append({"job": place, "usd": amount, "colour": colour, "offset": offset, "says": says})
         names.append({"job": place, "at": 0, "name": plain(name)})
-    x = {
-        "type": "quantitative",
-        "axis": {"title": "USD", "titleAnchor": "end", "format": "$,.0f", "tickCount": 5},
-    }
     y = {"field": "job", "type": "ordinal", "axis": None}
     bars = [
-        {
-            "data": {"values": [value for value in values if value["offset"] == offset]},
-            "mark": {"type": "bar", "height": 9, "yOffset": 4 + offset},
-            "encoding": {
-                "x": {**x, "field": "usd"},
-                "y": y,
-                "color": {"field": "colour", "type": "nominal", "scale": None},
-                "tooltip": {"field": "says"},
-                "description": {"field": "says"},
-            },
-        }
-        for offset in (0, 10)
+        _bars([v for v in values if v["offset"] == n], {"height": 9, "yOffset": 4 + n}, "usd", y)
+        for n in (0, 10)
     ]
-    texts = {
-        "data": {"values": names},
-        "mark": {"type": "text", "align": "left", "dy": -12, "aria": False},
-        "encoding": {"x": {**x, "field": "at"}, "y": y, "text": {"field": "name"}},
-    }
-    return framed(BAR_PIXELS * len(names), layer=[*bars, texts])
+    return framed(BAR_PIXELS * len(names), layer=[*bars, names_above(names, _USD, y)])
 
 
 CURVE_PIXELS = 180
@@ -173,25 +153,14 @@ def progress_spec(run: RunRecord) -> Spec | None:
         }
         for progress in seen
     ]
-    x = {
-        "field": "at",
-        "type": "temporal",
-        "scale": {"type": "utc", "nice": False},
-        "axis": {
-            "title": "UTC",
-            "titleAnchor": "end",
-            "format": "%H:%M",
-            "grid": False,
-            "labelOverlap": "greedy",
-        },
-    }
+    x = clock_axis(grid=False)
     y = {
         "field": "step",
         "type": "quantitative",
         "scale": {"domain": [0, total]} if total else {"zero": True},
         "axis": {"title": "step that is safe", "tickCount": 4, "tickMinStep": 1},
     }
-    night = from_until(milliseconds(run.started_at), milliseconds(run.over_at), {**x, "field": "at"})
+    night = from_until(milliseconds(run.started_at), milliseconds(run.over_at), x)
     return _curve(values, x, y, "step-after", night)
 
 
@@ -212,27 +181,13 @@ def metric_spec(run: RunRecord, name: str) -> Spec:
         if step.progress is not None and value is not None:
             says = f"step {step.progress.step}: {plain(name)} {number(value)}"
             values.append({"step": step.progress.step, "value": value, "says": says})
-    x = {
-        "field": "step",
-        "type": "quantitative",
-        "axis": {"title": "step", "titleAnchor": "end", "grid": False},
-    }
-    y = {
-        "field": "value",
-        "type": "quantitative",
-        "scale": {"zero": False},
-        "axis": {"title": None, "tickCount": 4},
-    }
+    axis = {"title": "step", "titleAnchor": "end", "grid": False}
+    x = {"field": "step", "type": "quantitative", "axis": axis}
+    axis = {"title": None, "tickCount": 4}
+    y = {"field": "value", "type": "quantitative", "scale": {"zero": False}, "axis": axis}
     return _curve(values, x, y, "linear")
 
 
 def _curve(values: list[dict[str, object]], x: Spec, y: Spec, interpolate: str, *before: Spec) -> Spec:
-    points = {
-        "mark": {"type": "point", "filled": True, "size": 60, "color": SPOT},
-        "encoding": {"x": x, "y": y, "tooltip": {"field": "says"}, "description": {"field": "says"}},
-    }
-    line = {
-        "mark": {"type": "line", "color": SPOT, "interpolate": interpolate, "strokeWidth": 2, "aria": False},
-        "encoding": {"x": x, "y": y},
-    }
-    return framed(CURVE_PIXELS, data={"values": values}, layer=[*before, line, points])
+    layer = [*before, *line_and_points(x, y, SPOT, interpolate)]
+    return framed(CURVE_PIXELS, data={"values": values}, layer=layer)

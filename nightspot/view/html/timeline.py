@@ -9,17 +9,23 @@ from typing import Any
 from nightspot.formats.figures import clock, duration, plain
 from nightspot.record.model import RunRecord, StepRecord
 from nightspot.run.model import Action
-from nightspot.view.html.stretches import WORDS, Kind, Stretch, stretches_of
 from nightspot.view.html.theme import (
     BAD,
     KIND_COLOURS,
     MUTED,
+    SAYS,
     TEXT,
     WARN,
+    WORDS,
+    Kind,
     Spec,
+    Stretch,
+    clock_axis,
     framed,
     from_until,
     milliseconds,
+    names_above,
+    stretches_of,
 )
 
 LANE_PIXELS = 50
@@ -38,28 +44,13 @@ def timeline_spec(run: RunRecord, *, legend: bool = False) -> Spec:
     start = milliseconds(run.started_at) // ROUND_MILLISECONDS * ROUND_MILLISECONDS
     end = milliseconds(max(run.over_at, run.deadline or run.over_at))
     span = max(end - start, 60_000)
-    x = {
-        "type": "temporal",
-        "scale": {"type": "utc", "nice": False},
-        "axis": {
-            "title": "UTC",
-            "titleAnchor": "end",
-            "format": "%H:%M",
-            "grid": True,
-            "labelOverlap": "greedy",
-            "tickCount": 9,
-        },
-    }
-    lane = {
-        "field": "lane",
-        "type": "ordinal",
-        "axis": None,
-        "scale": {"domain": list(range(len(names)))},
-    }
-    frame, x = x, {"type": "temporal"}
+    domain = {"domain": list(range(len(names)))}
+    lane = {"field": "lane", "type": "ordinal", "axis": None, "scale": domain}
+    x = {"type": "temporal"}
+    named = [{"lane": number, "at": start, "name": plain(name)} for number, name in enumerate(names)]
     layers = [
-        from_until(start, round(end + span * 0.015), frame),
-        _names_layer(names, start, x, lane),
+        from_until(start, round(end + span * 0.015), clock_axis(grid=True, tickCount=9)),
+        names_above(named, x, lane, dy=-14, color=MUTED),
         _stretches_layer(told, lanes, len(names) - len(lanes), x, lane, legend=legend),
         _checkpoints_layer(run, x, lane),
         _decisions_layer(run, x, lane),
@@ -92,15 +83,6 @@ def _lane(stretch: Stretch) -> str:
     return "" if attempt is None else attempt.market.of(attempt.instance_type)
 
 
-def _names_layer(names: list[str], start: int, x: Spec, lane: Spec) -> Spec:
-    values = [{"lane": number, "at": start, "name": plain(name)} for number, name in enumerate(names)]
-    return {
-        "data": {"values": values},
-        "mark": {"type": "text", "align": "left", "dy": -14, "color": MUTED, "aria": False},
-        "encoding": {"x": {**x, "field": "at"}, "y": lane, "text": {"field": "name"}},
-    }
-
-
 def _stretches_layer(
     told: list[Stretch], lanes: list[str], first: int, x: Spec, lane: Spec, *, legend: bool
 ) -> Spec | None:
@@ -115,6 +97,8 @@ def _stretches_layer(
         }
         for stretch in told
     ]
+    if not values:
+        return None
     present = [kind for kind in Kind if any(stretch.kind is kind for stretch in told)]
     colour = {
         "field": "kind",
@@ -125,8 +109,6 @@ def _stretches_layer(
         },
         "legend": {"orient": "bottom", "columns": 4, "symbolType": "square"} if legend else None,
     }
-    if not values:
-        return None
     return {
         "name": "stretches",
         "data": {"values": values},
@@ -136,8 +118,7 @@ def _stretches_layer(
             "x2": {"field": "to"},
             "y": lane,
             "color": colour,
-            "tooltip": {"field": "says"},
-            "description": {"field": "says"},
+            **SAYS,
         },
     }
 
@@ -158,20 +139,17 @@ def _decisions_layer(run: RunRecord, x: Spec, lane: Spec) -> Spec | None:
 
 
 def _checkpoints_layer(run: RunRecord, x: Spec, lane: Spec) -> Spec | None:
-    values: _Values = []
-    for step in checkpoints_of(run):
-        progress = step.progress
-        if progress is None:
-            continue
-        of = f" of {progress.total_steps}" if progress.total_steps else ""
-        values.append(
-            {
-                "at": milliseconds(max(progress.saved_at, run.started_at)),
-                "lane": 1,
-                "loud": True,
-                "says": f"step {progress.step}{of}, saved at {clock(progress.saved_at, run.started_at)}",
-            }
-        )
+    values: _Values = [
+        {
+            "at": milliseconds(max(seen.saved_at, run.started_at)),
+            "lane": 1,
+            "loud": True,
+            "says": f"step {seen.step}{f' of {seen.total_steps}' if seen.total_steps else ''},"
+            f" saved at {clock(seen.saved_at, run.started_at)}",
+        }
+        for step in checkpoints_of(run)
+        if (seen := step.progress) is not None
+    ]
     return _points("checkpoints", "diamond", TEXT, values, x, lane) if values else None
 
 
@@ -184,8 +162,7 @@ def _points(name: str, shape: str, colour: str, values: _Values, x: Spec, lane: 
             "x": {**x, "field": "at"},
             "y": lane,
             "opacity": {"condition": {"test": "datum.loud", "value": 1}, "value": 0.45},
-            "tooltip": {"field": "says"},
-            "description": {"field": "says"},
+            **SAYS,
         },
     }
 

@@ -30,12 +30,8 @@ MOST_ATTEMPTS = 6  # told one by one; the table and the report have all
 _FIRST_ATTEMPTS = 2
 
 
-def figures(run: RunRecord, zone: str) -> tuple[tuple[str, str], ...]:
+def figures(run: RunRecord, zone: str) -> Iterator[tuple[str, str]]:
     """The labelled figures. None of them is computed from one that is missing."""
-    return tuple(_figures(run, zone))
-
-
-def _figures(run: RunRecord, zone: str) -> Iterator[tuple[str, str]]:
     if run.has_model:
         before = UNKNOWN_MARGIN if run.margin_seconds is None else sentences.margin(run.margin_seconds)
         yield "Ready", f"{moment(run.ended_at, zone)}, {before}"
@@ -110,7 +106,6 @@ def with_logs(run: RunRecord, most: int) -> list[AttemptRecord]:
 
 
 def last_failure(run: RunRecord) -> FailureClass | None:
-    """The class of the last attempt's failure."""
     return run.attempts[-1].failure_class if run.attempts else None
 
 
@@ -190,7 +185,7 @@ def _closing(notice: Notice) -> Content:
             *(clean(f"{remark.text[:1].upper()}{remark.text[1:]}.") for remark in run.remarks),
             *had_happened(run, happened(detail)),
         ),
-        figures=figures(run, notice.zone),
+        figures=tuple(figures(run, notice.zone)),
         attempts=attempts(run),
         advice=clean(advice(run, wording.advice)),
         links=_links(

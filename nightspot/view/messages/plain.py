@@ -47,7 +47,6 @@ def usd(amount: float | None) -> str:
 
 
 def percent(value: float) -> str:
-    """ "37.2 %" """
     return f"{value:.1f} %"
 
 
@@ -110,11 +109,9 @@ class Console:
         return cls(region=parts[3], partition=parts[1])
 
     def execution(self, arn: str) -> str:
-        """The page of a Step Functions execution."""
         return f"{self._home('states')}#/v2/executions/details/{quote(arn, safe=':')}"
 
     def training_job(self, name: str) -> str:
-        """The page of a SageMaker training job."""
         return f"{self._home('sagemaker')}#/jobs/{quote(name, safe='')}"
 
     def training_job_logs(self, name: str) -> str:

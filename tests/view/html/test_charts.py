@@ -16,8 +16,7 @@ from nightspot.view.html.bars import (
     progress_spec,
     saved_spec,
 )
-from nightspot.view.html.stretches import Kind, stretches_of
-from nightspot.view.html.theme import KIND_COLOURS, PALETTE, concrete
+from nightspot.view.html.theme import KIND_COLOURS, PALETTE, Kind, concrete, stretches_of
 from nightspot.view.html.timeline import checkpoints_of, last_safe_of, timeline_spec
 
 

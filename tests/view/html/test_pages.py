@@ -13,8 +13,7 @@ import pytest
 from nightspot.record.model import read_record
 from nightspot.record.statement import statement
 from nightspot.view.html import charts_script
-from nightspot.view.html.run_page import run_page
-from nightspot.view.html.runs_page import SHARES, headline, runs_page, title
+from nightspot.view.html.pages import SHARES, headline, run_page, runs_page, title
 
 SCRIPT = "window.vegaEmbed = () => {};"
 STEERING = "\u2028\u202e\x1b[2J\x00\x85\u200b\ud800\ufffe"

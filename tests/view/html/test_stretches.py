@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nightspot.job.markets import Market
 from nightspot.record.model import read_record
 from nightspot.run.model import AttemptState
-from nightspot.view.html.stretches import _KINDS, WORDS, Kind, kind_of, stretches_of
+from nightspot.view.html.theme import _KINDS, WORDS, Kind, kind_of, stretches_of
 
 
 def lengths(stretches):
