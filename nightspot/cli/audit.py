@@ -16,8 +16,7 @@ from nightspot.aws.runs.executions import Executions
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.cli import account
-from nightspot.cli._shared import Json, fail, mistakes, note, print_json
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli._shared import ExitStatus, Json, fail, mistakes, note, print_json
 from nightspot.cli.runs.place import Place, StackName, TableName, operating_mistakes, place_of
 from nightspot.decide.audit import Finding, Repair, Snapshot, findings
 from nightspot.lambdas.dependencies import Dependencies

@@ -16,9 +16,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import nightspot
-from nightspot.cli import account, completion, exit_status, report
-from nightspot.cli._shared import Json, fail, mistakes, print_json, seconds_of
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli import _shared, account, completion, report
+from nightspot.cli._shared import ExitStatus, Json, fail, mistakes, print_json, seconds_of
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, StackName, operating_mistakes, place_of
 from nightspot.job.errors import InvalidJobError, Problem
@@ -289,7 +288,7 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
         option = "" if where == str(Path("build/runs")) else f" --records {where}"
         tables.show_record_at(console, _from_here(path), f"nightspot show {path.stem}{option}")
         paragraph(console, "Report", f"{_from_here(page)}; open it in a browser.")
-    raise typer.Exit(exit_status.of_record(record, fail_on_remarks=fail_on_remarks))
+    raise typer.Exit(_shared.of_record(record, fail_on_remarks=fail_on_remarks))
 
 
 def playable(path: Path) -> Job:

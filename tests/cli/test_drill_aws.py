@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from typer.testing import CliRunner
 
 from nightspot.cli import account
-from nightspot.cli import drill_aws as command
+from nightspot.cli import drill as command
 from nightspot.cli._shared import Json
 from nightspot.job.model import Job
 

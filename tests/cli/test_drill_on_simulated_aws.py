@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from nightspot.cli.account import Aws
-from nightspot.cli.drill_aws import drill_on_aws
+from nightspot.cli.drill import drill_on_aws
 from nightspot.job.model import Job
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker.markets import Markets

@@ -10,12 +10,11 @@ from botocore.exceptions import ClientError, CredentialRetrievalError
 from rich.console import Console
 
 from nightspot.aws.runs.api_client import ApiError, CannotLookError
+from nightspot.cli._shared import ExitStatus
 from nightspot.cli.account import Aws
-from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import follow, watch
 from nightspot.cli.runs.follow import Look, LookRefusedError
-from nightspot.cli.runs.place import Place
-from nightspot.cli.runs.sources import Folder, RunNotFoundError
+from nightspot.cli.runs.place import Folder, Place, RunNotFoundError
 from nightspot.record.model import RecordNotReadableError, read_record
 from nightspot.terminal import deployed_run
 from nightspot.terminal.deployed_run import News, NewsKind

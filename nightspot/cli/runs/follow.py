@@ -19,11 +19,9 @@ from nightspot.aws.runs.api_client import (
     execution_end,
     is_loopback,
 )
-from nightspot.cli import exit_status
-from nightspot.cli._shared import note, say
-from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.runs.place import Place, renewed
-from nightspot.cli.runs.sources import RunNotFoundError
+from nightspot.cli import _shared
+from nightspot.cli._shared import ExitStatus, note, say
+from nightspot.cli.runs.place import Place, RunNotFoundError, renewed
 from nightspot.failures.redaction import redact
 from nightspot.formats.figures import duration, one_line
 from nightspot.record.model import RecordNotReadableError, RunRecord
@@ -168,11 +166,11 @@ class _Following:
 
     def _ended(self, seen: Look) -> Followed | None:
         if seen.record is not None and seen.record.is_over:
-            return Followed(exit_status.of_record(seen.record), seen.record)
+            return Followed(_shared.of_record(seen.record), seen.record)
         if seen.end is None:
             self._gone_since = None
         else:
-            status = exit_status.of_execution(seen.end.status, seen.end.error)
+            status = _shared.of_execution(seen.end.status, seen.end.error)
             if status is ExitStatus.USER:
                 return Followed(status, self.record, f"its input was refused: {seen.end.cause or seen.end}")
             if status is ExitStatus.SERVICE and seen.record is not None and self._may_come_back(seen.end):

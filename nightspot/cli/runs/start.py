@@ -19,10 +19,9 @@ from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.api_client import ApiError
 from nightspot.aws.runs.executions import Starter, fresh_name, keyed_name
 from nightspot.aws.runs.operating import DeploymentError, deployed_jobs, output_of
-from nightspot.cli import account, exit_status
+from nightspot.cli import _shared, account
 from nightspot.cli import jobs as operate_jobs
-from nightspot.cli._shared import fail, note, print_json, seconds_of
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli._shared import ExitStatus, fail, note, print_json, seconds_of
 from nightspot.cli.runs import follow
 from nightspot.cli.runs import follow as follow_words
 from nightspot.cli.runs.place import Place
@@ -341,7 +340,7 @@ def tell_and_wait(place: Place, begun: StartedRun, way: Way) -> ExitStatus:
         longest_seconds=way.longest_seconds,
     )
     if way.fail_on_remarks and followed.record is not None and followed.status in _WITH_MODEL:
-        followed = replace(followed, status=exit_status.of_record(followed.record, fail_on_remarks=True))
+        followed = replace(followed, status=_shared.of_record(followed.record, fail_on_remarks=True))
     if way.as_json:
         record = None if followed.record is None else followed.record.to_json()
         print_json({**told, "exit_status": int(followed.status), "record": record})

@@ -1,16 +1,17 @@
-"""`nightspot stop`: which run a person ends, whether they are sure, and how long it is waited for."""
+"""`nightspot stop` and `retry`: which run a person ends or takes up again, and whether they are sure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import sleep
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 from urllib.parse import quote
 
 import typer
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.api_client import ApiClient, ApiError, as_passing
-from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.executions import Executions, state_machine_of
 from nightspot.aws.runs.stopping import (
     LOOK_SECONDS,
     Stopper,
@@ -22,9 +23,13 @@ from nightspot.aws.runs.stopping import (
 )
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, print_json, say, seconds_of
+from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
+from nightspot.cli.runs.start import StartedRun
 from nightspot.formats.figures import format_duration
+from nightspot.job.overrides import merge_overrides, read_overrides
 from nightspot.record.model import RunRecord, outcome_of
+from nightspot.terminal.tables import overrides_in_words
 
 # SIGTERM, 120 s and the upload; then the event, or at the worst the loop's own look after five minutes.
 DEFAULT_TIMEOUT = "15m"
@@ -152,3 +157,153 @@ def _as_json(look: Stopping) -> dict[str, Any]:
         "outcome": outcome_of(look.run.outcome),
         "because": look.run.outcome_because,
     }
+
+
+RETRY_COMMAND = "nightspot retry"  # as a run that it starts says who asked for it
+
+
+def retry(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `nightspot runs` shows it.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Refused: what a local night has saved is gone with it.")
+    ] = False,
+    table: TableName = None,
+    stack: StackName = None,
+    api: Api = None,
+    region: account.Region = None,
+    profile: account.Profile = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until the new run is over, with a line for all that happens.")
+    ] = False,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
+    ] = None,
+    fail_on_remarks: start.FailOnRemarks = False,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
+    ] = None,
+    market: start.Market = None,
+    instance_type: start.InstanceTypes = None,
+    deadline: start.Deadline = None,
+    hyperparameter: start.Hyperparameters = None,
+    budget: start.Budget = None,
+    fallback: start.Fallback = None,
+    as_json: Json = False,
+) -> None:
+    """Start a run that goes on from the checkpoint of one that failed.
+
+    Also of one that was stopped or skipped.
+
+    What that run did otherwise than its job file says is taken along, unless it is said again here. Without
+    --table, --stack or --api the stack is Nightspot.
+    """
+    if local:
+        _refuse_local()
+    if as_json and not yes:
+        raise typer.BadParameter("--json needs --yes, because nobody is asked")
+    market, market_file = start.market_and_file(market, None)
+    if market_file is not None:
+        raise typer.BadParameter(f"--market: must be one of {', '.join(start.CHOICES)}")
+    start.check_key(idempotency_key)
+    start.check_fail_on_remarks(fail_on_remarks, wait=wait)
+    longest = start.timeout_of(timeout, wait=wait)
+    way = start.Way(wait, longest, as_json, region, profile, fail_on_remarks)
+    own = start.overrides_of(
+        market=market,
+        instance_types=instance_type,
+        deadline=deadline,
+        hyperparameters=hyperparameter,
+        budget=budget,
+        fallback=fallback,
+    )
+    with mistakes(), operating_mistakes():
+        read_overrides(own, check_instance_types=True)
+        place = place_of(
+            table=table, stack=start.default_stack(table, stack, api), api=api, region=region, profile=profile
+        )
+        record = record_of(place, run)
+        _check_retryable(record)
+        if place.api is None and idempotency_key is None:
+            # The API looks itself; a key may have started the very run that would be in the way.
+            _check_checkpoints(place, record)
+        merged = merge_overrides(record.overrides, own)
+        if place.aws is not None:
+            start.check_with_deployed(place, record.job, merged)
+        if not as_json:
+            _tell(record, own)
+        if not yes:
+            typer.confirm(f"Start a new run of {record.job} in {place.words}?", abort=True, err=True)
+        begun = _start(place, record, own, merged, idempotency_key)
+        raise typer.Exit(start.tell_and_wait(place, begun, way))
+
+
+def saved_words(record: RunRecord) -> str:
+    """What the run's checkpoint holds, as far as its record says: "step 12 of 24 (50 %)"."""
+    progress = next((step.progress for step in reversed(record.steps or ()) if step.progress), None)
+    if record.checkpoints is None:
+        return "nothing, for its job writes no checkpoints: the new run begins at the start"
+    if progress is None:
+        return "not told by its record; what is in its checkpoint prefix is used"
+    of = f" of {progress.total_steps}" if progress.total_steps else ""
+    share = "" if progress.fraction is None else f" ({progress.fraction:.0%})".replace("%", " %")
+    return f"step {progress.step}{of}{share}"
+
+
+def _refuse_local() -> NoReturn:
+    fail(
+        "--local: a local night cannot be retried: the S3 that held its checkpoints ended with it; "
+        "play another one with `nightspot run FILE --local`"
+    )
+
+
+def _check_retryable(record: RunRecord) -> None:
+    run_id = record.run_id
+    if not record.is_over:
+        fail(f"run: {run_id!r}: is still going on; `nightspot stop {run_id}` ends it, then it can be retried")
+    if record.has_model:
+        fail(f"run: {run_id!r}: has succeeded, so nothing is left to train; `nightspot run` starts a new one")
+
+
+def _check_checkpoints(place: Place, record: RunRecord) -> None:
+    """Refuse what lambdas/continuation.py would refuse, and leave no record of: a second retry of a run."""
+    prefix, run_id = record.checkpoints, record.run_id
+    for other in place.source.runs(record.job, None) if prefix is not None else ():
+        if other.checkpoints != prefix or other.run_id == run_id:
+            continue
+        if other.has_model:
+            fail(f"run: {run_id!r}: run {other.run_id} went on from its checkpoints and has succeeded")
+        if not other.is_over:
+            fail(f"run: {run_id!r}: run {other.run_id} goes on from its checkpoints already")
+
+
+def _tell(record: RunRecord, own: Mapping[str, Any]) -> None:
+    ended = f"Run {record.run_id} of {record.job} ended as {record.outcome.value}."
+    say(f"{ended} {record.because or ''}".rstrip())
+    say(f"Saved:   {saved_words(record)}.")
+    kept = {name: value for name, value in record.overrides.items() if name not in own}
+    for title, given in (("Kept:", kept), ("New:", own)):
+        if given:
+            say(f"{title:<9}{overrides_in_words(given)}.")
+
+
+def _start(
+    place: Place,
+    record: RunRecord,
+    own: Mapping[str, Any],
+    merged: Mapping[str, Any],
+    key: str | None,
+) -> StartedRun:
+    run_id, job = record.run_id, record.job
+    if place.api is not None:
+        # It merges the same way.
+        path = f"/runs/{quote(run_id, safe='')}/retry"
+        return start.post_start(place, job, path, own, key=key, resume_from=run_id)
+    try:
+        machine_arn = state_machine_of(str(record.execution_arn))
+    except ValueError as error:
+        fail(f"run: {run_id!r}: {error}")
+    return start.start_execution(
+        place, machine_arn, job, merged, key=key, resume_from=run_id, requested_by=RETRY_COMMAND
+    )

@@ -16,10 +16,8 @@ from rich.console import Console
 from rich.live import Live
 
 from nightspot.aws.runs.operating import training_logs
-from nightspot.cli import account, completion
-from nightspot.cli import exit_status as statuses
-from nightspot.cli._shared import Json, fail, mistakes, note, print_json
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli import _shared, account, completion
+from nightspot.cli._shared import ExitStatus, Json, fail, mistakes, note, print_json
 from nightspot.cli.runs import follow, show
 from nightspot.cli.runs import follow as follow_words
 from nightspot.cli.runs.follow import Followed
@@ -98,7 +96,7 @@ def _print_local(place: Place, record: RunRecord, *, as_json: bool) -> ExitStatu
             _print_json_line(line, record.run_id)
     else:
         show.print_record(place, record, as_json=False)
-    return statuses.of_record(record)
+    return _shared.of_record(record)
 
 
 class Lines:
