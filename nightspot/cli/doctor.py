@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from rich.console import Console
+from rich.text import Text
 
 from nightspot import __version__
 from nightspot.aws.doctor.checks import Visit, examine
@@ -26,7 +29,6 @@ from nightspot.cli._shared import Json, print_json
 from nightspot.job.model import Job
 from nightspot.job.reading import CheckedFile, check_files
 from nightspot.local.sagemaker.process import PYTHON_NAMES
-from nightspot.terminal.doctor_text import findings_as_json, has_problems, show_finding, show_sum
 from nightspot.terminal.lines import console_for
 
 JOBS = Path("jobs")
@@ -271,3 +273,66 @@ def _script_of(arguments: list[str]) -> str | None:
         if not argument.startswith("-"):
             return argument
     return None
+
+
+STYLES: Mapping[State, str] = {
+    State.OK: "green",
+    State.WARNING: "yellow",
+    State.PROBLEM: "bold red",
+    State.NOT_CHECKED: "dim",
+}
+# (one, several), as the sum counts them.
+COUNTED: Mapping[State, tuple[str, str]] = {
+    State.PROBLEM: ("problem", "problems"),
+    State.WARNING: ("warning", "warnings"),
+    State.NOT_CHECKED: ("not checked", "not checked"),
+    State.OK: ("ok", "ok"),
+}
+_STATE_CHARACTERS = max(len(state) for state in State)
+_CHECK_CHARACTERS = max(len(check) for check in Check)
+_INDENT = " " * (_STATE_CHARACTERS + 2 + _CHECK_CHARACTERS + 2)
+
+
+def show_finding(console: Console, finding: Finding) -> None:
+    """One finding. Lines are not wrapped, so that a command can be copied whole."""
+    line = Text()
+    line.append(f"{finding.state:<{_STATE_CHARACTERS}}  ", STYLES[finding.state])
+    line.append(f"{finding.check:<{_CHECK_CHARACTERS}}  ")
+    line.append(f"{finding.subject}: {finding.found}" if finding.subject else finding.found)
+    console.print(line, soft_wrap=True)
+    if finding.fix:
+        console.print(Text(f"{_INDENT}fix: {finding.fix}"), soft_wrap=True)
+
+
+def show_sum(console: Console, findings: Iterable[Finding]) -> None:
+    """How many findings came out how, the worst first."""
+    counts = Counter(finding.state for finding in findings)
+    parts = [
+        f"{counts[state]} {names[counts[state] != 1]}" for state, names in COUNTED.items() if counts[state]
+    ]
+    console.print(
+        Text(", ".join(parts), STYLES[State.PROBLEM] if counts[State.PROBLEM] else ""), soft_wrap=True
+    )
+
+
+def findings_as_json(findings: Iterable[Finding]) -> dict[str, Any]:
+    """`{ok, checks: [{check, subject, state, found, fix}]}`; `ok`: there is no problem."""
+    shown = list(findings)
+    return {
+        "ok": not has_problems(shown),
+        "checks": [
+            {
+                "check": str(each.check),
+                "subject": each.subject or None,
+                "state": str(each.state),
+                "found": each.found,
+                "fix": each.fix or None,
+            }
+            for each in shown
+        ],
+    }
+
+
+def has_problems(findings: Iterable[Finding]) -> bool:
+    """Whether the command is to fail."""
+    return any(each.state is State.PROBLEM for each in findings)

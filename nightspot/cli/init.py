@@ -14,6 +14,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from nightspot.cli._shared import Json, print_json
+from nightspot.cli.new import checked_as_json, show_checked
 from nightspot.formats.figures import parse_duration
 from nightspot.job.cautions import enough_runtime_seconds, warnings_for
 from nightspot.job.errors import InvalidJobError, Problem, found_by_pydantic
@@ -38,7 +39,6 @@ from nightspot.job.request_shape import (
 )
 from nightspot.job.rules import Draft, broken_rules
 from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
-from nightspot.terminal import doctor_text
 from nightspot.terminal.lines import console_for
 
 STANDARD = "-"  # standard input or output
@@ -203,10 +203,10 @@ def _tell(written: CheckedFile, draft: DraftedJob, *, as_json: bool, aside: bool
     standard error, where the file itself goes to standard output."""
     if as_json:
         notes = [{"field": note.field, "value": note.value, "rule": note.rule} for note in draft.notes]
-        print_json({**doctor_text.as_json(written), "job": draft.document["name"], "notes": notes})
+        print_json({**checked_as_json(written), "job": draft.document["name"], "notes": notes})
         return
     console = console_for(sys.stderr if aside else None)
-    doctor_text.show_checked(console, written._replace(path=Path("standard output")) if aside else written)
+    show_checked(console, written._replace(path=Path("standard output")) if aside else written)
     for note in draft.notes:
         console.print(f"  note: {note}", soft_wrap=True)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 import nightspot
 from nightspot.cli._shared import Json, mistakes, print_json
@@ -15,7 +17,6 @@ from nightspot.job.errors import Problem
 from nightspot.job.from_request import name_of
 from nightspot.job.reading import CheckedFile, check_files, load_job
 from nightspot.job.schema import job_file_schema_text
-from nightspot.terminal import doctor_text
 from nightspot.terminal.lines import console_for
 
 _TEMPLATES = Path(__file__).with_name("project")
@@ -87,12 +88,12 @@ def validate(
         checked = check_files(dict.fromkeys(files))
         checked += [_no_jobs(path) for path in files if path.is_dir() and not _any_below(path, checked)]
     if as_json:
-        print_json([doctor_text.as_json(found) for found in checked])
+        print_json([checked_as_json(found) for found in checked])
     else:
         console = console_for()
         for found in checked:
-            doctor_text.show_checked(console, found)
-    raise typer.Exit(1 if any(doctor_text.has_errors(found) for found in checked) else 0)
+            show_checked(console, found)
+    raise typer.Exit(1 if any(has_errors(found) for found in checked) else 0)
 
 
 def _no_jobs(directory: Path) -> CheckedFile:
@@ -107,3 +108,32 @@ def _any_below(directory: Path, checked: list[CheckedFile]) -> bool:
 def schema() -> None:
     """Print the JSON Schema of job files, for editors."""
     sys.stdout.write(job_file_schema_text())
+
+
+_STYLES = {"error": "red", "warning": "yellow"}
+
+
+def has_errors(found: CheckedFile) -> bool:
+    """Whether the file is refused."""
+    return any(problem.severity == "error" for problem in found.problems)
+
+
+def show_checked(console: Console, found: CheckedFile) -> None:
+    """The file with `ok`, or with its problems below it. Lines are not wrapped, so that they can be searched."""
+    line = Text(f"{found.path}: ")
+    line.append(*(("errors", "bold red") if has_errors(found) else ("ok", "green")))
+    console.print(line, soft_wrap=True)
+    for problem in found.problems:
+        console.print(Text(f"  {problem.severity}: {problem}", _STYLES[problem.severity]), soft_wrap=True)
+
+
+def checked_as_json(found: CheckedFile) -> dict[str, Any]:
+    """`{file, ok, problems: [{field, value, rule, severity}]}`."""
+    return {
+        "file": str(found.path),
+        "ok": not has_errors(found),
+        "problems": [
+            {"field": p.field, "value": p.value, "rule": p.rule, "severity": p.severity}
+            for p in found.problems
+        ],
+    }

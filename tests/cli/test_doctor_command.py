@@ -18,17 +18,21 @@ from typer.testing import CliRunner
 from nightspot.aws.doctor.checks import CHECKS, Check, Finding, State, Visit
 from nightspot.cli.account import Aws
 from nightspot.cli.doctor import (
+    COUNTED,
     EASY_BYTES,
     GIB,
     LEAST_BYTES,
     MODULES,
+    STYLES,
     Machine,
     doctor,
     examine_machine,
+    findings_as_json,
     run_doctor,
+    show_finding,
+    show_sum,
 )
 from nightspot.job.reading import check_files
-from nightspot.terminal.doctor_text import COUNTED, STYLES, findings_as_json, show_finding, show_sum
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
