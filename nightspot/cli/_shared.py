@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from enum import IntEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
@@ -121,6 +124,40 @@ def _of_failed(record: RunRecord) -> ExitStatus:
 PICTURES = (".png", ".svg", ".pdf")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command as typer sees it: a parameter that is a dataclass of options stands there as these options.
+
+    `Annotated[Group, ("one", "other")]` takes only those of the group.
+    """
+    seen = inspect.signature(command, eval_str=True)
+    parts: list[inspect.Parameter] = []
+    groups: dict[str, tuple[type, list[str]]] = {}
+    for parameter in seen.parameters.values():
+        kind = getattr(parameter.annotation, "__origin__", parameter.annotation)
+        if not is_dataclass(kind) or not isinstance(kind, type):
+            parts.append(parameter)
+            continue
+        only = getattr(parameter.annotation, "__metadata__", [[each.name for each in fields(kind)]])[0]
+        hints = get_type_hints(kind, include_extras=True)
+        options = [each for each in fields(kind) if each.name in only]
+        groups[parameter.name] = (kind, [each.name for each in options])
+        parts += [
+            inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+            )
+            for each in options
+        ]
+
+    @wraps(command)
+    def called(*arguments: Any, **given: Any) -> Any:
+        for name, (kind, options) in groups.items():
+            given[name] = kind(**{each: given.pop(each) for each in options if each in given})
+        return command(*arguments, **given)
+
+    called.__signature__ = seen.replace(parameters=parts)  # type: ignore[attr-defined]
+    return called
 
 
 @contextmanager

@@ -15,9 +15,8 @@ from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.executions import Executions
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
-from nightspot.cli import account
-from nightspot.cli._shared import ExitStatus, Json, fail, mistakes, note, print_json
-from nightspot.cli.runs.place import Place, StackName, TableName, operating_mistakes, place_of
+from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, note, print_json
+from nightspot.cli.runs.place import Place, Where, operating_mistakes
 from nightspot.decide.audit import Finding, Repair, Snapshot, findings
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.lambdas.observability import writing_to
@@ -29,22 +28,19 @@ BUS = "default"  # see infra.functions
 _INDENT = "  "
 
 
+@grouped
 def audit(
     *,
     fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    table: TableName = None,
-    stack: StackName = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: Annotated[Where, ("table", "stack", "region", "profile")],
     as_json: Json = False,
 ) -> None:
     """Check a deployment's runs, jobs and locks; --fix repairs them."""
     if fix and as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
-    chosen = account.STACK if table is None and stack is None else stack
     with mistakes(), operating_mistakes():
-        place = place_of(table=table, stack=chosen, region=region, profile=profile)
+        place = where.deployed()
         snapshot, found = _look(place)
         if not as_json:
             _show(console_for(), place, snapshot, found)

@@ -16,18 +16,8 @@ from rich.table import Table
 from nightspot.api.models import JobsList, line_as_json, lines_of
 from nightspot.aws.runs.api_client import ApiClient
 from nightspot.aws.runs.operating import DeploymentError, deployed_jobs
-from nightspot.cli import account
-from nightspot.cli._shared import Json, fail, mistakes, print_json
-from nightspot.cli.runs.place import (
-    Api,
-    FromFolder,
-    Local,
-    Place,
-    StackName,
-    TableName,
-    operating_mistakes,
-    place_of,
-)
+from nightspot.cli._shared import Json, fail, grouped, mistakes, print_json
+from nightspot.cli.runs.place import Place, Where, operating_mistakes
 from nightspot.formats import figures
 from nightspot.formats.figures import format_duration
 from nightspot.job.errors import found_by_pydantic
@@ -110,6 +100,7 @@ DEFAULT_FOLDER = Path("jobs")
 FETCH_SECONDS = 60.0  # no answer for so long is none
 
 
+@grouped
 def jobs(
     folder: Annotated[
         Path | None,
@@ -118,21 +109,13 @@ def jobs(
         ),
     ] = None,
     *,
-    from_folder: FromFolder = None,
-    local: Local = False,
-    table: TableName = None,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: Where,
     as_json: Json = False,
 ) -> None:
     """List the jobs: schedule, deadline, last run, cost of the month."""
     now = datetime.now(UTC)
     with mistakes(), operating_mistakes():
-        place = place_of(
-            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
-        )
+        place = where.place()
         answer = _asked(place.api) if place.api and folder is None else _read(place, folder, now)
     if as_json:
         print_json(answer)

@@ -16,10 +16,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import nightspot
-from nightspot.cli import _shared, account, completion, report
-from nightspot.cli._shared import ExitStatus, Json, fail, mistakes, print_json, seconds_of
+from nightspot.cli import _shared, completion, report
+from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, print_json, seconds_of
 from nightspot.cli.runs import start
-from nightspot.cli.runs.place import Api, StackName, operating_mistakes, place_of
+from nightspot.cli.runs.place import Where, operating_mistakes
 from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, read_overrides
@@ -72,6 +72,7 @@ def demo(
         play(stage, as_json=as_json)
 
 
+@grouped
 def run(
     job: Annotated[
         str,
@@ -83,20 +84,8 @@ def run(
     ],
     *,
     local: Annotated[bool, typer.Option("--local", help="On this machine, in an emulated AWS.")] = False,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Until the run is over, with a line for all that happens.")
-    ] = False,
-    timeout: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
-    ] = None,
-    fail_on_remarks: start.FailOnRemarks = False,
-    idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
-    ] = None,
+    where: Annotated[Where, ("stack", "api", "region", "profile")],
+    wait: start.Waiting,
     night: NightName = None,
     market_file: start.MarketFile = None,
     trace: Annotated[
@@ -105,12 +94,7 @@ def run(
     trace_offset: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How far into the trace the night starts.")
     ] = None,
-    market: start.Market = None,
-    instance_type: start.InstanceTypes = None,
-    deadline: start.Deadline = None,
-    hyperparameter: start.Hyperparameters = None,
-    budget: start.Budget = None,
-    fallback: start.Fallback = None,
+    overrides: start.Overrides,
     time_scale: TimeScale = None,
     as_json: Json = False,
     build: Annotated[
@@ -124,23 +108,16 @@ def run(
     --night, --market-file, --trace, --trace-offset, --time-scale and --build are for --local, whose training
     command runs in the current directory. Without --stack or --api the stack is Nightspot.
     """
-    market, market_file = start.market_and_file(market, market_file)
-    own = start.overrides_of(
-        market=market,
-        instance_types=instance_type,
-        deadline=deadline,
-        hyperparameters=hyperparameter,
-        budget=budget,
-        fallback=fallback,
-    )
+    market, market_file = start.market_and_file(overrides.market, market_file)
+    own = replace(overrides, market=market).given()
     about_aws = {
-        "--stack": stack,
-        "--api": api,
-        "--region": region,
-        "--profile": profile,
-        "--wait": wait or None,
-        "--timeout": timeout,
-        "--idempotency-key": idempotency_key,
+        "--stack": where.stack,
+        "--api": where.api,
+        "--region": where.region,
+        "--profile": where.profile,
+        "--wait": wait.wait or None,
+        "--timeout": wait.timeout,
+        "--idempotency-key": wait.idempotency_key,
     }
     about_night = {
         "--night": night,
@@ -153,19 +130,16 @@ def run(
     if local:
         _refuse(about_aws, "means nothing with --local, which plays the whole night here")
         setting = Setting(night, market_file, trace, trace_offset, time_scale, build or Path("build"))
-        _run_here(Path(job), setting, own, as_json=as_json, fail_on_remarks=fail_on_remarks)
+        _run_here(Path(job), setting, own, as_json=as_json, fail_on_remarks=wait.fail_on_remarks)
     _refuse(about_night, "needs --local: AWS has its own nights")
     if job.endswith((".yaml", ".yml")) or "/" in job:
         rule = "a job file is played on this machine: add --local; a deployed job is started by its name"
         raise typer.BadParameter(f"JOB: {job!r}: {rule}")
-    start.check_key(idempotency_key)
-    start.check_fail_on_remarks(fail_on_remarks, wait=wait)
-    longest = start.timeout_of(timeout, wait=wait)
-    way = start.Way(wait, longest, as_json, region, profile, fail_on_remarks)
+    wait.check()
     with mistakes(), operating_mistakes():
-        place = place_of(stack=start.default_stack(None, stack, api), api=api, region=region, profile=profile)
-        begun = start.start(place, job, own, idempotency_key)
-        raise typer.Exit(start.tell_and_wait(place, begun, way))
+        place = where.deployed()
+        begun = start.start(place, job, own, wait.idempotency_key)
+        raise typer.Exit(start.tell_and_wait(place, begun, wait, as_json=as_json))
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,8 @@ from urllib.parse import quote
 
 import typer
 
-from nightspot.cli import account
-from nightspot.cli._shared import fail, mistakes
-from nightspot.cli.runs.place import (
-    Api,
-    FromFolder,
-    Local,
-    Source,
-    StackName,
-    TableName,
-    operating_mistakes,
-    place_of,
-)
+from nightspot.cli._shared import fail, grouped, mistakes
+from nightspot.cli.runs.place import Source, Where, operating_mistakes
 from nightspot.formats.figures import day, plain
 from nightspot.record.csv import ATTEMPT_COLUMNS, RUN_COLUMNS, attempt_rows, run_rows, to_csv
 from nightspot.record.model import RunRecord
@@ -57,6 +47,7 @@ class Format(StrEnum):
 STANDARD_OUTPUT = "-"
 
 
+@grouped
 def report(
     *,
     run: Annotated[
@@ -68,13 +59,7 @@ def report(
         str | None,
         typer.Option(metavar="YYYY-MM", help="Only what started in this month, with --job or --all."),
     ] = None,
-    from_folder: FromFolder = None,
-    local: Local = False,
-    table: TableName = None,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: Where,
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where it goes; - is standard output.")
     ] = None,
@@ -88,9 +73,7 @@ def report(
     """Write a report: of one run, or of a month's costs and savings."""
     _check(run, job, month, with_runs, wanted, out, every=every)
     with mistakes(), operating_mistakes(), _report_mistakes():
-        source = place_of(
-            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
-        ).source
+        source = where.place().source
         if job is None and not every:
             record = source.run(run)
             stem = run or record.run_id

@@ -200,9 +200,7 @@ class _Following:
         return deployed_run.still(self.record, moment)
 
 
-def looker(
-    place: Place, run_id: str, execution_arn: str | None, *, region: str | None, profile: str | None
-) -> Callable[[], Look]:
+def looker(place: Place, run_id: str, execution_arn: str | None) -> Callable[[], Look]:
     """Looks at a run where it is recorded; its credentials are read anew once AWS says that they have run out.
 
     `execution_arn`: of a run that may not be on record yet. The looks raise CannotLookError and LookRefusedError.
@@ -213,7 +211,7 @@ def looker(
         nonlocal here, is_stale
         try:
             if is_stale:
-                here = renewed(here, region=region, profile=profile)
+                here = renewed(here)
                 is_stale = False
             return _look(here, run_id, execution_arn)
         except (ClientError, BotoCoreError, TransientAwsError, ApiError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Protocol
@@ -231,25 +231,73 @@ class ApiSource:
 LOCAL_RECORDS = Path("build/runs")
 MOST_NAMED = 5  # ids in an error
 
-FromFolder = Annotated[
-    Path | None, typer.Option(metavar="DIR", help=f"Local records; {LOCAL_RECORDS} by default.")
-]
-Local = Annotated[bool, typer.Option("--local", help=f"The same as --from-folder {LOCAL_RECORDS}.")]
-TableName = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A deployment's table, the stack's output TableName.")
-]
-StackName = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help=f"A deployment's stack; `make deploy` calls it {account.STACK}."),
-]
-Api = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="A deployment's API, the stack's output ApiUrl; or that of `nightspot local serve`.",
-    ),
-]
-_DEPLOYED = ("--table", "--stack", "--api")
+
+@dataclass(frozen=True)
+class Where:
+    """The options that say where records are: here, or in a deployment."""
+
+    from_folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help=f"Local records; {LOCAL_RECORDS} by default.")
+    ] = None
+    local: Annotated[bool, typer.Option("--local", help=f"The same as --from-folder {LOCAL_RECORDS}.")] = (
+        False
+    )
+    table: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A deployment's table, the stack's output TableName.")
+    ] = None
+    stack: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"A deployment's stack; `make deploy` calls it {account.STACK}."),
+    ] = None
+    api: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A deployment's API, the stack's output ApiUrl; or that of `nightspot local serve`.",
+        ),
+    ] = None
+    region: account.Region = None
+    profile: account.Profile = None
+
+    def deployed(self) -> Place:
+        """As `place`; without any option, the deployment of the stack Nightspot."""
+        named = (self.table, self.stack, self.api) != (None, None, None)
+        return (self if named else replace(self, stack=account.STACK)).place()
+
+    def place(self) -> Place:
+        """The place that the options name; local records without any.
+
+        Raises typer.BadParameter; a stack that cannot be read ends the command with its words.
+        """
+        given = {
+            "--from-folder": self.from_folder,
+            "--local": self.local or None,
+            "--table": self.table,
+            "--stack": self.stack,
+            "--api": self.api,
+        }
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) > 1:
+            raise typer.BadParameter(f"only one of {' and '.join(named)} can say where the records are")
+        about_aws = {"--region": self.region, "--profile": self.profile}
+        for name, value in about_aws.items():
+            if value is not None and not set(named) & set(_DEPLOYED):
+                raise typer.BadParameter(f"{name} needs {', '.join(_DEPLOYED[:-1])} or {_DEPLOYED[-1]}")
+        given_text = {**{name: given[name] for name in _DEPLOYED}, **about_aws}
+        options = tuple(part for name, value in given_text.items() if value for part in (name, str(value)))
+        if self.api is not None:
+            client = _api_client(self.api, self.region, self.profile)
+            return Place(
+                ApiSource(client), f"the API at {client.url}", api=client, options=options, where=self
+            )
+        if self.table is None and self.stack is None:
+            here = () if self.from_folder is None else ("--from-folder", str(self.from_folder))
+            folder = self.from_folder or LOCAL_RECORDS
+            return Place(Folder(folder), str(folder), options=here, where=self)
+        aws = account.aws_of(self.profile, self.region)
+        name = self.table if self.table is not None else output(aws, str(self.stack), "TableName")
+        source = Deployed(RunTable(aws.client("dynamodb"), name), name)
+        return Place(source, f"the table {name}", aws, name, self.stack, options=options, where=self)
 
 
 @dataclass(frozen=True)
@@ -266,6 +314,7 @@ class Place:
     stack: str | None = None
     api: ApiClient | None = None
     options: tuple[str, ...] = ()
+    where: Where = field(default_factory=Where)
 
     @property
     def is_local(self) -> bool:
@@ -276,60 +325,27 @@ class Place:
         """The deployment's `nightspot.aws.table.run_table.RunTable`."""
         if self.aws is None or self.table_name is None:
             raise ValueError("only a deployment has a table")
-        return _run_table(self.aws, self.table_name)
+        return RunTable(self.aws.client("dynamodb"), self.table_name)
 
 
-def place_of(
-    *,
-    folder: Path | None = None,
-    local: bool = False,
-    table: str | None = None,
-    stack: str | None = None,
-    api: str | None = None,
-    region: str | None,
-    profile: str | None,
-) -> Place:
-    """The place that the options name; local records without any.
-
-    Raises typer.BadParameter; a stack that cannot be read ends the command with its words.
-    """
-    given = {
-        "--from-folder": folder,
-        "--local": local or None,
-        "--table": table,
-        "--stack": stack,
-        "--api": api,
-    }
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise typer.BadParameter(f"only one of {' and '.join(named)} can say where the records are")
-    about_aws = {"--region": region, "--profile": profile}
-    for name, value in about_aws.items():
-        if value is not None and not set(named) & set(_DEPLOYED):
-            raise typer.BadParameter(f"{name} needs {', '.join(_DEPLOYED[:-1])} or {_DEPLOYED[-1]}")
-    given_text = {**{name: given[name] for name in _DEPLOYED}, **about_aws}
-    options = tuple(part for name, value in given_text.items() if value for part in (name, str(value)))
-    if api is not None:
-        client = _api_client(api, region, profile)
-        return Place(ApiSource(client), f"the API at {client.url}", api=client, options=options)
-    if table is None and stack is None:
-        here = () if folder is None else ("--from-folder", str(folder))
-        return Place(Folder(folder or LOCAL_RECORDS), str(folder or LOCAL_RECORDS), options=here)
-    aws = account.aws_of(profile, region)
-    name = table if table is not None else _table_of(str(stack), aws)
-    source = Deployed(_run_table(aws, name), name)
-    return Place(source, f"the table {name}", aws, name, stack, options=options)
+DEPLOYED = ("table", "stack", "api", "region", "profile")
+OfDeployment = Annotated[Where, DEPLOYED]
+_DEPLOYED = ("--table", "--stack", "--api")
 
 
-def renewed(place: Place, *, region: str | None, profile: str | None) -> Place:
-    """The same deployment with credentials that are read anew. Raises what `place_of` raises."""
-    if place.api is not None:
-        client = _api_client(place.api.url, region, profile)
-        return replace(place, source=ApiSource(client), api=client)
-    if place.aws is None or place.table_name is None:
-        return place
-    aws = account.aws_of(profile, region)
-    return replace(place, source=Deployed(_run_table(aws, place.table_name), place.table_name), aws=aws)
+def renewed(place: Place) -> Place:
+    """The same deployment with credentials that are read anew. Raises what `Where.place` raises."""
+    table = None if place.api else place.table_name
+    fresh = replace(place.where, table=table, stack=None).place()
+    return replace(place, source=fresh.source, aws=fresh.aws, api=fresh.api)
+
+
+def output(aws: Aws, stack: str, name: str) -> str:
+    """An output of a stack; one that cannot be read ends the command."""
+    try:
+        return output_of(stack, name, cloudformation=aws.client("cloudformation"))
+    except DeploymentError as error:
+        fail(f"--stack: {error}")
 
 
 def _api_client(url: str, region: str | None, profile: str | None) -> ApiClient:
@@ -351,17 +367,6 @@ def _api_client(url: str, region: str | None, profile: str | None) -> ApiClient:
         return ApiClient(url, credentials=credentials, region=session.region_name, send=send)
     except ApiUrlError as error:
         raise typer.BadParameter(f"--api: {error}") from error
-
-
-def _run_table(aws: Aws, name: str) -> Any:
-    return RunTable(aws.client("dynamodb"), name)
-
-
-def _table_of(stack: str, aws: Aws) -> str:
-    try:
-        return output_of(stack, "TableName", cloudformation=aws.client("cloudformation"))
-    except DeploymentError as error:
-        fail(f"--stack: {error}")
 
 
 def check_at_least_one(option: str, value: int | None) -> None:

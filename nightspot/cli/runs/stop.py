@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from time import sleep
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -21,10 +22,9 @@ from nightspot.aws.runs.stopping import (
     UnknownRunError,
     sentence_of,
 )
-from nightspot.cli import account
-from nightspot.cli._shared import Json, fail, mistakes, print_json, say, seconds_of
+from nightspot.cli._shared import Json, fail, grouped, mistakes, print_json, say, seconds_of
 from nightspot.cli.runs import start
-from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
+from nightspot.cli.runs.place import DEPLOYED, OfDeployment, Place, Where, operating_mistakes, record_of
 from nightspot.cli.runs.start import StartedRun
 from nightspot.formats.figures import format_duration
 from nightspot.job.overrides import merge_overrides, read_overrides
@@ -38,6 +38,7 @@ ASKED_BY = "nightspot stop"
 _SHOWN = ("run_id", "job", "state", "training_job_name", "outcome", "because")
 
 
+@grouped
 def stop(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `nightspot runs` shows it.")],
     *,
@@ -49,11 +50,7 @@ def stop(
     timeout: Annotated[
         str, typer.Option(metavar="DURATION", help="How long to wait at the most.")
     ] = DEFAULT_TIMEOUT,
-    table: TableName = None,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: OfDeployment,
     as_json: Json = False,
 ) -> None:
     """Stop a deployed run and its training job, for good.
@@ -63,10 +60,9 @@ def stop(
     longest_seconds = seconds_of("--timeout", timeout)
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
-    # A local run ends with the command that plays it, so there is a deployment to be stopped or nothing.
-    chosen = account.STACK if table is None and stack is None and api is None else stack
     with mistakes(), operating_mistakes():
-        place = place_of(table=table, stack=chosen, api=api, region=region, profile=profile)
+        # A local run ends with the command that plays it, so there is a deployment to be stopped or nothing.
+        place = where.deployed()
         record = record_of(place, run)
         if not yes and not record.is_over:
             typer.confirm(_question(record, place), abort=True, err=True)
@@ -162,34 +158,32 @@ def _as_json(look: Stopping) -> dict[str, Any]:
 RETRY_COMMAND = "nightspot retry"  # as a run that it starts says who asked for it
 
 
+@dataclass(frozen=True)
+class WhereToRetry(Where):
+    """--local is refused."""
+
+    local: Annotated[
+        bool, typer.Option("--local", help="Refused: what a local night has saved is gone with it.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class WaitForNew(start.Waiting):
+    """The run that is waited for is not the one that is named."""
+
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until the new run is over, with a line for all that happens.")
+    ] = False
+
+
+@grouped
 def retry(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `nightspot runs` shows it.")],
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    local: Annotated[
-        bool, typer.Option("--local", help="Refused: what a local night has saved is gone with it.")
-    ] = False,
-    table: TableName = None,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Until the new run is over, with a line for all that happens.")
-    ] = False,
-    timeout: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
-    ] = None,
-    fail_on_remarks: start.FailOnRemarks = False,
-    idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
-    ] = None,
-    market: start.Market = None,
-    instance_type: start.InstanceTypes = None,
-    deadline: start.Deadline = None,
-    hyperparameter: start.Hyperparameters = None,
-    budget: start.Budget = None,
-    fallback: start.Fallback = None,
+    where: Annotated[WhereToRetry, ("local", *DEPLOYED)] = WhereToRetry(),
+    wait: WaitForNew = WaitForNew(),
+    overrides: start.Overrides,
     as_json: Json = False,
 ) -> None:
     """Start a run that goes on from the checkpoint of one that failed.
@@ -199,33 +193,23 @@ def retry(
     What that run did otherwise than its job file says is taken along, unless it is said again here. Without
     --table, --stack or --api the stack is Nightspot.
     """
-    if local:
-        _refuse_local()
+    if where.local:
+        fail(
+            "--local: a local night cannot be retried: the S3 that held its checkpoints ended with it; "
+            "play another one with `nightspot run FILE --local`"
+        )
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
-    market, market_file = start.market_and_file(market, None)
-    if market_file is not None:
+    if start.market_and_file(overrides.market, None)[1] is not None:
         raise typer.BadParameter(f"--market: must be one of {', '.join(start.CHOICES)}")
-    start.check_key(idempotency_key)
-    start.check_fail_on_remarks(fail_on_remarks, wait=wait)
-    longest = start.timeout_of(timeout, wait=wait)
-    way = start.Way(wait, longest, as_json, region, profile, fail_on_remarks)
-    own = start.overrides_of(
-        market=market,
-        instance_types=instance_type,
-        deadline=deadline,
-        hyperparameters=hyperparameter,
-        budget=budget,
-        fallback=fallback,
-    )
+    wait.check()
+    own = overrides.given()
     with mistakes(), operating_mistakes():
         read_overrides(own, check_instance_types=True)
-        place = place_of(
-            table=table, stack=start.default_stack(table, stack, api), api=api, region=region, profile=profile
-        )
+        place = where.deployed()
         record = record_of(place, run)
         _check_retryable(record)
-        if place.api is None and idempotency_key is None:
+        if place.api is None and wait.idempotency_key is None:
             # The API looks itself; a key may have started the very run that would be in the way.
             _check_checkpoints(place, record)
         merged = merge_overrides(record.overrides, own)
@@ -235,8 +219,8 @@ def retry(
             _tell(record, own)
         if not yes:
             typer.confirm(f"Start a new run of {record.job} in {place.words}?", abort=True, err=True)
-        begun = _start(place, record, own, merged, idempotency_key)
-        raise typer.Exit(start.tell_and_wait(place, begun, way))
+        begun = _start(place, record, own, merged, wait.idempotency_key)
+        raise typer.Exit(start.tell_and_wait(place, begun, wait, as_json=as_json))
 
 
 def saved_words(record: RunRecord) -> str:
@@ -249,13 +233,6 @@ def saved_words(record: RunRecord) -> str:
     of = f" of {progress.total_steps}" if progress.total_steps else ""
     share = "" if progress.fraction is None else f" ({progress.fraction:.0%})".replace("%", " %")
     return f"step {progress.step}{of}{share}"
-
-
-def _refuse_local() -> NoReturn:
-    fail(
-        "--local: a local night cannot be retried: the S3 that held its checkpoints ended with it; "
-        "play another one with `nightspot run FILE --local`"
-    )
 
 
 def _check_retryable(record: RunRecord) -> None:
