@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 from functools import wraps
 from pathlib import Path
@@ -212,6 +213,11 @@ def note(text: str) -> None:
 def say(text: str, *, err: bool = False, fg: str | None = None) -> None:
     """Print a line that may hold words of a training script, of AWS or of another person: it steers no terminal."""
     typer.secho(visible(text), err=err, fg=fg)
+
+
+def utc_now() -> datetime:
+    """The real clock."""
+    return datetime.now(UTC)
 
 
 def print_json(value: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.executions import Executions
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
-from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, note, print_json
+from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, note, print_json, utc_now
 from nightspot.cli.runs.place import Place, Where, operating_mistakes
 from nightspot.decide.audit import Finding, Repair, Snapshot, findings
 from nightspot.lambdas.dependencies import Dependencies
@@ -53,7 +52,7 @@ def audit(
 
 
 def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
-    snapshot = looks_of(_dependencies(place)).snapshot(_now(), thorough=True)
+    snapshot = looks_of(_dependencies(place)).snapshot(utc_now(), thorough=True)
     return snapshot, findings(snapshot)
 
 
@@ -78,7 +77,7 @@ def _dependencies(place: Place) -> Dependencies:
     step_functions = client("stepfunctions")
     return Dependencies(
         region=place.aws.region,
-        now=_now,
+        now=utc_now,
         jobs=dict,
         localise=lambda job, _execution_arn: job,
         price=lambda _instance_type, _region: None,
@@ -91,10 +90,6 @@ def _dependencies(place: Place) -> Dependencies:
         notices=Notices(client("events"), BUS),
         step_functions=step_functions,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _show(console: Console, place: Place, snapshot: Snapshot, found: tuple[Finding, ...]) -> None:

@@ -17,7 +17,7 @@ import typer
 
 import nightspot
 from nightspot.cli import _shared, completion, report
-from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, print_json, seconds_of
+from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, print_json, seconds_of, utc_now
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Where, operating_mistakes
 from nightspot.job.errors import InvalidJobError, Problem
@@ -229,7 +229,7 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
     from nightspot.local.stage import staging  # noqa: PLC0415 - as in `demo`
 
     job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
-    started_at = staging.story_start(job, _now())
+    started_at = staging.story_start(job, utc_now())
     places = {"job_file": _from_here(stage.job_file), "scratch": _from_here(stage.scratch)}
     played = staging.facts(job, stage.night, started_at, **places)
     console = console_for()
@@ -251,7 +251,7 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
     except KeyboardInterrupt:
         typer.echo("interrupted: everything the night had started is stopped", err=True)
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    record = records.record_of(played, night.record, staging.ending(night), _now())
+    record = records.record_of(played, night.record, staging.ending(night), utc_now())
     path = records.write(stage.records, record)
     page = report.write_page(record, stage.scratch / "report.html")
     if as_json:
@@ -278,7 +278,3 @@ def _from_here(path: Path) -> str:
     """The path as a user types it: relative where it lies below the current directory."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

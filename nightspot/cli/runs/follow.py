@@ -20,7 +20,7 @@ from nightspot.aws.runs.api_client import (
     is_loopback,
 )
 from nightspot.cli import _shared
-from nightspot.cli._shared import ExitStatus, note, say
+from nightspot.cli._shared import ExitStatus, note, say, utc_now
 from nightspot.cli.runs.place import Place, RunNotFoundError, renewed
 from nightspot.failures.redaction import redact
 from nightspot.formats.figures import duration, one_line
@@ -243,11 +243,11 @@ def pace_of(place: Place) -> Callable[[int], float]:
     return lambda number: FIRST_SECONDS if number < FIRST_LOOKS else LATER_SECONDS
 
 
-def clock_of(place: Place, now: Callable[[], datetime]) -> Callable[[RunRecord | None], datetime]:
+def clock_of(place: Place) -> Callable[[RunRecord | None], datetime]:
     """The story's clock: the real one; of an emulated night, the latest moment that its record speaks of."""
 
     def story(record: RunRecord | None) -> datetime:
-        return record.over_at if record is not None and is_emulated(place) else now()
+        return record.over_at if record is not None and is_emulated(place) else utc_now()
 
     return story
 
@@ -255,11 +255,6 @@ def clock_of(place: Place, now: Callable[[], datetime]) -> Callable[[RunRecord |
 def is_emulated(place: Place) -> bool:
     """Whether the place is the API of `nightspot local serve`, by its address."""
     return place.api is not None and is_loopback(place.api.url)
-
-
-def utc_now() -> datetime:
-    """The real clock."""
-    return datetime.now(UTC)
 
 
 def _look(place: Place, run_id: str, execution_arn: str | None) -> Look:

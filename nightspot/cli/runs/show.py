@@ -187,5 +187,5 @@ def print_record(place: Place, record: RunRecord, *, as_json: bool) -> None:
         tables.show_outcome(console, record)
         return
     emulated = follow.is_emulated(place)
-    now = follow.clock_of(place, follow.utc_now)(record)
+    now = follow.clock_of(place)(record)
     deployed_run.show(console, record, now, with_links=not emulated)

@@ -320,7 +320,7 @@ def tell_and_wait(place: Place, begun: StartedRun, way: Waiting, *, as_json: boo
         sleep=sleep,
         monotonic=monotonic,
         pace=follow.pace_of(place),
-        now=follow.clock_of(place, follow.utc_now),
+        now=follow.clock_of(place),
         # Where standard output is for JSON, the lines that keep a pipeline from being silent go beside it.
         on_news=lambda line: follow_words.print_line(line, err=as_json),
         longest_seconds=way.longest_seconds(),

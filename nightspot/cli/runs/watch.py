@@ -96,7 +96,7 @@ class Lines:
             sleep=sleep,
             monotonic=monotonic,
             pace=follow.pace_of(self._place),
-            now=follow.clock_of(self._place, follow.utc_now),
+            now=follow.clock_of(self._place),
             on_news=self._tell,
         )
 
@@ -110,7 +110,7 @@ class Screen:
         self._console = console
         self._news: list[News] = []
         self._record: RunRecord | None = None
-        self._now = follow.clock_of(place, follow.utc_now)
+        self._now = follow.clock_of(place)
 
     def run(self, look: Callable[[], follow.Look]) -> Followed:
         """Follow the run to its end. Raises what `look` raises."""
