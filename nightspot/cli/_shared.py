@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -162,18 +162,18 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def mistakes() -> Iterator[None]:
-    """Inside: what the user can fix ends the command with its words and status 1, not with a traceback."""
+def mistakes(status: ExitStatus = ExitStatus.USER) -> Iterator[None]:
+    """Inside: what the user can fix ends the command with its words and this status, not with a traceback."""
     try:
         yield
     except InvalidJobError as error:
-        fail(*(f"{error.source}: {problem}" for problem in error.problems))
+        fail(*(f"{error.source}: {problem}" for problem in error.problems), status=status)
     except (night_files.NightError, records.RecordError) as error:
-        fail(*str(error).splitlines())
+        fail(*str(error).splitlines(), status=status)
     except BrokenPipeError:
         raise  # `| head` has seen enough; click ends quietly
     except OSError as error:
-        fail(f"{error.filename or 'file'}: {error.strerror or error}")
+        fail(f"{error.filename or 'file'}: {error.strerror or error}", status=status)
 
 
 def fail(*lines: str, status: ExitStatus = ExitStatus.USER) -> NoReturn:
@@ -191,17 +191,26 @@ def seconds_of(option: str, text: str) -> int:
         raise typer.BadParameter(f"{option}: {text!r}: {error}") from error
 
 
-def check_file(option: str, path: Path, endings: tuple[str, ...]) -> None:
-    """Raises typer.BadParameter where no file that ends so can be written there."""
+def named(option: str, given: Iterable[str], *, name: str = "NAME") -> dict[str, str]:
+    """The values of an option that is given as NAME=VALUE, each name once. Raises typer.BadParameter."""
+    values: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{option}: {text!r}: must be {name}=VALUE")
+        if key in values:
+            raise typer.BadParameter(f"{option}: {key!r}: must be given only once")
+        values[key] = value
+    return values
+
+
+def check_file(option: str, path: Path, endings: tuple[str, ...], *, in_folder: bool = False) -> None:
+    """Raises typer.BadParameter where no file can be written that ends so; `in_folder`: into a folder that is."""
     if path.suffix.lower() not in endings:
         raise typer.BadParameter(f"{option}: {str(path)!r}: must end in {', '.join(endings)}")
     if path.is_dir():
         raise typer.BadParameter(f"{option}: {str(path)!r}: must be a file, and is a folder")
-
-
-def check_folder_of(option: str, path: Path) -> None:
-    """Raises typer.BadParameter where the folder of a file is not there."""
-    if not path.absolute().parent.is_dir():
+    if in_folder and not path.absolute().parent.is_dir():
         raise typer.BadParameter(f"{option}: {str(path)!r}: must be in a folder that exists")
 
 

@@ -52,7 +52,6 @@ from nightspot.terminal import drill_text
 from nightspot.terminal.lines import console_for, paragraph, tell
 
 MARKETS = tuple(market.value for market in Market)
-BAD_INPUT = 2
 MOST_KILLS = 1000
 PICTURES_IN = Path("build/drills")
 
@@ -174,13 +173,10 @@ def _drill_here(file: Path, here: Here, *, as_json: bool) -> NoReturn:
 def bad_input() -> Iterator[None]:
     """Inside: what the user can fix ends the command with its words and status 2: status 1 is FAIL."""
     try:
-        with mistakes():
-            try:
-                yield
-            except (MetricDefinitionError, CommandError) as error:
-                fail(str(error))
-    except typer.Exit as ended:
-        raise typer.Exit(BAD_INPUT if ended.exit_code == 1 else ended.exit_code) from None
+        with mistakes(ExitStatus.USAGE):
+            yield
+    except (MetricDefinitionError, CommandError) as error:
+        fail(str(error), status=ExitStatus.USAGE)
 
 
 def _environment(given: list[str]) -> dict[str, str]:
@@ -230,7 +226,9 @@ def play(
         print_json({**report.as_json(), "picture": drawn, "logs": kept})
     else:
         drill_text.show_report(console, report)
-        drill_text.show_places(console, drawn, kept)
+        for title, where in (("Picture", drawn), ("Logs", kept)):
+            if where is not None:
+                paragraph(console, title, where)
     return report
 
 

@@ -10,7 +10,6 @@ from urllib.request import urlopen
 
 import typer
 from pydantic import ValidationError
-from rich import box
 from rich.table import Table
 
 from nightspot.api.models import JobsList, line_as_json, lines_of
@@ -24,7 +23,7 @@ from nightspot.job.errors import found_by_pydantic
 from nightspot.job.markets import Market
 from nightspot.job.model import Job
 from nightspot.job.reading import load_jobs
-from nightspot.terminal.lines import console_for
+from nightspot.terminal.lines import console_for, plain_table
 
 Line = Mapping[str, Any]
 Section = Mapping[str, Any]
@@ -35,7 +34,7 @@ _TIME_CHARACTERS = len("08:00")
 
 def jobs_table(lines: Sequence[Line]) -> Table:
     """A row for each job, in the order of `lines`."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
+    table = plain_table()
     for heading in ("job", "schedule", "deadline", "ladder"):
         table.add_column(heading, overflow="fold")
     table.add_column("last run")

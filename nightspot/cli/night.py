@@ -260,7 +260,7 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
         tables.show_outcome(console, record)
         where = _from_here(stage.records)
         option = "" if where == str(Path("build/runs")) else f" --records {where}"
-        tables.show_record_at(console, _from_here(path), f"nightspot show {path.stem}{option}")
+        paragraph(console, "Record", f"{_from_here(path)}; again: nightspot show {path.stem}{option}")
         paragraph(console, "Report", f"{_from_here(page)}; open it in a browser.")
     raise typer.Exit(_shared.of_record(record, fail_on_remarks=fail_on_remarks))
 

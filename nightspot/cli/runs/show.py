@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.table import Table
 
 from nightspot.api.queries import QueryError, Wanted, Window, endings_of, is_for, window_of
@@ -30,7 +29,7 @@ from nightspot.record.model import Ending, RunRecord
 from nightspot.record.sentences import RESUMES
 from nightspot.run.reasons import Reason
 from nightspot.terminal import deployed_run, tables
-from nightspot.terminal.lines import console_for
+from nightspot.terminal.lines import console_for, plain_table
 
 DEFAULT_LIMIT = 20
 
@@ -113,7 +112,7 @@ def _beside(run: RunRecord) -> dict[str, Any]:
 
 
 def _table(chosen: list[RunRecord]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
+    table = plain_table()
     table.add_column("run", no_wrap=True)
     table.add_column("job", overflow="fold")
     for heading in ("started (UTC)", "outcome"):

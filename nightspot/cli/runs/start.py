@@ -21,7 +21,7 @@ from nightspot.aws.runs.executions import Starter, fresh_name, keyed_name
 from nightspot.aws.runs.operating import DeploymentError, deployed_jobs
 from nightspot.cli import _shared
 from nightspot.cli import jobs as operate_jobs
-from nightspot.cli._shared import ExitStatus, fail, note, print_json, seconds_of
+from nightspot.cli._shared import ExitStatus, fail, named, note, print_json, seconds_of
 from nightspot.cli.runs import follow
 from nightspot.cli.runs import follow as follow_words
 from nightspot.cli.runs.place import Place, output
@@ -69,7 +69,7 @@ class Overrides:
             "market": self.market,
             "instance_types": [_type_of(text) for text in self.instance_type or ()] or None,
             "deadline": self.deadline,
-            "hyperparameters": _named(self.hyperparameter or []) or None,
+            "hyperparameters": named("--hyperparameter", self.hyperparameter or []) or None,
             "budget": None if self.budget is None else _usd(self.budget),
             "fallback": self.fallback,
         }
@@ -104,18 +104,6 @@ def _usd(text: str) -> float:
         return float(text)
     except ValueError as error:
         raise typer.BadParameter(f"--budget: {text!r}: must be a number of US dollars") from error
-
-
-def _named(given: list[str]) -> dict[str, str]:
-    named: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"--hyperparameter: {text!r}: must be NAME=VALUE")
-        if name in named:
-            raise typer.BadParameter(f"--hyperparameter: {name!r}: must be given only once")
-        named[name] = value
-    return named
 
 
 MACHINE_OUTPUT = "StateMachineArn"
