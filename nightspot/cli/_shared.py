@@ -162,8 +162,11 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def mistakes(status: ExitStatus = ExitStatus.USER) -> Iterator[None]:
-    """Inside: what the user can fix ends the command with its words and this status, not with a traceback."""
+def mistakes(status: ExitStatus = ExitStatus.USER, source: str = "file") -> Iterator[None]:
+    """Inside: what the user can fix ends the command with its words and this status, not with a traceback.
+
+    `source`: what a fault without a file's name is about.
+    """
     try:
         yield
     except InvalidJobError as error:
@@ -173,7 +176,7 @@ def mistakes(status: ExitStatus = ExitStatus.USER) -> Iterator[None]:
     except BrokenPipeError:
         raise  # `| head` has seen enough; click ends quietly
     except OSError as error:
-        fail(f"{error.filename or 'file'}: {error.strerror or error}", status=status)
+        fail(f"{error.filename or source}: {error.strerror or error}", status=status)
 
 
 def fail(*lines: str, status: ExitStatus = ExitStatus.USER) -> NoReturn:

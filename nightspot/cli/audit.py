@@ -40,7 +40,8 @@ def audit(
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
     with mistakes(), operating_mistakes():
         place = where.deployed()
-        snapshot, found = _look(place)
+        snapshot = looks_of(_dependencies(place)).snapshot(utc_now(), thorough=True)
+        found = findings(snapshot)
         if not as_json:
             _show(console_for(), place, snapshot, found)
         done = _fixed(place, snapshot, found, ask=not yes) if fix else None
@@ -48,12 +49,11 @@ def audit(
             print_json(_as_json(place, snapshot, found, done))
         elif done is not None:
             _show_done(console_for(), found, done)
-    _conclude(snapshot, found, done)
-
-
-def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
-    snapshot = looks_of(_dependencies(place)).snapshot(utc_now(), thorough=True)
-    return snapshot, findings(snapshot)
+    left = [finding for finding in found if done is None or not done.has_repaired(finding)]
+    if any(finding.is_wrong for finding in left):
+        raise typer.Exit(ExitStatus.USER)
+    if snapshot.unseen:
+        fail("AWS did not show everything; look again later", status=ExitStatus.SERVICE)
 
 
 def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask: bool) -> Reconciled | None:
@@ -153,11 +153,3 @@ def _as_json(
         "not_seen": dict(snapshot.unseen),
         "not_repaired": {} if done is None else {**done.failed, **done.postponed},
     }
-
-
-def _conclude(snapshot: Snapshot, found: tuple[Finding, ...], done: Reconciled | None) -> None:
-    left = [finding for finding in found if done is None or not done.has_repaired(finding)]
-    if any(finding.is_wrong for finding in left):
-        raise typer.Exit(ExitStatus.USER)
-    if snapshot.unseen:
-        fail("AWS did not show everything; look again later", status=ExitStatus.SERVICE)

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from nightspot.cli._shared import Json, print_json
+from nightspot.cli._shared import ExitStatus, Json, mistakes, print_json
 from nightspot.cli.new import checked_as_json, show_checked
 from nightspot.formats.figures import parse_duration
 from nightspot.job.cautions import enough_runtime_seconds, warnings_for
@@ -84,7 +84,7 @@ def init(
         raise typer.BadParameter("--json and --out - both want standard output: give one of the two")
     wishes = Wishes(name, schedule, deadline, timezone, work, command=_words(command))
     source = "the answers" if file is None else "standard input" if file == STANDARD else file
-    try:
+    with mistakes(ExitStatus.USAGE, source):
         if out not in (None, STANDARD) and not force:
             _refuse_to_overwrite(_target(out, ""))
         given: object
@@ -101,10 +101,6 @@ def init(
             sys.stdout.write(text)
         else:
             _write(target, text, job.name, force=force)
-    except InvalidJobError as error:
-        _refuse(*(f"{error.source}: {found}" for found in error.problems))
-    except OSError as error:
-        _refuse(f"{error.filename or source}: {error.strerror or error}")
     _tell(CheckedFile(target, job, warnings_for(job)), draft, as_json=as_json, aside=out == STANDARD)
 
 
@@ -190,12 +186,6 @@ def _refuse_to_overwrite(target: Path) -> None:
     if target.exists():
         rule = "exists already: say --force to overwrite it, or another --out"
         raise InvalidJobError([Problem("--out", repr(str(target)), rule)], "nightspot init")
-
-
-def _refuse(*lines: str) -> NoReturn:
-    for line in lines:
-        typer.secho(f"error: {line}", err=True, fg="red")
-    raise typer.Exit(2)
 
 
 def _tell(written: CheckedFile, draft: DraftedJob, *, as_json: bool, aside: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import math
 import signal
 import socket
 import sys
@@ -25,7 +24,7 @@ from nightspot.job.reading import load_jobs
 from nightspot.local.serve import serving
 from nightspot.local.serve.served_runs import Kept, ServedRuns
 from nightspot.local.serve.serving import Playable, api_of, as_user
-from nightspot.local.stage import night_files, staging
+from nightspot.local.stage import staging
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.session import LocalAws
 from nightspot.local.stage.stage import Sighting
@@ -71,17 +70,12 @@ def serve(
 
     Training commands run in the current directory. Ctrl-C ends the server and every run that is going on.
     """
-    if time_scale is not None and not 1 <= time_scale < math.inf:
-        raise typer.BadParameter(f"--time-scale: {time_scale:g}: must be a number from 1 on")
+    nights.check_scale(time_scale)
     if not 0 <= port <= LAST_PORT:
         raise typer.BadParameter(f"--port: {port}: must be a number from 0 to {LAST_PORT}")
     if seed is not None and seed < 0:
         raise typer.BadParameter(f"--seed: {seed}: must be a number from 0 on")
-    try:
-        chosen = night_files.night_named(night or "quiet")
-    except night_files.NightError as error:
-        raise typer.BadParameter(str(error)) from error
-
+    chosen = nights.night_named(night or "quiet")
     with mistakes():
         try:
             ready = serving.playable(load_jobs(folder), time_scale, seed)

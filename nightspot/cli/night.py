@@ -1,7 +1,4 @@
-"""`nightspot demo` and `nightspot run`: which night is played, on what stage.
-
-How it is shown and kept is `night_stage`'s; what a run of a deployed job needs is handed on to `run_aws`.
-"""
+"""`nightspot demo` and `nightspot run`: which night is played, on what stage."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -57,19 +53,36 @@ def demo(
     # The emulated AWS takes seconds to load, and a deployed job is started without it: nightspot[cli] has none.
     from nightspot.local.stage import staging  # noqa: PLC0415
 
-    scale, chosen = _scale(time_scale), _night_named(night or "bad")
+    check_scale(time_scale)
+    chosen = night_named(night or "bad")
     job_file = (DEMO / "jobs" / "recommender.yaml").resolve()
     with mistakes():
-        stage = Stage(
-            job=staging.with_seed(playable(job_file), seed),
+        play(
+            staging.with_seed(playable(job_file), seed),
+            staging.night_with_seed(chosen, seed),
             job_file=job_file,
-            night=staging.night_with_seed(chosen, seed),
-            time_scale=scale,
+            time_scale=time_scale,
             directory=DEMO,
             scratch=staging.emptied(build / "demo"),
-            records=build / "runs",
+            folder=build / "runs",
+            as_json=as_json,
         )
-        play(stage, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class Story:
+    """The options that say what a local night is like."""
+
+    night: NightName = None
+    market_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A YAML file that says when there is capacity.")
+    ] = None
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Spot as in a public availability trace.")
+    ] = None
+    trace_offset: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How far into the trace the night starts.")
+    ] = None
 
 
 @grouped
@@ -86,14 +99,7 @@ def run(
     local: Annotated[bool, typer.Option("--local", help="On this machine, in an emulated AWS.")] = False,
     where: Annotated[Where, ("stack", "api", "region", "profile")],
     wait: start.Waiting,
-    night: NightName = None,
-    market_file: start.MarketFile = None,
-    trace: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Spot as in a public availability trace.")
-    ] = None,
-    trace_offset: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How far into the trace the night starts.")
-    ] = None,
+    story: Story,
     overrides: start.Overrides,
     time_scale: TimeScale = None,
     as_json: Json = False,
@@ -108,29 +114,22 @@ def run(
     --night, --market-file, --trace, --trace-offset, --time-scale and --build are for --local, whose training
     command runs in the current directory. Without --stack or --api the stack is Nightspot.
     """
-    market, market_file = start.market_and_file(overrides.market, market_file)
+    market, market_file = start.market_and_file(overrides.market, story.market_file)
     own = replace(overrides, market=market).given()
-    about_aws = {
-        "--stack": where.stack,
-        "--api": where.api,
-        "--region": where.region,
-        "--profile": where.profile,
-        "--wait": wait.wait or None,
-        "--timeout": wait.timeout,
-        "--idempotency-key": wait.idempotency_key,
-    }
-    about_night = {
-        "--night": night,
-        "--market-file": market_file,
-        "--trace": trace,
-        "--trace-offset": trace_offset,
-        "--time-scale": time_scale,
-        "--build": build,
-    }
+    story = replace(story, market_file=market_file)
     if local:
+        about_aws = {**vars(where), **vars(wait), "fail_on_remarks": None}
         _refuse(about_aws, "means nothing with --local, which plays the whole night here")
-        setting = Setting(night, market_file, trace, trace_offset, time_scale, build or Path("build"))
-        _run_here(Path(job), setting, own, as_json=as_json, fail_on_remarks=wait.fail_on_remarks)
+        _run_here(
+            Path(job),
+            story,
+            own,
+            time_scale=time_scale,
+            records=(build or Path("build")) / "runs",
+            as_json=as_json,
+            fail_on_remarks=wait.fail_on_remarks,
+        )
+    about_night = {**vars(story), "time_scale": time_scale, "build": build}
     _refuse(about_night, "needs --local: AWS has its own nights")
     if job.endswith((".yaml", ".yml")) or "/" in job:
         rule = "a job file is played on this machine: add --local; a deployed job is started by its name"
@@ -142,37 +141,33 @@ def run(
         raise typer.Exit(start.tell_and_wait(place, begun, wait, as_json=as_json))
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What was said of a local night, unchecked."""
-
-    night: str | None
-    market_file: Path | None
-    trace: Path | None
-    trace_offset: str | None
-    time_scale: float | None
-    build: Path
-
-
 def _refuse(given: Mapping[str, object], rule: str) -> None:
-    for option, value in given.items():
-        if value is not None:
+    for name, value in given.items():
+        if value is not None and value is not False:
             shown = "" if value is True else f"{str(value)!r}: "
-            raise typer.BadParameter(f"{option}: {shown}{rule}")
+            raise typer.BadParameter(f"--{name.replace('_', '-')}: {shown}{rule}")
 
 
 def _run_here(
-    file: Path, setting: Setting, own: dict[str, Any], *, as_json: bool, fail_on_remarks: bool
+    file: Path,
+    story: Story,
+    own: dict[str, Any],
+    *,
+    time_scale: float | None,
+    records: Path,
+    as_json: bool,
+    fail_on_remarks: bool,
 ) -> NoReturn:
     """Play a night of the job file with these overrides. Raises typer.BadParameter."""
-    if sum(given is not None for given in (setting.night, setting.market_file, setting.trace)) > 1:
+    if sum(given is not None for given in (story.night, story.market_file, story.trace)) > 1:
         rule = "only one of --night, --market-file and --trace can say what the night is like"
         raise typer.BadParameter(rule)
-    if setting.trace_offset is not None and setting.trace is None:
+    offset = story.trace_offset
+    if offset is not None and story.trace is None:
         raise typer.BadParameter("--trace-offset needs --trace")
-    scale, offset = _scale(setting.time_scale), setting.trace_offset
+    check_scale(time_scale)
     offset_seconds = 0 if offset is None else seconds_of("--trace-offset", offset)
-    chosen = _night_named(setting.night or "quiet")
+    chosen = night_named(story.night or "quiet")
 
     from nightspot.local.stage import staging  # noqa: PLC0415 - as in `demo`
 
@@ -180,70 +175,71 @@ def _run_here(
         job = playable(file)
         # What the options say must fit the job before anything is made for the night.
         tonight = apply_overrides(job, read_overrides(own, check_instance_types=True))
-        if setting.market_file is not None:
-            chosen = night_files.night_of_file(setting.market_file, tonight)
-        elif setting.trace is not None:
-            chosen = night_files.night_of_trace(setting.trace, offset_seconds)
-        stage = Stage(
-            job=job,
+        if story.market_file is not None:
+            chosen = night_files.night_of_file(story.market_file, tonight)
+        elif story.trace is not None:
+            chosen = night_files.night_of_trace(story.trace, offset_seconds)
+        play(
+            job,
+            replace(chosen, overrides={**chosen.overrides, **own}),
             job_file=file,
-            night=replace(chosen, overrides={**chosen.overrides, **own}),
-            time_scale=scale,
+            time_scale=time_scale,
             directory=Path.cwd(),
-            scratch=staging.new_folder(
-                setting.build / "runs", f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-            ),
-            records=setting.build / "runs",
+            scratch=staging.new_folder(records, f"{job.name}-{utc_now():%Y%m%dT%H%M%S}"),
+            folder=records,
+            as_json=as_json,
+            fail_on_remarks=fail_on_remarks,
         )
-        play(stage, as_json=as_json, fail_on_remarks=fail_on_remarks)
 
 
-def _night_named(name: str) -> Night:
+def night_named(name: str) -> Night:
+    """Raises typer.BadParameter."""
     try:
         return night_files.night_named(name)
     except night_files.NightError as error:
         raise typer.BadParameter(str(error)) from error
 
 
-def _scale(given: float | None) -> float | None:
+def check_scale(given: float | None) -> None:
+    """Raises typer.BadParameter where the story would be slower than the clock."""
     if given is not None and not 1 <= given < math.inf:
         raise typer.BadParameter(f"--time-scale: {given:g}: must be a number from 1 on")
-    return given
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A night that is ready to be played; `time_scale` is None where the job's own holds."""
+def play(
+    job: Job,
+    night: Night,
+    *,
+    job_file: Path,
+    time_scale: float | None,
+    directory: Path,
+    scratch: Path,
+    folder: Path,
+    as_json: bool,
+    fail_on_remarks: bool = False,
+) -> NoReturn:
+    """Play the night, show it, keep its record in `folder`, and exit with what it came to, see `of_record`.
 
-    job: Job
-    job_file: Path
-    night: Night
-    time_scale: float | None
-    directory: Path
-    scratch: Path
-    records: Path
-
-
-def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoReturn:
-    """Play the night, show it, keep its record, and exit with what it came to, see `exit_status`."""
+    `time_scale`: None where the job's own holds.
+    """
     from nightspot.local.stage import staging  # noqa: PLC0415 - as in `demo`
 
-    job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
+    job = job if time_scale is None else staging.at_scale(job, time_scale)
     started_at = staging.story_start(job, utc_now())
-    places = {"job_file": _from_here(stage.job_file), "scratch": _from_here(stage.scratch)}
-    played = staging.facts(job, stage.night, started_at, **places)
+    places = {"job_file": _from_here(job_file), "scratch": _from_here(scratch)}
+    played = staging.facts(job, night, started_at, **places)
     console = console_for()
     timeline = Timeline(console, spot_first=played.spot_first)
     if not as_json:
         tables.show_header(console, played)
     try:
         with nullcontext() if as_json else timeline:
-            night = staging.play(
+            came = staging.play(
                 job,
-                stage.night,
-                scratch=stage.scratch,
+                night,
+                scratch=scratch,
                 started_at=started_at,
-                directory=stage.directory,
+                directory=directory,
                 on_sighting=(lambda _seen: None) if as_json else timeline,
             )
     except staging.NightNotOverError as error:
@@ -251,14 +247,14 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
     except KeyboardInterrupt:
         typer.echo("interrupted: everything the night had started is stopped", err=True)
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    record = records.record_of(played, night.record, staging.ending(night), utc_now())
-    path = records.write(stage.records, record)
-    page = report.write_page(record, stage.scratch / "report.html")
+    record = records.record_of(played, came.record, staging.ending(came), utc_now())
+    path = records.write(folder, record)
+    page = report.write_page(record, scratch / "report.html")
     if as_json:
         print_json(record.to_json())
     else:
         tables.show_outcome(console, record)
-        where = _from_here(stage.records)
+        where = _from_here(folder)
         option = "" if where == str(Path("build/runs")) else f" --records {where}"
         paragraph(console, "Record", f"{_from_here(path)}; again: nightspot show {path.stem}{option}")
         paragraph(console, "Report", f"{_from_here(page)}; open it in a browser.")

@@ -127,10 +127,7 @@ class Deployed:
     def run(self, run_id: str | None) -> RunRecord:
         """See `Source`."""
         if run_id is None:
-            newest = self.newest(None)
-            if newest is None:
-                raise RunNotFoundError(f"run: nothing: the table {self._name} has no run")
-            run_id = newest.run_id
+            run_id = _newest_id(self, f"the table {self._name}")
         run = self._table.run(run_id)
         if run is None:
             raise RunNotFoundError(f"--run: {run_id!r}: is not in the table {self._name}")
@@ -168,10 +165,7 @@ class ApiSource:
     def run(self, run_id: str | None) -> RunRecord:
         """See `Source`. Raises ApiError, and RecordNotReadableError for an answer of another version."""
         if run_id is None:
-            newest = self.newest(None)
-            if newest is None:
-                raise RunNotFoundError(f"run: nothing: the API at {self._client.url} has no run")
-            run_id = newest.run_id
+            run_id = _newest_id(self, f"the API at {self._client.url}")
         try:
             record = self._client.get(f"/runs/{quote(run_id, safe='')}")
         except ApiError as error:
@@ -226,6 +220,13 @@ class ApiSource:
 
     def _fail_as_foreign(self, path: str) -> NoReturn:
         fail(f"API: {self._client.url} is no API of this version of Nightspot: GET {path} answers otherwise")
+
+
+def _newest_id(source: Source, words: str) -> str:
+    newest = source.newest(None)
+    if newest is None:
+        raise RunNotFoundError(f"run: nothing: {words} has no run")
+    return newest.run_id
 
 
 LOCAL_RECORDS = Path("build/runs")

@@ -23,7 +23,6 @@ from nightspot.cli import _shared
 from nightspot.cli import jobs as operate_jobs
 from nightspot.cli._shared import ExitStatus, fail, named, note, print_json, seconds_of
 from nightspot.cli.runs import follow
-from nightspot.cli.runs import follow as follow_words
 from nightspot.cli.runs.place import Place, output
 from nightspot.job.markets import MarketChoice
 from nightspot.job.model import Job
@@ -31,10 +30,6 @@ from nightspot.job.overrides import apply_overrides, read_overrides
 
 # (--market's words; anything else that stands there is a file)
 CHOICES = tuple(choice.value for choice in MarketChoice)
-
-MarketFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A YAML file that says when there is capacity.")
-]
 
 
 @dataclass(frozen=True)
@@ -298,7 +293,7 @@ def tell_and_wait(place: Place, begun: StartedRun, way: Waiting, *, as_json: boo
     """Say what has begun, and wait for it where that was asked for. The status that the command is to end with."""
     if not as_json:
         _tell(place, begun, wait=way.wait)
-    told = begun.to_json(follow_words.console_of(place, begun.execution_arn))
+    told = begun.to_json(follow.console_of(place, begun.execution_arn))
     if not way.wait:
         if as_json:
             print_json(told)
@@ -310,7 +305,7 @@ def tell_and_wait(place: Place, begun: StartedRun, way: Waiting, *, as_json: boo
         pace=follow.pace_of(place),
         now=follow.clock_of(place),
         # Where standard output is for JSON, the lines that keep a pipeline from being silent go beside it.
-        on_news=lambda line: follow_words.print_line(line, err=as_json),
+        on_news=lambda line: follow.print_line(line, err=as_json),
         longest_seconds=way.longest_seconds(),
     )
     if way.fail_on_remarks and followed.record is not None and followed.status in _WITH_MODEL:
@@ -318,7 +313,7 @@ def tell_and_wait(place: Place, begun: StartedRun, way: Waiting, *, as_json: boo
     if as_json:
         record = None if followed.record is None else followed.record.to_json()
         print_json({**told, "exit_status": int(followed.status), "record": record})
-    follow_words.tell_end(place, begun.run_id, followed, begun.execution_arn)
+    follow.tell_end(place, begun.run_id, followed, begun.execution_arn)
     return followed.status
 
 
@@ -327,7 +322,7 @@ def _tell(place: Place, begun: StartedRun, *, wait: bool) -> None:
     resumes = f", from the last checkpoint of {begun.resume_from}" if begun.resume_from else ""
     typer.echo(f"Run {begun.run_id} of {begun.job} {begins}{resumes}.")
     if not wait:
-        typer.echo(f"Watch:   {follow_words.command('watch', begun.run_id, place)}")
-    typer.echo(f"Stop:    {follow_words.command('stop', begun.run_id, place)}")
-    if link := follow_words.console_of(place, begun.execution_arn):
+        typer.echo(f"Watch:   {follow.command('watch', begun.run_id, place)}")
+    typer.echo(f"Stop:    {follow.command('stop', begun.run_id, place)}")
+    if link := follow.console_of(place, begun.execution_arn):
         typer.echo(f"Console: {link}")

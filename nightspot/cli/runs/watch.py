@@ -20,7 +20,6 @@ from nightspot.aws.runs.operating import training_logs
 from nightspot.cli import _shared, completion
 from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, note, print_json
 from nightspot.cli.runs import follow, show
-from nightspot.cli.runs import follow as follow_words
 from nightspot.cli.runs.follow import Followed
 from nightspot.cli.runs.place import Place, Where, check_at_least_one, operating_mistakes, record_of
 from nightspot.formats.figures import one_line
@@ -65,10 +64,20 @@ def watch(
         run_id = record.run_id
         if place.is_local:
             raise typer.Exit(_print_local(place, record, as_json=as_json))
-        screen = _screen(place, run_id, as_json=as_json)
-        execution_arn = record.execution_arn
-        followed = screen.run(follow.looker(place, run_id, execution_arn))
-        follow_words.tell_end(place, run_id, followed, execution_arn)
+        look = follow.looker(place, run_id, record.execution_arn)
+        console = console_for()
+        if console.is_terminal and not as_json:
+            followed = Screen(place, run_id, console).run(look)
+        else:
+            followed = follow.follow(
+                look,
+                sleep=sleep,
+                monotonic=monotonic,
+                pace=follow.pace_of(place),
+                now=follow.clock_of(place),
+                on_news=(lambda line: _print_json_line(line, run_id)) if as_json else follow.print_line,
+            )
+        follow.tell_end(place, run_id, followed, record.execution_arn)
         raise typer.Exit(followed.status)
 
 
@@ -80,25 +89,6 @@ def _print_local(place: Place, record: RunRecord, *, as_json: bool) -> ExitStatu
     else:
         show.print_record(place, record, as_json=False)
     return _shared.of_record(record)
-
-
-class Lines:
-    """A line for each piece of news: plain text, or JSON."""
-
-    def __init__(self, place: Place, tell: Callable[[News], None]) -> None:
-        self._place = place
-        self._tell = tell
-
-    def run(self, look: Callable[[], follow.Look]) -> Followed:
-        """Follow the run to its end. Raises what `look` raises."""
-        return follow.follow(
-            look,
-            sleep=sleep,
-            monotonic=monotonic,
-            pace=follow.pace_of(self._place),
-            now=follow.clock_of(self._place),
-            on_news=self._tell,
-        )
 
 
 class Screen:
@@ -144,15 +134,6 @@ class Screen:
                 on_news=told,
                 on_look=looked,
             )
-
-
-def _screen(place: Place, run_id: str, *, as_json: bool) -> Lines | Screen:
-    if as_json:
-        return Lines(place, lambda line: _print_json_line(line, run_id))
-    console = console_for()
-    if not console.is_terminal:
-        return Lines(place, follow_words.print_line)
-    return Screen(place, run_id, console)
 
 
 def _print_json_line(line: News, run_id: str) -> None:
