@@ -112,7 +112,16 @@ class Teller:
         """The server takes requests now."""
         ready = setting.ready
         if self.as_json:
-            self._write(json.dumps(_as_json(url, setting)))
+            document = {
+                "url": url,
+                "jobs": sorted(setting.ready.jobs),
+                "left_out": list(setting.ready.left_out),
+                "night": setting.night.name,
+                "time_scale": setting.ready.time_scale,
+                "records": str(setting.records),
+                "scratch": str(setting.scratch),
+            }
+            self._write(json.dumps(document))
             return
         hour = format(ready.time_scale / 3600, ".3g")
         self._write(
@@ -195,15 +204,3 @@ def _until_told_to_end() -> Iterator[Callable[[], None]]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _as_json(url: str, setting: Setting) -> dict[str, Any]:
-    return {
-        "url": url,
-        "jobs": sorted(setting.ready.jobs),
-        "left_out": list(setting.ready.left_out),
-        "night": setting.night.name,
-        "time_scale": setting.ready.time_scale,
-        "records": str(setting.records),
-        "scratch": str(setting.scratch),
-    }

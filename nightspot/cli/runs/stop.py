@@ -69,9 +69,12 @@ def stop(
         if place.api is not None:
             look = _by_api(place.api, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
         else:
-            stopper = _stopper(place)
-            look = _by_aws(stopper, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
-        _conclude(look, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+            look = _by_aws(place, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+        if as_json:
+            print_json(look)
+        if wait and look["state"] != StopState.OVER:
+            longest = format_duration(longest_seconds)
+            fail(f"run: {look['run_id']!r}: its end is not on record after {longest}; ask again later")
 
 
 def _question(record: RunRecord, place: Place) -> str:
@@ -80,17 +83,14 @@ def _question(record: RunRecord, place: Place) -> str:
     return f"Stop run {record.run_id} of {record.job} in {place.words}{what}?"
 
 
-def _stopper(place: Place) -> Stopper:
+def _by_aws(
+    place: Place, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
+) -> dict[str, Any]:
+    """The last look at the run, as --json prints it."""
     if place.aws is None:
         raise ValueError("only a deployment's runs can be stopped")
     client = place.aws.client
-    return Stopper(place.table(), client("sagemaker"), Executions(client("stepfunctions")))
-
-
-def _by_aws(
-    stopper: Stopper, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
-) -> dict[str, Any]:
-    """The last look at the run, as --json prints it."""
+    stopper = Stopper(place.table(), client("sagemaker"), Executions(client("stepfunctions")))
 
     def show(look: Stopping) -> None:
         if not as_json:
@@ -108,7 +108,14 @@ def _by_aws(
         fail(f"run: {run_id!r}: is no longer on record")
     except StopRefusedError as error:
         fail(f"run: {run_id!r}: cannot be stopped: {error}")
-    return _as_json(look)
+    return {
+        "run_id": look.run.run_id,
+        "job": look.run.job,
+        "state": look.state.value,
+        "training_job_name": look.training_job_name,
+        "outcome": outcome_of(look.run.outcome),
+        "because": look.run.outcome_because,
+    }
 
 
 def _by_api(
@@ -131,28 +138,6 @@ def _by_api(
                 return {name: look[name] for name in _SHOWN}
         sleep(LOOK_SECONDS)
         slept += LOOK_SECONDS
-
-
-def _conclude(look: dict[str, Any], *, wait: bool, longest_seconds: float, as_json: bool) -> None:
-    if as_json:
-        print_json(look)
-    run_id, state = look["run_id"], look["state"]
-    if state == StopState.OVER or not wait:
-        return
-    fail(
-        f"run: {run_id!r}: its end is not on record after {format_duration(longest_seconds)}; ask again later"
-    )
-
-
-def _as_json(look: Stopping) -> dict[str, Any]:
-    return {
-        "run_id": look.run.run_id,
-        "job": look.run.job,
-        "state": look.state.value,
-        "training_job_name": look.training_job_name,
-        "outcome": outcome_of(look.run.outcome),
-        "because": look.run.outcome_because,
-    }
 
 
 RETRY_COMMAND = "nightspot retry"  # as a run that it starts says who asked for it
