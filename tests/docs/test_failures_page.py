@@ -120,7 +120,7 @@ def test_the_table_of_the_page_is_the_one_that_is_made(pytestconfig):
         path.write_text(page, encoding="utf-8")
     assert "".join(line for line in page.splitlines(keepends=True) if line.startswith("| `")) == made, (
         "docs/failures.md is not what the tables say any more; renew it with "
-        f"{RENEW}=1 .venv/bin/python -m pytest tests/terminal/test_failures_page.py"
+        f"{RENEW}=1 .venv/bin/python -m pytest tests/docs/test_failures_page.py"
     )
 
 
