@@ -15,6 +15,7 @@ from rich.table import Table
 from nightspot.api.models import JobsList, line_as_json, lines_of
 from nightspot.aws.runs.api_client import ApiClient
 from nightspot.aws.runs.operating import DeploymentError, deployed_jobs
+from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, grouped, mistakes, print_json
 from nightspot.cli.runs.place import Place, Where, operating_mistakes
 from nightspot.formats import figures
@@ -126,7 +127,13 @@ def jobs(
 
 def _read(place: Place, folder: Path | None, now: datetime) -> dict[str, Any]:
     """The jobs of a stack or of a folder with the place's runs, as GET /jobs would answer."""
-    described = _deployed(place) if place.stack and folder is None else load_jobs(folder or DEFAULT_FOLDER)
+    if place.aws and place.stack and folder is None:
+        try:
+            described = deployed(place.aws, place.stack)
+        except DeploymentError as error:
+            fail(f"--stack: {error}; a folder of job files can be named instead")
+    else:
+        described = load_jobs(folder or DEFAULT_FOLDER)
     month = f"{now:%Y-%m}"
     lines = lines_of(described, place.source.runs(None, None), month)
     return _shaped({"month": month, "jobs": [line_as_json(line) for line in lines]})
@@ -156,16 +163,10 @@ def _nothing(place: Place, folder: Path | None) -> str:
     return f"{folder or DEFAULT_FOLDER} has no job file and {place.words} no run"
 
 
-def _deployed(place: Place) -> dict[str, Job]:
-    if place.aws is None or place.stack is None:
-        raise ValueError("only a stack has deployed jobs")
-    client = place.aws.client
-    try:
-        return deployed_jobs(
-            place.stack, cloudformation=client("cloudformation"), lambdas=client("lambda"), fetch=fetched
-        )
-    except DeploymentError as error:
-        fail(f"--stack: {error}; a folder of job files can be named instead")
+def deployed(aws: account.Aws, stack: str) -> Mapping[str, Job]:
+    """The jobs of a stack. Raises DeploymentError."""
+    cloudformation, lambdas = aws.client("cloudformation"), aws.client("lambda")
+    return deployed_jobs(stack, cloudformation=cloudformation, lambdas=lambdas, fetch=fetched)
 
 
 def fetched(address: str) -> bytes:

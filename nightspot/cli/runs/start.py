@@ -18,14 +18,13 @@ import typer
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.api_client import ApiError
 from nightspot.aws.runs.executions import Starter, fresh_name, keyed_name
-from nightspot.aws.runs.operating import DeploymentError, deployed_jobs
+from nightspot.aws.runs.operating import DeploymentError
 from nightspot.cli import _shared
 from nightspot.cli import jobs as operate_jobs
 from nightspot.cli._shared import ExitStatus, fail, named, note, print_json, seconds_of
 from nightspot.cli.runs import follow
 from nightspot.cli.runs.place import Place, output
 from nightspot.job.markets import MarketChoice
-from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, read_overrides
 
 # (--market's words; anything else that stands there is a file)
@@ -263,30 +262,18 @@ def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) ->
     Who may not read the deployed jobs (a pipeline's role) is told so: the run's plan checks them all the same.
     Raises InvalidOverridesError.
     """
-    jobs = _deployed_jobs(place)
-    if jobs is None:
+    if place.aws is None or place.stack is None:
+        return
+    try:
+        jobs = operate_jobs.deployed(place.aws, place.stack)
+    except DeploymentError as error:
+        note(f"not checked before the start, but by the run's plan: {error}")
         return
     if job not in jobs:
         near = get_close_matches(job, jobs, n=1)
         mean = f"; did you mean {near[0]}?" if near else ""
         fail(f"job: {job!r}: must be one of {', '.join(sorted(jobs)) or 'none, for there are none'}{mean}")
     apply_overrides(jobs[job], read_overrides(overrides))
-
-
-def _deployed_jobs(place: Place) -> dict[str, Job] | None:
-    if place.aws is None or place.stack is None:
-        return None
-    client = place.aws.client
-    try:
-        return deployed_jobs(
-            place.stack,
-            cloudformation=client("cloudformation"),
-            lambdas=client("lambda"),
-            fetch=operate_jobs.fetched,
-        )
-    except DeploymentError as error:
-        note(f"not checked before the start, but by the run's plan: {error}")
-        return None
 
 
 def tell_and_wait(place: Place, begun: StartedRun, way: Waiting, *, as_json: bool) -> ExitStatus:
