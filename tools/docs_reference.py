@@ -18,7 +18,7 @@ import typer
 from typer.cli import get_docs_for_click
 
 from nightspot.cli import app
-from nightspot.cli.exit_status import MEANINGS
+from nightspot.cli._shared import MEANINGS
 from nightspot.lambdas.api import document
 
 ROOT = Path(__file__).resolve().parents[1]

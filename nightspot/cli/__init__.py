@@ -20,8 +20,8 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Write jobs": {
         "new": ("new:new", "Write a project into an empty folder: a job and its training."),
         "init": ("init:init", "Write a job file: from a request, a past job, or your answers."),
-        "validate": ("validate:validate", "Check job files: every mistake with its field and the rule."),
-        "schema": ("validate:schema", "Print the JSON Schema of job files, for editors."),
+        "validate": ("new:validate", "Check job files: every mistake with its field and the rule."),
+        "schema": ("new:schema", "Print the JSON Schema of job files, for editors."),
     },
     "Try on this machine": {
         "demo": ("night:demo", "Play a night of the example job on this machine."),
@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "watch": ("runs.watch:watch", "Watch a run until it is over."),
         "logs": ("runs.watch:logs", "Print what a run's training job has logged."),
         "stop": ("runs.stop:stop", "Stop a deployed run and its training job, for good."),
-        "retry": ("runs.retry:retry", "Start a run that goes on from the checkpoint of one that failed."),
+        "retry": ("runs.stop:retry", "Start a run that goes on from the checkpoint of one that failed."),
         "audit": ("audit:audit", "Check a deployment's runs, jobs and locks; --fix repairs them."),
         "report": ("report:report", "Write a report: of one run, or of a month's costs and savings."),
         "explain": ("explain:explain", "Say what a failure is, what a run does about it, and what to do."),

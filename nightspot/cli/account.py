@@ -22,15 +22,38 @@ from nightspot.job.request_shape import SAMPLES, fill
 STACK = "Nightspot"  # what `make deploy` calls it
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 
-Placeholders = Annotated[
-    list[str] | None,
-    typer.Option("--placeholder", metavar="NAME=VALUE", help="What ${NAME} in the job file stands for."),
-]
-Stack = Annotated[
-    str | None, typer.Option(metavar="NAME", help=f"The stack that knows the placeholders [{STACK}].")
-]
 Region = Annotated[str | None, typer.Option(metavar="REGION", help="Instead of the configured one.")]
 Profile = Annotated[str | None, typer.Option(metavar="NAME", help="The AWS profile whose credentials count.")]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options that say which account is asked, and what the placeholders stand for there."""
+
+    placeholder: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="What ${NAME} in the job file stands for.")
+    ] = None
+    stack: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"The stack that knows the placeholders [{STACK}].")
+    ] = None
+    region: Region = None
+    profile: Profile = None
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """What --placeholder says, by name. Raises typer.BadParameter."""
+        names: dict[str, str] = {}
+        for text in self.placeholder or ():
+            name, equals, value = text.partition("=")
+            if not equals or not value:
+                raise typer.BadParameter(f"--placeholder: {text!r}: must be NAME=VALUE")
+            if name not in SAMPLES:
+                rule = f"must be one of {', '.join(SAMPLES)}{nearest(name, SAMPLES)}"
+                raise typer.BadParameter(f"--placeholder: {name!r}: {rule}")
+            if name in names:
+                raise typer.BadParameter(f"--placeholder: {name!r}: must be given only once")
+            names[name] = value
+        return names
 
 
 @dataclass(frozen=True)
@@ -110,19 +133,3 @@ def session_named(profile: str | None, region: str | None) -> Any:
         raise typer.BadParameter(
             f"{named_by}: {profile or os.environ.get('AWS_PROFILE')!r}: {error}"
         ) from error
-
-
-def named(given: list[str]) -> dict[str, str]:
-    """What --placeholder says, by name. Raises typer.BadParameter."""
-    names: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not value:
-            raise typer.BadParameter(f"--placeholder: {text!r}: must be NAME=VALUE")
-        if name not in SAMPLES:
-            rule = f"must be one of {', '.join(SAMPLES)}{nearest(name, SAMPLES)}"
-            raise typer.BadParameter(f"--placeholder: {name!r}: {rule}")
-        if name in names:
-            raise typer.BadParameter(f"--placeholder: {name!r}: must be given only once")
-        names[name] = value
-    return names

@@ -17,8 +17,7 @@ from nightspot.advise.advice import as_json as document_of
 from nightspot.advise.question import Band, Economics, Hints, Question
 from nightspot.aws.prices import load_price_book
 from nightspot.cli import account
-from nightspot.cli._shared import Json, check_file, check_folder_of, print_json, seconds_of
-from nightspot.job.errors import InvalidJobError
+from nightspot.cli._shared import ExitStatus, Json, check_file, fail, mistakes, print_json, seconds_of
 from nightspot.job.model import Job
 from nightspot.job.reading import load_job
 from nightspot.market.model import MarketValueError
@@ -27,7 +26,7 @@ from nightspot.market.samples import BacktestError, from_traces
 from nightspot.record.model import RecordNotReadableError, RunRecord, read_record
 from nightspot.run.pricing import Basis, SpotDiscount
 from nightspot.terminal import advise_text
-from nightspot.terminal.lines import console_for
+from nightspot.terminal.lines import console_for, paragraph
 
 REGION = "eu-west-1"
 BANDS = ("<5", "5-10", "10-15", "15-20", ">20")
@@ -112,8 +111,7 @@ def advise(
         rule = f"must be one of {', '.join(BANDS)}"
         raise typer.BadParameter(f"--interruption-band: {interruption_band!r}: {rule}")
     if html is not None:
-        check_file("--html", html, (".html", ".htm"))
-        check_folder_of("--html", html)
+        check_file("--html", html, (".html", ".htm"), in_folder=True)
     given = {
         "failed_night_usd": failed_night_usd,
         "engineer_usd_per_hour": engineer_usd_per_hour,
@@ -157,7 +155,7 @@ def advise(
     console = console_for()
     advise_text.show(console, advice)
     if html is not None:
-        advise_text.show_page(console, str(html))
+        paragraph(console, "Page", str(html))
 
 
 # The most that means anything: more nights than minutes, a machine for more than any costs, and so on.
@@ -184,7 +182,6 @@ def _ratio(text: str | None) -> float | None:
     return value
 
 
-BAD_INPUT = 2
 # The option that a field of the setting stands for.
 OPTION_OF = {"window_seconds": "--window", "spot_ratio": "--spot-price"}
 
@@ -241,9 +238,8 @@ def _json(path: Path, option: str) -> Any:
 def _refusals(file: Path) -> Iterator[None]:
     """Inside: what cannot be answered ends the command with field, value and rule."""
     try:
-        yield
-    except InvalidJobError as error:
-        refuse(*(f"{error.source}: {problem}" for problem in error.problems))
+        with mistakes(ExitStatus.USAGE):
+            yield
     except BacktestError as error:
         field, _, rule = str(error).partition(": ")
         refuse(f"{OPTION_OF.get(field, f'{file}: {field}')}: {rule}")
@@ -251,12 +247,8 @@ def _refusals(file: Path) -> Iterator[None]:
         refuse(f"--traces: {error}")
     except NightError as error:
         refuse(f"{file}: a night of this job does not come to its end: {error}")
-    except OSError as error:
-        refuse(f"{error.filename or 'file'}: {error.strerror or error}")
 
 
-def refuse(*lines: str) -> NoReturn:
-    """End the command with these lines on standard error, and status 2: 1 would be an answer elsewhere."""
-    for line in lines:
-        typer.secho(f"error: {line}", err=True, fg="red")
-    raise typer.Exit(BAD_INPUT)
+def refuse(text: str) -> NoReturn:
+    """End the command with this text on standard error, and status 2: 1 would be an answer elsewhere."""
+    fail(text, status=ExitStatus.USAGE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,10 +14,8 @@ from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.executions import Executions
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
-from nightspot.cli import account
-from nightspot.cli._shared import Json, fail, mistakes, note, print_json
-from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.runs.place import Place, StackName, TableName, operating_mistakes, place_of
+from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, note, print_json, utc_now
+from nightspot.cli.runs.place import Place, Where, operating_mistakes
 from nightspot.decide.audit import Finding, Repair, Snapshot, findings
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.lambdas.observability import writing_to
@@ -30,23 +27,21 @@ BUS = "default"  # see infra.functions
 _INDENT = "  "
 
 
+@grouped
 def audit(
     *,
     fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    table: TableName = None,
-    stack: StackName = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: Annotated[Where, ("table", "stack", "region", "profile")],
     as_json: Json = False,
 ) -> None:
     """Check a deployment's runs, jobs and locks; --fix repairs them."""
     if fix and as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
-    chosen = account.STACK if table is None and stack is None else stack
     with mistakes(), operating_mistakes():
-        place = place_of(table=table, stack=chosen, region=region, profile=profile)
-        snapshot, found = _look(place)
+        place = where.deployed()
+        snapshot = looks_of(_dependencies(place)).snapshot(utc_now(), thorough=True)
+        found = findings(snapshot)
         if not as_json:
             _show(console_for(), place, snapshot, found)
         done = _fixed(place, snapshot, found, ask=not yes) if fix else None
@@ -54,12 +49,11 @@ def audit(
             print_json(_as_json(place, snapshot, found, done))
         elif done is not None:
             _show_done(console_for(), found, done)
-    _conclude(snapshot, found, done)
-
-
-def _look(place: Place) -> tuple[Snapshot, tuple[Finding, ...]]:
-    snapshot = looks_of(_dependencies(place)).snapshot(_now(), thorough=True)
-    return snapshot, findings(snapshot)
+    left = [finding for finding in found if done is None or not done.has_repaired(finding)]
+    if any(finding.is_wrong for finding in left):
+        raise typer.Exit(ExitStatus.USER)
+    if snapshot.unseen:
+        fail("AWS did not show everything; look again later", status=ExitStatus.SERVICE)
 
 
 def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask: bool) -> Reconciled | None:
@@ -83,7 +77,7 @@ def _dependencies(place: Place) -> Dependencies:
     step_functions = client("stepfunctions")
     return Dependencies(
         region=place.aws.region,
-        now=_now,
+        now=utc_now,
         jobs=dict,
         localise=lambda job, _execution_arn: job,
         price=lambda _instance_type, _region: None,
@@ -96,10 +90,6 @@ def _dependencies(place: Place) -> Dependencies:
         notices=Notices(client("events"), BUS),
         step_functions=step_functions,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _show(console: Console, place: Place, snapshot: Snapshot, found: tuple[Finding, ...]) -> None:
@@ -163,11 +153,3 @@ def _as_json(
         "not_seen": dict(snapshot.unseen),
         "not_repaired": {} if done is None else {**done.failed, **done.postponed},
     }
-
-
-def _conclude(snapshot: Snapshot, found: tuple[Finding, ...], done: Reconciled | None) -> None:
-    left = [finding for finding in found if done is None or not done.has_repaired(finding)]
-    if any(finding.is_wrong for finding in left):
-        raise typer.Exit(ExitStatus.USER)
-    if snapshot.unseen:
-        fail("AWS did not show everything; look again later", status=ExitStatus.SERVICE)

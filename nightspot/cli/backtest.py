@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nightspot.aws.prices import load_price_book
-from nightspot.cli._shared import PICTURES, Json, check_file, check_folder_of, fail, mistakes, print_json
+from nightspot.cli._shared import PICTURES, Json, check_file, fail, mistakes, print_json
 from nightspot.job.markets import Policy
 from nightspot.job.model import Job
 from nightspot.job.reading import load_job
@@ -29,7 +30,7 @@ from nightspot.market.samples import BacktestError, Zone, check
 from nightspot.run.model import Run
 from nightspot.terminal import backtest_table
 from nightspot.terminal.backtest_table import Played
-from nightspot.terminal.lines import console_for
+from nightspot.terminal.lines import console_for, paragraph
 
 OWN_PRICES = "traces"
 HOURS = "A bare number is hours."
@@ -97,8 +98,7 @@ def backtest(
     if traces is not None and generated:
         raise typer.BadParameter("only one of --traces and --generated can say where the markets come from")
     if plot is not None:
-        check_file("--plot", plot, PICTURES)
-        check_folder_of("--plot", plot)
+        check_file("--plot", plot, PICTURES, in_folder=True)
     given: dict[str, float | None] = {
         "work_seconds": _seconds("--work", work),
         "window_seconds": _seconds("--window", window),
@@ -109,7 +109,36 @@ def backtest(
         "random_changeover": random_changeover,
     }
     ratio = None if spot_price == OWN_PRICES else _share("--spot-price", spot_price)
-    play(Order(traces, seed, given, ratio, pool=pool, job=job, as_json=as_json, plot=plot))
+    console = console_for()
+    with mistakes(), _mistakes_of_the_setting(job):
+        loaded = None if job is None else load_job(job)
+        run = None if loaded is None else samples.plan_of(loaded, price=_price)
+        setting = samples.setting_of(loaded, spot_ratio=ratio, seed=seed, **given)
+        made = partial(samples.generated, seed) if traces is None else partial(samples.from_traces, traces)
+        single = made()
+        markets = made(pooled=True) if pool else single
+        check(setting, (*single, *markets))
+        played = Played(setting, _markets_in_words(traces, single, pool=pool), {}, _job_in_words(loaded, run))
+        if not as_json:
+            backtest_table.show_header(console, played)
+        with _progress(quiet=as_json) as watched:
+            scores = backtested(setting, markets, run=run, on_progress=watched("nights"))
+            played = replace(played, scores=scores)
+            if pool:
+                alone = backtested(
+                    setting, single, run=run, policies=[DEFAULT], on_progress=watched("zone by zone")
+                )
+                played = replace(played, zone_by_zone=alone[DEFAULT])
+            if plot is not None:
+                from nightspot.terminal import backtest_plot  # noqa: PLC0415 - matplotlib takes a second
+
+                backtest_plot.draw(plot, setting, markets, run=run, on_progress=watched("picture"))
+    if as_json:
+        print_json(document(played))
+        return
+    backtest_table.show_scores(console, played)
+    if plot is not None:
+        paragraph(console, "Picture", str(plot))
 
 
 def _seconds(option: str, text: str | None) -> float | None:
@@ -149,54 +178,7 @@ OPTION_OF = {
 OnProgress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Order:
-    """What was asked for. `given`: fields of the setting, None where the job or a default decides."""
-
-    traces: Path | None  # None: made-up markets
-    seed: int
-    given: Mapping[str, float | None]
-    spot_ratio: float | None
-    pool: bool
-    job: Path | None
-    as_json: bool
-    plot: Path | None
-
-
-def play(order: Order) -> None:
-    """Play the backtest and print it; ends the command where it cannot be played."""
-    console = console_for()
-    with mistakes(), _mistakes_of_the_setting(order):
-        job = None if order.job is None else load_job(order.job)
-        run = None if job is None else samples.plan_of(job, price=_price)
-        setting = samples.setting_of(job, spot_ratio=order.spot_ratio, seed=order.seed, **order.given)
-        single = samples.from_traces(order.traces) if order.traces else samples.generated(order.seed)
-        markets = _pooled(order) if order.pool else single
-        check(setting, (*single, *markets))
-        played = Played(setting, _markets_in_words(order, single), {}, _job_in_words(job, run))
-        if not order.as_json:
-            backtest_table.show_header(console, played)
-        with _progress(quiet=order.as_json) as watched:
-            scores = backtested(setting, markets, run=run, on_progress=watched("nights"))
-            played = replace(played, scores=scores)
-            if order.pool:
-                alone = backtested(
-                    setting, single, run=run, policies=[DEFAULT], on_progress=watched("zone by zone")
-                )
-                played = replace(played, zone_by_zone=alone[DEFAULT])
-            if order.plot is not None:
-                from nightspot.terminal import backtest_plot  # noqa: PLC0415 - matplotlib takes a second
-
-                backtest_plot.draw(order.plot, setting, markets, run=run, on_progress=watched("picture"))
-    if order.as_json:
-        print_json(as_json(played))
-        return
-    backtest_table.show_scores(console, played)
-    if order.plot is not None:
-        backtest_table.show_picture(console, str(order.plot))
-
-
-def as_json(played: Played) -> dict[str, Any]:
+def document(played: Played) -> dict[str, Any]:
     """The backtest as JSON: no number that JSON does not know, None instead."""
     default, alone = played.scores[DEFAULT], played.zone_by_zone
     return {
@@ -226,25 +208,19 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _pooled(order: Order) -> tuple[Zone, ...]:
-    if order.traces is not None:
-        return samples.from_traces(order.traces, pooled=True)
-    return samples.generated(order.seed, pooled=True)
-
-
 def _price(instance_type: str, region: str) -> float | None:
     known = load_price_book().usd_per_hour(instance_type, region)
     return known.usd_per_hour if known else None
 
 
 @contextmanager
-def _mistakes_of_the_setting(order: Order) -> Iterator[None]:
+def _mistakes_of_the_setting(job: Path | None) -> Iterator[None]:
     """Inside: what cannot be played ends the command with the option, its value and the rule."""
     try:
         yield
     except BacktestError as error:
         field, _, rule = str(error).partition(": ")
-        fail(f"{OPTION_OF.get(field, f'{order.job}: {field}')}: {rule}")
+        fail(f"{OPTION_OF.get(field, f'{job}: {field}')}: {rule}")
     except MarketValueError as error:
         fail(f"--traces: {error}")
     except NightError as error:
@@ -267,13 +243,13 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str], OnProgress]]:
         yield watched
 
 
-def _markets_in_words(order: Order, single: Sequence[Zone]) -> str:
+def _markets_in_words(traces: Path | None, single: Sequence[Zone], *, pool: bool) -> str:
     up = sum(zone.changes.share_up for zone in single) / len(single)
     count = f"{len(single)} zone{'s' if len(single) > 1 else ''}"
-    kind = f"real availability, {count} of {order.traces}"
-    if order.traces is None:
+    kind = f"real availability, {count} of {traces}"
+    if traces is None:
         kind = f"made up, {count} of {samples.GENERATED_DAYS} days with Weibull lives and gaps fitted to real ones"
-    pooled = ", all of them as one market" if order.pool else ""
+    pooled = ", all of them as one market" if pool else ""
     return f"{kind}{pooled}; a zone is up {100 * up:.0f} % of the time."
 
 

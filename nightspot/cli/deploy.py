@@ -20,8 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from nightspot.cli import account
-from nightspot.cli._shared import Json, fail, print_json
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli._shared import ExitStatus, Json, fail, print_json
 
 CDK_VERSION = "2.1148.1"  # of the CDK command line; package.json has the same
 _CDK_JSON = Path("cdk.json")

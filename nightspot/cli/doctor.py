@@ -5,34 +5,36 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from rich.console import Console
+from rich.text import Text
 
 from nightspot import __version__
 from nightspot.aws.doctor import Visit, examine
 from nightspot.aws.doctor_jobs import jobs as job_files
 from nightspot.aws.doctor_visit import Check, Finding, State
 from nightspot.cli import account
-from nightspot.cli._shared import Json, print_json
+from nightspot.cli._shared import Json, grouped, print_json, utc_now
 from nightspot.job.model import Job
 from nightspot.job.reading import CheckedFile, check_files
 from nightspot.local.sagemaker.container import PYTHON_NAMES
-from nightspot.terminal.doctor_text import findings_as_json, has_problems, show_finding, show_sum
 from nightspot.terminal.lines import console_for
 
 JOBS = Path("jobs")
 _STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")  # CloudFormation's own rule
 
 
+@grouped
 def doctor(
     file: Annotated[
         Path | None, typer.Argument(metavar="[FILE]", help=f"A job file, or a folder of them. [{JOBS}/]")
@@ -41,10 +43,7 @@ def doctor(
     local: Annotated[
         bool, typer.Option("--local", help="Look at this machine instead of AWS: can it play a night?")
     ] = False,
-    placeholder: account.Placeholders = None,
-    stack: account.Stack = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    asked: account.Asked,
     as_json: Json = False,
 ) -> None:
     """Check everything a run needs, and say how to fix what is wrong.
@@ -53,51 +52,43 @@ def doctor(
 
     Ends with 0 where there is no problem, 1 where there is one, 2 for a mistake in the call.
     """
-    run_doctor(
-        file,
-        local=local,
-        placeholders=placeholder,
-        stack=stack,
-        region=region,
-        profile=profile,
-        as_json=as_json,
-    )
-
-
-def run_doctor(
-    file: Path | None,
-    *,
-    local: bool = False,
-    placeholders: list[str] | None = None,
-    stack: str | None = None,
-    region: str | None = None,
-    profile: str | None = None,
-    as_json: bool = False,
-    aws: account.Aws | None = None,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> NoReturn:
-    """Examine, show, and exit. The arguments up to `as_json` are the command's; `aws` and `now` are for tests."""
-    given = account.named(placeholders or [])
-    about_aws = {"--placeholder": placeholders, "--stack": stack, "--region": region, "--profile": profile}
-    _check_call(about_aws, local=local)
+    given = asked.placeholders
+    for option, value in vars(asked).items():
+        if local and value:
+            raise typer.BadParameter(f"--{option}: {value!r}: means nothing with --local, which asks no AWS")
+    account.check_region(asked.region)
+    if asked.stack is not None and not _STACK.fullmatch(asked.stack):
+        rule = "must be a letter, then letters, digits and hyphens, at most 128"
+        raise typer.BadParameter(f"--stack: {asked.stack!r}: {rule}")
     files = _files(file)
     if local:
-        _show(_of_this_machine(files, now), as_json=as_json)
-    _show(
-        _of_the_account(files, aws, given=given, stack=stack, region=region, profile=profile, now=now),
-        as_json=as_json,
-    )
-
-
-def _check_call(about_aws: Mapping[str, Any], *, local: bool) -> None:
-    for option, value in about_aws.items():
-        if local and value:
-            raise typer.BadParameter(f"{option}: {value!r}: means nothing with --local, which asks no AWS")
-    region, stack = about_aws["--region"], about_aws["--stack"]
-    account.check_region(region)
-    if stack is not None and not _STACK.fullmatch(stack):
-        rule = "must be a letter, then letters, digits and hyphens, at most 128"
-        raise typer.BadParameter(f"--stack: {stack!r}: {rule}")
+        found = examine_machine(Machine(Path.cwd()), Visit(None, _no_client, utc_now, files))
+    else:
+        region, client = _session(asked.profile, asked.region)
+        about = (("--region", region), ("--profile", asked.profile))
+        found = examine(
+            Visit(
+                region,
+                client,
+                utc_now,
+                files,
+                stack=asked.stack or account.STACK,
+                version=__version__,
+                given=given,
+                options="".join(f" {option} {value}" for option, value in about if value),
+            )
+        )
+    seen = []
+    console = console_for()
+    for finding in found:
+        seen.append(finding)
+        if not as_json:
+            show_finding(console, finding)  # at once: the next one may have to wait for AWS
+    if as_json:
+        print_json(findings_as_json(seen))
+    else:
+        show_sum(console, seen)
+    raise typer.Exit(1 if has_problems(seen) else 0)
 
 
 def _files(given: Path | None) -> tuple[CheckedFile, ...]:
@@ -118,38 +109,6 @@ def _files(given: Path | None) -> tuple[CheckedFile, ...]:
     return found
 
 
-def _of_this_machine(files: tuple[CheckedFile, ...], now: Callable[[], datetime]) -> Iterable[Finding]:
-    return examine_machine(Machine(Path.cwd()), Visit(None, _no_client, now, files))
-
-
-def _of_the_account(
-    files: tuple[CheckedFile, ...],
-    aws: account.Aws | None,
-    *,
-    given: dict[str, str],
-    stack: str | None,
-    region: str | None,
-    profile: str | None,
-    now: Callable[[], datetime],
-) -> Iterable[Finding]:
-    known_region, client = (aws.region, aws.client) if aws else _session(profile, region)
-    options = (f" --region {known_region}" if known_region else "") + (
-        f" --profile {profile}" if profile else ""
-    )
-    return examine(
-        Visit(
-            known_region,
-            client,
-            now,
-            files,
-            stack=stack or account.STACK,
-            version=__version__,
-            given=given,
-            options=options,
-        )
-    )
-
-
 def _session(profile: str | None, region: str | None) -> tuple[str | None, Callable[[str], Any]]:
     """The region, None where none is configured, and what gives clients. Raises typer.BadParameter."""
     try:
@@ -164,20 +123,6 @@ def _session(profile: str | None, region: str | None) -> tuple[str | None, Calla
 
 def _no_client(service: str) -> Any:
     raise AssertionError(f"nobody asks {service} about this machine")
-
-
-def _show(findings: Iterable[Finding], *, as_json: bool) -> NoReturn:
-    seen = []
-    console = console_for()
-    for finding in findings:
-        seen.append(finding)
-        if not as_json:
-            show_finding(console, finding)  # at once: the next one may have to wait for AWS
-    if as_json:
-        print_json(findings_as_json(seen))
-    else:
-        show_sum(console, seen)
-    raise typer.Exit(1 if has_problems(seen) else 0)
 
 
 GIB = 2**30
@@ -271,3 +216,66 @@ def _script_of(arguments: list[str]) -> str | None:
         if not argument.startswith("-"):
             return argument
     return None
+
+
+STYLES: Mapping[State, str] = {
+    State.OK: "green",
+    State.WARNING: "yellow",
+    State.PROBLEM: "bold red",
+    State.NOT_CHECKED: "dim",
+}
+# (one, several), as the sum counts them.
+COUNTED: Mapping[State, tuple[str, str]] = {
+    State.PROBLEM: ("problem", "problems"),
+    State.WARNING: ("warning", "warnings"),
+    State.NOT_CHECKED: ("not checked", "not checked"),
+    State.OK: ("ok", "ok"),
+}
+_STATE_CHARACTERS = max(len(state) for state in State)
+_CHECK_CHARACTERS = max(len(check) for check in Check)
+_INDENT = " " * (_STATE_CHARACTERS + 2 + _CHECK_CHARACTERS + 2)
+
+
+def show_finding(console: Console, finding: Finding) -> None:
+    """One finding. Lines are not wrapped, so that a command can be copied whole."""
+    line = Text()
+    line.append(f"{finding.state:<{_STATE_CHARACTERS}}  ", STYLES[finding.state])
+    line.append(f"{finding.check:<{_CHECK_CHARACTERS}}  ")
+    line.append(f"{finding.subject}: {finding.found}" if finding.subject else finding.found)
+    console.print(line, soft_wrap=True)
+    if finding.fix:
+        console.print(Text(f"{_INDENT}fix: {finding.fix}"), soft_wrap=True)
+
+
+def show_sum(console: Console, findings: Iterable[Finding]) -> None:
+    """How many findings came out how, the worst first."""
+    counts = Counter(finding.state for finding in findings)
+    parts = [
+        f"{counts[state]} {names[counts[state] != 1]}" for state, names in COUNTED.items() if counts[state]
+    ]
+    console.print(
+        Text(", ".join(parts), STYLES[State.PROBLEM] if counts[State.PROBLEM] else ""), soft_wrap=True
+    )
+
+
+def findings_as_json(findings: Iterable[Finding]) -> dict[str, Any]:
+    """`{ok, checks: [{check, subject, state, found, fix}]}`; `ok`: there is no problem."""
+    shown = list(findings)
+    return {
+        "ok": not has_problems(shown),
+        "checks": [
+            {
+                "check": str(each.check),
+                "subject": each.subject or None,
+                "state": str(each.state),
+                "found": each.found,
+                "fix": each.fix or None,
+            }
+            for each in shown
+        ],
+    }
+
+
+def has_problems(findings: Iterable[Finding]) -> bool:
+    """Whether the command is to fail."""
+    return any(each.state is State.PROBLEM for each in findings)

@@ -1,86 +1,134 @@
-"""`nightspot drill`: which training is killed and resumed, and where; what may be asked for in either place."""
+"""`nightspot drill`: which training is killed and resumed, here or on AWS, and what may be asked for."""
 
 from __future__ import annotations
 
+import math
 import re
+import secrets
+import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from nightspot.cli import account, drill_aws
-from nightspot.cli._shared import PICTURES, Json, check_file, fail, mistakes, print_json, seconds_of
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.aws.drill import Drill
+from nightspot.aws.drill_plan import DrillError, DrillJobs, DrillPlan, DrillResult, drill_id, plan_drill
+from nightspot.aws.prices import load_price_book
+from nightspot.cli import account
+from nightspot.cli._shared import (
+    PICTURES,
+    ExitStatus,
+    Json,
+    check_file,
+    fail,
+    grouped,
+    mistakes,
+    print_json,
+    say,
+    seconds_of,
+)
+from nightspot.costs.account import attempt_cost_usd
 from nightspot.drill.lives import MetricDefinitionError, definitions_of
 from nightspot.drill.report import DrillReport, report_of
 from nightspot.drill.verdict import Evidence
-from nightspot.job.errors import InvalidJobError, Problem
+from nightspot.formats.figures import MINUTE_SECONDS
+from nightspot.job.errors import InvalidJobError, Problem, nearest
+from nightspot.job.markets import Market
 from nightspot.job.model import Job
 from nightspot.job.reading import load_job
+from nightspot.job.request_shape import training_instance_types
 from nightspot.local import drill as drilling
 from nightspot.local.drill import DrillOptions
 from nightspot.local.sagemaker.container import CommandError
+from nightspot.run.model import STOP_SECONDS
 from nightspot.terminal import drill_text
-from nightspot.terminal.lines import console_for
+from nightspot.terminal.lines import console_for, paragraph, tell
 
-BAD_INPUT = 2
+MARKETS = tuple(market.value for market in Market)
 MOST_KILLS = 1000
+PICTURES_IN = Path("build/drills")
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+@dataclass(frozen=True)
+class Here:
+    """The options of a drill on this machine."""
+
+    kills: Annotated[
+        int | None, typer.Option(metavar="N", help="Local: how often the training is killed. [6]")
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Local: draws the kinds and moments of the kills. [7]")
+    ] = None
+    tolerance: Annotated[
+        float | None,
+        typer.Option(metavar="R", help="Local: numbers may differ by this share of themselves. [not at all]"),
+    ] = None
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Local: for the command, before the job file's; repeatable."),
+    ] = None
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Local: the longest one process may take. [10min]")
+    ] = None
+    grace: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Local: from SIGTERM to SIGKILL; SageMaker's is 2min. [10s]"),
+    ] = None
+    picture: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Local: the two curves. [build/drills/NAME.png]")
+    ] = None
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Local: keep logs and journals in this new folder.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class OnAws:
+    """The options of a drill on AWS."""
+
+    market: Annotated[
+        str | None, typer.Option(metavar="|".join(MARKETS), help="What the drill's jobs buy [on_demand].")
+    ] = None
+    instance_type: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Instead of the job's first one of the market.")
+    ] = None
+    max_minutes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=40_320, help="The most that each of the two jobs may train. [60]"
+        ),
+    ] = None
+    max_usd: Annotated[
+        float | None, typer.Option(metavar="USD", help="Start nothing that could cost more.")
+    ] = None
+    to_the_end: Annotated[bool, typer.Option("--to-the-end", help="Let the second job train to its end.")] = (
+        False
+    )
+    keep_checkpoints: Annotated[
+        bool, typer.Option("--keep-checkpoints", help="Keep in S3 what a passed drill has saved.")
+    ] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it costs money.")] = False
+
+
+@grouped
 def drill(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The job file.")],
     *,
     local: Annotated[
         bool, typer.Option("--local", help="On this machine, by local.command; else on AWS.")
     ] = False,
-    kills: Annotated[
-        int | None, typer.Option(metavar="N", help="Local: how often the training is killed. [6]")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Local: draws the kinds and moments of the kills. [7]")
-    ] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(metavar="R", help="Local: numbers may differ by this share of themselves. [not at all]"),
-    ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Local: for the command, before the job file's; repeatable."),
-    ] = None,
-    timeout: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Local: the longest one process may take. [10min]")
-    ] = None,
-    grace: Annotated[
-        str | None,
-        typer.Option(metavar="DURATION", help="Local: from SIGTERM to SIGKILL; SageMaker's is 2min. [10s]"),
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Local: the two curves. [build/drills/NAME.png]")
-    ] = None,
-    keep: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Local: keep logs and journals in this new folder.")
-    ] = None,
-    market: drill_aws.Market = None,
-    instance_type: drill_aws.InstanceType = None,
-    max_minutes: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, max=40_320, help="The most that each of the two jobs may train. [60]"
-        ),
-    ] = None,
-    max_usd: drill_aws.MaxUsd = None,
-    to_the_end: drill_aws.ToTheEnd = False,
-    keep_checkpoints: drill_aws.KeepCheckpoints = False,
-    yes: drill_aws.Yes = False,
-    placeholder: account.Placeholders = None,
-    stack: account.Stack = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    here: Here,
+    there: OnAws,
+    asked: account.Asked,
     as_json: Json = False,
 ) -> None:
     """Kill a training, resume it, compare the results: PASS or FAIL.
@@ -88,62 +136,36 @@ def drill(
     With --local at random moments, in the current directory. Else on AWS: one stop, one resume, for money.
     Exit status: 0 PASS, 1 FAIL, 2 where the drill cannot be done.
     """
-    here = {
-        "kills": kills,
-        "seed": seed,
-        "tolerance": tolerance,
-        "env": env,
-        "timeout": timeout,
-        "grace": grace,
-        "picture": picture,
-        "keep": keep,
-    }
-    there = {
-        "market": market,
-        "instance_type": instance_type,
-        "max_minutes": max_minutes,
-        "max_usd": max_usd,
-        "to_the_end": to_the_end,
-        "keep_checkpoints": keep_checkpoints,
-        "yes": yes,
-        "placeholders": placeholder,
-        "stack": stack,
-        "region": region,
-        "profile": profile,
-    }
-    _refuse(there if local else here, local=local)
-    if local:
-        _drill_here(file, _given(here), as_json=as_json)
-        return
-    with bad_input():
-        job = load_job(file)
-    drill_aws.drill_on_aws(job, **_given(there), as_json=as_json)
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _refuse(others: Mapping[str, Any], *, local: bool) -> None:
-    """Options of the other kind of drill would be silently without effect."""
-    for name, value in others.items():
+    # Options of the other kind of drill would be silently without effect.
+    for name, value in ({**vars(there), **vars(asked)} if local else vars(here)).items():
         if value is not None and value is not False:
             rule = "is for a drill on AWS, without --local" if local else "is for a drill with --local"
-            option = name.removesuffix("s") if name == "placeholders" else name.replace("_", "-")
-            raise typer.BadParameter(f"--{option}: {rule}")
-
-
-def _drill_here(file: Path, given: dict[str, Any], *, as_json: bool) -> None:
-    _check_numbers(given.get("kills", 1), given.get("tolerance", 0.0))
-    picture, keep = given.pop("picture", None), given.pop("keep", None)
-    for name, field in (("timeout", "limit_seconds"), ("grace", "grace_seconds")):
-        if name in given:
-            given[field] = seconds_of(f"--{name}", given.pop(name))
-    given["environment"] = _environment(given.pop("env", []))
-    if picture is not None:
-        check_file("--picture", picture, PICTURES)
+            raise typer.BadParameter(f"--{name.replace('_', '-')}: {rule}")
+    if local:
+        _drill_here(file, here, as_json=as_json)
     with bad_input():
-        report = play(file, given, picture=picture, keep=keep, as_json=as_json)
+        job = load_job(file)
+    drill_on_aws(job, there, asked, as_json=as_json)
+
+
+def _drill_here(file: Path, here: Here, *, as_json: bool) -> NoReturn:
+    if here.kills is not None and not 1 <= here.kills <= MOST_KILLS:
+        raise typer.BadParameter(f"--kills: {here.kills}: must be a number from 1 to {MOST_KILLS}")
+    if here.tolerance is not None and not 0 <= here.tolerance < 1:
+        raise typer.BadParameter(f"--tolerance: {here.tolerance:g}: must be a share from 0 to less than 1")
+    given: dict[str, Any] = {
+        "kills": here.kills,
+        "seed": here.seed,
+        "tolerance": here.tolerance,
+        "limit_seconds": None if here.timeout is None else seconds_of("--timeout", here.timeout),
+        "grace_seconds": None if here.grace is None else seconds_of("--grace", here.grace),
+        "environment": _environment(here.env or []),
+    }
+    if here.picture is not None:
+        check_file("--picture", here.picture, PICTURES)
+    options = DrillOptions(**{name: value for name, value in given.items() if value is not None})
+    with bad_input():
+        report = play(file, options, picture=here.picture, keep=here.keep, as_json=as_json)
     raise typer.Exit(0 if report.passed else 1)
 
 
@@ -151,21 +173,10 @@ def _drill_here(file: Path, given: dict[str, Any], *, as_json: bool) -> None:
 def bad_input() -> Iterator[None]:
     """Inside: what the user can fix ends the command with its words and status 2: status 1 is FAIL."""
     try:
-        with mistakes():
-            try:
-                yield
-            except (MetricDefinitionError, CommandError) as error:
-                fail(str(error))
-    except typer.Exit as ended:
-        raise typer.Exit(BAD_INPUT if ended.exit_code == 1 else ended.exit_code) from None
-
-
-def _check_numbers(kills: int, tolerance: float) -> None:
-    if not 1 <= kills <= MOST_KILLS:
-        raise typer.BadParameter(f"--kills: {kills}: must be a number from 1 to {MOST_KILLS}")
-
-    if not 0 <= tolerance < 1:
-        raise typer.BadParameter(f"--tolerance: {tolerance:g}: must be a share from 0 to less than 1")
+        with mistakes(ExitStatus.USAGE):
+            yield
+    except (MetricDefinitionError, CommandError) as error:
+        fail(str(error), status=ExitStatus.USAGE)
 
 
 def _environment(given: list[str]) -> dict[str, str]:
@@ -182,18 +193,15 @@ def _environment(given: list[str]) -> dict[str, str]:
     return named
 
 
-PICTURES_IN = Path("build/drills")
-
-
 def play(
-    file: Path, given: Mapping[str, Any], *, picture: Path | None, keep: Path | None, as_json: bool
+    file: Path, options: DrillOptions, *, picture: Path | None, keep: Path | None, as_json: bool
 ) -> DrillReport:
-    """Drill the job of `file` and show what came of it; `given` are fields of DrillOptions.
+    """Drill the job of `file` and show what came of it.
 
     Raises InvalidJobError, MetricDefinitionError, CommandError, OSError and typer.BadParameter for what the user
     can fix.
     """
-    job, options = _drillable(file), DrillOptions(**given)
+    job = _drillable(file)
     console = console_for()
     with _scratch(keep) as scratch:
         if not as_json:
@@ -218,7 +226,9 @@ def play(
         print_json({**report.as_json(), "picture": drawn, "logs": kept})
     else:
         drill_text.show_report(console, report)
-        drill_text.show_places(console, drawn, kept)
+        for title, where in (("Picture", drawn), ("Logs", kept)):
+            if where is not None:
+                paragraph(console, title, where)
     return report
 
 
@@ -258,3 +268,171 @@ def _draw(path: Path, evidence: Evidence, report: DrillReport) -> str | None:
         return None
     drill_plot.draw(path, evidence, report)
     return str(path)
+
+
+def drill_on_aws(
+    job: Job,
+    options: OnAws,
+    asked: account.Asked,
+    *,
+    as_json: bool = False,
+    aws: account.Aws | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    sleep: Callable[[float], None] = time.sleep,
+    token: Callable[[], str] = lambda: secrets.token_hex(4),
+) -> NoReturn:
+    """Drill `job` on SageMaker, show what came of it, and exit: 0 for PASS, else 1 (2: a bad option, 130: Ctrl-C).
+
+    `aws`, `now`, `sleep` (seconds) and `token` (random hexadecimal) are for tests.
+    """
+    market, kind, max_usd = options.market, options.instance_type, options.max_usd
+    if market is not None and market not in MARKETS:
+        raise typer.BadParameter(f"--market: {market!r}: must be one of {', '.join(MARKETS)}")
+    given = asked.placeholders
+    if kind is not None and kind not in (known := training_instance_types()):
+        rule = f"must be an instance type that SageMaker trains on{nearest(kind, known)}"
+        raise typer.BadParameter(f"--instance-type: {kind!r}: {rule}")
+    if max_usd is not None and not 0 < max_usd < math.inf:
+        raise typer.BadParameter(f"--max-usd: {max_usd:g}: must be a number of US dollars above 0")
+
+    book = load_price_book()
+
+    def price(kind: str, where: str) -> float | None:
+        found = book.usd_per_hour(kind, where)
+        return None if found is None else found.usd_per_hour
+
+    aws = aws or account.aws_of(asked.profile, asked.region)
+    with mistakes():
+        plan = plan_drill(
+            account.localised(job, aws, given, asked.stack),
+            drill_id=drill_id(now(), token()),
+            region=aws.region,
+            now=now(),
+            price=price,
+            market=Market.ON_DEMAND if market is None else Market(market),
+            instance_type=kind,
+            max_runtime_seconds=(options.max_minutes or 60) * MINUTE_SECONDS,
+            to_the_end=options.to_the_end,
+        )
+    found = book.usd_per_hour(plan.rung.instance_type, aws.region)
+    source = "" if found is None else f" ({'assumed: ' if found.assumed else ''}{found.source}, {found.date})"
+    _agree(plan, source, max_usd=max_usd, yes=options.yes)
+    result = _played(plan, aws, keep=options.keep_checkpoints, quiet=as_json, now=now, sleep=sleep)
+    _show(plan, result, as_json=as_json)
+    raise typer.Exit(0 if result.verdict.outcome.value == "pass" else 1)
+
+
+def _agree(plan: DrillPlan, source: str, *, max_usd: float | None, yes: bool) -> None:
+    """Say what it costs at most; go on only if that is within --max-usd, and somebody says yes."""
+    most = plan.most_usd
+    if max_usd is not None and (most is None or most > max_usd):
+        if most is None:
+            kind = plan.rung.instance_type
+            fail(f"--max-usd: {max_usd:g}: cannot be kept: no price of {kind} in {plan.rung.region} is known")
+        seconds = plan.max_runtime_seconds * max_usd / most - STOP_SECONDS * (1 - max_usd / most)
+        minutes = math.floor(seconds / MINUTE_SECONDS)
+        way = f"--max-minutes {minutes}" if minutes >= 1 else "a cheaper --instance-type"
+        fail(f"--max-usd: {max_usd:g}: the drill could cost ${most:,.2f}; {way} makes it fit")
+    typer.echo(f"The drill costs {plan.price_in_words}{source}.", err=True)
+    typer.echo(f"Its checkpoints go to {plan.checkpoint_uri}/.", err=True)
+    if yes:
+        return
+    try:
+        agreed = typer.confirm("Start it?", err=True)
+    except typer.Abort:
+        fail("nothing was started: where nobody can answer, say --yes")
+    if not agreed:
+        fail("nothing was started")
+
+
+def _played(
+    plan: DrillPlan,
+    aws: account.Aws,
+    *,
+    keep: bool,
+    quiet: bool,
+    now: Callable[[], datetime],
+    sleep: Callable[[float], None],
+) -> DrillResult:
+    console = console_for()
+    drill = Drill(
+        plan,
+        DrillJobs(aws.client("sagemaker"), aws.client("s3"), sleep=sleep),
+        now=now,
+        sleep=sleep,
+        tell=(lambda _at, _text: None) if quiet else lambda at, text: tell(console, at, "drill", text),
+        on_left=lambda name, why: _warn_of(name, why, aws),
+    )
+    where = f"what it has saved lies in {plan.checkpoint_uri}/"
+    try:
+        with _terminations_as_interrupts():
+            return drill.play(keep=keep)
+    except DrillError as error:
+        fail(f"the drill was not carried out: {error}", where)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: the drill's training jobs are told to stop; {where}", err=True)
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
+
+
+def _warn_of(name: str, why: str, aws: account.Aws) -> None:
+    profile = f" --profile {aws.profile}" if aws.profile else ""
+    command = f"aws sagemaker stop-training-job --training-job-name {name} --region {aws.region}{profile}"
+    say(f"{name} MAY STILL BE RUNNING, which costs money: {why}", err=True, fg="red")
+    say(f"stop it: {command}", err=True, fg="red")
+
+
+@contextmanager
+def _terminations_as_interrupts() -> Iterator[None]:
+    """Inside: what ends a process (a cancelled CI job, a closed terminal) is Ctrl-C, so that jobs are stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    taken = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.default_int_handler) for number in taken]
+    try:
+        yield
+    finally:
+        for number, handler in zip(taken, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _show(plan: DrillPlan, result: DrillResult, *, as_json: bool) -> None:
+    costs = [attempt_cost_usd(attempt) for attempt in result.run.attempts]
+    known = [usd for usd in costs if usd is not None]
+    cost_usd = sum(known) if len(known) == len(costs) else None
+    outcome = result.verdict.outcome
+    if as_json:
+        print_json(
+            {
+                "outcome": outcome.value,
+                "because": result.verdict.because,
+                "notes": list(result.notes),
+                "job": result.run.job,
+                "drill": result.run.run_id,
+                "market": plan.rung.market.value,
+                "instance_type": plan.rung.instance_type,
+                "region": plan.rung.region,
+                "cost_usd": cost_usd,
+                "most_usd": plan.most_usd,
+                "kept": list(result.kept),
+                "training_jobs": [
+                    {
+                        "name": attempt.training_job_name,
+                        "status": attempt.status,
+                        "resumed_from_step": attempt.resumed_from_step,
+                        "step_after": attempt.step_after,
+                        "trained_seconds": attempt.trained_seconds,
+                        "billable_seconds": attempt.billable_seconds,
+                    }
+                    for attempt in result.run.attempts
+                ],
+            }
+        )
+        return
+    console = console_for()
+    style = "bold green" if outcome.value == "pass" else "bold red"
+    paragraph(console, outcome.value.replace("_", " ").upper(), f"{result.verdict.because}.", style)
+    for note in result.notes:
+        paragraph(console, "note", note)
+    paragraph(console, "cost", "not known" if cost_usd is None else f"${cost_usd:,.2f}")
+    paragraph(console, "files", "deleted" if not result.kept else f"in {' and '.join(result.kept)}")

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from nightspot.cli._shared import Json, print_json
+from nightspot.cli._shared import ExitStatus, Json, mistakes, print_json
+from nightspot.cli.new import checked_as_json, show_checked
 from nightspot.formats.figures import parse_duration
 from nightspot.job.cautions import enough_runtime_seconds, warnings_for
 from nightspot.job.errors import InvalidJobError, Problem, found_by_pydantic
@@ -38,7 +39,6 @@ from nightspot.job.request_shape import (
 )
 from nightspot.job.rules import Draft, broken_rules
 from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
-from nightspot.terminal import doctor_text
 from nightspot.terminal.lines import console_for
 
 STANDARD = "-"  # standard input or output
@@ -84,7 +84,7 @@ def init(
         raise typer.BadParameter("--json and --out - both want standard output: give one of the two")
     wishes = Wishes(name, schedule, deadline, timezone, work, command=_words(command))
     source = "the answers" if file is None else "standard input" if file == STANDARD else file
-    try:
+    with mistakes(ExitStatus.USAGE, source):
         if out not in (None, STANDARD) and not force:
             _refuse_to_overwrite(_target(out, ""))
         given: object
@@ -101,10 +101,6 @@ def init(
             sys.stdout.write(text)
         else:
             _write(target, text, job.name, force=force)
-    except InvalidJobError as error:
-        _refuse(*(f"{error.source}: {found}" for found in error.problems))
-    except OSError as error:
-        _refuse(f"{error.filename or source}: {error.strerror or error}")
     _tell(CheckedFile(target, job, warnings_for(job)), draft, as_json=as_json, aside=out == STANDARD)
 
 
@@ -192,21 +188,15 @@ def _refuse_to_overwrite(target: Path) -> None:
         raise InvalidJobError([Problem("--out", repr(str(target)), rule)], "nightspot init")
 
 
-def _refuse(*lines: str) -> NoReturn:
-    for line in lines:
-        typer.secho(f"error: {line}", err=True, fg="red")
-    raise typer.Exit(2)
-
-
 def _tell(written: CheckedFile, draft: DraftedJob, *, as_json: bool, aside: bool) -> None:
     """What was written and what `nightspot validate` says about it, then what the draft changed; `aside` on
     standard error, where the file itself goes to standard output."""
     if as_json:
         notes = [{"field": note.field, "value": note.value, "rule": note.rule} for note in draft.notes]
-        print_json({**doctor_text.as_json(written), "job": draft.document["name"], "notes": notes})
+        print_json({**checked_as_json(written), "job": draft.document["name"], "notes": notes})
         return
     console = console_for(sys.stderr if aside else None)
-    doctor_text.show_checked(console, written._replace(path=Path("standard output")) if aside else written)
+    show_checked(console, written._replace(path=Path("standard output")) if aside else written)
     for note in draft.notes:
         console.print(f"  note: {note}", soft_wrap=True)
 

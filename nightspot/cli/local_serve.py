@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import math
 import signal
 import socket
 import sys
@@ -25,7 +24,7 @@ from nightspot.job.reading import load_jobs
 from nightspot.local import serving
 from nightspot.local.served_runs import Kept, ServedRuns
 from nightspot.local.serving import Playable, api_of, as_user
-from nightspot.local.stage import night_files, staging
+from nightspot.local.stage import staging
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.session import LocalAws, Sighting
 
@@ -70,17 +69,12 @@ def serve(
 
     Training commands run in the current directory. Ctrl-C ends the server and every run that is going on.
     """
-    if time_scale is not None and not 1 <= time_scale < math.inf:
-        raise typer.BadParameter(f"--time-scale: {time_scale:g}: must be a number from 1 on")
+    nights.check_scale(time_scale)
     if not 0 <= port <= LAST_PORT:
         raise typer.BadParameter(f"--port: {port}: must be a number from 0 to {LAST_PORT}")
     if seed is not None and seed < 0:
         raise typer.BadParameter(f"--seed: {seed}: must be a number from 0 on")
-    try:
-        chosen = night_files.night_named(night or "quiet")
-    except night_files.NightError as error:
-        raise typer.BadParameter(str(error)) from error
-
+    chosen = nights.night_named(night or "quiet")
     with mistakes():
         try:
             ready = serving.playable(load_jobs(folder), time_scale, seed)
@@ -117,7 +111,16 @@ class Teller:
         """The server takes requests now."""
         ready = setting.ready
         if self.as_json:
-            self._write(json.dumps(_as_json(url, setting)))
+            document = {
+                "url": url,
+                "jobs": sorted(setting.ready.jobs),
+                "left_out": list(setting.ready.left_out),
+                "night": setting.night.name,
+                "time_scale": setting.ready.time_scale,
+                "records": str(setting.records),
+                "scratch": str(setting.scratch),
+            }
+            self._write(json.dumps(document))
             return
         hour = format(ready.time_scale / 3600, ".3g")
         self._write(
@@ -200,15 +203,3 @@ def _until_told_to_end() -> Iterator[Callable[[], None]]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _as_json(url: str, setting: Setting) -> dict[str, Any]:
-    return {
-        "url": url,
-        "jobs": sorted(setting.ready.jobs),
-        "left_out": list(setting.ready.left_out),
-        "night": setting.night.name,
-        "time_scale": setting.ready.time_scale,
-        "records": str(setting.records),
-        "scratch": str(setting.scratch),
-    }

@@ -1,7 +1,4 @@
-"""`nightspot demo` and `nightspot run`: which night is played, on what stage.
-
-How it is shown and kept is `night_stage`'s; what a run of a deployed job needs is handed on to `run_aws`.
-"""
+"""`nightspot demo` and `nightspot run`: which night is played, on what stage."""
 
 from __future__ import annotations
 
@@ -9,18 +6,16 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import nightspot
-from nightspot.cli import account, completion, exit_status, report
-from nightspot.cli._shared import Json, fail, mistakes, print_json, seconds_of
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli import _shared, completion, report
+from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, print_json, seconds_of, utc_now
 from nightspot.cli.runs import start
-from nightspot.cli.runs.place import Api, StackName, operating_mistakes, place_of
+from nightspot.cli.runs.place import Where, operating_mistakes
 from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, read_overrides
@@ -59,21 +54,39 @@ def demo(
     # The emulated AWS takes seconds to load, and a deployed job is started without it: nightspot[cli] has none.
     from nightspot.local.stage import staging  # noqa: PLC0415
 
-    scale, chosen = _scale(time_scale), _night_named(night or "bad")
+    check_scale(time_scale)
+    chosen = night_named(night or "bad")
     job_file = (DEMO / "jobs" / "recommender.yaml").resolve()
     with mistakes():
-        stage = Stage(
-            job=staging.with_seed(playable(job_file), seed),
+        play(
+            staging.with_seed(playable(job_file), seed),
+            staging.night_with_seed(chosen, seed),
             job_file=job_file,
-            night=staging.night_with_seed(chosen, seed),
-            time_scale=scale,
+            time_scale=time_scale,
             directory=DEMO,
             scratch=staging.emptied(build / "demo"),
-            records=build / "runs",
+            folder=build / "runs",
+            as_json=as_json,
         )
-        play(stage, as_json=as_json)
 
 
+@dataclass(frozen=True)
+class Story:
+    """The options that say what a local night is like."""
+
+    night: NightName = None
+    market_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A YAML file that says when there is capacity.")
+    ] = None
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Spot as in a public availability trace.")
+    ] = None
+    trace_offset: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How far into the trace the night starts.")
+    ] = None
+
+
+@grouped
 def run(
     job: Annotated[
         str,
@@ -85,34 +98,10 @@ def run(
     ],
     *,
     local: Annotated[bool, typer.Option("--local", help="On this machine, in an emulated AWS.")] = False,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Until the run is over, with a line for all that happens.")
-    ] = False,
-    timeout: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
-    ] = None,
-    fail_on_remarks: start.FailOnRemarks = False,
-    idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
-    ] = None,
-    night: NightName = None,
-    market_file: start.MarketFile = None,
-    trace: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Spot as in a public availability trace.")
-    ] = None,
-    trace_offset: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How far into the trace the night starts.")
-    ] = None,
-    market: start.Market = None,
-    instance_type: start.InstanceTypes = None,
-    deadline: start.Deadline = None,
-    hyperparameter: start.Hyperparameters = None,
-    budget: start.Budget = None,
-    fallback: start.Fallback = None,
+    where: Annotated[Where, ("stack", "api", "region", "profile")],
+    wait: start.Waiting,
+    story: Story,
+    overrides: start.Overrides,
     time_scale: TimeScale = None,
     as_json: Json = False,
     build: Annotated[
@@ -126,81 +115,60 @@ def run(
     --night, --market-file, --trace, --trace-offset, --time-scale and --build are for --local, whose training
     command runs in the current directory. Without --stack or --api the stack is Nightspot.
     """
-    market, market_file = start.market_and_file(market, market_file)
-    own = start.overrides_of(
-        market=market,
-        instance_types=instance_type,
-        deadline=deadline,
-        hyperparameters=hyperparameter,
-        budget=budget,
-        fallback=fallback,
-    )
-    about_aws = {
-        "--stack": stack,
-        "--api": api,
-        "--region": region,
-        "--profile": profile,
-        "--wait": wait or None,
-        "--timeout": timeout,
-        "--idempotency-key": idempotency_key,
-    }
-    about_night = {
-        "--night": night,
-        "--market-file": market_file,
-        "--trace": trace,
-        "--trace-offset": trace_offset,
-        "--time-scale": time_scale,
-        "--build": build,
-    }
+    market, market_file = start.market_and_file(overrides.market, story.market_file)
+    own = replace(overrides, market=market).given()
+    story = replace(story, market_file=market_file)
     if local:
+        about_aws = {**vars(where), **vars(wait), "fail_on_remarks": None}
         _refuse(about_aws, "means nothing with --local, which plays the whole night here")
-        setting = Setting(night, market_file, trace, trace_offset, time_scale, build or Path("build"))
-        _run_here(Path(job), setting, own, as_json=as_json, fail_on_remarks=fail_on_remarks)
+        _run_here(
+            Path(job),
+            story,
+            own,
+            time_scale=time_scale,
+            records=(build or Path("build")) / "runs",
+            as_json=as_json,
+            fail_on_remarks=wait.fail_on_remarks,
+        )
+    about_night = {**vars(story), "time_scale": time_scale, "build": build}
     _refuse(about_night, "needs --local: AWS has its own nights")
     if job.endswith((".yaml", ".yml")) or "/" in job:
         rule = "a job file is played on this machine: add --local; a deployed job is started by its name"
         raise typer.BadParameter(f"JOB: {job!r}: {rule}")
-    start.check_key(idempotency_key)
-    start.check_fail_on_remarks(fail_on_remarks, wait=wait)
-    longest = start.timeout_of(timeout, wait=wait)
-    way = start.Way(wait, longest, as_json, region, profile, fail_on_remarks)
+    wait.check()
     with mistakes(), operating_mistakes():
-        place = place_of(stack=start.default_stack(None, stack, api), api=api, region=region, profile=profile)
-        begun = start.start(place, job, own, idempotency_key)
-        raise typer.Exit(start.tell_and_wait(place, begun, way))
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What was said of a local night, unchecked."""
-
-    night: str | None
-    market_file: Path | None
-    trace: Path | None
-    trace_offset: str | None
-    time_scale: float | None
-    build: Path
+        place = where.deployed()
+        begun = start.start(place, job, own, wait.idempotency_key)
+        raise typer.Exit(start.tell_and_wait(place, begun, wait, as_json=as_json))
 
 
 def _refuse(given: Mapping[str, object], rule: str) -> None:
-    for option, value in given.items():
-        if value is not None:
+    for name, value in given.items():
+        if value is not None and value is not False:
             shown = "" if value is True else f"{str(value)!r}: "
-            raise typer.BadParameter(f"{option}: {shown}{rule}")
+            raise typer.BadParameter(f"--{name.replace('_', '-')}: {shown}{rule}")
 
 
 def _run_here(
-    file: Path, setting: Setting, own: dict[str, Any], *, as_json: bool, fail_on_remarks: bool
+    file: Path,
+    story: Story,
+    own: dict[str, Any],
+    *,
+    time_scale: float | None,
+    records: Path,
+    as_json: bool,
+    fail_on_remarks: bool,
 ) -> NoReturn:
     """Play a night of the job file with these overrides. Raises typer.BadParameter."""
-    if sum(given is not None for given in (setting.night, setting.market_file, setting.trace)) > 1:
+    if sum(given is not None for given in (story.night, story.market_file, story.trace)) > 1:
         rule = "only one of --night, --market-file and --trace can say what the night is like"
         raise typer.BadParameter(rule)
-    if setting.trace_offset is not None and setting.trace is None:
+    offset = story.trace_offset
+    if offset is not None and story.trace is None:
         raise typer.BadParameter("--trace-offset needs --trace")
-    scale, offset = _scale(setting.time_scale), setting.trace_offset
+    check_scale(time_scale)
     offset_seconds = 0 if offset is None else seconds_of("--trace-offset", offset)
-    chosen = _night_named(setting.night or "quiet")
+    chosen = night_named(story.night or "quiet")
 
     from nightspot.local.stage import staging  # noqa: PLC0415 - as in `demo`
 
@@ -208,70 +176,71 @@ def _run_here(
         job = playable(file)
         # What the options say must fit the job before anything is made for the night.
         tonight = apply_overrides(job, read_overrides(own, check_instance_types=True))
-        if setting.market_file is not None:
-            chosen = night_files.night_of_file(setting.market_file, tonight)
-        elif setting.trace is not None:
-            chosen = night_files.night_of_trace(setting.trace, offset_seconds)
-        stage = Stage(
-            job=job,
+        if story.market_file is not None:
+            chosen = night_files.night_of_file(story.market_file, tonight)
+        elif story.trace is not None:
+            chosen = night_files.night_of_trace(story.trace, offset_seconds)
+        play(
+            job,
+            replace(chosen, overrides={**chosen.overrides, **own}),
             job_file=file,
-            night=replace(chosen, overrides={**chosen.overrides, **own}),
-            time_scale=scale,
+            time_scale=time_scale,
             directory=Path.cwd(),
-            scratch=staging.new_folder(
-                setting.build / "runs", f"{job.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-            ),
-            records=setting.build / "runs",
+            scratch=staging.new_folder(records, f"{job.name}-{utc_now():%Y%m%dT%H%M%S}"),
+            folder=records,
+            as_json=as_json,
+            fail_on_remarks=fail_on_remarks,
         )
-        play(stage, as_json=as_json, fail_on_remarks=fail_on_remarks)
 
 
-def _night_named(name: str) -> Night:
+def night_named(name: str) -> Night:
+    """Raises typer.BadParameter."""
     try:
         return night_files.night_named(name)
     except night_files.NightError as error:
         raise typer.BadParameter(str(error)) from error
 
 
-def _scale(given: float | None) -> float | None:
+def check_scale(given: float | None) -> None:
+    """Raises typer.BadParameter where the story would be slower than the clock."""
     if given is not None and not 1 <= given < math.inf:
         raise typer.BadParameter(f"--time-scale: {given:g}: must be a number from 1 on")
-    return given
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A night that is ready to be played; `time_scale` is None where the job's own holds."""
+def play(
+    job: Job,
+    night: Night,
+    *,
+    job_file: Path,
+    time_scale: float | None,
+    directory: Path,
+    scratch: Path,
+    folder: Path,
+    as_json: bool,
+    fail_on_remarks: bool = False,
+) -> NoReturn:
+    """Play the night, show it, keep its record in `folder`, and exit with what it came to, see `of_record`.
 
-    job: Job
-    job_file: Path
-    night: Night
-    time_scale: float | None
-    directory: Path
-    scratch: Path
-    records: Path
-
-
-def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoReturn:
-    """Play the night, show it, keep its record, and exit with what it came to, see `exit_status`."""
+    `time_scale`: None where the job's own holds.
+    """
     from nightspot.local.stage import staging  # noqa: PLC0415 - as in `demo`
 
-    job = stage.job if stage.time_scale is None else staging.at_scale(stage.job, stage.time_scale)
-    started_at = staging.story_start(job, _now())
-    places = {"job_file": _from_here(stage.job_file), "scratch": _from_here(stage.scratch)}
-    played = staging.facts(job, stage.night, started_at, **places)
+    job = job if time_scale is None else staging.at_scale(job, time_scale)
+    started_at = staging.story_start(job, utc_now())
+    places = {"job_file": _from_here(job_file), "scratch": _from_here(scratch)}
+    played = staging.facts(job, night, started_at, **places)
     console = console_for()
     timeline = Timeline(console, spot_first=played.spot_first)
     if not as_json:
         tables.show_header(console, played)
     try:
         with nullcontext() if as_json else timeline:
-            night = staging.play(
+            came = staging.play(
                 job,
-                stage.night,
-                scratch=stage.scratch,
+                night,
+                scratch=scratch,
                 started_at=started_at,
-                directory=stage.directory,
+                directory=directory,
                 on_sighting=(lambda _seen: None) if as_json else timeline,
             )
     except NightNotOverError as error:
@@ -279,18 +248,18 @@ def play(stage: Stage, *, as_json: bool, fail_on_remarks: bool = False) -> NoRet
     except KeyboardInterrupt:
         typer.echo("interrupted: everything the night had started is stopped", err=True)
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    record = records.record_of(played, night.record, staging.ending(night), _now())
-    path = records.write(stage.records, record)
-    page = report.write_page(record, stage.scratch / "report.html")
+    record = records.record_of(played, came.record, staging.ending(came), utc_now())
+    path = records.write(folder, record)
+    page = report.write_page(record, scratch / "report.html")
     if as_json:
         print_json(record.to_json())
     else:
         tables.show_outcome(console, record)
-        where = _from_here(stage.records)
+        where = _from_here(folder)
         option = "" if where == str(Path("build/runs")) else f" --records {where}"
-        tables.show_record_at(console, _from_here(path), f"nightspot show {path.stem}{option}")
+        paragraph(console, "Record", f"{_from_here(path)}; again: nightspot show {path.stem}{option}")
         paragraph(console, "Report", f"{_from_here(page)}; open it in a browser.")
-    raise typer.Exit(exit_status.of_record(record, fail_on_remarks=fail_on_remarks))
+    raise typer.Exit(_shared.of_record(record, fail_on_remarks=fail_on_remarks))
 
 
 def playable(path: Path) -> Job:
@@ -306,7 +275,3 @@ def _from_here(path: Path) -> str:
     """The path as a user types it: relative where it lies below the current directory."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

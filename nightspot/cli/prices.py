@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import BotoCoreError
+from rich.console import Console
 
-from nightspot.aws.price_list import PLANS_API_REGION as SAVINGS_PLANS_REGION
+from nightspot.aws.price_list import API_REGION as SAVINGS_PLANS_REGION
 from nightspot.aws.price_list import PriceList, SavingsPlans, SpotPrices, api_region
 from nightspot.aws.prices import KnownPrices, LivePrices, Sources, load_price_book
+from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, print_json
+from nightspot.formats.figures import NOT_KNOWN
 from nightspot.job.markets import Market
 from nightspot.job.reading import load_job
 from nightspot.learn.history import expected_spot_discount
-from nightspot.terminal.lines import console_for
-from nightspot.terminal.tables import PricedType, prices_as_json, show_prices
+from nightspot.run.pricing import Price, SpotDiscount
+from nightspot.terminal.lines import console_for, paragraph
 
 DEFAULT_REGION = "eu-west-1"  # the local run's
 # A person waits for the answer, not a night.
 LONGEST_ASKING = timedelta(minutes=1)
-
-_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 
 
 def prices(
@@ -73,8 +75,7 @@ def prices(
 
 def _region(given: str | None) -> str:
     name = given or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
-    if not _REGION.fullmatch(name):
-        raise typer.BadParameter(f"--region: {name!r}: must be the name of a region, such as eu-west-1")
+    account.check_region(name)
     return name
 
 
@@ -118,3 +119,70 @@ def _asked(types: list[str], region: str) -> KnownPrices:
         longest_asking=LONGEST_ASKING,
     )
     return asking.known(types)
+
+
+@dataclass(frozen=True)
+class PricedType:
+    """What is known of one instance type (ml.…) in one region."""
+
+    instance_type: str
+    region: str
+    price: Price | None
+    discount: SpotDiscount
+
+
+def show_prices(console: Console, types: list[PricedType], problems: tuple[str, ...], today: date) -> None:
+    """One block for each type, then what could not be learnt."""
+    for each in types:
+        paragraph(console, "type", f"{each.instance_type} in {each.region}", "bold")
+        paragraph(console, "on-demand", _price_words(each.price, today))
+        for plan in each.price.plans if each.price else ():
+            rate = f"${plan.usd_per_hour:,.3f} an hour on-demand, until {plan.ends_at:%Y-%m-%d}"
+            room = f"as far as its ${plan.commitment_usd_per_hour:,.2f} an hour go"
+            paragraph(console, "Savings Plan", f"{rate}, {room}; never assumed for Spot")
+        paragraph(console, "Spot", _discount_words(each.discount))
+    for problem in problems:
+        paragraph(console, "note", problem, "yellow")
+
+
+def prices_as_json(types: list[PricedType], problems: tuple[str, ...], today: date) -> dict[str, Any]:
+    """`{instance_types, problems}`; a figure is None where nobody knows it. USD, days, and discounts 0..1."""
+    return {"instance_types": [_as_json(each, today) for each in types], "problems": list(problems)}
+
+
+def _as_json(each: PricedType, today: date) -> dict[str, Any]:
+    price, discount = each.price, each.discount
+    return {
+        "instance_type": each.instance_type,
+        "region": each.region,
+        "usd_per_hour": price.usd_per_hour if price else None,
+        "basis": price.basis.value if price else None,
+        "price_source": price.origin.value if price else None,
+        "source": price.source if price else None,
+        "date": price.date.isoformat() if price else None,
+        "age_days": (today - price.date).days if price else None,
+        "savings_plans": [
+            {
+                "usd_per_hour": plan.usd_per_hour,
+                "commitment_usd_per_hour": plan.commitment_usd_per_hour,
+                "ends_at": plan.ends_at.isoformat(),
+            }
+            for plan in (price.plans if price else ())
+        ],
+        "spot_discount": {
+            "value": round(discount.value, 4),
+            "basis": discount.basis.value,
+            "source": discount.words,
+            "date": discount.date.isoformat(),
+        },
+    }
+
+
+def _price_words(price: Price | None, today: date) -> str:
+    if price is None:
+        return NOT_KNOWN
+    return f"${price.usd_per_hour:,.3f} an hour: {price.words(today)}; {price.source}"
+
+
+def _discount_words(discount: SpotDiscount) -> str:
+    return f"about {round(discount.value * 100)} % less, {discount.words} ({discount.date})"

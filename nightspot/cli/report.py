@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from types import ModuleType
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from nightspot.cli import account
-from nightspot.cli._shared import fail, mistakes
-from nightspot.cli.runs.place import (
-    Api,
-    FromFolder,
-    Local,
-    StackName,
-    TableName,
-    operating_mistakes,
-    place_of,
-)
-from nightspot.cli.runs.sources import Source
+from nightspot.cli._shared import fail, grouped, mistakes
+from nightspot.cli.runs.place import Source, Where, operating_mistakes
 from nightspot.formats.figures import day, plain
 from nightspot.record.model import RunRecord
 from nightspot.record.statement import (
@@ -39,11 +33,10 @@ from nightspot.record.statement import (
     to_csv,
 )
 from nightspot.record.statement import to_json as statement_to_json
-from nightspot.terminal import failures_page
-from nightspot.terminal.failures_page import ChartsMissingError
+from nightspot.view.html import charts_script
 from nightspot.view.html.bars import saved_spec
 from nightspot.view.html.pages import LinkOf, run_page, runs_page, title
-from nightspot.view.html.theme import Spec
+from nightspot.view.html.theme import PALETTE, Spec, concrete
 from nightspot.view.html.timeline import timeline_spec
 from nightspot.view.messages.plain import Console
 
@@ -61,6 +54,7 @@ class Format(StrEnum):
 STANDARD_OUTPUT = "-"
 
 
+@grouped
 def report(
     *,
     run: Annotated[
@@ -72,13 +66,7 @@ def report(
         str | None,
         typer.Option(metavar="YYYY-MM", help="Only what started in this month, with --job or --all."),
     ] = None,
-    from_folder: FromFolder = None,
-    local: Local = False,
-    table: TableName = None,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: Where,
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where it goes; - is standard output.")
     ] = None,
@@ -92,9 +80,7 @@ def report(
     """Write a report: of one run, or of a month's costs and savings."""
     _check(run, job, month, with_runs, wanted, out, every=every)
     with mistakes(), operating_mistakes(), _report_mistakes():
-        source = place_of(
-            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
-        ).source
+        source = where.place().source
         if job is None and not every:
             record = source.run(run)
             stem = run or record.run_id
@@ -231,15 +217,96 @@ def file_name(stem: str, wanted: Format) -> str:
 def script_or_none() -> str | None:
     """The charts' script; None, said on standard error, where nothing can make it."""
     try:
-        return failures_page.script(failures_page.cache_folder())
-    except failures_page.ChartsMissingError as error:
+        return script(cache_folder())
+    except ChartsMissingError as error:
         typer.secho(f"warning: the page has tables and no charts: {error}", err=True, fg="yellow")
         return None
 
 
 def _picture(spec: Spec, words: str, wanted: Format) -> bytes:
-    return failures_page.png(spec, words) if wanted is Format.PNG else failures_page.svg(spec, words).encode()
+    return png(spec, words) if wanted is Format.PNG else svg(spec, words).encode()
 
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
+
+
+PICTURE_PIXELS = 960  # wide
+PNG_SCALE = 2.0  # for screens with two pixels in one
+
+
+class ChartsMissingError(Exception):
+    """What draws charts is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("the package vl-convert-python is missing: install nightspot[local]")
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The user's folder for what can be made again (XDG Base Directory Specification)."""
+    named = environ.get("XDG_CACHE_HOME")
+    # The specification has relative paths ignored.
+    base = Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache"
+    return base / "nightspot"
+
+
+def script(folder: Path) -> str:
+    """The charts' script, from `folder` if an earlier call left it there; made in seconds otherwise.
+
+    Raises ChartsMissingError.
+    """
+    try:
+        path = folder / f"{charts_script.made_by().replace(' ', '-')}.js"
+        kept = charts_script.read(path)
+        if kept is not None:
+            return charts_script.checked(kept)
+        made = charts_script.make()
+    except (PackageNotFoundError, ModuleNotFoundError) as error:
+        raise ChartsMissingError from error
+    # A cache that cannot be written is only slow.
+    with suppress(OSError):
+        _keep(path, made)
+    return made
+
+
+def svg(spec: Spec, title: str) -> str:
+    """The chart as a picture in light colours, on white. Raises ChartsMissingError."""
+    converter = _converter()
+    drawn: str = converter.vegalite_to_svg(_as_picture(spec, title))
+    return drawn
+
+
+def png(spec: Spec, title: str) -> bytes:
+    """The same as pixels. Raises ChartsMissingError."""
+    converter = _converter()
+    drawn: bytes = converter.vegalite_to_png(_as_picture(spec, title), scale=PNG_SCALE)
+    return drawn
+
+
+def _as_picture(spec: Spec, title: str) -> Spec:
+    padding = {"left": 20, "right": 24, "top": 20, "bottom": 16}
+    picture: Spec = concrete(spec)
+    return {
+        **picture,
+        "width": PICTURE_PIXELS,
+        "autosize": {"type": "pad"},
+        "padding": padding,
+        "background": PALETTE["ground"][0],
+        "title": {"text": title, "offset": 26},
+    }
+
+
+def _converter() -> ModuleType:
+    try:
+        import vl_convert  # noqa: PLC0415 - only here, and only in nightspot[local]
+    except ModuleNotFoundError as error:
+        raise ChartsMissingError from error
+    return vl_convert
+
+
+def _keep(path: Path, text: str) -> None:
+    """Whole or not at all: another process may read it at this moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as part:
+        part.write(text)
+    Path(part.name).replace(path)

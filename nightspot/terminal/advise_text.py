@@ -11,7 +11,6 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +21,7 @@ from nightspot.advise.month import Trial, WorkedMonth
 from nightspot.advise.nights import MONTHS
 from nightspot.advise.offers import LABELS, Offer
 from nightspot.advise.question import UNKNOWN, Figure
-from nightspot.terminal.lines import paragraph
+from nightspot.terminal.lines import paragraph, plain_table
 from nightspot.view.html import pages, theme
 
 STYLES = {
@@ -66,7 +65,7 @@ def show(console: Console, advice: Advice) -> None:
 
 def options_table(advice: Advice) -> Table:
     """A row per option; the recommended one in bold."""
-    table = _table()
+    table = plain_table()
     table.add_column("option", width=23)
     table.add_column("USD a\nmonth", justify="right", no_wrap=True)
     table.add_column("figure", no_wrap=True)
@@ -125,7 +124,7 @@ def _show_month(console: Console, month: WorkedMonth) -> None:
     for sentence in month.advice:
         paragraph(console, "", sentence)
     for heading, trials in (("deadline", month.deadlines), ("checkpoint every", month.intervals)):
-        table = _table()
+        table = plain_table()
         table.add_column(heading, width=18)
         table.add_column("a month", justify="right", width=10)
         table.add_column("nights on on-demand", justify="right")
@@ -138,15 +137,6 @@ def _show_month(console: Console, month: WorkedMonth) -> None:
 def _source(figure: Figure) -> str:
     # An instance type is written as AWS writes it.
     return f"{figure.source if figure.source.startswith('ml.') else capital(figure.source)}."
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
-
-
-def show_page(console: Console, path: str) -> None:
-    """Where the page lies."""
-    paragraph(console, "Page", path)
 
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,7 +13,7 @@ from nightspot.formats.figures import format_duration
 from nightspot.job.markets import Market
 from nightspot.market.backtest import DEFAULT, LABELS, OMNISCIENT, OURS, Score, needs_to_see_spot
 from nightspot.market.samples import SIGMA, Setting
-from nightspot.terminal.lines import paragraph
+from nightspot.terminal.lines import paragraph, plain_table
 
 Scores = Mapping[str, Score]
 
@@ -67,21 +66,9 @@ def show_scores(console: Console, played: Played) -> None:
     paragraph(console, "Nights", f"{nights}; {default.nights_per_second:,.0f} a second of {DEFAULT}.")
 
 
-def show_picture(console: Console, path: str) -> None:
-    """Where the picture lies."""
-    paragraph(console, "Picture", path)
-
-
 def scores_table(scores: Scores, names: Sequence[str], *, with_headings: bool = True) -> Table:
     """A row per policy, in this order; its columns are as wide in every table."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-        collapse_padding=True,
-        pad_edge=False,
-        show_edge=False,
-        show_header=with_headings,
-    )
+    table = plain_table(with_headings=with_headings)
     table.add_column("policy", no_wrap=True, width=19)
     table.add_column("", width=35)
     for heading, width in (

@@ -202,17 +202,23 @@ def show(terminal: Terminal, record: RunRecord, now: datetime, *, with_links: bo
     for title, text in _head(record, now):
         paragraph(terminal, title, text)
     terminal.print()
-    tables.show_decisions(terminal, record, spot_first=_has_spot(record))
+    has_spot = record.fell_back or any(attempt.market is Market.SPOT for attempt in record.attempts)
+    tables.show_decisions(terminal, record, spot_first=has_spot)
     if record.attempts:
         terminal.print()
         terminal.print(tables.attempts_table(record))
     terminal.print()
-    paragraph(terminal, "Outcome", end_of(record).text if record.is_over else _going_on(record, now))
+    going_on = f"none yet: {standing(record)}; {time_left(record, now)}."
+    paragraph(terminal, "Outcome", end_of(record).text if record.is_over else going_on)
     if record.model_artifact:
         paragraph(terminal, "Artefact", record.model_artifact)
     if with_links:
-        for title, url in _link_lines(links_of(record)):
-            paragraph(terminal, title, url)
+        links = links_of(record)
+        if links["execution"]:
+            paragraph(terminal, "Console", links["execution"])
+        for job in links["training_jobs"]:
+            paragraph(terminal, f"Job {job['attempt']}", job["page"])
+            paragraph(terminal, f"Logs {job['attempt']}", job["logs"])
 
 
 def view(record: RunRecord | None, lines: Sequence[News], now: datetime, run_id: str) -> Group:
@@ -264,19 +270,4 @@ def _head(record: RunRecord, now: datetime) -> list[tuple[str, str]]:
         lines.append(("Plan", plain(record.plan_note)))
     if record.cost_usd is None or not record.is_over:
         lines.append(("Cost", f"at least {usd(record.cost_at_least_usd)} so far."))
-    return lines
-
-
-def _going_on(record: RunRecord, now: datetime) -> str:
-    return f"none yet: {standing(record)}; {time_left(record, now)}."
-
-
-def _has_spot(record: RunRecord) -> bool:
-    return record.fell_back or any(attempt.market is Market.SPOT for attempt in record.attempts)
-
-
-def _link_lines(links: Mapping[str, Any]) -> list[tuple[str, str]]:
-    lines = [("Console", links["execution"])] if links["execution"] else []
-    for job in links["training_jobs"]:
-        lines += [(f"Job {job['attempt']}", job["page"]), (f"Logs {job['attempt']}", job["logs"])]
     return lines

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from nightspot.drill.lives import WORDS, Life
 from nightspot.drill.report import DrillReport, KillReport, Outcome, moment_in_words
-from nightspot.terminal.lines import paragraph
+from nightspot.terminal.lines import paragraph, plain_table
 
 NOT_KNOWN = "-"
 _STYLES = {Outcome.PASS: "bold green", Outcome.FAIL: "bold red"}
@@ -54,17 +53,9 @@ def show_report(console: Console, report: DrillReport) -> None:
         paragraph(console, "  note", note)
 
 
-def show_places(console: Console, picture: str | None, kept: str | None) -> None:
-    """Where the picture is, and the logs."""
-    if picture is not None:
-        paragraph(console, "Picture", picture)
-    if kept is not None:
-        paragraph(console, "Logs", kept)
-
-
 def kills_table(report: DrillReport) -> Table:
     """One row per kill that landed."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
+    table = plain_table()
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("kill", no_wrap=True)
     table.add_column("moment", min_width=18)

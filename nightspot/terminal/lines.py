@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TextIO
 
+from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from nightspot.formats.figures import visible
@@ -50,6 +52,18 @@ def console_for(stream: TextIO | None = None) -> Console:
     stream = stream or sys.stdout
     width = None if stream.isatty() else WIDTH_WITHOUT_TERMINAL
     return PatientConsole(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def plain_table(*, with_headings: bool = True) -> Table:
+    """A table without edges, to which its columns are added."""
+    return Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+        collapse_padding=True,
+        pad_edge=False,
+        show_edge=False,
+        show_header=with_headings,
+    )
 
 
 def tell(console: Console, at: datetime, speaker: str, text: str, style: str = "") -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -17,8 +15,7 @@ from nightspot.local.stage.records import LocalRecord, Played
 from nightspot.record.model import AttemptRecord, RunRecord
 from nightspot.record.sentences import RESUMES, how_an_attempt_ended, remarks_in_words, unpriced
 from nightspot.run.model import Action, Resume
-from nightspot.run.pricing import Price, SpotDiscount
-from nightspot.terminal.lines import NIGHTSPOT, paragraph, tell
+from nightspot.terminal.lines import NIGHTSPOT, paragraph, plain_table, tell
 
 # https://aws.amazon.com/step-functions/pricing/, standard workflows.
 USD_PER_STATE_TRANSITION = 0.025 / 1000
@@ -94,7 +91,7 @@ def show_decisions(console: Console, run: RunRecord, *, spot_first: bool) -> Non
 
 def attempts_table(run: RunRecord) -> Table:
     """One row per training job, failed ones included."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
+    table = plain_table()
     table.add_column("#", justify="right", no_wrap=True)
     for heading in ("market", "instance type"):
         table.add_column(heading, no_wrap=True)
@@ -134,11 +131,6 @@ def show_outcome(console: Console, run: LocalRecord) -> None:
     paragraph(console, "Model", _model(run), style)
     for title, text in _sums(run):
         paragraph(console, title, text)
-
-
-def show_record_at(console: Console, path: str, command: str) -> None:
-    """Where the record lies, and how to see it again."""
-    paragraph(console, "Record", f"{path}; again: {command}")
 
 
 def _model(run: LocalRecord) -> str:
@@ -261,70 +253,3 @@ def in_words(action: Action, because: str, *, what: str = "", fallback: bool = F
 def style_of(action: Action, *, fallback: bool = False) -> str:
     """rich's style for the line."""
     return _FALLBACK_STYLE if fallback else _STYLES[action]
-
-
-@dataclass(frozen=True)
-class PricedType:
-    """What is known of one instance type (ml.…) in one region."""
-
-    instance_type: str
-    region: str
-    price: Price | None
-    discount: SpotDiscount
-
-
-def show_prices(console: Console, types: list[PricedType], problems: tuple[str, ...], today: date) -> None:
-    """One block for each type, then what could not be learnt."""
-    for each in types:
-        paragraph(console, "type", f"{each.instance_type} in {each.region}", "bold")
-        paragraph(console, "on-demand", _price_words(each.price, today))
-        for plan in each.price.plans if each.price else ():
-            rate = f"${plan.usd_per_hour:,.3f} an hour on-demand, until {plan.ends_at:%Y-%m-%d}"
-            room = f"as far as its ${plan.commitment_usd_per_hour:,.2f} an hour go"
-            paragraph(console, "Savings Plan", f"{rate}, {room}; never assumed for Spot")
-        paragraph(console, "Spot", _discount_words(each.discount))
-    for problem in problems:
-        paragraph(console, "note", problem, "yellow")
-
-
-def prices_as_json(types: list[PricedType], problems: tuple[str, ...], today: date) -> dict[str, Any]:
-    """`{instance_types, problems}`; a figure is None where nobody knows it. USD, days, and discounts 0..1."""
-    return {"instance_types": [_as_json(each, today) for each in types], "problems": list(problems)}
-
-
-def _as_json(each: PricedType, today: date) -> dict[str, Any]:
-    price, discount = each.price, each.discount
-    return {
-        "instance_type": each.instance_type,
-        "region": each.region,
-        "usd_per_hour": price.usd_per_hour if price else None,
-        "basis": price.basis.value if price else None,
-        "price_source": price.origin.value if price else None,
-        "source": price.source if price else None,
-        "date": price.date.isoformat() if price else None,
-        "age_days": (today - price.date).days if price else None,
-        "savings_plans": [
-            {
-                "usd_per_hour": plan.usd_per_hour,
-                "commitment_usd_per_hour": plan.commitment_usd_per_hour,
-                "ends_at": plan.ends_at.isoformat(),
-            }
-            for plan in (price.plans if price else ())
-        ],
-        "spot_discount": {
-            "value": round(discount.value, 4),
-            "basis": discount.basis.value,
-            "source": discount.words,
-            "date": discount.date.isoformat(),
-        },
-    }
-
-
-def _price_words(price: Price | None, today: date) -> str:
-    if price is None:
-        return NOT_KNOWN
-    return f"${price.usd_per_hour:,.3f} an hour: {price.words(today)}; {price.source}"
-
-
-def _discount_words(discount: SpotDiscount) -> str:
-    return f"about {round(discount.value * 100)} % less, {discount.words} ({discount.date})"

@@ -16,19 +16,21 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from nightspot.aws.doctor import CHECKS, Check, Finding, State, Visit
-from nightspot.cli.account import Aws
 from nightspot.cli.doctor import (
+    COUNTED,
     EASY_BYTES,
     GIB,
     LEAST_BYTES,
     MODULES,
+    STYLES,
     Machine,
     doctor,
     examine_machine,
-    run_doctor,
+    findings_as_json,
+    show_finding,
+    show_sum,
 )
 from nightspot.job.reading import check_files
-from nightspot.terminal.doctor_text import COUNTED, STYLES, findings_as_json, show_finding, show_sum
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -79,10 +81,12 @@ class Sts:
         raise self.error
 
 
-def asked(capsys, error, **options):
+def asked(capsys, error, monkeypatch, **options):
     """(status, standard output) where the first call of AWS ends with `error`."""
+    answers = ("eu-west-1", lambda service: Sts(error))
+    monkeypatch.setattr("nightspot.cli.doctor._session", lambda _profile, _region: answers)
     with pytest.raises(typer.Exit) as ended:
-        run_doctor(None, aws=Aws("eu-west-1", lambda service: Sts(error)), now=lambda: NOON, **options)
+        doctor(**options)
     return ended.value.exit_code, capsys.readouterr().out
 
 
@@ -90,8 +94,8 @@ EXPIRED = ClientError({"Error": {"Code": "ExpiredToken", "Message": "old"}}, "Ge
 NO_NETWORK = EndpointConnectionError(endpoint_url="https://example.org")
 
 
-def test_a_problem_ends_with_1_and_its_mend_is_below_it(jobs, capsys):
-    status, out = asked(capsys, EXPIRED)
+def test_a_problem_ends_with_1_and_its_mend_is_below_it(jobs, capsys, monkeypatch):
+    status, out = asked(capsys, EXPIRED, monkeypatch)
     assert status == 1
     lines = [" ".join(line.split()) for line in out.splitlines()]
     at = lines.index("problem credentials the credentials have expired")
@@ -99,8 +103,8 @@ def test_a_problem_ends_with_1_and_its_mend_is_below_it(jobs, capsys):
     assert lines[-1] == f"1 problem, {len(CHECKS) - 3} not checked, 2 ok"
 
 
-def test_without_a_network_nothing_is_a_problem(jobs, capsys):
-    status, out = asked(capsys, NO_NETWORK, as_json=True)
+def test_without_a_network_nothing_is_a_problem(jobs, capsys, monkeypatch):
+    status, out = asked(capsys, NO_NETWORK, monkeypatch, as_json=True)
     assert status == 0
     document = json.loads(out)
     assert document["ok"] is True
@@ -109,8 +113,8 @@ def test_without_a_network_nothing_is_a_problem(jobs, capsys):
     }
 
 
-def test_a_folder_without_jobs_still_has_its_account_looked_at(capsys):
-    status, out = asked(capsys, NO_NETWORK)
+def test_a_folder_without_jobs_still_has_its_account_looked_at(capsys, monkeypatch):
+    status, out = asked(capsys, NO_NETWORK, monkeypatch)
     assert status == 0
     assert re.search(r"not checked\s+job files\s+there are no job files here", out)
 

@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from typer.testing import CliRunner
 
 from nightspot.cli import account
-from nightspot.cli import drill_aws as command
-from nightspot.cli._shared import Json
+from nightspot.cli import drill as command
+from nightspot.cli._shared import Json, grouped
 from nightspot.job.model import Job
 
 REGION = "eu-west-1"
@@ -99,27 +99,11 @@ def drill(job: Job, *arguments: str, stdin: str | None = None, **passed: Any) ->
     app = typer.Typer()
 
     @app.command()
-    def drill_it(
-        market: command.Market = None,
-        instance_type: command.InstanceType = None,
-        max_minutes: command.MaxMinutes = 60,
-        max_usd: command.MaxUsd = None,
-        to_the_end: command.ToTheEnd = False,
-        keep_checkpoints: command.KeepCheckpoints = False,
-        yes: command.Yes = False,
-        placeholders: account.Placeholders = None,
-        stack: account.Stack = None,
-        region: account.Region = None,
-        profile: account.Profile = None,
-        as_json: Json = False,
-    ) -> None:
-        command.drill_on_aws(job, **locals_of(locals()), **passed)
+    @grouped
+    def drill_it(*, options: command.OnAws, asked: account.Asked, as_json: Json = False) -> None:
+        command.drill_on_aws(job, options, asked, as_json=as_json, **passed)
 
     return Answer(CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin))
-
-
-def locals_of(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if name not in {"job", "passed"}}
 
 
 def refused(job: Job, *arguments: str, stack: Stack | None = None, **passed: Any) -> Answer:

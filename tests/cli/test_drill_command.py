@@ -7,6 +7,8 @@ import pytest
 import typer
 
 # The package's attribute of this name is the module; `from` would do as well if the command were called otherwise.
+from nightspot.cli.account import Asked
+
 command = import_module("nightspot.cli.drill")
 
 GOOD = """
@@ -47,7 +49,7 @@ def no_drill(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a drill was started")
 
-    monkeypatch.setattr("nightspot.local.drill.drill", refuse)
+    monkeypatch.setattr("nightspot.local.drill", refuse)
 
 
 def test_a_good_job_passes_with_status_0_a_table_and_a_picture(nightspot, job, tmp_path):
@@ -148,7 +150,7 @@ def test_ctrl_c_ends_with_the_status_of_an_interrupt(nightspot, job, monkeypatch
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nightspot.local.drill.drill", interrupted)
+    monkeypatch.setattr("nightspot.local.drill", interrupted)
     answer = nightspot("drill", job(), "--local")
     assert answer.status == 130
     assert "everything the drill had started is stopped" in answer.err
@@ -156,7 +158,7 @@ def test_ctrl_c_ends_with_the_status_of_an_interrupt(nightspot, job, monkeypatch
 
 @pytest.mark.parametrize("option", ["--kills=2", "--seed=0", "--env=A=1", "--grace=5s", "--keep=logs"])
 def test_what_is_for_this_machine_is_refused_on_aws(nightspot, job, monkeypatch, option):
-    monkeypatch.setattr(command.drill_aws, "drill_on_aws", None)
+    monkeypatch.setattr(command, "drill_on_aws", None)
     answer = nightspot("drill", job(), option)
     assert answer.status == 2
     assert f"{option.split('=')[0]}: is for a drill with --local" in answer.err
@@ -172,19 +174,17 @@ def test_what_is_for_aws_is_refused_on_this_machine(nightspot, job, no_drill, op
 def test_without_local_the_drill_is_one_of_aws_with_the_options_that_were_given(nightspot, job, monkeypatch):
     asked = {}
 
-    def drill_on_aws(given, **options):
-        asked.update(options, job=given.name)
+    def drill_on_aws(given, options, account, **how):
+        asked.update(how, job=given.name, options=options, account=account)
         raise typer.Exit(1)
 
-    monkeypatch.setattr(command.drill_aws, "drill_on_aws", drill_on_aws)
+    monkeypatch.setattr(command, "drill_on_aws", drill_on_aws)
     answer = nightspot("drill", job(), "--max-minutes", 20, "--placeholder", "ModelBucket=m", "--json")
     assert answer.status == 1
-    flags = {name: asked.pop(name) for name in ("to_the_end", "keep_checkpoints", "yes")}
-    assert not any(flags.values())
     assert asked == {
         "job": "recommender",
-        "max_minutes": 20,
-        "placeholders": ["ModelBucket=m"],
+        "options": command.OnAws(max_minutes=20),
+        "account": Asked(placeholder=["ModelBucket=m"]),
         "as_json": True,
     }
     assert nightspot("drill", "none.yaml").status == 2

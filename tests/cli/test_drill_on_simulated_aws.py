@@ -18,8 +18,8 @@ import typer
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from nightspot.cli.account import Aws
-from nightspot.cli.drill_aws import drill_on_aws
+from nightspot.cli.account import Asked, Aws
+from nightspot.cli.drill import OnAws, drill_on_aws
 from nightspot.job.model import Job
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker.markets import Markets
@@ -82,11 +82,25 @@ class Simulated:
     def client(self, service: str) -> Any:
         return {"s3": self.s3, "sagemaker": self.sagemaker}[service]
 
-    def drill(self, job: Job, *, sleep: Callable[[float], None] | None = None, **options: Any) -> int:
+    def drill(
+        self,
+        job: Job,
+        *,
+        sleep: Callable[[float], None] | None = None,
+        market: str | None = None,
+        as_json: bool = False,
+    ) -> int:
         """Play it to its end, and give the command's exit status."""
         passed = {"now": self.clock.now, "sleep": sleep or self.clock.sleep, "token": lambda: "3fa9c0de"}
         with installed(self.simulator), pytest.raises(typer.Exit) as ended:
-            drill_on_aws(job, yes=True, aws=Aws(REGION, self.client), **options, **passed)
+            drill_on_aws(
+                job,
+                OnAws(yes=True, market=market),
+                Asked(),
+                aws=Aws(REGION, self.client),
+                as_json=as_json,
+                **passed,
+            )
         return ended.value.exit_code
 
     def stored(self) -> list[str]:

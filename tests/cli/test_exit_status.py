@@ -2,8 +2,8 @@
 
 import pytest
 
-from nightspot.cli import exit_status
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli import _shared
+from nightspot.cli._shared import ExitStatus
 from nightspot.failures.codes import FailureClass
 from nightspot.record.model import Ending
 from nightspot.run.model import Outcome
@@ -13,11 +13,11 @@ LEFT_OUT = {"market": "spot", "instance_type": "ml.p4d.24xlarge", "because": "qu
 
 
 def test_every_ending_and_every_failure_has_a_status():
-    assert set(exit_status.OF_ENDING) == set(Ending)
-    assert set(exit_status.OF_FAILURE) == set(FailureClass)
-    assert set(exit_status.MEANINGS) == set(ExitStatus)
+    assert set(_shared.OF_ENDING) == set(Ending)
+    assert set(_shared.OF_FAILURE) == set(FailureClass)
+    assert set(_shared.MEANINGS) == set(ExitStatus)
     # Whoever failed has not delivered, so nothing of it may look like success or like a usage error.
-    assert not {ExitStatus.IN_TIME, ExitStatus.USAGE, ExitStatus.LATE} & set(exit_status.OF_FAILURE.values())
+    assert not {ExitStatus.IN_TIME, ExitStatus.USAGE, ExitStatus.LATE} & set(_shared.OF_FAILURE.values())
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_every_ending_and_every_failure_has_a_status():
     ],
 )
 def test_a_record_tells_whose_fault_it_was(record, status):
-    assert exit_status.of_record(past_run(**record)) == status
+    assert _shared.of_record(past_run(**record)) == status
 
 
 @pytest.mark.parametrize(
@@ -67,16 +67,16 @@ def test_a_record_tells_whose_fault_it_was(record, status):
     ],
 )
 def test_remarks_count_only_where_that_was_asked_for(record, status):
-    assert exit_status.of_record(past_run(**record), fail_on_remarks=True) == status
+    assert _shared.of_record(past_run(**record), fail_on_remarks=True) == status
     if record["outcome"] == "succeeded":
-        assert exit_status.of_record(past_run(**record)) == (0 if record["deadline_met"] else 4)
+        assert _shared.of_record(past_run(**record)) == (0 if record["deadline_met"] else 4)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 @pytest.mark.parametrize("failure", [None, *FailureClass])
 def test_every_outcome_with_every_failure_has_a_status(outcome, failure):
     record = {"outcome": outcome.value, "attempts": [{"failure_class": failure and failure.value}]}
-    assert exit_status.of_record(past_run(**record)) in set(ExitStatus)
+    assert _shared.of_record(past_run(**record)) in set(ExitStatus)
 
 
 @pytest.mark.parametrize(
@@ -90,4 +90,4 @@ def test_every_outcome_with_every_failure_has_a_status(outcome, failure):
     ],
 )
 def test_an_execution_without_a_record_has_a_status(status, error, expected):
-    assert exit_status.of_execution(status, error) == expected
+    assert _shared.of_execution(status, error) == expected

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from nightspot.aws.runs.api_client import CannotLookError, ExecutionEnd
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli._shared import ExitStatus
 from nightspot.cli.runs import follow
 from nightspot.cli.runs.follow import Look, LookRefusedError
 from nightspot.record.model import read_record

@@ -7,9 +7,8 @@ import sys
 import pytest
 import yaml
 
-from nightspot.cli import app
+from nightspot.cli import app, new
 from nightspot.cli import init as init_module
-from nightspot.cli import validate as schema_module
 from nightspot.cli.init import (
     ask,
     broken_checkpoints,
@@ -46,7 +45,7 @@ def nightspot(nightspot, monkeypatch):
     """The whole command line, with the two commands of this file also where it does not name them yet."""
     monkeypatch.setattr(app, "registered_commands", list(app.registered_commands))
     known = {command.callback for command in app.registered_commands}
-    for command in {init_module.init, schema_module.schema} - known:
+    for command in {init_module.init, new.schema} - known:
         app.command()(command)
     return nightspot
 

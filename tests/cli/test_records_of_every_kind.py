@@ -15,8 +15,8 @@ from moto import mock_aws
 from nightspot.aws.runs import operating
 from nightspot.aws.table.run_table import RunTable
 from nightspot.cli import account
+from nightspot.cli._shared import ExitStatus
 from nightspot.cli.account import Aws
-from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import watch
 from nightspot.failures.codes import FailureClass
 from nightspot.job.reading import load_job

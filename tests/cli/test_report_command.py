@@ -11,7 +11,6 @@ import pytest
 from nightspot.aws.table.run_table import RunTable
 from nightspot.cli import report
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
-from nightspot.terminal import failures_page
 from tests import records as past_records
 
 SCRIPT = "window.vegaEmbed = () => {};"
@@ -21,7 +20,7 @@ SCRIPT = "window.vegaEmbed = () => {};"
 def _no_charts(monkeypatch, request):
     """What draws charts takes seconds; a stand-in, except where a test is about it."""
     if request.node.get_closest_marker("parametrize") is None or "picture" not in request.node.name:
-        monkeypatch.setattr(failures_page, "script", lambda _folder: SCRIPT)
+        monkeypatch.setattr(report, "script", lambda _folder: SCRIPT)
 
 
 @pytest.fixture
@@ -131,14 +130,14 @@ def test_nothing_known_to_draw_is_said(nightspot, tmp_path, record):
 
 def test_without_what_draws_charts_a_page_has_tables_and_says_so(nightspot, nights, monkeypatch):
     def missing(*_arguments):
-        raise failures_page.ChartsMissingError
+        raise report.ChartsMissingError
 
-    monkeypatch.setattr(failures_page, "script", missing)
+    monkeypatch.setattr(report, "script", missing)
     answer = nightspot("report")
     assert answer.status == 0
     assert "warning: the page has tables and no charts" in answer.err
     assert "<script" not in (nights / "search-2026-11-21.html").read_text()
-    monkeypatch.setattr(failures_page, "_converter", missing)
+    monkeypatch.setattr(report, "_converter", missing)
     answer = nightspot("report", "--format", "svg")
     assert answer.status == 1
     assert "install nightspot[local]" in answer.err
@@ -253,22 +252,22 @@ class TestTheScriptOfCharts:
             return SCRIPT
 
         monkeypatch.undo()
-        monkeypatch.setattr(failures_page.charts_script, "make", make)
-        monkeypatch.setattr(failures_page.charts_script, "made_by", lambda: "maker 1")
+        monkeypatch.setattr(report.charts_script, "make", make)
+        monkeypatch.setattr(report.charts_script, "made_by", lambda: "maker 1")
         return calls
 
     def test_it_is_made_once(self, tmp_path, made):
-        assert [failures_page.script(tmp_path / "cache") for _ in range(3)] == [SCRIPT] * 3
+        assert [report.script(tmp_path / "cache") for _ in range(3)] == [SCRIPT] * 3
         assert made == ["made"]
         assert [path.name for path in (tmp_path / "cache").iterdir()] == ["maker-1.js"]
 
     def test_a_cache_that_cannot_be_written_is_only_slow(self, tmp_path, made):
         blocked = tmp_path / "file"
         blocked.write_text("")
-        assert failures_page.script(blocked) == SCRIPT
+        assert report.script(blocked) == SCRIPT
 
     def test_the_cache_is_where_the_user_s_caches_are(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
-        assert failures_page.cache_folder({}) == tmp_path / ".cache" / "nightspot"
-        assert failures_page.cache_folder({"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache" / "nightspot"
-        assert failures_page.cache_folder({"XDG_CACHE_HOME": "/c"}).as_posix() == "/c/nightspot"
+        assert report.cache_folder({}) == tmp_path / ".cache" / "nightspot"
+        assert report.cache_folder({"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache" / "nightspot"
+        assert report.cache_folder({"XDG_CACHE_HOME": "/c"}).as_posix() == "/c/nightspot"

@@ -10,12 +10,11 @@ from botocore.exceptions import ClientError, CredentialRetrievalError
 from rich.console import Console
 
 from nightspot.aws.runs.api_client import ApiError, CannotLookError
+from nightspot.cli._shared import ExitStatus
 from nightspot.cli.account import Aws
-from nightspot.cli.exit_status import ExitStatus
 from nightspot.cli.runs import follow, watch
 from nightspot.cli.runs.follow import Look, LookRefusedError
-from nightspot.cli.runs.place import Place
-from nightspot.cli.runs.sources import Folder, RunNotFoundError
+from nightspot.cli.runs.place import Folder, Place, RunNotFoundError
 from nightspot.record.model import RecordNotReadableError, read_record
 from nightspot.terminal import deployed_run
 from nightspot.terminal.deployed_run import News, NewsKind
@@ -80,7 +79,7 @@ class Table:
 
 
 def looker(place):
-    return follow.looker(place, "x", None, region=None, profile=None)
+    return follow.looker(place, "x", None)
 
 
 def test_credentials_that_have_run_out_are_read_anew(record, monkeypatch):
@@ -88,7 +87,7 @@ def test_credentials_that_have_run_out_are_read_anew(record, monkeypatch):
     place = Place(Table(read_record(record), refused("ExpiredTokenException")), "t", aws, "t")
     renewals = []
 
-    def renewed(old, **_about):
+    def renewed(old):
         renewals.append(old)
         return Place(Table(read_record(record)), "t", aws, "t")
 
@@ -129,7 +128,7 @@ def test_new_credentials_that_are_not_there_yet_are_looked_for_again(record, mon
     place = Place(Table(read_record(record), refused("ExpiredTokenException")), "t", aws, "t")
     answers = [error, Place(Table(read_record(record)), "t", aws, "t")]
 
-    def renewed(_old, **_about):
+    def renewed(_old):
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli._shared import ExitStatus
 
 # What an evil caller hands over: nothing of it may be run, or begin a line of its own.
 EVIL = "$(touch evil)`touch evil`; touch evil"

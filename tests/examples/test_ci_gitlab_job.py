@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli._shared import ExitStatus
 
 EVIL = "$(touch evil)`touch evil`; touch evil"
 

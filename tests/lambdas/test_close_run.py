@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from nightspot.aws.faults import NotYetError, TransientAwsError
 from nightspot.aws.runs.executions import restart_arn
 from nightspot.aws.table import run_table
-from nightspot.cli import exit_status
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli import _shared
+from nightspot.cli._shared import ExitStatus
 from nightspot.decide import ladder
 from nightspot.decide.audit import Execution, ExecutionState
 from nightspot.failures.codes import FailureClass
@@ -547,7 +547,7 @@ def test_a_crash_without_a_model_is_on_record_as_ours(night, world):
     assert night.recorded(run).crashed
     (summary,) = world.table.history("recommender")
     assert (summary.outcome, summary.crashed) == ("failed", True)
-    assert exit_status.of_record(summary) is ExitStatus.SERVICE
+    assert _shared.of_record(summary) is ExitStatus.SERVICE
 
 
 @pytest.mark.parametrize("status", ["Completed", "Stopped"])

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from nightspot.aws.prices import QuotasUnknownError
-from nightspot.cli import exit_status
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli import _shared
+from nightspot.cli._shared import ExitStatus
 from nightspot.job.markets import Concurrency
 from nightspot.job.model import Budget
 from nightspot.lambdas import plan_run
@@ -183,7 +183,7 @@ class TestQuotas:
         world.quotas = lambda names: dict.fromkeys(names, 0.0)
         decided = world.decide(world.plan()["run"])
         assert decided["step"]["outcome"] == "failed"
-        assert exit_status.of_record(read_record(world.record(decided["run"]))) is ExitStatus.USER
+        assert _shared.of_record(read_record(world.record(decided["run"]))) is ExitStatus.USER
 
     def test_quotas_that_nobody_tells_stop_no_run(self, world):
         def quotas(names):

@@ -19,11 +19,9 @@ from nightspot.aws.runs.api_client import (
     execution_end,
     is_loopback,
 )
-from nightspot.cli import exit_status
-from nightspot.cli._shared import note, say
-from nightspot.cli.exit_status import ExitStatus
-from nightspot.cli.runs.place import Place, renewed
-from nightspot.cli.runs.sources import RunNotFoundError
+from nightspot.cli import _shared
+from nightspot.cli._shared import ExitStatus, note, say, utc_now
+from nightspot.cli.runs.place import Place, RunNotFoundError, renewed
 from nightspot.failures.redaction import redact
 from nightspot.formats.figures import duration, one_line
 from nightspot.record.model import RecordNotReadableError, RunRecord
@@ -168,11 +166,11 @@ class _Following:
 
     def _ended(self, seen: Look) -> Followed | None:
         if seen.record is not None and seen.record.is_over:
-            return Followed(exit_status.of_record(seen.record), seen.record)
+            return Followed(_shared.of_record(seen.record), seen.record)
         if seen.end is None:
             self._gone_since = None
         else:
-            status = exit_status.of_execution(seen.end.status, seen.end.error)
+            status = _shared.of_execution(seen.end.status, seen.end.error)
             if status is ExitStatus.USER:
                 return Followed(status, self.record, f"its input was refused: {seen.end.cause or seen.end}")
             if status is ExitStatus.SERVICE and seen.record is not None and self._may_come_back(seen.end):
@@ -202,9 +200,7 @@ class _Following:
         return deployed_run.still(self.record, moment)
 
 
-def looker(
-    place: Place, run_id: str, execution_arn: str | None, *, region: str | None, profile: str | None
-) -> Callable[[], Look]:
+def looker(place: Place, run_id: str, execution_arn: str | None) -> Callable[[], Look]:
     """Looks at a run where it is recorded; its credentials are read anew once AWS says that they have run out.
 
     `execution_arn`: of a run that may not be on record yet. The looks raise CannotLookError and LookRefusedError.
@@ -215,7 +211,7 @@ def looker(
         nonlocal here, is_stale
         try:
             if is_stale:
-                here = renewed(here, region=region, profile=profile)
+                here = renewed(here)
                 is_stale = False
             return _look(here, run_id, execution_arn)
         except (ClientError, BotoCoreError, TransientAwsError, ApiError) as error:
@@ -247,11 +243,11 @@ def pace_of(place: Place) -> Callable[[int], float]:
     return lambda number: FIRST_SECONDS if number < FIRST_LOOKS else LATER_SECONDS
 
 
-def clock_of(place: Place, now: Callable[[], datetime]) -> Callable[[RunRecord | None], datetime]:
+def clock_of(place: Place) -> Callable[[RunRecord | None], datetime]:
     """The story's clock: the real one; of an emulated night, the latest moment that its record speaks of."""
 
     def story(record: RunRecord | None) -> datetime:
-        return record.over_at if record is not None and is_emulated(place) else now()
+        return record.over_at if record is not None and is_emulated(place) else utc_now()
 
     return story
 
@@ -259,11 +255,6 @@ def clock_of(place: Place, now: Callable[[], datetime]) -> Callable[[RunRecord |
 def is_emulated(place: Place) -> bool:
     """Whether the place is the API of `nightspot local serve`, by its address."""
     return place.api is not None and is_loopback(place.api.url)
-
-
-def utc_now() -> datetime:
-    """The real clock."""
-    return datetime.now(UTC)
 
 
 def _look(place: Place, run_id: str, execution_arn: str | None) -> Look:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.table import Table
 
 from nightspot.api.queries import QueryError, Wanted, Window, endings_of, is_for, window_of
-from nightspot.cli import account, completion
-from nightspot.cli._shared import Json, mistakes, print_json
+from nightspot.cli import completion
+from nightspot.cli._shared import Json, grouped, mistakes, print_json
 from nightspot.cli.runs import follow
 from nightspot.cli.runs.place import (
     LOCAL_RECORDS,
-    Api,
-    FromFolder,
-    Local,
     Place,
-    StackName,
-    TableName,
+    Where,
     check_at_least_one,
     operating_mistakes,
-    place_of,
     record_of,
 )
 from nightspot.formats.figures import duration, percent, usd
@@ -34,7 +29,7 @@ from nightspot.record.model import Ending, RunRecord
 from nightspot.record.sentences import RESUMES
 from nightspot.run.reasons import Reason
 from nightspot.terminal import deployed_run, tables
-from nightspot.terminal.lines import console_for
+from nightspot.terminal.lines import console_for, plain_table
 
 DEFAULT_LIMIT = 20
 
@@ -49,6 +44,7 @@ STYLES: Mapping[Ending, str] = {
 }
 
 
+@grouped
 def runs(
     *,
     job: Annotated[str | None, typer.Option(metavar="NAME", help="Only this job's.")] = None,
@@ -69,22 +65,14 @@ def runs(
         str | None, typer.Option(metavar="YYYY-MM", help="Only what started in this month (UTC).")
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = DEFAULT_LIMIT,
-    from_folder: FromFolder = None,
-    local: Local = False,
-    table: TableName = None,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: Where,
     as_json: Json = False,
 ) -> None:
     """List runs, newest first: how each ended, cost, savings, margin."""
     window = _window(since, month)
     check_at_least_one("--limit", limit)
     with mistakes(), operating_mistakes():
-        place = place_of(
-            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
-        )
+        place = where.place()
         runs = place.source.runs(job, None)
     endings = endings_of(outcome or ())
     chosen = [
@@ -124,7 +112,7 @@ def _beside(run: RunRecord) -> dict[str, Any]:
 
 
 def _table(chosen: list[RunRecord]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, show_edge=False)
+    table = plain_table()
     table.add_column("run", no_wrap=True)
     table.add_column("job", overflow="fold")
     for heading in ("started (UTC)", "outcome"):
@@ -156,31 +144,31 @@ def _cost(run: RunRecord) -> str:
     return f">= {usd(run.cost_at_least_usd)}" if run.cost_at_least_usd else usd(None)
 
 
+@dataclass(frozen=True)
+class WhereOrRecords(Where):
+    """--from-folder has an older name here."""
+
+    from_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-folder", "--records", metavar="DIR", help=f"Local records; {LOCAL_RECORDS} by default."
+        ),
+    ] = None
+
+
+@grouped
 def show(
     run: Annotated[
         str | None,
         typer.Argument(metavar="RUN", help="Its id; the newest by default.", autocompletion=completion.runs),
     ] = None,
     *,
-    from_folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--from-folder", "--records", metavar="DIR", help=f"Local records; {LOCAL_RECORDS} by default."
-        ),
-    ] = None,
-    local: Local = False,
-    table: TableName = None,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: WhereOrRecords = WhereOrRecords(),
     as_json: Json = False,
 ) -> None:
     """Show a run's record: decisions, attempts, result."""
     with mistakes(), operating_mistakes():
-        place = place_of(
-            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
-        )
+        place = where.place()
         record = record_of(place, run)
     print_record(place, record, as_json=as_json)
 
@@ -198,5 +186,5 @@ def print_record(place: Place, record: RunRecord, *, as_json: bool) -> None:
         tables.show_outcome(console, record)
         return
     emulated = follow.is_emulated(place)
-    now = follow.clock_of(place, follow.utc_now)(record)
+    now = follow.clock_of(place)(record)
     deployed_run.show(console, record, now, with_links=not emulated)

@@ -18,45 +18,56 @@ import typer
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.api_client import ApiError
 from nightspot.aws.runs.executions import Starter, fresh_name, keyed_name
-from nightspot.aws.runs.operating import DeploymentError, deployed_jobs, output_of
-from nightspot.cli import account, exit_status
+from nightspot.aws.runs.operating import DeploymentError
+from nightspot.cli import _shared
 from nightspot.cli import jobs as operate_jobs
-from nightspot.cli._shared import fail, note, print_json, seconds_of
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli._shared import ExitStatus, fail, named, note, print_json, seconds_of
 from nightspot.cli.runs import follow
-from nightspot.cli.runs import follow as follow_words
-from nightspot.cli.runs.place import Place
+from nightspot.cli.runs.place import Place, output
 from nightspot.job.markets import MarketChoice
-from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, read_overrides
 
 # (--market's words; anything else that stands there is a file)
 CHOICES = tuple(choice.value for choice in MarketChoice)
 
-Market = Annotated[
-    str | None,
-    typer.Option(metavar="|".join(CHOICES), help="What this run buys; or a market file, as --market-file."),
-]
-MarketFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A YAML file that says when there is capacity.")
-]
-InstanceTypes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--instance-type",
-        metavar="TYPE[@SPEED]",
-        help="The ladder of this run, best first; give it once for each type.",
-    ),
-]
-Deadline = Annotated[
-    str | None, typer.Option(metavar="6h|07:00", help="When this run's model is due: after so long, or at.")
-]
-Hyperparameters = Annotated[
-    list[str] | None,
-    typer.Option("--hyperparameter", metavar="NAME=VALUE", help="Instead of the job's; may be repeated."),
-]
-Budget = Annotated[str | None, typer.Option(metavar="USD", help="The most that this run may cost.")]
-Fallback = Annotated[str | None, typer.Option(metavar="on_demand|never", help="What follows Spot.")]
+
+@dataclass(frozen=True)
+class Overrides:
+    """The options that change one run only."""
+
+    market: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(CHOICES), help="What this run buys; or a market file, as --market-file."
+        ),
+    ] = None
+    instance_type: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TYPE[@SPEED]", help="The ladder of this run, best first; give it once for each type."
+        ),
+    ] = None
+    deadline: Annotated[
+        str | None,
+        typer.Option(metavar="6h|07:00", help="When this run's model is due: after so long, or at."),
+    ] = None
+    hyperparameter: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Instead of the job's; may be repeated.")
+    ] = None
+    budget: Annotated[str | None, typer.Option(metavar="USD", help="The most that this run may cost.")] = None
+    fallback: Annotated[str | None, typer.Option(metavar="on_demand|never", help="What follows Spot.")] = None
+
+    def given(self) -> dict[str, Any]:
+        """What was given, as the execution's input names it; `nightspot.job.read_overrides` checks it."""
+        given = {
+            "market": self.market,
+            "instance_types": [_type_of(text) for text in self.instance_type or ()] or None,
+            "deadline": self.deadline,
+            "hyperparameters": named("--hyperparameter", self.hyperparameter or []) or None,
+            "budget": None if self.budget is None else _usd(self.budget),
+            "fallback": self.fallback,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def market_and_file(market: str | None, market_file: Path | None) -> tuple[str | None, Path | None]:
@@ -69,27 +80,6 @@ def market_and_file(market: str | None, market_file: Path | None) -> tuple[str |
         rule = f"must be one of {', '.join(CHOICES)}, or a market file"
         raise typer.BadParameter(f"--market: {market!r}: {rule}")
     return None, Path(market)
-
-
-def overrides_of(
-    *,
-    market: str | None,
-    instance_types: list[str] | None,
-    deadline: str | None,
-    hyperparameters: list[str] | None,
-    budget: str | None,
-    fallback: str | None,
-) -> dict[str, Any]:
-    """What was given, as the execution's input names it; `nightspot.job.read_overrides` checks it."""
-    given = {
-        "market": market,
-        "instance_types": [_type_of(text) for text in instance_types] if instance_types else None,
-        "deadline": deadline,
-        "hyperparameters": _named(hyperparameters) if hyperparameters else None,
-        "budget": None if budget is None else _usd(budget),
-        "fallback": fallback,
-    }
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _type_of(text: str) -> str | dict[str, Any]:
@@ -110,18 +100,6 @@ def _usd(text: str) -> float:
         raise typer.BadParameter(f"--budget: {text!r}: must be a number of US dollars") from error
 
 
-def _named(given: list[str]) -> dict[str, str]:
-    named: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"--hyperparameter: {text!r}: must be NAME=VALUE")
-        if name in named:
-            raise typer.BadParameter(f"--hyperparameter: {name!r}: must be given only once")
-        named[name] = value
-    return named
-
-
 MACHINE_OUTPUT = "StateMachineArn"
 LONGEST_KEY = 128
 _WITH_MODEL = {ExitStatus.IN_TIME, ExitStatus.LATE}
@@ -129,15 +107,45 @@ RUN_COMMAND = "nightspot run"  # as a run that it starts says who asked for it
 
 
 @dataclass(frozen=True)
-class Way:
-    """How a start is waited for and told; `longest_seconds` is None where the wait has no limit."""
+class Waiting:
+    """The options that say how a start is waited for, and that it is the same as one before."""
 
-    wait: bool
-    longest_seconds: int | None
-    as_json: bool
-    region: str | None
-    profile: str | None
-    fail_on_remarks: bool = False
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until the run is over, with a line for all that happens.")
+    ] = False
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="With --wait: how long at the most.")
+    ] = None
+    fail_on_remarks: Annotated[
+        bool,
+        typer.Option(
+            "--fail-on-remarks",
+            help=f"With --wait or --local: status {ExitStatus.REMARKS} for a model with remarks, such as "
+            '"finished at step 3 of 24".',
+        ),
+    ] = False
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key again is the same run: for pipelines.")
+    ] = None
+
+    def check(self) -> None:
+        """Raises typer.BadParameter for a key that could not stand in a header, and where nobody waits."""
+        key = self.idempotency_key
+        fits = key is None or (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable())
+        if not fits or " " in (key or ""):
+            rule = f"must be 1 to {LONGEST_KEY} characters of ASCII without a blank"
+            raise typer.BadParameter(f"--idempotency-key: {key!r}: {rule}")
+        for option, given in (
+            ("--fail-on-remarks", self.fail_on_remarks),
+            ("--timeout", self.timeout is not None),
+        ):
+            if given and not self.wait:
+                raise typer.BadParameter(f"{option} needs --wait")
+        self.longest_seconds()
+
+    def longest_seconds(self) -> int | None:
+        """None where the wait has no limit. Raises typer.BadParameter."""
+        return None if self.timeout is None else seconds_of("--timeout", self.timeout)
 
 
 @dataclass(frozen=True)
@@ -164,41 +172,6 @@ class StartedRun:
         }
 
 
-def timeout_of(text: str | None, *, wait: bool) -> int | None:
-    """The seconds that --timeout says. Raises typer.BadParameter."""
-    if text is None:
-        return None
-    if not wait:
-        raise typer.BadParameter("--timeout needs --wait")
-    return seconds_of("--timeout", text)
-
-
-FailOnRemarks = Annotated[
-    bool,
-    typer.Option(
-        "--fail-on-remarks",
-        help=f"With --wait or --local: status {ExitStatus.REMARKS} for a model with remarks, such as "
-        '"finished at step 3 of 24".',
-    ),
-]
-
-
-def check_fail_on_remarks(wanted: bool, *, wait: bool) -> None:
-    """Raises typer.BadParameter where nobody waits for the model that could have remarks."""
-    if wanted and not wait:
-        raise typer.BadParameter("--fail-on-remarks needs --wait")
-
-
-def check_key(key: str | None) -> None:
-    """Raises typer.BadParameter where an idempotency key could not stand in a header."""
-    if key is None or (
-        0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() and " " not in key
-    ):
-        return
-    rule = f"must be 1 to {LONGEST_KEY} characters of ASCII without a blank"
-    raise typer.BadParameter(f"--idempotency-key: {key!r}: {rule}")
-
-
 def start(place: Place, job: str, overrides: Mapping[str, Any], key: str | None) -> StartedRun:
     """Start a run of a deployed job; the same key again is the same run.
 
@@ -209,7 +182,10 @@ def start(place: Place, job: str, overrides: Mapping[str, Any], key: str | None)
     if place.api is not None:
         return post_start(place, job, f"/jobs/{quote(job, safe='')}/runs", overrides, key=key)
     check_with_deployed(place, job, overrides)
-    return start_execution(place, _machine_of(place), job, overrides, key=key, requested_by=RUN_COMMAND)
+    if place.aws is None or place.stack is None:
+        raise ValueError("only a stack says which state machine it has")
+    machine_arn = output(place.aws, place.stack, MACHINE_OUTPUT)
+    return start_execution(place, machine_arn, job, overrides, key=key, requested_by=RUN_COMMAND)
 
 
 def post_start(
@@ -286,8 +262,12 @@ def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) ->
     Who may not read the deployed jobs (a pipeline's role) is told so: the run's plan checks them all the same.
     Raises InvalidOverridesError.
     """
-    jobs = _deployed_jobs(place)
-    if jobs is None:
+    if place.aws is None or place.stack is None:
+        return
+    try:
+        jobs = operate_jobs.deployed(place.aws, place.stack)
+    except DeploymentError as error:
+        note(f"not checked before the start, but by the run's plan: {error}")
         return
     if job not in jobs:
         near = get_close_matches(job, jobs, n=1)
@@ -296,70 +276,40 @@ def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) ->
     apply_overrides(jobs[job], read_overrides(overrides))
 
 
-def _deployed_jobs(place: Place) -> dict[str, Job] | None:
-    if place.aws is None or place.stack is None:
-        return None
-    client = place.aws.client
-    try:
-        return deployed_jobs(
-            place.stack,
-            cloudformation=client("cloudformation"),
-            lambdas=client("lambda"),
-            fetch=operate_jobs.fetched,
-        )
-    except DeploymentError as error:
-        note(f"not checked before the start, but by the run's plan: {error}")
-        return None
-
-
-def _machine_of(place: Place) -> str:
-    if place.aws is None or place.stack is None:
-        raise ValueError("only a stack says which state machine it has")
-    try:
-        return output_of(place.stack, MACHINE_OUTPUT, cloudformation=place.aws.client("cloudformation"))
-    except DeploymentError as error:
-        fail(f"--stack: {error}")
-
-
-def tell_and_wait(place: Place, begun: StartedRun, way: Way) -> ExitStatus:
+def tell_and_wait(place: Place, begun: StartedRun, way: Waiting, *, as_json: bool) -> ExitStatus:
     """Say what has begun, and wait for it where that was asked for. The status that the command is to end with."""
-    if not way.as_json:
-        _tell(place, begun, way)
-    told = begun.to_json(follow_words.console_of(place, begun.execution_arn))
+    if not as_json:
+        _tell(place, begun, wait=way.wait)
+    told = begun.to_json(follow.console_of(place, begun.execution_arn))
     if not way.wait:
-        if way.as_json:
+        if as_json:
             print_json(told)
         return ExitStatus.IN_TIME
     followed = follow.follow(
-        follow.looker(place, begun.run_id, begun.execution_arn, region=way.region, profile=way.profile),
+        follow.looker(place, begun.run_id, begun.execution_arn),
         sleep=sleep,
         monotonic=monotonic,
         pace=follow.pace_of(place),
-        now=follow.clock_of(place, follow.utc_now),
+        now=follow.clock_of(place),
         # Where standard output is for JSON, the lines that keep a pipeline from being silent go beside it.
-        on_news=lambda line: follow_words.print_line(line, err=way.as_json),
-        longest_seconds=way.longest_seconds,
+        on_news=lambda line: follow.print_line(line, err=as_json),
+        longest_seconds=way.longest_seconds(),
     )
     if way.fail_on_remarks and followed.record is not None and followed.status in _WITH_MODEL:
-        followed = replace(followed, status=exit_status.of_record(followed.record, fail_on_remarks=True))
-    if way.as_json:
+        followed = replace(followed, status=_shared.of_record(followed.record, fail_on_remarks=True))
+    if as_json:
         record = None if followed.record is None else followed.record.to_json()
         print_json({**told, "exit_status": int(followed.status), "record": record})
-    follow_words.tell_end(place, begun.run_id, followed, begun.execution_arn)
+    follow.tell_end(place, begun.run_id, followed, begun.execution_arn)
     return followed.status
 
 
-def _tell(place: Place, begun: StartedRun, way: Way) -> None:
+def _tell(place: Place, begun: StartedRun, *, wait: bool) -> None:
     begins = "has started" if begun.is_new else "had been started by the same request already"
     resumes = f", from the last checkpoint of {begun.resume_from}" if begun.resume_from else ""
     typer.echo(f"Run {begun.run_id} of {begun.job} {begins}{resumes}.")
-    if not way.wait:
-        typer.echo(f"Watch:   {follow_words.command('watch', begun.run_id, place)}")
-    typer.echo(f"Stop:    {follow_words.command('stop', begun.run_id, place)}")
-    if link := follow_words.console_of(place, begun.execution_arn):
+    if not wait:
+        typer.echo(f"Watch:   {follow.command('watch', begun.run_id, place)}")
+    typer.echo(f"Stop:    {follow.command('stop', begun.run_id, place)}")
+    if link := follow.console_of(place, begun.execution_arn):
         typer.echo(f"Console: {link}")
-
-
-def default_stack(table: str | None, stack: str | None, api: str | None) -> str | None:
-    """The stack that a command about deployed runs looks at where nothing else is named."""
-    return account.STACK if table is None and stack is None and api is None else stack

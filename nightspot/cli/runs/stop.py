@@ -1,7 +1,9 @@
-"""`nightspot stop`: which run a person ends, whether they are sure, and how long it is waited for."""
+"""`nightspot stop` and `retry`: which run a person ends or takes up again, and whether they are sure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from time import sleep
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -10,7 +12,7 @@ import typer
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.api_client import ApiClient, ApiError, as_passing
-from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.executions import Executions, state_machine_of
 from nightspot.aws.runs.training_jobs import (
     LOOK_SECONDS,
     Stopper,
@@ -20,11 +22,14 @@ from nightspot.aws.runs.training_jobs import (
     UnknownRunError,
     sentence_of,
 )
-from nightspot.cli import account
-from nightspot.cli._shared import Json, fail, mistakes, print_json, say, seconds_of
-from nightspot.cli.runs.place import Api, Place, StackName, TableName, operating_mistakes, place_of, record_of
+from nightspot.cli._shared import Json, fail, grouped, mistakes, print_json, say, seconds_of
+from nightspot.cli.runs import start
+from nightspot.cli.runs.place import DEPLOYED, OfDeployment, Place, Where, operating_mistakes, record_of
+from nightspot.cli.runs.start import StartedRun
 from nightspot.formats.figures import format_duration
+from nightspot.job.overrides import merge_overrides, read_overrides
 from nightspot.record.model import RunRecord, outcome_of
+from nightspot.terminal.tables import overrides_in_words
 
 # SIGTERM, 120 s and the upload; then the event, or at the worst the loop's own look after five minutes.
 DEFAULT_TIMEOUT = "15m"
@@ -33,6 +38,7 @@ ASKED_BY = "nightspot stop"
 _SHOWN = ("run_id", "job", "state", "training_job_name", "outcome", "because")
 
 
+@grouped
 def stop(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `nightspot runs` shows it.")],
     *,
@@ -44,11 +50,7 @@ def stop(
     timeout: Annotated[
         str, typer.Option(metavar="DURATION", help="How long to wait at the most.")
     ] = DEFAULT_TIMEOUT,
-    table: TableName = None,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: OfDeployment,
     as_json: Json = False,
 ) -> None:
     """Stop a deployed run and its training job, for good.
@@ -58,19 +60,21 @@ def stop(
     longest_seconds = seconds_of("--timeout", timeout)
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
-    # A local run ends with the command that plays it, so there is a deployment to be stopped or nothing.
-    chosen = account.STACK if table is None and stack is None and api is None else stack
     with mistakes(), operating_mistakes():
-        place = place_of(table=table, stack=chosen, api=api, region=region, profile=profile)
+        # A local run ends with the command that plays it, so there is a deployment to be stopped or nothing.
+        place = where.deployed()
         record = record_of(place, run)
         if not yes and not record.is_over:
             typer.confirm(_question(record, place), abort=True, err=True)
         if place.api is not None:
             look = _by_api(place.api, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
         else:
-            stopper = _stopper(place)
-            look = _by_aws(stopper, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
-        _conclude(look, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+            look = _by_aws(place, run, wait=wait, longest_seconds=longest_seconds, as_json=as_json)
+        if as_json:
+            print_json(look)
+        if wait and look["state"] != StopState.OVER:
+            longest = format_duration(longest_seconds)
+            fail(f"run: {look['run_id']!r}: its end is not on record after {longest}; ask again later")
 
 
 def _question(record: RunRecord, place: Place) -> str:
@@ -79,17 +83,14 @@ def _question(record: RunRecord, place: Place) -> str:
     return f"Stop run {record.run_id} of {record.job} in {place.words}{what}?"
 
 
-def _stopper(place: Place) -> Stopper:
+def _by_aws(
+    place: Place, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
+) -> dict[str, Any]:
+    """The last look at the run, as --json prints it."""
     if place.aws is None:
         raise ValueError("only a deployment's runs can be stopped")
     client = place.aws.client
-    return Stopper(place.table(), client("sagemaker"), Executions(client("stepfunctions")))
-
-
-def _by_aws(
-    stopper: Stopper, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
-) -> dict[str, Any]:
-    """The last look at the run, as --json prints it."""
+    stopper = Stopper(place.table(), client("sagemaker"), Executions(client("stepfunctions")))
 
     def show(look: Stopping) -> None:
         if not as_json:
@@ -107,7 +108,14 @@ def _by_aws(
         fail(f"run: {run_id!r}: is no longer on record")
     except StopRefusedError as error:
         fail(f"run: {run_id!r}: cannot be stopped: {error}")
-    return _as_json(look)
+    return {
+        "run_id": look.run.run_id,
+        "job": look.run.job,
+        "state": look.state.value,
+        "training_job_name": look.training_job_name,
+        "outcome": outcome_of(look.run.outcome),
+        "because": look.run.outcome_because,
+    }
 
 
 def _by_api(
@@ -132,23 +140,132 @@ def _by_api(
         slept += LOOK_SECONDS
 
 
-def _conclude(look: dict[str, Any], *, wait: bool, longest_seconds: float, as_json: bool) -> None:
-    if as_json:
-        print_json(look)
-    run_id, state = look["run_id"], look["state"]
-    if state == StopState.OVER or not wait:
-        return
-    fail(
-        f"run: {run_id!r}: its end is not on record after {format_duration(longest_seconds)}; ask again later"
+RETRY_COMMAND = "nightspot retry"  # as a run that it starts says who asked for it
+
+
+@dataclass(frozen=True)
+class WhereToRetry(Where):
+    """--local is refused."""
+
+    local: Annotated[
+        bool, typer.Option("--local", help="Refused: what a local night has saved is gone with it.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class WaitForNew(start.Waiting):
+    """The run that is waited for is not the one that is named."""
+
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until the new run is over, with a line for all that happens.")
+    ] = False
+
+
+@grouped
+def retry(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `nightspot runs` shows it.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    where: Annotated[WhereToRetry, ("local", *DEPLOYED)] = WhereToRetry(),
+    wait: WaitForNew = WaitForNew(),
+    overrides: start.Overrides,
+    as_json: Json = False,
+) -> None:
+    """Start a run that goes on from the checkpoint of one that failed.
+
+    Also of one that was stopped or skipped.
+
+    What that run did otherwise than its job file says is taken along, unless it is said again here. Without
+    --table, --stack or --api the stack is Nightspot.
+    """
+    if where.local:
+        fail(
+            "--local: a local night cannot be retried: the S3 that held its checkpoints ended with it; "
+            "play another one with `nightspot run FILE --local`"
+        )
+    if as_json and not yes:
+        raise typer.BadParameter("--json needs --yes, because nobody is asked")
+    if start.market_and_file(overrides.market, None)[1] is not None:
+        raise typer.BadParameter(f"--market: must be one of {', '.join(start.CHOICES)}")
+    wait.check()
+    own = overrides.given()
+    with mistakes(), operating_mistakes():
+        read_overrides(own, check_instance_types=True)
+        place = where.deployed()
+        record = record_of(place, run)
+        _check_retryable(record)
+        if place.api is None and wait.idempotency_key is None:
+            # The API looks itself; a key may have started the very run that would be in the way.
+            _check_checkpoints(place, record)
+        merged = merge_overrides(record.overrides, own)
+        if place.aws is not None:
+            start.check_with_deployed(place, record.job, merged)
+        if not as_json:
+            _tell(record, own)
+        if not yes:
+            typer.confirm(f"Start a new run of {record.job} in {place.words}?", abort=True, err=True)
+        begun = _start(place, record, own, merged, wait.idempotency_key)
+        raise typer.Exit(start.tell_and_wait(place, begun, wait, as_json=as_json))
+
+
+def saved_words(record: RunRecord) -> str:
+    """What the run's checkpoint holds, as far as its record says: "step 12 of 24 (50 %)"."""
+    progress = next((step.progress for step in reversed(record.steps or ()) if step.progress), None)
+    if record.checkpoints is None:
+        return "nothing, for its job writes no checkpoints: the new run begins at the start"
+    if progress is None:
+        return "not told by its record; what is in its checkpoint prefix is used"
+    of = f" of {progress.total_steps}" if progress.total_steps else ""
+    share = "" if progress.fraction is None else f" ({progress.fraction:.0%})".replace("%", " %")
+    return f"step {progress.step}{of}{share}"
+
+
+def _check_retryable(record: RunRecord) -> None:
+    run_id = record.run_id
+    if not record.is_over:
+        fail(f"run: {run_id!r}: is still going on; `nightspot stop {run_id}` ends it, then it can be retried")
+    if record.has_model:
+        fail(f"run: {run_id!r}: has succeeded, so nothing is left to train; `nightspot run` starts a new one")
+
+
+def _check_checkpoints(place: Place, record: RunRecord) -> None:
+    """Refuse what lambdas/run_input.py would refuse, and leave no record of: a second retry of a run."""
+    prefix, run_id = record.checkpoints, record.run_id
+    for other in place.source.runs(record.job, None) if prefix is not None else ():
+        if other.checkpoints != prefix or other.run_id == run_id:
+            continue
+        if other.has_model:
+            fail(f"run: {run_id!r}: run {other.run_id} went on from its checkpoints and has succeeded")
+        if not other.is_over:
+            fail(f"run: {run_id!r}: run {other.run_id} goes on from its checkpoints already")
+
+
+def _tell(record: RunRecord, own: Mapping[str, Any]) -> None:
+    ended = f"Run {record.run_id} of {record.job} ended as {record.outcome.value}."
+    say(f"{ended} {record.because or ''}".rstrip())
+    say(f"Saved:   {saved_words(record)}.")
+    kept = {name: value for name, value in record.overrides.items() if name not in own}
+    for title, given in (("Kept:", kept), ("New:", own)):
+        if given:
+            say(f"{title:<9}{overrides_in_words(given)}.")
+
+
+def _start(
+    place: Place,
+    record: RunRecord,
+    own: Mapping[str, Any],
+    merged: Mapping[str, Any],
+    key: str | None,
+) -> StartedRun:
+    run_id, job = record.run_id, record.job
+    if place.api is not None:
+        # It merges the same way.
+        path = f"/runs/{quote(run_id, safe='')}/retry"
+        return start.post_start(place, job, path, own, key=key, resume_from=run_id)
+    try:
+        machine_arn = state_machine_of(str(record.execution_arn))
+    except ValueError as error:
+        fail(f"run: {run_id!r}: {error}")
+    return start.start_execution(
+        place, machine_arn, job, merged, key=key, resume_from=run_id, requested_by=RETRY_COMMAND
     )
-
-
-def _as_json(look: Stopping) -> dict[str, Any]:
-    return {
-        "run_id": look.run.run_id,
-        "job": look.run.job,
-        "state": look.state.value,
-        "training_job_name": look.training_job_name,
-        "outcome": outcome_of(look.run.outcome),
-        "because": look.run.outcome_because,
-    }

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,25 +17,11 @@ from rich.console import Console
 from rich.live import Live
 
 from nightspot.aws.runs.operating import training_logs
-from nightspot.cli import account, completion
-from nightspot.cli import exit_status as statuses
-from nightspot.cli._shared import Json, fail, mistakes, note, print_json
-from nightspot.cli.exit_status import ExitStatus
+from nightspot.cli import _shared, completion
+from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, note, print_json
 from nightspot.cli.runs import follow, show
-from nightspot.cli.runs import follow as follow_words
 from nightspot.cli.runs.follow import Followed
-from nightspot.cli.runs.place import (
-    Api,
-    FromFolder,
-    Local,
-    Place,
-    StackName,
-    TableName,
-    check_at_least_one,
-    operating_mistakes,
-    place_of,
-    record_of,
-)
+from nightspot.cli.runs.place import Place, Where, check_at_least_one, operating_mistakes, record_of
 from nightspot.formats.figures import one_line
 from nightspot.local.stage.records import LocalRecord
 from nightspot.record.model import AttemptRecord, RunRecord
@@ -48,6 +35,7 @@ TICK_SECONDS = 1.0  # the time left is told anew so often
 sleep, monotonic = time.sleep, time.monotonic
 
 
+@grouped
 def watch(
     run: Annotated[
         str | None,
@@ -57,13 +45,7 @@ def watch(
     job: Annotated[
         str | None, typer.Option(metavar="NAME", help="Without RUN: the newest run of this job.")
     ] = None,
-    from_folder: FromFolder = None,
-    local: Local = False,
-    table: TableName = None,
-    stack: StackName = None,
-    api: Api = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: Where,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for every change and nothing else.")
     ] = False,
@@ -77,17 +59,25 @@ def watch(
     if run is not None and job is not None:
         raise typer.BadParameter(f"--job: {job!r}: means nothing beside RUN, which names the run")
     with mistakes(), operating_mistakes():
-        place = place_of(
-            folder=from_folder, local=local, table=table, stack=stack, api=api, region=region, profile=profile
-        )
+        place = where.place()
         record = record_of(place, run, job)
         run_id = record.run_id
         if place.is_local:
             raise typer.Exit(_print_local(place, record, as_json=as_json))
-        screen = _screen(place, run_id, as_json=as_json)
-        execution_arn = record.execution_arn
-        followed = screen.run(follow.looker(place, run_id, execution_arn, region=region, profile=profile))
-        follow_words.tell_end(place, run_id, followed, execution_arn)
+        look = follow.looker(place, run_id, record.execution_arn)
+        console = console_for()
+        if console.is_terminal and not as_json:
+            followed = Screen(place, run_id, console).run(look)
+        else:
+            followed = follow.follow(
+                look,
+                sleep=sleep,
+                monotonic=monotonic,
+                pace=follow.pace_of(place),
+                now=follow.clock_of(place),
+                on_news=(lambda line: _print_json_line(line, run_id)) if as_json else follow.print_line,
+            )
+        follow.tell_end(place, run_id, followed, record.execution_arn)
         raise typer.Exit(followed.status)
 
 
@@ -98,26 +88,7 @@ def _print_local(place: Place, record: RunRecord, *, as_json: bool) -> ExitStatu
             _print_json_line(line, record.run_id)
     else:
         show.print_record(place, record, as_json=False)
-    return statuses.of_record(record)
-
-
-class Lines:
-    """A line for each piece of news: plain text, or JSON."""
-
-    def __init__(self, place: Place, tell: Callable[[News], None]) -> None:
-        self._place = place
-        self._tell = tell
-
-    def run(self, look: Callable[[], follow.Look]) -> Followed:
-        """Follow the run to its end. Raises what `look` raises."""
-        return follow.follow(
-            look,
-            sleep=sleep,
-            monotonic=monotonic,
-            pace=follow.pace_of(self._place),
-            now=follow.clock_of(self._place, follow.utc_now),
-            on_news=self._tell,
-        )
+    return _shared.of_record(record)
 
 
 class Screen:
@@ -129,7 +100,7 @@ class Screen:
         self._console = console
         self._news: list[News] = []
         self._record: RunRecord | None = None
-        self._now = follow.clock_of(place, follow.utc_now)
+        self._now = follow.clock_of(place)
 
     def run(self, look: Callable[[], follow.Look]) -> Followed:
         """Follow the run to its end. Raises what `look` raises."""
@@ -165,15 +136,6 @@ class Screen:
             )
 
 
-def _screen(place: Place, run_id: str, *, as_json: bool) -> Lines | Screen:
-    if as_json:
-        return Lines(place, lambda line: _print_json_line(line, run_id))
-    console = console_for()
-    if not console.is_terminal:
-        return Lines(place, follow_words.print_line)
-    return Screen(place, run_id, console)
-
-
 def _print_json_line(line: News, run_id: str) -> None:
     sys.stdout.write(json.dumps(line.to_json(run_id)) + "\n")
     sys.stdout.flush()
@@ -185,6 +147,14 @@ Line = dict[str, str | None]
 """`time` (ISO 8601, UTC), `machine`, `message`; local logs know no times."""
 
 
+@dataclass(frozen=True)
+class WhereLogsAre(Where):
+    """--api is refused."""
+
+    api: Annotated[str | None, typer.Option(metavar="URL", help="Has no logs: give --stack.")] = None
+
+
+@grouped
 def logs(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="Its id; the newest by default.")] = None,
     *,
@@ -192,27 +162,19 @@ def logs(
         int | None, typer.Option(metavar="N", help="Which training job of the run; the newest by default.")
     ] = None,
     tail: Annotated[int | None, typer.Option(metavar="N", help="Only the last N lines.")] = None,
-    from_folder: FromFolder = None,
-    local: Local = False,
-    table: TableName = None,
-    stack: StackName = None,
-    api: Annotated[str | None, typer.Option(metavar="URL", help="Has no logs: give --stack.")] = None,
-    region: account.Region = None,
-    profile: account.Profile = None,
+    where: WhereLogsAre = WhereLogsAre(),
     as_json: Json = False,
 ) -> None:
     """Print what a run's training job has logged.
 
     The oldest line first. Does not follow.
     """
-    if api is not None:
+    if where.api is not None:
         rule = "the API has no logs, CloudWatch Logs has: give --stack NAME or --table NAME instead"
-        raise typer.BadParameter(f"--api: {api!r}: {rule}")
+        raise typer.BadParameter(f"--api: {where.api!r}: {rule}")
     check_at_least_one("--tail", tail)
     with mistakes(), operating_mistakes():
-        place = place_of(
-            folder=from_folder, local=local, table=table, stack=stack, region=region, profile=profile
-        )
+        place = where.place()
         record = record_of(place, run)
         chosen = _attempt(record, attempt)
         found = iter(()) if chosen is None else _lines(place, record, chosen.training_job_name)

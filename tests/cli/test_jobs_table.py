@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from nightspot.api.models import JobDescription, JobsList, LastRun, MonthCosts, line_as_json, lines_of
+from nightspot.cli.jobs import jobs_table, last_run_words, month_words
 from nightspot.job.reading import load_job
 from nightspot.record.model import read_record
-from nightspot.terminal.jobs_table import jobs_table, last_run_words, month_words
 from nightspot.terminal.lines import console_for
 
 
