@@ -28,10 +28,10 @@ from nightspot.market.backtest import (
     player,
 )
 from nightspot.market.model import Belief, NightResult
-from nightspot.market.night import Night
+from nightspot.market.night import SimulatedNight
 from nightspot.market.omniscient import omniscient_of
 from nightspot.market.rivals import RIVALS
-from nightspot.market.samples import HOUR, Sample, Setting, Zone, from_traces, generated, samples_of
+from nightspot.market.samples import HOUR, BacktestSetting, Sample, Zone, from_traces, generated, samples_of
 from nightspot.run.model import Step
 from tests.market.ledger_night import moment, play_through_ledger
 
@@ -119,7 +119,7 @@ def one_night(zones: Sequence[Zone]) -> None:
     """The decisions of the default policy in the night that the picture of `nightspot backtest` shows."""
     from nightspot.terminal.backtest_plot import telling_night, ups  # noqa: PLC0415 - matplotlib
 
-    setting = Setting()
+    setting = BacktestSetting()
     found = telling_night(setting, zones, "max_wait_safe")
     spot = ups(found.sample.truth.market, setting.window_seconds)
     shown = ", ".join(f"{moment(start):%H:%M}-{moment(end):%H:%M}" for start, end in spot)
@@ -127,7 +127,7 @@ def one_night(zones: Sequence[Zone]) -> None:
         f"{found.zone.name}, {found.sample.offset_seconds / HOUR:.2f} h into it; Spot is up {shown}; due 08:00\n"
     )
     run = plan(setting, found.sample.belief, Policy.PATIENT)
-    play_through_ledger(run, Night(found.sample.truth), tell)
+    play_through_ledger(run, SimulatedNight(found.sample.truth), tell)
     print(
         f"\ncost {found.ours.cost:.2f} h of on-demand, omniscient {found.schedule.cost_on_demand_hours:.2f} h"
     )
@@ -150,7 +150,7 @@ def single_zones(zones: Sequence[Zone], starts: int) -> dict[tuple[float, float]
     scores = {}
     for changeover in CHANGEOVER_HOURS:
         for window in WINDOW_HOURS:
-            setting = Setting(
+            setting = BacktestSetting(
                 changeover_seconds=changeover * HOUR, window_seconds=window * HOUR, starts=starts
             )
             played = backtest(setting, zones, policies=[DEFAULT, "on_demand", *POSSIBLE, *BOUNDS])
@@ -192,7 +192,7 @@ def random_nights(zones: Sequence[Zone], nights: int) -> Iterator[Goal]:
     print(f"{'work error':>10}" + "".join(f"{name:>21}" for name in PLANS) + f"{'price':>12}")
     worst_late = worst_price = 0.0
     for error in WORK_ERRORS:
-        setting = Setting(starts=starts, random_changeover=True, work_error=error)
+        setting = BacktestSetting(starts=starts, random_changeover=True, work_error=error)
         late, cost = planned_nights(setting, zones)
         price = 100 * (cost["learnt limits"] - cost["tonight's truth"])
         row = "".join(f"{late[name]:>12.2%}{cost[name]:>9.3f}" for name in PLANS)
@@ -205,7 +205,9 @@ def random_nights(zones: Sequence[Zone], nights: int) -> Iterator[Goal]:
     yield Goal("price of not knowing, points of on-demand's cost", 4, worst_price)
 
 
-def planned_nights(setting: Setting, zones: Sequence[Zone]) -> tuple[dict[str, float], dict[str, float]]:
+def planned_nights(
+    setting: BacktestSetting, zones: Sequence[Zone]
+) -> tuple[dict[str, float], dict[str, float]]:
     """The share of late nights and the cost over on-demand, by what the default policy plans with."""
     late, cost, alone = dict.fromkeys(PLANS, 0.0), dict.fromkeys(PLANS, 0.0), 0.0
     play = player(setting, DEFAULT)
@@ -220,7 +222,7 @@ def planned_nights(setting: Setting, zones: Sequence[Zone]) -> tuple[dict[str, f
     return late, {name: hours / alone for name, hours in cost.items()}
 
 
-def beliefs_of(setting: Setting, sample: Sample) -> tuple[Belief, ...]:
+def beliefs_of(setting: BacktestSetting, sample: Sample) -> tuple[Belief, ...]:
     """What is planned with, in the order of `PLANS`."""
     learnt, truth = sample.belief, sample.truth
     median, expected = setting.changeover_seconds, setting.work_seconds
@@ -243,7 +245,7 @@ def pooling(zones: Sequence[Zone], traces: Path, starts: int) -> None:
     )
     print(f"{'window':>7}{'single':>10}{'pooled':>10}{'single, omniscient':>21}{'pooled, omniscient':>21}")
     for window in WINDOW_HOURS:
-        setting = Setting(window_seconds=window * HOUR, starts=starts)
+        setting = BacktestSetting(window_seconds=window * HOUR, starts=starts)
         one_by_one, together = (backtest(setting, each, policies=[DEFAULT]) for each in (zones, pooled))
         print(
             f"{window:5g} h{one_by_one[DEFAULT].cost_ratio:10.3f}{together[DEFAULT].cost_ratio:10.3f}"
@@ -265,13 +267,13 @@ def goals_of(scores: Mapping[tuple[float, float], Mapping[str, Score]]) -> Itera
 
 def playing(zones: Sequence[Zone]) -> Iterator[Goal]:
     """How fast the default policy plays 4 h of work in 8 h, beside the same nights through the ledger."""
-    setting = Setting(starts=STARTS // QUICK)
+    setting = BacktestSetting(starts=STARTS // QUICK)
     samples = [sample for zone in zones for sample in samples_of(setting, zone)]
     play = player(setting, DEFAULT)
 
     def through_ledger(sample: Sample) -> NightResult:
         run = plan(setting, sample.belief, Policy.PATIENT)
-        return play_through_ledger(run, Night(sample.truth))
+        return play_through_ledger(run, SimulatedNight(sample.truth))
 
     slow, fast = (best_nights_a_second(each, samples) for each in (through_ledger, play))
     print(
@@ -297,7 +299,7 @@ def best_nights_a_second(play: Callable[[Sample], object], samples: Sequence[Sam
 
 def bounds(zones: Sequence[Zone]) -> Iterator[Goal]:
     """How fast the omniscient bound is, and how big all of it."""
-    setting = Setting(starts=STARTS)
+    setting = BacktestSetting(starts=STARTS)
     samples = list(samples_of(setting, zones[0]))
     started = time.perf_counter()
     omniscient_of(setting, zones[0], samples)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from nightspot.api.models import JobsList, RunLinks, RunResource, RunsPage, line_as_json, lines_of
 from nightspot.api.queries import (
     EARLIEST,
-    Place,
+    Position,
     QueryError,
+    StartWindow,
     Wanted,
-    Window,
     cursor_of,
     endings_of,
     is_for,
@@ -297,8 +297,8 @@ def unknown_address(method: str, path: str, use: ApiDependencies) -> ProblemErro
 
 
 def _newest_first(
-    jobs: Sequence[str], window: Window, after: Place | None, limit: int, use: ApiDependencies
-) -> Iterator[tuple[Place, RunRecord]]:
+    jobs: Sequence[str], window: StartWindow, after: Position | None, limit: int, use: ApiDependencies
+) -> Iterator[tuple[Position, RunRecord]]:
     """The runs of all `jobs` behind `after`, read no further than they are asked for."""
     if window.is_empty:
         return
@@ -309,13 +309,13 @@ def _newest_first(
 
 
 def _history(
-    job: str, window: Window, after: Place | None, limit: int, use: ApiDependencies
-) -> Iterator[tuple[Place, RunRecord]]:
+    job: str, window: StartWindow, after: Position | None, limit: int, use: ApiDependencies
+) -> Iterator[tuple[Position, RunRecord]]:
     up_to = after.key if after else None
     # One more than a page: whether there is another one.
     entries = use.table.history_entries(job, first=window.first, end=window.end, up_to=up_to, page=limit + 2)
     for entry in entries:
-        yield Place(entry.key, job), entry.run
+        yield Position(entry.key, job), entry.run
 
 
 def _unknown_run(run_id: str, near: Sequence[str] = ()) -> ProblemError:

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from nightspot.aws.faults import NotYetError
 from nightspot.aws.runs.executions import CONTINUE_RUN, said
-from nightspot.decide.audit import Execution, ExecutionState, Kind
+from nightspot.decide.audit import AuditKind, Execution, ExecutionState
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import count, entry, logger
@@ -130,7 +130,7 @@ def _execution_ended(detail: ExecutionDetail, use: Dependencies) -> Settled:
             raise NotYetError(f"the run of {detail.execution_arn} may still be planned")
         return _left(detail.execution_arn, "no run of it was planned")
     settled = settle(run.run_id, use, heard=ended)
-    if any(each.kind is Kind.JOB_MAY_COME for each in settled.left):
+    if any(each.kind is AuditKind.JOB_MAY_COME for each in settled.left):
         raise NotYetError(settled.left[0].sentence)
     return settled
 

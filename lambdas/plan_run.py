@@ -21,7 +21,7 @@ from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import entry, logger, metrics, tell
 from nightspot.lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
 from nightspot.plan import planning
-from nightspot.plan.planning import Known, Resumed, plan_note, plan_run, quota_name
+from nightspot.plan.planning import Known, ResumedRun, plan_note, plan_run, quota_name
 from nightspot.record.events import Happening
 from nightspot.run.model import Run, to_json
 
@@ -33,7 +33,7 @@ FIRST_MISSES = 30  # after which the workflow waits five minutes and no longer o
 LARGEST_OVERRIDES_BYTES = 64 * 1024  # the ledger carries them; the API takes no more either
 
 
-class Execution(BaseModel):
+class PlannedExecution(BaseModel):
     """Step Functions' context object, as far as a plan needs it."""
 
     id: str
@@ -44,7 +44,7 @@ class PlanRequest(BaseModel):
     """What the state machine passes."""
 
     input: Any  # as a person may have typed it
-    execution: Execution
+    execution: PlannedExecution
     # A workflow of an earlier version, which may be running while this code is deployed, does not: it passes on the
     # step's request as it is.
     merges_request: bool = False
@@ -111,7 +111,7 @@ def _planned(run: Run, request: dict[str, Any]) -> dict[str, Any]:
 
 def _resumed(
     resume_from: str | None, job: Job, execution_arn: str, started_at: datetime, use: Dependencies
-) -> Resumed | None:
+) -> ResumedRun | None:
     if resume_from is None:
         return None
     run_id = run_id_of(execution_arn, started_at)
@@ -120,10 +120,10 @@ def _resumed(
 
 def _plan(
     job: Job,
-    execution: Execution,
+    execution: PlannedExecution,
     given: RunInput,
     overrides: dict[str, Any],
-    resumed: Resumed | None,
+    resumed: ResumedRun | None,
     use: Dependencies,
 ) -> Run:
     """The run with its turn and its budget. What it needs to know of AWS beside the job is asked here."""

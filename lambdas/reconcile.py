@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nightspot.aws.faults import NotYetError, TransientAwsError
 from nightspot.aws.runs.executions import InvalidStartError, NameTakenError
 from nightspot.decide import audit
-from nightspot.decide.audit import Delivery, Finding, Pending, Repair, Snapshot
+from nightspot.decide.audit import AuditFinding, Delivery, Pending, Repair, Snapshot
 from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import count, emit, logger, traced
 from nightspot.lambdas.settling import free_lock, looks_of, settle
@@ -29,12 +29,12 @@ from nightspot.lambdas.start_run import ScheduledStart, start
 class Reconciled:
     """What was found, what of it was repaired, and what could not be (run id, lock or delivery -> why)."""
 
-    found: tuple[Finding, ...] = ()
-    repaired: tuple[Finding, ...] = ()
+    found: tuple[AuditFinding, ...] = ()
+    repaired: tuple[AuditFinding, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     postponed: Mapping[str, str] = field(default_factory=dict)  # until AWS answers, or somebody else is done
 
-    def has_repaired(self, finding: Finding) -> bool:
+    def has_repaired(self, finding: AuditFinding) -> bool:
         """Whether this is right by now, however its sentence has changed."""
         about = (finding.kind, finding.run_id, finding.subject)
         return any((each.kind, each.run_id, each.subject) == about for each in self.repaired)
@@ -76,7 +76,7 @@ def handler(
 def reconcile(snapshot: Snapshot, use: Dependencies) -> Reconciled:
     """Repair what can be repaired of what `snapshot` shows. A run that cannot be keeps nobody from the others."""
     found = audit.findings(snapshot)
-    repaired: list[Finding] = []
+    repaired: list[AuditFinding] = []
     failed: dict[str, str] = {}
     postponed: dict[str, str] = {}
     listed: dict[str, list[str]] = {}
@@ -116,7 +116,7 @@ def _apart(subject: str, failed: dict[str, str], postponed: dict[str, str]) -> I
         emit()
 
 
-def _unsettled(snapshot: Snapshot, found: tuple[Finding, ...]) -> Iterator[str]:
+def _unsettled(snapshot: Snapshot, found: tuple[AuditFinding, ...]) -> Iterator[str]:
     """The runs of which something can be repaired, and those that need not be looked at again."""
     for finding in found:
         if finding.repair not in {Repair.NONE, Repair.FREE_LOCK} and finding.run_id is not None:
@@ -126,14 +126,14 @@ def _unsettled(snapshot: Snapshot, found: tuple[Finding, ...]) -> Iterator[str]:
             yield look.run.run_id
 
 
-def _by_kind(found: tuple[Finding, ...]) -> dict[str, int]:
+def _by_kind(found: tuple[AuditFinding, ...]) -> dict[str, int]:
     return dict(Counter(finding.kind.value for finding in found))
 
 
 MOST_LOGGED = 10_000  # characters of an event
 
 
-def deliver(finding: Finding, pending: Pending, use: Dependencies) -> bool:
+def deliver(finding: AuditFinding, pending: Pending, use: Dependencies) -> bool:
     """Deliver it once more, or give it up. Whether nothing more is to be done about it.
 
     Raises TransientAwsError and StartRefusedError where it is left for later. What can never be started is given

@@ -18,7 +18,7 @@ from nightspot.job.errors import describe, nearest
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.plan import planning
-from nightspot.plan.planning import Origin, Resumed
+from nightspot.plan.planning import ResumedRun, RunOrigin
 from nightspot.run.model import CONSOLE, Outcome, Run, evolve
 from nightspot.run.reasons import clock
 
@@ -43,7 +43,7 @@ class RunInput:
     """`{"job": "recommender"}`, and what this run does otherwise than the job file says."""
 
     job: str
-    origin: Origin
+    origin: RunOrigin
     resume_from: str | None
     overrides: Mapping[str, Any]  # as they were given
 
@@ -56,7 +56,7 @@ def read_input(given: object, jobs: Sequence[str], started_at: datetime) -> RunI
     mapping, job = _job_of(given, jobs)
     return RunInput(
         job=job,
-        origin=Origin(_scheduled_at(mapping.get("scheduled_at"), started_at), _requested_by(mapping)),
+        origin=RunOrigin(_scheduled_at(mapping.get("scheduled_at"), started_at), _requested_by(mapping)),
         resume_from=_resume_from(mapping.get("resume_from")),
         overrides={name: value for name, value in mapping.items() if name not in _ABOUT},
     )
@@ -210,7 +210,7 @@ _MOST_LOOKED_AT = 60  # runs of the job, the newest
 _ENDED = frozenset({"Completed", "Failed", "Stopped"})
 
 
-def resume(resume_from: str, job: Job, *, run_id: str, execution_arn: str, use: Dependencies) -> Resumed:
+def resume(resume_from: str, job: Job, *, run_id: str, execution_arn: str, use: Dependencies) -> ResumedRun:
     """The run to resume, with its checkpoints locked for the run `run_id` of `job`, where both keep any.
 
     Raises InvalidInputError with the rule that forbids it; then nothing stays locked. Raises TransientAwsError.
@@ -218,7 +218,7 @@ def resume(resume_from: str, job: Job, *, run_id: str, execution_arn: str, use: 
     before = _ended_without_model(resume_from, job.name, use)
     prefix = before.checkpoint_s3_uri
     if prefix is None or planning.checkpoint_prefix(job.training_job, run_id) is None:
-        return Resumed(before)
+        return ResumedRun(before)
     holder = turns.take_prefix(prefix, run_id, execution_arn, use)
     if holder is not None:
         raise _no_resuming(resume_from, f"run {holder.run_id} goes on from its checkpoints already")
@@ -227,7 +227,7 @@ def resume(resume_from: str, job: Job, *, run_id: str, execution_arn: str, use: 
     except InvalidInputError:
         turns.free_prefix(prefix, run_id, use)
         raise
-    return Resumed(before, use.checkpoints.progress(prefix), is_empty=use.checkpoints.is_empty(prefix))
+    return ResumedRun(before, use.checkpoints.progress(prefix), is_empty=use.checkpoints.is_empty(prefix))
 
 
 def _ended_without_model(resume_from: str, job: str, use: Dependencies) -> Run:

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from nightspot.aws.faults import NotYetError, TransientAwsError
 from nightspot.aws.runs.looks import Looks
 from nightspot.decide import audit, ledger
-from nightspot.decide.audit import GOES_ON, Execution, ExecutionState, Finding, Repair, RunLook
+from nightspot.decide.audit import GOES_ON, AuditFinding, Execution, ExecutionState, Repair, RunLook
 from nightspot.decide.ledger import JobView, phases_of
 from nightspot.decide.steps import asked_to_stop
 from nightspot.failures.codes import FailureClass
@@ -53,8 +53,8 @@ WORDS_OF: Mapping[ExecutionState, str] = {
 class Settled:
     """What was repaired of a run, and what is still not as it should be."""
 
-    repaired: tuple[Finding, ...] = ()
-    left: tuple[Finding, ...] = ()
+    repaired: tuple[AuditFinding, ...] = ()
+    left: tuple[AuditFinding, ...] = ()
 
     @property
     def has_closed(self) -> bool:
@@ -91,14 +91,14 @@ def settle(
         return _settle(look, use)
 
 
-def free_lock(finding: Finding, use: Dependencies) -> None:
+def free_lock(finding: AuditFinding, use: Dependencies) -> None:
     """Free a lock that a run holds which is over, unless it is another run's by now."""
     if finding.run_id is not None and use.lock.release(finding.subject, finding.run_id):
         logger.warning(finding.sentence, extra={"lock": finding.subject, "run": finding.run_id})
 
 
 def _settle(look: Callable[[], RunLook | None], use: Dependencies) -> Settled:
-    repaired: list[Finding] = []
+    repaired: list[AuditFinding] = []
     while (seen := look()) is not None:
         found = audit.of_run(seen, use.now())
         finding = next((f for f in found if _can_be_repaired(f) and f not in repaired), None)
@@ -116,7 +116,7 @@ def _settle(look: Callable[[], RunLook | None], use: Dependencies) -> Settled:
     return Settled(tuple(repaired))
 
 
-def _can_be_repaired(finding: Finding) -> bool:
+def _can_be_repaired(finding: AuditFinding) -> bool:
     return finding.repair in _REPAIRS
 
 
@@ -141,14 +141,14 @@ def _alone(run_id: str, use: Dependencies) -> Iterator[None]:
         turns_of.give_back(run_id, until=until)
 
 
-def _restart(look: RunLook, finding: Finding, use: Dependencies) -> None:
+def _restart(look: RunLook, finding: AuditFinding, use: Dependencies) -> None:
     number = look.restarts + 1
     arn = use.executions.restart(look.run, number, like=finding.subject)
     count("RunRestarted")
     logger.info("run restarted", extra={"job": look.run.job, "run": look.run.run_id, "execution_arn": arn})
 
 
-def _close(look: RunLook, finding: Finding, use: Dependencies) -> None:
+def _close(look: RunLook, finding: AuditFinding, use: Dependencies) -> None:
     """Give the run an outcome. Whose end somebody wanted, its training job is asked to stop first."""
     run, execution, now = look.run, look.execution, use.now()
     if execution is None:
@@ -180,20 +180,20 @@ def _close(look: RunLook, finding: Finding, use: Dependencies) -> None:
     _record(replace(look, run=after), finding, use)
 
 
-def _record(look: RunLook, _finding: Finding, use: Dependencies) -> None:
+def _record(look: RunLook, _finding: AuditFinding, use: Dependencies) -> None:
     is_crash = look.execution is not None and look.execution.is_crash
     _free(look.run, use)
     close(look.run, use, has_crashed=is_crash)
     count("RunLeftOpen")
 
 
-def _tell(look: RunLook, _finding: Finding, use: Dependencies) -> None:
+def _tell(look: RunLook, _finding: AuditFinding, use: Dependencies) -> None:
     _free(look.run, use)
     is_counted = look.untold is not None and look.untold.is_counted
     tell_end(look.run, use, has_crashed=look.run.crashed, counted=is_counted)
 
 
-def _add_bill(look: RunLook, finding: Finding, use: Dependencies) -> None:
+def _add_bill(look: RunLook, finding: AuditFinding, use: Dependencies) -> None:
     """Add to the record what a training job's end tells: its bill, and how far it came."""
     run, view = look.run, look.jobs.get(finding.subject)
     attempt = look.attempt_of(finding.subject)
@@ -222,7 +222,7 @@ def _with_bill(run: Run, attempt: Attempt, view: JobView | None, use: Dependenci
     return _folded(run, attempt, view, use.now(), use)
 
 
-def _stop_job(look: RunLook, finding: Finding, use: Dependencies) -> None:
+def _stop_job(look: RunLook, finding: AuditFinding, use: Dependencies) -> None:
     use.training_jobs.stop(finding.subject)
     count("OrphanStopped")
     # Until its bill is on record. A run that was closed long ago is noted no more.
@@ -257,11 +257,11 @@ def _with_attempt_of(look: RunLook, name: str, use: Dependencies) -> Run:
     return after
 
 
-def _wake(look: RunLook, _finding: Finding, use: Dependencies) -> None:
+def _wake(look: RunLook, _finding: AuditFinding, use: Dependencies) -> None:
     turns.wake(look.run, use)
 
 
-_REPAIRS: Mapping[Repair, Callable[[RunLook, Finding, Dependencies], None]] = {
+_REPAIRS: Mapping[Repair, Callable[[RunLook, AuditFinding, Dependencies], None]] = {
     Repair.RESTART: _restart,
     Repair.CLOSE: _close,
     Repair.RECORD: _record,

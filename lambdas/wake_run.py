@@ -23,7 +23,7 @@ NEWS = frozenset({"Training", "Interrupted", "Stopping"})
 IN_PROGRESS = "InProgress"
 
 
-class TrainingJobDetail(BaseModel):
+class WakeDetail(BaseModel):
     """The event's detail, as far as waking needs it."""
 
     training_job_name: str = Field(alias="TrainingJobName")
@@ -35,7 +35,7 @@ class TrainingJobDetail(BaseModel):
 class StateChange(BaseModel):
     """EventBridge's `SageMaker Training Job State Change`."""
 
-    detail: TrainingJobDetail
+    detail: WakeDetail
     time: AwareDatetime | None = None
 
     def is_young(self, use: Dependencies) -> bool:
@@ -74,7 +74,7 @@ def handler(
         return {"woke": False}
 
 
-def _wake(run_id: str, detail: TrainingJobDetail, use: Dependencies) -> bool:
+def _wake(run_id: str, detail: WakeDetail, use: Dependencies) -> bool:
     waiting = use.table.waiting(detail.training_job_name)
     if waiting is None and not _is_open(run_id, use):
         return _left(detail, "no open run of this deployment")
@@ -101,12 +101,12 @@ def _is_open(run_id: str, use: Dependencies) -> bool:
     return run is not None and run.outcome is None
 
 
-def _left(detail: TrainingJobDetail, why: str) -> bool:
+def _left(detail: WakeDetail, why: str) -> bool:
     logger.debug("left alone", extra={"training_job": detail.training_job_name, "why": why})
     return False
 
 
-def _return_token(token: str, detail: TrainingJobDetail, use: Dependencies) -> bool:
+def _return_token(token: str, detail: WakeDetail, use: Dependencies) -> bool:
     try:
         with asking_aws():
             use.step_functions.send_task_success(taskToken=token, output="{}")

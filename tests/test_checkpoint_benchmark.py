@@ -9,7 +9,7 @@ import pytest
 
 from nightspot.checkpoint import interval_seconds
 from nightspot.checkpoint.core.schedule import Cost
-from nightspot.market.model import Availability
+from nightspot.market.model import MarketAvailability
 from nightspot.market.samples import Zone
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -126,7 +126,7 @@ def zone(*stretches):
     """Up, down, up, ... for so many seconds, known to the second."""
     starts = np.concatenate([[0.0], np.cumsum(stretches)[:-1]])
     up = [place % 2 == 0 for place in range(len(stretches))]
-    changes = Availability.merged(starts, up, length_seconds=float(sum(stretches)))
+    changes = MarketAvailability.merged(starts, up, length_seconds=float(sum(stretches)))
     return Zone("zone", changes, gap_seconds=1e-6)
 
 

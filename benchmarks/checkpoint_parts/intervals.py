@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from nightspot.checkpoint.core.schedule import Cost, Every, Schedule
+from nightspot.checkpoint.core.schedule import Cost, Every, SaveSchedule
 from nightspot.checkpoint.core.settings import DEFAULT_MEAN_LIFE_SECONDS
 from nightspot.job.markets import Market
 from nightspot.learn import history
@@ -136,7 +136,7 @@ def fixed(every_seconds: float, setting: Setting, ends: float) -> tuple[FloatArr
 @cache
 def auto(mean_life: float, setting: Setting, ends: float) -> tuple[FloatArray, FloatArray]:
     """As `fixed`, where the library's schedule decides; before the first save it goes by the restore's time."""
-    schedule = Schedule(Every(), mean_life, BEGIN)
+    schedule = SaveSchedule(Every(), mean_life, BEGIN)
     schedule.assume(setting.save)
     held_up, beside = setting.save.held_up_seconds, setting.save.beside_seconds
     now = work = lost = 0.0
@@ -157,7 +157,7 @@ def auto(mean_life: float, setting: Setting, ends: float) -> tuple[FloatArray, F
     return np.array(durable), np.array(kept)
 
 
-def _step_done(schedule: Schedule, work_seconds: float, now_seconds: float) -> None:
+def _step_done(schedule: SaveSchedule, work_seconds: float, now_seconds: float) -> None:
     schedule.is_due(_steps(work_seconds), BEGIN + timedelta(seconds=now_seconds))
 
 

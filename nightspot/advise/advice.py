@@ -8,7 +8,7 @@ from typing import Any
 
 from nightspot.advise import filters
 from nightspot.advise.case import Case, case_of
-from nightspot.advise.filters import QUESTIONS, Finding, Money, Verdict, count, usd
+from nightspot.advise.filters import QUESTIONS, FilterFinding, FilterVerdict, Money, count, usd
 from nightspot.advise.month import Trial, WorkedMonth, worked_month
 from nightspot.advise.nights import MONTHS, with_nightspot, with_spot_alone
 from nightspot.advise.offers import LABELS, Nights, Offer, Option, missed_of, offers_of
@@ -27,7 +27,7 @@ class Advice:
     case: Case
     recommended: Option
     sentence: str
-    findings: tuple[Finding, ...]
+    findings: tuple[FilterFinding, ...]
     offers: tuple[Offer, ...]
     month: WorkedMonth | None
 
@@ -71,9 +71,9 @@ def _of(offers: Sequence[Offer], option: Option) -> Offer:
     return next(offer for offer in offers if offer.option is option)
 
 
-def _recommended(case: Case, findings: Sequence[Finding], offers: Sequence[Offer]) -> Option:
+def _recommended(case: Case, findings: Sequence[FilterFinding], offers: Sequence[Offer]) -> Option:
     """The cheapest in total of what no filter forbids; managed Spot alone only where it never missed a night."""
-    refused = any(finding.verdict is Verdict.NO for finding in findings)
+    refused = any(finding.verdict is FilterVerdict.NO for finding in findings)
     allowed = [*_NO_SPOT] if refused else [Option.NIGHTSPOT, *_NO_SPOT]
     if not refused and _of(offers, Option.MANAGED_SPOT).missed_nights == 0:
         allowed.append(Option.MANAGED_SPOT)
@@ -89,7 +89,7 @@ def _recommended(case: Case, findings: Sequence[Finding], offers: Sequence[Offer
 def _sentence(
     case: Case,
     recommended: Option,
-    findings: Sequence[Finding],
+    findings: Sequence[FilterFinding],
     offers: Sequence[Offer],
     month: WorkedMonth | None,
 ) -> str:
@@ -128,7 +128,7 @@ def _alone(case: Case, offers: Sequence[Offer]) -> str:
     )
 
 
-def _no(case: Case, recommended: Option, findings: Sequence[Finding], offers: Sequence[Offer]) -> str:
+def _no(case: Case, recommended: Option, findings: Sequence[FilterFinding], offers: Sequence[Offer]) -> str:
     offer = _of(offers, recommended)
     cost = "" if offer.usd.value is None else f", about {usd(offer.usd.value)} a month"
     label = LABELS[recommended]
@@ -139,8 +139,8 @@ def _no(case: Case, recommended: Option, findings: Sequence[Finding], offers: Se
     )
 
 
-def _why_not(findings: Sequence[Finding], recommended: Option) -> str:
-    why = next((f for f in findings if f.verdict is Verdict.NO), None)
+def _why_not(findings: Sequence[FilterFinding], recommended: Option) -> str:
+    why = next((f for f in findings if f.verdict is FilterVerdict.NO), None)
     if why is not None:
         return why.reason
     if recommended is Option.SAVINGS_PLAN:
@@ -185,7 +185,7 @@ def figure(of: Figure) -> dict[str, Any]:
     return {"value": _rounded(of.value, 4), "basis": of.word, "source": of.source}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: FilterFinding) -> dict[str, Any]:
     return {
         "filter": finding.filter.value,
         "question": QUESTIONS[finding.filter],

@@ -14,7 +14,7 @@ from nightspot.job.markets import Market, Policy
 from nightspot.job.model import Job
 from nightspot.learn.history import expected_spot_discount
 from nightspot.market import samples
-from nightspot.market.samples import BacktestError, Setting
+from nightspot.market.samples import BacktestError, BacktestSetting
 from nightspot.plan.planning import Known, plan_run
 from nightspot.run.model import STOP_SECONDS, Run
 
@@ -40,7 +40,7 @@ class Case:
     spot_ratio: Figure
     nights: Figure
     window_seconds: float
-    stage: playing.Stage | None
+    stage: playing.NightsPlan | None
     notes: tuple[str, ...]
 
     @property
@@ -139,7 +139,7 @@ def windows_to_try(case: Case) -> tuple[float, ...]:
     return tuple(sorted(window for window in shifted if window >= least_window_seconds(case)))
 
 
-def _stage(case: Case) -> playing.Stage:
+def _stage(case: Case) -> playing.NightsPlan:
     setting = _setting(case)
     count = playing.nights_played(case.nights.value or 1.0)
     longest, seed = windows_to_try(case)[-1], case.question.seed
@@ -152,9 +152,9 @@ def _stage(case: Case) -> playing.Stage:
     return playing.stage_of(setting, case.run, policy, months, case.nights.value or 1.0)
 
 
-def _setting(case: Case) -> Setting:
+def _setting(case: Case) -> BacktestSetting:
     job, saves = case.job, case.saves
-    return Setting(
+    return BacktestSetting(
         work_seconds=case.run.work_seconds,
         window_seconds=case.window_seconds,
         changeover_seconds=float(job.change_over.spot_seconds),

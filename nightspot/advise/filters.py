@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from nightspot.advise.case import Case, least_window_seconds
-from nightspot.advise.nights import Played
+from nightspot.advise.nights import PlayedMonth
 from nightspot.advise.pool import Depth
 from nightspot.formats.figures import format_duration
 from nightspot.job.markets import LONGEST_WITHOUT_CHECKPOINTS_SECONDS, Fallback, Market
@@ -28,7 +28,7 @@ class Filter(StrEnum):
     WORTH = "worth"
 
 
-class Verdict(StrEnum):
+class FilterVerdict(StrEnum):
     """What a filter says to Spot."""
 
     YES = "yes"
@@ -47,11 +47,11 @@ QUESTIONS: Mapping[Filter, str] = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class FilterFinding:
     """One filter's answer."""
 
     filter: Filter
-    verdict: Verdict
+    verdict: FilterVerdict
     reason: str
     numbers: Numbers = field(default_factory=dict)
 
@@ -91,7 +91,7 @@ SMALL_SHARE = 0.1  # of the saving
 COMFORTABLE = 2.0  # times its cost that the saving brings
 
 
-def resume_filter(case: Case) -> Finding:
+def resume_filter(case: Case) -> FilterFinding:
     """Whether a reclaim costs a checkpoint interval or everything: the file's word, and what proves it."""
     work, every = case.run.work_seconds, case.run.checkpoint_every_seconds
     proof = _proof(case)
@@ -101,25 +101,27 @@ def resume_filter(case: Case) -> Finding:
         "proof": proof,
     }
 
-    def say(verdict: Verdict, reason: str) -> Finding:
-        return Finding(Filter.RESUME, verdict, reason, numbers)
+    def say(verdict: FilterVerdict, reason: str) -> FilterFinding:
+        return FilterFinding(Filter.RESUME, verdict, reason, numbers)
 
     if proof in ("drill failed", "resume broken"):
-        return say(Verdict.NO, f"{_PROOF_WORDS[proof]}: after a reclaim the work begins again from nothing.")
+        return say(
+            FilterVerdict.NO, f"{_PROOF_WORDS[proof]}: after a reclaim the work begins again from nothing."
+        )
     if not case.saves:
         lost = f"it writes no checkpoints, so a reclaim costs all that was trained, up to {format_duration(work)}"
         if work <= LONGEST_WITHOUT_CHECKPOINTS_SECONDS:
-            return say(Verdict.WITH_CARE, f"{capital(lost)}; short enough to begin again.")
+            return say(FilterVerdict.WITH_CARE, f"{capital(lost)}; short enough to begin again.")
         return say(
-            Verdict.NO, f"{capital(lost)}. Checkpoints first (docs/checkpoints.md), then ask once more."
+            FilterVerdict.NO, f"{capital(lost)}. Checkpoints first (docs/checkpoints.md), then ask once more."
         )
     said = f"it saves every {format_duration(every)} of {format_duration(work)}"
     if proof is None:
         return say(
-            Verdict.WITH_CARE,
+            FilterVerdict.WITH_CARE,
             f"{capital(said)}, says the job file; nothing proves yet that it resumes: run `nightspot drill`.",
         )
-    return say(Verdict.YES, f"{capital(said)}, and {_PROOF_WORDS[proof]}.")
+    return say(FilterVerdict.YES, f"{capital(said)}, and {_PROOF_WORDS[proof]}.")
 
 
 _PROOF_WORDS = {
@@ -156,7 +158,7 @@ def needed_seconds(case: Case) -> float:
     )
 
 
-def deadline_filter(case: Case, played: Played | None) -> Finding:
+def deadline_filter(case: Case, played: PlayedMonth | None) -> FilterFinding:
     """The time that is left over once Spot has failed once, and how many nights need on-demand."""
     window, needed = case.window_seconds, needed_seconds(case)
     nights = case.nights.value or 0.0
@@ -176,16 +178,16 @@ def deadline_filter(case: Case, played: Played | None) -> Finding:
             f"Not even on-demand is in time: {format_duration(window)} from start to deadline, and it needs"
             f" {format_duration(least_window_seconds(case))}. Start earlier, or make the deadline later."
         )
-        return Finding(Filter.DEADLINE, Verdict.NO, reason, numbers)
+        return FilterFinding(Filter.DEADLINE, FilterVerdict.NO, reason, numbers)
     words = f"{sums}; {_nights(nights * played.fallen_back, nights)} would need on-demand"
     if window < needed or played.fallen_back >= MOSTLY_ON_DEMAND:
-        return Finding(Filter.DEADLINE, Verdict.NO, f"No slack: {words}.", numbers)
+        return FilterFinding(Filter.DEADLINE, FilterVerdict.NO, f"No slack: {words}.", numbers)
     if played.fallen_back >= OFTEN_ON_DEMAND or played.late > RARELY_LATE:
-        return Finding(Filter.DEADLINE, Verdict.WITH_CARE, f"Little slack: {words}.", numbers)
-    return Finding(Filter.DEADLINE, Verdict.YES, f"{capital(words)}.", numbers)
+        return FilterFinding(Filter.DEADLINE, FilterVerdict.WITH_CARE, f"Little slack: {words}.", numbers)
+    return FilterFinding(Filter.DEADLINE, FilterVerdict.YES, f"{capital(words)}.", numbers)
 
 
-def pool_filter(case: Case, played: Played | None) -> Finding:
+def pool_filter(case: Case, played: PlayedMonth | None) -> FilterFinding:
     """How likely a machine is, from what is known of the pool and what the job file makes of it."""
     pool = case.pool
     interruptions = played.interruptions if played else None
@@ -202,12 +204,14 @@ def pool_filter(case: Case, played: Played | None) -> Finding:
     because = f"{capital(words)}{'; ' if tight else ''}{' and '.join(tight)}."
     shallow = pool.depth is Depth.SHALLOW
     if shallow and played and played.fallen_back >= HALF:
-        return Finding(Filter.POOL, Verdict.NO, because, numbers)
+        return FilterFinding(Filter.POOL, FilterVerdict.NO, because, numbers)
     if shallow or tight:
-        return Finding(Filter.POOL, Verdict.WITH_CARE, because, numbers)
+        return FilterFinding(Filter.POOL, FilterVerdict.WITH_CARE, because, numbers)
     if not known:
-        return Finding(Filter.POOL, Verdict.UNKNOWN, f"{because} A pool of usual depth is assumed.", numbers)
-    return Finding(Filter.POOL, Verdict.YES, because, numbers)
+        return FilterFinding(
+            Filter.POOL, FilterVerdict.UNKNOWN, f"{because} A pool of usual depth is assumed.", numbers
+        )
+    return FilterFinding(Filter.POOL, FilterVerdict.YES, because, numbers)
 
 
 def _bottlenecks(case: Case) -> list[str]:
@@ -223,7 +227,7 @@ def _bottlenecks(case: Case) -> list[str]:
 _ASSUMED_NIGHT = "assumed: two hours of an engineer, and nothing for yesterday's model serving a day more"
 
 
-def failed_night_filter(case: Case, money: Money) -> Finding:
+def failed_night_filter(case: Case, money: Money) -> FilterFinding:
     """What nights without a model in time cost, against what Spot saves."""
     numbers: Numbers = {
         "failed_night_usd": money.night_usd,
@@ -234,32 +238,32 @@ def failed_night_filter(case: Case, money: Money) -> Finding:
     source = "given by you" if given else _ASSUMED_NIGHT
     night = f"a failed night costs {usd(money.night_usd)} ({source})"
 
-    def say(verdict: Verdict, reason: str) -> Finding:
-        return Finding(Filter.FAILED_NIGHT, verdict, reason, numbers)
+    def say(verdict: FilterVerdict, reason: str) -> FilterFinding:
+        return FilterFinding(Filter.FAILED_NIGHT, verdict, reason, numbers)
 
     if money.missed_nights is None or money.saving_usd is None:
-        return say(Verdict.UNKNOWN, f"{capital(night)}; what Spot saves is not known.")
+        return say(FilterVerdict.UNKNOWN, f"{capital(night)}; what Spot saves is not known.")
     cost, saving = money.missed_nights * money.night_usd, money.saving_usd
     cause = " (fallback: never)" if case.job.fallback is Fallback.NEVER else ""
     missed = f"about {count(money.missed_nights)} a month are" if money.missed_nights else "none is"
     words = f"{capital(night)}, {missed} to be expected{cause}"
     if money.missed_nights and cost >= max(0.0, saving):
         return say(
-            Verdict.NO, f"{words}: {usd(cost)}, more than the {usd(max(0.0, saving))} that Spot saves."
+            FilterVerdict.NO, f"{words}: {usd(cost)}, more than the {usd(max(0.0, saving))} that Spot saves."
         )
     if saving <= 0:
-        return say(Verdict.WITH_CARE, f"{words}, and Spot saves nothing to set against one.")
+        return say(FilterVerdict.WITH_CARE, f"{words}, and Spot saves nothing to set against one.")
     if money.night_usd >= saving:
         return say(
-            Verdict.WITH_CARE,
+            FilterVerdict.WITH_CARE,
             f"{words}; a single one is as expensive as the month's saving of {usd(saving)}.",
         )
     if cost > SMALL_SHARE * saving:
-        return say(Verdict.WITH_CARE, f"{words}: {usd(cost)} of the {usd(saving)} that Spot saves.")
-    return say(Verdict.YES, f"{words}, against {usd(saving)} that Spot saves.")
+        return say(FilterVerdict.WITH_CARE, f"{words}: {usd(cost)} of the {usd(saving)} that Spot saves.")
+    return say(FilterVerdict.YES, f"{words}, against {usd(saving)} that Spot saves.")
 
 
-def worth_filter(case: Case, money: Money) -> Finding:
+def worth_filter(case: Case, money: Money) -> FilterFinding:
     """The month's saving against the hours that it takes to have it."""
     economics = case.question.economics
     numbers: Numbers = {
@@ -275,18 +279,18 @@ def worth_filter(case: Case, money: Money) -> Finding:
     )
     saving = money.saving_usd
     if saving is None:
-        return Finding(
-            Filter.WORTH, Verdict.UNKNOWN, f"{capital(case.hourly.source)}; it takes {work}.", numbers
+        return FilterFinding(
+            Filter.WORTH, FilterVerdict.UNKNOWN, f"{capital(case.hourly.source)}; it takes {work}.", numbers
         )
     if saving <= 0:
         more = f": Spot would cost {usd(-saving)} more a month than on-demand" if saving <= -1 else ""
-        return Finding(Filter.WORTH, Verdict.NO, f"Nothing is saved{more}.", numbers)
+        return FilterFinding(Filter.WORTH, FilterVerdict.NO, f"Nothing is saved{more}.", numbers)
     words = f"{usd(saving)} a month are saved, against {work}"
     if saving < money.work_usd:
-        return Finding(Filter.WORTH, Verdict.NO, f"Only {words}.", numbers)
+        return FilterFinding(Filter.WORTH, FilterVerdict.NO, f"Only {words}.", numbers)
     if saving < COMFORTABLE * money.work_usd:
-        return Finding(Filter.WORTH, Verdict.WITH_CARE, f"{words}.", numbers)
-    return Finding(Filter.WORTH, Verdict.YES, f"{words}.", numbers)
+        return FilterFinding(Filter.WORTH, FilterVerdict.WITH_CARE, f"{words}.", numbers)
+    return FilterFinding(Filter.WORTH, FilterVerdict.YES, f"{words}.", numbers)
 
 
 def _nights(number: float, of: float) -> str:

@@ -9,7 +9,7 @@ from statistics import median
 
 from nightspot.advise.case import Case, windows_to_try
 from nightspot.advise.filters import usd
-from nightspot.advise.nights import Played, Stage, with_nightspot
+from nightspot.advise.nights import NightsPlan, PlayedMonth, with_nightspot
 from nightspot.advise.question import Figure
 from nightspot.checkpoint.core.schedule import LEAST_COSTS
 from nightspot.formats.figures import HOUR_SECONDS, MINUTE_SECONDS, format_duration
@@ -52,7 +52,7 @@ class WorkedMonth:
     advice: tuple[str, ...]  # sentences
 
 
-def worked_month(case: Case, stage: Stage, ours: Played) -> WorkedMonth:
+def worked_month(case: Case, stage: NightsPlan, ours: PlayedMonth) -> WorkedMonth:
     """The month of `case`, whose nights were played as `ours`."""
     hours = sorted(ours.month_hours)
     intervals = _intervals(case, stage, ours)
@@ -89,7 +89,7 @@ def _best_interval(trials: Sequence[Trial]) -> Trial | None:
     return own if own.hours <= (1 + NOTHING_MORE) * best.hours else best
 
 
-def _deadlines(case: Case, stage: Stage, ours: Played) -> tuple[Trial, ...]:
+def _deadlines(case: Case, stage: NightsPlan, ours: PlayedMonth) -> tuple[Trial, ...]:
     trials = []
     for window in windows_to_try(case):
         is_own = window == case.window_seconds
@@ -98,7 +98,7 @@ def _deadlines(case: Case, stage: Stage, ours: Played) -> tuple[Trial, ...]:
     return tuple(trials)
 
 
-def _intervals(case: Case, stage: Stage, ours: Played) -> tuple[Trial, ...]:
+def _intervals(case: Case, stage: NightsPlan, ours: PlayedMonth) -> tuple[Trial, ...]:
     """Each interval with the time that its saves take; the stated work has those of the stated interval in it."""
     own = case.run.checkpoint_every_seconds if case.saves else None
     save, work = case.question.save_seconds, case.run.work_seconds
@@ -117,12 +117,12 @@ def _intervals(case: Case, stage: Stage, ours: Played) -> tuple[Trial, ...]:
     return tuple(trials)
 
 
-def _trial(case: Case, seconds: float, words: str, played: Played, *, is_own: bool) -> Trial:
+def _trial(case: Case, seconds: float, words: str, played: PlayedMonth, *, is_own: bool) -> Trial:
     hours = played.mean_hours
     return Trial(seconds, words, case.simulated_usd(hours), hours, played.fallen_back, is_own)
 
 
-def _about_deadlines(case: Case, ours: Played, trials: tuple[Trial, ...], best: Trial) -> list[str]:
+def _about_deadlines(case: Case, ours: PlayedMonth, trials: tuple[Trial, ...], best: Trial) -> list[str]:
     lead = "by" if case.job.deadline.at is not None else "within"
     own = _deadline_words(case, case.window_seconds)
     said = []
@@ -148,7 +148,7 @@ def _change(case: Case, saved_hours: float, of_hours: float) -> str:
     return f"{'save' if saved_hours > 0 else 'cost'} another {amount(case, abs(saved_hours))} a month"
 
 
-def _about_intervals(case: Case, ours: Played, best: Trial | None) -> list[str]:
+def _about_intervals(case: Case, ours: PlayedMonth, best: Trial | None) -> list[str]:
     if best is None:
         return []
     if best.is_own:

@@ -14,10 +14,10 @@ from nightspot.formats.figures import DAY_SECONDS
 from nightspot.job.markets import Market, Policy
 from nightspot.job.times import Schedule, values_of
 from nightspot.market.backtest import plan
-from nightspot.market.engine import Decision, State, View, play_rule
-from nightspot.market.model import Availability, Belief, NightResult, Prices, Truth
-from nightspot.market.night import Night, Planned
-from nightspot.market.samples import HOUR, Setting
+from nightspot.market.engine import RivalDecision, SimulatedState, View, play_rule
+from nightspot.market.model import Belief, MarketAvailability, NightResult, Prices, Truth
+from nightspot.market.night import Planned, SimulatedNight
+from nightspot.market.samples import HOUR, BacktestSetting
 from nightspot.run.model import Run
 
 MONTHS = 10
@@ -25,7 +25,7 @@ MOST_NIGHTS = 60  # of a month are played; more are counted up
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayedMonth:
     """What became of every night, month by month. `nights` is how many a real month has."""
 
     months: tuple[tuple[NightResult, ...], ...]
@@ -61,19 +61,19 @@ class Played:
 
 
 @dataclass(frozen=True)
-class Stage:
+class NightsPlan:
     """The nights to play: their markets, what is planned (`run`), and what they are like (`setting`)."""
 
-    setting: Setting
+    setting: BacktestSetting
     run: Run
     policy: Policy
-    markets: tuple[tuple[Availability, ...], ...]  # by month
+    markets: tuple[tuple[MarketAvailability, ...], ...]  # by month
     nights: float
 
-    def with_window(self, seconds: float) -> Stage:
+    def with_window(self, seconds: float) -> NightsPlan:
         return replace(self, setting=replace(self.setting, window_seconds=seconds))
 
-    def with_checkpoints(self, every_seconds: float, work_seconds: float) -> Stage:
+    def with_checkpoints(self, every_seconds: float, work_seconds: float) -> NightsPlan:
         """The same nights with a checkpoint so often, and the work that is left of it then."""
         share = work_seconds / self.setting.work_seconds
         setting = replace(self.setting, checkpoint_seconds=every_seconds, work_seconds=work_seconds)
@@ -85,15 +85,17 @@ class Stage:
         return replace(self, setting=setting, run=run)
 
 
-def stage_of(setting: Setting, run: Run, policy: Policy, markets: MonthMarkets, nights: float) -> Stage:
-    return Stage(setting, run, policy, tuple(markets(month) for month in range(MONTHS)), nights)
+def stage_of(
+    setting: BacktestSetting, run: Run, policy: Policy, markets: MonthMarkets, nights: float
+) -> NightsPlan:
+    return NightsPlan(setting, run, policy, tuple(markets(month) for month in range(MONTHS)), nights)
 
 
 def nights_played(nights: float) -> int:
     return max(1, min(MOST_NIGHTS, round(nights)))
 
 
-def with_nightspot(stage: Stage) -> Played:
+def with_nightspot(stage: NightsPlan) -> PlayedMonth:
     """Each night by the deployed rule, start-ups on Spot paid in full. Raises NightError for one without end."""
     planned = Planned(plan(stage.setting, _belief(stage), stage.policy, stage.run))
     start_hours = stage.setting.changeover_of(Market.ON_DEMAND) / HOUR
@@ -103,16 +105,16 @@ def with_nightspot(stage: Stage) -> Played:
         # either: else on-demand would cost more as a fallback than as itself.
         return night.cost - (start_hours if night.on_demand_seconds > 0 else 0.0)
 
-    return Played(
-        tuple(tuple(planned.play(Night(truth)) for truth in month) for month in _truths(stage)),
+    return PlayedMonth(
+        tuple(tuple(planned.play(SimulatedNight(truth)) for truth in month) for month in _truths(stage)),
         stage.nights,
         cost_hours,
     )
 
 
-def with_spot_alone(stage: Stage) -> Played:
+def with_spot_alone(stage: NightsPlan) -> PlayedMonth:
     """Each night as one managed Spot job that SageMaker ends at the deadline: late nights have no model at all."""
-    return Played(
+    return PlayedMonth(
         tuple(
             tuple(play_rule(_spot_to_the_deadline, truth, _belief(stage)) for truth in month)
             for month in _truths(stage)
@@ -122,9 +124,13 @@ def with_spot_alone(stage: Stage) -> Played:
     )
 
 
-def _spot_to_the_deadline(view: View) -> Decision:
-    over = view.left_seconds <= 0 or view.wanted is State.ON_DEMAND
-    return Decision(State.ON_DEMAND) if over else Decision(State.SPOT, view.left_seconds)
+def _spot_to_the_deadline(view: View) -> RivalDecision:
+    over = view.left_seconds <= 0 or view.wanted is SimulatedState.ON_DEMAND
+    return (
+        RivalDecision(SimulatedState.ON_DEMAND)
+        if over
+        else RivalDecision(SimulatedState.SPOT, view.left_seconds)
+    )
 
 
 def _spot_cost(night: NightResult) -> float:
@@ -132,7 +138,7 @@ def _spot_cost(night: NightResult) -> float:
     return night.cost - night.on_demand_seconds / HOUR
 
 
-def _belief(stage: Stage) -> Belief:
+def _belief(stage: NightsPlan) -> Belief:
     spot, on_demand = (stage.run.rungs_of(market)[0] for market in Market)
     return Belief(
         work_seconds=stage.run.work_upper_seconds,
@@ -142,11 +148,11 @@ def _belief(stage: Stage) -> Belief:
     )
 
 
-def _truths(stage: Stage) -> Sequence[Sequence[Truth]]:
+def _truths(stage: NightsPlan) -> Sequence[Sequence[Truth]]:
     return [[_truth(stage.setting, market) for market in month] for month in stage.markets]
 
 
-def _truth(setting: Setting, market: Availability) -> Truth:
+def _truth(setting: BacktestSetting, market: MarketAvailability) -> Truth:
     ratio = setting.spot_ratio
     return Truth(
         market=market,

@@ -12,7 +12,7 @@ from functools import partial
 
 from nightspot.advise.case import HOUR, Case
 from nightspot.advise.filters import count, usd
-from nightspot.advise.nights import Played
+from nightspot.advise.nights import PlayedMonth
 from nightspot.advise.question import Figure, derived, priced, unknown
 from nightspot.job.markets import Fallback, Market
 
@@ -100,8 +100,8 @@ MOST_SAVINGS_PLAN_DISCOUNT = 0.64
 class Nights:
     """What was played for the options; both None where no night can be in time."""
 
-    ours: Played | None
-    alone: Played | None
+    ours: PlayedMonth | None
+    alone: PlayedMonth | None
 
 
 def offers_of(case: Case, nights: Nights) -> tuple[Offer, ...]:
@@ -123,7 +123,7 @@ def work_of(case: Case, option: Option) -> Work:
     return WORK[option]
 
 
-def missed_of(case: Case, ours: Played) -> float:
+def missed_of(case: Case, ours: PlayedMonth) -> float:
     """Nights of a month without a model in time under Nightspot: late, or skipped where nothing may be bought."""
     never = case.job.fallback is Fallback.NEVER
     share = ours.share(lambda night: night.late or (never and night.on_demand_seconds > 0))
@@ -145,7 +145,7 @@ def _offer(
     return Offer(option, figure, interruptions, capacity, work, cost, missed, note)
 
 
-def _reclaims(played: Played | None) -> str:
+def _reclaims(played: PlayedMonth | None) -> str:
     return "yes" if played is None else f"{count(round(played.interruptions * played.nights))} reclaims"
 
 
@@ -224,7 +224,7 @@ def _on_ec2(case: Case, nights: Nights, option: Option, capacity: str, note: str
     )
 
 
-def _spot_hours(played: Played) -> float:
+def _spot_hours(played: PlayedMonth) -> float:
     """Machine hours on Spot of a month on average."""
     seconds = [sum(night.spot_seconds for night in month) / len(month) for month in played.months]
     return sum(seconds) / len(seconds) / HOUR * played.nights

@@ -16,7 +16,7 @@ from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig
 from nightspot.learn.history import FEWEST, mean_life_seconds
 from nightspot.market.fitting import LEAST_SHARE, generate, profile, profiles
-from nightspot.market.model import Availability
+from nightspot.market.model import MarketAvailability
 from nightspot.market.samples import BacktestError, Zone
 from nightspot.record.model import RunRecord
 from nightspot.run.pricing import Basis
@@ -51,7 +51,7 @@ _DEEPEST_FIRST = tuple(Depth)
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PoolEvidence:
     """One thing that speaks of a pool's depth."""
 
     depth: Depth
@@ -64,7 +64,7 @@ class Pool:
     """A job's Spot pool. `depth` is the worst that the strongest evidence says; USUAL without any."""
 
     depth: Depth
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[PoolEvidence, ...]
     zones: int
     zones_words: str
     instance_types: int  # Spot types on the ladder
@@ -103,17 +103,17 @@ def _zones(job: Job, hints: Hints) -> tuple[int, str]:
     return DEFAULT_ZONES, "assumed: without a VpcConfig any zone of the region will do"
 
 
-def _of_traces(question: Question) -> Iterator[Evidence]:
+def _of_traces(question: Question) -> Iterator[PoolEvidence]:
     if not question.zones:
         return
     share = sum(zone.changes.share_up for zone in question.zones) / len(question.zones)
     cuts = (LEAST_SHARE["calm"], LEAST_SHARE["usual"])
     depth = Depth.DEEP if share >= cuts[0] else Depth.USUAL if share >= cuts[1] else Depth.SHALLOW
     words = f"your {len(question.zones)} trace(s) have a machine {100 * share:.0f} % of the time"
-    yield Evidence(depth, Basis.MEASURED, words)
+    yield PoolEvidence(depth, Basis.MEASURED, words)
 
 
-def _of_history(history: Sequence[RunRecord], instance_type: str) -> Iterator[Evidence]:
+def _of_history(history: Sequence[RunRecord], instance_type: str) -> Iterator[PoolEvidence]:
     tries = [
         attempt
         for run in history
@@ -134,11 +134,11 @@ def _of_history(history: Sequence[RunRecord], instance_type: str) -> Iterator[Ev
     )
     wait = f", the others after {format_duration(sum(waits) / len(waits))} on average" if waits else ""
     words = f"{len(tries)} Spot jobs, {100 * refused:.0f} % of them without a machine to the end{wait}"
-    yield Evidence(depth, Basis.MEASURED, words)
+    yield PoolEvidence(depth, Basis.MEASURED, words)
     life = mean_life_seconds(history, instance_type)
     if life is not None:
         words = f"a machine was kept for {format_duration(life)} on average"
-        yield Evidence(depth_of_life(life), Basis.MEASURED, words)
+        yield PoolEvidence(depth_of_life(life), Basis.MEASURED, words)
 
 
 def depth_of_life(mean_seconds: float) -> Depth:
@@ -149,21 +149,21 @@ def depth_of_life(mean_seconds: float) -> Depth:
     )
 
 
-def _of_hints(hints: Hints, instance_type: str) -> Iterator[Evidence]:
+def _of_hints(hints: Hints, instance_type: str) -> Iterator[PoolEvidence]:
     score = hints.placement_score
     if score is not None:
         depth = Depth.DEEP if score >= DEEP_SCORE else Depth.USUAL if score >= USUAL_SCORE else Depth.SHALLOW
-        yield Evidence(depth, Basis.ASSUMED, f"placement score {score} of 10 in EC2's pool, a hint")
+        yield PoolEvidence(depth, Basis.ASSUMED, f"placement score {score} of 10 in EC2's pool, a hint")
     if hints.band is not None:
         words = f"{hints.band.value} % of EC2's machines are taken back in a month, a hint"
-        yield Evidence(DEPTH_OF_BAND[hints.band], Basis.ASSUMED, words)
+        yield PoolEvidence(DEPTH_OF_BAND[hints.band], Basis.ASSUMED, words)
     family = _NEW_FAMILY.match(instance_type)
     if family:
         words = f"{instance_type} is of a new family: little of it is spare"
-        yield Evidence(Depth.SHALLOW, Basis.ASSUMED, words)
+        yield PoolEvidence(Depth.SHALLOW, Basis.ASSUMED, words)
 
 
-MonthMarkets = Callable[[int], tuple[Availability, ...]]
+MonthMarkets = Callable[[int], tuple[MarketAvailability, ...]]
 """(number of the month) -> the market of each of its nights, from the night's start on."""
 
 MONTH_SECONDS = 30.0 * DAY_SECONDS
@@ -177,7 +177,7 @@ def made_up(pool: Pool, *, nights: int, night_seconds: float, seed: int) -> Mont
     """
     lives = profile(PROFILE_OF[pool.depth])
 
-    def month(number: int) -> tuple[Availability, ...]:
+    def month(number: int) -> tuple[MarketAvailability, ...]:
         randomness = np.random.default_rng([seed, number])
         seconds = MONTH_SECONDS + night_seconds
         zones = [generate(lives, seconds=seconds, randomness=randomness) for _ in range(pool.zones)]
@@ -197,7 +197,7 @@ def of_traces(zones: Sequence[Zone], *, nights: int, night_seconds: float, seed:
                 f" {zone.changes.length_seconds:g} s"
             )
 
-    def month(number: int) -> tuple[Availability, ...]:
+    def month(number: int) -> tuple[MarketAvailability, ...]:
         randomness = np.random.default_rng([seed, number])
         chosen = [zones[int(n)].changes for n in randomness.integers(0, len(zones), size=nights)]
         return tuple(
@@ -210,7 +210,7 @@ def of_traces(zones: Sequence[Zone], *, nights: int, night_seconds: float, seed:
     return month
 
 
-def roaming(zones: Sequence[Availability], randomness: np.random.Generator) -> Availability:
+def roaming(zones: Sequence[MarketAvailability], randomness: np.random.Generator) -> MarketAvailability:
     """The market of a job that any of these zones will do, and that loses its machine with the zone that gave it.
 
     Unlike a pool that counts as up while any zone is, a move to another zone is an interruption.
@@ -230,4 +230,6 @@ def roaming(zones: Sequence[Availability], randomness: np.random.Generator) -> A
         now = lost + MOVE_SECONDS
     # What happens beyond the end is dropped.
     known = [n for n, start in enumerate(starts) if start < length]
-    return Availability.merged([starts[n] for n in known], [up[n] for n in known], length_seconds=length)
+    return MarketAvailability.merged(
+        [starts[n] for n in known], [up[n] for n in known], length_seconds=length
+    )

@@ -58,7 +58,7 @@ ENDINGS: Mapping[Wanted, frozenset[Ending]] = {
 
 
 @dataclass(frozen=True)
-class Window:
+class StartWindow:
     """When the runs started that are wanted: from `first` on and before `end` (aware); None: whenever."""
 
     first: datetime
@@ -84,16 +84,16 @@ def is_for(run: RunRecord, reasons: Collection[Reason]) -> bool:
     return not reasons or run.fell_back_reason in reasons
 
 
-def window_of(since: str | None, month: str | None, now: datetime) -> Window:
+def window_of(since: str | None, month: str | None, now: datetime) -> StartWindow:
     """The window of both parameters together, seen from `now` (aware). Raises QueryError."""
     first = EARLIEST if since is None else max(EARLIEST, _since(since, now))
     if month is None:
-        return Window(first, None)
+        return StartWindow(first, None)
     try:
         month_start, month_end = bounds_of(month)
     except MonthError as error:
         raise QueryError(Problem("month", describe(month), _MONTH_RULE)) from error
-    return Window(max(first, month_start), month_end)
+    return StartWindow(max(first, month_start), month_end)
 
 
 def _since(text: str, now: datetime) -> datetime:
@@ -115,20 +115,20 @@ _LONGEST = 512
 _RULE = "must be `next` of the page before, as it was given, with the same other parameters"
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A run's place in the order of all; of two, the greater comes first."""
 
     key: str  # the sort key in its job's history: time and run id
     job: str
 
 
-def cursor_of(place: Place, question: Mapping[str, Any]) -> str:
+def cursor_of(place: Position, question: Mapping[str, Any]) -> str:
     """The text of `place` for who asks `question` (JSON-ready) again."""
     text = json.dumps([_VERSION, place.key, place.job, _digest(question)])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def place_of(cursor: str, question: Mapping[str, Any]) -> Place:
+def place_of(cursor: str, question: Mapping[str, Any]) -> Position:
     """The place that `cursor_of` wrote for the same question. Raises QueryError."""
     found = None
     if len(cursor) <= _LONGEST and cursor.isascii():
@@ -137,7 +137,7 @@ def place_of(cursor: str, question: Mapping[str, Any]) -> Place:
             found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     match found:
         case [version, str(key), str(job), str(digest)] if (version, digest) == (_VERSION, _digest(question)):
-            return Place(key, job)
+            return Position(key, job)
     raise QueryError(Problem("cursor", describe(cursor), _RULE))
 
 

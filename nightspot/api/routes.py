@@ -74,7 +74,7 @@ class FieldError(BaseModel):
     rule: str = Field(description="The rule, as a sentence.")
 
 
-class Problem(BaseModel):
+class ApiProblem(BaseModel):
     """Why a request was refused (RFC 9457)."""
 
     model_config = ConfigDict(frozen=True)
@@ -105,7 +105,7 @@ class ProblemError(Exception):
         fields = [FieldError(field=one.field, value=one.value, rule=one.rule) for one in errors]
         self.kind = kind
         self.headers = dict(headers or {})
-        self.problem = Problem(
+        self.problem = ApiProblem(
             type=f"urn:nightspot:problem:{kind.value}",
             title=shape.title,
             status=shape.status,
@@ -301,7 +301,7 @@ def finished(written: Mapping[str, Any], server: str) -> dict[str, Any]:
     schemas = {
         **written["components"]["schemas"],
         "Problem": _problem_schema(),
-        "FieldError": Problem.model_json_schema()["$defs"]["FieldError"],
+        "FieldError": ApiProblem.model_json_schema()["$defs"]["FieldError"],
     }
     paths = {route.path: _path(written["paths"][route.path]) for route in ROUTES.values()}
     used = _used(paths, schemas, set())
@@ -363,5 +363,5 @@ def _used(part: Any, schemas: Mapping[str, Any], seen: set[str]) -> set[str]:
 
 
 def _problem_schema() -> dict[str, Any]:
-    schema = Problem.model_json_schema(ref_template=_SCHEMAS + "{model}")
+    schema = ApiProblem.model_json_schema(ref_template=_SCHEMAS + "{model}")
     return {name: value for name, value in schema.items() if name != "$defs"}

@@ -9,7 +9,7 @@ from datetime import timedelta
 from botocore.exceptions import ClientError
 
 from nightspot.aws import doctor_jobs
-from nightspot.aws.doctor_visit import Check, Finding, State, Visit, guarded, is_missing, unanswered
+from nightspot.aws.doctor_visit import Check, CheckFinding, CheckState, Visit, guarded, is_missing, unanswered
 from nightspot.aws.faults import NO_ANSWER, code_of
 from nightspot.failures.redaction import redact
 from nightspot.formats.figures import format_duration
@@ -34,98 +34,104 @@ CREDENTIAL_FAULTS: Mapping[str, tuple[str, str]] = {
     "SignatureDoesNotMatch": ("the secret key is wrong, or this machine's clock", "aws configure"),
 }
 # How far CloudFormation has come, by the end of a stack's status; the first that fits counts.
-STACK_STATES: Mapping[str, State] = {
-    "_IN_PROGRESS": State.WARNING,
-    "UPDATE_ROLLBACK_COMPLETE": State.WARNING,  # the version before it works
-    "IMPORT_ROLLBACK_COMPLETE": State.WARNING,
-    "ROLLBACK_COMPLETE": State.PROBLEM,
-    "DELETE_COMPLETE": State.PROBLEM,
-    "_COMPLETE": State.OK,
-    "_FAILED": State.PROBLEM,
+STACK_STATES: Mapping[str, CheckState] = {
+    "_IN_PROGRESS": CheckState.WARNING,
+    "UPDATE_ROLLBACK_COMPLETE": CheckState.WARNING,  # the version before it works
+    "IMPORT_ROLLBACK_COMPLETE": CheckState.WARNING,
+    "ROLLBACK_COMPLETE": CheckState.PROBLEM,
+    "DELETE_COMPLETE": CheckState.PROBLEM,
+    "_COMPLETE": CheckState.OK,
+    "_FAILED": CheckState.PROBLEM,
 }
 
 
-def region(visit: Visit) -> Iterator[Finding]:
+def region(visit: Visit) -> Iterator[CheckFinding]:
     """A region is configured, and looks like one."""
     if visit.region is None:
-        yield Finding(
+        yield CheckFinding(
             Check.REGION,
-            State.PROBLEM,
+            CheckState.PROBLEM,
             "no region is configured",
             "--region REGION, AWS_DEFAULT_REGION (boto3 reads no AWS_REGION), or aws configure set region REGION",
         )
     elif not _REGION.fullmatch(visit.region):
-        yield Finding(
+        yield CheckFinding(
             Check.REGION,
-            State.PROBLEM,
+            CheckState.PROBLEM,
             f"{visit.region!r} is no name of a region, such as eu-west-1",
             "aws configure set region REGION",
         )
     else:
-        yield Finding(Check.REGION, State.OK, visit.region)
+        yield CheckFinding(Check.REGION, CheckState.OK, visit.region)
 
 
-def credentials(visit: Visit) -> Iterator[Finding]:
+def credentials(visit: Visit) -> Iterator[CheckFinding]:
     """STS knows the credentials, and says whose they are."""
     who = visit.identity
     if who.error is None:
-        yield Finding(Check.CREDENTIALS, State.OK, f"account {who.account}, as {who.arn.rpartition(':')[2]}")
+        yield CheckFinding(
+            Check.CREDENTIALS, CheckState.OK, f"account {who.account}, as {who.arn.rpartition(':')[2]}"
+        )
     elif isinstance(who.error, NO_ANSWER):
         found, fix = unanswered(who.error)
-        yield Finding(Check.CREDENTIALS, State.NOT_CHECKED, found, fix)
+        yield CheckFinding(Check.CREDENTIALS, CheckState.NOT_CHECKED, found, fix)
     elif isinstance(who.error, ClientError):
         said = (f"AWS refused the credentials: {redact(str(who.error))}", _LOG_IN)
-        yield Finding(Check.CREDENTIALS, State.PROBLEM, *CREDENTIAL_FAULTS.get(code_of(who.error), said))
+        yield CheckFinding(
+            Check.CREDENTIALS, CheckState.PROBLEM, *CREDENTIAL_FAULTS.get(code_of(who.error), said)
+        )
     else:
-        yield Finding(Check.CREDENTIALS, State.PROBLEM, redact(str(who.error)), _LOG_IN)
+        yield CheckFinding(Check.CREDENTIALS, CheckState.PROBLEM, redact(str(who.error)), _LOG_IN)
 
 
-def clock(visit: Visit) -> Iterator[Finding]:
+def clock(visit: Visit) -> Iterator[CheckFinding]:
     """This machine's clock and AWS's, by the Date of its answer; AWS dates a refusal as well."""
     who = visit.identity
     if who.dated is None:
-        yield Finding(Check.CLOCK, State.NOT_CHECKED, "no answer of AWS told its time")
+        yield CheckFinding(Check.CLOCK, CheckState.NOT_CHECKED, "no answer of AWS told its time")
         return
     gap = who.at - who.dated
     # The header has whole seconds, and the answer was under way.
     if abs(gap) <= CLOCK_CARE:
-        yield Finding(Check.CLOCK, State.OK, "agrees with AWS's within a minute")
+        yield CheckFinding(Check.CLOCK, CheckState.OK, "agrees with AWS's within a minute")
         return
     way = "ahead of" if gap > timedelta() else "behind"
     off = format_duration(round(abs(gap).total_seconds()))
-    state = State.PROBLEM if abs(gap) > CLOCK_LIMIT else State.WARNING
+    state = CheckState.PROBLEM if abs(gap) > CLOCK_LIMIT else CheckState.WARNING
     rule = "AWS takes no signature that is more than 5 minutes off"
-    yield Finding(Check.CLOCK, state, f"{off} {way} AWS's; {rule}", "sudo timedatectl set-ntp true")
+    yield CheckFinding(Check.CLOCK, state, f"{off} {way} AWS's; {rule}", "sudo timedatectl set-ntp true")
 
 
-def stack(visit: Visit) -> Iterator[Finding]:
+def stack(visit: Visit) -> Iterator[CheckFinding]:
     """The stack is there, CloudFormation is done with it, and it is of this version."""
     try:
         status: str = visit.described["StackStatus"]
     except ClientError as error:
         if not is_missing(error, "ValidationError"):
             raise
-        yield Finding(
+        yield CheckFinding(
             Check.STACK,
-            State.PROBLEM,
+            CheckState.PROBLEM,
             f"there is no stack {visit.stack!r} in {visit.region}",
             "make deploy; --stack NAME where it has another name, --region where it is elsewhere",
         )
         return
-    state = next((state for end, state in STACK_STATES.items() if status.endswith(end)), State.WARNING)
+    state = next((state for end, state in STACK_STATES.items() if status.endswith(end)), CheckState.WARNING)
     at = visit.described.get("LastUpdatedTime") or visit.described.get("CreationTime")
     when = f", since {at:%Y-%m-%d %H:%M} UTC" if at is not None else ""
     fix = f"aws cloudformation describe-stack-events --stack-name {visit.stack}{visit.options}"
     version = visit.output("Version")
     told = f"version {version}" if version else "deployed before stacks told their version"
     found = f"{visit.stack} is {status}{when}, {told}"
-    if state is State.OK and version and visit.version and version != visit.version:
-        yield Finding(Check.STACK, State.WARNING, f"{found}; here it is {visit.version}", "make deploy")
+    if state is CheckState.OK and version and visit.version and version != visit.version:
+        yield CheckFinding(
+            Check.STACK, CheckState.WARNING, f"{found}; here it is {visit.version}", "make deploy"
+        )
     else:
-        yield Finding(Check.STACK, state, found, "" if state is State.OK else fix)
+        yield CheckFinding(Check.STACK, state, found, "" if state is CheckState.OK else fix)
 
 
-def state_machine(visit: Visit) -> Iterator[Finding]:
+def state_machine(visit: Visit) -> Iterator[CheckFinding]:
     """What runs are executions of."""
     arn = visit.output("StateMachineArn")
     if arn is None:
@@ -141,12 +147,14 @@ def state_machine(visit: Visit) -> Iterator[Finding]:
         status = "gone"
     name = arn.rpartition(":")[2]
     if status == "ACTIVE":
-        yield Finding(Check.STATE_MACHINE, State.OK, f"{name} is active")
+        yield CheckFinding(Check.STATE_MACHINE, CheckState.OK, f"{name} is active")
     else:
-        yield Finding(Check.STATE_MACHINE, State.PROBLEM, f"{name} is {status.lower()}", "make deploy")
+        yield CheckFinding(
+            Check.STATE_MACHINE, CheckState.PROBLEM, f"{name} is {status.lower()}", "make deploy"
+        )
 
 
-def notices(visit: Visit) -> Iterator[Finding]:
+def notices(visit: Visit) -> Iterator[CheckFinding]:
     """Somebody hears of a run that went wrong."""
     arn = visit.output("NoticeTopicArn")
     if arn is None:
@@ -161,21 +169,23 @@ def notices(visit: Visit) -> Iterator[Finding]:
     except ClientError as error:
         if not is_missing(error, "NotFound", "NotFoundException"):
             raise
-        yield Finding(Check.NOTICES, State.PROBLEM, "the topic is gone", "make deploy")
+        yield CheckFinding(Check.NOTICES, CheckState.PROBLEM, "the topic is gone", "make deploy")
         return
     confirmed = [each for each in arns if each.startswith("arn:")]
     if confirmed:
-        yield Finding(Check.NOTICES, State.OK, f"subscriptions of the topic: {len(confirmed)}")
+        yield CheckFinding(Check.NOTICES, CheckState.OK, f"subscriptions of the topic: {len(confirmed)}")
     elif arns:
         fix = "follow the link in the mail of AWS Notifications"
-        yield Finding(Check.NOTICES, State.WARNING, "nobody has confirmed the subscription yet", fix)
+        yield CheckFinding(
+            Check.NOTICES, CheckState.WARNING, "nobody has confirmed the subscription yet", fix
+        )
     else:
-        yield Finding(
-            Check.NOTICES, State.WARNING, "nobody hears of a run: the topic has no subscriber", subscribe
+        yield CheckFinding(
+            Check.NOTICES, CheckState.WARNING, "nobody hears of a run: the topic has no subscriber", subscribe
         )
 
 
-def dead_letters(visit: Visit) -> Iterator[Finding]:
+def dead_letters(visit: Visit) -> Iterator[CheckFinding]:
     """No start of a run and no news was given up for good."""
     urls = [
         physical
@@ -183,14 +193,14 @@ def dead_letters(visit: Visit) -> Iterator[Finding]:
         if kind == "AWS::SQS::Queue" and "DeadLetters" in logical
     ]
     if not urls:
-        yield Finding(
-            Check.DEAD_LETTERS, State.WARNING, f"stack {visit.stack!r} has no such queue", "make deploy"
+        yield CheckFinding(
+            Check.DEAD_LETTERS, CheckState.WARNING, f"stack {visit.stack!r} has no such queue", "make deploy"
         )
     for url in urls:
         yield from guarded(Check.DEAD_LETTERS, lambda url=url: [_waiting(visit, url)])  # type: ignore[misc]
 
 
-def _waiting(visit: Visit, url: str) -> Finding:
+def _waiting(visit: Visit, url: str) -> CheckFinding:
     try:
         answer = visit.client("sqs").get_queue_attributes(
             QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
@@ -198,26 +208,28 @@ def _waiting(visit: Visit, url: str) -> Finding:
     except ClientError as error:
         if not is_missing(error, "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"):
             raise
-        return Finding(Check.DEAD_LETTERS, State.PROBLEM, "the queue is gone", "make deploy")
+        return CheckFinding(Check.DEAD_LETTERS, CheckState.PROBLEM, "the queue is gone", "make deploy")
     count = int(answer["Attributes"]["ApproximateNumberOfMessages"])
     if count == 0:
-        return Finding(Check.DEAD_LETTERS, State.OK, "the queue is empty")
-    return Finding(
+        return CheckFinding(Check.DEAD_LETTERS, CheckState.OK, "the queue is empty")
+    return CheckFinding(
         Check.DEAD_LETTERS,
-        State.PROBLEM,
+        CheckState.PROBLEM,
         f"events that all retries failed for: about {count}; a run may not have started",
         f"aws sqs receive-message --queue-url {url} --max-number-of-messages 10{visit.options}",
     )
 
 
-def _no_output(check: Check, name: str, visit: Visit) -> Finding:
-    return Finding(check, State.PROBLEM, f"stack {visit.stack!r} has no output {name}", "make deploy")
+def _no_output(check: Check, name: str, visit: Visit) -> CheckFinding:
+    return CheckFinding(
+        check, CheckState.PROBLEM, f"stack {visit.stack!r} has no output {name}", "make deploy"
+    )
 
 
-__all__ = ["CHECKS", "Check", "Finding", "State", "Visit", "examine"]
+__all__ = ["CHECKS", "Check", "CheckFinding", "CheckState", "Visit", "examine"]
 
 # In the order in which one needs the other. The checks of this machine are the local run's own.
-CHECKS: Mapping[Check, Callable[[Visit], Iterable[Finding]]] = {
+CHECKS: Mapping[Check, Callable[[Visit], Iterable[CheckFinding]]] = {
     Check.REGION: region,
     Check.CREDENTIALS: credentials,
     Check.CLOCK: clock,
@@ -238,35 +250,37 @@ _OF_THE_STACK = frozenset({Check.STATE_MACHINE, Check.SCHEDULES, Check.NOTICES, 
 _OF_JOBS = frozenset({Check.SCHEDULES, Check.QUOTAS, Check.ROLE, Check.BUCKETS, Check.IMAGE})
 
 
-def examine(visit: Visit) -> Iterator[Finding]:
+def examine(visit: Visit) -> Iterator[CheckFinding]:
     """What each check finds, one after the other, so that the first can be shown while the next is asked for.
 
     Never raises what AWS answers: a check that may not ask, or gets no answer, is "not checked" and says why.
     """
-    came: dict[Check, State] = {}
+    came: dict[Check, CheckState] = {}
     for check, look in CHECKS.items():
         why = _left_out(check, visit, came)
         findings = (
-            [Finding(check, State.NOT_CHECKED, why)] if why else list(guarded(check, lambda: look(visit)))  # noqa: B023
+            [CheckFinding(check, CheckState.NOT_CHECKED, why)]
+            if why
+            else list(guarded(check, lambda: look(visit)))  # noqa: B023
         )
-        came[check] = findings[0].state if findings else State.OK
+        came[check] = findings[0].state if findings else CheckState.OK
         yield from findings
 
 
-def _left_out(check: Check, visit: Visit, came: Mapping[Check, State]) -> str:
+def _left_out(check: Check, visit: Visit, came: Mapping[Check, CheckState]) -> str:
     """Why a check is not worth its calls; empty where it is."""
     if check in _ASKS_NOBODY:
         return ""
-    if came[Check.REGION] is State.PROBLEM:
+    if came[Check.REGION] is CheckState.PROBLEM:
         return "needs a region"
     if check in {Check.CREDENTIALS, Check.CLOCK}:
         return ""
-    if came[Check.CREDENTIALS] is State.PROBLEM:
+    if came[Check.CREDENTIALS] is CheckState.PROBLEM:
         return "needs credentials that AWS takes"
-    if came[Check.CREDENTIALS] is State.NOT_CHECKED:
+    if came[Check.CREDENTIALS] is CheckState.NOT_CHECKED:
         return "AWS could not be reached"
     if check in _OF_JOBS and not visit.jobs:
         return "needs a valid job file"
-    if check in _OF_THE_STACK and came[Check.STACK] is State.PROBLEM:
+    if check in _OF_THE_STACK and came[Check.STACK] is CheckState.PROBLEM:
         return "needs the stack in order"
     return ""

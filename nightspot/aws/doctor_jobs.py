@@ -9,7 +9,16 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.doctor_visit import Check, Finding, State, Visit, guarded, is_missing, job_of, unanswered
+from nightspot.aws.doctor_visit import (
+    Check,
+    CheckFinding,
+    CheckState,
+    Visit,
+    guarded,
+    is_missing,
+    job_of,
+    unanswered,
+)
 from nightspot.aws.prices import Quotas, QuotasUnknownError
 from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.job.markets import Market
@@ -27,24 +36,26 @@ _IMAGE = re.compile(
 )
 
 
-def jobs(visit: Visit) -> Iterator[Finding]:
+def jobs(visit: Visit) -> Iterator[CheckFinding]:
     """The job files describe jobs that can run."""
     if not visit.files:
-        yield Finding(Check.JOBS, State.NOT_CHECKED, "there are no job files here", "nightspot doctor FILE")
+        yield CheckFinding(
+            Check.JOBS, CheckState.NOT_CHECKED, "there are no job files here", "nightspot doctor FILE"
+        )
     for each in visit.files:
         name, fix = str(each.path), f"nightspot validate {each.path}"
         errors = [str(found) for found in each.problems if found.severity == "error"]
         if errors:
             found = f"{errors[0]}{_and_more(len(errors))}"
-            yield Finding(Check.JOBS, State.PROBLEM, found, fix, name)
+            yield CheckFinding(Check.JOBS, CheckState.PROBLEM, found, fix, name)
         elif each.problems:
             found = f"{each.problems[0]}{_and_more(len(each.problems))}"
-            yield Finding(Check.JOBS, State.WARNING, found, fix, name)
+            yield CheckFinding(Check.JOBS, CheckState.WARNING, found, fix, name)
         else:
-            yield Finding(Check.JOBS, State.OK, "valid", subject=name)
+            yield CheckFinding(Check.JOBS, CheckState.OK, "valid", subject=name)
 
 
-def quotas(visit: Visit) -> Iterator[Finding]:
+def quotas(visit: Visit) -> Iterator[CheckFinding]:
     """The account may have the machines of each rung. A job needs one good rung in each market it names."""
     names = {quota_name(*rung) for job in visit.jobs for rung in _rungs(job)}
     try:
@@ -61,28 +72,30 @@ def quotas(visit: Visit) -> Iterator[Finding]:
                 yield _quota(visit, job, name, limits.get(name), one_is_enough=one_is_enough)
 
 
-def _quota(visit: Visit, job: Job, name: str, limit: float | None, *, one_is_enough: bool) -> Finding:
+def _quota(visit: Visit, job: Job, name: str, limit: float | None, *, one_is_enough: bool) -> CheckFinding:
     where = f"Service Quotas in the console ({visit.region}): Amazon SageMaker, {name!r}, request an increase"
     if limit is None:
         found = f"Service Quotas does not tell {name!r}"
-        return Finding(Check.QUOTAS, State.NOT_CHECKED, found, where, job.name)
+        return CheckFinding(Check.QUOTAS, CheckState.NOT_CHECKED, found, where, job.name)
     found = f"{name}: {limit:g}, needed {job.instance_count}"
     if limit >= job.instance_count:
-        return Finding(Check.QUOTAS, State.OK, found, subject=job.name)
-    return Finding(Check.QUOTAS, State.WARNING if one_is_enough else State.PROBLEM, found, where, job.name)
+        return CheckFinding(Check.QUOTAS, CheckState.OK, found, subject=job.name)
+    return CheckFinding(
+        Check.QUOTAS, CheckState.WARNING if one_is_enough else CheckState.PROBLEM, found, where, job.name
+    )
 
 
-def role(visit: Visit) -> Iterator[Finding]:
+def role(visit: Visit) -> Iterator[CheckFinding]:
     """SageMaker may take on the role of the training jobs, and the role may use their buckets."""
     yield from _each(visit, Check.ROLE, "RoleArn", look=_role)
 
 
-def _role(visit: Visit, arn: str) -> Iterator[Finding]:
+def _role(visit: Visit, arn: str) -> Iterator[CheckFinding]:
     name = arn.rpartition("/")[2]
     account = arn.split(":")[4] if arn.count(":") >= 5 else ""
     if account != visit.identity.account:
         found = f"belongs to account {account or 'nobody knows which'}, not to this one"
-        yield Finding(Check.ROLE, State.NOT_CHECKED, found, subject=name)
+        yield CheckFinding(Check.ROLE, CheckState.NOT_CHECKED, found, subject=name)
         return
     iam = visit.client("iam")
     try:
@@ -91,11 +104,11 @@ def _role(visit: Visit, arn: str) -> Iterator[Finding]:
         if not is_missing(error, "NoSuchEntity"):
             raise
         fix = "make deploy, or fix training_job.RoleArn"
-        yield Finding(Check.ROLE, State.PROBLEM, "there is no such role", fix, name)
+        yield CheckFinding(Check.ROLE, CheckState.PROBLEM, "there is no such role", fix, name)
         return
     if not _trusts(policy):
         fix = f"add {SERVICE} to its trust policy: aws iam update-assume-role-policy --role-name {name} …"
-        yield Finding(Check.ROLE, State.PROBLEM, f"does not trust {SERVICE}", fix, name)
+        yield CheckFinding(Check.ROLE, CheckState.PROBLEM, f"does not trust {SERVICE}", fix, name)
         return
     yield _may_use_buckets(visit, iam, arn, name)
 
@@ -109,7 +122,7 @@ def _trusts(policy: Any) -> bool:
     return False
 
 
-def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> Finding:
+def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> CheckFinding:
     """What IAM's simulator says; the role passes without it, because few may ask it."""
     partition = arn.split(":")[1]
     objects = [f"arn:{partition}:s3:::{bucket}/*" for bucket, _ in _buckets_of(visit)]
@@ -120,19 +133,19 @@ def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> Finding:
         )
     except (ClientError, BotoCoreError) as error:
         found = f"{trusted}; what it may do was not simulated: {unanswered(error)[0]}"
-        return Finding(Check.ROLE, State.OK, found, subject=name)
+        return CheckFinding(Check.ROLE, CheckState.OK, found, subject=name)
     refused = sorted(
         f"{each['EvalActionName']} on {each.get('EvalResourceName', '*')}"
         for each in answer["EvaluationResults"]
         if each["EvalDecision"] != "allowed"
     )
     if not refused:
-        return Finding(Check.ROLE, State.OK, f"{trusted}, and may use the buckets", subject=name)
+        return CheckFinding(Check.ROLE, CheckState.OK, f"{trusted}, and may use the buckets", subject=name)
     fix = f"give it these: aws iam put-role-policy --role-name {name} …"
-    return Finding(Check.ROLE, State.PROBLEM, f"may not {', '.join(refused)}", fix, name)
+    return CheckFinding(Check.ROLE, CheckState.PROBLEM, f"may not {', '.join(refused)}", fix, name)
 
 
-def buckets(visit: Visit) -> Iterator[Finding]:
+def buckets(visit: Visit) -> Iterator[CheckFinding]:
     """The buckets of checkpoints and models are there, in this region, versioned and encrypted."""
     for bucket, has_checkpoints in _buckets_of(visit):
         yield from guarded(
@@ -156,7 +169,7 @@ def _buckets_of(visit: Visit) -> list[tuple[str, bool]]:
     return list(found.items())
 
 
-def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[Finding]:
+def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[CheckFinding]:
     s3 = visit.client("s3")
     try:
         answer = s3.head_bucket(Bucket=bucket)
@@ -165,7 +178,7 @@ def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[Findin
             answer = error.response
         elif is_missing(error, "404", "NoSuchBucket"):
             fix = "make deploy, or fix the S3 address in the job file"
-            yield Finding(Check.BUCKETS, State.PROBLEM, "there is no such bucket", fix, bucket)
+            yield CheckFinding(Check.BUCKETS, CheckState.PROBLEM, "there is no such bucket", fix, bucket)
             return
         else:
             raise
@@ -175,7 +188,7 @@ def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[Findin
         # https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html: same region only
         found = f"is in {where}; training in {visit.region} needs one there"
         fix = "name a bucket of the region in the job file, or deploy where the bucket is"
-        yield Finding(Check.BUCKETS, State.PROBLEM, found, fix, bucket)
+        yield CheckFinding(Check.BUCKETS, CheckState.PROBLEM, found, fix, bucket)
         return
     good = ["there"]
     if has_checkpoints:
@@ -185,15 +198,15 @@ def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[Findin
                 f"aws s3api put-bucket-versioning --bucket {bucket} "
                 f"--versioning-configuration Status=Enabled{visit.options}"
             )
-            yield Finding(Check.BUCKETS, State.WARNING, found, fix, bucket)
+            yield CheckFinding(Check.BUCKETS, CheckState.WARNING, found, fix, bucket)
         else:
             good.append("versioned")
     if _is_encrypted(s3, bucket):
         good.append("encrypted")
     else:
         fix = f"S3 in the console: {bucket}, Properties, Default encryption"
-        yield Finding(Check.BUCKETS, State.WARNING, "has no default encryption", fix, bucket)
-    yield Finding(Check.BUCKETS, State.OK, ", ".join(good), subject=bucket)
+        yield CheckFinding(Check.BUCKETS, CheckState.WARNING, "has no default encryption", fix, bucket)
+    yield CheckFinding(Check.BUCKETS, CheckState.OK, ", ".join(good), subject=bucket)
 
 
 def _is_encrypted(s3: Any, bucket: str) -> bool:
@@ -206,23 +219,23 @@ def _is_encrypted(s3: Any, bucket: str) -> bool:
     return True
 
 
-def image(visit: Visit) -> Iterator[Finding]:
+def image(visit: Visit) -> Iterator[CheckFinding]:
     """The training image is in the account's ECR. Nobody but its owner can be asked for another's."""
     yield from _each(visit, Check.IMAGE, "AlgorithmSpecification", "TrainingImage", look=_image)
 
 
-def _image(visit: Visit, uri: str) -> Iterator[Finding]:
+def _image(visit: Visit, uri: str) -> Iterator[CheckFinding]:
     parts = _IMAGE.fullmatch(uri)
     if parts is None or parts["account"] != visit.identity.account:
         found = "is not in this account's ECR: AWS's own images and other registries are not looked into"
-        yield Finding(Check.IMAGE, State.NOT_CHECKED, found, subject=uri.rpartition("/")[2])
+        yield CheckFinding(Check.IMAGE, CheckState.NOT_CHECKED, found, subject=uri.rpartition("/")[2])
         return
     name, which = parts["name"], parts["which"] or "latest"
     subject = f"{name}{parts['mark'] or ':'}{which}"
     if parts["region"] != visit.region:
         found = f"is in {parts['region']}; training in {visit.region} needs it there"
         fix = "push it there, and write ${AWS::Region} in training_job.AlgorithmSpecification.TrainingImage"
-        yield Finding(Check.IMAGE, State.PROBLEM, found, fix, subject)
+        yield CheckFinding(Check.IMAGE, CheckState.PROBLEM, found, fix, subject)
         return
     key = "imageDigest" if parts["mark"] == "@" else "imageTag"
     try:
@@ -230,17 +243,19 @@ def _image(visit: Visit, uri: str) -> Iterator[Finding]:
     except ClientError as error:
         if is_missing(error, "RepositoryNotFoundException"):
             fix = f"aws ecr create-repository --repository-name {name}{visit.options}; then push the image"
-            yield Finding(Check.IMAGE, State.PROBLEM, "there is no such repository", fix, subject)
+            yield CheckFinding(Check.IMAGE, CheckState.PROBLEM, "there is no such repository", fix, subject)
         elif is_missing(error, "ImageNotFoundException"):
             fix = "build and push it (ECR in the console: the repository, View push commands)"
-            yield Finding(Check.IMAGE, State.PROBLEM, "the repository has no such image", fix, subject)
+            yield CheckFinding(
+                Check.IMAGE, CheckState.PROBLEM, "the repository has no such image", fix, subject
+            )
         else:
             raise
         return
-    yield Finding(Check.IMAGE, State.OK, "there", subject=subject)
+    yield CheckFinding(Check.IMAGE, CheckState.OK, "there", subject=subject)
 
 
-def _each(visit: Visit, check: Check, *keys: str, look: Any) -> Iterator[Finding]:
+def _each(visit: Visit, check: Check, *keys: str, look: Any) -> Iterator[CheckFinding]:
     """`look` at every value that the jobs' requests have below `keys`, each once."""
     values = [dig(job.training_job, *keys) for job in visit.jobs]
     for text in dict.fromkeys(value for value in values if isinstance(value, str)):
@@ -271,38 +286,40 @@ _ENABLE = (
 )
 
 
-def schedules(visit: Visit) -> Iterator[Finding]:
+def schedules(visit: Visit) -> Iterator[CheckFinding]:
     """Every job with a schedule is started by one that is enabled, or paused where its file says so."""
     deployed = _by_job(visit) if any(job.schedule is not None for job in visit.jobs) else {}
     for job in visit.jobs:
         yield _finding(job, deployed.get(job.name))
 
 
-def _finding(job: Job, there: Mapping[str, Any] | None) -> Finding:
-    def found(state: State, words: str, fix: str = "") -> Finding:
-        return Finding(Check.SCHEDULES, state, words, fix, job.name)
+def _finding(job: Job, there: Mapping[str, Any] | None) -> CheckFinding:
+    def found(state: CheckState, words: str, fix: str = "") -> CheckFinding:
+        return CheckFinding(Check.SCHEDULES, state, words, fix, job.name)
 
     schedule = job.schedule
     if schedule is None:
-        return found(State.OK, "started by hand or through the API only")
+        return found(CheckState.OK, "started by hand or through the API only")
     if there is None:
-        return found(State.PROBLEM, "no schedule of the stack starts it", "make deploy")
+        return found(CheckState.PROBLEM, "no schedule of the stack starts it", "make deploy")
     deployed, stated = _deployed_words(there), _stated_words(schedule)
     if deployed != stated:
-        return found(State.WARNING, f"deployed as {deployed}, the file says {stated}", "make deploy")
+        return found(CheckState.WARNING, f"deployed as {deployed}, the file says {stated}", "make deploy")
     match schedule.paused, there.get("State") == "ENABLED":
         case True, True:
             return found(
-                State.WARNING,
+                CheckState.WARNING,
                 f"{there['Name']} is enabled, and the file says it is paused",
                 "make deploy; or disable it in the console, if it was enabled there",
             )
         case True, False:
-            return found(State.OK, f"paused, {stated}: no night starts by itself")
+            return found(CheckState.OK, f"paused, {stated}: no night starts by itself")
         case False, False:
-            return found(State.WARNING, f"{there['Name']} is disabled: no night starts by itself", _ENABLE)
+            return found(
+                CheckState.WARNING, f"{there['Name']} is disabled: no night starts by itself", _ENABLE
+            )
         case _:
-            return found(State.OK, f"enabled, {stated}")
+            return found(CheckState.OK, f"enabled, {stated}")
 
 
 def _stated_words(schedule: Schedule) -> str:

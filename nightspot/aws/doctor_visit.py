@@ -21,7 +21,7 @@ from nightspot.job.reading import CheckedFile
 from nightspot.job.request_shape import PlaceholderError, fill
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """How a check came out. Only a problem makes the command fail."""
 
     OK = "ok"
@@ -53,18 +53,18 @@ class Check(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckFinding:
     """What a check found. `subject`: of what of several. `fix`: a command, or a place in the console."""
 
     check: Check
-    state: State
+    state: CheckState
     found: str
     fix: str = ""
     subject: str = ""
 
 
 @dataclass(frozen=True)
-class Identity:
+class CallerIdentity:
     """AWS's answer to "who am I", or why there is none. `dated`: AWS's clock at `at`, ours; both aware UTC."""
 
     at: datetime
@@ -130,15 +130,15 @@ class Visit:
         return tuple(each.job for each in self.files if each.job is not None)
 
     @cached_property
-    def identity(self) -> Identity:
+    def identity(self) -> CallerIdentity:
         """Whose credentials these are; never raises what AWS or the way to it does."""
         try:
             answer = self.client("sts").get_caller_identity()
         except ClientError as error:
-            return Identity(self.now(), _dated(error.response), error=error)
+            return CallerIdentity(self.now(), _dated(error.response), error=error)
         except BotoCoreError as error:
-            return Identity(self.now(), error=error)
-        return Identity(self.now(), _dated(answer), answer["Arn"], answer["Account"])
+            return CallerIdentity(self.now(), error=error)
+        return CallerIdentity(self.now(), _dated(answer), answer["Arn"], answer["Account"])
 
     @cached_property
     def described(self) -> dict[str, Any]:
@@ -186,13 +186,15 @@ class Visit:
         return str(fill(text, {**self.deployment.names, **names}))
 
 
-def guarded(check: Check, look: Callable[[], Iterable[Finding]], subject: str = "") -> Iterator[Finding]:
+def guarded(
+    check: Check, look: Callable[[], Iterable[CheckFinding]], subject: str = ""
+) -> Iterator[CheckFinding]:
     """What `look` finds; where AWS refuses or does not answer, a finding that says so in its place."""
     try:
         yield from look()
     except (ClientError, BotoCoreError, DeploymentError, PlaceholderError) as error:
         found, fix = unanswered(error)
-        yield Finding(check, State.NOT_CHECKED, found, fix, subject)
+        yield CheckFinding(check, CheckState.NOT_CHECKED, found, fix, subject)
 
 
 def unanswered(error: Exception) -> tuple[str, str]:

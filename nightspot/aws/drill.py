@@ -9,12 +9,12 @@ from datetime import datetime
 
 from nightspot.aws.drill_plan import (
     MOST_WAIT_SECONDS,
+    AwsDrillVerdict,
     DrillError,
     DrillJobs,
     DrillOutcome,
     DrillPlan,
     DrillResult,
-    Verdict,
     broken,
     create_request,
     no_progress_file,
@@ -83,7 +83,7 @@ class Drill:
             notes = self._wound_up()
         return self._tidied(verdict, notes, keep=keep)
 
-    def _verdict(self) -> Verdict:
+    def _verdict(self) -> AwsDrillVerdict:
         self._start("job 1 shall save a checkpoint")
         verdict = self._until_saved()
         if verdict is not None:
@@ -96,7 +96,7 @@ class Drill:
         self._start("job 2 shall go on from it")
         return self._until_resumed()
 
-    def _until_saved(self) -> Verdict | None:
+    def _until_saved(self) -> AwsDrillVerdict | None:
         """Look until job 1's first checkpoint is durable: None then, and a verdict where none will come."""
         silent_since: datetime | None = None
         silence_seconds = max(SHORTEST_SILENCE_SECONDS, 2 * self._run.checkpoint_every_seconds)
@@ -113,7 +113,7 @@ class Drill:
                 return no_progress_file(f"for {format_duration(silence_seconds)}")
         raise self._endless()
 
-    def _of_no_checkpoint(self, job: Attempt, *, has_files: bool) -> Verdict:
+    def _of_no_checkpoint(self, job: Attempt, *, has_files: bool) -> AwsDrillVerdict:
         """The verdict on a job 1 that has ended with nothing that it says is safe."""
         if job.failure not in {None, FailureClass.RUNTIME_LIMIT}:
             raise self._broken_off(job, job.failure)
@@ -121,12 +121,12 @@ class Drill:
             return no_progress_file("until the end of job 1")
         if job.failure is None:
             because = "job 1 was complete without a single checkpoint: whatever interrupts it, all is lost"
-            return Verdict(DrillOutcome.FAILED, because)
+            return AwsDrillVerdict(DrillOutcome.FAILED, because)
         limit = format_duration(self._plan.max_runtime_seconds)
         because = f"no checkpoint within {limit}; where they are farther apart, raise --max-minutes"
-        return Verdict(DrillOutcome.FAILED, because)
+        return AwsDrillVerdict(DrillOutcome.FAILED, because)
 
-    def _of_what_was_saved(self) -> Verdict | None:
+    def _of_what_was_saved(self) -> AwsDrillVerdict | None:
         """The verdict, if there is one, on a job 1 that has ended and has saved something."""
         job, progress = self._last, self._run.progress
         if job.failure is None:
@@ -138,10 +138,10 @@ class Drill:
             because = (
                 "nightspot.json names no attempt, so nobody can see which of the two jobs has written it"
             )
-            return Verdict(DrillOutcome.NOT_VISIBLE, because)
+            return AwsDrillVerdict(DrillOutcome.NOT_VISIBLE, because)
         return None
 
-    def _until_resumed(self) -> Verdict:
+    def _until_resumed(self) -> AwsDrillVerdict:
         """Look until it is known where job 2 began, and that it saved something more."""
         saved = self._saved_step
         for job in self._looks(self._plan.max_runtime_seconds + LONGEST_END_SECONDS):
@@ -158,7 +158,7 @@ class Drill:
                     return went_on(saved, resumed, f"went on to step {self._saved_step}")
         raise self._endless()
 
-    def _of_ended(self, job: Attempt, saved: int) -> Verdict:
+    def _of_ended(self, job: Attempt, saved: int) -> AwsDrillVerdict:
         """The verdict on a job 2 that has ended by itself."""
         proven, resumed = job.resume is Resume.PROVEN, job.resumed_from_step or 0
         if job.failure is None:
@@ -166,7 +166,7 @@ class Drill:
         began = f"job 2 resumed from step {resumed}" if proven else "job 2 said nothing of where it began"
         if job.failure in _OF_THE_SCRIPT:
             reason = (job.failure_reason or "no reason was given").rstrip(" .")
-            return Verdict(DrillOutcome.FAILED, f"{began}, and then failed: {reason}")
+            return AwsDrillVerdict(DrillOutcome.FAILED, f"{began}, and then failed: {reason}")
         if job.failure is not FailureClass.RUNTIME_LIMIT:
             raise self._broken_off(job, job.failure)
         limit = format_duration(self._plan.max_runtime_seconds)
@@ -178,7 +178,7 @@ class Drill:
             return went_on(saved, resumed, f"went on to step {self._saved_step}")
         else:
             missed = f"saved no further checkpoint within {limit}"
-        return Verdict(DrillOutcome.FAILED, f"{began}, but {missed}")
+        return AwsDrillVerdict(DrillOutcome.FAILED, f"{began}, but {missed}")
 
     def _start(self, why: str) -> None:
         number = len(self._run.attempts) + 1
@@ -290,7 +290,7 @@ class Drill:
         name = self._last.training_job_name
         return DrillError(f"{name} does not end: look at it in the console", FailureClass.UNKNOWN)
 
-    def _tidied(self, verdict: Verdict, notes: tuple[str, ...], *, keep: bool) -> DrillResult:
+    def _tidied(self, verdict: AwsDrillVerdict, notes: tuple[str, ...], *, keep: bool) -> DrillResult:
         uris = (self._plan.checkpoint_uri, self._plan.output_uri)
         if keep or verdict.outcome is not DrillOutcome.PASSED or self._last.is_open:
             return DrillResult(verdict, self._run, uris, notes)

@@ -160,7 +160,7 @@ class DrillOutcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AwsDrillVerdict:
     """The outcome, and one sentence of why, with the steps in it."""
 
     outcome: DrillOutcome
@@ -171,20 +171,20 @@ class Verdict:
 class DrillResult:
     """A drill that is over: its verdict, the ledger of its two jobs, and what it left in S3."""
 
-    verdict: Verdict
+    verdict: AwsDrillVerdict
     run: Run
     kept: tuple[str, ...]  # S3 URIs below which its files still lie
     notes: tuple[str, ...] = ()
 
 
-def went_on(saved: int, resumed: int, whither: str) -> Verdict:
+def went_on(saved: int, resumed: int, whither: str) -> AwsDrillVerdict:
     """Job 2 took up the training at step `resumed`, step `saved` being the last that was safe."""
     again = f" (step {saved} was safe; what lies between was trained again)" if resumed < saved else ""
     because = f"job 2 resumed from step {resumed}, saved by job 1{again}, and {whither}"
-    return Verdict(DrillOutcome.PASSED, because)
+    return AwsDrillVerdict(DrillOutcome.PASSED, because)
 
 
-def broken(saved: int, progress: Progress) -> Verdict:
+def broken(saved: int, progress: Progress) -> AwsDrillVerdict:
     """Job 2 wrote `progress`, in which nothing follows from step `saved`."""
     began = (
         "started again from zero"
@@ -192,22 +192,22 @@ def broken(saved: int, progress: Progress) -> Verdict:
         else f"went back to step {progress.resumed_from_step}"
     )
     because = f"job 2 {began}, although step {saved} was safe in S3: it has now saved step {progress.step}"
-    return Verdict(DrillOutcome.FAILED, because)
+    return AwsDrillVerdict(DrillOutcome.FAILED, because)
 
 
-def no_progress_file(how_long: str) -> Verdict:
+def no_progress_file(how_long: str) -> AwsDrillVerdict:
     """Job 1 kept files, but not through the library, nor a progress file of its own."""
     because = (
         f"the script writes no nightspot.json: there were files in its checkpoint prefix {how_long}, and nothing "
         "that says which step they hold; save through nightspot.checkpoint, and the drill can see it"
     )
-    return Verdict(DrillOutcome.NOT_VISIBLE, because)
+    return AwsDrillVerdict(DrillOutcome.NOT_VISIBLE, because)
 
 
-def no_word(how_long: str) -> Verdict:
+def no_word(how_long: str) -> AwsDrillVerdict:
     """The progress file is still the one that job 1 has written."""
     because = f"job 2 wrote nothing into nightspot.json {how_long}, so nobody can see where it began"
-    return Verdict(DrillOutcome.NOT_VISIBLE, because)
+    return AwsDrillVerdict(DrillOutcome.NOT_VISIBLE, because)
 
 
 # How long after a fault that may pass the call is made again; boto3 has repeated it a few times by then.

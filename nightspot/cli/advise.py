@@ -21,7 +21,7 @@ from nightspot.cli._shared import ExitStatus, Json, check_file, fail, mistakes, 
 from nightspot.job.model import Job
 from nightspot.job.reading import load_job
 from nightspot.market.model import MarketValueError
-from nightspot.market.night import NightError
+from nightspot.market.night import SimulationError
 from nightspot.market.samples import BacktestError, from_traces
 from nightspot.record.model import RecordNotReadableError, RunRecord, read_record
 from nightspot.run.pricing import Basis, SpotDiscount
@@ -245,7 +245,7 @@ def _refusals(file: Path) -> Iterator[None]:
         refuse(f"{OPTION_OF.get(field, f'{file}: {field}')}: {rule}")
     except MarketValueError as error:
         refuse(f"--traces: {error}")
-    except NightError as error:
+    except SimulationError as error:
         refuse(f"{file}: a night of this job does not come to its end: {error}")
 
 

@@ -16,7 +16,7 @@ from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, note, print_json, utc_now
 from nightspot.cli.runs.place import Place, Where, operating_mistakes
-from nightspot.decide.audit import Finding, Repair, Snapshot, findings
+from nightspot.decide.audit import AuditFinding, Repair, Snapshot, findings
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.lambdas.observability import writing_to
 from nightspot.lambdas.reconcile import Reconciled, reconcile
@@ -56,7 +56,9 @@ def audit(
         fail("AWS did not show everything; look again later", status=ExitStatus.SERVICE)
 
 
-def _fixed(place: Place, snapshot: Snapshot, found: tuple[Finding, ...], *, ask: bool) -> Reconciled | None:
+def _fixed(
+    place: Place, snapshot: Snapshot, found: tuple[AuditFinding, ...], *, ask: bool
+) -> Reconciled | None:
     """What came of the repairs; None where nothing can be repaired."""
     count = sum(finding.repair is not Repair.NONE for finding in found)
     if not count:
@@ -92,7 +94,7 @@ def _dependencies(place: Place) -> Dependencies:
     )
 
 
-def _show(console: Console, place: Place, snapshot: Snapshot, found: tuple[Finding, ...]) -> None:
+def _show(console: Console, place: Place, snapshot: Snapshot, found: tuple[AuditFinding, ...]) -> None:
     for finding in found:
         head = Text(f"{finding.kind.value.replace('_', ' ')}", "bold red" if finding.is_wrong else "bold")
         head.append(f"  {finding.subject}", "not bold default")
@@ -104,7 +106,7 @@ def _show(console: Console, place: Place, snapshot: Snapshot, found: tuple[Findi
     console.print(Text(_sum(place, snapshot, found)), soft_wrap=True)
 
 
-def _sum(place: Place, snapshot: Snapshot, found: tuple[Finding, ...]) -> str:
+def _sum(place: Place, snapshot: Snapshot, found: tuple[AuditFinding, ...]) -> str:
     wrong = sum(finding.is_wrong for finding in found)
     says = (
         "Nothing is wrong" if not wrong else "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong"
@@ -121,7 +123,7 @@ def _looked_at(snapshot: Snapshot) -> dict[str, int]:
     }
 
 
-def _show_done(console: Console, found: tuple[Finding, ...], done: Reconciled) -> None:
+def _show_done(console: Console, found: tuple[AuditFinding, ...], done: Reconciled) -> None:
     for finding in found:
         if done.has_repaired(finding):
             console.print(Text(f"repaired: {finding.sentence}"), soft_wrap=True)
@@ -130,7 +132,7 @@ def _show_done(console: Console, found: tuple[Finding, ...], done: Reconciled) -
 
 
 def _as_json(
-    place: Place, snapshot: Snapshot, found: tuple[Finding, ...], done: Reconciled | None
+    place: Place, snapshot: Snapshot, found: tuple[AuditFinding, ...], done: Reconciled | None
 ) -> dict[str, Any]:
     return {
         "table": place.table_name,

@@ -25,11 +25,11 @@ from nightspot.market import samples
 from nightspot.market.backtest import DEFAULT, LABELS, Score, needs_to_see_spot
 from nightspot.market.backtest import backtest as backtested
 from nightspot.market.model import MarketValueError
-from nightspot.market.night import NightError
+from nightspot.market.night import SimulationError
 from nightspot.market.samples import BacktestError, Zone, check
 from nightspot.run.model import Run
 from nightspot.terminal import backtest_table
-from nightspot.terminal.backtest_table import Played
+from nightspot.terminal.backtest_table import PlayedBacktest
 from nightspot.terminal.lines import console_for, paragraph
 
 OWN_PRICES = "traces"
@@ -118,7 +118,9 @@ def backtest(
         single = made()
         markets = made(pooled=True) if pool else single
         check(setting, (*single, *markets))
-        played = Played(setting, _markets_in_words(traces, single, pool=pool), {}, _job_in_words(loaded, run))
+        played = PlayedBacktest(
+            setting, _markets_in_words(traces, single, pool=pool), {}, _job_in_words(loaded, run)
+        )
         if not as_json:
             backtest_table.show_header(console, played)
         with _progress(quiet=as_json) as watched:
@@ -178,7 +180,7 @@ OPTION_OF = {
 OnProgress = Callable[[int, int], None]
 
 
-def document(played: Played) -> dict[str, Any]:
+def document(played: PlayedBacktest) -> dict[str, Any]:
     """The backtest as JSON: no number that JSON does not know, None instead."""
     default, alone = played.scores[DEFAULT], played.zone_by_zone
     return {
@@ -223,7 +225,7 @@ def _mistakes_of_the_setting(job: Path | None) -> Iterator[None]:
         fail(f"{OPTION_OF.get(field, f'{job}: {field}')}: {rule}")
     except MarketValueError as error:
         fail(f"--traces: {error}")
-    except NightError as error:
+    except SimulationError as error:
         fail(f"a night of this setting does not come to its end: {error}")
 
 

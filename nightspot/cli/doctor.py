@@ -22,7 +22,7 @@ from rich.text import Text
 from nightspot import __version__
 from nightspot.aws.doctor import Visit, examine
 from nightspot.aws.doctor_jobs import jobs as job_files
-from nightspot.aws.doctor_visit import Check, Finding, State
+from nightspot.aws.doctor_visit import Check, CheckFinding, CheckState
 from nightspot.cli import account
 from nightspot.cli._shared import Json, grouped, print_json, utc_now
 from nightspot.job.model import Job
@@ -62,7 +62,7 @@ def doctor(
         raise typer.BadParameter(f"--stack: {asked.stack!r}: {rule}")
     files = _files(file)
     if local:
-        found = examine_machine(Machine(Path.cwd()), Visit(None, _no_client, utc_now, files))
+        found = examine_machine(ThisMachine(Path.cwd()), Visit(None, _no_client, utc_now, files))
     else:
         region, client = _session(asked.profile, asked.region)
         about = (("--region", region), ("--profile", asked.profile))
@@ -143,7 +143,7 @@ MODULES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Machine:
+class ThisMachine:
     """This machine, as far as a night needs it. `directory`: where commands start; `program`: a path of a name."""
 
     directory: Path
@@ -153,7 +153,7 @@ class Machine:
     program: Callable[[str], str | None] = shutil.which
 
 
-def examine_machine(machine: Machine, visit: Visit) -> Iterator[Finding]:
+def examine_machine(machine: ThisMachine, visit: Visit) -> Iterator[CheckFinding]:
     """What each check of this machine finds. Of `visit`, the job files count; nobody on the network is asked."""
     yield _python(machine)
     yield _packages(machine)
@@ -163,49 +163,53 @@ def examine_machine(machine: Machine, visit: Visit) -> Iterator[Finding]:
         yield _command(machine, job)
 
 
-def _python(machine: Machine) -> Finding:
+def _python(machine: ThisMachine) -> CheckFinding:
     version = ".".join(str(part) for part in machine.python)
     if machine.python[:2] < NEEDED_PYTHON:
         fix = "python3.11 -m venv .venv, and install Nightspot there"
-        return Finding(Check.PYTHON, State.PROBLEM, f"{version}; 3.11 or newer is needed", fix)
-    return Finding(Check.PYTHON, State.OK, f"{version}; Node.js and Docker are not needed")
+        return CheckFinding(Check.PYTHON, CheckState.PROBLEM, f"{version}; 3.11 or newer is needed", fix)
+    return CheckFinding(Check.PYTHON, CheckState.OK, f"{version}; Node.js and Docker are not needed")
 
 
-def _packages(machine: Machine) -> Finding:
+def _packages(machine: ThisMachine) -> CheckFinding:
     missing = [package for module, package in MODULES.items() if not machine.has_module(module)]
     if missing:
         found = f"missing: {', '.join(missing)}"
-        return Finding(
-            Check.PACKAGES, State.PROBLEM, found, 'pip install "nightspot[local]", or make install'
+        return CheckFinding(
+            Check.PACKAGES, CheckState.PROBLEM, found, 'pip install "nightspot[local]", or make install'
         )
-    return Finding(Check.PACKAGES, State.OK, "what the local run needs is installed")
+    return CheckFinding(Check.PACKAGES, CheckState.OK, "what the local run needs is installed")
 
 
-def _disk(machine: Machine) -> Finding:
+def _disk(machine: ThisMachine) -> CheckFinding:
     free = machine.free_bytes(machine.directory)
     found = f"{free / GIB:.1f} GiB free"
     if free >= EASY_BYTES:
-        return Finding(Check.DISK, State.OK, found)
-    state = State.PROBLEM if free < LEAST_BYTES else State.WARNING
+        return CheckFinding(Check.DISK, CheckState.OK, found)
+    state = CheckState.PROBLEM if free < LEAST_BYTES else CheckState.WARNING
     rule = f"{EASY_BYTES // GIB} GiB are enough for most jobs' checkpoints"
-    return Finding(Check.DISK, state, f"{found}; {rule}", f"make room on the disk of {machine.directory}")
+    return CheckFinding(
+        Check.DISK, state, f"{found}; {rule}", f"make room on the disk of {machine.directory}"
+    )
 
 
-def _command(machine: Machine, job: Job) -> Finding:
+def _command(machine: ThisMachine, job: Job) -> CheckFinding:
     if job.local is None:
         fix = "add local.command to the job file (docs/job-file.md)"
-        return Finding(Check.COMMAND, State.WARNING, "the file has no local.command", fix, job.name)
+        return CheckFinding(Check.COMMAND, CheckState.WARNING, "the file has no local.command", fix, job.name)
     program, *arguments = job.local.command
     is_python = program in PYTHON_NAMES
     if not is_python and machine.program(program) is None and not (machine.directory / program).is_file():
         found = f"{program!r} is no program here"
-        return Finding(Check.COMMAND, State.PROBLEM, found, "install it, or fix local.command", job.name)
+        return CheckFinding(
+            Check.COMMAND, CheckState.PROBLEM, found, "install it, or fix local.command", job.name
+        )
     script = _script_of(arguments) if is_python else None
     if script is not None and not (machine.directory / script).is_file():
         found = f"there is no {script} below {machine.directory}"
         fix = "run Nightspot where the script is, or fix local.command"
-        return Finding(Check.COMMAND, State.PROBLEM, found, fix, job.name)
-    return Finding(Check.COMMAND, State.OK, f"{script or program} is there", subject=job.name)
+        return CheckFinding(Check.COMMAND, CheckState.PROBLEM, found, fix, job.name)
+    return CheckFinding(Check.COMMAND, CheckState.OK, f"{script or program} is there", subject=job.name)
 
 
 def _script_of(arguments: list[str]) -> str | None:
@@ -218,25 +222,25 @@ def _script_of(arguments: list[str]) -> str | None:
     return None
 
 
-STYLES: Mapping[State, str] = {
-    State.OK: "green",
-    State.WARNING: "yellow",
-    State.PROBLEM: "bold red",
-    State.NOT_CHECKED: "dim",
+STYLES: Mapping[CheckState, str] = {
+    CheckState.OK: "green",
+    CheckState.WARNING: "yellow",
+    CheckState.PROBLEM: "bold red",
+    CheckState.NOT_CHECKED: "dim",
 }
 # (one, several), as the sum counts them.
-COUNTED: Mapping[State, tuple[str, str]] = {
-    State.PROBLEM: ("problem", "problems"),
-    State.WARNING: ("warning", "warnings"),
-    State.NOT_CHECKED: ("not checked", "not checked"),
-    State.OK: ("ok", "ok"),
+COUNTED: Mapping[CheckState, tuple[str, str]] = {
+    CheckState.PROBLEM: ("problem", "problems"),
+    CheckState.WARNING: ("warning", "warnings"),
+    CheckState.NOT_CHECKED: ("not checked", "not checked"),
+    CheckState.OK: ("ok", "ok"),
 }
-_STATE_CHARACTERS = max(len(state) for state in State)
+_STATE_CHARACTERS = max(len(state) for state in CheckState)
 _CHECK_CHARACTERS = max(len(check) for check in Check)
 _INDENT = " " * (_STATE_CHARACTERS + 2 + _CHECK_CHARACTERS + 2)
 
 
-def show_finding(console: Console, finding: Finding) -> None:
+def show_finding(console: Console, finding: CheckFinding) -> None:
     """One finding. Lines are not wrapped, so that a command can be copied whole."""
     line = Text()
     line.append(f"{finding.state:<{_STATE_CHARACTERS}}  ", STYLES[finding.state])
@@ -247,18 +251,19 @@ def show_finding(console: Console, finding: Finding) -> None:
         console.print(Text(f"{_INDENT}fix: {finding.fix}"), soft_wrap=True)
 
 
-def show_sum(console: Console, findings: Iterable[Finding]) -> None:
+def show_sum(console: Console, findings: Iterable[CheckFinding]) -> None:
     """How many findings came out how, the worst first."""
     counts = Counter(finding.state for finding in findings)
     parts = [
         f"{counts[state]} {names[counts[state] != 1]}" for state, names in COUNTED.items() if counts[state]
     ]
     console.print(
-        Text(", ".join(parts), STYLES[State.PROBLEM] if counts[State.PROBLEM] else ""), soft_wrap=True
+        Text(", ".join(parts), STYLES[CheckState.PROBLEM] if counts[CheckState.PROBLEM] else ""),
+        soft_wrap=True,
     )
 
 
-def findings_as_json(findings: Iterable[Finding]) -> dict[str, Any]:
+def findings_as_json(findings: Iterable[CheckFinding]) -> dict[str, Any]:
     """`{ok, checks: [{check, subject, state, found, fix}]}`; `ok`: there is no problem."""
     shown = list(findings)
     return {
@@ -276,6 +281,6 @@ def findings_as_json(findings: Iterable[Finding]) -> dict[str, Any]:
     }
 
 
-def has_problems(findings: Iterable[Finding]) -> bool:
+def has_problems(findings: Iterable[CheckFinding]) -> bool:
     """Whether the command is to fail."""
-    return any(each.state is State.PROBLEM for each in findings)
+    return any(each.state is CheckState.PROBLEM for each in findings)

@@ -37,7 +37,7 @@ from nightspot.cli._shared import (
 from nightspot.costs.account import attempt_cost_usd
 from nightspot.drill.lives import MetricDefinitionError, definitions_of
 from nightspot.drill.report import DrillReport, report_of
-from nightspot.drill.verdict import Evidence
+from nightspot.drill.verdict import DrillEvidence
 from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.job.errors import InvalidJobError, Problem, nearest
 from nightspot.job.markets import Market
@@ -261,7 +261,7 @@ def _scratch(keep: Path | None) -> Iterator[Path]:
     yield keep.resolve()
 
 
-def _draw(path: Path, evidence: Evidence, report: DrillReport) -> str | None:
+def _draw(path: Path, evidence: DrillEvidence, report: DrillReport) -> str | None:
     from nightspot.terminal import drill_plot  # noqa: PLC0415 - matplotlib takes a second
 
     if not drill_plot.can_draw(evidence):

@@ -124,7 +124,7 @@ def on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _prompt(question: Question) -> str:
+def _prompt(question: InitQuestion) -> str:
     """Asks on standard error, again and again until the answer is one that a job file can hold."""
 
     def checked(answer: str) -> str:
@@ -205,7 +205,7 @@ Rule = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
-class Question:
+class InitQuestion:
     """One question; `broken_rule` gives the rule that an answer breaks, None for one that is taken."""
 
     text: str
@@ -213,7 +213,7 @@ class Question:
     broken_rule: Rule
 
 
-Prompt = Callable[[Question], str]
+Prompt = Callable[[InitQuestion], str]
 
 
 def ask(prompt: Prompt, wishes: Wishes, taken: Rule) -> tuple[dict[str, Any], Wishes]:
@@ -222,24 +222,24 @@ def ask(prompt: Prompt, wishes: Wishes, taken: Rule) -> tuple[dict[str, Any], Wi
     `taken` says why a name cannot be used, None where it can.
     """
     name = wishes.name or prompt(
-        Question("Name of the job", "", lambda text: _job("name", text) or taken(text))
+        InitQuestion("Name of the job", "", lambda text: _job("name", text) or taken(text))
     )
-    image = prompt(Question("Training image", "", _of_request("AlgorithmSpecification", "TrainingImage")))
-    types = prompt(Question("Instance types, the best first", "ml.g5.xlarge", broken_types))
+    image = prompt(InitQuestion("Training image", "", _of_request("AlgorithmSpecification", "TrainingImage")))
+    types = prompt(InitQuestion("Instance types, the best first", "ml.g5.xlarge", broken_types))
     work = wishes.work or prompt(
-        Question("Training time on the first of them", "4h", lambda text: _job("work", text))
+        InitQuestion("Training time on the first of them", "4h", lambda text: _job("work", text))
     )
-    role = prompt(Question("Role of the training job", "${TrainingRoleArn}", _of_request("RoleArn")))
+    role = prompt(InitQuestion("Role of the training job", "${TrainingRoleArn}", _of_request("RoleArn")))
     output = prompt(
-        Question(
+        InitQuestion(
             "Where models go",
             f"s3://${{ModelBucket}}/{name}/",
             _of_request("OutputDataConfig", "S3OutputPath"),
         )
     )
-    data = prompt(Question("Training data in S3, if any", "", broken_data))
+    data = prompt(InitQuestion("Training data in S3, if any", "", broken_data))
     checkpoints = prompt(
-        Question(
+        InitQuestion(
             "Where checkpoints go; 'none' if the script saves none",
             f"s3://${{CheckpointBucket}}/{name}/",
             broken_checkpoints,
@@ -263,16 +263,18 @@ def _timed(prompt: Prompt, wishes: Wishes) -> Wishes:
     """When it starts, when it must be ready, what happens otherwise, and how it trains here."""
     zone = wishes.timezone or "UTC"
     deadline = wishes.deadline or prompt(
-        Question("Ready at a time such as 08:00, or after a time such as 8h", "08:00", broken_deadline)
+        InitQuestion("Ready at a time such as 08:00, or after a time such as 8h", "08:00", broken_deadline)
     )
     schedule = wishes.schedule or prompt(
-        Question("Start every day at a time, by a cron or a rate; empty: only by hand", "", broken_schedule)
+        InitQuestion(
+            "Start every day at a time, by a cron or a rate; empty: only by hand", "", broken_schedule
+        )
     )
     if wishes.timezone is None and (schedule or ":" in deadline):
-        zone = prompt(Question("Time zone of these times", zone, _broken_zone))
-    buys = prompt(Question("Buy on-demand when Spot comes too late (yes or no)", "yes", _broken_choice))
+        zone = prompt(InitQuestion("Time zone of these times", zone, _broken_zone))
+    buys = prompt(InitQuestion("Buy on-demand when Spot comes too late (yes or no)", "yes", _broken_choice))
     command = wishes.command or shlex.split(
-        prompt(Question("Command that trains on this machine, if any", "", broken_command))
+        prompt(InitQuestion("Command that trains on this machine, if any", "", broken_command))
     )
     has_time = bool(schedule) or ":" in deadline
     return replace(

@@ -22,7 +22,7 @@ from nightspot.cli import night as nights
 from nightspot.cli._shared import fail, mistakes
 from nightspot.job.reading import load_jobs
 from nightspot.local import serving
-from nightspot.local.served_runs import Kept, ServedRuns
+from nightspot.local.served_runs import KeptRun, ServedRuns
 from nightspot.local.serving import Playable, api_of, as_user
 from nightspot.local.stage import staging
 from nightspot.local.stage.night_files import Night
@@ -84,12 +84,12 @@ def serve(
         with listener:
             played = serving.every_day(chosen if seed is None else staging.night_with_seed(chosen, seed))
             scratch = staging.new_folder(build / "runs", f"local-serve-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-            told = Teller(sys.stdout, as_json=as_json)
-            _serve(Setting(folder, ready, played, scratch, build / "runs", listener), told)
+            told = ServeOutput(sys.stdout, as_json=as_json)
+            _serve(ServeSetting(folder, ready, played, scratch, build / "runs", listener), told)
 
 
 @dataclass(frozen=True)
-class Setting:
+class ServeSetting:
     """All that a server is made of."""
 
     folder: Path
@@ -101,13 +101,13 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Teller:
+class ServeOutput:
     """What the terminal gets. `out` is the real standard output: inside a stage, `print` is the functions'."""
 
     out: TextIO
     as_json: bool
 
-    def ready(self, url: str, setting: Setting) -> None:
+    def ready(self, url: str, setting: ServeSetting) -> None:
         """The server takes requests now."""
         ready = setting.ready
         if self.as_json:
@@ -135,7 +135,7 @@ class Teller:
             name = f" {sighting.training_job_name}" if sighting.training_job_name else ""
             self._write(f"{sighting.at:%H:%M}{name}: {sighting.text}")
 
-    def kept(self, kept: Kept) -> None:
+    def kept(self, kept: KeptRun) -> None:
         """A run is over."""
         if kept.interrupted:
             said = f"interrupted: run {kept.run_id} of {kept.job}; what it had done is in {kept.path}"
@@ -153,7 +153,7 @@ class Teller:
         self.out.flush()
 
 
-def _serve(setting: Setting, told: Teller) -> None:
+def _serve(setting: ServeSetting, told: ServeOutput) -> None:
     for name in setting.ready.left_out:
         typer.echo(f"note: {name} is left out: it has no local.command to train it on this machine", err=True)
     aws = LocalAws(

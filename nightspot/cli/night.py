@@ -99,9 +99,9 @@ def run(
     *,
     local: Annotated[bool, typer.Option("--local", help="On this machine, in an emulated AWS.")] = False,
     where: Annotated[Where, ("stack", "api", "region", "profile")],
-    wait: start.Waiting,
+    wait: start.WaitOrder,
     story: Story,
-    overrides: start.Overrides,
+    overrides: start.StartOverrides,
     time_scale: TimeScale = None,
     as_json: Json = False,
     build: Annotated[

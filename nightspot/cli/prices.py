@@ -58,7 +58,7 @@ def prices(
         types = _types_of(file) if file is not None else _checked(instance_type or [])
     known = (_asked if live else _shipped)(types, where)
     found = [
-        PricedType(
+        PriceRow(
             each,
             where,
             known.price(each, where),
@@ -122,7 +122,7 @@ def _asked(types: list[str], region: str) -> KnownPrices:
 
 
 @dataclass(frozen=True)
-class PricedType:
+class PriceRow:
     """What is known of one instance type (ml.…) in one region."""
 
     instance_type: str
@@ -131,7 +131,7 @@ class PricedType:
     discount: SpotDiscount
 
 
-def show_prices(console: Console, types: list[PricedType], problems: tuple[str, ...], today: date) -> None:
+def show_prices(console: Console, types: list[PriceRow], problems: tuple[str, ...], today: date) -> None:
     """One block for each type, then what could not be learnt."""
     for each in types:
         paragraph(console, "type", f"{each.instance_type} in {each.region}", "bold")
@@ -145,12 +145,12 @@ def show_prices(console: Console, types: list[PricedType], problems: tuple[str, 
         paragraph(console, "note", problem, "yellow")
 
 
-def prices_as_json(types: list[PricedType], problems: tuple[str, ...], today: date) -> dict[str, Any]:
+def prices_as_json(types: list[PriceRow], problems: tuple[str, ...], today: date) -> dict[str, Any]:
     """`{instance_types, problems}`; a figure is None where nobody knows it. USD, days, and discounts 0..1."""
     return {"instance_types": [_as_json(each, today) for each in types], "problems": list(problems)}
 
 
-def _as_json(each: PricedType, today: date) -> dict[str, Any]:
+def _as_json(each: PriceRow, today: date) -> dict[str, Any]:
     price, discount = each.price, each.discount
     return {
         "instance_type": each.instance_type,

@@ -37,7 +37,7 @@ GIVEN_UP = timedelta(days=1)
 GOES_ON = frozenset({"InProgress", "Stopping"})  # TrainingJobStatus
 
 
-class Kind(StrEnum):
+class AuditKind(StrEnum):
     """What can be wrong. Closed: `REPAIR_OF` has what repairs each."""
 
     LOOP_GONE = "loop_gone"  # its execution crashed, and another one can go on with it
@@ -77,26 +77,26 @@ class Repair(StrEnum):
     NONE = "none"
 
 
-REPAIR_OF: Mapping[Kind, Repair] = {
-    Kind.LOOP_GONE: Repair.RESTART,
-    Kind.RESTART_LATER: Repair.NONE,
-    Kind.JOB_UNWATCHED: Repair.NONE,
-    Kind.JOB_MAY_COME: Repair.NONE,
-    Kind.JOB_UNSEEN: Repair.NONE,
-    Kind.RECORD_OPEN: Repair.CLOSE,
-    Kind.OUTCOME_UNRECORDED: Repair.RECORD,
-    Kind.END_UNTOLD: Repair.TELL,
-    Kind.BILL_INCOMPLETE: Repair.ADD_BILL,
-    Kind.JOB_ORPHANED: Repair.STOP_JOB,
-    Kind.JOB_OF_UNKNOWN_RUN: Repair.NONE,
-    Kind.LOOP_SILENT: Repair.WAKE,
-    Kind.LOCK_LEFT: Repair.FREE_LOCK,
-    Kind.TWO_MACHINES: Repair.NONE,
-    Kind.UNREADABLE: Repair.NONE,
-    Kind.START_PENDING: Repair.DELIVER,
-    Kind.NOTICE_PENDING: Repair.DELIVER,
-    Kind.DELIVERY_OVERDUE: Repair.DELIVER,
-    Kind.DELIVERY_GIVEN_UP: Repair.GIVE_UP,
+REPAIR_OF: Mapping[AuditKind, Repair] = {
+    AuditKind.LOOP_GONE: Repair.RESTART,
+    AuditKind.RESTART_LATER: Repair.NONE,
+    AuditKind.JOB_UNWATCHED: Repair.NONE,
+    AuditKind.JOB_MAY_COME: Repair.NONE,
+    AuditKind.JOB_UNSEEN: Repair.NONE,
+    AuditKind.RECORD_OPEN: Repair.CLOSE,
+    AuditKind.OUTCOME_UNRECORDED: Repair.RECORD,
+    AuditKind.END_UNTOLD: Repair.TELL,
+    AuditKind.BILL_INCOMPLETE: Repair.ADD_BILL,
+    AuditKind.JOB_ORPHANED: Repair.STOP_JOB,
+    AuditKind.JOB_OF_UNKNOWN_RUN: Repair.NONE,
+    AuditKind.LOOP_SILENT: Repair.WAKE,
+    AuditKind.LOCK_LEFT: Repair.FREE_LOCK,
+    AuditKind.TWO_MACHINES: Repair.NONE,
+    AuditKind.UNREADABLE: Repair.NONE,
+    AuditKind.START_PENDING: Repair.DELIVER,
+    AuditKind.NOTICE_PENDING: Repair.DELIVER,
+    AuditKind.DELIVERY_OVERDUE: Repair.DELIVER,
+    AuditKind.DELIVERY_GIVEN_UP: Repair.GIVE_UP,
 }
 WORDS: Mapping[Repair, str] = {
     Repair.RESTART: "start a new execution that goes on with the run",
@@ -111,27 +111,29 @@ WORDS: Mapping[Repair, str] = {
     Repair.GIVE_UP: "forget it; the log has it",
 }
 # What is to be done where nothing is repaired.
-ADVICE: Mapping[Kind, str] = {
-    Kind.RESTART_LATER: "wait: the reconciler restarts it then",
-    Kind.JOB_UNWATCHED: "wait for its end, or end it with nightspot stop",
-    Kind.JOB_MAY_COME: "wait a minute",
-    Kind.JOB_UNSEEN: "wait until SageMaker answers",
-    Kind.JOB_OF_UNKNOWN_RUN: "nothing, where another deployment in this account and region has started it",
-    Kind.TWO_MACHINES: "end one of the two runs with nightspot stop",
-    Kind.UNREADABLE: "look at it with the version that wrote it, and stop its training job by hand",
+ADVICE: Mapping[AuditKind, str] = {
+    AuditKind.RESTART_LATER: "wait: the reconciler restarts it then",
+    AuditKind.JOB_UNWATCHED: "wait for its end, or end it with nightspot stop",
+    AuditKind.JOB_MAY_COME: "wait a minute",
+    AuditKind.JOB_UNSEEN: "wait until SageMaker answers",
+    AuditKind.JOB_OF_UNKNOWN_RUN: "nothing, where another deployment in this account and region has started it",
+    AuditKind.TWO_MACHINES: "end one of the two runs with nightspot stop",
+    AuditKind.UNREADABLE: "look at it with the version that wrote it, and stop its training job by hand",
 }
 # What passes by itself, or is not ours.
-_NOTES = frozenset({Kind.RESTART_LATER, Kind.JOB_MAY_COME, Kind.JOB_UNSEEN, Kind.JOB_OF_UNKNOWN_RUN})
+_NOTES = frozenset(
+    {AuditKind.RESTART_LATER, AuditKind.JOB_MAY_COME, AuditKind.JOB_UNSEEN, AuditKind.JOB_OF_UNKNOWN_RUN}
+)
 # What SageMaker often says minutes after a run's end, and what a moment's outage delays: nothing that a person must
 # hear of.
-_ROUTINE = frozenset({Kind.BILL_INCOMPLETE, Kind.START_PENDING, Kind.NOTICE_PENDING})
+_ROUTINE = frozenset({AuditKind.BILL_INCOMPLETE, AuditKind.START_PENDING, AuditKind.NOTICE_PENDING})
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """Something that is not as it should be. `subject`: the execution, job, lock or delivery it is about."""
 
-    kind: Kind
+    kind: AuditKind
     run_id: str | None
     job: str | None
     subject: str
@@ -272,21 +274,23 @@ class Snapshot:
     unseen: Mapping[str, str] = field(default_factory=dict)  # what AWS did not show just now -> why
 
 
-def findings(snapshot: Snapshot) -> tuple[Finding, ...]:
+def findings(snapshot: Snapshot) -> tuple[AuditFinding, ...]:
     """Everything in a snapshot that is not as it should be."""
     looks = {look.run.run_id: look for look in snapshot.runs}
     found = [finding for look in snapshot.runs for finding in of_run(look, snapshot.at)]
     found += _of_listed(snapshot, looks)
     found += [finding for lock in snapshot.locks for finding in _of_lock(lock, looks.get(lock.run_id))]
     found += [
-        Finding(Kind.UNREADABLE, run_id, None, run_id, f"The record of run {run_id} cannot be read: {why}")
+        AuditFinding(
+            AuditKind.UNREADABLE, run_id, None, run_id, f"The record of run {run_id} cannot be read: {why}"
+        )
         for run_id, why in snapshot.unreadable.items()
     ]
     found += [_of_pending(pending, snapshot.at) for pending in snapshot.pending]
     return tuple(found)
 
 
-def of_run(look: RunLook, now: datetime) -> tuple[Finding, ...]:
+def of_run(look: RunLook, now: datetime) -> tuple[AuditFinding, ...]:
     """What is not as it should be with one run and its training jobs, what comes first first."""
     return (*_of_record(look, now), *_of_jobs(look, now))
 
@@ -329,7 +333,7 @@ def restart_at(look: RunLook, now: datetime) -> datetime | None:
     return at if max(at, now) < ladder.give_up_at(look.run) else None
 
 
-def _of_record(look: RunLook, now: datetime) -> Iterator[Finding]:
+def _of_record(look: RunLook, now: datetime) -> Iterator[AuditFinding]:
     run, execution = look.run, look.execution
     if execution is None or execution.state is ExecutionState.NOT_SAID:
         return
@@ -337,16 +341,16 @@ def _of_record(look: RunLook, now: datetime) -> Iterator[Finding]:
         last = look.last_decision_at or run.started_at
         if now - last > SILENT:
             since = f"Run {run.run_id} has decided nothing since {clock(last)}, though its execution goes on."
-            yield _about(look, Kind.LOOP_SILENT, execution.arn, since)
+            yield _about(look, AuditKind.LOOP_SILENT, execution.arn, since)
     elif run.outcome is None:
         if not _may_just_have_begun(look, execution, now):
             yield _of_gone(look, execution, now)
     elif not look.is_recorded:
         said = f"Run {run.run_id} ended as {run.outcome.value}, and its record says that it goes on."
-        yield _about(look, Kind.OUTCOME_UNRECORDED, execution.arn, said)
+        yield _about(look, AuditKind.OUTCOME_UNRECORDED, execution.arn, said)
     elif look.untold is not None:
         said = f"The end of run {run.run_id} is on record, and nobody was told of it."
-        yield _about(look, Kind.END_UNTOLD, execution.arn, said)
+        yield _about(look, AuditKind.END_UNTOLD, execution.arn, said)
 
 
 def _may_just_have_begun(look: RunLook, execution: Execution, now: datetime) -> bool:
@@ -355,7 +359,7 @@ def _may_just_have_begun(look: RunLook, execution: Execution, now: datetime) -> 
     return execution.state is ExecutionState.FORGOTTEN and now - last < FRESH
 
 
-def _of_gone(look: RunLook, execution: Execution, now: datetime) -> Finding:
+def _of_gone(look: RunLook, execution: Execution, now: datetime) -> AuditFinding:
     """What is wrong with a run without an outcome whose execution is over."""
     run, attempt = look.run, look.run.open_attempt
     how = f"The execution of run {run.run_id} is over ({execution.state.value}) without an outcome"
@@ -363,35 +367,37 @@ def _of_gone(look: RunLook, execution: Execution, now: datetime) -> Finding:
     if not is_wanted and (at := restart_at(look, now)) is not None:
         # Clocks differ by seconds: the first comes at once, whatever they say.
         if now < at and look.restarts > 0:
-            return _about(look, Kind.RESTART_LATER, execution.arn, f"{how}; it is restarted at {clock(at)}.")
+            return _about(
+                look, AuditKind.RESTART_LATER, execution.arn, f"{how}; it is restarted at {clock(at)}."
+            )
         number = f"restart {look.restarts + 1} of {MOST_RESTARTS} at most"
-        return _about(look, Kind.LOOP_GONE, execution.arn, f"{how}; {number}.")
+        return _about(look, AuditKind.LOOP_GONE, execution.arn, f"{how}; {number}.")
     if attempt is None:
-        return _about(look, Kind.RECORD_OPEN, execution.arn, f"{how}, and no training job is open.")
+        return _about(look, AuditKind.RECORD_OPEN, execution.arn, f"{how}, and no training job is open.")
     name, view = attempt.training_job_name, look.jobs.get(attempt.training_job_name)
     if name not in look.jobs:
         said = f"{how}, and SageMaker does not say how training job {name} is."
-        return _about(look, Kind.JOB_UNSEEN, name, said)
+        return _about(look, AuditKind.JOB_UNSEEN, name, said)
     if view is None and now - attempt.asked_at < MAY_COME:
-        return _about(look, Kind.JOB_MAY_COME, name, f"{how}, and training job {name} may still come.")
+        return _about(look, AuditKind.JOB_MAY_COME, name, f"{how}, and training job {name} may still come.")
     if _goes_on(view) and not is_wanted:
         said = f"{how} and is not restarted any more; training job {name} may still make the model."
-        return _about(look, Kind.JOB_UNWATCHED, name, said)
-    return _about(look, Kind.RECORD_OPEN, execution.arn, f"{how}.")
+        return _about(look, AuditKind.JOB_UNWATCHED, name, said)
+    return _about(look, AuditKind.RECORD_OPEN, execution.arn, f"{how}.")
 
 
-def _of_jobs(look: RunLook, now: datetime) -> Iterator[Finding]:
+def _of_jobs(look: RunLook, now: datetime) -> Iterator[AuditFinding]:
     incomplete = sorted(look.unrecorded)
     for name, view in look.jobs.items():
         attempt = look.attempt_of(name)
         if view is not None and _goes_on(view):
             if view.status == "InProgress" and _is_orphan(look, attempt, view, now):
-                yield _about(look, Kind.JOB_ORPHANED, name, f"Training job {name} trains for nobody.")
+                yield _about(look, AuditKind.JOB_ORPHANED, name, f"Training job {name} trains for nobody.")
         elif look.is_recorded and attempt is not None and _says_more(attempt, view, now):
             incomplete.append(name)
     for name in dict.fromkeys(incomplete):
         said = f"The record of run {look.run.run_id} lacks the end of training job {name}, or its bill."
-        yield _about(look, Kind.BILL_INCOMPLETE, name, said)
+        yield _about(look, AuditKind.BILL_INCOMPLETE, name, said)
 
 
 def _is_orphan(look: RunLook, attempt: Attempt | None, view: JobView, now: datetime) -> bool:
@@ -420,7 +426,7 @@ def _is_settled(look: RunLook, attempt: Attempt, now: datetime) -> bool:
     return not lacks_bill(attempt) or now - (attempt.ended_at or attempt.asked_at) >= BILL
 
 
-def _of_listed(snapshot: Snapshot, looks: Mapping[str, RunLook]) -> Iterator[Finding]:
+def _of_listed(snapshot: Snapshot, looks: Mapping[str, RunLook]) -> Iterator[AuditFinding]:
     machines: dict[str, list[str]] = {}
     for job in snapshot.listed:
         look = looks.get(job.run_id)
@@ -428,14 +434,14 @@ def _of_listed(snapshot: Snapshot, looks: Mapping[str, RunLook]) -> Iterator[Fin
             machines.setdefault(look.run.checkpoint_s3_uri, []).append(job.name)
         if look is None and job.run_id not in snapshot.unreadable:
             said = f"Training job {job.name} is of no run of this table: another deployment's, most likely."
-            yield Finding(Kind.JOB_OF_UNKNOWN_RUN, job.run_id, None, job.name, said)
+            yield AuditFinding(AuditKind.JOB_OF_UNKNOWN_RUN, job.run_id, None, job.name, said)
     for prefix, names in machines.items():
         if len(names) > 1:
             said = f"{' and '.join(sorted(names))} write to {prefix} at the same time."
-            yield Finding(Kind.TWO_MACHINES, None, None, prefix, said)
+            yield AuditFinding(AuditKind.TWO_MACHINES, None, None, prefix, said)
 
 
-def _of_lock(lock: HeldLock, owner: RunLook | None) -> Iterator[Finding]:
+def _of_lock(lock: HeldLock, owner: RunLook | None) -> Iterator[AuditFinding]:
     if owner is None:
         is_left = lock.execution is not None and lock.execution.is_over
     else:
@@ -445,25 +451,25 @@ def _of_lock(lock: HeldLock, owner: RunLook | None) -> Iterator[Finding]:
     if is_left:
         said = f"The lock of {lock.key} is held by run {lock.run_id}, which is over."
         job = None if owner is None else owner.run.job
-        yield Finding(Kind.LOCK_LEFT, lock.run_id, job, lock.key, said)
+        yield AuditFinding(AuditKind.LOCK_LEFT, lock.run_id, job, lock.key, said)
 
 
-def _of_pending(pending: Pending, now: datetime) -> Finding:
+def _of_pending(pending: Pending, now: datetime) -> AuditFinding:
     is_start, age = pending.delivery is Delivery.START, now - pending.since
     if age >= GIVEN_UP:
-        kind = Kind.DELIVERY_GIVEN_UP
+        kind = AuditKind.DELIVERY_GIVEN_UP
     elif age >= OVERDUE:
-        kind = Kind.DELIVERY_OVERDUE
+        kind = AuditKind.DELIVERY_OVERDUE
     else:
-        kind = Kind.START_PENDING if is_start else Kind.NOTICE_PENDING
+        kind = AuditKind.START_PENDING if is_start else AuditKind.NOTICE_PENDING
     what = "Execution {} could not be started" if is_start else "Notice {} could not be sent as a message"
     said = f"{what.format(pending.name)}; it has waited since {clock(pending.since)}."
-    return Finding(kind, None, None, pending.subject, said)
+    return AuditFinding(kind, None, None, pending.subject, said)
 
 
 def _goes_on(view: JobView | None) -> bool:
     return view is not None and view.status in GOES_ON
 
 
-def _about(look: RunLook, kind: Kind, subject: str, sentence: str) -> Finding:
-    return Finding(kind, look.run.run_id, look.run.job, subject, sentence)
+def _about(look: RunLook, kind: AuditKind, subject: str, sentence: str) -> AuditFinding:
+    return AuditFinding(kind, look.run.run_id, look.run.job, subject, sentence)

@@ -12,7 +12,7 @@ from typing import Protocol
 from nightspot.costs.account import hourly_usd, spent_usd
 from nightspot.decide import limits
 from nightspot.decide.rule import Situation, Terms
-from nightspot.failures.classify import Answer
+from nightspot.failures.classify import Response
 from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run import estimates
 from nightspot.run.model import MOST_WORK_SECONDS, AttemptState, LeftOut, Run, Rung
@@ -168,7 +168,7 @@ def ladder_of(run: Run) -> Ladder:
         same_again=frozenset(
             market
             for market, attempt in newest.items()
-            if attempt.failure and limits.response_to(attempt, run) in {Answer.BACK_OFF, Answer.RETRY}
+            if attempt.failure and limits.response_to(attempt, run) in {Response.BACK_OFF, Response.RETRY}
         ),
     )
 
@@ -207,7 +207,7 @@ def left_out(run: Run) -> tuple[LeftOut, ...]:
     refused = (
         LeftOut(attempt.rung, f"{attempt.failure.value.replace('_', ' ')}, attempt {attempt.number}")
         for attempt in run.attempts
-        if attempt.failure and limits.response_to(attempt, run) is Answer.WITHOUT_RUNG
+        if attempt.failure and limits.response_to(attempt, run) is Response.WITHOUT_RUNG
     )
     return tuple({out.rung.key: out for out in (*refused, *run.left_out)}.values())
 

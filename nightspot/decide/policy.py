@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from nightspot.decide import ladder, limits, steps
 from nightspot.decide.rule import LEAST_SECONDS, STOPPING_LOOK_SECONDS, decide
-from nightspot.failures.classify import Answer
+from nightspot.failures.classify import Response
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback, Market
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, StopCall, evolve
@@ -195,14 +195,14 @@ def _finish(run: Run, now: datetime, outcome: Outcome, reason: Reason, figures: 
 def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime) -> Step:
     said = steps.ended(last, failure.value, with_text=True)
     answer = limits.response_to(last, run)
-    if answer is Answer.FINISH or limits.is_paid_time_used_up(run):
+    if answer is Response.FINISH or limits.is_paid_time_used_up(run):
         return _end(run, last, failure, answer, now)
     if len(run.attempts) >= MOST_ATTEMPTS:
         figures = {**said, "attempts": len(run.attempts)}
         return _finish(run, now, Outcome.FAILED, Reason.TOO_MANY_ATTEMPTS, figures)
     if now >= ladder.give_up_at(run):
         return _finish(run, now, Outcome.FAILED, Reason.GAVE_UP, {**said, **steps.deadline(run)})
-    if answer is Answer.RETRY and is_final_fault(run, last):
+    if answer is Response.RETRY and is_final_fault(run, last):
         return _finish(run, now, Outcome.FAILED, Reason.REPEATED_FAULT, said)
     remaining = pause_left(run, last, answer, now)
     if remaining >= LEAST_SECONDS:
@@ -210,11 +210,11 @@ def _after_failure(run: Run, last: Attempt, failure: FailureClass, now: datetime
     return _start_best(run, now, after=steps.ended(last, failure.value))
 
 
-def _end(run: Run, last: Attempt, failure: FailureClass, answer: Answer, now: datetime) -> Step:
+def _end(run: Run, last: Attempt, failure: FailureClass, answer: Response, now: datetime) -> Step:
     """The end of a run whose failure is no matter of the market, or whose paid time is used up."""
     said = {**steps.ended(last, failure.value, with_text=True), **steps.progress(run)}
     outcome = Outcome.STOPPED if failure is FailureClass.STOPPED_BY_PERSON else Outcome.FAILED
-    is_limit = failure is FailureClass.RUNTIME_LIMIT or answer is not Answer.FINISH
+    is_limit = failure is FailureClass.RUNTIME_LIMIT or answer is not Response.FINISH
     if is_limit and limits.is_paid_time_used_up(run):
         figures = {**said, "limit_seconds": limits.paid_cap_seconds(run) or 0}
         return _finish(run, now, outcome, Reason.PAID_TIME_USED_UP, figures)
@@ -265,7 +265,7 @@ def is_final_fault(run: Run, last: Attempt) -> bool:
     return len(faults) > MOST_SERVICE_FAULTS or len(same) > 1
 
 
-def pause_left(run: Run, last: Attempt, answer: Answer, now: datetime) -> float:
+def pause_left(run: Run, last: Attempt, answer: Response, now: datetime) -> float:
     """Seconds until the next start may come; a pause never outlasts the last safe moment for Spot."""
     # A wait that ran out was a pause itself.
     since = last.asked_at if last.failure is FailureClass.WAIT_LIMIT else last.ended_at or now
@@ -302,10 +302,10 @@ def _jittered(longest: float, attempt: Attempt) -> float:
     return longest * (0.5 + zlib.crc32(attempt.training_job_name.encode()) % 1000 / 2000)
 
 
-def _pause_seconds(run: Run, last: Attempt, answer: Answer) -> float:
-    if answer is Answer.BACK_OFF:
+def _pause_seconds(run: Run, last: Attempt, answer: Response) -> float:
+    if answer is Response.BACK_OFF:
         return _jittered(_growing(_trailing(run, frozenset({FailureClass.THROTTLED}))), last)
-    if answer is Answer.RETRY:
+    if answer is Response.RETRY:
         return SERVICE_FAULT_PAUSE_SECONDS
     if last.failure in NO_MACHINE and (last.failure is not FailureClass.WAIT_LIMIT or last.ended_waiting):
         row = _trailing(run, NO_MACHINE)

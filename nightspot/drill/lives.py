@@ -13,7 +13,7 @@ from typing import Any
 from nightspot.checkpoint.core.journal import Event
 
 
-class Kind(StrEnum):
+class KillKind(StrEnum):
     """How and when a life of the training is ended."""
 
     KILL = "kill"
@@ -23,19 +23,19 @@ class Kind(StrEnum):
     UNSYNCED = "unsynced"
 
 
-WORDS: Mapping[Kind, str] = {
-    Kind.KILL: "SIGKILL",
-    Kind.TERM: "SIGTERM",
-    Kind.DURING_SAVE: "SIGKILL in a save",
-    Kind.DURING_RESTORE: "SIGKILL in the restore",
+WORDS: Mapping[KillKind, str] = {
+    KillKind.KILL: "SIGKILL",
+    KillKind.TERM: "SIGTERM",
+    KillKind.DURING_SAVE: "SIGKILL in a save",
+    KillKind.DURING_RESTORE: "SIGKILL in the restore",
     # SageMaker uploads beside training, so what was written last may not have reached S3.
-    Kind.UNSYNCED: "SIGKILL, save not uploaded",
+    KillKind.UNSYNCED: "SIGKILL, save not uploaded",
 }
 
 # A restore needs a checkpoint, and so a kill before it.
-NEEDS_ANOTHER_BEFORE = frozenset({Kind.DURING_RESTORE})
+NEEDS_ANOTHER_BEFORE = frozenset({KillKind.DURING_RESTORE})
 # These happen at a save that comes after the moment at which they are armed.
-NEEDS_ANOTHER_SAVE = frozenset({Kind.DURING_SAVE, Kind.UNSYNCED})
+NEEDS_ANOTHER_SAVE = frozenset({KillKind.DURING_SAVE, KillKind.UNSYNCED})
 
 
 Metrics = Mapping[str, float | None]
@@ -76,7 +76,7 @@ class SaveSeen:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenStep:
     """What one life said, in its journal or its log.
 
     `library`: it wrote a journal, so that `restore`, `saves` and `saving` are known; `saving` is the step whose
@@ -99,7 +99,7 @@ class Kill:
     `left_seconds` is how long the process then took to leave by itself, None where it had to be killed."""
 
     number: int
-    kind: Kind
+    kind: KillKind
     asked_at: float | None = None
     left_seconds: float | None = None
 
@@ -117,7 +117,7 @@ class Life:
     file.
     """
 
-    seen: Seen
+    seen: SeenStep
     kill: Kill | None = None
     exit_code: int | None = None
     too_long: bool = False
@@ -227,7 +227,7 @@ def _definition(given: Mapping[str, Any], number: int) -> Definition:
     return Definition(str(given.get("Name", "")), pattern)
 
 
-def read_log(definitions: Sequence[Definition], lines: Iterable[str]) -> Seen:
+def read_log(definitions: Sequence[Definition], lines: Iterable[str]) -> SeenStep:
     """The steps and metrics that the lines of a log name.
 
     A line without a step is about the last one named; metrics before any step, or without one, are finals.
@@ -246,7 +246,7 @@ def read_log(definitions: Sequence[Definition], lines: Iterable[str]) -> Seen:
             steps[-1] = replace(steps[-1], metrics={**steps[-1].metrics, **kept})
         else:
             finals.update(kept)
-    return Seen(steps=tuple(steps), finals=finals)
+    return SeenStep(steps=tuple(steps), finals=finals)
 
 
 def _number_in(line: str, definition: Definition) -> float | None:
@@ -257,13 +257,13 @@ def _number_in(line: str, definition: Definition) -> float | None:
         return None
 
 
-def read_journal(text: str) -> Seen:
+def read_journal(text: str) -> SeenStep:
     """What the lines of a journal say, of rank 0 alone; a last line that is torn says nothing.
 
     Raises ValueError for any other line that is no event.
     """
     events = [event for event in _events(text) if event["rank"] == 0]
-    seen = Seen(library=bool(events))
+    seen = SeenStep(library=bool(events))
     begun: dict[str, float] = {}
     for event in events:
         seen = _after(seen, event, begun)
@@ -285,7 +285,7 @@ def _events(text: str) -> list[dict[str, Any]]:
     return events
 
 
-def _after(seen: Seen, event: Mapping[str, Any], begun: dict[str, float]) -> Seen:
+def _after(seen: SeenStep, event: Mapping[str, Any], begun: dict[str, float]) -> SeenStep:
     """What is known once `event` has been read as well; `begun` remembers when the unfinished things began."""
     kind, at = Event(event["event"]), float(event["at"])
     if kind is Event.RESTORING:
@@ -327,7 +327,7 @@ def _with_step(steps: tuple[StepSeen, ...], event: Mapping[str, Any], at: float)
     return (*steps[:-1], merged)
 
 
-def combined(journal: Seen, log: Seen) -> Seen:
+def combined(journal: SeenStep, log: SeenStep) -> SeenStep:
     """Both accounts of one life: the journal's steps where it has any, with what the log alone knows of them."""
     if not journal.steps:
         return replace(journal, steps=log.steps, finals=log.finals)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from nightspot.drill.lives import NEEDS_ANOTHER_BEFORE, NEEDS_ANOTHER_SAVE, Kind, Life, Training
+from nightspot.drill.lives import NEEDS_ANOTHER_BEFORE, NEEDS_ANOTHER_SAVE, KillKind, Life, Training
 
 Draw = Callable[[], float]
 """A random number from 0 to just below 1."""
@@ -27,13 +27,13 @@ class PlannedKill:
     """
 
     number: int
-    kind: Kind
+    kind: KillKind
     target: int | None
     share: float
 
 
 @dataclass(frozen=True)
-class Pace:
+class KillPace:
     """How long things took undisturbed, in seconds: what a share of them is a share of."""
 
     step_seconds: float
@@ -56,17 +56,17 @@ def plan(undisturbed: Training, kills: int, draw: Draw) -> tuple[tuple[PlannedKi
     restores = len(kinds) - len(moving)
     for n in range(restores):
         group = groups[n % count]
-        group.insert(1 + int(draw() * len(group)), Kind.DURING_RESTORE)
+        group.insert(1 + int(draw() * len(group)), KillKind.DURING_RESTORE)
     numbers = iter(range(1, kills + 1))
     return tuple(_timed(group, targets, undisturbed, numbers.__next__, draw) for group in groups)
 
 
-def kinds_of(kills: int, draw: Draw) -> list[Kind]:
+def kinds_of(kills: int, draw: Draw) -> list[KillKind]:
     """As many of each kind as possible, shuffled; the first of all is one that needs no other before it."""
-    rounds = math.ceil(kills / len(Kind))
-    kinds = [kind for _ in range(rounds) for kind in sorted(Kind, key=lambda _: draw())][:kills]
+    rounds = math.ceil(kills / len(KillKind))
+    kinds = [kind for _ in range(rounds) for kind in sorted(KillKind, key=lambda _: draw())][:kills]
     if kills == 1 and kinds[0] in NEEDS_ANOTHER_BEFORE:
-        return [Kind.KILL]
+        return [KillKind.KILL]
     return kinds
 
 
@@ -80,13 +80,13 @@ def targets_of(undisturbed: Training) -> tuple[int | None, ...]:
     return (None,) * (life.save_count - 1) if not steps else ()
 
 
-def pace_of(undisturbed: Training) -> Pace:
+def pace_of(undisturbed: Training) -> KillPace:
     """What the undisturbed training took for one of each; where it did not show, a share of its whole time."""
     life = undisturbed.lives[0]
     step_seconds = step_seconds_of(life)
     parts = max(len(life.seen.steps), life.save_count, 1)
     restore = life.seen.restore
-    return Pace(
+    return KillPace(
         step_seconds=life.seconds / parts if step_seconds is None else step_seconds,
         save_seconds=median(save.seconds for save in life.seen.saves)
         if life.seen.saves
@@ -103,7 +103,7 @@ def step_seconds_of(life: Life) -> float | None:
 
 
 def _timed(
-    group: Sequence[Kind],
+    group: Sequence[KillKind],
     targets: Sequence[int | None],
     undisturbed: Training,
     number: Callable[[], int],

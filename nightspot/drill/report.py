@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from nightspot.drill.lives import Kill, Kind, Life, Training
+from nightspot.drill.lives import Kill, KillKind, Life, Training
 from nightspot.drill.planning import step_seconds_of
-from nightspot.drill.resumes import CAUSE_WORDS, Reason, apart, quoted, told
-from nightspot.drill.verdict import Evidence, reasons_of
+from nightspot.drill.resumes import CAUSE_WORDS, DrillReason, apart, quoted, told
+from nightspot.drill.verdict import DrillEvidence, reasons_of
 
 
-class Outcome(StrEnum):
+class PassOrFail(StrEnum):
     """What a drill comes to."""
 
     PASS = "PASS"  # noqa: S105 - no password
@@ -32,7 +32,7 @@ class KillReport:
 
     number: int
     training: int
-    kind: Kind
+    kind: KillKind
     moment: str
     at_step: int | None
     resumed_from: int | None
@@ -48,7 +48,7 @@ class DrillReport:
 
     job: str
     where: str  # "local" or "aws"
-    outcome: Outcome
+    outcome: PassOrFail
     reasons: tuple[str, ...]
     notes: tuple[str, ...] = ()
     kills: tuple[KillReport, ...] = ()
@@ -57,7 +57,7 @@ class DrillReport:
     @property
     def passed(self) -> bool:
         """Whether the training survives being killed."""
-        return self.outcome is Outcome.PASS
+        return self.outcome is PassOrFail.PASS
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -72,7 +72,7 @@ class DrillReport:
         }
 
 
-def report_of(job: str, evidence: Evidence, facts: Mapping[str, Any] | None = None) -> DrillReport:
+def report_of(job: str, evidence: DrillEvidence, facts: Mapping[str, Any] | None = None) -> DrillReport:
     """The report of a drill on this machine."""
     every = reasons_of(evidence)
     reasons = told(every)
@@ -85,7 +85,7 @@ def report_of(job: str, evidence: Evidence, facts: Mapping[str, Any] | None = No
     return DrillReport(
         job=job,
         where="local",
-        outcome=Outcome.FAIL if reasons else Outcome.PASS,
+        outcome=PassOrFail.FAIL if reasons else PassOrFail.PASS,
         reasons=tuple(reason.text for reason in reasons),
         notes=tuple(_notes(evidence)),
         kills=kills,
@@ -94,7 +94,7 @@ def report_of(job: str, evidence: Evidence, facts: Mapping[str, Any] | None = No
 
 
 def _kill_report(
-    n: int, training: Training, k: int, evidence: Evidence, reasons: Sequence[Reason]
+    n: int, training: Training, k: int, evidence: DrillEvidence, reasons: Sequence[DrillReason]
 ) -> KillReport:
     life, kill = training.lives[k], training.lives[k].kill
     assert kill is not None  # noqa: S101 - the caller's filter, for the type checker
@@ -134,7 +134,7 @@ def _lost(life: Life, resumed: int, beginning: int | None) -> int:
     return max(0, done[-1] - max(resumed, (beginning or 1) - 1)) if done else 0
 
 
-def _verdict(n: int, k: int, following: Sequence[Life], reasons: Sequence[Reason]) -> str:
+def _verdict(n: int, k: int, following: Sequence[Life], reasons: Sequence[DrillReason]) -> str:
     here = [each for each in reasons if each.training == n and each.life is not None]
     own = [each for each in here if each.life == k + 1]
     if own:
@@ -144,7 +144,7 @@ def _verdict(n: int, k: int, following: Sequence[Life], reasons: Sequence[Reason
     if not following:
         return "not resumed"
     life = following[0]
-    if life.kill is not None and life.kill.kind is Kind.DURING_RESTORE and not life.seen.steps:
+    if life.kill is not None and life.kill.kind is KillKind.DURING_RESTORE and not life.seen.steps:
         return "ok, killed again"
     return "ok"
 
@@ -153,25 +153,25 @@ def moment_in_words(life: Life, kill: Kill) -> str:
     """What the life was doing when it was killed."""
     seen = life.seen
     step = f"step {seen.steps[-1].step:,}" if seen.steps else None
-    if kill.kind is Kind.DURING_RESTORE:
+    if kill.kind is KillKind.DURING_RESTORE:
         if not seen.library:
             return "while starting up" if step is None else f"after {step}"
         if seen.restore is None:
             return "during the restore"
         return "right after the restore" if step is None else f"after {step}"
-    if kill.kind is Kind.UNSYNCED and life.kept is not None:
+    if kill.kind is KillKind.UNSYNCED and life.kept is not None:
         lost = [save.step for save in seen.saves[life.kept :]]
         return f"after the save of step {lost[-1]:,}" if lost else "after a save"
     if seen.saving is not None:
         return f"during the save of step {seen.saving:,}"
-    if kill.kind is Kind.DURING_SAVE and seen.saves:
+    if kill.kind is KillKind.DURING_SAVE and seen.saves:
         return f"right after the save of step {seen.saves[-1].step:,}"
-    if kill.kind is Kind.DURING_SAVE or life.was_saving:
+    if kill.kind is KillKind.DURING_SAVE or life.was_saving:
         return f"as checkpoint files changed after {step}" if step else "as checkpoint files changed"
     return f"after {step}" if step else f"{life.seconds:.1f} s after its start"
 
 
-def _notes(evidence: Evidence) -> Iterator[str]:
+def _notes(evidence: DrillEvidence) -> Iterator[str]:
     landed = sum(len(training.kills) for training in evidence.disturbed)
     if 0 < landed < evidence.planned:
         yield f"{landed} of {evidence.planned} kills landed: the training ended before the others"
@@ -219,12 +219,12 @@ def _of_the_same_again(undisturbed: Training, again: Training) -> str:
     return "a second undisturbed training was the same to the bit: the differences come from the kills"
 
 
-def _on_sigterm(evidence: Evidence) -> Iterator[str]:
+def _on_sigterm(evidence: DrillEvidence) -> Iterator[str]:
     lives = [
         life
         for training in evidence.disturbed
         for life in training.lives
-        if life.kill is not None and life.kill.kind is Kind.TERM
+        if life.kill is not None and life.kill.kind is KillKind.TERM
     ]
     if not lives:
         return

@@ -53,7 +53,7 @@ CAUSE_WORDS = {
 
 
 @dataclass(frozen=True)
-class Reason:
+class DrillReason:
     """One cause in words; `training` and `life` (from 0) say where it was seen, None for the end of it all."""
 
     cause: Cause
@@ -62,10 +62,10 @@ class Reason:
     life: int | None = None
 
 
-def told(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+def told(reasons: Iterable[DrillReason]) -> tuple[DrillReason, ...]:
     """Each cause once, as it was seen first, and how often; in the order in which they came to be."""
     ordered = sorted(reasons, key=_when)
-    first: dict[Cause, Reason] = {}
+    first: dict[Cause, DrillReason] = {}
     for reason in ordered:
         first.setdefault(reason.cause, reason)
     more = {cause: sum(each.cause is cause for each in ordered) - 1 for cause in first}
@@ -76,7 +76,7 @@ def told(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     )
 
 
-def _when(reason: Reason) -> tuple[int, int, int]:
+def _when(reason: DrillReason) -> tuple[int, int, int]:
     at_the_end = len(Cause) * 1_000_000
     training = at_the_end if reason.training is None else reason.training
     life = at_the_end if reason.life is None else reason.life
@@ -193,7 +193,7 @@ Finding = tuple[Cause, str]
 
 
 @dataclass(frozen=True)
-class Resume:
+class LifeResume:
     """A life that began after `before`, all on one checkpoint directory."""
 
     before: Sequence[Life]
@@ -224,7 +224,7 @@ def stride_of(undisturbed: Training) -> int | None:
 
 
 def findings(
-    resume: Resume, undisturbed: Training, again: Training | None, yardstick: Yardstick
+    resume: LifeResume, undisturbed: Training, again: Training | None, yardstick: Yardstick
 ) -> Iterator[Finding]:
     """What is wrong with this resume, the cause before what follows from it; nothing where it is right."""
     astray = list(_where_it_began(resume, undisturbed))
@@ -234,7 +234,7 @@ def findings(
         yield from _what_came_back(resume, undisturbed, again, yardstick)
 
 
-def _where_it_began(resume: Resume, undisturbed: Training) -> Iterator[Finding]:
+def _where_it_began(resume: LifeResume, undisturbed: Training) -> Iterator[Finding]:
     first, restored, saved = resume.life.first, resume.restored, resume.saved
     began, stride = undisturbed.lives[0].first, stride_of(undisturbed)
     if first is None:
@@ -267,7 +267,7 @@ def _began_again(first: int, saved: int, life: Life) -> str:
     return f"training began again at step {first:,} although {known}step {saved:,} was saved: {because}"
 
 
-def _skipped(due: int, last: int, stride: int, resume: Resume) -> str:
+def _skipped(due: int, last: int, stride: int, resume: LifeResume) -> str:
     first = last + stride
     which = f"step {due:,} was" if due == last else f"steps {due:,} to {last:,} were"
     if resume.restored is None:
@@ -279,7 +279,7 @@ def _skipped(due: int, last: int, stride: int, resume: Resume) -> str:
 
 
 def _what_came_back(
-    resume: Resume, undisturbed: Training, again: Training | None, yardstick: Yardstick
+    resume: LifeResume, undisturbed: Training, again: Training | None, yardstick: Yardstick
 ) -> Iterator[Finding]:
     expected = undisturbed.steps
     seen = next((each for each in resume.life.seen.steps if each.parts and each.step in expected), None)
@@ -320,7 +320,7 @@ def first_other_number(life: Life, undisturbed: Training, yardstick: Yardstick) 
     return None
 
 
-def _not_restored(seen: StepSeen, differing: Sequence[str], resume: Resume, undisturbed: Training) -> str:
+def _not_restored(seen: StepSeen, differing: Sequence[str], resume: LifeResume, undisturbed: Training) -> str:
     names, because = _root(seen, differing, resume, undisturbed)
     jump = first_other_number(resume.life, undisturbed, Yardstick())
     text = f"{quoted(names)} {'differs' if len(names) == 1 else 'differ'} at step {seen.step:,}{because}"
@@ -332,7 +332,7 @@ def _not_restored(seen: StepSeen, differing: Sequence[str], resume: Resume, undi
 
 
 def _root(
-    seen: StepSeen, differing: Sequence[str], resume: Resume, undisturbed: Training
+    seen: StepSeen, differing: Sequence[str], resume: LifeResume, undisturbed: Training
 ) -> tuple[Sequence[str], str]:
     """The parts that were not restored, of those that differ because one was not; and how that shows."""
     unread = [

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nightspot.drill.lives import Kind, Life, Training
+from nightspot.drill.lives import KillKind, Life, Training
 from nightspot.drill.planning import targets_of
 from nightspot.drill.resumes import (
     ALSO_CHANCE,
     Cause,
-    Reason,
-    Resume,
+    DrillReason,
+    LifeResume,
     Yardstick,
     apart,
     findings,
@@ -27,7 +27,7 @@ _LONG_WORDS = 400
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DrillEvidence:
     """All that a drill has seen.
 
     `again` is a second undisturbed training, None where there was none; `tolerance` the relative one asked for,
@@ -55,16 +55,16 @@ class Evidence:
         return of_two(self.undisturbed, self.again) if self.again and self.varies else Yardstick()
 
 
-def judge(evidence: Evidence) -> tuple[Reason, ...]:
+def judge(evidence: DrillEvidence) -> tuple[DrillReason, ...]:
     """Why the drill is failed, each cause once and the first one first; () where it is passed."""
     return told(reasons_of(evidence))
 
 
-def reasons_of(evidence: Evidence) -> tuple[Reason, ...]:
+def reasons_of(evidence: DrillEvidence) -> tuple[DrillReason, ...]:
     """Everything that is wrong, training by training."""
     if not evidence.undisturbed.completed:
         text = f"undisturbed, the training {_how_it_ended(evidence.undisturbed.lives[-1])}"
-        return (Reason(Cause.UNDISTURBED_FAILED, text),)
+        return (DrillReason(Cause.UNDISTURBED_FAILED, text),)
     if not targets_of(evidence.undisturbed):
         return (_nothing_to_resume_from(evidence.undisturbed.lives[0]),)
     reasons = [
@@ -74,46 +74,46 @@ def reasons_of(evidence: Evidence) -> tuple[Reason, ...]:
     ]
     if not any(training.kills for training in evidence.disturbed):
         text = "no kill landed: the training ended before the first, so nothing was tried"
-        reasons.append(Reason(Cause.NO_KILL_LANDED, text))
+        reasons.append(DrillReason(Cause.NO_KILL_LANDED, text))
     return tuple(reasons)
 
 
-def needs_second_run(evidence: Evidence) -> bool:
+def needs_second_run(evidence: DrillEvidence) -> bool:
     """Whether all that is wrong could also be chance, and nobody has looked yet what chance does."""
     reasons = judge(evidence)
     unknown = evidence.again is None and evidence.tolerance is None
     return unknown and bool(reasons) and all(reason.cause in ALSO_CHANCE for reason in reasons)
 
 
-def _nothing_to_resume_from(life: Life) -> Reason:
+def _nothing_to_resume_from(life: Life) -> DrillReason:
     if not life.save_count:
-        return Reason(
+        return DrillReason(
             Cause.NEVER_SAVED, "no checkpoint was ever written; a kill at any moment loses everything"
         )
-    return Reason(
+    return DrillReason(
         Cause.SAVED_TOO_LATE,
         "the only checkpoint was written at the end; a kill at any moment before loses everything (a schedule by "
         "the clock, such as interval='auto', may be too long for this short training: save by steps in the drill)",
     )
 
 
-def _of_training(number_: int, training: Training, evidence: Evidence) -> Iterator[Reason]:
+def _of_training(number_: int, training: Training, evidence: DrillEvidence) -> Iterator[DrillReason]:
     astray = False
     for n, life in enumerate(training.lives):
         found = [] if astray else list(_of_life(training, n, evidence))
         # What comes after a resume that went wrong is wrong for that reason.
         astray = astray or bool(found)
-        yield from (Reason(cause, text, number_, n) for cause, text in found)
+        yield from (DrillReason(cause, text, number_, n) for cause, text in found)
         if life.kill is None and not life.completed:
-            yield Reason(*_ended_badly(life, _killed_before(training.lives[:n])), number_, n)
+            yield DrillReason(*_ended_badly(life, _killed_before(training.lives[:n])), number_, n)
     if training.completed:
-        yield from (Reason(cause, text, number_) for cause, text in _at_the_end(training, evidence))
+        yield from (DrillReason(cause, text, number_) for cause, text in _at_the_end(training, evidence))
 
 
-def _of_life(training: Training, n: int, evidence: Evidence) -> Iterator[tuple[Cause, str]]:
+def _of_life(training: Training, n: int, evidence: DrillEvidence) -> Iterator[tuple[Cause, str]]:
     life = training.lives[n]
     if n:
-        resume = Resume(training.lives[:n], life)
+        resume = LifeResume(training.lives[:n], life)
         yield from findings(resume, evidence.undisturbed, evidence.again, evidence.yardstick)
         return
     wrong = first_other_number(life, evidence.undisturbed, evidence.yardstick)
@@ -132,20 +132,20 @@ def _ended_badly(life: Life, before: Life | None) -> tuple[Cause, str]:
     kind = before.kill.kind if before and before.kill else None
     if life.too_long:
         return Cause.TOO_LONG, f"after {_after(kind)}, the training {_how_it_ended(life)}"
-    if before is not None and (before.was_saving or kind is Kind.DURING_SAVE):
+    if before is not None and (before.was_saving or kind is KillKind.DURING_SAVE):
         text = "the checkpoint was not whole after a kill during a save: the next life"
         return Cause.NOT_WHOLE, f"{text} {_how_it_ended(life)}"
     return Cause.FAILED, f"after {_after(kind)}, the next life {_how_it_ended(life)}"
 
 
-def _after(kind: Kind | None) -> str:
+def _after(kind: KillKind | None) -> str:
     return {
         None: "nothing at all",
-        Kind.KILL: "a kill while training",
-        Kind.TERM: "SIGTERM",
-        Kind.DURING_SAVE: "a kill during a save",
-        Kind.DURING_RESTORE: "a kill during the restore",
-        Kind.UNSYNCED: "a kill before the newest save was uploaded",
+        KillKind.KILL: "a kill while training",
+        KillKind.TERM: "SIGTERM",
+        KillKind.DURING_SAVE: "a kill during a save",
+        KillKind.DURING_RESTORE: "a kill during the restore",
+        KillKind.UNSYNCED: "a kill before the newest save was uploaded",
     }[kind]
 
 
@@ -156,7 +156,7 @@ def _how_it_ended(life: Life) -> str:
     return f"ended with exit code {life.exit_code}{f': {words}' if words else ' and no word why'}"
 
 
-def _at_the_end(training: Training, evidence: Evidence) -> Iterator[tuple[Cause, str]]:
+def _at_the_end(training: Training, evidence: DrillEvidence) -> Iterator[tuple[Cause, str]]:
     expected, got, yardstick = evidence.undisturbed.final_metrics, training.final_metrics, evidence.yardstick
     other = [name for name in expected if name not in got or not yardstick.same(got[name], expected[name])]
     if other:
@@ -172,7 +172,9 @@ def _at_the_end(training: Training, evidence: Evidence) -> Iterator[tuple[Cause,
         yield Cause.MODEL_DIFFERS, f"the model is another than undisturbed: {quoted(files, 'file')} {differ}"
 
 
-def _other_files(model: Mapping[str, str], expected: Mapping[str, str], evidence: Evidence) -> Sequence[str]:
+def _other_files(
+    model: Mapping[str, str], expected: Mapping[str, str], evidence: DrillEvidence
+) -> Sequence[str]:
     """The files that differ, where that says something: a job that may vary is judged by its numbers."""
     differing = [name for name in expected if name in model and model[name] != expected[name]]
     if evidence.varies and evidence.again is not None:

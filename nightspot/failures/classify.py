@@ -12,10 +12,10 @@ from nightspot.failures.codes import FailureClass
 from nightspot.failures.redaction import MAX_REASON_CHARACTERS, redact
 from nightspot.job.markets import Market
 
-__all__ = ["ANSWERS", "MAX_REASON_CHARACTERS", "Answer", "Failure", "Fault", "classify", "redact"]
+__all__ = ["ANSWERS", "MAX_REASON_CHARACTERS", "Failure", "Fault", "Response", "classify", "redact"]
 
 
-class Answer(StrEnum):
+class Response(StrEnum):
     """What a run does about a class of failure."""
 
     MARKET = "market"  # try again, on the rung that the deadline allows
@@ -27,22 +27,22 @@ class Answer(StrEnum):
 
 
 # What an answer depends on beside the class is in `limits.response_to`.
-ANSWERS: dict[FailureClass, Answer] = {
-    FailureClass.NO_CAPACITY: Answer.MARKET,
-    FailureClass.INTERRUPTED: Answer.MARKET,
-    FailureClass.WAIT_LIMIT: Answer.MARKET,
-    FailureClass.STOPPED_BY_NIGHTSPOT: Answer.MARKET,
-    FailureClass.QUOTA_TEMPORARY: Answer.MARKET,
-    FailureClass.QUOTA_PERMANENT: Answer.WITHOUT_RUNG,
-    FailureClass.THROTTLED: Answer.BACK_OFF,
-    FailureClass.SERVICE_FAULT: Answer.RETRY,
-    FailureClass.RUNTIME_LIMIT: Answer.IF_PROGRESS,
-    FailureClass.USER_CODE: Answer.FINISH,
-    FailureClass.OUT_OF_MEMORY: Answer.FINISH,
-    FailureClass.CONFIGURATION: Answer.FINISH,
-    FailureClass.PERMISSION: Answer.FINISH,
-    FailureClass.STOPPED_BY_PERSON: Answer.FINISH,
-    FailureClass.UNKNOWN: Answer.FINISH,
+ANSWERS: dict[FailureClass, Response] = {
+    FailureClass.NO_CAPACITY: Response.MARKET,
+    FailureClass.INTERRUPTED: Response.MARKET,
+    FailureClass.WAIT_LIMIT: Response.MARKET,
+    FailureClass.STOPPED_BY_NIGHTSPOT: Response.MARKET,
+    FailureClass.QUOTA_TEMPORARY: Response.MARKET,
+    FailureClass.QUOTA_PERMANENT: Response.WITHOUT_RUNG,
+    FailureClass.THROTTLED: Response.BACK_OFF,
+    FailureClass.SERVICE_FAULT: Response.RETRY,
+    FailureClass.RUNTIME_LIMIT: Response.IF_PROGRESS,
+    FailureClass.USER_CODE: Response.FINISH,
+    FailureClass.OUT_OF_MEMORY: Response.FINISH,
+    FailureClass.CONFIGURATION: Response.FINISH,
+    FailureClass.PERMISSION: Response.FINISH,
+    FailureClass.STOPPED_BY_PERSON: Response.FINISH,
+    FailureClass.UNKNOWN: Response.FINISH,
 }
 
 

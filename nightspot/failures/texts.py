@@ -18,7 +18,7 @@ _MOST_WRAPPERS = 12
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TextVerdict:
     """What a text says; `quota_market` only for a quota, and only where the text names the market."""
 
     failure: FailureClass
@@ -157,11 +157,11 @@ _SERVICE = re.compile(
 )
 
 
-def read(text: str, code: str = "") -> Verdict:
+def read(text: str, code: str = "") -> TextVerdict:
     """What the text of a failure says, with the API's `code` where one is known. UNKNOWN where it says nothing."""
     text, code = _unwrapped(text, code)
     if _USERS_TEXT.match(text):
-        return Verdict(FailureClass.USER_CODE)
+        return TextVerdict(FailureClass.USER_CODE)
     status, inner = _service_part(text)
     name = inner if inner and codes.is_generic(code) else code
     named = codes.class_of_name(name)
@@ -174,7 +174,7 @@ def read(text: str, code: str = "") -> Verdict:
         or (_of_name_alone(name) if not text else None)
         or (_by_status(status) if name else _by_unvouched_end(inner, status))
     )
-    return Verdict(failure or FailureClass.UNKNOWN)
+    return TextVerdict(failure or FailureClass.UNKNOWN)
 
 
 def quota_name(text: str) -> str | None:
@@ -242,13 +242,13 @@ def _service_part(text: str) -> tuple[int | None, str]:
     return (int(match["status"]), match["code"] or "") if match else (None, "")
 
 
-def _of_quota(text: str, name: str) -> Verdict:
+def _of_quota(text: str, name: str) -> TextVerdict:
     limit, delta = _number(_LIMIT, text), _number(_DELTA, text)
     # A request that is greater than the limit will not fit, however long anybody waits.
     never = limit is not None and (limit == 0 or (delta is not None and delta > limit))
     permanent = never or _NEVER_HERE.match(text) is not None
     failure = FailureClass.QUOTA_PERMANENT if permanent else FailureClass.QUOTA_TEMPORARY
-    return Verdict(failure, _quota_market(text, name))
+    return TextVerdict(failure, _quota_market(text, name))
 
 
 def _number(pattern: re.Pattern[str], text: str) -> int | None:

@@ -13,10 +13,10 @@ from typing import Any
 from nightspot.checkpoint.core.journal import JOURNAL_VARIABLE
 from nightspot.drill.lives import Life, Training, definitions_of
 from nightspot.drill.planning import PlannedKill, pace_of, plan, targets_of
-from nightspot.drill.verdict import Evidence, needs_second_run
+from nightspot.drill.verdict import DrillEvidence, needs_second_run
 from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill
-from nightspot.local.drilled_life import DrillDisk, Place, Setting, digests, live
+from nightspot.local.drilled_life import DrillDisk, LifePlace, LifeSetting, digests, live
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker.container import Reaper
 
@@ -58,7 +58,7 @@ def drill(
     scratch: Path,
     directory: Path,
     on_life: OnLife = lambda _name, _number, _life: None,
-) -> Evidence:
+) -> DrillEvidence:
     """Train undisturbed and with kills, below `scratch`, with `directory` as the command's current one.
 
     Raises ValueError where the job has no local command, MetricDefinitionError for a metric definition that cannot
@@ -69,7 +69,7 @@ def drill(
     request = request_of(job)
     rng = random.Random(options.seed)  # noqa: S311 - when to kill, not a secret
     with closing(Reaper()) as reaper:
-        setting = Setting(
+        setting = LifeSetting(
             command=job.local.command,
             directory=directory,
             definitions=definitions_of(request),
@@ -77,13 +77,15 @@ def drill(
             limit_seconds=options.limit_seconds,
             grace_seconds=options.grace_seconds,
         )
-        stage = Stage(scratch, request, environment_of(job, options.environment), rng.random, on_life)
+        stage = DrillStage(scratch, request, environment_of(job, options.environment), rng.random, on_life)
         return _drilled(setting, stage, options, rng.random)
 
 
-def _drilled(setting: Setting, stage: Stage, options: DrillOptions, draw: Callable[[], float]) -> Evidence:
+def _drilled(
+    setting: LifeSetting, stage: DrillStage, options: DrillOptions, draw: Callable[[], float]
+) -> DrillEvidence:
     undisturbed, _ = stage.train("undisturbed", setting, ())
-    evidence = Evidence(undisturbed, tolerance=options.tolerance, planned=options.kills)
+    evidence = DrillEvidence(undisturbed, tolerance=options.tolerance, planned=options.kills)
     if not undisturbed.completed or not targets_of(undisturbed):
         return evidence
     known = _knowing(setting, undisturbed)
@@ -105,7 +107,7 @@ def _drilled(setting: Setting, stage: Stage, options: DrillOptions, draw: Callab
     return evidence
 
 
-def _knowing(setting: Setting, undisturbed: Training) -> Setting:
+def _knowing(setting: LifeSetting, undisturbed: Training) -> LifeSetting:
     life = undisturbed.lives[0]
     likely = max(_LEAST_LIMIT_SECONDS, _TIMES_UNDISTURBED * life.seconds)
     return replace(
@@ -118,7 +120,7 @@ def _knowing(setting: Setting, undisturbed: Training) -> Setting:
 
 
 @dataclass(frozen=True)
-class Stage:
+class DrillStage:
     """Where trainings are played, one after the other."""
 
     scratch: Path
@@ -128,7 +130,7 @@ class Stage:
     on_life: OnLife
 
     def train(
-        self, name: str, setting: Setting, kills: Sequence[PlannedKill]
+        self, name: str, setting: LifeSetting, kills: Sequence[PlannedKill]
     ) -> tuple[Training, tuple[PlannedKill, ...]]:
         """One training from nothing to its end, and the kills that it ended before."""
         disk = DrillDisk(self.scratch, self.request)
@@ -149,12 +151,12 @@ class Stage:
         landed = sum(life.kill is not None for life in lives)
         return Training(tuple(lives), model), tuple(kills[landed:])
 
-    def _place(self, disk: DrillDisk, container: containers.Container, name: str) -> Place:
+    def _place(self, disk: DrillDisk, container: containers.Container, name: str) -> LifePlace:
         journal = self.scratch / "journals" / f"{name}.jsonl"
         journal.parent.mkdir(exist_ok=True)
         extra = {**self.environment, JOURNAL_VARIABLE: str(journal)}
         arn = f"arn:aws:sagemaker:{SAMPLES['AWS::Region']}:{SAMPLES['AWS::AccountId']}:training-job/drill"
-        return Place(
+        return LifePlace(
             disk=disk,
             container=container,
             environment=containers.environment(container, self.request, arn, extra),

@@ -15,8 +15,8 @@ from statistics import median
 from typing import Any
 
 from nightspot.checkpoint.core.journal import Event
-from nightspot.drill.lives import Definition, Kill, Kind, Life, combined, read_journal, read_log
-from nightspot.drill.planning import Pace, PlannedKill
+from nightspot.drill.lives import Definition, Kill, KillKind, Life, combined, read_journal, read_log
+from nightspot.drill.planning import KillPace, PlannedKill
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker.container import Container, Reaper, TrainingProcess
 
@@ -231,11 +231,11 @@ class Watch:
 POLL_SECONDS = 0.001
 KILLED = 128 + 9  # as Docker counts SIGKILL
 _WORDS_FROM_THE_END = 4096
-UNKNOWN_PACE = Pace(0.0, 0.0, 0.0, 0.0)
+UNKNOWN_PACE = KillPace(0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Setting:
+class LifeSetting:
     """What all lives of a drill share. `last_step`: of the undisturbed training, None where it is not known."""
 
     command: Sequence[str]
@@ -246,11 +246,11 @@ class Setting:
     grace_seconds: float
     uses_library: bool = False
     last_step: int | None = None
-    pace: Pace = UNKNOWN_PACE
+    pace: KillPace = UNKNOWN_PACE
 
 
 @dataclass(frozen=True)
-class Place:
+class LifePlace:
     """Where one life is lived and written down; `journal` and `log` are files of its own."""
 
     disk: DrillDisk
@@ -260,7 +260,7 @@ class Place:
     log: Path
 
 
-def live(setting: Setting, place: Place, planned: PlannedKill | None) -> Life:
+def live(setting: LifeSetting, place: LifePlace, planned: PlannedKill | None) -> Life:
     """Run the command until it ends, or is killed as planned; CommandError where it cannot be started."""
     watch = Watch(place.journal, place.container.checkpoints, setting.definitions, time.monotonic)
     process = TrainingProcess(
@@ -293,7 +293,7 @@ class _Ended:
 
 
 def _until_the_end(
-    process: TrainingProcess, watch: Watch, striker: Striker | None, setting: Setting
+    process: TrainingProcess, watch: Watch, striker: Striker | None, setting: LifeSetting
 ) -> _Ended:
     while process.exit_code() is None:
         watch.look()
@@ -307,10 +307,12 @@ def _until_the_end(
     return _Ended(time.monotonic() - watch.began)
 
 
-def _strike(process: TrainingProcess, watch: Watch, planned: PlannedKill, setting: Setting) -> Kill | None:
+def _strike(
+    process: TrainingProcess, watch: Watch, planned: PlannedKill, setting: LifeSetting
+) -> Kill | None:
     """The kill, or None where the process came before it and ended by itself."""
     kill = Kill(planned.number, planned.kind)
-    if planned.kind is Kind.TERM:
+    if planned.kind is KillKind.TERM:
         kill = _ask(process, watch, kill, setting)
         if process.exit_code() is not None:
             # A script that takes SIGTERM for its end and leaves with 0 has not finished its training.
@@ -321,7 +323,7 @@ def _strike(process: TrainingProcess, watch: Watch, planned: PlannedKill, settin
     return kill if process.exit_code() == KILLED else None
 
 
-def _ask(process: TrainingProcess, watch: Watch, kill: Kill, setting: Setting) -> Kill:
+def _ask(process: TrainingProcess, watch: Watch, kill: Kill, setting: LifeSetting) -> Kill:
     asked_at, begun = time.time(), time.monotonic()
     process.terminate()
     while process.exit_code() is None and time.monotonic() - begun < setting.grace_seconds:
@@ -337,7 +339,7 @@ class Striker:
     `upload` keeps the checkpoints as they are; `kept` is how many of the life's saves were uploaded, None for all.
     """
 
-    def __init__(self, planned: PlannedKill, setting: Setting, upload: Callable[[], bool]) -> None:
+    def __init__(self, planned: PlannedKill, setting: LifeSetting, upload: Callable[[], bool]) -> None:
         self.planned = planned
         self.kept: int | None = None
         self._setting = setting
@@ -351,15 +353,15 @@ class Striker:
         return self._at is not None and now >= self._at
 
     def _is_armed(self, watch: Watch) -> bool:
-        if self.planned.kind is Kind.DURING_RESTORE:
+        if self.planned.kind is KillKind.DURING_RESTORE:
             # A life that is at its first step already has not restored with the library, or not seen to.
             begun = watch.restoring or watch.restored or watch.steps > 0 or not self._setting.uses_library
             return begun and watch.found > 0
         if not watch.has_checkpoint or not self._is_reached(watch):
             return False
-        if self.planned.kind is Kind.DURING_SAVE:
+        if self.planned.kind is KillKind.DURING_SAVE:
             return watch.saving
-        if self.planned.kind is Kind.UNSYNCED:
+        if self.planned.kind is KillKind.UNSYNCED:
             return self._is_unsynced(watch)
         return True
 
@@ -386,14 +388,14 @@ class Striker:
     def _stretch_seconds(self) -> float:
         """What the plan's share is a share of."""
         pace = self._setting.pace
-        if self.planned.kind is Kind.DURING_SAVE:
+        if self.planned.kind is KillKind.DURING_SAVE:
             return pace.save_seconds
-        if self.planned.kind is Kind.DURING_RESTORE:
+        if self.planned.kind is KillKind.DURING_RESTORE:
             return pace.restore_seconds if self._setting.uses_library else pace.start_up_seconds
         return pace.step_seconds
 
 
-def _life(setting: Setting, place: Place, watch: Watch, code: int | None, ended: _Ended) -> Life:
+def _life(setting: LifeSetting, place: LifePlace, watch: Watch, code: int | None, ended: _Ended) -> Life:
     lines = place.log.read_text(encoding="utf-8", errors="replace").splitlines()
     journal = place.journal.read_text(encoding="utf-8", errors="replace") if place.journal.exists() else ""
     ended_itself = ended.kill is None and not ended.too_long

@@ -31,7 +31,7 @@ INTERRUPTED = "nightspot local serve was ended while the run was going on"
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptRun:
     """A run that is over, and where its record is."""
 
     run_id: str | None  # None: its input was refused
@@ -56,7 +56,7 @@ class ServedRuns:
         directory: Path,
         places: Mapping[str, str],
         *,
-        on_kept: Callable[[Kept], None] = lambda _kept: None,
+        on_kept: Callable[[KeptRun], None] = lambda _kept: None,
         on_fault: Callable[[OSError], None] = lambda _error: None,
         recorded_at: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -78,7 +78,7 @@ class ServedRuns:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def close(self) -> tuple[Kept, ...]:
+    def close(self) -> tuple[KeptRun, ...]:
         """Look a last time, and end what is still going on: it is recorded as stopped. Idempotent.
 
         Returns what was ended.
@@ -112,7 +112,7 @@ class ServedRuns:
         pages = self._stage.workflows.get_paginator("list_executions").paginate(**wanted)
         return [execution for page in pages for execution in page["executions"]]
 
-    def _interrupt(self, execution: Mapping[str, Any]) -> Kept:
+    def _interrupt(self, execution: Mapping[str, Any]) -> KeptRun:
         arn = execution["executionArn"]
         self._done.add(arn)
         with contextlib.suppress(ClientError):  # it may have ended in this very moment
@@ -121,7 +121,7 @@ class ServedRuns:
         ended = {"error": "Interrupted", "cause": INTERRUPTED, "execution_status": "ABORTED"}
         return self._keep(described, self._stage.run_of(described), ended)
 
-    def _keep(self, execution: Mapping[str, Any], run: Run | None, changes: Mapping[str, Any]) -> Kept:
+    def _keep(self, execution: Mapping[str, Any], run: Run | None, changes: Mapping[str, Any]) -> KeptRun:
         arn, given = execution["executionArn"], json.loads(execution["input"])
         if run is not None and CONTINUE_RUN in given:
             given = {"job": run.job, **run.overrides}
@@ -140,7 +140,7 @@ class ServedRuns:
         except OSError as error:
             self._on_fault(error)
         run_id = None if run is None else run.run_id
-        kept = Kept(run_id, str(given.get("job")), record.outcome.value, path, interrupted=bool(changes))
+        kept = KeptRun(run_id, str(given.get("job")), record.outcome.value, path, interrupted=bool(changes))
         self._on_kept(kept)
         return kept
 

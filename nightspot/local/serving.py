@@ -30,7 +30,7 @@ from nightspot.aws.runs.training_jobs import Stopper
 from nightspot.job.model import Job
 from nightspot.lambdas import api
 from nightspot.lambdas.api_reads import ApiDependencies
-from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket
 from nightspot.local.stage import staging
 from nightspot.local.stage.emulated_aws import bound
 from nightspot.local.stage.engine import Handler
@@ -74,7 +74,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Identity:
+class RequestSender:
     """Who sent a request; `user_arn` is None where nobody had to say so."""
 
     user_arn: str | None
@@ -90,7 +90,7 @@ class Refusal:
     error_type: str | None = None
 
 
-Authorise = Callable[[Request], Identity | Refusal]
+Authorise = Callable[[Request], RequestSender | Refusal]
 
 # API Gateway's answer to who does not sign, and to who asks for an address that it does not have.
 NO_TOKEN = Refusal(403, "Missing Authentication Token", "MissingAuthenticationTokenException")
@@ -340,7 +340,7 @@ def loopback_only(port: int, then: Authorise) -> Authorise:
     own = {f"localhost:{port}", f"{HOST}:{port}"}
     origins = {f"http://{address}" for address in own}
 
-    def authorise(request: Request) -> Identity | Refusal:
+    def authorise(request: Request) -> RequestSender | Refusal:
         host = (request.header("Host") or "").lower()
         if host not in own:
             return Refusal(421, f"Host: {host!r}: must be {' or '.join(sorted(own))}")
@@ -354,7 +354,7 @@ def loopback_only(port: int, then: Authorise) -> Authorise:
 
 def as_user(user: str) -> Authorise:
     """Lets everybody through, as "local: USER": whoever can reach the loopback address is this machine's user."""
-    return lambda _request: Identity(f"local: {user}")
+    return lambda _request: RequestSender(f"local: {user}")
 
 
 def listening(port: int) -> socket.socket:
@@ -424,10 +424,10 @@ class _QuietHandler(WSGIRequestHandler):
         return "nightspot"
 
 
-def _repeated(market: Market) -> Market:
+def _repeated(market: SimulatedMarket) -> SimulatedMarket:
     if len(market.spans) == 1 or market.spans[-1].start_seconds >= DAY_SECONDS:
         return market
-    return Market(
+    return SimulatedMarket(
         tuple(
             replace(span, start_seconds=span.start_seconds + day * DAY_SECONDS)
             for day in range(DAYS)

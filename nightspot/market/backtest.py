@@ -15,10 +15,10 @@ from functools import lru_cache
 from nightspot.job.markets import Market, Policy
 from nightspot.market.engine import play_rule
 from nightspot.market.model import Belief, NightResult, Truth
-from nightspot.market.night import MIDNIGHT, Night, Planned
+from nightspot.market.night import MIDNIGHT, Planned, SimulatedNight
 from nightspot.market.omniscient import omniscient_of
 from nightspot.market.rivals import RIVALS
-from nightspot.market.samples import HOUR, INSTANCE_TYPE, Sample, Setting, Zone, check, samples_of
+from nightspot.market.samples import HOUR, INSTANCE_TYPE, BacktestSetting, Sample, Zone, check, samples_of
 from nightspot.run.model import Run, Rung
 
 DEFAULT = Policy.PATIENT.value  # the default policy of a job, under its name in the table
@@ -75,7 +75,7 @@ Player = Callable[[Sample], NightResult]
 
 
 def backtest(
-    setting: Setting,
+    setting: BacktestSetting,
     zones: Sequence[Zone],
     *,
     run: Run | None = None,
@@ -113,7 +113,9 @@ def backtest(
     return scores
 
 
-def player(setting: Setting, name: str, run: Run | None = None, *, with_spans: bool = False) -> Player:
+def player(
+    setting: BacktestSetting, name: str, run: Run | None = None, *, with_spans: bool = False
+) -> Player:
     """What plays a night with the policy of this name. `run`: see `backtest`."""
     if name not in OURS:
         rule = RIVALS[name].rule
@@ -125,13 +127,13 @@ def player(setting: Setting, name: str, run: Run | None = None, *, with_spans: b
         return Planned(plan(setting, belief, policy, run))
 
     def play(sample: Sample) -> NightResult:
-        night = Night(sample.truth, shows_pace=setting.work_error > 0, with_spans=with_spans)
+        night = SimulatedNight(sample.truth, shows_pace=setting.work_error > 0, with_spans=with_spans)
         return planned(sample.belief).play(night)
 
     return play
 
 
-def plan(setting: Setting, belief: Belief, policy: Policy, run: Run | None = None) -> Run:
+def plan(setting: BacktestSetting, belief: Belief, policy: Policy, run: Run | None = None) -> Run:
     """The run that ours begins a night with; `run` gives it its ladder, and whether it has checkpoints at all."""
     planned = {
         Market.SPOT: math.ceil(belief.spot_changeover_seconds),

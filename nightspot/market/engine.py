@@ -16,13 +16,13 @@ from typing import Protocol
 
 from nightspot.job.markets import Market
 from nightspot.market.model import (
-    Availability,
     Belief,
     Doing,
+    MarketAvailability,
     MarketValueError,
     NightResult,
-    Span,
     Truth,
+    UpSpan,
     changeover,
 )
 from nightspot.run.model import Rung
@@ -38,7 +38,7 @@ class RuleError(RuntimeError):
     """A rule asks for what cannot be, or does not bring the night to its end."""
 
 
-class Machine:
+class SimulatedMachine:
     """What the one job of a night runs on, one at a time, and the accounts of the night.
 
     `markets`: Spot's availability by instance type, where it is not the truth's. `usd_per_hour`: the price that
@@ -49,7 +49,7 @@ class Machine:
         self,
         truth: Truth,
         *,
-        markets: Mapping[str, Availability] = MappingProxyType({}),
+        markets: Mapping[str, MarketAvailability] = MappingProxyType({}),
         usd_per_hour: float | None = None,
         with_spans: bool = False,
     ) -> None:
@@ -79,7 +79,7 @@ class Machine:
         self.all_interruptions = self._spot_launches = self._on_demand_launches = 0
         self._spot_seconds = self._on_demand_seconds = 0.0  # with a machine
         self._cost = self._waited = 0.0
-        self.spans: list[Span] = []
+        self.spans: list[UpSpan] = []
 
     def ask(self, rung: Rung | None, at: float) -> None:
         """Ask for a machine of `rung` while there is none; None: for nothing."""
@@ -201,13 +201,13 @@ class Machine:
             self._cost += usd
         if self._with_spans:
             market = self.rung.market.value if self.has_machine and self.rung is not None else None
-            self.spans.append(Span(self.since, at, market, self.doing))
+            self.spans.append(UpSpan(self.since, at, market, self.doing))
 
 
 # --- simple rules -------------------------------------------------------------------------------------------
 
 
-class State(StrEnum):
+class SimulatedState(StrEnum):
     """Where a job can be, or be wanted."""
 
     IDLE = "idle"  # nowhere, and nothing is asked for
@@ -222,9 +222,11 @@ class View:
     now_seconds: float
     left_seconds: float  # to the deadline, below 0 past it
     fraction_done: float  # of the true work, as far as it would survive an interruption now
-    state: State  # of the machine that there is; IDLE while there is none, or the old one is given back
+    state: (
+        SimulatedState  # of the machine that there is; IDLE while there is none, or the old one is given back
+    )
     doing: Doing
-    wanted: State  # what the rule asked for when it last looked; IDLE at first
+    wanted: SimulatedState  # what the rule asked for when it last looked; IDLE at first
     spot_up: bool  # whether a Spot machine can be had now
     interruptions: int
     belief: Belief
@@ -236,7 +238,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RivalDecision:
     """What a rule wants from now on, until it decides again.
 
     SPOT while Spot is down means to wait for it, and to go back to it by itself after an interruption, as a managed
@@ -244,7 +246,7 @@ class Decision:
     a machine is given, lost or ready, the window ends). `restart`: forget all progress first.
     """
 
-    want: State
+    want: SimulatedState
     look_again_seconds: float | None = None
     restart: bool = False
 
@@ -252,14 +254,14 @@ class Decision:
 class Rule(Protocol):
     """A rule for one night; one that remembers something is made anew for each."""
 
-    def __call__(self, view: View, /) -> Decision: ...
+    def __call__(self, view: View, /) -> RivalDecision: ...
 
 
 # What a simple rule asks for: one type, at the price that costs are counted in.
-RUNG_OF: Mapping[State, Rung | None] = {
-    State.IDLE: None,
-    State.SPOT: Rung(Market.SPOT, "simulated", "simulated"),
-    State.ON_DEMAND: Rung(Market.ON_DEMAND, "simulated", "simulated"),
+RUNG_OF: Mapping[SimulatedState, Rung | None] = {
+    SimulatedState.IDLE: None,
+    SimulatedState.SPOT: Rung(Market.SPOT, "simulated", "simulated"),
+    SimulatedState.ON_DEMAND: Rung(Market.ON_DEMAND, "simulated", "simulated"),
 }
 
 
@@ -276,7 +278,7 @@ def play_rule(rule: Rule, truth: Truth, belief: Belief, *, with_spans: bool = Fa
     or waits for what never comes.
     """
     _check(truth, belief)
-    machine, wanted = Machine(truth, with_spans=with_spans), State.IDLE
+    machine, wanted = SimulatedMachine(truth, with_spans=with_spans), SimulatedState.IDLE
     news = [0.0, truth.window_seconds]
     market_at = truth.market.next_change_after(0.0)
     look_at, looks = math.inf, 0
@@ -313,14 +315,16 @@ def play_rule(rule: Rule, truth: Truth, belief: Belief, *, with_spans: bool = Fa
     return machine.result()
 
 
-def _view(machine: Machine, truth: Truth, belief: Belief, wanted: State, now: float) -> View:
+def _view(
+    machine: SimulatedMachine, truth: Truth, belief: Belief, wanted: SimulatedState, now: float
+) -> View:
     is_held = machine.doing in (STARTING, TRAINING)
-    held = State.IDLE if machine.rung is None else State(machine.rung.market.value)
+    held = SimulatedState.IDLE if machine.rung is None else SimulatedState(machine.rung.market.value)
     return View(
         now_seconds=now,
         left_seconds=truth.window_seconds - now,
         fraction_done=min(1.0, machine.saved(now)[0] / truth.work_seconds),
-        state=held if is_held else State.IDLE,
+        state=held if is_held else SimulatedState.IDLE,
         doing=machine.doing,
         wanted=wanted,
         spot_up=truth.market.is_up_at(now),
@@ -329,7 +333,7 @@ def _view(machine: Machine, truth: Truth, belief: Belief, wanted: State, now: fl
     )
 
 
-def _look_again_seconds(decision: Decision) -> float:
+def _look_again_seconds(decision: RivalDecision) -> float:
     seconds = decision.look_again_seconds
     if seconds is None:
         return math.inf

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nightspot.market.model import Availability, BoolArray, FloatArray, MarketValueError
+from nightspot.market.model import BoolArray, FloatArray, MarketAvailability, MarketValueError
 from nightspot.market.traces import Trace, load_traces
 
 PROFILES_FILE = Path(__file__).with_name("spot_lives.json")
@@ -98,7 +98,7 @@ def profile(name: str) -> SpotLives:
 
 def generate(
     parameters: SpotLives, *, seconds: float, randomness: np.random.Generator | int, name: str = ""
-) -> Availability:
+) -> MarketAvailability:
     """A market of so many seconds; a seed instead of a generator gives the same market every time.
 
     It starts inside a stretch, as a night does: up with the long-run share, and with what is left
@@ -121,7 +121,7 @@ def generate(
     starts = np.concatenate([[0.0], ends[:-1]])
     up = (np.arange(len(starts)) % 2 == 0) == starts_up
     # A heavy tail's short end draws stretches too short for a float at this hour: merged drops them.
-    return Availability.merged(starts, up, length_seconds=seconds, name=name)
+    return MarketAvailability.merged(starts, up, length_seconds=seconds, name=name)
 
 
 # The least share of samples with a machine that a zone of each profile has; most available first.
@@ -279,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _complete(changes: Availability) -> BoolArray:
+def _complete(changes: MarketAvailability) -> BoolArray:
     complete = np.ones(len(changes.up), dtype=np.bool_)
     complete[[0, -1]] = False
     return complete

@@ -12,7 +12,14 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from nightspot.market.model import Availability, BoolArray, FloatArray, MarketValueError, Prices, check_window
+from nightspot.market.model import (
+    BoolArray,
+    FloatArray,
+    MarketAvailability,
+    MarketValueError,
+    Prices,
+    check_window,
+)
 from nightspot.market.traces import Trace
 
 # A duration this close to a whole number of slots, in slots, is whole: floats are not exact.
@@ -46,7 +53,7 @@ def exact_step_seconds(*durations_seconds: float) -> float:
 
 
 def available_slots(
-    market: Trace | Availability,
+    market: Trace | MarketAvailability,
     *,
     offsets_seconds: npt.ArrayLike,
     window_seconds: float,

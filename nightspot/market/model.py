@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Availability:
+class MarketAvailability:
     """A market's change points: from `starts_seconds[i]` to the next start it is `up[i]`.
 
     `starts_seconds`: (n,) float64, strictly rising from 0; `up`: (n,) bool, each entry different
@@ -59,7 +59,7 @@ class Availability:
         *,
         length_seconds: float = inf,
         name: str = "",
-    ) -> Availability:
+    ) -> MarketAvailability:
         """Change points from stretches in order, which may have no length or repeat the state before.
 
         Stretches that start at or after `length_seconds` are dropped. Raises `MarketValueError`
@@ -113,7 +113,7 @@ class Availability:
         is_up = self._begins_up == (index % 2 == 0)
         return (seconds, changes[index + 1]) if is_up else (changes[index + 1], changes[index + 2])
 
-    def window(self, offset_seconds: float, length_seconds: float) -> Availability:
+    def window(self, offset_seconds: float, length_seconds: float) -> MarketAvailability:
         """The part from `offset_seconds` on, with its own start as 0.
 
         Raises `MarketValueError` unless the part has a length and lies in what is known.
@@ -121,7 +121,9 @@ class Availability:
         check_window(offset_seconds, length_seconds, self.length_seconds)
         first = self.index_at(offset_seconds)
         starts = np.maximum(self.starts_seconds[first:] - offset_seconds, 0.0)
-        return Availability.merged(starts, self.up[first:], length_seconds=length_seconds, name=self.name)
+        return MarketAvailability.merged(
+            starts, self.up[first:], length_seconds=length_seconds, name=self.name
+        )
 
 
 def _check_starts(starts: FloatArray, values: npt.NDArray[Any], name: str) -> None:
@@ -253,7 +255,7 @@ class Truth:
     plays: so all of them have the same luck.
     """
 
-    market: Availability  # when Spot can be had, from the night's start for the whole window at least
+    market: MarketAvailability  # when Spot can be had, from the night's start for the whole window at least
     prices: Prices  # of Spot, over on-demand's
     work_seconds: float
     window_seconds: float
@@ -280,7 +282,7 @@ class Belief:
 
 
 @dataclass(frozen=True)
-class Span:
+class UpSpan:
     """A stretch of the night: on which market (None: on none), doing what."""
 
     start_seconds: float
@@ -300,7 +302,7 @@ class NightResult(NamedTuple):
     on_demand_seconds: float  # paid
     spot_seconds: float  # paid
     waited_seconds: float
-    spans: tuple[Span, ...] = ()  # only where they were asked for
+    spans: tuple[UpSpan, ...] = ()  # only where they were asked for
 
 
 def changeover(seconds: tuple[float, ...], launch: int) -> float:

@@ -18,8 +18,8 @@ from nightspot.decide.ladder import MOST_FRUITLESS_INTERRUPTIONS, Ladder, give_u
 from nightspot.decide.policy import MOST_ATTEMPTS
 from nightspot.decide.rule import STOPPING_LOOK_SECONDS, Decision, Situation, Terms, decide
 from nightspot.job.markets import Fallback, Market
-from nightspot.market.engine import Machine
-from nightspot.market.model import Availability, Doing, NightResult, Truth
+from nightspot.market.engine import SimulatedMachine
+from nightspot.market.model import Doing, MarketAvailability, NightResult, Truth
 from nightspot.run import estimates
 from nightspot.run.model import Action, AttemptState, Run, Rung
 from nightspot.run.reasons import Reason
@@ -37,11 +37,11 @@ STATES = {
 }
 
 
-class NightError(RuntimeError):
+class SimulationError(RuntimeError):
     """The night does not come to an end, or its plan is none that can be played."""
 
 
-class Night(NamedTuple):
+class SimulatedNight(NamedTuple):
     """A night, and what beside the truth the simulation needs to know.
 
     `markets`: Spot's availability by instance type, where it is not `truth.market`. `shows_pace`: the training
@@ -50,7 +50,7 @@ class Night(NamedTuple):
     """
 
     truth: Truth
-    markets: Mapping[str, Availability] = MappingProxyType({})
+    markets: Mapping[str, MarketAvailability] = MappingProxyType({})
     shows_pace: bool = False
     with_spans: bool = False
     on_decision: Callable[[float, Decision], None] | None = None
@@ -64,7 +64,7 @@ class Planned:
 
     def __init__(self, run: Run) -> None:
         if run.budget_usd is not None or run.left_out or run.attempts or run.progress:
-            raise NightError(
+            raise SimulationError(
                 "a plan that is played has no budget, leaves no rung out, and begins with nothing"
             )
         self.run = run
@@ -77,7 +77,7 @@ class Planned:
         self.others = {rung.key: ladder.others(rung) for rung in run.rungs}
         self.first_terms = self.terms((), run.work_upper_seconds)
 
-    def play(self, night: Night) -> NightResult:
+    def play(self, night: SimulatedNight) -> NightResult:
         """What becomes of the night. Raises NightError where it has no end, or ends without a model."""
         return _Played(self, night).to_the_end(night.on_decision)
 
@@ -125,10 +125,10 @@ class _Job:
 class _Played:
     """A night under way: the machine, the jobs, and what a ledger would know of both."""
 
-    def __init__(self, planned: Planned, night: Night) -> None:
+    def __init__(self, planned: Planned, night: SimulatedNight) -> None:
         self._planned, self._truth, self._shows_pace = planned, night.truth, night.shows_pace
         self._has_checkpoints, self._true_seconds = planned.has_checkpoints, night.truth.work_seconds
-        self.machine = Machine(
+        self.machine = SimulatedMachine(
             night.truth,
             markets=night.markets,
             usd_per_hour=planned.usd_per_hour,
@@ -157,12 +157,12 @@ class _Played:
             action = decision.action
             if action is FINISH:
                 if decision is not COMPLETED:
-                    raise NightError(f"no model: {decision.reason.value}")
+                    raise SimulationError(f"no model: {decision.reason.value}")
                 return machine.result()
             if action is not WATCH:
                 self._act(decision, now)
             now = min(now + decision.wait_seconds, machine.news_at + slow_news)
-        raise NightError(f"no end after {MOST_DECISIONS} decisions")
+        raise SimulationError(f"no end after {MOST_DECISIONS} decisions")
 
     def _decided(self, now: float) -> Decision:
         machine, left = self.machine, self._window_seconds - now

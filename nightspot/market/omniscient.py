@@ -39,7 +39,7 @@ from nightspot.market.grid import (
     spot_ratio_slots,
 )
 from nightspot.market.model import BoolArray, FloatArray, MarketValueError
-from nightspot.market.samples import HOUR, Sample, Setting, Zone, own_prices
+from nightspot.market.samples import HOUR, BacktestSetting, Sample, Zone, own_prices
 
 # Nights are taken together up to so many values per slot: their tables then stay in the cache.
 VALUES_AT_ONCE = 16_384
@@ -61,7 +61,7 @@ class Stay:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class OmniscientSchedule:
     """The machines of one night, in order, and what they cost in hours of on-demand.
 
     A night that cannot be in time costs inf and has no stays.
@@ -137,7 +137,7 @@ def omniscient_schedule(
     changeover_seconds: float,
     spot_ratio: npt.ArrayLike,
     step_seconds: float,
-) -> Schedule:
+) -> OmniscientSchedule:
     """One of the cheapest schedules of one night, `available` and `spot_ratio` being (slots,).
 
     Its cost is that of `omniscient_costs`. Among equals it launches early. Keeps every slot's
@@ -151,12 +151,12 @@ def omniscient_schedule(
     tables = _solved(nights, kept=len(available) + changeover + 1)
     cost = float(tables.idle[0, work, 0]) * (step_seconds / 3600)
     if math.isinf(cost):
-        return Schedule((), math.inf)
+        return OmniscientSchedule((), math.inf)
     stays = tuple(
         Stay(mode, start * step_seconds, (start + changeover) * step_seconds, end * step_seconds)
         for mode, start, end in _stays(nights, tables)
     )
-    return Schedule(stays, cost)
+    return OmniscientSchedule(stays, cost)
 
 
 def _solved(nights: _Nights, *, kept: int) -> _Tables:
@@ -256,7 +256,7 @@ def _ratio(spot_ratio: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
 # --- of sampled nights --------------------------------------------------------------------------------------
 
 
-def omniscient_of(setting: Setting, zone: Zone, samples: Sequence[Sample]) -> FloatArray:
+def omniscient_of(setting: BacktestSetting, zone: Zone, samples: Sequence[Sample]) -> FloatArray:
     """The bound of each night, (nights,), in hours of on-demand.
 
     Where change-overs are random, each of a night is taken for its least one; where the work is, for the lower end
@@ -290,7 +290,7 @@ def omniscient_of(setting: Setting, zone: Zone, samples: Sequence[Sample]) -> Fl
     return costs
 
 
-def schedule_of(setting: Setting, zone: Zone, sample: Sample) -> Schedule:
+def schedule_of(setting: BacktestSetting, zone: Zone, sample: Sample) -> OmniscientSchedule:
     """One of the cheapest schedules of a night, with its least change-over for each."""
     step = step_seconds(setting, zone)
     truth = sample.truth
@@ -304,7 +304,7 @@ def schedule_of(setting: Setting, zone: Zone, sample: Sample) -> Schedule:
     )
 
 
-def step_seconds(setting: Setting, zone: Zone) -> float:
+def step_seconds(setting: BacktestSetting, zone: Zone) -> float:
     """The grid's step: one on which nothing is rounded, unless that is too fine to be computed with."""
     lengths = [setting.work_seconds, *(setting.changeover_of(market) for market in Market)]
     # A long window with fine steps takes hours, a short work with coarse ones vanishes.
@@ -319,14 +319,14 @@ def step_seconds(setting: Setting, zone: Zone) -> float:
     return common / math.floor(common / shortest) if common >= shortest else shortest
 
 
-def _lowest_ratio(setting: Setting, zone: Zone) -> float:
+def _lowest_ratio(setting: BacktestSetting, zone: Zone) -> float:
     if setting.spot_ratio is not None:
         return setting.spot_ratio
     prices, on_demand = own_prices(zone)
     return float(prices.usd_per_hour.min()) / on_demand
 
 
-def _grids(setting: Setting, zone: Zone, offsets: Sequence[float], step: float) -> tuple[Any, Any]:
+def _grids(setting: BacktestSetting, zone: Zone, offsets: Sequence[float], step: float) -> tuple[Any, Any]:
     """Availability, (nights, slots), and Spot's price over on-demand's: a number, or of the same shape."""
     grid: dict[str, Any] = {
         "offsets_seconds": offsets,

@@ -17,7 +17,7 @@ from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig
 from nightspot.learn import history
 from nightspot.market.fitting import generate, profiles
-from nightspot.market.model import Availability, Belief, MarketValueError, Prices, Truth
+from nightspot.market.model import Belief, MarketAvailability, MarketValueError, Prices, Truth
 from nightspot.market.traces import Trace, load_trace, load_traces, pool
 from nightspot.plan.planning import Known, plan_run
 from nightspot.record.model import AttemptRecord, RunRecord, RunState
@@ -36,7 +36,7 @@ class BacktestError(ValueError):
 
 
 @dataclass(frozen=True)
-class Setting:
+class BacktestSetting:
     """What kind of nights are played.
 
     `changeover_seconds` is that of both markets, unless on-demand has one of its own; `spot_ratio` is over
@@ -101,7 +101,7 @@ class Zone:
     """A market to draw nights from, with its prices where it has any."""
 
     name: str
-    changes: Availability
+    changes: MarketAvailability
     gap_seconds: float = 1.0  # nights start on its multiples
     prices: Prices | None = None
     on_demand_usd_per_hour: float | None = None
@@ -116,7 +116,7 @@ class Sample:
     belief: Belief
 
 
-def check(setting: Setting, zones: Sequence[Zone]) -> None:
+def check(setting: BacktestSetting, zones: Sequence[Zone]) -> None:
     """Raise BacktestError unless such nights can be played on all of these zones, before any is."""
     if not zones:
         raise BacktestError("zones: none given; must be at least one")
@@ -134,12 +134,12 @@ def check(setting: Setting, zones: Sequence[Zone]) -> None:
             own_prices(zone)
 
 
-def _room(setting: Setting, zone: Zone) -> int:
+def _room(setting: BacktestSetting, zone: Zone) -> int:
     """How many moments of the zone a night can start at."""
     return math.floor((zone.changes.length_seconds - setting.window_seconds) / zone.gap_seconds)
 
 
-def samples_of(setting: Setting, zone: Zone) -> Iterator[Sample]:
+def samples_of(setting: BacktestSetting, zone: Zone) -> Iterator[Sample]:
     """The nights that a zone gives: the same for the same setting, zone and seed."""
     check(setting, (zone,))
     room = _room(setting, zone)
@@ -156,7 +156,9 @@ def own_prices(zone: Zone) -> tuple[Prices, float]:
     return zone.prices, zone.on_demand_usd_per_hour
 
 
-def _night(setting: Setting, zone: Zone, offset: float, random: np.random.Generator) -> tuple[Truth, Belief]:
+def _night(
+    setting: BacktestSetting, zone: Zone, offset: float, random: np.random.Generator
+) -> tuple[Truth, Belief]:
     work = setting.work_seconds
     if setting.work_error:
         work *= max(0.1, 1 + setting.work_error * float(random.standard_normal()))
@@ -175,7 +177,7 @@ def _night(setting: Setting, zone: Zone, offset: float, random: np.random.Genera
     return truth, _belief(setting, random)
 
 
-def _prices(setting: Setting, zone: Zone, offset: float) -> Prices:
+def _prices(setting: BacktestSetting, zone: Zone, offset: float) -> Prices:
     if setting.spot_ratio is not None:
         return Prices.flat(setting.spot_ratio)
     prices, on_demand = own_prices(zone)
@@ -183,7 +185,7 @@ def _prices(setting: Setting, zone: Zone, offset: float) -> Prices:
 
 
 def _changeovers(
-    setting: Setting, market: Market, random: np.random.Generator, count: int
+    setting: BacktestSetting, market: Market, random: np.random.Generator, count: int
 ) -> tuple[float, ...]:
     if not setting.random_changeover:
         return (setting.changeover_of(market),)
@@ -191,7 +193,7 @@ def _changeovers(
     return tuple(float(draw) for draw in draws)
 
 
-def _belief(setting: Setting, random: np.random.Generator) -> Belief:
+def _belief(setting: BacktestSetting, random: np.random.Generator) -> Belief:
     """What past nights have taught: the true figures where nothing is random."""
     # What a stop, a wait in the queue and slow news take is planned for as it is.
     beside = setting.on_demand_queue_seconds + setting.detection_seconds
@@ -216,7 +218,7 @@ def _belief(setting: Setting, random: np.random.Generator) -> Belief:
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)  # when past runs began is of no account here
 
 
-def _past_nights(setting: Setting, random: np.random.Generator) -> list[RunRecord]:
+def _past_nights(setting: BacktestSetting, random: np.random.Generator) -> list[RunRecord]:
     works = setting.work_seconds * (1 + setting.work_error * random.standard_normal(PAST_NIGHTS))
     starts = [_changeovers(setting, market, random, PAST_NIGHTS) for market in Market]
     rows = [row if len(row) == PAST_NIGHTS else row * PAST_NIGHTS for row in starts]
@@ -302,7 +304,7 @@ def pooled_zone(zones: Sequence[Zone]) -> Zone:
         changes = zone.changes
         up |= changes.up[np.searchsorted(changes.starts_seconds, starts, side="right") - 1]
     name = "+".join(zone.name for zone in zones)
-    changes = Availability.merged(starts, up, length_seconds=length, name=name)
+    changes = MarketAvailability.merged(starts, up, length_seconds=length, name=name)
     return Zone(name, changes, max(zone.gap_seconds for zone in zones))
 
 
@@ -320,7 +322,9 @@ def plan_of(job: Job, *, price: Callable[[str, str], float | None]) -> Run:
     return plan_run(job, started_at=started_at, execution_arn=job.name, region=REGION, known=Known(price))
 
 
-def setting_of(job: Job | None = None, *, spot_ratio: float | None = 0.30, **given: float | None) -> Setting:
+def setting_of(
+    job: Job | None = None, *, spot_ratio: float | None = 0.30, **given: float | None
+) -> BacktestSetting:
     """The setting of what was `given` (fields of Setting; None: not given), else of the job, else the default.
 
     A job's nights last from its schedule's start to its deadline (the shortest of a year), and its change-overs,
@@ -337,7 +341,7 @@ def setting_of(job: Job | None = None, *, spot_ratio: float | None = 0.30, **giv
             "window_seconds: must be given, because no schedule starts the job at one time of day and its deadline"
             " has no `within`"
         )
-    return Setting(spot_ratio=spot_ratio, **fields)
+    return BacktestSetting(spot_ratio=spot_ratio, **fields)
 
 
 def _of_job(job: Job) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from nightspot.market.model import Availability, BoolArray, MarketValueError, Prices
+from nightspot.market.model import BoolArray, MarketAvailability, MarketValueError, Prices
 
 LARGEST_NUMBER = 1e300
 
@@ -58,10 +58,10 @@ class Trace:
     def share_available(self) -> float:
         return float(self.available.mean())
 
-    def changes(self) -> Availability:
+    def changes(self) -> MarketAvailability:
         """The trace as its change points, for event-driven simulation."""
         starts_seconds = np.arange(len(self.available)) * self.gap_seconds
-        return Availability.merged(
+        return MarketAvailability.merged(
             starts_seconds, self.available, length_seconds=self.length_seconds, name=self.name
         )
 

@@ -142,7 +142,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Origin:
+class RunOrigin:
     """Who asked for a run, and for when."""
 
     scheduled_at: datetime | None = None  # aware; None: for now
@@ -150,7 +150,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Resumed:
+class ResumedRun:
     """The run on whose checkpoints another one goes on, and what there is of them."""
 
     run: Run
@@ -166,8 +166,8 @@ def plan_run(
     region: str,
     known: Known,
     overrides: Mapping[str, Any] | None = None,
-    origin: Origin = Origin(),
-    resumed: Resumed | None = None,
+    origin: RunOrigin = RunOrigin(),
+    resumed: ResumedRun | None = None,
 ) -> Run:
     """The run of `job` that started at `started_at` (aware UTC) as the execution `execution_arn`.
 
@@ -219,7 +219,7 @@ def resumed_prefix(own_prefix: str | None, previous: Run) -> str | None:
     return own_prefix and (previous.checkpoint_s3_uri or own_prefix)
 
 
-def _inherited(resumed: Resumed, own_prefix: str | None, work_key: str) -> dict[str, Any]:
+def _inherited(resumed: ResumedRun, own_prefix: str | None, work_key: str) -> dict[str, Any]:
     """A run's fields about the run that it resumes."""
     before, progress = resumed.run, resumed.progress
     fields: dict[str, Any] = {
@@ -323,7 +323,7 @@ def _expected_discount(instance_type: str, known: Known) -> dict[str, Any]:
 ON_TIME = timedelta(minutes=1)
 
 
-def plan_note(run: Run, resumed: Resumed | None = None) -> str | None:
+def plan_note(run: Run, resumed: ResumedRun | None = None) -> str | None:
     """The sentences about the plan of `run`, before its turn is taken; None where all is as always."""
     return " ".join([*_late_start(run), *_resumption(run, resumed)]) or None
 
@@ -365,7 +365,7 @@ def _late_seconds(run: Run, rung: Rung) -> float:
     return (run.started_at + needed - run.deadline).total_seconds()
 
 
-def _resumption(run: Run, resumed: Resumed | None) -> Iterator[str]:
+def _resumption(run: Run, resumed: ResumedRun | None) -> Iterator[str]:
     if resumed is None:
         return
     before = resumed.run
@@ -374,7 +374,7 @@ def _resumption(run: Run, resumed: Resumed | None) -> Iterator[str]:
         yield f"The job's training request or its `work` is not the same as that of run {before.run_id}."
 
 
-def _start_of(run: Run, resumed: Resumed) -> str:
+def _start_of(run: Run, resumed: ResumedRun) -> str:
     name = f"run {resumed.run.run_id}"
     if run.checkpoint_s3_uri is None:
         return f"Follows {name} from zero: the job keeps no checkpoints"

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightspot.advise.advice import Advice
-from nightspot.advise.filters import QUESTIONS, Verdict, capital, count, usd
+from nightspot.advise.filters import QUESTIONS, FilterVerdict, capital, count, usd
 from nightspot.advise.month import Trial, WorkedMonth
 from nightspot.advise.nights import MONTHS
 from nightspot.advise.offers import LABELS, Offer
@@ -25,10 +25,10 @@ from nightspot.terminal.lines import paragraph, plain_table
 from nightspot.view.html import pages, theme
 
 STYLES = {
-    Verdict.YES: "green",
-    Verdict.WITH_CARE: "yellow",
-    Verdict.NO: "red",
-    Verdict.UNKNOWN: "dim",
+    FilterVerdict.YES: "green",
+    FilterVerdict.WITH_CARE: "yellow",
+    FilterVerdict.NO: "red",
+    FilterVerdict.UNKNOWN: "dim",
 }
 
 
@@ -140,11 +140,11 @@ def _source(figure: Figure) -> str:
 
 
 TEMPLATES = Path(__file__).parent / "templates"
-MOODS: Mapping[Verdict, str] = {
-    Verdict.YES: "good",
-    Verdict.WITH_CARE: "warn",
-    Verdict.NO: "bad",
-    Verdict.UNKNOWN: "quiet",
+MOODS: Mapping[FilterVerdict, str] = {
+    FilterVerdict.YES: "good",
+    FilterVerdict.WITH_CARE: "warn",
+    FilterVerdict.NO: "bad",
+    FilterVerdict.UNKNOWN: "quiet",
 }
 
 

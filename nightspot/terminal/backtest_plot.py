@@ -15,9 +15,9 @@ from matplotlib.patches import Patch
 
 from nightspot.formats.figures import format_duration
 from nightspot.market.backtest import DEFAULT, OMNISCIENT, OURS, Score, backtest, needs_to_see_spot, player
-from nightspot.market.model import Availability, Doing, NightResult, Span
-from nightspot.market.omniscient import Schedule, schedule_of
-from nightspot.market.samples import BacktestError, Sample, Setting, Zone, check, samples_of
+from nightspot.market.model import Doing, MarketAvailability, NightResult, UpSpan
+from nightspot.market.omniscient import OmniscientSchedule, schedule_of
+from nightspot.market.samples import BacktestError, BacktestSetting, Sample, Zone, check, samples_of
 from nightspot.run.model import Run
 
 NIGHTS_SOUGHT = 15  # from each zone
@@ -34,7 +34,7 @@ class SampleNight:
     ours: NightResult
     rival: str
     rivals: NightResult
-    schedule: Schedule
+    schedule: OmniscientSchedule
 
     @property
     def last_safe_seconds(self) -> float | None:
@@ -50,7 +50,7 @@ class SampleNight:
 
 
 @dataclass(frozen=True)
-class Look:
+class PlotLook:
     """How a stretch of a timeline is drawn: told apart by hatches and words where colours are not seen."""
 
     label: str
@@ -58,15 +58,15 @@ class Look:
     hatch: str
 
 
-LOOKS: Mapping[tuple[str | None, Doing], Look] = {
-    (None, Doing.WAITING): Look("waiting, nothing is paid", "#ffffff", "...."),
-    (None, Doing.STOPPING): Look("stopping", "#999999", ""),
-    ("spot", Doing.STARTING): Look("starting on Spot", "#a6d8f5", "////"),
-    ("spot", Doing.TRAINING): Look("training on Spot", "#56B4E9", ""),
-    ("spot", Doing.STOPPING): Look("stopping", "#999999", ""),
-    (ON_DEMAND, Doing.STARTING): Look("starting on on-demand", "#e8a06f", "\\\\\\\\"),
-    (ON_DEMAND, Doing.TRAINING): Look("training on on-demand", "#D55E00", ""),
-    (ON_DEMAND, Doing.STOPPING): Look("stopping", "#999999", ""),
+LOOKS: Mapping[tuple[str | None, Doing], PlotLook] = {
+    (None, Doing.WAITING): PlotLook("waiting, nothing is paid", "#ffffff", "...."),
+    (None, Doing.STOPPING): PlotLook("stopping", "#999999", ""),
+    ("spot", Doing.STARTING): PlotLook("starting on Spot", "#a6d8f5", "////"),
+    ("spot", Doing.TRAINING): PlotLook("training on Spot", "#56B4E9", ""),
+    ("spot", Doing.STOPPING): PlotLook("stopping", "#999999", ""),
+    (ON_DEMAND, Doing.STARTING): PlotLook("starting on on-demand", "#e8a06f", "\\\\\\\\"),
+    (ON_DEMAND, Doing.TRAINING): PlotLook("training on on-demand", "#D55E00", ""),
+    (ON_DEMAND, Doing.STOPPING): PlotLook("stopping", "#999999", ""),
 }
 
 
@@ -80,7 +80,7 @@ def rival_of(scores: Mapping[str, Score]) -> str:
 
 
 def telling_night(
-    setting: Setting, zones: Sequence[Zone], rival: str, *, run: Run | None = None
+    setting: BacktestSetting, zones: Sequence[Zone], rival: str, *, run: Run | None = None
 ) -> SampleNight:
     """Of some nights of every zone the one that tells most: both markets used, reclaims, and the three differ."""
     nights = (
@@ -92,7 +92,7 @@ def telling_night(
 
 
 def played_night(
-    setting: Setting, zone: Zone, sample: Sample, rival: str, *, run: Run | None = None
+    setting: BacktestSetting, zone: Zone, sample: Sample, rival: str, *, run: Run | None = None
 ) -> SampleNight:
     """One night, as ours, the rival and one who knows it all play it."""
     ours = player(setting, DEFAULT, run, with_spans=True)(sample)
@@ -114,7 +114,7 @@ def _tells(night: SampleNight) -> tuple[int, float]:
     return sum(facts), night.rivals.cost - ours.cost
 
 
-def draw_night(axes: Axes, night: SampleNight, setting: Setting) -> None:
+def draw_night(axes: Axes, night: SampleNight, setting: BacktestSetting) -> None:
     """Three timelines above the market's availability, with the last safe moment and the deadline."""
     window = setting.window_seconds / HOUR
     rows = (
@@ -169,20 +169,20 @@ def draw_night(axes: Axes, night: SampleNight, setting: Setting) -> None:
         axes.spines[side].set_visible(False)
 
 
-def spans_of(schedule: Schedule) -> Iterator[Span]:
+def spans_of(schedule: OmniscientSchedule) -> Iterator[UpSpan]:
     """The stretches of the omniscient's machines, and the waits between them."""
     now = 0.0
     for stay in schedule.stays:
         market = str(stay.mode)
         if stay.start_seconds > now:
-            yield Span(now, stay.start_seconds, None, Doing.WAITING)
+            yield UpSpan(now, stay.start_seconds, None, Doing.WAITING)
         if stay.ready_seconds > stay.start_seconds:
-            yield Span(stay.start_seconds, stay.ready_seconds, market, Doing.STARTING)
-        yield Span(stay.ready_seconds, stay.end_seconds, market, Doing.TRAINING)
+            yield UpSpan(stay.start_seconds, stay.ready_seconds, market, Doing.STARTING)
+        yield UpSpan(stay.ready_seconds, stay.end_seconds, market, Doing.TRAINING)
         now = stay.end_seconds
 
 
-def ups(market: Availability, window_seconds: float) -> Iterator[tuple[float, float]]:
+def ups(market: MarketAvailability, window_seconds: float) -> Iterator[tuple[float, float]]:
     """When the market is up, from start to end, within the window."""
     starts = [float(start) for start in market.starts_seconds]
     for start, stop, is_up in zip(starts, [*starts[1:], window_seconds], market.up, strict=True):
@@ -190,7 +190,7 @@ def ups(market: Availability, window_seconds: float) -> Iterator[tuple[float, fl
             yield start, min(stop, window_seconds)
 
 
-def _name_span(axes: Axes, span: Span, place: float) -> None:
+def _name_span(axes: Axes, span: UpSpan, place: float) -> None:
     words = {
         ("spot", Doing.TRAINING): "Spot",
         (ON_DEMAND, Doing.TRAINING): "on-demand",
@@ -253,7 +253,7 @@ LINES: Mapping[str, Line] = {
 
 def draw(
     path: Path,
-    setting: Setting,
+    setting: BacktestSetting,
     zones: Sequence[Zone],
     *,
     run: Run | None = None,
@@ -277,7 +277,7 @@ def draw(
 
 
 def costs_by_looseness(
-    setting: Setting,
+    setting: BacktestSetting,
     zones: Sequence[Zone],
     *,
     run: Run | None = None,
@@ -299,7 +299,7 @@ def costs_by_looseness(
     return curves
 
 
-def _with_window(setting: Setting, ratio: float, zones: Sequence[Zone]) -> Setting | None:
+def _with_window(setting: BacktestSetting, ratio: float, zones: Sequence[Zone]) -> BacktestSetting | None:
     """The setting with another deadline; None where nobody can meet it, or the traces are too short."""
     try:
         loose = replace(setting, window_seconds=ratio * setting.work_seconds)
@@ -309,7 +309,7 @@ def _with_window(setting: Setting, ratio: float, zones: Sequence[Zone]) -> Setti
     return loose
 
 
-def draw_costs(axes: Axes, curves: Mapping[float, Mapping[str, Score]], setting: Setting) -> None:
+def draw_costs(axes: Axes, curves: Mapping[float, Mapping[str, Score]], setting: BacktestSetting) -> None:
     """One line per policy, its name at its right end."""
     ratios = list(curves)
     names = list(next(iter(curves.values())))

@@ -12,7 +12,7 @@ from rich.table import Table
 from nightspot.formats.figures import format_duration
 from nightspot.job.markets import Market
 from nightspot.market.backtest import DEFAULT, LABELS, OMNISCIENT, OURS, Score, needs_to_see_spot
-from nightspot.market.samples import SIGMA, Setting
+from nightspot.market.samples import SIGMA, BacktestSetting
 from nightspot.terminal.lines import paragraph, plain_table
 
 Scores = Mapping[str, Score]
@@ -22,17 +22,17 @@ SAME = 0.0005  # costs closer than this, over on-demand, are alike
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayedBacktest:
     """A whole backtest, as it is shown. `zone_by_zone`: what the default policy makes of it without pooling."""
 
-    setting: Setting
+    setting: BacktestSetting
     markets: str  # where they come from, in words
     scores: Scores
     job: str | None = None  # in words, where a job file gave the setting
     zone_by_zone: Score | None = None
 
 
-def show_header(console: Console, played: Played) -> None:
+def show_header(console: Console, played: PlayedBacktest) -> None:
     """What is simulated, what is real, and under which setting."""
     paragraph(
         console,
@@ -50,7 +50,7 @@ def show_header(console: Console, played: Played) -> None:
     paragraph(console, "Setting", f"{'; '.join(setting_in_words(played.setting))}.")
 
 
-def show_scores(console: Console, played: Played) -> None:
+def show_scores(console: Console, played: PlayedBacktest) -> None:
     """A row per policy, and what they come to in sentences."""
     scores, default = played.scores, played.scores[DEFAULT]
     console.print()
@@ -129,7 +129,7 @@ def worth_of_pooling(pooled: Score, alone: Score) -> str:
     )
 
 
-def setting_in_words(setting: Setting) -> Sequence[str]:
+def setting_in_words(setting: BacktestSetting) -> Sequence[str]:
     """The setting, a phrase for each part that is not left out."""
     spot, on_demand = (format_duration(setting.changeover_of(market)) for market in Market)
     changeover = spot if spot == on_demand else f"{spot} on Spot and {on_demand} on on-demand"

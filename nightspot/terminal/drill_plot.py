@@ -15,10 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nightspot.drill.lives import WORDS, Kind, Life, Training
+from nightspot.drill.lives import WORDS, KillKind, Life, Training
 from nightspot.drill.report import DrillReport
 from nightspot.drill.resumes import by_loss
-from nightspot.drill.verdict import Evidence
+from nightspot.drill.verdict import DrillEvidence
 
 INCHES = (11.0, 6.6)
 DOTS_PER_INCH = 130
@@ -40,21 +40,21 @@ class Mark:
 
 
 # Okabe and Ito's colours, which the colour-blind tell apart (jfly.uni-koeln.de/color).
-MARKS: Mapping[Kind, Mark] = {
-    Kind.KILL: Mark("X", "#D55E00"),
-    Kind.TERM: Mark("o", "#E69F00"),
-    Kind.DURING_SAVE: Mark("s", "#CC79A7"),
-    Kind.DURING_RESTORE: Mark("v", "#000000"),
-    Kind.UNSYNCED: Mark("D", "#009E73"),
+MARKS: Mapping[KillKind, Mark] = {
+    KillKind.KILL: Mark("X", "#D55E00"),
+    KillKind.TERM: Mark("o", "#E69F00"),
+    KillKind.DURING_SAVE: Mark("s", "#CC79A7"),
+    KillKind.DURING_RESTORE: Mark("v", "#000000"),
+    KillKind.UNSYNCED: Mark("D", "#009E73"),
 }
 
 
-def can_draw(evidence: Evidence) -> bool:
+def can_draw(evidence: DrillEvidence) -> bool:
     """Whether there is a picture in it: the steps of the training have to be known."""
     return bool(evidence.undisturbed.steps) and bool(evidence.disturbed)
 
 
-def draw(path: Path, evidence: Evidence, report: DrillReport) -> None:
+def draw(path: Path, evidence: DrillEvidence, report: DrillReport) -> None:
     """Write the picture to `path`, whose ending says what kind: .png, .svg or .pdf; its folder is made. OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     metric = metric_of(evidence)
@@ -76,7 +76,7 @@ def draw(path: Path, evidence: Evidence, report: DrillReport) -> None:
         figure.savefig(path)
 
 
-def metric_of(evidence: Evidence) -> str | None:
+def metric_of(evidence: DrillEvidence) -> str | None:
     """The metric that is drawn; None where the steps have none."""
     names = {
         name: value for seen in evidence.undisturbed.steps.values() for name, value in seen.metrics.items()
@@ -84,7 +84,7 @@ def metric_of(evidence: Evidence) -> str | None:
     return by_loss(names)
 
 
-def draw_curves(axes: Axes, evidence: Evidence, metric: str) -> None:
+def draw_curves(axes: Axes, evidence: DrillEvidence, metric: str) -> None:
     """The undisturbed curve, and each life of the killed trainings as a line of its own over it."""
     steps, values = _curve(evidence.undisturbed.lives[0], metric)
     axes.plot(steps, values, color=_UNDISTURBED, linewidth=5.5, alpha=0.55, label="undisturbed")
@@ -104,14 +104,14 @@ def draw_curves(axes: Axes, evidence: Evidence, metric: str) -> None:
     _bare(axes)
 
 
-def draw_lives(axes: Axes, evidence: Evidence) -> None:
+def draw_lives(axes: Axes, evidence: DrillEvidence) -> None:
     """A row per life, the first on top: pale where its work was lost, and the kill that ended it."""
     rows = [
         (training.lives, n, _name(number, n, evidence))
         for number, training in enumerate(evidence.disturbed, 1)
         for n in range(len(training.lives))
     ]
-    shown: dict[Kind, Any] = {}
+    shown: dict[KillKind, Any] = {}
     for row, (lives, n, _) in enumerate(rows):
         begin, kept, reached = _stretch(lives, n)
         axes.barh(row, kept - begin, left=begin, height=0.56, color=_DISTURBED)
@@ -127,7 +127,7 @@ def draw_lives(axes: Axes, evidence: Evidence) -> None:
     axes.set_xlim(0, 1.01 * max(evidence.undisturbed.steps))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step    (dark: done once; pale: lost with the machine and done again)")
-    kinds = [kind for kind in Kind if kind in shown]
+    kinds = [kind for kind in KillKind if kind in shown]
     axes.legend(
         [shown[kind] for kind in kinds],
         [WORDS[kind] for kind in kinds],
@@ -146,7 +146,7 @@ def _curve(life: Life, metric: str) -> tuple[list[int], list[float]]:
     return [step for step, _ in known], [value for _, value in known]
 
 
-def _killed_at(training: Training, metric: str) -> Iterator[tuple[Kind, int, float]]:
+def _killed_at(training: Training, metric: str) -> Iterator[tuple[KillKind, int, float]]:
     """Where on the curve each kill struck: at the last step before it."""
     last: tuple[int, float] | None = None
     for life in training.lives:
@@ -168,11 +168,11 @@ def _stretch(lives: Sequence[Life], n: int) -> tuple[int, int, int]:
     return begin, min(reached, max(begin, after - 1)), reached
 
 
-def _name(training: int, n: int, evidence: Evidence) -> str:
+def _name(training: int, n: int, evidence: DrillEvidence) -> str:
     return f"life {n + 1}" if len(evidence.disturbed) == 1 else f"{training}: life {n + 1}"
 
 
-def _more_inches(evidence: Evidence) -> float:
+def _more_inches(evidence: DrillEvidence) -> float:
     lives = sum(len(training.lives) for training in evidence.disturbed)
     return min(_MOST_INCHES_MORE, _INCHES_PER_LIFE * max(0, lives - _ROOM_FOR_LIVES))
 

@@ -7,11 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from nightspot.drill.lives import WORDS, Life
-from nightspot.drill.report import DrillReport, KillReport, Outcome, moment_in_words
+from nightspot.drill.report import DrillReport, KillReport, PassOrFail, moment_in_words
 from nightspot.terminal.lines import paragraph, plain_table
 
 NOT_KNOWN = "-"
-_STYLES = {Outcome.PASS: "bold green", Outcome.FAIL: "bold red"}
+_STYLES = {PassOrFail.PASS: "bold green", PassOrFail.FAIL: "bold red"}
 
 
 def show_header(console: Console, job: str, file: str, kills: int, seed: int) -> None:

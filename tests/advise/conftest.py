@@ -9,7 +9,7 @@ import pytest
 
 from nightspot.advise.advice import advise
 from nightspot.advise.case import case_of
-from nightspot.advise.nights import Played
+from nightspot.advise.nights import PlayedMonth
 from nightspot.advise.question import Economics, Hints, Question
 from nightspot.job.reading import parse_job
 from nightspot.market.model import NightResult
@@ -90,7 +90,7 @@ class Tools:
             )
             for n in range(100)
         )
-        return Played((month,), nights)
+        return PlayedMonth((month,), nights)
 
     @staticmethod
     def attempts(count, *, market="spot", **fields):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightspot.advise.advice import advise, as_json
-from nightspot.advise.filters import Filter, Verdict
+from nightspot.advise.filters import Filter, FilterVerdict
 from nightspot.advise.offers import Option
 from nightspot.advise.question import Question
 from nightspot.aws.prices import load_price_book
@@ -46,7 +46,7 @@ def test_the_recommender_belongs_on_spot_with_a_fallback():
     assert advice.recommended is Option.NIGHTSPOT
     assert advice.sentence.startswith("Use managed Spot with Nightspot and fall back to on-demand: about $1,")
     assert "instead of $3,960" in advice.sentence
-    assert Verdict.NO not in verdicts(advice).values()
+    assert FilterVerdict.NO not in verdicts(advice).values()
     assert offer(advice, Option.ON_DEMAND).usd.word == "assumed"
 
 
@@ -61,7 +61,7 @@ def test_the_counter_examples_are_better_off_on_demand(name):
     assert advice.recommended is Option.ON_DEMAND
     assert not advice.is_spot
     assert advice.sentence.startswith("Do not use Spot: use on-demand instead, about $")
-    because = next(finding for finding in advice.findings if finding.verdict is Verdict.NO)
+    because = next(finding for finding in advice.findings if finding.verdict is FilterVerdict.NO)
     assert because.filter is REFUSED_BY[name]
     assert because.reason in advice.sentence
 
@@ -82,8 +82,8 @@ def test_the_same_seed_gives_the_same_answer_and_another_seed_other_nights(advis
 def test_a_job_without_a_price_is_advised_by_shares(advising):
     advice = advising.advice(price=advising.unpriced, nights=6)
     assert advice.recommended is Option.NIGHTSPOT
-    assert verdicts(advice)[Filter.WORTH] is Verdict.UNKNOWN
-    assert verdicts(advice)[Filter.FAILED_NIGHT] is Verdict.UNKNOWN
+    assert verdicts(advice)[Filter.WORTH] is FilterVerdict.UNKNOWN
+    assert verdicts(advice)[Filter.FAILED_NIGHT] is FilterVerdict.UNKNOWN
     assert "no price of ml.p4d.24xlarge in eu-west-1 is known" in advice.sentence
     assert "% less than on-demand" in advice.sentence
     assert {each.usd.word for each in advice.offers} == {"unknown"}
@@ -103,7 +103,7 @@ def test_a_failed_drill_is_the_end_of_it(advising):
 def test_a_dear_engineer_makes_a_saving_too_small(advising):
     advice = advising.advice(economics={"engineer_usd_per_hour": 2000.0}, nights=6)
     assert advice.recommended is Option.ON_DEMAND
-    assert verdicts(advice)[Filter.WORTH] is Verdict.NO
+    assert verdicts(advice)[Filter.WORTH] is FilterVerdict.NO
 
 
 def test_a_savings_plan_that_beats_spot_is_recommended(advising):
@@ -150,7 +150,7 @@ def test_past_runs_are_reckoned_with(advising):
     # 5,760 of 14,400 seconds were billed.
     assert advice.case.spot_ratio.value == pytest.approx(0.4)
     assert offer(advice, Option.NIGHTSPOT).usd.word == "priced"
-    assert verdicts(advice)[Filter.RESUME] is Verdict.YES
+    assert verdicts(advice)[Filter.RESUME] is FilterVerdict.YES
 
 
 def test_a_job_on_demand_alone_is_asked_about_with_its_own_types_on_spot(advising):

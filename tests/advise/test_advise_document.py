@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from nightspot.advise.advice import as_json
-from nightspot.advise.filters import Filter, Verdict
+from nightspot.advise.filters import Filter, FilterVerdict
 from nightspot.advise.offers import LABELS, Option
 from nightspot.terminal import advise_text
 from nightspot.terminal.lines import console_for
@@ -64,7 +64,7 @@ def test_json_has_its_keys_and_no_number_that_json_does_not_know(recommender_adv
         "notes",
     }
     assert [each["filter"] for each in told["filters"]] == [each.value for each in Filter]
-    assert {each["verdict"] for each in told["filters"]} <= {each.value for each in Verdict}
+    assert {each["verdict"] for each in told["filters"]} <= {each.value for each in FilterVerdict}
     assert [each["option"] for each in told["options"]] == [each.value for each in Option]
     assert told["recommended"] in {each["option"] for each in told["options"]}
     assert told["month"]["best_usd"]["value"] <= told["month"]["median_usd"]["value"]
@@ -90,8 +90,8 @@ def test_a_job_without_a_price_has_no_money_anywhere_in_its_json(advising):
 
 
 def test_every_verdict_has_a_colour_on_the_terminal_and_on_the_page():
-    assert set(advise_text.STYLES) == set(Verdict)
-    assert set(advise_text.MOODS) == set(Verdict)
+    assert set(advise_text.STYLES) == set(FilterVerdict)
+    assert set(advise_text.MOODS) == set(FilterVerdict)
 
 
 def test_the_terminal_says_the_advice_first_and_then_everything_else(recommender_advice):

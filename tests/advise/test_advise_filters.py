@@ -4,13 +4,13 @@ import pytest
 
 from nightspot.advise import filters
 from nightspot.advise.case import least_window_seconds
-from nightspot.advise.filters import QUESTIONS, Filter, Money, Verdict
+from nightspot.advise.filters import QUESTIONS, Filter, FilterVerdict, Money
 from nightspot.advise.nights import with_nightspot
 from nightspot.advise.question import Band
 from tests.records import past_run
 
 NO_CHECKPOINTS = "examples/advise/no_checkpoints.yaml"
-YES, CARE, NO, UNKNOWN = Verdict.YES, Verdict.WITH_CARE, Verdict.NO, Verdict.UNKNOWN
+YES, CARE, NO, UNKNOWN = FilterVerdict.YES, FilterVerdict.WITH_CARE, FilterVerdict.NO, FilterVerdict.UNKNOWN
 
 
 def test_every_filter_asks_something():

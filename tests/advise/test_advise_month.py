@@ -8,7 +8,7 @@ import pytest
 
 from nightspot.advise.case import windows_to_try
 from nightspot.advise.nights import nights_played, with_nightspot
-from nightspot.market.model import Availability
+from nightspot.market.model import MarketAvailability
 from nightspot.market.samples import Zone
 
 HOUR = 3600.0
@@ -17,7 +17,7 @@ HOUR = 3600.0
 def half_up(days):
     """Six hours with machines, six without."""
     starts = np.arange(0, days * 24, 6) * HOUR
-    return Availability(starts, np.arange(len(starts)) % 2 == 0, days * 24 * HOUR)
+    return MarketAvailability(starts, np.arange(len(starts)) % 2 == 0, days * 24 * HOUR)
 
 
 def test_a_later_deadline_never_costs_more_on_the_same_nights(recommender_advice):

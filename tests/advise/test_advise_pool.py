@@ -17,7 +17,7 @@ from nightspot.advise.pool import (
 )
 from nightspot.advise.question import Band
 from nightspot.market.fitting import profiles
-from nightspot.market.model import Availability
+from nightspot.market.model import MarketAvailability
 from nightspot.market.samples import BacktestError, Zone
 from nightspot.run.pricing import Basis
 from tests.records import past_run
@@ -94,7 +94,7 @@ def flat(*stretches):
     """A market of so many hours, up first, then down, and so on."""
     starts = np.concatenate([[0.0], np.cumsum(stretches)[:-1]]) * HOUR
     up = [n % 2 == 0 for n in range(len(stretches))]
-    return Availability(starts, np.array(up), float(np.sum(stretches)) * HOUR)
+    return MarketAvailability(starts, np.array(up), float(np.sum(stretches)) * HOUR)
 
 
 def test_a_move_to_another_zone_is_an_interruption():

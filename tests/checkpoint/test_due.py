@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from nightspot.checkpoint import SettingError, StepError, interval_seconds
-from nightspot.checkpoint.core.schedule import Cost, Every, Schedule
+from nightspot.checkpoint.core.schedule import Cost, Every, SaveSchedule
 
 
 def due_steps(trainer, clock, last, seconds=60.0):
@@ -151,7 +151,7 @@ def test_auto_takes_a_restores_time_for_a_saves_until_one_is_measured(process, c
 
 
 def scheduled(clock):
-    return Schedule(Every(), 10_800.0, clock())
+    return SaveSchedule(Every(), 10_800.0, clock())
 
 
 def test_auto_counts_what_is_written_beside_training_by_what_it_slows_the_loop(clock):

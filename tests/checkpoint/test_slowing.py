@@ -3,7 +3,7 @@
 import pytest
 
 from nightspot.checkpoint import interval_seconds
-from nightspot.checkpoint.core.schedule import Every, Schedule, Slowing
+from nightspot.checkpoint.core.schedule import Every, SaveSchedule, Slowing
 
 
 class Loop:
@@ -105,7 +105,7 @@ def test_a_clock_that_was_set_back_says_nothing(loop, slowing, clock):
 
 @pytest.mark.parametrize(("seconds", "share"), [(1.0, 0.0), (1.5, 0.5)])
 def test_auto_weighs_a_save_by_how_much_it_slowed_the_loop(clock, seconds, share):
-    schedule = Schedule(Every(), 10_800.0, clock())
+    schedule = SaveSchedule(Every(), 10_800.0, clock())
     loop = Loop(clock, schedule.is_due)
     for _ in range(3):
         loop.go(50)
@@ -120,7 +120,7 @@ def test_auto_weighs_a_save_by_how_much_it_slowed_the_loop(clock, seconds, share
 
 
 def test_one_pause_beside_a_write_does_not_change_the_interval(clock):
-    schedule = Schedule(Every(), 10_800.0, clock())
+    schedule = SaveSchedule(Every(), 10_800.0, clock())
     loop = Loop(clock, schedule.is_due)
     for pause in (0.0, 500.0, 0.0):
         loop.go(50)

@@ -23,7 +23,7 @@ from nightspot.cli.doctor import (
     LEAST_BYTES,
     MODULES,
     STYLES,
-    Machine,
+    ThisMachine,
     doctor,
     examine_machine,
     findings_as_json,
@@ -179,7 +179,7 @@ def machine(tmp_path, **changes):
         "free_bytes": lambda path: EASY_BYTES,
         "program": lambda name: None,
     }
-    return Machine(tmp_path, **{**fields, **changes})
+    return ThisMachine(tmp_path, **{**fields, **changes})
 
 
 def local_finding(check, folder, machine):
@@ -237,7 +237,7 @@ def test_the_modules_of_the_local_run_are_really_there():
 
 
 def local_missing():
-    has = Machine(Path()).has_module
+    has = ThisMachine(Path()).has_module
     return [name for name in MODULES if not has(name)]
 
 

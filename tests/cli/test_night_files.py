@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nightspot.job.reading import parse_job
-from nightspot.local.sagemaker.markets import Availability
+from nightspot.local.sagemaker.markets import Supply
 from nightspot.local.stage.night_files import NightError, night_named, night_of_file, night_of_trace
 
 TYPE = "ml.p4d.24xlarge"
@@ -34,15 +34,15 @@ def states(night, *hours, spot=True):
 
 def test_a_list_holds_for_all_types_and_on_demand_is_always_there(night):
     read = night("spot: [{missing: 40m}, {available: 1h}, {reclaim: rest}]")
-    assert states(read, 0, 1, 2) == [Availability.MISSING, Availability.AVAILABLE, Availability.RECLAIM]
-    assert states(read, 0, 9, spot=False) == [Availability.AVAILABLE] * 2
+    assert states(read, 0, 1, 2) == [Supply.MISSING, Supply.AVAILABLE, Supply.RECLAIM]
+    assert states(read, 0, 9, spot=False) == [Supply.AVAILABLE] * 2
     assert "market.yaml" in read.story
 
 
 def test_a_mapping_holds_for_the_types_it_names(night):
     read = night(f"on_demand: {{{TYPE}: [{{missing: 2h}}, {{available: rest}}]}}")
-    assert states(read, 1, 3, spot=False) == [Availability.MISSING, Availability.AVAILABLE]
-    assert read.markets.market_for("ml.g5.xlarge", spot=False).state_at(0) is Availability.AVAILABLE
+    assert states(read, 1, 3, spot=False) == [Supply.MISSING, Supply.AVAILABLE]
+    assert read.markets.market_for("ml.g5.xlarge", spot=False).state_at(0) is Supply.AVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_a_market_file_that_is_not_there_is_a_mistake(tmp_path, job):
 def test_a_trace_is_played_from_its_offset_on(tmp_path):
     path = tmp_path / "trace.json"
     path.write_text(json.dumps({"metadata": {"gap_seconds": 3600}, "data": [0, 0, 1, 0]}))
-    assert states(night_of_trace(path), 0, 2) == [Availability.MISSING, Availability.AVAILABLE]
+    assert states(night_of_trace(path), 0, 2) == [Supply.MISSING, Supply.AVAILABLE]
     night = night_of_trace(path, 2 * HOUR)
-    assert states(night, 0, 1) == [Availability.AVAILABLE, Availability.RECLAIM]
+    assert states(night, 0, 1) == [Supply.AVAILABLE, Supply.RECLAIM]
     assert night.story == "Spot as it was in trace.json from 2 h on."
 
 

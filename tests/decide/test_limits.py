@@ -11,7 +11,7 @@ import pytest
 from nightspot.checkpoint.core import settings
 from nightspot.decide import limits
 from nightspot.decide.ledger import fold
-from nightspot.failures.classify import Answer, Fault
+from nightspot.failures.classify import Fault, Response
 from nightspot.failures.codes import FailureClass
 from nightspot.job import cautions
 from nightspot.job.markets import Market
@@ -190,16 +190,16 @@ def response(story):
 )
 def test_a_runtime_limit_goes_on_after_a_newer_checkpoint_alone(story, response, rung, attempt, goes_on):
     found = response(RUNTIME, getattr(story, rung), **attempt)
-    assert found is (Answer.MARKET if goes_on else Answer.FINISH)
+    assert found is (Response.MARKET if goes_on else Response.FINISH)
 
 
 @pytest.mark.parametrize(
     ("hours", "answer"),
     [
         # 3 h trained, less the interval that the end has cut: 2 h 30 min of 4 h 48 min are done.
-        (3.0, Answer.MARKET),
+        (3.0, Response.MARKET),
         # All the work and an interval, and still no model: it hangs.
-        (5.3, Answer.FINISH),
+        (5.3, Response.FINISH),
     ],
 )
 def test_where_no_steps_are_visible_the_training_time_decides(response, hours, answer):
@@ -211,10 +211,10 @@ def test_where_no_steps_are_visible_the_training_time_decides(response, hours, a
     ("attempt", "answer"),
     [
         # It trained for most of its time and saved nothing: the same again, on this rung, would end alike.
-        ({"trained_seconds": 3000.0, "waited_seconds": 600.0}, Answer.WITHOUT_RUNG),
-        ({"trained_seconds": 600.0, "waited_seconds": 3000.0}, Answer.MARKET),
-        ({"trained_seconds": 3000.0, "waited_seconds": 600.0, "step_after": 3}, Answer.MARKET),
-        ({"trained_seconds": 3000.0, "waited_seconds": 600.0, "ended_waiting": True}, Answer.MARKET),
+        ({"trained_seconds": 3000.0, "waited_seconds": 600.0}, Response.WITHOUT_RUNG),
+        ({"trained_seconds": 600.0, "waited_seconds": 3000.0}, Response.MARKET),
+        ({"trained_seconds": 3000.0, "waited_seconds": 600.0, "step_after": 3}, Response.MARKET),
+        ({"trained_seconds": 3000.0, "waited_seconds": 600.0, "ended_waiting": True}, Response.MARKET),
     ],
 )
 def test_a_wait_that_was_mostly_training_without_a_checkpoint_takes_its_rung_out(response, attempt, answer):
@@ -227,13 +227,13 @@ REFUSED = "ValidationException: MaxWaitTimeInSeconds above 3600 is not supported
 @pytest.mark.parametrize(
     ("attempt", "answer"),
     [
-        ({}, Answer.WITHOUT_RUNG),
+        ({}, Response.WITHOUT_RUNG),
         # A training job that ran, and on-demand: no matter what is quoted.
-        ({"status": "Failed"}, Answer.FINISH),
-        ({"rung": "on_demand"}, Answer.FINISH),
-        ({"failure_reason": "ValidationException: Invalid training image."}, Answer.FINISH),
-        ({"failure": FailureClass.UNKNOWN}, Answer.FINISH),
-        ({"failure": FailureClass.USER_CODE}, Answer.FINISH),
+        ({"status": "Failed"}, Response.FINISH),
+        ({"rung": "on_demand"}, Response.FINISH),
+        ({"failure_reason": "ValidationException: Invalid training image."}, Response.FINISH),
+        ({"failure": FailureClass.UNKNOWN}, Response.FINISH),
+        ({"failure": FailureClass.USER_CODE}, Response.FINISH),
     ],
 )
 def test_a_refusal_of_what_only_spot_has_takes_out_the_rung_and_not_the_run(story, response, attempt, answer):
@@ -246,7 +246,7 @@ def test_the_refusal_is_read_from_awss_answer(story):
     run = story.run(attempts=[story.attempt(status=None)])
     fault = Fault("SageMaker.SageMakerException", f"{REFUSED} (Service: SageMaker, Status Code: 400)")
     folded = fold(run, story.look(None, fault=fault), story.midnight)
-    assert limits.response_to(folded.last_attempt, folded) is Answer.WITHOUT_RUNG
+    assert limits.response_to(folded.last_attempt, folded) is Response.WITHOUT_RUNG
 
 
 def test_what_is_said_in_several_rooms_is_the_same():

@@ -14,8 +14,8 @@ import pytest
 from nightspot.decide import ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job.markets import Market
-from nightspot.market.model import Availability, Doing, Prices, Truth
-from nightspot.market.night import MIDNIGHT, Night
+from nightspot.market.model import Doing, MarketAvailability, Prices, Truth
+from nightspot.market.night import MIDNIGHT, SimulatedNight
 from nightspot.record import statement as accounts
 from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Progress
@@ -30,7 +30,9 @@ FIRST_NIGHT = datetime(2026, 11, 1, tzinfo=UTC)
 def market(*changes, up=True):
     """Up (or not) from midnight on, and then the other way round at each of `changes`, in hours."""
     starts = [0.0, *(hours * HOUR for hours in changes)]
-    return Availability(np.array(starts), np.array([(index % 2 == 0) == up for index in range(len(starts))]))
+    return MarketAvailability(
+        np.array(starts), np.array([(index % 2 == 0) == up for index in range(len(starts))])
+    )
 
 
 QUIET = market()
@@ -60,7 +62,7 @@ def night_of(story):
         begins = FIRST_NIGHT + timedelta(days=day)
         steps = []
         plan = story.run(started_at=MIDNIGHT, deadline=MIDNIGHT + timedelta(hours=8))
-        result = play_through_ledger(plan, Night(truth_of(spot)), steps.append)
+        result = play_through_ledger(plan, SimulatedNight(truth_of(spot)), steps.append)
         run = story.run(
             run_id=f"night-{day:02d}", started_at=begins, deadline=begins + timedelta(hours=8), attempts=()
         )

@@ -36,7 +36,7 @@ from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
-from nightspot.local.serving import NO_TOKEN, Gateway, Identity, Refusal, Request
+from nightspot.local.serving import NO_TOKEN, Gateway, Refusal, Request, RequestSender
 from nightspot.local.stage.emulated_aws import AsyncInvoker, DeadLetters, bound
 from nightspot.local.stage.engine import Handler, interpreter
 from tests.deployment.signatures import Signatures
@@ -276,12 +276,12 @@ class DeployedApi:
     def gateway(self, handlers: dict[str, Handler], signatures: Signatures) -> Gateway:
         """Plays it: route, authorisation, and the function that the method's integration names."""
 
-        def authorise(request: Request) -> Identity | Refusal:
+        def authorise(request: Request) -> RequestSender | Refusal:
             path = request.path.removeprefix(f"/{self.stage}")
             found = self.method_of(request.method, path)
             if found is None:
                 return NO_TOKEN
-            return {"AWS_IAM": signatures, "NONE": lambda _request: Identity(None)}[found.authorization](
+            return {"AWS_IAM": signatures, "NONE": lambda _request: RequestSender(None)}[found.authorization](
                 request
             )
 

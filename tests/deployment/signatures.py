@@ -19,7 +19,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
-from nightspot.local.serving import NO_TOKEN, Identity, Refusal, Request
+from nightspot.local.serving import NO_TOKEN, Refusal, Request, RequestSender
 
 LARGEST_SKEW_SECONDS = 300.0
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -67,7 +67,7 @@ class Signatures:
         self._service = service
         self._now = now
 
-    def __call__(self, request: Request) -> Identity | Refusal:
+    def __call__(self, request: Request) -> RequestSender | Refusal:
         """Whose signature the request carries, or how AWS refuses it."""
         given = request.header("Authorization")
         if given is None:
@@ -91,7 +91,7 @@ class Signatures:
                 "The request signature we calculated does not match the signature you provided. Check your AWS"
                 " Secret Access Key and signing method."
             )
-        return Identity(secret.user_arn, claim.access_key)
+        return RequestSender(secret.user_arn, claim.access_key)
 
     def _scope_refused(self, claim: _Claim) -> Refusal | None:
         for name, said, right in (

@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 import pytest
 
-from nightspot.failures.classify import ANSWERS, Answer, Fault, classify
+from nightspot.failures.classify import ANSWERS, Fault, Response, classify
 from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS, explain
 
@@ -74,12 +74,12 @@ def row(failure):
 
 # How the sentence about an answer must start, so that nobody is told something else than what is done.
 SENTENCES = {
-    Answer.MARKET: "Tries again",
-    Answer.WITHOUT_RUNG: "Leaves the rung out",
-    Answer.BACK_OFF: "Asks again, later and later",
-    Answer.RETRY: "Tries the same again, at most twice",
-    Answer.IF_PROGRESS: "Goes on from the newest checkpoint",
-    Answer.FINISH: "Ends the run",
+    Response.MARKET: "Tries again",
+    Response.WITHOUT_RUNG: "Leaves the rung out",
+    Response.BACK_OFF: "Asks again, later and later",
+    Response.RETRY: "Tries the same again, at most twice",
+    Response.IF_PROGRESS: "Goes on from the newest checkpoint",
+    Response.FINISH: "Ends the run",
 }
 
 
@@ -95,7 +95,7 @@ def test_every_class_is_explained_in_whole_sentences(failure):
 def test_what_people_read_is_what_a_run_does(failure):
     assert EXPLANATIONS[failure].answer.startswith(SENTENCES[ANSWERS[failure]])
     buys_no_more = "No retry, no on-demand" in EXPLANATIONS[failure].answer
-    assert buys_no_more == (ANSWERS[failure] is Answer.FINISH and failure is not FailureClass.UNKNOWN)
+    assert buys_no_more == (ANSWERS[failure] is Response.FINISH and failure is not FailureClass.UNKNOWN)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.drill.lives import Kill, Kind, Life, RestoreSeen, SaveSeen, Seen, StepSeen, Training
+from nightspot.drill.lives import Kill, KillKind, Life, RestoreSeen, SaveSeen, SeenStep, StepSeen, Training
 
 LAST, EVERY = 12, 3
 
@@ -24,7 +24,7 @@ class Story:
     def life(self, first=1, last=LAST, *, restored=None, kill=None, changed=(), **changes):
         """A life from one step to another; `changed` are steps to put in the place of the right ones."""
         steps = {n: self.step(n) for n in range(first, last + 1)} | {each.step: each for each in changed}
-        seen = Seen(
+        seen = SeenStep(
             library=True,
             steps=tuple(steps[n] for n in sorted(steps)),
             restore=RestoreSeen(restored, seconds=0.01),
@@ -38,7 +38,7 @@ class Story:
         """The lives with the model that the undisturbed training has, or another."""
         return Training(lives or (self.life(),), {"model.bin": "right"} if model is None else model)
 
-    def killed_at(self, step, *, kind=Kind.KILL, **then):
+    def killed_at(self, step, *, kind=KillKind.KILL, **then):
         """Killed after this step, and a second life to the end that goes on from the newest checkpoint."""
         restored = step - step % EVERY
         then = {"first": restored + 1, "restored": restored, **then}

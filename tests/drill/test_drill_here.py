@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nightspot.drill.lives import Kind
+from nightspot.drill.lives import KillKind
 from nightspot.drill.report import report_of
 from nightspot.drill.resumes import Cause
 from nightspot.drill.verdict import judge
@@ -69,7 +69,7 @@ def test_a_good_script_passes_whatever_kills_it(drilled):
     assert [reason.text for reason in judge(evidence)] == []
     landed = [kill for training in evidence.disturbed for kill in training.kills]
     assert sorted(kill.number for kill in landed) == list(range(1, 8))
-    assert {kill.kind for kill in landed} == set(Kind)
+    assert {kill.kind for kill in landed} == set(KillKind)
     assert evidence.again is None
     report = report_of("small", evidence)
     assert all(kill.verdict.startswith("ok") for kill in report.kills)
@@ -181,7 +181,9 @@ def test_a_script_that_is_deaf_to_sigterm_is_killed_when_the_grace_is_over(drill
     )
     evidence = drilled(script_of(tmp_path, *saves), kills=5, grace_seconds=0.05)
     assert judge(evidence) == ()
-    (deaf,) = [kill for training in evidence.disturbed for kill in training.kills if kill.kind is Kind.TERM]
+    (deaf,) = [
+        kill for training in evidence.disturbed for kill in training.kills if kill.kind is KillKind.TERM
+    ]
     assert deaf.left_seconds is None
     assert any("did not leave in time" in note for note in report_of("small", evidence).notes)
 

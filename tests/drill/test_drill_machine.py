@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from nightspot.drill.lives import Kind, definitions_of
-from nightspot.drill.planning import Pace, PlannedKill
-from nightspot.local.drilled_life import SETTLED_SECONDS, DrillDisk, Setting, Striker, Watch, digests
+from nightspot.drill.lives import KillKind, definitions_of
+from nightspot.drill.planning import KillPace, PlannedKill
+from nightspot.local.drilled_life import SETTLED_SECONDS, DrillDisk, LifeSetting, Striker, Watch, digests
 
 REQUEST = {
     "TrainingJobName": "small",
@@ -165,16 +165,16 @@ def test_a_directory_that_changes_at_the_very_end_was_a_save(life):
     assert life.watch.writing_at_the_end
 
 
-PACE = Pace(step_seconds=10.0, save_seconds=4.0, restore_seconds=2.0, start_up_seconds=6.0)
+PACE = KillPace(step_seconds=10.0, save_seconds=4.0, restore_seconds=2.0, start_up_seconds=6.0)
 
 
 def striker(kind, target=None, *, share=0.5, uses_library=True, upload=lambda: True):
-    setting = Setting((), None, (), None, 1.0, 1.0, uses_library=uses_library, pace=PACE)
+    setting = LifeSetting((), None, (), None, 1.0, 1.0, uses_library=uses_library, pace=PACE)
     return Striker(PlannedKill(1, kind, target, share), setting, upload)
 
 
 def test_a_kill_strikes_its_share_of_a_step_after_its_target(life):
-    one = striker(Kind.KILL, 2)
+    one = striker(KillKind.KILL, 2)
     for event, step in (("step", 1), ("saving", 1), ("saved", 1)):
         life.tell(event, step)
         assert not one.strikes(life.watch, 0.0)
@@ -185,13 +185,13 @@ def test_a_kill_strikes_its_share_of_a_step_after_its_target(life):
 
 
 def test_no_kill_strikes_before_there_is_a_checkpoint(life):
-    one = striker(Kind.KILL, 2, share=0.0)
+    one = striker(KillKind.KILL, 2, share=0.0)
     life.tell("step", 5)
     assert not one.strikes(life.watch, 0.0)
 
 
 def test_a_kill_in_a_save_waits_for_a_save_that_has_begun(life):
-    one = striker(Kind.DURING_SAVE, 2)
+    one = striker(KillKind.DURING_SAVE, 2)
     for event, step in (("step", 1), ("saving", 1), ("saved", 1), ("step", 2)):
         life.tell(event, step)
         assert not one.strikes(life.watch, 0.0)
@@ -201,7 +201,7 @@ def test_a_kill_in_a_save_waits_for_a_save_that_has_begun(life):
 
 
 def test_a_kill_in_a_restore_needs_something_to_restore(life, tmp_path):
-    one = striker(Kind.DURING_RESTORE, share=0.0)
+    one = striker(KillKind.DURING_RESTORE, share=0.0)
     life.tell("restoring")
     assert not one.strikes(life.watch, 0.0)
     (tmp_path / "other").mkdir()
@@ -211,7 +211,7 @@ def test_a_kill_in_a_restore_needs_something_to_restore(life, tmp_path):
     assert not one.strikes(found, 0.0)
     found.restoring = True
     assert one.strikes(found, 0.0)
-    without = striker(Kind.DURING_RESTORE, uses_library=False)
+    without = striker(KillKind.DURING_RESTORE, uses_library=False)
     found.restoring = False
     assert not without.strikes(found, 0.0)
     assert without.strikes(found, 3.0)
@@ -219,7 +219,7 @@ def test_a_kill_in_a_restore_needs_something_to_restore(life, tmp_path):
 
 def test_an_upload_is_made_between_two_saves_and_the_kill_follows_the_second(life):
     uploads = []
-    one = striker(Kind.UNSYNCED, 2, share=0.0, upload=lambda: uploads.append(1) or True)
+    one = striker(KillKind.UNSYNCED, 2, share=0.0, upload=lambda: uploads.append(1) or True)
     for event, step in (("step", 1), ("saving", 1), ("saved", 1), ("step", 2), ("saving", 2)):
         life.tell(event, step)
         assert not one.strikes(life.watch, 0.0)
@@ -240,7 +240,7 @@ def test_an_upload_that_a_save_slipped_into_is_made_again(life):
             life.tell("saved", 2)
         return True
 
-    one = striker(Kind.UNSYNCED, 1, share=0.0, upload=upload)
+    one = striker(KillKind.UNSYNCED, 1, share=0.0, upload=upload)
     for event, step in (("step", 1), ("saving", 1), ("saved", 1)):
         life.tell(event, step)
     assert not one.strikes(life.watch, 0.0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.drill.lives import NEEDS_ANOTHER_SAVE, Kind, Life, SaveSeen, Seen, Training
+from nightspot.drill.lives import NEEDS_ANOTHER_SAVE, KillKind, Life, SaveSeen, SeenStep, Training
 from nightspot.drill.planning import kinds_of, pace_of, plan, targets_of
 
 
@@ -20,7 +20,7 @@ def test_as_many_of_each_kind_as_possible_are_tried(kills, seed):
     kinds = kinds_of(kills, random.Random(seed).random)
     assert len(kinds) == kills
     counts = Counter(kinds)
-    assert max(counts.values()) - min(counts.get(kind, 0) for kind in Kind) <= 1
+    assert max(counts.values()) - min(counts.get(kind, 0) for kind in KillKind) <= 1
 
 
 @given(kills=st.integers(1, 40), seed=st.integers(0, 999))
@@ -29,10 +29,10 @@ def test_every_kill_has_a_checkpoint_to_resume_from_and_something_left_to_train(
     every = [kill for group in groups for kill in group]
     assert [kill.number for kill in every] == list(range(1, kills + 1))
     for group in groups:
-        assert group[0].kind is not Kind.DURING_RESTORE
+        assert group[0].kind is not KillKind.DURING_RESTORE
         for kill in group:
             assert 0 <= kill.share < 1
-            if kill.kind is Kind.DURING_RESTORE:
+            if kill.kind is KillKind.DURING_RESTORE:
                 assert kill.target is None
             else:
                 assert story.every <= kill.target < story.last
@@ -63,7 +63,7 @@ def test_few_checkpoints_make_more_trainings_rather_than_kills_without_progress(
 
 
 def test_where_steps_are_not_known_every_life_is_killed_after_its_first_save():
-    training = Training((Life(Seen(), exit_code=0, saved_at=(None,) * 4),), {"model": "m"})
+    training = Training((Life(SeenStep(), exit_code=0, saved_at=(None,) * 4),), {"model": "m"})
     groups = planned(training, 5, 7)
     assert {kill.target for group in groups for kill in group} == {None}
     assert sum(len(group) for group in groups) == 5
@@ -74,7 +74,7 @@ def test_nothing_can_be_tried_where_no_checkpoint_comes_before_the_end(story):
     end_only = story.training(replace(life, seen=replace(life.seen, saves=life.seen.saves[-1:])))
     assert targets_of(end_only) == ()
     assert planned(end_only, 6, 7) == ()
-    assert planned(Training((Life(Seen(), exit_code=0, saved_at=(None,)),)), 6, 7) == ()
+    assert planned(Training((Life(SeenStep(), exit_code=0, saved_at=(None,)),)), 6, 7) == ()
 
 
 def test_a_share_is_one_of_what_things_took_undisturbed(story):
@@ -83,6 +83,6 @@ def test_a_share_is_one_of_what_things_took_undisturbed(story):
     pace = pace_of(story.training(replace(life, seen=replace(life.seen, saves=saves), start_up_seconds=0.7)))
     assert (pace.step_seconds, pace.save_seconds) == (1.0, 0.4)
     assert (pace.restore_seconds, pace.start_up_seconds) == (0.01, 0.7)
-    silent = Life(Seen(), exit_code=0, seconds=8.0, saved_at=(None,) * 4, write_seconds=0.3)
+    silent = Life(SeenStep(), exit_code=0, seconds=8.0, saved_at=(None,) * 4, write_seconds=0.3)
     assert pace_of(Training((silent,))).step_seconds == 2.0
     assert pace_of(Training((silent,))).save_seconds == 0.3

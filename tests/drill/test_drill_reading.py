@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nightspot.drill.lives import (
     MetricDefinitionError,
     RestoreSeen,
-    Seen,
+    SeenStep,
     combined,
     definitions_of,
     read_journal,
@@ -84,7 +84,7 @@ def test_only_the_first_rank_is_read():
 
 
 def test_no_journal_means_no_library():
-    assert read_journal("") == Seen()
+    assert read_journal("") == SeenStep()
 
 
 def definitions(*pairs):
@@ -146,4 +146,4 @@ def test_the_journal_s_steps_are_joined_by_what_only_the_log_knows():
     log = read_log(definitions(*USUAL), ["epoch 1 loss=0.3", "auc: 0.9"])
     both = combined(own, log)
     assert [each.metrics for each in both.steps] == [{"loss": 0.25, "train:loss": 0.3, "auc": 0.9}, {}]
-    assert [each.step for each in combined(Seen(library=True), log).steps] == [1]
+    assert [each.step for each in combined(SeenStep(library=True), log).steps] == [1]

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from nightspot.drill.lives import Kill, Kind, Life, Seen
-from nightspot.drill.report import Outcome, moment_in_words, report_of
-from nightspot.drill.verdict import Evidence
+from nightspot.drill.lives import Kill, KillKind, Life, SeenStep
+from nightspot.drill.report import PassOrFail, moment_in_words, report_of
+from nightspot.drill.verdict import DrillEvidence
 from nightspot.terminal import drill_plot, drill_text
 from nightspot.terminal.lines import console_for
 
@@ -16,7 +16,7 @@ STARTS_WITH = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
 
 def evidence_of(story, *disturbed, **more):
-    return Evidence(story.training(), disturbed, planned=1, **more)
+    return DrillEvidence(story.training(), disturbed, planned=1, **more)
 
 
 def reported(story, *disturbed, **more):
@@ -30,13 +30,13 @@ def test_a_kill_costs_the_steps_since_the_checkpoint_that_was_restored(story):
 
 
 def test_a_kill_before_the_first_checkpoint_costs_everything(story):
-    (kill,) = reported(story, story.training(story.life(last=2, kill=Kind.KILL), story.life())).kills
+    (kill,) = reported(story, story.training(story.life(last=2, kill=KillKind.KILL), story.life())).kills
     assert (kill.resumed_from, kill.lost_steps, kill.restore_seconds) == (0, 2, None)
 
 
 def test_a_kill_in_a_restore_costs_nothing_and_the_one_before_is_not_judged_by_it(story):
-    restoring = Life(Seen(library=True, restoring=True), kill=Kill(2, Kind.DURING_RESTORE), found=2)
-    training = story.training(story.life(last=8, kill=Kind.KILL), restoring, story.life(7, restored=6))
+    restoring = Life(SeenStep(library=True, restoring=True), kill=Kill(2, KillKind.DURING_RESTORE), found=2)
+    training = story.training(story.life(last=8, kill=KillKind.KILL), restoring, story.life(7, restored=6))
     first, second = reported(story, training).kills
     assert (first.resumed_from, first.lost_steps, first.verdict) == (6, 2, "ok, killed again")
     assert (second.lost_steps, second.moment, second.verdict) == (0, "during the restore", "ok")
@@ -44,9 +44,9 @@ def test_a_kill_in_a_restore_costs_nothing_and_the_one_before_is_not_judged_by_i
 
 def test_the_kill_whose_resume_was_wrong_is_marked_and_those_after_it_are_not_judged(story):
     lives = [
-        story.life(last=4, kill=Kind.KILL),
-        story.life(4, 7, restored=3, kill=Kind.KILL),
-        story.life(8, 10, restored=6, kill=Kind.KILL),
+        story.life(last=4, kill=KillKind.KILL),
+        story.life(4, 7, restored=3, kill=KillKind.KILL),
+        story.life(8, 10, restored=6, kill=KillKind.KILL),
         story.life(10, restored=9),
     ]
     report = reported(story, story.training(*lives))
@@ -63,7 +63,7 @@ def test_a_step_done_twice_is_shown_to_have_been(story):
 
 
 def test_a_life_that_began_again_is_shown_to_have_done_so_whatever_it_had_restored(story):
-    began_again = story.training(story.life(last=8, kill=Kind.KILL), story.life(restored=6))
+    began_again = story.training(story.life(last=8, kill=KillKind.KILL), story.life(restored=6))
     (kill,) = reported(story, began_again).kills
     assert (kill.resumed_from, kill.lost_steps) == (0, 8)
 
@@ -71,23 +71,23 @@ def test_a_life_that_began_again_is_shown_to_have_done_so_whatever_it_had_restor
 @pytest.mark.parametrize(
     ("kind", "changes", "words"),
     [
-        (Kind.KILL, {}, "after step 8"),
-        (Kind.KILL, {"seen": {"saving": 8}}, "during the save of step 8"),
-        (Kind.DURING_SAVE, {"seen": {"saving": 8}}, "during the save of step 8"),
-        (Kind.DURING_SAVE, {}, "right after the save of step 6"),
-        (Kind.UNSYNCED, {"kept": 1}, "after the save of step 6"),
-        (Kind.DURING_RESTORE, {}, "after step 8"),
-        (Kind.DURING_RESTORE, {"seen": {"steps": (), "restore": None}}, "during the restore"),
-        (Kind.DURING_RESTORE, {"seen": {"steps": ()}}, "right after the restore"),
-        (Kind.DURING_RESTORE, {"seen": {"steps": (), "library": False}}, "while starting up"),
-        (Kind.KILL, {"seen": {"steps": ()}}, "2.0 s after its start"),
+        (KillKind.KILL, {}, "after step 8"),
+        (KillKind.KILL, {"seen": {"saving": 8}}, "during the save of step 8"),
+        (KillKind.DURING_SAVE, {"seen": {"saving": 8}}, "during the save of step 8"),
+        (KillKind.DURING_SAVE, {}, "right after the save of step 6"),
+        (KillKind.UNSYNCED, {"kept": 1}, "after the save of step 6"),
+        (KillKind.DURING_RESTORE, {}, "after step 8"),
+        (KillKind.DURING_RESTORE, {"seen": {"steps": (), "restore": None}}, "during the restore"),
+        (KillKind.DURING_RESTORE, {"seen": {"steps": ()}}, "right after the restore"),
+        (KillKind.DURING_RESTORE, {"seen": {"steps": (), "library": False}}, "while starting up"),
+        (KillKind.KILL, {"seen": {"steps": ()}}, "2.0 s after its start"),
         (
-            Kind.DURING_SAVE,
+            KillKind.DURING_SAVE,
             {"seen": {"library": False, "saves": ()}},
             "as checkpoint files changed after step 8",
         ),
         (
-            Kind.TERM,
+            KillKind.TERM,
             {"seen": {"library": False}, "writing": True},
             "as checkpoint files changed after step 8",
         ),
@@ -100,15 +100,15 @@ def test_a_kill_s_moment_is_what_was_seen_of_it(story, kind, changes, words):
 
 def test_what_sigterm_did_is_a_note(story):
     def said(kill, **changes):
-        killed = replace(story.life(last=8, kill=Kind.TERM, **changes), kill=kill)
+        killed = replace(story.life(last=8, kill=KillKind.TERM, **changes), kill=kill)
         report = reported(story, story.training(killed, story.life(7, restored=6)))
         assert report.passed
         return report.notes[0]
 
     assert "did not leave in time and was killed (saved nothing more)" in said(
-        Kill(1, Kind.TERM, asked_at=8.0)
+        Kill(1, KillKind.TERM, asked_at=8.0)
     )
-    left = Kill(1, Kind.TERM, asked_at=5.0, left_seconds=0.25)
+    left = Kill(1, KillKind.TERM, asked_at=5.0, left_seconds=0.25)
     assert "left within 0.2 s with exit code 143 (saved step 6 once more)" in said(left, exit_code=143)
 
 
@@ -117,13 +117,13 @@ def test_a_part_that_chance_alone_changes_is_named_and_not_blamed_on_the_kills(s
         story.life(changed=[story.step(n, parts={"generator": f"x{n}"}) for n in range(1, 13)])
     )
     resumed = story.training(
-        story.life(last=8, kill=Kind.KILL),
+        story.life(last=8, kill=KillKind.KILL),
         story.life(
             7, restored=6, changed=[story.step(n, parts={"generator": f"y{n}"}) for n in range(7, 13)]
         ),
     )
     report = reported(story, resumed, again=other)
-    assert report.outcome is Outcome.PASS
+    assert report.outcome is PassOrFail.PASS
     assert any(note.startswith("part `generator` of the state differs between two") for note in report.notes)
 
 
@@ -140,7 +140,7 @@ def test_kills_that_came_too_late_and_models_that_are_not_there_are_notes(story)
     assert not any("landed" in note for note in report.notes)
     few = report_of("small", replace(evidence_of(story, story.killed_at(8)), planned=3))
     assert "1 of 3 kills landed: the training ended before the others" in few.notes
-    no_model = Evidence(story.training(model={}), (replace(story.killed_at(8), model={}),), planned=1)
+    no_model = DrillEvidence(story.training(model={}), (replace(story.killed_at(8), model={}),), planned=1)
     assert any("no model to compare" in note for note in report_of("small", no_model).notes)
 
 
@@ -201,19 +201,19 @@ def test_the_lives_show_what_was_kept_and_what_was_lost(story):
 
 
 def test_a_training_without_steps_has_no_picture_and_one_without_metrics_only_lives(story):
-    silent = story.training(replace(story.life(), seen=Seen()))
-    assert not drill_plot.can_draw(Evidence(silent, (silent,)))
-    assert not drill_plot.can_draw(Evidence(story.training()))
+    silent = story.training(replace(story.life(), seen=SeenStep()))
+    assert not drill_plot.can_draw(DrillEvidence(silent, (silent,)))
+    assert not drill_plot.can_draw(DrillEvidence(story.training()))
     assert drill_plot.can_draw(evidence_of(story, story.killed_at(8)))
     steps = tuple(replace(each, metrics={}) for each in story.life().seen.steps)
     mute = story.training(replace(story.life(), seen=replace(story.life().seen, steps=steps)))
-    assert drill_plot.metric_of(Evidence(mute)) is None
+    assert drill_plot.metric_of(DrillEvidence(mute)) is None
 
 
 def test_every_kind_of_kill_has_a_mark_of_its_own():
-    assert set(drill_plot.MARKS) == set(Kind)
-    assert len({mark.shape for mark in drill_plot.MARKS.values()}) == len(Kind)
-    assert len({mark.colour for mark in drill_plot.MARKS.values()}) == len(Kind)
+    assert set(drill_plot.MARKS) == set(KillKind)
+    assert len({mark.shape for mark in drill_plot.MARKS.values()}) == len(KillKind)
+    assert len({mark.colour for mark in drill_plot.MARKS.values()}) == len(KillKind)
 
 
 def test_the_title_says_the_outcome_and_the_first_reason_in_two_lines_at_most(story):
@@ -221,7 +221,7 @@ def test_the_title_says_the_outcome_and_the_first_reason_in_two_lines_at_most(st
     assert (
         drill_plot.title_of(report) == "PASS  small: after 1 kill the result is that of an uninterrupted run"
     )
-    long = replace(report, outcome=Outcome.FAIL, reasons=("a `part` of it " * 40,))
+    long = replace(report, outcome=PassOrFail.FAIL, reasons=("a `part` of it " * 40,))
     title = drill_plot.title_of(long)
     assert title.startswith("FAIL  small: a part of it")
     assert title.count("\n") == 2

@@ -7,22 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.drill import resumes
-from nightspot.drill.lives import WORDS, Kill, Kind, Life, RestoreSeen, SaveSeen, Seen, StepSeen
-from nightspot.drill.resumes import Cause, Reason, Role, told
-from nightspot.drill.verdict import Evidence, judge, needs_second_run
+from nightspot.drill.lives import WORDS, Kill, KillKind, Life, RestoreSeen, SaveSeen, SeenStep, StepSeen
+from nightspot.drill.resumes import Cause, DrillReason, Role, told
+from nightspot.drill.verdict import DrillEvidence, judge, needs_second_run
 
 
 def texts(story, *disturbed, undisturbed=None, **more):
-    evidence = Evidence(undisturbed or story.training(), disturbed, **more)
+    evidence = DrillEvidence(undisturbed or story.training(), disturbed, **more)
     return [reason.text for reason in judge(evidence)]
 
 
 def causes(story, *disturbed, undisturbed=None, **more):
-    evidence = Evidence(undisturbed or story.training(), disturbed, **more)
+    evidence = DrillEvidence(undisturbed or story.training(), disturbed, **more)
     return [reason.cause for reason in judge(evidence)]
 
 
-@given(step=st.integers(3, 11), kind=st.sampled_from(Kind))
+@given(step=st.integers(3, 11), kind=st.sampled_from(KillKind))
 def test_repeating_the_steps_since_the_last_checkpoint_is_right_wherever_the_kill_fell(story, step, kind):
     assert texts(story, story.killed_at(step, kind=kind)) == []
 
@@ -32,24 +32,24 @@ def test_any_number_of_kills_is_right_where_each_life_goes_on_from_the_newest_ch
     lives, first, restored = [], 1, None
     for cut in cuts:
         if cut >= first:
-            lives.append(story.life(first, cut, restored=restored, kill=Kind.KILL))
+            lives.append(story.life(first, cut, restored=restored, kill=KillKind.KILL))
             restored = cut - cut % story.every
             first = restored + 1
     assert texts(story, story.training(*lives, story.life(first, restored=restored))) == []
 
 
 def test_a_kill_before_the_first_checkpoint_starts_from_the_beginning_and_that_is_right(story):
-    training = story.training(story.life(last=2, kill=Kind.KILL), story.life())
+    training = story.training(story.life(last=2, kill=KillKind.KILL), story.life())
     assert texts(story, training) == []
 
 
 def test_a_save_that_was_durable_when_the_kill_came_may_be_restored_before_it_was_reported(story):
-    killed = story.life(last=6, kill=Kind.DURING_SAVE, seen={"saves": (), "saving": 6})
+    killed = story.life(last=6, kill=KillKind.DURING_SAVE, seen={"saves": (), "saving": 6})
     assert texts(story, story.training(killed, story.life(7, restored=6))) == []
 
 
 def test_a_save_that_was_not_uploaded_need_not_be_restored(story):
-    killed = story.life(last=6, kill=Kind.UNSYNCED, kept=1)
+    killed = story.life(last=6, kill=KillKind.UNSYNCED, kept=1)
     assert texts(story, story.training(killed, story.life(4, restored=3))) == []
     kept = replace(killed, kept=None)
     assert causes(story, story.training(kept, story.life(4, restored=3))) == [Cause.WENT_BACK]
@@ -73,7 +73,7 @@ def test_a_script_that_tells_of_every_third_step_skips_none_that_it_never_told_o
         return replace(life, seen=replace(life.seen, steps=steps))
 
     undisturbed = story.training(thirds(story.life()))
-    killed = story.life(last=8, kill=Kind.KILL)
+    killed = story.life(last=8, kill=KillKind.KILL)
     right = story.training(thirds(killed), thirds(story.life(7, restored=6)))
     assert texts(story, right, undisturbed=undisturbed) == []
     skipping = story.training(thirds(killed), thirds(story.life(10, restored=6)))
@@ -82,7 +82,9 @@ def test_a_script_that_tells_of_every_third_step_skips_none_that_it_never_told_o
 
 def test_a_checkpoint_is_ignored(story):
     ignored = story.training(
-        story.life(last=10, kill=Kind.KILL), story.life(seen={"restore": None}), model={"model.bin": "right"}
+        story.life(last=10, kill=KillKind.KILL),
+        story.life(seen={"restore": None}),
+        model={"model.bin": "right"},
     )
     assert texts(story, ignored) == [
         "training began again at step 1 although step 9 was saved: the checkpoint was ignored"
@@ -93,14 +95,14 @@ def test_a_first_step_that_was_saved_and_is_done_again_is_a_checkpoint_ignored(s
     seen = {"restore": None, "saves": tuple(SaveSeen(n, at=float(n)) for n in range(1, 13))}
     undisturbed = story.training(story.life(seen=seen))
     again = story.training(
-        story.life(last=1, kill=Kind.KILL, seen={"saves": seen["saves"][:1]}), story.life(seen=seen)
+        story.life(last=1, kill=KillKind.KILL, seen={"saves": seen["saves"][:1]}), story.life(seen=seen)
     )
     assert causes(story, again, undisturbed=undisturbed) == [Cause.BEGAN_AGAIN]
 
 
 def test_a_checkpoint_that_did_not_count_is_named_with_what_was_wrong_with_it(story):
     nothing = {"restore": RestoreSeen(None, ("checkpoint-9: its end is missing",))}
-    began_again = story.training(story.life(last=10, kill=Kind.KILL), story.life(seen=nothing))
+    began_again = story.training(story.life(last=10, kill=KillKind.KILL), story.life(seen=nothing))
     assert texts(story, began_again)[0].endswith("no checkpoint counted: checkpoint-9: its end is missing")
 
 
@@ -111,7 +113,7 @@ def test_a_script_that_tells_of_steps_at_odd_distances_is_not_blamed_for_those_i
         )
 
     undisturbed = story.training(only(story.life(), {2, 3, 7, 12}))
-    killed = only(story.life(last=8, kill=Kind.KILL), {2, 3, 7})
+    killed = only(story.life(last=8, kill=KillKind.KILL), {2, 3, 7})
     resumed = only(story.life(7, restored=6), {9, 12})
     assert texts(story, story.training(killed, resumed), undisturbed=undisturbed) == []
 
@@ -183,8 +185,8 @@ def test_once_a_resume_was_wrong_later_lives_are_not_blamed_for_what_they_inheri
     wrong = story.step(7, parts={"weights": "?"})
     inherited = story.step(10, parts={"weights": "?", "generator": "?"})
     lives = [
-        story.life(last=8, kill=Kind.KILL),
-        story.life(7, 10, restored=6, kill=Kind.KILL, changed=[wrong]),
+        story.life(last=8, kill=KillKind.KILL),
+        story.life(7, 10, restored=6, kill=KillKind.KILL, changed=[wrong]),
         story.life(10, restored=9, changed=[inherited]),
     ]
     (text,) = texts(story, story.training(*lives))
@@ -193,22 +195,24 @@ def test_once_a_resume_was_wrong_later_lives_are_not_blamed_for_what_they_inheri
 
 
 def test_a_life_that_cannot_go_on_after_a_kill_in_a_save_found_no_whole_checkpoint(story):
-    dead = Life(Seen(), exit_code=1, last_words="EOFError: Ran out of input")
-    killed = story.life(last=6, kill=Kind.DURING_SAVE, seen={"saving": 6})
+    dead = Life(SeenStep(), exit_code=1, last_words="EOFError: Ran out of input")
+    killed = story.life(last=6, kill=KillKind.DURING_SAVE, seen={"saving": 6})
     assert texts(story, story.training(killed, dead, model={})) == [
         "the checkpoint was not whole after a kill during a save: the next life ended with exit code 1: "
         "EOFError: Ran out of input"
     ]
-    assert causes(story, story.training(story.life(last=5, kill=Kind.KILL), dead, model={})) == [Cause.FAILED]
-    restoring = Life(Seen(library=True, restoring=True), kill=Kill(2, Kind.DURING_RESTORE), found=2)
+    assert causes(story, story.training(story.life(last=5, kill=KillKind.KILL), dead, model={})) == [
+        Cause.FAILED
+    ]
+    restoring = Life(SeenStep(library=True, restoring=True), kill=Kill(2, KillKind.DURING_RESTORE), found=2)
     assert causes(story, story.training(killed, restoring, restoring, dead, model={})) == [Cause.NOT_WHOLE]
-    by_chance = story.life(last=6, kill=Kind.TERM, seen={"saving": 6})
+    by_chance = story.life(last=6, kill=KillKind.TERM, seen={"saving": 6})
     assert causes(story, story.training(by_chance, dead, model={})) == [Cause.NOT_WHOLE]
 
 
 def test_a_life_that_never_ends_is_told(story):
-    hangs = Life(Seen(), too_long=True, seconds=30.0)
-    assert texts(story, story.training(story.life(last=5, kill=Kind.KILL), hangs, model={})) == [
+    hangs = Life(SeenStep(), too_long=True, seconds=30.0)
+    assert texts(story, story.training(story.life(last=5, kill=KillKind.KILL), hangs, model={})) == [
         "after a kill while training, the training was still running after 30 s"
     ]
 
@@ -245,13 +249,13 @@ def test_another_model_is_told_by_its_files(story):
 
 
 def test_only_what_chance_could_explain_asks_for_a_second_undisturbed_training(story):
-    other = Evidence(story.training(), (replace(story.killed_at(8), model={"model.bin": "wrong"}),))
+    other = DrillEvidence(story.training(), (replace(story.killed_at(8), model={"model.bin": "wrong"}),))
     assert needs_second_run(other)
     assert not needs_second_run(replace(other, tolerance=0.1))
     assert not needs_second_run(replace(other, again=story.training()))
     skipped = replace(story.killed_at(8, first=8), model={"model.bin": "wrong"})
-    assert not needs_second_run(Evidence(story.training(), (skipped,)))
-    assert not needs_second_run(Evidence(story.training(), (story.killed_at(8),)))
+    assert not needs_second_run(DrillEvidence(story.training(), (skipped,)))
+    assert not needs_second_run(DrillEvidence(story.training(), (story.killed_at(8),)))
 
 
 def varied(story, share, **life):
@@ -264,7 +268,7 @@ def varied(story, share, **life):
 
 def test_a_job_that_is_not_deterministic_is_judged_by_how_far_two_undisturbed_ones_are_apart(story):
     def judged(share):
-        right = story.life(last=8, kill=Kind.KILL)
+        right = story.life(last=8, kill=KillKind.KILL)
         training = story.training(
             right, replace(varied(story, share), seen=after_six(share)), model={"model.bin": "x"}
         )
@@ -287,7 +291,7 @@ def test_within_a_tolerance_bits_of_state_and_model_may_differ_and_numbers_may_n
 
 
 def test_a_tolerance_cannot_judge_a_job_that_shows_no_number(story):
-    silent = replace(story.life(), seen=Seen(library=True, steps=(), saves=story.life().seen.saves))
+    silent = replace(story.life(), seen=SeenStep(library=True, steps=(), saves=story.life().seen.saves))
     undisturbed = story.training(silent)
     killed = replace(silent, kill=story.killed_at(8).kills[0], exit_code=None)
     training = story.training(killed, silent, model={"model.bin": "other"})
@@ -298,12 +302,12 @@ def test_a_tolerance_cannot_judge_a_job_that_shows_no_number(story):
 def log_only(life, saved_at=()):
     """The same life of a script without the library: no journal, no digests."""
     steps = tuple(StepSeen(each.step, each.metrics) for each in life.seen.steps)
-    return replace(life, seen=Seen(steps=steps), saved_at=saved_at)
+    return replace(life, seen=SeenStep(steps=steps), saved_at=saved_at)
 
 
 def test_without_the_library_steps_come_from_the_log_and_saves_from_the_directory(story):
     undisturbed = story.training(log_only(story.life(), (3, 6, 9, 12)))
-    killed = log_only(story.life(last=8, kill=Kind.KILL), (3, 6))
+    killed = log_only(story.life(last=8, kill=KillKind.KILL), (3, 6))
 
     def said(first, **changes):
         return texts(
@@ -330,19 +334,19 @@ def test_each_cause_is_told_once_and_counted(story):
 
 def test_what_came_first_is_told_first():
     given = [
-        Reason(Cause.MODEL_DIFFERS, "d", 0),
-        Reason(Cause.BEGAN_AGAIN, "e", 1, 1),
-        Reason(Cause.FAILED, "c", 0, 2),
-        Reason(Cause.NOT_WHOLE, "b", 0, 2),
-        Reason(Cause.SKIPPED, "a", 0, 1),
-        Reason(Cause.NO_KILL_LANDED, "f"),
+        DrillReason(Cause.MODEL_DIFFERS, "d", 0),
+        DrillReason(Cause.BEGAN_AGAIN, "e", 1, 1),
+        DrillReason(Cause.FAILED, "c", 0, 2),
+        DrillReason(Cause.NOT_WHOLE, "b", 0, 2),
+        DrillReason(Cause.SKIPPED, "a", 0, 1),
+        DrillReason(Cause.NO_KILL_LANDED, "f"),
     ]
     assert "".join(each.text for each in told(given)) == "abcdef"
 
 
 def test_every_cause_every_kind_and_every_role_has_its_words():
     assert set(resumes.CAUSE_WORDS) == set(Cause)
-    assert set(WORDS) == set(Kind)
+    assert set(WORDS) == set(KillKind)
     assert set(resumes.WORDS) == set(Role)
 
 

@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from nightspot.cli import app
-from nightspot.cli.runs.start import Overrides
+from nightspot.cli.runs.start import StartOverrides
 
 CI = Path(__file__).parents[2] / "examples" / "ci"
 REUSABLE = CI / "github" / "nightspot-train.yml"
@@ -141,7 +141,7 @@ def test_every_call_is_one_that_the_command_line_understands(request, play):
 
 def test_the_overrides_that_pipelines_may_give_are_all_that_there_are():
     given = {line.partition("=")[0] for line in ALL_OVERRIDES.splitlines()}
-    known = inspect.signature(Overrides).parameters
+    known = inspect.signature(StartOverrides).parameters
     assert given == {f"--{name.replace('_', '-')}" for name in known}
     for path in (REUSABLE, GITLAB):
         assert set(re.findall(r"(--[a-z-]+)=\*", path.read_text())) == given

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.failures.classify import ANSWERS, Answer, Fault, classify, redact
+from nightspot.failures.classify import ANSWERS, Fault, Response, classify, redact
 from nightspot.failures.codes import FailureClass
 
 CAPACITY = "CapacityError: Unable to provision requested ML compute capacity."
@@ -33,11 +33,11 @@ def class_of_fault(error, cause=""):
 
 @pytest.mark.parametrize("failure", FailureClass)
 def test_every_class_of_failure_has_an_answer(failure):
-    assert isinstance(ANSWERS[failure], Answer)
+    assert isinstance(ANSWERS[failure], Response)
 
 
 def test_only_the_market_and_faults_that_pass_are_answered_with_another_attempt():
-    answered = {failure for failure, answer in ANSWERS.items() if answer is not Answer.FINISH}
+    answered = {failure for failure, answer in ANSWERS.items() if answer is not Response.FINISH}
     assert answered == {
         FailureClass.NO_CAPACITY,
         FailureClass.INTERRUPTED,

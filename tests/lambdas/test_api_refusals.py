@@ -11,8 +11,8 @@ from nightspot.api.models import OVERRIDES
 from nightspot.api.routes import (
     ROUTES,
     SHAPES,
+    ApiProblem,
     Operation,
-    Problem,
     ProblemKind,
     finished,
     methods_of,
@@ -42,7 +42,7 @@ class Broken:
 def is_a_problem(answer, status, kind, path):
     assert answer.status == status
     assert answer.headers["content-type"] == "application/problem+json"
-    problem = Problem.model_validate(answer.json)
+    problem = ApiProblem.model_validate(answer.json)
     assert (problem.status, problem.type) == (status, f"urn:nightspot:problem:{kind.value}")
     assert (problem.title, problem.instance) == (SHAPES[kind].title, path)
 

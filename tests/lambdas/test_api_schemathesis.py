@@ -11,7 +11,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from nightspot.lambdas import api as http_api
-from nightspot.local.serving import NO_TOKEN, Gateway, Identity
+from nightspot.local.serving import NO_TOKEN, Gateway, RequestSender
 from nightspot.local.stage.emulated_aws import LocalContext
 
 # A rule that no schema can tell, such as that of time zones, may refuse what the schema lets pass.
@@ -40,7 +40,7 @@ class Served:
 
         def authorise(request):
             # Whether a signature is right is not asked here, but whether there is one.
-            return NO_TOKEN if request.header("Authorization") is None else Identity(api.CALLER)
+            return NO_TOKEN if request.header("Authorization") is None else RequestSender(api.CALLER)
 
         gateway = Gateway(answer, authorise=authorise, stage_in_path=True)
         signed = {"Authorization": "AWS4-HMAC-SHA256"}

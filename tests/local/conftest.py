@@ -15,7 +15,7 @@ import pytest
 from moto import mock_aws
 
 from nightspot.local.clock import StoryClock
-from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket, SimulationOptions
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -32,8 +32,8 @@ class Night:
         self.lines: list[tuple[str, str]] = []
         self.clock = StoryClock(MIDNIGHT, settings.pop("scale", 3600))
         markets = Markets(
-            default_spot=settings.pop("spot_market", Market.always()),
-            default_on_demand=settings.pop("on_demand_market", Market.always()),
+            default_spot=settings.pop("spot_market", SimulatedMarket.always()),
+            default_on_demand=settings.pop("on_demand_market", SimulatedMarket.always()),
         )
         faults = {key: settings.pop(key) for key in list(settings) if key.endswith("_faults")}
         self.simulator = SimulatedSageMaker(

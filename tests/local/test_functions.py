@@ -14,8 +14,8 @@ from nightspot.local.stage import emulated_aws
 from nightspot.local.stage.emulated_aws import (
     AsyncInvoker,
     DeadLetters,
+    EmulatedSchedule,
     LocalContext,
-    Schedule,
     function_arn,
     functions,
 )
@@ -195,7 +195,7 @@ class TestASchedule:
     def test_invokes_every_so_often_and_what_fails_is_a_dead_letter(self, function):
         dead = DeadLetters()
         clock = StoryClock(MIDNIGHT, 36_000)
-        schedule = Schedule(function, clock, dead, every_seconds=600)
+        schedule = EmulatedSchedule(function, clock, dead, every_seconds=600)
         deadline = time.monotonic() + PATIENCE_REAL_SECONDS
         while len(function.at_seconds) < 3:
             assert time.monotonic() < deadline, "never happened"
@@ -211,7 +211,7 @@ class TestASchedule:
 
     def test_is_no_faster_than_the_machine(self, function, monkeypatch):
         monkeypatch.setattr(emulated_aws, "LEAST_REAL_SECONDS", 60.0)
-        schedule = Schedule(function, StoryClock(MIDNIGHT, 36_000), DeadLetters(), every_seconds=1)
+        schedule = EmulatedSchedule(function, StoryClock(MIDNIGHT, 36_000), DeadLetters(), every_seconds=1)
         time.sleep(0.05)
         schedule.close()
         assert function.at_seconds == []

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from nightspot.local.serving import Gateway, Identity, Refusal, answer_of, event_of
+from nightspot.local.serving import Gateway, Refusal, RequestSender, answer_of, event_of
 
 REGION = "eu-west-1"
 KEY, SECRET = "AKIDEXAMPLE", "not-a-secret"
@@ -48,7 +48,7 @@ def called(gateway, environ):
 
 
 def anyone(_request):
-    return Identity(None)
+    return RequestSender(None)
 
 
 class Function:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from nightspot.local.sagemaker.markets import Availability, Market, MarketError, Markets, Span
+from nightspot.local.sagemaker.markets import MarketError, Markets, SimulatedMarket, Supply, SupplySpan
 
-AVAILABLE, MISSING, RECLAIM = Availability.AVAILABLE, Availability.MISSING, Availability.RECLAIM
+AVAILABLE, MISSING, RECLAIM = Supply.AVAILABLE, Supply.MISSING, Supply.RECLAIM
 NIGHT = [
     {"missing": "40m"},
     {"available": "1h40m"},
@@ -29,13 +29,13 @@ def trace(tmp_path):
 
 
 def test_a_market_that_is_always_there_never_takes_a_machine():
-    market = Market.always()
+    market = SimulatedMarket.always()
     assert market.next_available(1234) == 1234
     assert market.next_reclaim(0) is None
 
 
 def test_a_market_that_is_never_there_gives_no_machine():
-    assert Market.never().next_available(0) is None
+    assert SimulatedMarket.never().next_available(0) is None
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ def test_a_market_that_is_never_there_gives_no_machine():
     ],
 )
 def test_a_script_says_what_the_market_does_when(seconds, state):
-    assert Market.scripted(NIGHT).state_at(seconds) is state
+    assert SimulatedMarket.scripted(NIGHT).state_at(seconds) is state
 
 
 def test_a_script_gives_the_next_machine_and_takes_it_with_its_warning():
-    market = Market.scripted(NIGHT)
+    market = SimulatedMarket.scripted(NIGHT)
     assert market.next_available(0) == 2400
     assert market.next_available(3000) == 3000
     assert market.next_reclaim(2400) == (8400, True)
@@ -65,7 +65,7 @@ def test_a_script_gives_the_next_machine_and_takes_it_with_its_warning():
 
 
 def test_a_reclaim_of_no_length_takes_machines_and_gives_new_ones_at_once():
-    market = Market.scripted([{"available": 100}, {"reclaim": 0}, {"available": "rest"}])
+    market = SimulatedMarket.scripted([{"available": 100}, {"reclaim": 0}, {"available": "rest"}])
     assert market.next_reclaim(0) == (100, False)
     assert market.state_at(100) is AVAILABLE
     assert market.next_available(100) == 100
@@ -77,7 +77,7 @@ def test_a_reclaim_of_no_length_takes_machines_and_gives_new_ones_at_once():
     [(90, 90), (1.5, 1.5), ("90s", 90), ("1.5h", 5400), ("1d2h3m4s", 93_784), ("40m", 2400)],
 )
 def test_a_duration_is_seconds_or_parts(written, seconds):
-    market = Market.scripted([{"missing": written}, {"available": "rest"}])
+    market = SimulatedMarket.scripted([{"missing": written}, {"available": "rest"}])
     assert market.next_available(0) == seconds
 
 
@@ -103,16 +103,16 @@ def test_a_duration_is_seconds_or_parts(written, seconds):
 )
 def test_a_script_that_makes_no_sense_is_refused_with_entry_value_and_rule(script, message):
     with pytest.raises(MarketError, match=message):
-        Market.scripted(script)
+        SimulatedMarket.scripted(script)
 
 
 def test_spans_must_start_at_the_beginning():
     with pytest.raises(MarketError, match="start at 0"):
-        Market((Span(5, AVAILABLE),))
+        SimulatedMarket((SupplySpan(5, AVAILABLE),))
 
 
 def test_a_trace_becomes_machines_that_come_and_are_taken(trace):
-    market = Market.from_trace(trace)
+    market = SimulatedMarket.from_trace(trace)
     assert market.next_available(0) == 100
     assert market.next_reclaim(100) == (300, False)
     assert market.next_available(300) == 500
@@ -120,20 +120,20 @@ def test_a_trace_becomes_machines_that_come_and_are_taken(trace):
 
 
 def test_the_last_value_of_a_trace_holds_for_ever(trace, tmp_path):
-    assert Market.from_trace(trace).next_available(1e9) is None
+    assert SimulatedMarket.from_trace(trace).next_available(1e9) is None
     endless = write_trace(tmp_path, {"metadata": {"gap_seconds": 1}, "data": [0, 1]})
-    assert Market.from_trace(endless).next_available(1e9) == 1e9
+    assert SimulatedMarket.from_trace(endless).next_available(1e9) == 1e9
 
 
 def test_a_night_can_begin_anywhere_in_a_trace(trace):
-    market = Market.from_trace(trace, offset_seconds=250)
+    market = SimulatedMarket.from_trace(trace, offset_seconds=250)
     assert market.state_at(0) is AVAILABLE
     assert market.next_reclaim(0) == (50, False)
     assert market.next_available(50) == 250
 
 
 def test_a_night_that_begins_as_machines_go_begins_without_any(trace):
-    market = Market.from_trace(trace, offset_seconds=300, warning=True)
+    market = SimulatedMarket.from_trace(trace, offset_seconds=300, warning=True)
     assert market.state_at(0) is MISSING
     assert market.next_reclaim(0) == (300, True)
 
@@ -141,7 +141,7 @@ def test_a_night_that_begins_as_machines_go_begins_without_any(trace):
 @pytest.mark.parametrize("offset_seconds", [-1, 700, 1e9])
 def test_an_offset_outside_the_trace_is_refused(trace, offset_seconds):
     with pytest.raises(MarketError, match="offset_seconds"):
-        Market.from_trace(trace, offset_seconds=offset_seconds)
+        SimulatedMarket.from_trace(trace, offset_seconds=offset_seconds)
 
 
 @pytest.mark.parametrize(
@@ -159,17 +159,17 @@ def test_an_offset_outside_the_trace_is_refused(trace, offset_seconds):
 )
 def test_a_malformed_trace_is_refused_with_the_rule(tmp_path, content, message):
     with pytest.raises(MarketError, match=message):
-        Market.from_trace(write_trace(tmp_path, content))
+        SimulatedMarket.from_trace(write_trace(tmp_path, content))
 
 
 def test_a_trace_that_is_not_there_is_refused_with_its_path(tmp_path):
     with pytest.raises(MarketError, match=r"nothing\.json cannot be read"):
-        Market.from_trace(tmp_path / "nothing.json")
+        SimulatedMarket.from_trace(tmp_path / "nothing.json")
 
 
 def test_every_instance_type_has_a_market_of_its_own_or_the_default():
-    scarce, rich = Market.never(), Market.always()
+    scarce, rich = SimulatedMarket.never(), SimulatedMarket.always()
     markets = Markets(spot={"ml.p4d.24xlarge": scarce}, default_spot=rich)
     assert markets.market_for("ml.p4d.24xlarge", spot=True) is scarce
     assert markets.market_for("ml.g5.xlarge", spot=True) is rich
-    assert markets.market_for("ml.p4d.24xlarge", spot=False) == Market.always()
+    assert markets.market_for("ml.p4d.24xlarge", spot=False) == SimulatedMarket.always()

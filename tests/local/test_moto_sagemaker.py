@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from nightspot.local.sagemaker.markets import Market
+from nightspot.local.sagemaker.markets import SimulatedMarket
 from nightspot.local.sagemaker.request_rules import INTERNAL_FAILURE, THROTTLED
 from nightspot.local.sagemaker.sagemaker import installed
 
@@ -43,7 +43,7 @@ def test_a_job_is_created_described_and_listed_through_boto3(night, client):
 
 
 def test_a_job_is_stopped_through_boto3(night, client):
-    tonight = night(spot_market=Market.never())
+    tonight = night(spot_market=SimulatedMarket.never())
     with installed(tonight.simulator):
         client.create_training_job(**tonight.request())
         client.stop_training_job(TrainingJobName="job")
@@ -54,7 +54,7 @@ def test_a_job_is_stopped_through_boto3(night, client):
 
 
 def test_refusals_arrive_as_boto3s_exceptions(night, client):
-    tonight = night(spot_market=Market.never(), quotas=QUOTAS)
+    tonight = night(spot_market=SimulatedMarket.never(), quotas=QUOTAS)
     big = {"InstanceType": "ml.p4d.24xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30}
     with installed(tonight.simulator):
         client.create_training_job(**tonight.request())
@@ -81,7 +81,7 @@ def test_faults_arrive_with_code_and_status(night, client, fault, code, status):
 
 
 def test_calls_may_come_from_several_threads(night, client):
-    tonight = night(spot_market=Market.never())
+    tonight = night(spot_market=SimulatedMarket.never())
 
     def create(number):
         return client.create_training_job(**tonight.request(f"job-{number}"))["TrainingJobArn"]
@@ -95,7 +95,7 @@ def test_calls_may_come_from_several_threads(night, client):
 
 
 def test_moto_answers_again_when_it_is_over(night, client):
-    tonight = night(spot_market=Market.never())
+    tonight = night(spot_market=SimulatedMarket.never())
     with installed(tonight.simulator):
         client.create_training_job(**tonight.request())
     assert client.list_training_jobs()["TrainingJobSummaries"] == []

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from nightspot.job.model import Job
-from nightspot.local.sagemaker.markets import Availability, Market, Markets
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket, Supply
 from nightspot.local.served_runs import ServedRuns
 from nightspot.local.serving import (
-    Identity,
     NothingToServeError,
     PortError,
     Refusal,
     Request,
+    RequestSender,
     api_of,
     as_user,
     every_day,
@@ -83,7 +83,7 @@ class TestWhoIsAnswered:
     @pytest.mark.parametrize("host", ["localhost:8787", "127.0.0.1:8787", "LOCALHOST:8787"])
     def test_this_machine_by_its_own_names(self, host):
         answer = loopback_only(8787, as_user("ada"))(request_of(host=host))
-        assert answer == Identity("local: ada")
+        assert answer == RequestSender("local: ada")
 
     @pytest.mark.parametrize(
         "host", ["evil.example:8787", "localhost", "localhost:80", "127.0.0.1.evil.example:8787", ""]
@@ -102,7 +102,7 @@ class TestWhoIsAnswered:
 
     def test_a_page_of_its_own(self):
         asked = request_of(host="localhost:8787", origin="http://localhost:8787")
-        assert loopback_only(8787, as_user("ada"))(asked) == Identity("local: ada")
+        assert loopback_only(8787, as_user("ada"))(asked) == RequestSender("local: ada")
 
 
 class TestWhatIsPlayed:
@@ -144,13 +144,13 @@ class TestWhatIsPlayed:
                 ] * 3
 
     def test_a_machine_is_taken_on_the_second_day_as_on_the_first(self):
-        market = Market.scripted([{"available": "2h"}, {"reclaim": "1h"}, {"available": "rest"}])
+        market = SimulatedMarket.scripted([{"available": "2h"}, {"reclaim": "1h"}, {"available": "rest"}])
         repeated = every_day(Night("n", "", Markets(default_spot=market))).markets.default_spot
         assert repeated.next_reclaim(3 * 3600.0) == (86_400.0 + 7200.0, False)
-        assert repeated.state_at(86_400.0) is Availability.AVAILABLE
+        assert repeated.state_at(86_400.0) is Supply.AVAILABLE
 
     def test_a_market_of_more_than_a_day_is_left_as_it_is(self):
-        market = Market.scripted([{"missing": "25h"}, {"available": "rest"}])
+        market = SimulatedMarket.scripted([{"missing": "25h"}, {"available": "rest"}])
         night = Night("n", "", Markets(default_spot=market))
         assert every_day(night) == night
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nightspot.local.sagemaker.markets import Market
+from nightspot.local.sagemaker.markets import SimulatedMarket
 from nightspot.local.sagemaker.request_rules import (
     INTERNAL_FAILURE,
     THROTTLED,
@@ -21,8 +21,8 @@ ARN = "arn:aws:sagemaker:eu-west-1:123456789012:training-job/job"
 def tonight(night):
     """A night on which nothing can be had, so that jobs wait and nothing runs."""
     return night(
-        spot_market=Market.never(),
-        on_demand_market=Market.never(),
+        spot_market=SimulatedMarket.never(),
+        on_demand_market=SimulatedMarket.never(),
         quotas={
             "ml.p4d.24xlarge for spot training job usage": 0,
             "ml.g5.xlarge for training job usage": 1,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nightspot.local.sagemaker.markets import EventOptions, Market
+from nightspot.local.sagemaker.markets import EventOptions, SimulatedMarket
 
 PHASES = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
 
@@ -57,7 +57,7 @@ def test_events_can_all_be_lost(night):
 
 
 def test_some_events_can_be_lost(night):
-    tonight = night(events=EventOptions(lost_share=0.5, seed=1), spot_market=Market.never())
+    tonight = night(events=EventOptions(lost_share=0.5, seed=1), spot_market=SimulatedMarket.never())
     for number in range(40):
         tonight.ask(f"job-{number}")
     tonight.until(lambda: len(tonight.events) >= 20)
@@ -75,7 +75,7 @@ def test_events_can_come_twice(night):
 
 def test_a_delayed_event_comes_behind_its_successors(night):
     delayed = EventOptions(delayed_share=0.5, delay_seconds=7200, seed=3)
-    tonight = night(events=delayed, spot_market=Market.never())
+    tonight = night(events=delayed, spot_market=SimulatedMarket.never())
     tonight.ask("one")
     tonight.ask("two")
     tonight.until(lambda: len(tonight.events) == 4)

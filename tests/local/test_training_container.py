@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nightspot.local.sagemaker.markets import Market, SimulationOptions
+from nightspot.local.sagemaker.markets import SimulatedMarket, SimulationOptions
 
 TAKEN_ONCE = [{"available": "50m"}, {"reclaim": 0}, {"available": "rest"}]
 
@@ -63,7 +63,7 @@ def test_the_script_is_told_how_fast_its_simulated_machine_is(night, settings, s
 
 
 def test_the_log_holds_the_words_of_every_machine(night):
-    tonight = night(spot_market=Market.scripted(TAKEN_ONCE))
+    tonight = night(spot_market=SimulatedMarket.scripted(TAKEN_ONCE))
     tonight.ask(parameters={"steps": 60, "seconds_per_step": 0.02})
     tonight.until_ended()
     written = tonight.simulator.log_path("job").read_text().splitlines()
@@ -72,7 +72,7 @@ def test_the_log_holds_the_words_of_every_machine(night):
 
 
 def test_spot_is_billed_at_the_discount_for_the_time_on_machines_only(night):
-    market = Market.scripted([{"available": "20m"}, {"reclaim": "40m"}, {"available": "rest"}])
+    market = SimulatedMarket.scripted([{"available": "20m"}, {"reclaim": "40m"}, {"available": "rest"}])
     tonight = night(spot_market=market, spot_discount=0.6)
     tonight.ask(parameters={"steps": 30, "seconds_per_step": 0.02})
     ended = tonight.until_ended()

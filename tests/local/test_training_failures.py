@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nightspot.local.sagemaker.job_state import Ending, Secondary, Status
-from nightspot.local.sagemaker.markets import Market
+from nightspot.local.sagemaker.job_state import JobEnding, Secondary, Status
+from nightspot.local.sagemaker.markets import SimulatedMarket
 
 LONG = {"steps": 100_000, "seconds_per_step": 0.02}
 WHOLE_LIFE = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
@@ -46,7 +46,7 @@ def test_a_bucket_that_does_not_exist_fails_the_job_as_a_client_error(night):
 
 
 def test_on_demand_capacity_that_does_not_come_fails_where_asked_for(night):
-    tonight = night(on_demand_market=Market.never(), on_demand_fails_after_seconds=900)
+    tonight = night(on_demand_market=SimulatedMarket.never(), on_demand_fails_after_seconds=900)
     tonight.ask(spot=False)
     ended = tonight.until_ended()
     assert ended["TrainingJobStatus"] == "Failed"
@@ -55,14 +55,14 @@ def test_on_demand_capacity_that_does_not_come_fails_where_asked_for(night):
 
 
 def test_on_demand_without_capacity_stays_pending_by_default(night):
-    tonight = night(on_demand_market=Market.scripted([{"missing": "40m"}, {"available": "rest"}]))
+    tonight = night(on_demand_market=SimulatedMarket.scripted([{"missing": "40m"}, {"available": "rest"}]))
     tonight.ask(spot=False)
     tonight.until_status("Pending")
     assert tonight.until_ended()["TrainingJobStatus"] == "Completed"
 
 
 def test_a_pending_limit_stops_an_on_demand_job(night, states_of):
-    tonight = night(on_demand_market=Market.never())
+    tonight = night(on_demand_market=SimulatedMarket.never())
     condition = {"MaxRuntimeInSeconds": 3600, "MaxPendingTimeInSeconds": 1800}
     tonight.ask(spot=False, StoppingCondition=condition)
     ended = tonight.until_ended()
@@ -86,10 +86,10 @@ def test_a_retry_strategy_starts_the_job_again_after_an_internal_error(night, st
     assert states_of(tonight.until_ended()) == [*restarted, *WHOLE_LIFE]
 
 
-OUT_OF_MEMORY = Ending(
+OUT_OF_MEMORY = JobEnding(
     Status.FAILED, Secondary.FAILED, "ClientError: Please use an instance type with more memory."
 )
-RECLAIMED = Ending(Status.STOPPED, Secondary.INTERRUPTED)
+RECLAIMED = JobEnding(Status.STOPPED, Secondary.INTERRUPTED)
 
 
 @pytest.mark.parametrize("ending", [OUT_OF_MEMORY, RECLAIMED])
@@ -112,7 +112,7 @@ def test_of_two_scripted_endings_the_earlier_one_counts(night):
 
 
 def test_a_scripted_ending_passes_by_a_job_that_has_no_machine_yet(night):
-    market = Market.scripted([{"missing": "40m"}, {"available": "rest"}])
+    market = SimulatedMarket.scripted([{"missing": "40m"}, {"available": "rest"}])
     tonight = night(spot_market=market, endings_at_seconds=((1500.0, OUT_OF_MEMORY),))
     tonight.ask()
     assert tonight.until_ended()["TrainingJobStatus"] == "Completed"

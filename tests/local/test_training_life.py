@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from nightspot.local.sagemaker.markets import Market
+from nightspot.local.sagemaker.markets import SimulatedMarket
 
 LONG = {"steps": 100_000, "seconds_per_step": 0.02}
 TAKEN_ONCE = [{"available": "50m"}, {"reclaim": 0}, {"available": "rest"}]
@@ -33,7 +33,7 @@ def test_the_model_and_the_output_are_stored_when_training_is_complete(night):
 
 
 def test_a_job_without_a_machine_waits_for_capacity(night, states_of):
-    tonight = night(spot_market=Market.scripted([{"missing": "40m"}, {"available": "rest"}]))
+    tonight = night(spot_market=SimulatedMarket.scripted([{"missing": "40m"}, {"available": "rest"}]))
     tonight.ask()
     waiting = tonight.until_status("Pending")
     assert waiting["SecondaryStatusTransitions"][-1]["StatusMessage"] == "Training job waiting for capacity"
@@ -44,7 +44,7 @@ def test_a_job_without_a_machine_waits_for_capacity(night, states_of):
 
 
 def test_an_interrupted_job_resumes_from_the_last_synced_checkpoint(night, states_of):
-    tonight = night(spot_market=Market.scripted(TAKEN_ONCE))
+    tonight = night(spot_market=SimulatedMarket.scripted(TAKEN_ONCE))
     tonight.ask(parameters={"steps": 60, "seconds_per_step": 0.02})
     ended = tonight.until_ended()
     interrupted = ["Starting", "Downloading", "Training", "Interrupted"]
@@ -56,7 +56,7 @@ def test_an_interrupted_job_resumes_from_the_last_synced_checkpoint(night, state
 
 
 def test_what_was_not_synced_is_lost_with_a_machine_taken_without_warning(night):
-    tonight = night(spot_market=Market.scripted(TAKEN_ONCE), sync_interval_seconds=1e9)
+    tonight = night(spot_market=SimulatedMarket.scripted(TAKEN_ONCE), sync_interval_seconds=1e9)
     tonight.ask(parameters=LONG)
     tonight.until(lambda: tonight.said().count("starting at 0") == 2)
     assert "step 1" in tonight.said()
@@ -65,7 +65,7 @@ def test_what_was_not_synced_is_lost_with_a_machine_taken_without_warning(night)
 
 
 def test_a_warning_leaves_time_for_a_signal_and_a_last_sync(night, states_of):
-    market = Market.scripted(TAKEN_WITH_A_WARNING)
+    market = SimulatedMarket.scripted(TAKEN_WITH_A_WARNING)
     tonight = night(spot_market=market, sync_interval_seconds=1e9)
     tonight.ask(parameters=LONG)
     tonight.until(lambda: sum(line.startswith("starting at") for line in tonight.said()) == 2)
@@ -77,7 +77,7 @@ def test_a_warning_leaves_time_for_a_signal_and_a_last_sync(night, states_of):
 
 
 def test_a_machine_can_be_taken_before_it_trains(night, states_of):
-    market = Market.scripted([{"available": "1m"}, {"reclaim": "30m"}, {"available": "rest"}])
+    market = SimulatedMarket.scripted([{"available": "1m"}, {"reclaim": "30m"}, {"available": "rest"}])
     tonight = night(spot_market=market, spot_provisioning_seconds=600)
     tonight.ask()
     ended = tonight.until_ended()
@@ -86,6 +86,6 @@ def test_a_machine_can_be_taken_before_it_trains(night, states_of):
 
 
 def test_an_on_demand_machine_is_never_taken(night, states_of):
-    tonight = night(on_demand_market=Market.scripted(TAKEN_ONCE))
+    tonight = night(on_demand_market=SimulatedMarket.scripted(TAKEN_ONCE))
     tonight.ask(spot=False, parameters={"steps": 60, "seconds_per_step": 0.02})
     assert states_of(tonight.until_ended()) == WHOLE_LIFE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nightspot.local.sagemaker.markets import Market
+from nightspot.local.sagemaker.markets import SimulatedMarket
 
 LONG = {"steps": 100_000, "seconds_per_step": 0.02}
 TAKEN_WITH_A_WARNING = [{"available": "50m"}, {"reclaim": 0, "warning": True}, {"available": "rest"}]
@@ -27,7 +27,7 @@ def alive(process_id):
 
 
 def test_a_wait_limit_used_up_waiting_stops_the_job_without_a_reason(night, states_of):
-    tonight = night(spot_market=Market.never())
+    tonight = night(spot_market=SimulatedMarket.never())
     tonight.ask(**limits(600, 1200))
     ended = tonight.until_ended()
     assert (ended["TrainingJobStatus"], ended["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
@@ -54,7 +54,7 @@ def test_the_wait_limit_counts_training_too(night, states_of):
 
 
 def test_the_runtime_limit_counts_training_over_all_machines_but_no_waiting(night, states_of):
-    market = Market.scripted([{"available": "20m"}, {"reclaim": "40m"}, {"available": "rest"}])
+    market = SimulatedMarket.scripted([{"available": "20m"}, {"reclaim": "40m"}, {"available": "rest"}])
     tonight = night(spot_market=market)
     tonight.ask(parameters=LONG, **limits(1800, 86_400))
     ended = tonight.until_ended()
@@ -92,7 +92,7 @@ def test_a_command_that_ignores_the_signal_is_killed_after_the_grace(night):
 
 
 def test_a_waiting_job_is_stopped_at_once(night, states_of):
-    tonight = night(spot_market=Market.never())
+    tonight = night(spot_market=SimulatedMarket.never())
     tonight.ask()
     tonight.until_status("Pending")
     tonight.stop()
@@ -100,7 +100,7 @@ def test_a_waiting_job_is_stopped_at_once(night, states_of):
 
 
 def test_a_stop_during_the_grace_of_a_reclaim_is_not_forgotten(night, states_of):
-    market = Market.scripted(TAKEN_WITH_A_WARNING)
+    market = SimulatedMarket.scripted(TAKEN_WITH_A_WARNING)
     tonight = night(spot_market=market, stop_grace_seconds=3600)
     tonight.ask(parameters={**LONG, "sigterm": "ignore"})
     tonight.until_line("SIGTERM")

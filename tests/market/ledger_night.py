@@ -14,9 +14,9 @@ from nightspot.decide import durable, ledger
 from nightspot.decide.policy import next_step
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Market
-from nightspot.market.engine import Machine
+from nightspot.market.engine import SimulatedMachine
 from nightspot.market.model import Doing, NightResult
-from nightspot.market.night import MIDNIGHT, MOST_DECISIONS, Night, NightError
+from nightspot.market.night import MIDNIGHT, MOST_DECISIONS, SimulatedNight, SimulationError
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Progress, Run, Step, evolve
 
 _OF_DOING = {
@@ -33,7 +33,7 @@ def moment(seconds: float) -> datetime:
 
 
 def play_through_ledger(
-    run: Run, night: Night, on_step: Callable[[Step], None] = lambda _step: None
+    run: Run, night: SimulatedNight, on_step: Callable[[Step], None] = lambda _step: None
 ) -> NightResult:
     """What the policy of `run` (as planned; it starts at `MIDNIGHT`) makes of the night.
 
@@ -48,20 +48,20 @@ def play_through_ledger(
         run = ledger.book(run, step, f"job-{step.attempt}" if step.action is Action.START else None)
         if step.action is Action.FINISH:
             if step.outcome is not Outcome.SUCCEEDED:
-                raise NightError(f"no model: {step.because}")
+                raise SimulationError(f"no model: {step.because}")
             return world.machine.result()
         world.act(step, now)
         now = min(now + (step.wait_seconds or 0), max(now, world.next_news_seconds()))
-    raise NightError(f"no end after {MOST_DECISIONS} decisions")
+    raise SimulationError(f"no end after {MOST_DECISIONS} decisions")
 
 
 class _World:
     """SageMaker with at most one training job at a time."""
 
-    def __init__(self, run: Run, night: Night) -> None:
+    def __init__(self, run: Run, night: SimulatedNight) -> None:
         prices = [rung.usd_per_hour for rung in run.rungs if rung.market is Market.ON_DEMAND]
         self._night, self._truth = night, night.truth
-        self.machine = Machine(
+        self.machine = SimulatedMachine(
             night.truth,
             markets=night.markets,
             usd_per_hour=prices[0] if prices else None,

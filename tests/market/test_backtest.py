@@ -21,10 +21,10 @@ from nightspot.market.backtest import (
     player,
 )
 from nightspot.market.fitting import generate, profile
-from nightspot.market.model import Availability, Belief, Prices
+from nightspot.market.model import Belief, MarketAvailability, Prices
 from nightspot.market.omniscient import omniscient_of, schedule_of, step_seconds
 from nightspot.market.rivals import RIVALS
-from nightspot.market.samples import BacktestError, Setting, Zone, check, samples_of
+from nightspot.market.samples import BacktestError, BacktestSetting, Zone, check, samples_of
 from nightspot.run.model import Rung
 
 HOUR = 3600.0
@@ -35,7 +35,7 @@ def zone_of(*changes, up=True, days=3.0, name="zone", **fields):
     """Up (or not) from 0 on, and then the other way round at each of `changes`, in hours."""
     starts = [0.0, *(each * HOUR for each in changes)]
     states = [(index % 2 == 0) == up for index in range(len(starts))]
-    return Zone(name, Availability(np.array(starts), np.array(states), days * DAY), **fields)
+    return Zone(name, MarketAvailability(np.array(starts), np.array(states), days * DAY), **fields)
 
 
 def made_up(seed=1, days=4.0, name="scarce"):
@@ -43,7 +43,7 @@ def made_up(seed=1, days=4.0, name="scarce"):
 
 
 def few(**changes):
-    return Setting(**{"starts": 12, **changes})
+    return BacktestSetting(**{"starts": 12, **changes})
 
 
 def test_every_policy_has_a_score_and_a_label_ours_first_and_the_omniscient_last():
@@ -172,7 +172,7 @@ def test_nights_with_the_market_s_own_prices_are_paid_and_bounded_by_them():
 )
 @settings(max_examples=2 * settings.default.max_examples)
 def test_the_bound_s_grid_can_always_be_computed(work, changeover, window):
-    setting = Setting(
+    setting = BacktestSetting(
         work_seconds=work, changeover_seconds=changeover, window_seconds=work * window + changeover
     )
     step = step_seconds(setting, zone_of(days=20))
@@ -184,7 +184,7 @@ def test_the_bound_s_grid_can_always_be_computed(work, changeover, window):
 
 @pytest.mark.parametrize(("work", "changeover"), [(4 * HOUR, 360), (4 * HOUR, 720), (4 * HOUR, 108)])
 def test_the_grid_rounds_neither_work_nor_change_over_of_the_usual_settings(work, changeover):
-    step = step_seconds(Setting(work_seconds=work, changeover_seconds=changeover), zone_of())
+    step = step_seconds(BacktestSetting(work_seconds=work, changeover_seconds=changeover), zone_of())
     assert work / step == pytest.approx(round(work / step))
     assert changeover / step == pytest.approx(round(changeover / step))
 

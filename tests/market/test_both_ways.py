@@ -9,9 +9,9 @@ import pytest
 from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.market.backtest import plan
 from nightspot.market.fitting import generate, profiles
-from nightspot.market.model import Availability, Belief, Prices, Truth
-from nightspot.market.night import Night, NightError, Planned
-from nightspot.market.samples import Setting
+from nightspot.market.model import Belief, MarketAvailability, Prices, Truth
+from nightspot.market.night import Planned, SimulatedNight, SimulationError
+from nightspot.market.samples import BacktestSetting
 from nightspot.run.model import Rung
 from tests.market.ledger_night import play_through_ledger
 
@@ -19,17 +19,17 @@ NIGHTS = 2_000
 HOUR = 3600.0
 
 
-def market_of(draw: random.Random, window: float) -> Availability:
+def market_of(draw: random.Random, window: float) -> MarketAvailability:
     """Of the shipped profiles, or one that flickers so often that types wear out."""
     kind = draw.choice([*profiles(), "flickers", "flickers", "empty"])
     if kind in profiles():
         return generate(profiles()[kind], seconds=3 * window, randomness=draw.randrange(2**32), name=kind)
     if kind == "empty":
-        return Availability(np.array([0.0]), np.array([False]))
+        return MarketAvailability(np.array([0.0]), np.array([False]))
     starts = np.cumsum(
         [0.0, *(draw.choice([120.0, 500.0, 1200.0, 3000.0]) * draw.uniform(0.5, 1.5) for _ in range(80))]
     )
-    return Availability(starts, np.arange(81) % 2 == draw.randrange(2))
+    return MarketAvailability(starts, np.arange(81) % 2 == draw.randrange(2))
 
 
 def ladder_of(draw: random.Random) -> tuple[Rung, ...]:
@@ -80,7 +80,7 @@ def night_of(seed: int):
     belief = Belief(
         work * draw.choice([1.0, 1.0, 1.2]), draw.choice([360.0, 200.0]), draw.choice([360.0, 900.0]), stop
     )
-    setting = Setting(
+    setting = BacktestSetting(
         work_seconds=work, window_seconds=window, checkpoint_seconds=checkpoint, stop_seconds=stop
     )
     policy = draw.choice([*[Policy.PATIENT] * 3, Policy.EAGER, Policy.ON_DEMAND])
@@ -93,7 +93,7 @@ def night_of(seed: int):
             for rung in ladder_of(draw)
         )
     markets = {"type-1": market_of(draw, window)} if draw.random() < 0.5 else {}
-    return replace(planned, fallback=fallback, **changes), Night(
+    return replace(planned, fallback=fallback, **changes), SimulatedNight(
         truth, markets=markets, shows_pace=draw.random() < 0.4, with_spans=True
     )
 
@@ -103,7 +103,7 @@ def played(play):
     decided = []
     try:
         return play(decided.append), decided
-    except NightError as error:
+    except SimulationError as error:
         return str(error).partition(":")[0], decided
 
 

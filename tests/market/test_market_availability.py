@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.market.model import Availability, MarketValueError
+from nightspot.market.model import MarketAvailability, MarketValueError
 
-UP_THEN_DOWN_THEN_UP = Availability(
+UP_THEN_DOWN_THEN_UP = MarketAvailability(
     np.array([0.0, 100.0, 250.0]), np.array([True, False, True]), 400.0, "zone"
 )
 
@@ -26,7 +26,7 @@ def test_a_change_belongs_to_the_stretch_it_starts(seconds, up, next_change, nex
 
 def test_the_last_state_holds_after_the_known_time():
     assert UP_THEN_DOWN_THEN_UP.is_up_at(1e9)
-    assert Availability(np.array([0.0, 5.0]), np.array([True, False])).next_up_from(7) == math.inf
+    assert MarketAvailability(np.array([0.0, 5.0]), np.array([True, False])).next_up_from(7) == math.inf
 
 
 def test_the_share_up_weighs_stretches_by_their_length():
@@ -36,7 +36,7 @@ def test_the_share_up_weighs_stretches_by_their_length():
 
 def test_a_share_of_all_time_is_refused():
     with pytest.raises(MarketValueError, match="length_seconds: inf"):
-        _ = Availability(np.zeros(1), np.ones(1, dtype=bool)).share_up
+        _ = MarketAvailability(np.zeros(1), np.ones(1, dtype=bool)).share_up
 
 
 def test_a_window_starts_at_its_own_zero():
@@ -60,7 +60,9 @@ def test_a_window_must_lie_in_what_is_known(offset, length, field):
 
 
 def test_merging_drops_stretches_without_length_and_joins_equal_neighbours():
-    merged = Availability.merged([0, 10, 10, 20, 30], [True, False, True, True, False], length_seconds=40)
+    merged = MarketAvailability.merged(
+        [0, 10, 10, 20, 30], [True, False, True, True, False], length_seconds=40
+    )
     assert merged.starts_seconds.tolist() == [0, 30]
     assert merged.up.tolist() == [True, False]
 
@@ -79,7 +81,7 @@ def test_merging_drops_stretches_without_length_and_joins_equal_neighbours():
 )
 def test_change_points_that_mean_nothing_are_refused(starts, up, length, rule):
     with pytest.raises(MarketValueError, match=rule):
-        Availability(np.array(starts), np.array(up, dtype=bool), length)
+        MarketAvailability(np.array(starts), np.array(up, dtype=bool), length)
 
 
 @pytest.mark.parametrize("seconds", [-1, math.nan])
@@ -90,7 +92,7 @@ def test_there_is_no_state_before_the_start(seconds):
 
 def test_nobody_can_change_a_market_afterwards():
     starts = np.array([0.0, 5.0])
-    market = Availability(starts, np.array([True, False]))
+    market = MarketAvailability(starts, np.array([True, False]))
     starts[1] = 1.0
     assert market.starts_seconds[1] == 5
     with pytest.raises(ValueError, match="read-only"):
@@ -102,7 +104,7 @@ samples = st.lists(st.booleans(), min_size=1, max_size=30)
 
 @given(samples, st.floats(0, 29), st.floats(0.01, 10), st.floats(0, 1))
 def test_a_window_says_what_the_whole_market_says(states, offset, length, moment):
-    market = Availability.merged(range(len(states)), states, length_seconds=len(states))
+    market = MarketAvailability.merged(range(len(states)), states, length_seconds=len(states))
     offset = min(offset, len(states) / 2)
     length = min(length, len(states) - offset)
     window = market.window(offset, length)
@@ -116,6 +118,6 @@ def test_a_window_says_what_the_whole_market_says(states, offset, length, moment
 
 @given(samples)
 def test_merging_keeps_every_state(states):
-    market = Availability.merged(range(len(states)), states, length_seconds=len(states))
+    market = MarketAvailability.merged(range(len(states)), states, length_seconds=len(states))
     assert [market.is_up_at(seconds) for seconds in range(len(states))] == states
     assert market.share_up == pytest.approx(sum(states) / len(states))

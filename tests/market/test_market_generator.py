@@ -15,7 +15,7 @@ from nightspot.market.fitting import (
     profile,
     profiles,
 )
-from nightspot.market.model import Availability, MarketValueError
+from nightspot.market.model import MarketAvailability, MarketValueError
 
 HOUR = 3600.0
 MARKET = SpotLives(lives=Weibull(0.6, 2 * HOUR), gaps=Weibull(0.8, HOUR))
@@ -75,7 +75,7 @@ def test_a_weibull_of_shape_one_is_exponential():
 def test_every_market_is_one_of_change_points(life_shape, gap_shape, seconds, seed):
     parameters = SpotLives(Weibull(life_shape, 1_000), Weibull(gap_shape, 500))
     market = generate(parameters, seconds=seconds, randomness=seed)
-    assert isinstance(market, Availability)  # whose own rules refuse anything else
+    assert isinstance(market, MarketAvailability)  # whose own rules refuse anything else
     assert market.stretch_seconds.sum() == pytest.approx(seconds)
 
 

@@ -14,10 +14,10 @@ from nightspot.market.grid import (
     slots_up,
     spot_ratio_slots,
 )
-from nightspot.market.model import Availability, MarketValueError, Prices
+from nightspot.market.model import MarketAvailability, MarketValueError, Prices
 from nightspot.market.traces import Trace
 
-MARKET = Availability(np.array([0.0, 90.0, 130.0]), np.array([True, False, True]), 240.0)
+MARKET = MarketAvailability(np.array([0.0, 90.0, 130.0]), np.array([True, False, True]), 240.0)
 
 
 def test_a_slot_is_up_if_any_moment_of_it_is():
@@ -101,7 +101,7 @@ def test_a_ratio_needs_an_on_demand_price(usd):
 
 @given(st.lists(st.booleans(), min_size=2, max_size=30), st.floats(0, 1), st.floats(0.3, 5), st.data())
 def test_whenever_the_market_is_up_so_is_the_slot(states, offset, step, data):
-    market = Availability.merged(range(len(states)), states, length_seconds=len(states))
+    market = MarketAvailability.merged(range(len(states)), states, length_seconds=len(states))
     window = len(states) - offset
     slots = available_slots(market, offsets_seconds=[offset], window_seconds=window, step_seconds=step)[0]
     moment = data.draw(st.floats(0, window, exclude_max=True))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from nightspot.local.sagemaker.markets import Availability as LocalAvailability
-from nightspot.local.sagemaker.markets import Market
+from nightspot.local.sagemaker.markets import SimulatedMarket
+from nightspot.local.sagemaker.markets import Supply as LocalAvailability
 from nightspot.market.model import MarketValueError
 from nightspot.market.traces import Trace, load_trace, load_traces, pool
 
@@ -56,7 +56,7 @@ def test_a_file_needs_only_a_gap_and_samples(write):
 
 def test_a_file_means_here_what_it_means_in_the_local_run(write):
     path = write({"metadata": {"gap_seconds": 10}, "data": [0, 1, 1, 0, 0, 1, 0]})
-    changes, market = load_trace(path).changes(), Market.from_trace(path)
+    changes, market = load_trace(path).changes(), SimulatedMarket.from_trace(path)
     for seconds in np.arange(0, 90, 2.5):
         assert changes.is_up_at(seconds) == (market.state_at(seconds) is LocalAvailability.AVAILABLE)
 

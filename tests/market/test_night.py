@@ -13,8 +13,8 @@ from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.market.backtest import Setting, plan
 from nightspot.market.grid import available_slots
-from nightspot.market.model import Availability, Belief, Doing, Prices, Truth
-from nightspot.market.night import MIDNIGHT, Night, NightError, Planned
+from nightspot.market.model import Belief, Doing, MarketAvailability, Prices, Truth
+from nightspot.market.night import MIDNIGHT, Planned, SimulatedNight, SimulationError
 from nightspot.market.omniscient import omniscient_costs
 from nightspot.run.model import Action, LeftOut, Rung
 from tests.market import ledger_night
@@ -28,7 +28,7 @@ def market(*changes, up=True):
     """Up (or not) from 0 on, and then the other way round at each of `changes`, in hours."""
     starts = [0.0, *(hours * HOUR for hours in changes)]
     states = [(index % 2 == 0) == up for index in range(len(starts))]
-    return Availability(np.array(starts), np.array(states))
+    return MarketAvailability(np.array(starts), np.array(states))
 
 
 def truth_of(spot, **changes):
@@ -64,7 +64,7 @@ def run_of(truth, policy=Policy.PATIENT, **changes):
 
 
 def played(truth, policy=Policy.PATIENT, *, night=None, **changes):
-    return Planned(run_of(truth, policy, **changes)).play(night or Night(truth, with_spans=True))
+    return Planned(run_of(truth, policy, **changes)).play(night or SimulatedNight(truth, with_spans=True))
 
 
 def test_a_quiet_night_costs_work_and_one_changeover_at_spots_price():
@@ -136,7 +136,7 @@ def test_on_demand_never_asks_for_spot():
 
 
 def test_a_night_that_forbids_on_demand_and_has_no_spot_is_an_error():
-    with pytest.raises(NightError, match="no model"):
+    with pytest.raises(SimulationError, match="no model"):
         played(truth_of(market(up=False)), fallback=Fallback.NEVER)
 
 
@@ -146,7 +146,7 @@ def test_every_type_may_have_its_own_market():
     slow = replace(run.rungs[0], instance_type="slow", speed=0.5, patience_seconds=600)
     fast = replace(run.rungs[0], patience_seconds=600)
     ladder = (fast, slow, run.rungs[1])
-    night = Night(truth, markets={"slow": market()}, with_spans=True)
+    night = SimulatedNight(truth, markets={"slow": market()}, with_spans=True)
     result = Planned(replace(run, rungs=ladder)).play(night)
     # After ten minutes the slow type trains, until on-demand must take over.
     assert result.launches == 2
@@ -187,7 +187,7 @@ def test_the_ledger_at_every_look_is_what_a_fold_would_have_made_of_it(monkeypat
         return step
 
     monkeypatch.setattr(ledger_night, "next_step", spy)
-    ledger_night.play_through_ledger(run_of(truth), Night(truth))
+    ledger_night.play_through_ledger(run_of(truth), SimulatedNight(truth))
     compared = 0
     for run, now in seen:
         attempt = run.last_attempt
@@ -214,7 +214,7 @@ slots = st.lists(st.booleans(), min_size=1, max_size=60)
 
 
 def on_grid(ups, step):
-    return Availability.merged(np.arange(len(ups)) * step, np.array(ups))
+    return MarketAvailability.merged(np.arange(len(ups)) * step, np.array(ups))
 
 
 @st.composite
@@ -278,7 +278,7 @@ def test_two_attempts_are_never_open_at_once(truth):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger_night, "next_step", spy)
-        ledger_night.play_through_ledger(run_of(truth), Night(truth))
+        ledger_night.play_through_ledger(run_of(truth), SimulatedNight(truth))
     for run, step in seen:
         assert sum(attempt.is_open for attempt in run.attempts) <= 1
         assert step.action is not Action.START or run.open_attempt is None
@@ -288,7 +288,7 @@ def test_two_attempts_are_never_open_at_once(truth):
 
 @pytest.mark.parametrize("change", [{"budget_usd": 100.0}, {"left_out": (LeftOut(SPOT, "no quota."),)}])
 def test_a_plan_that_a_night_knows_nothing_of_is_refused(change):
-    with pytest.raises(NightError, match="has no budget, leaves no rung out"):
+    with pytest.raises(SimulationError, match="has no budget, leaves no rung out"):
         played(truth_of(market()), **change)
 
 
@@ -296,4 +296,4 @@ def test_a_start_that_is_slower_than_planned_is_no_reason_to_be_late():
     # 40 minutes instead of 6, a checkpoint every half hour, and a reclaim before the first.
     truth = truth_of(market(3.2, 4.3, up=False), spot_changeover_seconds=(2400.0,), checkpoint_seconds=1800.0)
     run = run_of(replace(truth, spot_changeover_seconds=(CHANGEOVER,)))
-    assert not Planned(run).play(Night(truth)).late
+    assert not Planned(run).play(SimulatedNight(truth)).late

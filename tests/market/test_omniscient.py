@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from nightspot.job.markets import Market
 from nightspot.market.fitting import SpotLives, Weibull, generate
 from nightspot.market.grid import available_slots
-from nightspot.market.model import Availability, MarketValueError
-from nightspot.market.omniscient import Schedule, Stay, omniscient_costs, omniscient_schedule
+from nightspot.market.model import MarketAvailability, MarketValueError
+from nightspot.market.omniscient import OmniscientSchedule, Stay, omniscient_costs, omniscient_schedule
 
 HOUR = 3600.0
 
@@ -112,7 +112,7 @@ def schedules(draw):
     edges = sorted(draw(st.lists(st.floats(10, 990), max_size=6, unique=True)))
     up_first = draw(st.booleans())
     up = [(index % 2 == 0) == up_first for index in range(len(edges) + 1)]
-    market = Availability.merged([0, *edges], up, length_seconds=1000)
+    market = MarketAvailability.merged([0, *edges], up, length_seconds=1000)
     changeover = draw(st.floats(0, 120))
     moments = sorted(draw(st.lists(st.floats(0, 1000), min_size=2, max_size=8, unique=True)))
     work = cost = 0.0
@@ -183,7 +183,7 @@ def test_a_window_too_short_is_flagged_and_costs_infinity():
         spot_ratio=0.3,
         step_seconds=HOUR,
     )
-    assert (late, late.in_time) == (Schedule((), math.inf), False)
+    assert (late, late.in_time) == (OmniscientSchedule((), math.inf), False)
 
 
 def test_no_work_costs_nothing():

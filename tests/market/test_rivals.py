@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nightspot.market.engine import play_rule
-from nightspot.market.model import Availability, Belief, Prices, Truth
+from nightspot.market.model import Belief, MarketAvailability, Prices, Truth
 from nightspot.market.rivals import RIVALS
 
 HOUR = 3600.0
@@ -19,7 +19,7 @@ def market(*changes_hours, up=True):
     """A market that is up (or down) at first and changes at these hours."""
     starts = [0.0, *(hours * HOUR for hours in changes_hours)]
     states = [(index % 2 == 0) == up for index in range(len(starts))]
-    return Availability(np.array(starts), np.array(states))
+    return MarketAvailability(np.array(starts), np.array(states))
 
 
 ALWAYS, NEVER = market(), market(up=False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nightspot.market.engine import play_rule
 from nightspot.market.grid import available_slots
-from nightspot.market.model import Availability, Belief, Doing, Prices, Truth
+from nightspot.market.model import Belief, Doing, MarketAvailability, Prices, Truth
 from nightspot.market.omniscient import omniscient_costs
 from nightspot.market.rivals import RIVALS
 
@@ -33,7 +33,7 @@ def play(name, truth, belief):
 @st.composite
 def markets(draw, minutes=60):
     states = draw(st.lists(st.booleans(), min_size=1, max_size=minutes))
-    return Availability.merged(np.arange(len(states)) * MINUTE, states)
+    return MarketAvailability.merged(np.arange(len(states)) * MINUTE, states)
 
 
 @st.composite
@@ -178,7 +178,7 @@ def test_who_does_not_see_spot_from_on_demand_never_goes_back(name, night):
 def test_who_sees_spot_from_on_demand_does(name):
     states = [False] * 20 + [True] * 40
     truth = Truth(
-        market=Availability.merged(np.arange(60) * MINUTE, states),
+        market=MarketAvailability.merged(np.arange(60) * MINUTE, states),
         prices=Prices.flat(0.3),
         work_seconds=20 * MINUTE,
         window_seconds=40 * MINUTE,

@@ -9,7 +9,7 @@ import pytest
 from nightspot.job.markets import Market
 from nightspot.job.reading import load_job, parse_job
 from nightspot.market import samples
-from nightspot.market.model import Availability, MarketValueError
+from nightspot.market.model import MarketAvailability, MarketValueError
 from nightspot.market.samples import BacktestError, Zone
 
 HOUR = 3600.0
@@ -24,7 +24,7 @@ def trace_file(folder, name, data, **metadata):
 def zone(*changes, up=True, hours=10.0, name="zone"):
     starts = [0.0, *(each * HOUR for each in changes)]
     states = [(index % 2 == 0) == up for index in range(len(starts))]
-    return Zone(name, Availability(np.array(starts), np.array(states), hours * HOUR))
+    return Zone(name, MarketAvailability(np.array(starts), np.array(states), hours * HOUR))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nightspot.decide.policy import next_step
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback, Market, Policy
-from nightspot.plan.planning import Resumed, plan_note
+from nightspot.plan.planning import ResumedRun, plan_note
 from nightspot.run.model import Action
 
 
@@ -70,7 +70,7 @@ def test_a_job_without_spot_is_not_told_that_it_is_too_late_for_spot(late, story
 
 def test_a_retry_that_started_late_says_both(late, story):
     before = story.run(run_id="20261120-aaaaaa")
-    note = plan_note(late("01:00", resume_from=before.run_id), Resumed(before))
+    note = plan_note(late("01:00", resume_from=before.run_id), ResumedRun(before))
     assert note.startswith("Started 1 h late")
     assert note.endswith("Follows run 20261120-aaaaaa from zero: it has left no checkpoint.")
 
@@ -78,7 +78,7 @@ def test_a_retry_that_started_late_says_both(late, story):
 def test_a_retry_of_a_run_without_checkpoints_says_so(story):
     before = story.run(checkpoint_s3_uri=None, run_id="20261120-aaaaaa")
     assert (
-        plan_note(story.run(), Resumed(before))
+        plan_note(story.run(), ResumedRun(before))
         == "Follows run 20261120-aaaaaa from zero: it kept no checkpoints."
     )
 

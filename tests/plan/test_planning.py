@@ -11,7 +11,7 @@ from nightspot.decide.policy import next_step
 from nightspot.job.markets import Fallback, Market
 from nightspot.job.model import Budget, Capacity, ChangeOver, InstanceType, Job
 from nightspot.job.times import Deadline
-from nightspot.plan.planning import Known, Origin, Resumed, plan_run
+from nightspot.plan.planning import Known, ResumedRun, RunOrigin, plan_run
 from nightspot.run.model import Action, Progress
 from nightspot.run.pricing import Basis, PlanRate, Price, PriceSource, SpotDiscount
 from tests.records import past_run
@@ -51,7 +51,7 @@ def plan(story):
             execution_arn=execution_arn,
             region=region,
             known=Known(**{"price": price_of, **(known or {})}),
-            origin=origin or Origin(),
+            origin=origin or RunOrigin(),
             resumed=resumed,
         )
 
@@ -141,7 +141,7 @@ def test_fallback_and_budget_are_the_jobs(plan):
 
 
 def test_a_late_start_has_the_deadline_of_the_night_for_which_it_was_scheduled(story, plan):
-    late = plan(started_at=story.at("08:30"), origin=Origin(scheduled_at=story.midnight))
+    late = plan(started_at=story.at("08:30"), origin=RunOrigin(scheduled_at=story.midnight))
     assert late.deadline == story.deadline
     assert late.scheduled_at == story.midnight
     assert plan(started_at=story.at("08:30")).deadline == story.deadline + timedelta(days=1)
@@ -149,14 +149,16 @@ def test_a_late_start_has_the_deadline_of_the_night_for_which_it_was_scheduled(s
 
 def test_a_deadline_within_hours_counts_from_the_scheduled_moment_too(story, plan):
     six_hours = Deadline(within_seconds=6 * 3600)
-    late = plan(started_at=story.at("02:00"), origin=Origin(scheduled_at=story.midnight), deadline=six_hours)
+    late = plan(
+        started_at=story.at("02:00"), origin=RunOrigin(scheduled_at=story.midnight), deadline=six_hours
+    )
     assert late.deadline == story.at("06:00")
 
 
 def test_a_run_that_resumes_another_one_has_its_checkpoints_and_its_progress(story, plan):
     before = story.run(run_id="20261120-aaaaaa", checkpoint_s3_uri="s3://elsewhere/20261120-aaaaaa")
     progress = Progress(60, story.midnight, total_steps=100, fraction=0.6, attempt=2)
-    run = plan(resumed=Resumed(before, progress, is_empty=False))
+    run = plan(resumed=ResumedRun(before, progress, is_empty=False))
     assert run.checkpoint_s3_uri == before.checkpoint_s3_uri
     assert run.progress == replace(progress, attempt=0)
     assert (run.inherited, run.furthest_step) == (progress, 60)
@@ -189,9 +191,9 @@ def test_what_another_run_had_saved_is_not_counted_as_this_one_s_fruit(story):
 def test_a_share_that_was_done_of_other_work_is_not_counted(story, plan):
     before = story.run(run_id="20261120-aaaaaa", inherited_fraction=0.5)
     same = replace(before, work_key=plan().work_key)
-    assert plan(resumed=Resumed(same, is_empty=False)).inherited_fraction == 0.5
-    assert plan(resumed=Resumed(before, is_empty=False)).inherited_fraction == 0.0
-    assert plan(resumed=Resumed(same, is_empty=True)).inherited_fraction == 0.0
+    assert plan(resumed=ResumedRun(same, is_empty=False)).inherited_fraction == 0.5
+    assert plan(resumed=ResumedRun(before, is_empty=False)).inherited_fraction == 0.0
+    assert plan(resumed=ResumedRun(same, is_empty=True)).inherited_fraction == 0.0
 
 
 @pytest.mark.parametrize(

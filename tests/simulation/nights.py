@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightspot.job.model import Job
-from nightspot.local.sagemaker.job_state import ENDINGS, Cut, Ending, of_exit
-from nightspot.local.sagemaker.markets import Availability
+from nightspot.local.sagemaker.job_state import ENDINGS, Cut, JobEnding, of_exit
+from nightspot.local.sagemaker.markets import Supply
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.session import LocalNight
 from tests.simulation.clock import HOUR
@@ -39,7 +39,7 @@ class NightMarket:
     def taken_back_at(self, instance_type: str, now: float) -> float | None:
         """When a Spot machine given now is interrupted; None: it is left alone."""
         market = self.night.markets.market_for(instance_type, spot=True)
-        if market.state_at(now) is Availability.RECLAIM:
+        if market.state_at(now) is Supply.RECLAIM:
             return now
         reclaim = market.next_reclaim(now)
         return None if reclaim is None else reclaim[0]
@@ -139,7 +139,7 @@ def _wrapped(name: str, handler: Any, wrap: Callable[[str, Handler], Handler]) -
     return call
 
 
-def _end(world: World, ending: Ending) -> None:
+def _end(world: World, ending: JobEnding) -> None:
     world.sagemaker.end_all(ending.status, ending.secondary, ending.failure_reason)
 
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from nightspot.market.backtest import LABELS, OMNISCIENT, Score
 from nightspot.market.fitting import generate, profile
-from nightspot.market.model import Availability, Doing
-from nightspot.market.samples import Setting, Zone, samples_of
+from nightspot.market.model import Doing, MarketAvailability
+from nightspot.market.samples import BacktestSetting, Zone, samples_of
 from nightspot.terminal import backtest_plot
 
 HOUR = 3600.0
@@ -26,7 +26,7 @@ def zone():
 
 @pytest.fixture(scope="module")
 def setting():
-    return Setting(starts=2)
+    return BacktestSetting(starts=2)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_the_deadline_is_loosened_as_far_as_the_traces_reach(curves, setting, zo
     assert curves[3.0]["patient"].cost_ratio < curves[1.25]["patient"].cost_ratio
     short = Zone("short", zone.changes.window(0, 9 * HOUR), 60.0)
     assert list(backtest_plot.costs_by_looseness(setting, [short])) == [1.25, 1.5, 2.0]
-    slow = Setting(starts=1, changeover_seconds=2 * HOUR, window_seconds=7 * HOUR)
+    slow = BacktestSetting(starts=1, changeover_seconds=2 * HOUR, window_seconds=7 * HOUR)
     assert list(backtest_plot.costs_by_looseness(slow, [zone])) == [1.5, 1.75, 2.0, 2.5, 3.0]
 
 
@@ -113,7 +113,7 @@ def test_spot_is_given_up_when_on_demand_begins_and_not_before(setting, zone):
 
 
 def zone_up():
-    return Zone("up", Availability(np.zeros(1), np.ones(1, dtype=bool), 30 * HOUR), 60.0)
+    return Zone("up", MarketAvailability(np.zeros(1), np.ones(1, dtype=bool), 30 * HOUR), 60.0)
 
 
 def test_the_timeline_names_rows_deadline_and_last_safe_moment(setting, zone):
@@ -149,7 +149,7 @@ def test_the_omniscient_s_stretches_follow_each_other_and_cost_its_bound(setting
 
 
 def test_the_market_s_band_is_cut_at_the_deadline():
-    market = Availability(np.array([0.0, 1.0, 3.0]) * HOUR, np.array([False, True, False]))
+    market = MarketAvailability(np.array([0.0, 1.0, 3.0]) * HOUR, np.array([False, True, False]))
     assert list(backtest_plot.ups(market, 2 * HOUR)) == [(HOUR, 2 * HOUR)]
     assert list(backtest_plot.ups(market, 8 * HOUR)) == [(HOUR, 3 * HOUR)]
     assert list(backtest_plot.ups(market, 0.5 * HOUR)) == []

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from nightspot.market.backtest import LABELS, OMNISCIENT, Score
-from nightspot.market.samples import Setting
+from nightspot.market.samples import BacktestSetting
 from nightspot.terminal import backtest_table
-from nightspot.terminal.backtest_table import Played
+from nightspot.terminal.backtest_table import PlayedBacktest
 
 COSTS = dict.fromkeys(LABELS, 0.6) | {"patient": 0.52, "greedy_then_uniform": 0.50, OMNISCIENT: 0.48}
 
@@ -37,7 +37,9 @@ def shown(screen, played):
 
 
 def played(**changes):
-    return Played(**{"setting": Setting(), "markets": "somewhere.", "scores": scores(), **changes})
+    return PlayedBacktest(
+        **{"setting": BacktestSetting(), "markets": "somewhere.", "scores": scores(), **changes}
+    )
 
 
 def test_every_policy_is_a_row_with_its_numbers(screen):
@@ -91,16 +93,19 @@ def test_pooling_is_told_with_what_it_leaves_out(screen):
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        (Setting(), "4 h of work, due in 8 h"),
-        (Setting(), "change-over 6 min"),
-        (Setting(), "an interruption loses no work"),
-        (Setting(on_demand_changeover_seconds=900), "change-over 6 min on Spot and 15 min on on-demand"),
-        (Setting(random_changeover=True), "change-over random, median 6 min (log-normal, sigma 0.6)"),
-        (Setting(work_error=0.1), "the true work off by 10 % (standard deviation)"),
-        (Setting(checkpoint_seconds=1800), "a checkpoint every 30 min"),
-        (Setting(checkpoint_seconds=1e9), "no checkpoints"),
-        (Setting(stop_seconds=180), "3 min to stop"),
-        (Setting(spot_ratio=None), "the traces' own prices"),
+        (BacktestSetting(), "4 h of work, due in 8 h"),
+        (BacktestSetting(), "change-over 6 min"),
+        (BacktestSetting(), "an interruption loses no work"),
+        (
+            BacktestSetting(on_demand_changeover_seconds=900),
+            "change-over 6 min on Spot and 15 min on on-demand",
+        ),
+        (BacktestSetting(random_changeover=True), "change-over random, median 6 min (log-normal, sigma 0.6)"),
+        (BacktestSetting(work_error=0.1), "the true work off by 10 % (standard deviation)"),
+        (BacktestSetting(checkpoint_seconds=1800), "a checkpoint every 30 min"),
+        (BacktestSetting(checkpoint_seconds=1e9), "no checkpoints"),
+        (BacktestSetting(stop_seconds=180), "3 min to stop"),
+        (BacktestSetting(spot_ratio=None), "the traces' own prices"),
     ],
 )
 def test_the_setting_is_told_in_words(setting, words):

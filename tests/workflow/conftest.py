@@ -12,7 +12,7 @@ import pytest
 
 from nightspot.job.model import Job
 from nightspot.local.clock import StoryClock
-from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 from nightspot.local.stage.emulated_aws import REGION
 from nightspot.local.stage.night_files import Night
@@ -43,14 +43,14 @@ def stop_when_training(simulator: SimulatedSageMaker, _clock: StoryClock) -> Non
 # The nights that several tests look at: what `play` is given.
 LOOKED_AT: dict[str, dict[str, Any]] = {
     "quiet": {},
-    "Spot never comes": {"night": Night("never", "", Markets(default_spot=Market.never()))},
+    "Spot never comes": {"night": Night("never", "", Markets(default_spot=SimulatedMarket.never()))},
     "on-demand queues": {
         "night": Night(
             "late",
             "",
             Markets(
-                default_spot=Market.never(),
-                default_on_demand=Market.scripted([{"missing": "1h20m"}, {"available": "rest"}]),
+                default_spot=SimulatedMarket.never(),
+                default_on_demand=SimulatedMarket.scripted([{"missing": "1h20m"}, {"available": "rest"}]),
             ),
         ),
         "work": "20m",

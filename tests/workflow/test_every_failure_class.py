@@ -2,10 +2,10 @@
 
 import pytest
 
-from nightspot.failures.classify import ANSWERS, Answer
+from nightspot.failures.classify import ANSWERS, Response
 from nightspot.failures.codes import FailureClass
-from nightspot.local.sagemaker.job_state import Ending, Secondary, Status
-from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
+from nightspot.local.sagemaker.job_state import JobEnding, Secondary, Status
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket, SimulationOptions
 from nightspot.local.sagemaker.request_rules import ServiceFault
 from nightspot.local.stage.night_files import Night
 
@@ -30,7 +30,7 @@ def refused(*faults):
 
 
 def ended(status, secondary, reason=None):
-    ending = Ending(status, secondary, reason)
+    ending = JobEnding(status, secondary, reason)
     options = SimulationOptions(endings_at_seconds=((10 * MINUTE, ending),))
     return {"night": Night("ended", "", options=options), **SHORT}
 
@@ -58,7 +58,7 @@ NIGHTS = {
     FailureClass.INTERRUPTED: (ended(Status.STOPPED, Secondary.INTERRUPTED), ["spot", "spot"]),
     FailureClass.WAIT_LIMIT: (
         {
-            "night": Night("never", "", Markets(default_spot=Market.never())),
+            "night": Night("never", "", Markets(default_spot=SimulatedMarket.never())),
             "stopping": {"MaxRuntimeInSeconds": 1500, "MaxWaitTimeInSeconds": 1500},
             "work": "15m",
             "hyperparameters": {"steps": "3", "every": "1"},
@@ -113,7 +113,7 @@ def test_what_a_run_does_after_it_with_a_real_process(look_at, failure):
 def holds_after(failure, played, markets):
     assert played.record.attempts[0].failure_class == failure.value
     assert created(played) == markets
-    if ANSWERS[failure] is Answer.FINISH:
+    if ANSWERS[failure] is Response.FINISH:
         assert len(played.record.attempts) == 1
         assert played.error == (
             "Nightspot.stopped" if failure is FailureClass.STOPPED_BY_PERSON else "Nightspot.failed"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket, SimulationOptions
 from nightspot.local.sagemaker.request_rules import INTERNAL_FAILURE, THROTTLED, ServiceFault
 from nightspot.local.stage.night_files import Night
 from nightspot.run.model import Action
@@ -70,7 +70,7 @@ def test_stopped_is_never_success(look_at, how):
 
 def test_stopped_by_the_users_own_wait_limit_before_the_policy_does_is_no_success(play_virtually):
     played = play_virtually(
-        Night("test", "", Markets(default_spot=Market.never())),
+        Night("test", "", Markets(default_spot=SimulatedMarket.never())),
         stopping={"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 600},
         work="5m",
         checkpoint_every="5m",

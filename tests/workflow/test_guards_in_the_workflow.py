@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from nightspot.job.markets import Market as Bought
-from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket, SimulationOptions
 from nightspot.local.stage.emulated_aws import REGION, start_execution, wait_for_end
 from nightspot.local.stage.night_files import Night
 from nightspot.plan.planning import quota_name
@@ -44,7 +44,7 @@ class TestALadder:
         night = Night(
             "ladder",
             "",
-            Markets(spot={SECOND: Market.never()}),
+            Markets(spot={SECOND: SimulatedMarket.never()}),
             SimulationOptions(quotas=no_quota(FIRST)),
         )
         second = {"instance_type": SECOND, "patience": "10m"}
@@ -87,7 +87,7 @@ class TestALadder:
 
     def test_gives_up_a_type_that_takes_three_times_before_anything_is_saved(self, play_virtually):
         # Three minutes of training at a time, where ten are needed for a checkpoint; then it would stay.
-        thrashing = Market.scripted(
+        thrashing = SimulatedMarket.scripted(
             [
                 *([{"available": "6m"}, {"reclaim": "3m"}] * 2),
                 {"available": "6m"},
@@ -179,7 +179,7 @@ class TestTheExecutionsInput:
 
 def test_a_budget_stops_spots_repeated_work_before_it_is_passed_and_buys_nothing_more(play):
     # Four minutes of work, lost twice; Spot is as expensive as on-demand tonight, and $2 are twelve minutes.
-    again_and_again = Market.scripted(
+    again_and_again = SimulatedMarket.scripted(
         [*([{"available": "5m"}, {"reclaim": "1m"}] * 2), {"available": "rest"}],
     )
     options = SimulationOptions(spot_provisioning_seconds=30, download_seconds=15, spot_discount=0.0)

@@ -1,11 +1,11 @@
 """SageMaker's own limits: what of them interruptions use up, and what is the job's own fault."""
 
-from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket
 from nightspot.local.sagemaker.request_rules import ServiceFault
 from nightspot.local.stage.night_files import Night
 
 MINUTE = 60
-TWICE_INTERRUPTED = Market.scripted(
+TWICE_INTERRUPTED = SimulatedMarket.scripted(
     [
         {"available": "25m"},
         {"reclaim": "5m"},
@@ -93,7 +93,7 @@ def test_a_refusal_of_spots_own_field_leaves_spot_out_and_the_run_goes_on(play_v
 
 
 def test_a_pending_limit_on_on_demand_is_a_want_of_capacity_and_no_persons_stop(play_virtually):
-    queue = Market.scripted([{"missing": "40m"}, {"available": "rest"}])
+    queue = SimulatedMarket.scripted([{"missing": "40m"}, {"available": "rest"}])
     limits = {"MaxRuntimeInSeconds": 120 * MINUTE, "MaxPendingTimeInSeconds": 30 * MINUTE}
     played = play_virtually(
         Night("queue", "", Markets(default_on_demand=queue)), stopping=limits, **ON_DEMAND

@@ -2,14 +2,14 @@
 
 import pytest
 
-from nightspot.local.sagemaker.markets import EventOptions, Market, Markets, SimulationOptions
+from nightspot.local.sagemaker.markets import EventOptions, Markets, SimulatedMarket, SimulationOptions
 from nightspot.local.stage.night_files import Night
 from nightspot.run.model import Action
 
 
 def night(*spot, **options):
     """A night from a Spot script."""
-    markets = Markets(default_spot=Market.scripted(list(spot)))
+    markets = Markets(default_spot=SimulatedMarket.scripted(list(spot)))
     return Night("test", "", markets, SimulationOptions(**options))
 
 
@@ -152,7 +152,7 @@ def test_a_script_that_starts_over_is_found_out_and_not_interrupted_for_savings_
 
 def test_a_job_that_forbids_on_demand_is_skipped_when_spot_is_too_late(play_virtually):
     played = play_virtually(
-        Night("test", "", Markets(default_spot=Market.never())),
+        Night("test", "", Markets(default_spot=SimulatedMarket.never())),
         fallback="never",
         capacity={"spot": ["ml.g5.xlarge"]},
         deadline={"within": "2h"},
@@ -165,7 +165,7 @@ def test_a_job_that_forbids_on_demand_is_skipped_when_spot_is_too_late(play_virt
 
 
 def test_a_second_spot_type_is_tried_when_the_first_has_no_capacity(play_virtually):
-    markets = Markets(spot={"ml.g5.xlarge": Market.never()})
+    markets = Markets(spot={"ml.g5.xlarge": SimulatedMarket.never()})
     played = play_virtually(
         Night("test", "", markets),
         capacity={"spot": ["ml.g5.xlarge", "ml.g5.2xlarge"], "on_demand": ["ml.g5.xlarge"]},

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from nightspot.job.reading import load_job
-from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket
 from nightspot.local.stage.emulated_aws import REGION
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.session import LocalAws
@@ -73,7 +73,7 @@ def final_metrics(tmp_path, slower):
 
 def test_a_night_with_interruptions_and_a_fallback_ends_with_the_same_recall_to_the_last_digit(final_metrics):
     quiet_model, quiet = final_metrics(Night("quiet", ""))
-    bad_spot = Market.scripted(
+    bad_spot = SimulatedMarket.scripted(
         [
             {"missing": "20m"},
             {"available": "1h"},

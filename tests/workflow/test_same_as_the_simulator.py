@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from nightspot.local.sagemaker.markets import Market, Markets, SimulationOptions
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket, SimulationOptions
 from nightspot.local.stage.night_files import Night
 from nightspot.market import night as simulator
 from nightspot.market.model import Prices, Truth
@@ -83,13 +83,15 @@ def planned(run):
 
 def test_the_same_night_is_decided_alike_in_the_workflow_and_in_the_simulator(play_virtually, trace):
     options = SimulationOptions()
-    played = play_virtually(Night("trace", "", Markets(default_spot=Market.from_trace(trace)), options))
+    played = play_virtually(
+        Night("trace", "", Markets(default_spot=SimulatedMarket.from_trace(trace)), options)
+    )
     real = decided(played.steps, played.run.started_at)
 
     plan = planned(played.run)
     truth = truth_of(trace, options, (plan.deadline - plan.started_at).total_seconds())
     steps: list[Step] = []
-    play_through_ledger(plan, simulator.Night(truth, shows_pace=True), steps.append)
+    play_through_ledger(plan, simulator.SimulatedNight(truth, shows_pace=True), steps.append)
     told = decided(steps, simulator.MIDNIGHT)
 
     what = [(each.action, each.market) for each in told]

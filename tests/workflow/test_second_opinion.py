@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nightspot.local.sagemaker.markets import Market, Markets
+from nightspot.local.sagemaker.markets import Markets, SimulatedMarket
 from nightspot.local.sagemaker.request_rules import THROTTLED, ServiceFault
 from nightspot.local.stage import engine
 from nightspot.local.stage.engine import UndefinedResultError, evaluate
@@ -128,7 +128,7 @@ def test_every_expression_means_the_same_to_the_reference_jsonata(play, asked):
         play(Night("throttled, then quiet", "", create_faults=(THROTTLED,)), **short).error,
         play(Night("refused", "", create_faults=(refused,)), **short).error,
         play(
-            Night("no Spot", "", Markets(default_spot=Market.never())),
+            Night("no Spot", "", Markets(default_spot=SimulatedMarket.never())),
             **short,
             deadline={"within": "1h"},
             fallback="never",

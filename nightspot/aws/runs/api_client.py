@@ -57,7 +57,7 @@ Send = Callable[[AWSPreparedRequest], Any]
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiAnswer:
     """What a call came to: HTTP's status and the body, read as JSON."""
 
     status: int
@@ -103,7 +103,7 @@ class ApiClient:
         text = urlencode(sorted(given.items())).replace("+", "%20")
         return self._call("GET", f"{path}?{text}" if text else path, None, {}, may_repeat=True).body
 
-    def post(self, path: str, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Answer:
+    def post(self, path: str, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> ApiAnswer:
         """POST `body` as JSON; repeated only with a key, under which the API acts once. Raises like `get`."""
         headers = {"Content-Type": "application/json"}
         if idempotency_key is not None:
@@ -113,7 +113,7 @@ class ApiClient:
 
     def _call(
         self, method: str, path: str, content: bytes | None, headers: Mapping[str, str], *, may_repeat: bool
-    ) -> Answer:
+    ) -> ApiAnswer:
         pauses = PAUSE_SECONDS if may_repeat else ()
         for pause_seconds in (*pauses, None):
             try:
@@ -190,7 +190,7 @@ def _pause(reply: Any, otherwise: float) -> float:
     return min(float(said), LONGEST_PAUSE_SECONDS) if re.fullmatch(r"[0-9]{1,9}", said) else otherwise
 
 
-def _answer(reply: Any) -> Answer:
+def _answer(reply: Any) -> ApiAnswer:
     try:
         body = json.loads(reply.content) if reply.content else None
     except ValueError:
@@ -198,7 +198,7 @@ def _answer(reply: Any) -> Answer:
         if reply.status_code < 300:
             raise ApiError(reply.status_code, "the answer is no JSON: is this the API's address?") from None
     if 200 <= reply.status_code < 300:
-        return Answer(reply.status_code, body)
+        return ApiAnswer(reply.status_code, body)
     raise _refusal(reply.status_code, body)
 
 

@@ -150,7 +150,7 @@ def every_from(every_steps: int | None, every_seconds: float | None, interval: s
     return Every()
 
 
-class Schedule:
+class SaveSchedule:
     """Remembers the last save (or restore, or start) and what saves have cost."""
 
     def __init__(self, every: Every, mean_life_seconds: float, started: datetime) -> None:
@@ -287,7 +287,7 @@ class Due:
     ) -> None:
         self.stop = StopRequests(environ)
         self._every = every_from(*every)
-        self._schedule = Schedule(self._every, mean_life_from(environ), started)
+        self._schedule = SaveSchedule(self._every, mean_life_from(environ), started)
         self._total_steps = total_steps
         self._seat = seat
         self._gather = gather

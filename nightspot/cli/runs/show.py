@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from nightspot.api.queries import QueryError, Wanted, Window, endings_of, is_for, window_of
+from nightspot.api.queries import QueryError, StartWindow, Wanted, endings_of, is_for, window_of
 from nightspot.cli import completion
 from nightspot.cli._shared import Json, grouped, mistakes, print_json
 from nightspot.cli.runs import follow
@@ -97,7 +97,7 @@ def runs(
         console.print(f"{limit} of {len(chosen)}; --limit shows more.")
 
 
-def _window(since: str | None, month: str | None) -> Window:
+def _window(since: str | None, month: str | None) -> StartWindow:
     try:
         return window_of(since, month, datetime.now(UTC))
     except QueryError as error:

@@ -32,7 +32,7 @@ CHOICES = tuple(choice.value for choice in MarketChoice)
 
 
 @dataclass(frozen=True)
-class Overrides:
+class StartOverrides:
     """The options that change one run only."""
 
     market: Annotated[
@@ -107,7 +107,7 @@ RUN_COMMAND = "nightspot run"  # as a run that it starts says who asked for it
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitOrder:
     """The options that say how a start is waited for, and that it is the same as one before."""
 
     wait: Annotated[
@@ -276,7 +276,7 @@ def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) ->
     apply_overrides(jobs[job], read_overrides(overrides))
 
 
-def tell_and_wait(place: Place, begun: StartedRun, way: Waiting, *, as_json: bool) -> ExitStatus:
+def tell_and_wait(place: Place, begun: StartedRun, way: WaitOrder, *, as_json: bool) -> ExitStatus:
     """Say what has begun, and wait for it where that was asked for. The status that the command is to end with."""
     if not as_json:
         _tell(place, begun, wait=way.wait)

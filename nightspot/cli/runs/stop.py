@@ -153,7 +153,7 @@ class WhereToRetry(Where):
 
 
 @dataclass(frozen=True)
-class WaitForNew(start.Waiting):
+class WaitForNew(start.WaitOrder):
     """The run that is waited for is not the one that is named."""
 
     wait: Annotated[
@@ -168,7 +168,7 @@ def retry(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     where: Annotated[WhereToRetry, ("local", *DEPLOYED)] = WhereToRetry(),
     wait: WaitForNew = WaitForNew(),
-    overrides: start.Overrides,
+    overrides: start.StartOverrides,
     as_json: Json = False,
 ) -> None:
     """Start a run that goes on from the checkpoint of one that failed.

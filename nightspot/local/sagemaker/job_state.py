@@ -72,7 +72,7 @@ MACHINE_GONE = LAST | {Secondary.INTERRUPTED, Secondary.RESTARTING}
 
 
 @dataclass(frozen=True)
-class Transition:
+class JobTransition:
     """One secondary status; `end` is None while it lasts."""
 
     status: Secondary
@@ -101,7 +101,7 @@ class JobState:
     spot_discount: float
     created_at: datetime
     status: Status
-    transitions: tuple[Transition, ...]
+    transitions: tuple[JobTransition, ...]
     failure_reason: str | None = None
     model_uri: str | None = None
 
@@ -125,7 +125,7 @@ class JobState:
 
 def asked(request: Mapping[str, Any], arn: str, *, spot_discount: float, at: datetime) -> JobState:
     """The record of a job that was just created."""
-    first = Transition(Secondary.STARTING, at, None, "Starting the training job")
+    first = JobTransition(Secondary.STARTING, at, None, "Starting the training job")
     return JobState(request, arn, spot_discount, at, Status.IN_PROGRESS, (first,))
 
 
@@ -145,7 +145,7 @@ def entered(
     last = state.transitions[-1]
     start = max(at, last.start)
     is_over = (status or state.status) in OVER
-    following = Transition(secondary, start, start if is_over else None, MESSAGES[secondary])
+    following = JobTransition(secondary, start, start if is_over else None, MESSAGES[secondary])
     return replace(
         state,
         status=status or state.status,
@@ -194,7 +194,7 @@ class Cut(StrEnum):
 
 
 @dataclass(frozen=True)
-class Ending:
+class JobEnding:
     """How a job ends; `failure_reason` only where AWS gives one."""
 
     status: Status
@@ -202,22 +202,22 @@ class Ending:
     failure_reason: str | None = None
 
 
-COMPLETED = Ending(Status.COMPLETED, Secondary.COMPLETED)
-STOPPED = Ending(Status.STOPPED, Secondary.STOPPED)
+COMPLETED = JobEnding(Status.COMPLETED, Secondary.COMPLETED)
+STOPPED = JobEnding(Status.STOPPED, Secondary.STOPPED)
 
-ENDINGS: Mapping[Cut, Ending] = {
+ENDINGS: Mapping[Cut, JobEnding] = {
     Cut.STOP_REQUESTED: STOPPED,
     # Not verified on AWS: the documentation only says that the job is stopped.
     Cut.MAX_PENDING: STOPPED,
-    Cut.MAX_RUNTIME: Ending(Status.STOPPED, Secondary.MAX_RUNTIME_EXCEEDED),
-    Cut.MAX_WAIT: Ending(Status.STOPPED, Secondary.MAX_WAIT_TIME_EXCEEDED),
-    Cut.NO_CAPACITY: Ending(
+    Cut.MAX_RUNTIME: JobEnding(Status.STOPPED, Secondary.MAX_RUNTIME_EXCEEDED),
+    Cut.MAX_WAIT: JobEnding(Status.STOPPED, Secondary.MAX_WAIT_TIME_EXCEEDED),
+    Cut.NO_CAPACITY: JobEnding(
         Status.FAILED,
         Secondary.FAILED,
         "CapacityError: Unable to provision requested ML compute capacity. Please retry using a"
         " different ML instance type.",
     ),
-    Cut.INTERNAL_ERROR: Ending(
+    Cut.INTERNAL_ERROR: JobEnding(
         Status.FAILED,
         Secondary.FAILED,
         "InternalServerError: We encountered an internal error. Please try again.",
@@ -225,7 +225,7 @@ ENDINGS: Mapping[Cut, Ending] = {
 }
 
 
-def of_exit(code: int, failure_text: str | None) -> Ending:
+def of_exit(code: int, failure_text: str | None) -> JobEnding:
     """The ending of a training command that exited by itself.
 
     The reason is what the script left in output/failure, as the container contract has it.
@@ -235,9 +235,9 @@ def of_exit(code: int, failure_text: str | None) -> Ending:
     return failed("AlgorithmError: " + (failure_text or f"ExecuteUserScriptError:\nExitCode {code}"))
 
 
-def failed(reason: str) -> Ending:
+def failed(reason: str) -> JobEnding:
     """A failure with a reason, cut to SageMaker's length."""
-    return Ending(Status.FAILED, Secondary.FAILED, reason[:MAX_REASON_CHARACTERS])
+    return JobEnding(Status.FAILED, Secondary.FAILED, reason[:MAX_REASON_CHARACTERS])
 
 
 # What a job no longer enters once it was told to stop, though its thread may just be about to.
@@ -293,7 +293,7 @@ class JobDesk:
         with self._lock:
             self._state = replace(self._state, model_uri=uri)
 
-    def finish(self, ending: Ending, at_seconds: float) -> None:
+    def finish(self, ending: JobEnding, at_seconds: float) -> None:
         """Enter the last status; a job told to stop in its last moment is Stopped."""
         with self._lock:
             if self._stop_requested and ending.status is Status.COMPLETED:

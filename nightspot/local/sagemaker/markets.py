@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from nightspot.local.sagemaker.job_state import Ending
+from nightspot.local.sagemaker.job_state import JobEnding
 
 REST = "rest"
 DURATION = re.compile(r"(?=.)(?:(?P<d>[\d.]+)d)?(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m)?(?:(?P<s>[\d.]+)s)?")
@@ -23,7 +23,7 @@ class MarketError(ValueError):
     """A market cannot be built from this script or trace."""
 
 
-class Availability(StrEnum):
+class Supply(StrEnum):
     """What a market does during a span."""
 
     AVAILABLE = "available"
@@ -32,33 +32,33 @@ class Availability(StrEnum):
 
 
 @dataclass(frozen=True)
-class Span:
+class SupplySpan:
     """From `start_seconds` after the run's start until the next span, the market is so.
 
     `warning` belongs to RECLAIM: SIGTERM and a grace before the machine goes.
     """
 
     start_seconds: float
-    availability: Availability
+    availability: Supply
     warning: bool = False
 
 
 @dataclass(frozen=True)
-class Market:
+class SimulatedMarket:
     """Spans in order, the first at 0; the last one lasts for ever.
 
     Only a RECLAIM may have no length: the machines are taken and new ones can be had at once.
     Raises `MarketError` for spans out of order.
     """
 
-    spans: tuple[Span, ...]
+    spans: tuple[SupplySpan, ...]
 
     def __post_init__(self) -> None:
         if not self.spans or self.spans[0].start_seconds != 0:
             raise MarketError("spans: the first span must start at 0 seconds")
         for index, (span, following) in enumerate(pairwise(self.spans)):
             length_seconds = following.start_seconds - span.start_seconds
-            shortest_seconds = 0 if span.availability is Availability.RECLAIM else 1e-9
+            shortest_seconds = 0 if span.availability is Supply.RECLAIM else 1e-9
             if length_seconds < shortest_seconds:
                 raise MarketError(
                     f"spans[{index}]: {span.availability} lasts {length_seconds:g} s; spans must be"
@@ -66,17 +66,17 @@ class Market:
                 )
 
     @classmethod
-    def always(cls) -> Market:
+    def always(cls) -> SimulatedMarket:
         """A machine can be had at any time and is never taken."""
-        return cls((Span(0, Availability.AVAILABLE),))
+        return cls((SupplySpan(0, Supply.AVAILABLE),))
 
     @classmethod
-    def never(cls) -> Market:
+    def never(cls) -> SimulatedMarket:
         """No machine can be had, ever."""
-        return cls((Span(0, Availability.MISSING),))
+        return cls((SupplySpan(0, Supply.MISSING),))
 
     @classmethod
-    def scripted(cls, script: Sequence[Mapping[str, Any]]) -> Market:
+    def scripted(cls, script: Sequence[Mapping[str, Any]]) -> SimulatedMarket:
         """The market of a script, as it stands in YAML.
 
         `[{missing: 40m}, {available: 1h40m}, {reclaim: 20m, warning: true}, {available: rest}]`:
@@ -86,7 +86,7 @@ class Market:
         """
         if not script:
             raise MarketError("script: [] is empty; write at least {available: rest}")
-        spans: list[Span] = []
+        spans: list[SupplySpan] = []
         start_seconds = 0.0
         for index, entry in enumerate(script):
             availability, length, warning = _read_entry(index, entry)
@@ -96,13 +96,13 @@ class Market:
                     f"script[{index}].{availability}: {length!r};"
                     f" {'the last entry must' if last else 'only the last entry may'} say 'rest'"
                 )
-            spans.append(Span(start_seconds, availability, warning))
+            spans.append(SupplySpan(start_seconds, availability, warning))
             if not last:
                 start_seconds += _read_duration(f"script[{index}].{availability}", length)
         return cls(tuple(spans))
 
     @classmethod
-    def from_trace(cls, path: Path, *, offset_seconds: float = 0, warning: bool = False) -> Market:
+    def from_trace(cls, path: Path, *, offset_seconds: float = 0, warning: bool = False) -> SimulatedMarket:
         """The market of a public availability trace, from `offset_seconds` into it.
 
         The file is JSON with `metadata.gap_seconds` and `data`, one sample per gap, 1 where a
@@ -118,27 +118,27 @@ class Market:
                 f" {length_seconds:g} s ({path})"
             )
         first = int(offset_seconds // gap_seconds)
-        spans = [Span(0, Availability.AVAILABLE if data[first] else Availability.MISSING)]
+        spans = [SupplySpan(0, Supply.AVAILABLE if data[first] else Supply.MISSING)]
         for index in range(first + 1, len(data)):
             if data[index] == data[index - 1]:
                 continue
             start_seconds = index * gap_seconds - offset_seconds
             if data[index]:
-                spans.append(Span(start_seconds, Availability.AVAILABLE))
+                spans.append(SupplySpan(start_seconds, Supply.AVAILABLE))
             else:
-                spans.append(Span(start_seconds, Availability.RECLAIM, warning))
+                spans.append(SupplySpan(start_seconds, Supply.RECLAIM, warning))
         return cls(tuple(spans))
 
-    def state_at(self, seconds: float) -> Availability:
+    def state_at(self, seconds: float) -> Supply:
         """What the market does so many story seconds after the run's start."""
         return self.spans[self._index_at(seconds)].availability
 
     def next_available(self, seconds: float) -> float | None:
         """The first moment from `seconds` on when a machine can be had; None: never again."""
-        if self.state_at(seconds) is Availability.AVAILABLE:
+        if self.state_at(seconds) is Supply.AVAILABLE:
             return seconds
         for span in self.spans[self._index_at(seconds) + 1 :]:
-            if span.availability is Availability.AVAILABLE:
+            if span.availability is Supply.AVAILABLE:
                 return span.start_seconds
         return None
 
@@ -149,7 +149,7 @@ class Market:
         not taken by that same reclaim.
         """
         for span in self.spans:
-            if span.availability is Availability.RECLAIM and span.start_seconds > seconds:
+            if span.availability is Supply.RECLAIM and span.start_seconds > seconds:
                 return span.start_seconds, span.warning
         return None
 
@@ -165,24 +165,24 @@ class Markets:
     On-demand machines are never taken: a RECLAIM there only gives no new ones.
     """
 
-    spot: Mapping[str, Market] = field(default_factory=dict)
-    on_demand: Mapping[str, Market] = field(default_factory=dict)
-    default_spot: Market = field(default_factory=Market.always)
-    default_on_demand: Market = field(default_factory=Market.always)
+    spot: Mapping[str, SimulatedMarket] = field(default_factory=dict)
+    on_demand: Mapping[str, SimulatedMarket] = field(default_factory=dict)
+    default_spot: SimulatedMarket = field(default_factory=SimulatedMarket.always)
+    default_on_demand: SimulatedMarket = field(default_factory=SimulatedMarket.always)
 
-    def market_for(self, instance_type: str, *, spot: bool) -> Market:
+    def market_for(self, instance_type: str, *, spot: bool) -> SimulatedMarket:
         """The market that a job on this instance type draws from."""
         if spot:
             return self.spot.get(instance_type, self.default_spot)
         return self.on_demand.get(instance_type, self.default_on_demand)
 
 
-def _read_entry(index: int, entry: object) -> tuple[Availability, object, bool]:
+def _read_entry(index: int, entry: object) -> tuple[Supply, object, bool]:
     where = f"script[{index}]"
     if not isinstance(entry, Mapping):
         raise MarketError(f"{where}: {entry!r} must be a mapping such as {{missing: 40m}}")
-    kinds = [kind for kind in Availability if kind in entry]
-    unknown = sorted(str(key) for key in entry if key not in {*Availability, "warning"})
+    kinds = [kind for kind in Supply if kind in entry]
+    unknown = sorted(str(key) for key in entry if key not in {*Supply, "warning"})
     if unknown or len(kinds) != 1:
         raise MarketError(
             f"{where}: {dict(entry)!r} must have exactly one of available, missing, reclaim"
@@ -191,7 +191,7 @@ def _read_entry(index: int, entry: object) -> tuple[Availability, object, bool]:
     warning = entry.get("warning", False)
     if not isinstance(warning, bool):
         raise MarketError(f"{where}.warning: {warning!r} must be true or false")
-    if "warning" in entry and kinds[0] is not Availability.RECLAIM:
+    if "warning" in entry and kinds[0] is not Supply.RECLAIM:
         raise MarketError(f"{where}.warning: only a reclaim can come with a warning")
     return kinds[0], entry[kinds[0]], warning
 
@@ -272,7 +272,7 @@ class SimulationOptions:
     spot_discount: float = 0.70
     on_demand_fails_after_seconds: float | None = None
     internal_errors_at_seconds: tuple[float, ...] = ()
-    endings_at_seconds: tuple[tuple[float, Ending], ...] = ()
+    endings_at_seconds: tuple[tuple[float, JobEnding], ...] = ()
     quotas: Mapping[str, int] = field(default_factory=dict)
     speeds: Mapping[str, float] = field(default_factory=dict)
     events: EventOptions = field(default_factory=EventOptions)

@@ -32,14 +32,14 @@ from nightspot.local.sagemaker.job_state import (
     STOPPED,
     Cut,
     Cuts,
-    Ending,
     JobDesk,
+    JobEnding,
     JobState,
     Secondary,
     Status,
     training_seconds,
 )
-from nightspot.local.sagemaker.markets import Market, SimulationOptions
+from nightspot.local.sagemaker.markets import SimulatedMarket, SimulationOptions
 
 POLL_REAL_SECONDS = 0.01
 # However fast the story runs, a process needs real time to react, and S3 to be written to.
@@ -79,7 +79,7 @@ class TrainingJob:
     def __init__(
         self,
         state: JobState,
-        market: Market,
+        market: SimulatedMarket,
         shop: Workshop,
         on_change: Callable[[JobState], None],
     ) -> None:
@@ -90,7 +90,7 @@ class TrainingJob:
         self._market = market
         self._shop = shop
         self._warned = False
-        self._scripted: Ending | None = None
+        self._scripted: JobEnding | None = None
         self._thread = Thread(target=self._live, name=f"training-job-{state.name}", daemon=True)
 
     def start(self) -> None:
@@ -111,7 +111,7 @@ class TrainingJob:
         if ending is not None:
             self.desk.finish(ending, self._shop.clock.elapsed_seconds())
 
-    def _until_the_end(self) -> Ending | None:
+    def _until_the_end(self) -> JobEnding | None:
         """Machine after machine until one of them brings the job to its end; None: closed."""
         retries = request_rules.max_retries(self._request)
         asked_at = self._created
@@ -119,7 +119,7 @@ class TrainingJob:
         while True:
             number += 1
             outcome = self._one_machine(asked_at, number)
-            if isinstance(outcome, Ending):
+            if isinstance(outcome, JobEnding):
                 return outcome
             asked_at = self._shop.clock.elapsed_seconds()
             if outcome is Cut.RECLAIMED:
@@ -130,7 +130,7 @@ class TrainingJob:
             else:
                 return self._scripted if outcome is Cut.AS_SCRIPTED else ENDINGS.get(outcome)
 
-    def _one_machine(self, asked_at: float, number: int) -> Ending | Cut:
+    def _one_machine(self, asked_at: float, number: int) -> JobEnding | Cut:
         """Wait for a machine and use it until the job ends or the machine is gone."""
         given_at = self._wait_for_capacity(asked_at)
         if isinstance(given_at, Cut):
@@ -189,7 +189,7 @@ class TrainingJob:
             cuts[Cut.RECLAIMED], self._warned = reclaim
         return cuts
 
-    def _use_machine(self, container: Container, ready_at: float, cuts: Cuts) -> Ending | Cut:
+    def _use_machine(self, container: Container, ready_at: float, cuts: Cuts) -> JobEnding | Cut:
         clock = self._shop.clock
         used_seconds = training_seconds(self.desk.state, clock.at(ready_at))
         runtime_seconds = request_rules.max_runtime_seconds(self._request) - used_seconds
@@ -218,8 +218,8 @@ class TrainingJob:
         sync.restore()
         return sync
 
-    def _train(self, container: Container, sync: CheckpointSync | None, cuts: Cuts) -> Ending | Cut:
-        """Run the command until it exits or is broken off; an `Ending` still has to be uploaded."""
+    def _train(self, container: Container, sync: CheckpointSync | None, cuts: Cuts) -> JobEnding | Cut:
+        """Run the command until it exits or is broken off; an `JobEnding` still has to be uploaded."""
         try:
             process = self._start_process(container)
         except CommandError as error:
@@ -294,7 +294,7 @@ class TrainingJob:
                 break
         return news
 
-    def _upload(self, container: Container, ending: Ending, cuts: Cuts) -> Ending | Cut:
+    def _upload(self, container: Container, ending: JobEnding, cuts: Cuts) -> JobEnding | Cut:
         """Store the model, or what there is of it; a failed job's stays behind."""
         clock = self._shop.clock
         begun_at = clock.elapsed_seconds()

@@ -80,7 +80,7 @@ def bound(
     return {name: bind(name, handler) for name, handler in handlers.items()}
 
 
-class Schedule:
+class EmulatedSchedule:
     """Invokes a function as an EventBridge rule on a clock does: every so many seconds of the story.
 
     But at most once a real second, however fast the story passes. What it raises is a dead letter.

@@ -11,7 +11,7 @@ from nightspot.formats.figures import format_duration
 from nightspot.job.errors import describe, nearest
 from nightspot.job.model import Job
 from nightspot.job.reading import read_yaml
-from nightspot.local.sagemaker.markets import Market, MarketError, Markets, SimulationOptions
+from nightspot.local.sagemaker.markets import MarketError, Markets, SimulatedMarket, SimulationOptions
 from nightspot.local.sagemaker.request_rules import ServiceFault
 
 _SECTIONS = ("spot", "on_demand")
@@ -35,7 +35,7 @@ def night_of_trace(path: Path, offset_seconds: float = 0) -> Night:
     Raises NightError; see `Market.from_trace` for the file.
     """
     try:
-        market = Market.from_trace(path, offset_seconds=offset_seconds)
+        market = SimulatedMarket.from_trace(path, offset_seconds=offset_seconds)
     except MarketError as error:
         raise NightError(str(error)) from error
     since = f" from {format_duration(offset_seconds)} on" if offset_seconds else ""
@@ -78,15 +78,15 @@ def night_of_file(path: Path, job: Job) -> Night:
 
 def _section(
     name: str, given: Any, ladder: Collection[str], problems: list[str]
-) -> tuple[Mapping[str, Market], Market]:
+) -> tuple[Mapping[str, SimulatedMarket], SimulatedMarket]:
     """The markets by instance type, and the one of all the others."""
     if given is None:
-        return {}, Market.always()
+        return {}, SimulatedMarket.always()
     if isinstance(given, list):
         return {}, _market(name, given, problems)
     if not isinstance(given, dict):
         problems.append(f"{name}: {describe(given)}: must be a list, or a mapping of instance types to lists")
-        return {}, Market.always()
+        return {}, SimulatedMarket.always()
     markets = {}
     for instance_type, script in given.items():
         where = f"{name}.{instance_type}"
@@ -97,12 +97,12 @@ def _section(
             problems.append(f"{where}: {describe(script)}: must be a list such as [{{available: rest}}]")
         else:
             markets[instance_type] = _market(where, script, problems)
-    return markets, Market.always()
+    return markets, SimulatedMarket.always()
 
 
-def _market(where: str, script: list[Any], problems: list[str]) -> Market:
+def _market(where: str, script: list[Any], problems: list[str]) -> SimulatedMarket:
     try:
-        return Market.scripted(script)
+        return SimulatedMarket.scripted(script)
     except MarketError as error:
         # The market calls its list `script`, the file calls it by its field.
         problems.append(
@@ -110,7 +110,7 @@ def _market(where: str, script: list[Any], problems: list[str]) -> Market:
             if str(error).startswith("script")
             else f"{where}: {error}"
         )
-        return Market.always()
+        return SimulatedMarket.always()
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Night:
 
 
 def _spot(*script: dict[str, object]) -> Markets:
-    return Markets(default_spot=Market.scripted(script))
+    return Markets(default_spot=SimulatedMarket.scripted(script))
 
 
 NIGHTS: dict[str, Night] = {
@@ -147,7 +147,7 @@ NIGHTS: dict[str, Night] = {
                 {"available": "rest"},
             ),
         ),
-        Night("no-capacity", "Spot never has a machine.", Markets(default_spot=Market.never())),
+        Night("no-capacity", "Spot never has a machine.", Markets(default_spot=SimulatedMarket.never())),
         Night(
             "bad",
             "Spot is empty at first, takes the machine away twice mid-training, and then stays empty.",
@@ -162,7 +162,7 @@ NIGHTS: dict[str, Night] = {
         Night(
             "ladder",
             "The first Spot type is out of quota, the second has no capacity, the third trains at 0.8 of the pace.",
-            Markets(spot={"ml.p4de.24xlarge": Market.never()}),
+            Markets(spot={"ml.p4de.24xlarge": SimulatedMarket.never()}),
             SimulationOptions(
                 quotas={"ml.p4d.24xlarge for spot training job usage": 0}, speeds={"ml.g5.48xlarge": 0.8}
             ),

@@ -39,8 +39,8 @@ from nightspot.local.stage.emulated_aws import (
     TABLE,
     AsyncInvoker,
     DeadLetters,
+    EmulatedSchedule,
     NightNotOverError,
-    Schedule,
     create_resources,
     create_state_machine,
     functions,
@@ -304,7 +304,7 @@ class LocalAws:
             simulator = stack.enter_context(self._simulator(clients["s3"], clock, wake, closing))
             stack.enter_context(sagemaker.installed(simulator))
             stack.enter_context(interpreter(clock, handlers, on_end=closing))
-            reconciling = Schedule(
+            reconciling = EmulatedSchedule(
                 handlers["Reconcile"], clock, dead_letters, every_seconds=RECONCILE_EVERY_SECONDS
             )
             stack.callback(reconciling.close)

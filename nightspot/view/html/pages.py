@@ -29,7 +29,7 @@ from nightspot.view.html.bars import (
     saved_spec,
 )
 from nightspot.view.html.charts_script import checked
-from nightspot.view.html.theme import Kind, Stretch, stretches_of
+from nightspot.view.html.theme import Stretch, StretchKind, stretches_of
 from nightspot.view.html.timeline import checkpoints_of, last_safe_of, timeline_spec
 from nightspot.view.messages.plain import Console
 
@@ -172,9 +172,9 @@ def _timeline(run: RunRecord, told: tuple[Stretch, ...]) -> Chart | None:
     return Chart("timeline", "The night's timeline", words, timeline_spec(run))
 
 
-def _legend(told: tuple[Stretch, ...]) -> list[Kind]:
+def _legend(told: tuple[Stretch, ...]) -> list[StretchKind]:
     drawn = {stretch.kind for stretch in told if stretch.attempt is not None}
-    return [kind for kind in Kind if kind in drawn]
+    return [kind for kind in StretchKind if kind in drawn]
 
 
 def _curves(run: RunRecord) -> Iterator[Chart]:

@@ -13,7 +13,7 @@ from nightspot.record.model import AttemptRecord, Ending, RunRecord
 from nightspot.run.model import AttemptState
 
 
-class Kind(StrEnum):
+class StretchKind(StrEnum):
     """What was going on."""
 
     NOTHING = "nothing"  # no training job was open
@@ -27,25 +27,25 @@ class Kind(StrEnum):
     NOT_TOLD = "not_told"  # a record without phases: all that is known is that the job was open
 
 
-WORDS: Mapping[Kind, str] = {
-    Kind.NOTHING: "no training job",
-    Kind.ASKED: "asked for",
-    Kind.WAITING: "waiting for a machine",
-    Kind.STARTING: "starting",
-    Kind.TRAINING_ON_SPOT: "training on Spot",
-    Kind.TRAINING_ON_DEMAND: "training on-demand",
-    Kind.INTERRUPTED: "interrupted, waiting again",
-    Kind.STOPPING: "stopping",
-    Kind.NOT_TOLD: "open (no details on record)",
+WORDS: Mapping[StretchKind, str] = {
+    StretchKind.NOTHING: "no training job",
+    StretchKind.ASKED: "asked for",
+    StretchKind.WAITING: "waiting for a machine",
+    StretchKind.STARTING: "starting",
+    StretchKind.TRAINING_ON_SPOT: "training on Spot",
+    StretchKind.TRAINING_ON_DEMAND: "training on-demand",
+    StretchKind.INTERRUPTED: "interrupted, waiting again",
+    StretchKind.STOPPING: "stopping",
+    StretchKind.NOT_TOLD: "open (no details on record)",
 }
 # An attempt's state, as long as it has not had a machine, on Spot.
-_KINDS: Mapping[AttemptState, Kind] = {
-    AttemptState.ASKED: Kind.ASKED,
-    AttemptState.WAITING: Kind.WAITING,
-    AttemptState.STARTING: Kind.STARTING,
-    AttemptState.TRAINING: Kind.TRAINING_ON_SPOT,
-    AttemptState.STOPPING: Kind.STOPPING,
-    AttemptState.ENDED: Kind.STOPPING,
+_KINDS: Mapping[AttemptState, StretchKind] = {
+    AttemptState.ASKED: StretchKind.ASKED,
+    AttemptState.WAITING: StretchKind.WAITING,
+    AttemptState.STARTING: StretchKind.STARTING,
+    AttemptState.TRAINING: StretchKind.TRAINING_ON_SPOT,
+    AttemptState.STOPPING: StretchKind.STOPPING,
+    AttemptState.ENDED: StretchKind.STOPPING,
 }
 
 
@@ -53,7 +53,7 @@ _KINDS: Mapping[AttemptState, Kind] = {
 class Stretch:
     """A piece of the night. `attempt` is None where no training job was open."""
 
-    kind: Kind
+    kind: StretchKind
     started_at: datetime
     ended_at: datetime
     attempt: AttemptRecord | None = None
@@ -69,28 +69,28 @@ def stretches_of(run: RunRecord) -> tuple[Stretch, ...]:
     told: list[Stretch] = []
     cursor = run.started_at
     for attempt in sorted(run.attempts, key=lambda each: each.number):
-        cursor = _add(told, Kind.NOTHING, cursor, attempt.asked_at, None)
+        cursor = _add(told, StretchKind.NOTHING, cursor, attempt.asked_at, None)
         for kind, until in _within(attempt, end):
             cursor = _add(told, kind, cursor, until, attempt)
-    _add(told, Kind.NOTHING, cursor, end, None)
+    _add(told, StretchKind.NOTHING, cursor, end, None)
     return tuple(told)
 
 
-def kind_of(state: AttemptState, market: Market, *, had_a_machine: bool) -> Kind:
+def kind_of(state: AttemptState, market: Market, *, had_a_machine: bool) -> StretchKind:
     """What an attempt's state is called on a page."""
     kind = _KINDS[state]
-    if kind is Kind.TRAINING_ON_SPOT and market is Market.ON_DEMAND:
-        return Kind.TRAINING_ON_DEMAND
-    return Kind.INTERRUPTED if kind is Kind.WAITING and had_a_machine else kind
+    if kind is StretchKind.TRAINING_ON_SPOT and market is Market.ON_DEMAND:
+        return StretchKind.TRAINING_ON_DEMAND
+    return StretchKind.INTERRUPTED if kind is StretchKind.WAITING and had_a_machine else kind
 
 
-def _within(attempt: AttemptRecord, end: datetime) -> Iterator[tuple[Kind, datetime]]:
+def _within(attempt: AttemptRecord, end: datetime) -> Iterator[tuple[StretchKind, datetime]]:
     """What followed upon what while the attempt was open, each with its end."""
     over = attempt.ended_at or end
     if not attempt.phases:
-        yield Kind.NOT_TOLD, over
+        yield StretchKind.NOT_TOLD, over
         return
-    yield Kind.ASKED, min(attempt.phases[0].started_at, over)
+    yield StretchKind.ASKED, min(attempt.phases[0].started_at, over)
     had_a_machine = False
     for number, phase in enumerate(attempt.phases):
         last = number + 1 == len(attempt.phases)
@@ -101,7 +101,7 @@ def _within(attempt: AttemptRecord, end: datetime) -> Iterator[tuple[Kind, datet
 
 
 def _add(
-    told: list[Stretch], kind: Kind, cursor: datetime, until: datetime, attempt: AttemptRecord | None
+    told: list[Stretch], kind: StretchKind, cursor: datetime, until: datetime, attempt: AttemptRecord | None
 ) -> datetime:
     if until <= cursor:
         return cursor
@@ -119,16 +119,16 @@ TEXT, MUTED, LINE = "var(--text)", "var(--muted)", "var(--line)"
 SPOT, ON_DEMAND = "var(--spot)", "var(--on-demand)"
 GOOD, BAD, WARN = "var(--good)", "var(--bad)", "var(--warn)"
 
-KIND_COLOURS: Mapping[Kind, str] = {
-    Kind.NOTHING: "var(--nothing)",
-    Kind.ASKED: "var(--asked)",
-    Kind.WAITING: "var(--waiting)",
-    Kind.STARTING: "var(--starting)",
-    Kind.TRAINING_ON_SPOT: SPOT,
-    Kind.TRAINING_ON_DEMAND: ON_DEMAND,
-    Kind.INTERRUPTED: "var(--interrupted)",
-    Kind.STOPPING: "var(--stopping)",
-    Kind.NOT_TOLD: "var(--waiting)",
+KIND_COLOURS: Mapping[StretchKind, str] = {
+    StretchKind.NOTHING: "var(--nothing)",
+    StretchKind.ASKED: "var(--asked)",
+    StretchKind.WAITING: "var(--waiting)",
+    StretchKind.STARTING: "var(--starting)",
+    StretchKind.TRAINING_ON_SPOT: SPOT,
+    StretchKind.TRAINING_ON_DEMAND: ON_DEMAND,
+    StretchKind.INTERRUPTED: "var(--interrupted)",
+    StretchKind.STOPPING: "var(--stopping)",
+    StretchKind.NOT_TOLD: "var(--waiting)",
 }
 
 # By CSS name: (light, dark). Text and surfaces hold 4.5 : 1, the colours of marks 3 : 1 against their ground.

@@ -17,9 +17,9 @@ from nightspot.view.html.theme import (
     TEXT,
     WARN,
     WORDS,
-    Kind,
     Spec,
     Stretch,
+    StretchKind,
     clock_axis,
     framed,
     from_until,
@@ -99,7 +99,7 @@ def _stretches_layer(
     ]
     if not values:
         return None
-    present = [kind for kind in Kind if any(stretch.kind is kind for stretch in told)]
+    present = [kind for kind in StretchKind if any(stretch.kind is kind for stretch in told)]
     colour = {
         "field": "kind",
         "type": "nominal",

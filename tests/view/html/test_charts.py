@@ -16,7 +16,7 @@ from nightspot.view.html.bars import (
     progress_spec,
     saved_spec,
 )
-from nightspot.view.html.theme import KIND_COLOURS, PALETTE, Kind, concrete, stretches_of
+from nightspot.view.html.theme import KIND_COLOURS, PALETTE, StretchKind, concrete, stretches_of
 from nightspot.view.html.timeline import checkpoints_of, last_safe_of, timeline_spec
 
 
@@ -157,7 +157,7 @@ def test_every_colour_is_a_name_of_the_style_sheet_and_a_picture_has_none_left(r
         assert not [text for text in texts(concrete(spec)) if "var(" in text]
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", StretchKind)
 def test_every_kind_of_stretch_has_a_colour(kind):
     assert KIND_COLOURS[kind][len("var(--") : -1] in PALETTE
 

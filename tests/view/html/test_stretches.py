@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from nightspot.job.markets import Market
 from nightspot.record.model import read_record
 from nightspot.run.model import AttemptState
-from nightspot.view.html.theme import _KINDS, WORDS, Kind, kind_of, stretches_of
+from nightspot.view.html.theme import _KINDS, WORDS, StretchKind, kind_of, stretches_of
 
 
 def lengths(stretches):
-    sums = dict.fromkeys(Kind, 0.0)
+    sums = dict.fromkeys(StretchKind, 0.0)
     for stretch in stretches:
         sums[stretch.kind] += stretch.seconds
     return sums
@@ -36,13 +36,13 @@ def test_the_stretches_are_the_night_without_gap_or_overlap(record):
 
 def test_they_tell_the_story_in_order(record):
     told = [stretch.kind for stretch in stretches_of(read_record(record))]
-    lived = [Kind.STARTING, Kind.TRAINING_ON_SPOT, Kind.INTERRUPTED]
+    lived = [StretchKind.STARTING, StretchKind.TRAINING_ON_SPOT, StretchKind.INTERRUPTED]
     assert told == [
-        Kind.NOTHING,
-        *(Kind.ASKED, Kind.WAITING, *lived, *lived, Kind.STOPPING),
-        Kind.NOTHING,
-        *(Kind.ASKED, Kind.WAITING, Kind.STARTING, Kind.TRAINING_ON_DEMAND),
-        Kind.NOTHING,
+        StretchKind.NOTHING,
+        *(StretchKind.ASKED, StretchKind.WAITING, *lived, *lived, StretchKind.STOPPING),
+        StretchKind.NOTHING,
+        *(StretchKind.ASKED, StretchKind.WAITING, StretchKind.STARTING, StretchKind.TRAINING_ON_DEMAND),
+        StretchKind.NOTHING,
     ]
 
 
@@ -51,9 +51,9 @@ def test_what_was_waited_and_trained_is_what_the_attempts_say(record):
     sums = lengths(stretches_of(run))
     waited = sum(attempt.waited_seconds for attempt in run.attempts)
     trained = sum(attempt.trained_seconds for attempt in run.attempts)
-    assert sums[Kind.WAITING] + sums[Kind.INTERRUPTED] == pytest.approx(waited, abs=1)
-    training = sums[Kind.TRAINING_ON_SPOT] + sums[Kind.TRAINING_ON_DEMAND]
-    assert training + sums[Kind.STARTING] == pytest.approx(trained, abs=2)
+    assert sums[StretchKind.WAITING] + sums[StretchKind.INTERRUPTED] == pytest.approx(waited, abs=1)
+    training = sums[StretchKind.TRAINING_ON_SPOT] + sums[StretchKind.TRAINING_ON_DEMAND]
+    assert training + sums[StretchKind.STARTING] == pytest.approx(trained, abs=2)
 
 
 def test_what_was_known_goes_on_until_something_else_is(record):
@@ -63,7 +63,7 @@ def test_what_was_known_goes_on_until_something_else_is(record):
     began = phases[waited + 1]["started_at"]
     phases[waited]["ended_at"] = phases[waited]["started_at"]
     told = stretches_of(read_record(record))
-    waiting = next(stretch for stretch in told if stretch.kind is Kind.WAITING)
+    waiting = next(stretch for stretch in told if stretch.kind is StretchKind.WAITING)
     assert waiting.ended_at == datetime.fromisoformat(began)
 
 
@@ -71,7 +71,7 @@ def test_a_record_without_phases_is_told_as_far_as_it_goes(old_record):
     run = read_record(old_record)
     stretches = stretches_of(run)
     assert_whole(run, stretches)
-    assert {stretch.kind for stretch in stretches} == {Kind.NOTHING, Kind.NOT_TOLD}
+    assert {stretch.kind for stretch in stretches} == {StretchKind.NOTHING, StretchKind.NOT_TOLD}
 
 
 def test_a_night_under_way_ends_where_its_record_does(changed):
@@ -85,12 +85,12 @@ def test_a_night_under_way_ends_where_its_record_does(changed):
     running["attempts"][-1]["phases"][-1]["ended_at"] = None
     run = read_record(running)
     assert_whole(run, stretches_of(run))
-    assert stretches_of(run)[-1].kind is Kind.TRAINING_ON_DEMAND
+    assert stretches_of(run)[-1].kind is StretchKind.TRAINING_ON_DEMAND
 
 
 def test_a_run_that_never_asked_for_anything_is_one_stretch_or_none(changed):
     idle = changed(attempts=[], ended_at=None)
-    assert [stretch.kind for stretch in stretches_of(read_record(idle))] == [Kind.NOTHING]
+    assert [stretch.kind for stretch in stretches_of(read_record(idle))] == [StretchKind.NOTHING]
     assert stretches_of(read_record({**idle, "steps": []})) == ()
 
 
@@ -102,14 +102,14 @@ def test_every_state_of_an_attempt_has_its_kind(state):
 
 def test_where_it_trains_and_whether_it_was_taken_tell_kinds_apart():
     training, waiting = AttemptState.TRAINING, AttemptState.WAITING
-    assert kind_of(training, Market.ON_DEMAND, had_a_machine=True) is Kind.TRAINING_ON_DEMAND
-    assert kind_of(training, Market.SPOT, had_a_machine=True) is Kind.TRAINING_ON_SPOT
-    assert kind_of(waiting, Market.SPOT, had_a_machine=True) is Kind.INTERRUPTED
+    assert kind_of(training, Market.ON_DEMAND, had_a_machine=True) is StretchKind.TRAINING_ON_DEMAND
+    assert kind_of(training, Market.SPOT, had_a_machine=True) is StretchKind.TRAINING_ON_SPOT
+    assert kind_of(waiting, Market.SPOT, had_a_machine=True) is StretchKind.INTERRUPTED
 
 
 def test_every_kind_has_words_of_its_own():
-    assert set(WORDS) == set(Kind)
-    assert len(set(WORDS.values())) == len(Kind)
+    assert set(WORDS) == set(StretchKind)
+    assert len(set(WORDS.values())) == len(StretchKind)
 
 
 MOMENTS = st.integers(0, 40_000)
