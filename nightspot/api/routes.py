@@ -77,7 +77,7 @@ class FieldError(BaseModel):
 class ApiProblem(BaseModel):
     """Why a request was refused (RFC 9457)."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, title="Problem")
 
     type: str = Field(default="about:blank", description="The kind of problem: urn:nightspot:problem:…")
     title: str = Field(description="The kind in words; the same for all problems of a type.")
