@@ -91,8 +91,8 @@ class Functions(Construct):
             reserved_concurrent_executions=1 if settings.reserved_concurrency else None,
             **_brought_back(records, Duration.minutes(5), retries=0),
         )
-        self.tell_people = self._function(
-            "TellPeople",
+        self.notify = self._function(
+            "Notify",
             "Writes the messages by which people hear of a run",
             # What SNS or the table would not take is tried again, and then told.
             **_brought_back(records, Duration.hours(6)),
@@ -178,7 +178,7 @@ class Functions(Construct):
             (self.reconcile, ["PutItem", "GetItem", "DeleteItem", "Query"]),
             (self.wake_run, ["GetItem"]),
             (self.start_run, []),
-            (self.tell_people, ["DeleteItem"]),
+            (self.notify, ["DeleteItem"]),
         ):
             actions = [f"dynamodb:{action}" for action in ("UpdateItem", *also)]
             allow(function, actions, records.table.table_arn)

@@ -79,7 +79,7 @@ class NoticeTopic(Construct):
         )
 
     def _let_messages_out(self, settings: Settings) -> None:
-        messenger = self._functions.tell_people
+        messenger = self._functions.notify
         topics = [topic for topic in (self.topic, self.chat_topic) if topic is not None]
         allow(messenger, ["sns:Publish"], *(topic.topic_arn for topic in topics))
         messenger.add_environment("NIGHTSPOT_NOTICE_TOPIC_ARN", self.topic.topic_arn)
@@ -96,7 +96,7 @@ class NoticeTopic(Construct):
             event_pattern=events.EventPattern(source=["nightspot"], detail_type=list(detail_types)),
             targets=[
                 targets.LambdaFunction(
-                    self._functions.tell_people,
+                    self._functions.notify,
                     dead_letter_queue=self._records.dead_letters,
                     max_event_age=Duration.hours(6),
                     retry_attempts=10,

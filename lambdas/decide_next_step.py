@@ -21,7 +21,7 @@ from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import count, entry, logger, metrics, tell
 from nightspot.plan import planning
-from nightspot.record import events as happenings
+from nightspot.record import events as run_events
 from nightspot.run.model import Action, Attempt, Phase, Run, Step, run_from_json, to_json
 
 # As JSON: Step Functions carries 256 KiB, and the step comes beside it.
@@ -173,4 +173,4 @@ def _say(before: Run, after: Run, step: Step, use: Dependencies) -> None:
     if left_out and left_out != (before.progress.left_out if before.progress else ()):
         logger.warning("left out of nightspot.json", extra={"run": after.run_id, "left_out": left_out})
     metrics.add_dimensions(job=after.job)
-    tell(happenings.between(before, after, step), after, step.at, detail, use.notices)
+    tell(run_events.between(before, after, step), after, step.at, detail, use.notices)

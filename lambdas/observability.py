@@ -1,4 +1,4 @@
-"""The Powertools objects that all handlers share, and how a happening becomes metric and notice."""
+"""The Powertools objects that all handlers share, and how an event becomes metric and notice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.notices import Notices
 from nightspot.failures.redaction import redact
-from nightspot.record.events import Happening
+from nightspot.record.events import RunEvent
 from nightspot.run.model import Run
 
 
@@ -92,7 +92,7 @@ def emit() -> None:
 
 
 def tell(
-    happenings: Iterable[Happening],
+    run_events: Iterable[RunEvent],
     run: Run,
     at: datetime,
     detail: dict[str, Any],
@@ -105,14 +105,14 @@ def tell(
     A notice that cannot be sent is logged and counted, and no more: training goes on where EventBridge is down.
     """
     lost = 0
-    for happening in happenings:
+    for run_event in run_events:
         if counted:
-            count(happening.value)
+            count(run_event.value)
         try:
-            notices.send(happening, run, at, detail)
+            notices.send(run_event, run, at, detail)
         except (TransientAwsError, ClientError, BotoCoreError) as error:
             lost += 1
-            logger.error("notice lost", extra={"happening": happening.value, "error": str(error)})
+            logger.error("notice lost", extra={"event": run_event.value, "error": str(error)})
             count("NoticeLost")
     return lost == 0
 

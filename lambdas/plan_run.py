@@ -22,7 +22,7 @@ from nightspot.lambdas.observability import entry, logger, metrics, tell
 from nightspot.lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
 from nightspot.plan import planning
 from nightspot.plan.planning import Known, ResumedRun, plan_note, plan_run, quota_name
-from nightspot.record.events import Happening
+from nightspot.record.events import RunEvent
 from nightspot.run.model import Run, to_json
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def handler(
     }
     said = {"job": run.job, "run": run.run_id, "deadline": run.deadline.isoformat(), **detail}
     logger.info("run planned", extra=said)
-    tell([Happening.RUN_STARTED], run, use.now(), detail, use.notices)
+    tell([RunEvent.RUN_STARTED], run, use.now(), detail, use.notices)
     return _planned(run, fixed)
 
 

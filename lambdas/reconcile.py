@@ -154,7 +154,7 @@ def deliver(finding: AuditFinding, pending: Pending, use: Dependencies) -> bool:
 
 
 def _send(pending: Pending, use: Dependencies) -> bool:
-    """It is TellPeople that knows whether everybody was told, and forgets it then."""
+    """It is Notify that knows whether everybody was told, and forgets it then."""
     try:
         use.notices.send_again(json.loads(pending.event))
     except (TransientAwsError, ClientError, BotoCoreError) as error:

@@ -16,7 +16,7 @@ from nightspot.decide.audit import is_whole
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import count, entry, logger, metrics, tell
-from nightspot.record.events import OF_OUTCOME, Happening, of_run
+from nightspot.record.events import OF_OUTCOME, RunEvent, of_run
 from nightspot.record.model import RunRecord
 from nightspot.record.sentences import remarks_of
 from nightspot.record.summary import summarise
@@ -95,10 +95,10 @@ def tell_end(run: Run, use: Dependencies, *, has_crashed: bool = False, counted:
     summary = summarise(run)
     if not counted:
         count_figures(run, figures_of(run, summary))
-    happened = (*of_run(run), *((Happening.DECISION_CRASHED,) if has_crashed or run.restarts else ()))
+    happened = (*of_run(run), *((RunEvent.DECISION_CRASHED,) if has_crashed or run.restarts else ()))
     detail = {
         "because": run.outcome_because,
-        "happened": [happening.value for happening in happened],
+        "happened": [run_event.value for run_event in happened],
         "summary": summary.to_json(),
         "report": write_report(run, use),
     }

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from nightspot.aws.faults import NotYetError, TransientAwsError, asking_aws
 from nightspot.aws.table.dynamodb import Table, is_condition_failure, key
-from nightspot.record.events import OF_OUTCOME, Happening
+from nightspot.record.events import OF_OUTCOME, RunEvent
 from nightspot.run.model import Run
 
 SOURCE = "nightspot"
@@ -26,8 +26,8 @@ class Notices:
         self._client = client
         self._bus_name = bus_name
 
-    def send(self, happening: Happening, run: Run, at: datetime, detail: dict[str, Any]) -> None:
-        """Publish one notice. At least once: `notice_id` is the same for the same happening of a run's step.
+    def send(self, run_event: RunEvent, run: Run, at: datetime, detail: dict[str, Any]) -> None:
+        """Publish one notice. At least once: `notice_id` is the same for the same event of a run's step.
 
         A run has one end, whichever decision or repair has recorded it: all notices of it have one id.
         Raises TransientAwsError where EventBridge refuses it.
@@ -35,12 +35,12 @@ class Notices:
         entry = {
             "Time": at,
             "Source": SOURCE,
-            "DetailType": happening.detail_type,
+            "DetailType": run_event.detail_type,
             "EventBusName": self._bus_name,
             "Resources": [run.execution_arn],
             "Detail": json.dumps(
                 {
-                    "notice_id": _notice_id(happening, run),
+                    "notice_id": _notice_id(run_event, run),
                     "job": run.job,
                     "run_id": run.run_id,
                     "execution_arn": run.execution_arn,
@@ -69,10 +69,10 @@ class Notices:
             raise TransientAwsError(f"{entry['DetailType']}: {answer['Entries'][0].get('ErrorMessage')}")
 
 
-def _notice_id(happening: Happening, run: Run) -> str:
-    if happening in _ENDS:
+def _notice_id(run_event: RunEvent, run: Run) -> str:
+    if run_event in _ENDS:
         return f"{run.run_id}/end"
-    return f"{run.run_id}/{run.steps}/{happening.value}"
+    return f"{run.run_id}/{run.steps}/{run_event.value}"
 
 
 PREFIX = "reports"

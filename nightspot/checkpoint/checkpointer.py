@@ -14,7 +14,7 @@ from .core import settings
 from .core.errors import CheckpointError, DirectoryError
 from .core.files import KeepBest, keep_best_from
 from .core.journal import Event, journal_from
-from .core.progress import Pace, Progress, ResumedFrom, Teller, check_metrics, check_step
+from .core.progress import Pace, Progress, ProgressWriter, ResumedFrom, check_metrics, check_step
 from .core.restoring import Restored, Restorer, Skipped, Whole
 from .core.schedule import Due
 from .core.settings import ASKED_TO_STOP_STATUS, Gather, clock_from, seat_from
@@ -88,7 +88,7 @@ class Checkpointer:
         self._now = now or clock_from(environ)
         self._journal = journal_from(environ, self._seat.rank, self._now)
         started_at = self._now()
-        self._teller = Teller(origin, self._seat, total_steps, started_at)
+        self._teller = ProgressWriter(origin, self._seat, total_steps, started_at)
         every = every_steps, every_seconds, interval
         self._due = Due(every, total_steps, self._seat, gather, environ, self._now, started_at)
         keep = settings.at_least_one("keep_last", keep_last), keep_best_from(keep_best)

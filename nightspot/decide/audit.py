@@ -194,7 +194,7 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class Untold:
+class UnsentEnd:
     """The end of a run whose notice EventBridge has not taken, as far as anybody knows."""
 
     since: datetime  # aware UTC
@@ -209,7 +209,7 @@ class RunLook:
     is_recorded: bool  # its outcome is in its job's history, where people read
     unrecorded: frozenset[str] = frozenset()  # training jobs of which the history has less than the ledger
     is_planned: bool = True  # its plan was made to the end, so that another execution can go on with it
-    untold: Untold | None = None
+    untold: UnsentEnd | None = None
     execution: Execution | None = None  # the newest; None: not looked at
     restarts: int = 0  # executions that were started to go on with it
     last_decision_at: datetime | None = None

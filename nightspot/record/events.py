@@ -9,7 +9,7 @@ from nightspot.job.markets import Market
 from nightspot.run.model import Action, Outcome, Run, Step
 
 
-class Happening(StrEnum):
+class RunEvent(StrEnum):
     """A business event. The value is the metric's name; the notice's detail type is made from it."""
 
     RUN_STARTED = "RunStarted"
@@ -37,11 +37,11 @@ class Happening(StrEnum):
 
 
 OF_OUTCOME = {
-    Outcome.SUCCEEDED: Happening.RUN_SUCCEEDED,
-    Outcome.FAILED: Happening.RUN_FAILED,
-    Outcome.SKIPPED: Happening.RUN_SKIPPED,
-    Outcome.STOPPED: Happening.RUN_STOPPED,
-    Outcome.REFUSED: Happening.RUN_REFUSED,
+    Outcome.SUCCEEDED: RunEvent.RUN_SUCCEEDED,
+    Outcome.FAILED: RunEvent.RUN_FAILED,
+    Outcome.SKIPPED: RunEvent.RUN_SKIPPED,
+    Outcome.STOPPED: RunEvent.RUN_STOPPED,
+    Outcome.REFUSED: RunEvent.RUN_REFUSED,
 }
 
 
@@ -49,44 +49,44 @@ OF_OUTCOME = {
 REFUSED_STOPS = 3
 
 
-def between(before: Run, after: Run, step: Step) -> tuple[Happening, ...]:
+def between(before: Run, after: Run, step: Step) -> tuple[RunEvent, ...]:
     """What came to light between two ledgers, and what the step makes happen.
 
     How a run ends is told with its outcome, see `OF_OUTCOME`.
     """
-    happened: list[Happening] = []
+    happened: list[RunEvent] = []
     if _interruptions(after) > _interruptions(before):
-        happened.append(Happening.INTERRUPTED)
+        happened.append(RunEvent.INTERRUPTED)
     if _unknown(after) > _unknown(before):
-        happened.append(Happening.UNKNOWN_FAILURE)
+        happened.append(RunEvent.UNKNOWN_FAILURE)
     if after.resume_is_broken and not before.resume_is_broken:
-        happened.append(Happening.RESUME_BROKEN)
+        happened.append(RunEvent.RESUME_BROKEN)
     if _refused_stops(before) < REFUSED_STOPS <= _refused_stops(after):
-        happened.append(Happening.STOP_REFUSED)
+        happened.append(RunEvent.STOP_REFUSED)
     if step.action is Action.START and step.rung is not None:
         # One that is in doubt and asked for again is no new attempt.
         is_new = all(attempt.number != step.attempt for attempt in before.attempts)
-        happened.extend([Happening.ATTEMPT_STARTED] if is_new else [])
+        happened.extend([RunEvent.ATTEMPT_STARTED] if is_new else [])
         if step.rung.market is Market.ON_DEMAND and before.rungs_of(Market.SPOT):
             told = any(a.rung.market is Market.ON_DEMAND for a in before.attempts)
-            happened.extend([] if told else [Happening.FELL_BACK])
+            happened.extend([] if told else [RunEvent.FELL_BACK])
     if step.late and not before.said_late:
-        happened.append(Happening.AT_RISK)
+        happened.append(RunEvent.AT_RISK)
     return tuple(happened)
 
 
-def of_run(run: Run) -> tuple[Happening, ...]:
+def of_run(run: Run) -> tuple[RunEvent, ...]:
     """What has come to light in the whole of a run, each once; how it ended is told with its outcome."""
     on_demand = any(attempt.rung.market is Market.ON_DEMAND for attempt in run.attempts)
     seen = {
-        Happening.INTERRUPTED: _interruptions(run) > 0,
-        Happening.FELL_BACK: on_demand and bool(run.rungs_of(Market.SPOT)),
-        Happening.AT_RISK: run.said_late,
-        Happening.UNKNOWN_FAILURE: _unknown(run) > 0,
-        Happening.RESUME_BROKEN: run.resume_is_broken,
-        Happening.STOP_REFUSED: _refused_stops(run) >= REFUSED_STOPS,
+        RunEvent.INTERRUPTED: _interruptions(run) > 0,
+        RunEvent.FELL_BACK: on_demand and bool(run.rungs_of(Market.SPOT)),
+        RunEvent.AT_RISK: run.said_late,
+        RunEvent.UNKNOWN_FAILURE: _unknown(run) > 0,
+        RunEvent.RESUME_BROKEN: run.resume_is_broken,
+        RunEvent.STOP_REFUSED: _refused_stops(run) >= REFUSED_STOPS,
     }
-    return tuple(happening for happening, has_happened in seen.items() if has_happened)
+    return tuple(run_event for run_event, has_happened in seen.items() if has_happened)
 
 
 def _interruptions(run: Run) -> int:

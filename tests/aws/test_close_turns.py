@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from nightspot.aws.table.run_table import RunTable
-from nightspot.decide.audit import Untold
+from nightspot.decide.audit import UnsentEnd
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 
 NOW = datetime(2026, 11, 21, 3, 12, 0, 123456, tzinfo=UTC)
@@ -54,7 +54,7 @@ def test_an_end_is_untold_from_the_beginning_of_the_telling_to_its_end(turns):
     assert turns.untold("one") is None
     turns.begin_to_tell("one", NOW)
     turns.begin_to_tell("one", UNTIL)
-    assert turns.untold("one") == Untold(since=UNTIL)
+    assert turns.untold("one") == UnsentEnd(since=UNTIL)
     assert turns.untold("two") is None
     turns.has_told("one")
     turns.has_told("one")
@@ -65,7 +65,7 @@ def test_an_end_that_lacks_its_notice_alone_is_marked_so(turns):
     turns.begin_to_tell("one", NOW)
     turns.has_counted("one")
     turns.has_counted("one")
-    assert turns.untold("one") == Untold(since=NOW, is_counted=True)
+    assert turns.untold("one") == UnsentEnd(since=NOW, is_counted=True)
 
 
 def test_what_is_told_meanwhile_is_not_marked_again(turns):

@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.notices import Notices
-from nightspot.record.events import OF_OUTCOME, Happening
+from nightspot.record.events import OF_OUTCOME, RunEvent
 from nightspot.run.model import Run
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -46,9 +46,9 @@ class Bus:
         return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "Bad", "ErrorMessage": self._refusal}]}
 
 
-def sent(happening=Happening.FELL_BACK, run=RUN, detail=None):
+def sent(run_event=RunEvent.FELL_BACK, run=RUN, detail=None):
     bus = Bus()
-    Notices(bus, "nights").send(happening, run, MIDNIGHT, detail or {})
+    Notices(bus, "nights").send(run_event, run, MIDNIGHT, detail or {})
     (entry,) = bus.entries
     return {**entry, "Detail": json.loads(entry["Detail"])}
 
@@ -76,26 +76,26 @@ def test_the_same_notice_has_the_same_id_and_another_one_another():
     def notice_id(*given):
         return sent(*given)["Detail"]["notice_id"]
 
-    first = notice_id(Happening.INTERRUPTED, RUN)
-    assert notice_id(Happening.INTERRUPTED, RUN) == first
+    first = notice_id(RunEvent.INTERRUPTED, RUN)
+    assert notice_id(RunEvent.INTERRUPTED, RUN) == first
     others = {
-        notice_id(Happening.FELL_BACK, RUN),
-        notice_id(Happening.INTERRUPTED, replace(RUN, steps=5)),
-        notice_id(Happening.INTERRUPTED, replace(RUN, run_id="20261122-abc123")),
+        notice_id(RunEvent.FELL_BACK, RUN),
+        notice_id(RunEvent.INTERRUPTED, replace(RUN, steps=5)),
+        notice_id(RunEvent.INTERRUPTED, replace(RUN, run_id="20261122-abc123")),
     }
     assert len(others - {first}) == 3
 
 
-@pytest.mark.parametrize("happening", OF_OUTCOME.values())
-def test_a_run_has_one_end_whichever_step_or_repair_records_it(happening):
-    first = sent(Happening.RUN_FAILED, RUN)["Detail"]["notice_id"]
-    assert sent(happening, replace(RUN, steps=9))["Detail"]["notice_id"] == first
-    assert sent(happening, replace(RUN, run_id="20261122-abc123"))["Detail"]["notice_id"] != first
+@pytest.mark.parametrize("run_event", OF_OUTCOME.values())
+def test_a_run_has_one_end_whichever_step_or_repair_records_it(run_event):
+    first = sent(RunEvent.RUN_FAILED, RUN)["Detail"]["notice_id"]
+    assert sent(run_event, replace(RUN, steps=9))["Detail"]["notice_id"] == first
+    assert sent(run_event, replace(RUN, run_id="20261122-abc123"))["Detail"]["notice_id"] != first
 
 
 def test_a_notice_that_eventbridge_refuses_is_an_error_with_its_words():
     with pytest.raises(TransientAwsError, match=r"Nightspot Run Failed: the bus is full"):
-        Notices(Bus("the bus is full"), "nights").send(Happening.RUN_FAILED, RUN, MIDNIGHT, {})
+        Notices(Bus("the bus is full"), "nights").send(RunEvent.RUN_FAILED, RUN, MIDNIGHT, {})
 
 
 def test_every_notice_is_one_that_the_service_model_accepts():
@@ -103,7 +103,7 @@ def test_every_notice_is_one_that_the_service_model_accepts():
         "events", region_name="eu-west-1", aws_access_key_id="testing", aws_secret_access_key="testing"
     )
     with Stubber(client) as stubber:
-        for happening in Happening:
+        for run_event in RunEvent:
             stubber.add_response("put_events", {"FailedEntryCount": 0, "Entries": []})
-            Notices(client, "nights").send(happening, RUN, MIDNIGHT, {})
+            Notices(client, "nights").send(run_event, RUN, MIDNIGHT, {})
         stubber.assert_no_pending_responses()

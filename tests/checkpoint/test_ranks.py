@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from nightspot.checkpoint import SettingError, WorldSizeError
-from nightspot.checkpoint.core.settings import Seat, seat_from
+from nightspot.checkpoint.core.settings import Rank, seat_from
 
 
 @pytest.fixture
@@ -196,10 +196,10 @@ def test_of_replicated_ranks_only_the_one_that_writes_is_asked_to_save(ranks):
 @pytest.mark.parametrize(
     ("environ", "seat"),
     [
-        ({}, Seat(0, 1)),
-        ({"RANK": "3", "WORLD_SIZE": "16"}, Seat(3, 16)),
-        ({"SM_HOSTS": '["algo-1","algo-2"]', "SM_CURRENT_HOST": "algo-2"}, Seat(1, 2)),
-        ({"SM_HOSTS": '["algo-2","algo-1"]', "SM_CURRENT_HOST": "algo-2"}, Seat(1, 2)),
+        ({}, Rank(0, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "16"}, Rank(3, 16)),
+        ({"SM_HOSTS": '["algo-1","algo-2"]', "SM_CURRENT_HOST": "algo-2"}, Rank(1, 2)),
+        ({"SM_HOSTS": '["algo-2","algo-1"]', "SM_CURRENT_HOST": "algo-2"}, Rank(1, 2)),
         (
             {
                 "RANK": "9",
@@ -207,7 +207,7 @@ def test_of_replicated_ranks_only_the_one_that_writes_is_asked_to_save(ranks):
                 "SM_HOSTS": '["algo-1","algo-2"]',
                 "SM_CURRENT_HOST": "algo-2",
             },
-            Seat(9, 16),
+            Rank(9, 16),
         ),
     ],
 )
@@ -219,11 +219,11 @@ def test_in_a_container_without_the_toolkit_the_hosts_are_in_the_config_file(tmp
     document = {"current_host": "algo-2", "hosts": ["algo-1", "algo-2", "algo-3"]}
     (tmp_path / "resourceconfig.json").write_text(json.dumps(document))
 
-    assert seat_from({"SM_INPUT_CONFIG_DIR": str(tmp_path)}, None, None, False) == Seat(1, 3)
+    assert seat_from({"SM_INPUT_CONFIG_DIR": str(tmp_path)}, None, None, False) == Rank(1, 3)
 
 
 def test_arguments_outrank_the_environment():
-    assert seat_from({"RANK": "1", "WORLD_SIZE": "2"}, 2, 3, False) == Seat(2, 3)
+    assert seat_from({"RANK": "1", "WORLD_SIZE": "2"}, 2, 3, False) == Rank(2, 3)
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_ctrl_c_ends_with_the_status_of_an_interrupt(nightspot, job, monkeypatch
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nightspot.local.drill", interrupted)
+    monkeypatch.setattr("nightspot.local.drill.drill", interrupted)
     answer = nightspot("drill", job(), "--local")
     assert answer.status == 130
     assert "everything the drill had started is stopped" in answer.err

@@ -22,7 +22,7 @@ from nightspot.decide.audit import (
     Repair,
     RunLook,
     Snapshot,
-    Untold,
+    UnsentEnd,
 )
 from nightspot.failures.codes import FailureClass
 from nightspot.run.model import AttemptState, Outcome
@@ -211,7 +211,7 @@ class TestARunThatIsOver:
         assert (kinds(seen), audit.is_finished(seen, now)) == ([], False)
 
     def test_and_untold_is_told_once_its_execution_is_gone(self, look, kinds, story, now):
-        untold = Untold(now)
+        untold = UnsentEnd(now)
         for state, found in (
             (ExecutionState.RUNNING, []),
             (ExecutionState.SUCCEEDED, [AuditKind.END_UNTOLD]),
@@ -362,8 +362,8 @@ class TestALock:
         assert kinds_of(look(over(story), None)) == [AuditKind.LOCK_LEFT]
 
     def test_is_just_being_freed_while_the_end_is_told(self, kinds_of, look, story, now):
-        assert kinds_of(look(over(story), untold=Untold(now))) == []
-        gone = look(over(story), ExecutionState.FAILED, untold=Untold(now))
+        assert kinds_of(look(over(story), untold=UnsentEnd(now))) == []
+        gone = look(over(story), ExecutionState.FAILED, untold=UnsentEnd(now))
         assert kinds_of(gone) == [AuditKind.LOCK_LEFT]
 
     @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from nightspot.job.schema import DESCRIPTIONS, MODELS, job_file_schema
-from nightspot.record.events import Happening
+from nightspot.record.events import RunEvent
 from nightspot.record.model import Ending
 from nightspot.run.model import Action, AttemptState, Outcome, Resume
 from nightspot.run.reasons import Reason
@@ -112,7 +112,7 @@ def test_every_event_is_on_the_page_of_notices(root):
     text = (root / "docs/notices.md").read_text(encoding="utf-8")
 
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == {
-        happening.value for happening in Happening
+        run_event.value for run_event in RunEvent
     }
 
 

@@ -10,7 +10,7 @@ from nightspot.aws.notices import CLAIM_LIFE, SOURCE
 from nightspot.cdk.observability import CRASHED, FAILING, QUERIES, TOLD
 from nightspot.cdk.triggers import WORKFLOW_FILE
 from nightspot.lambdas.dependencies import Environment
-from nightspot.record.events import Happening
+from nightspot.record.events import RunEvent
 from nightspot.view.messages.wording import may_be_told
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -45,13 +45,13 @@ def alarm_metrics(synthesised):
 
 def test_the_rules_match_everything_that_can_become_a_message_and_nothing_else(deployed):
     told = [name for rule in rules_of_notices(deployed) for name in rule["EventPattern"]["detail-type"]]
-    assert sorted(told) == sorted(h.detail_type for h in Happening if may_be_told(h))
+    assert sorted(told) == sorted(h.detail_type for h in RunEvent if may_be_told(h))
     assert sorted(told) == sorted((*TOLD, FAILING, CRASHED))
 
 
 def test_a_crash_is_the_happening_that_the_workflow_tells_of_by_itself():
-    assert ALARM["DetailType"] == CRASHED == Happening.DECISION_CRASHED.detail_type
-    assert REPORT["DetailType"] == FAILING == Happening.DECISION_FAILING.detail_type
+    assert ALARM["DetailType"] == CRASHED == RunEvent.DECISION_CRASHED.detail_type
+    assert REPORT["DetailType"] == FAILING == RunEvent.DECISION_FAILING.detail_type
 
 
 def test_the_notices_are_those_of_nightspot_s_own_source(deployed):
@@ -71,7 +71,7 @@ def test_the_text_of_a_crash_reads_what_the_workflow_sends():
 
 def test_every_notice_goes_to_the_function_that_writes_messages_or_becomes_a_dead_letter(deployed, as_text):
     queue, _ = deployed.only("SQS::Queue")
-    messenger, _ = deployed.only("Lambda::Function", "TellPeople")
+    messenger, _ = deployed.only("Lambda::Function", "Notify")
     for rule in rules_of_notices(deployed):
         (target,) = rule["Targets"]
         assert as_text(target["Arn"]) == f"<{messenger}.Arn>"
@@ -81,20 +81,20 @@ def test_every_notice_goes_to_the_function_that_writes_messages_or_becomes_a_dea
 
 def test_what_the_messenger_gives_up_is_a_dead_letter_too(deployed, as_text):
     queue, _ = deployed.only("SQS::Queue")
-    _, invoking = deployed.only("Lambda::EventInvokeConfig", "TellPeople")
+    _, invoking = deployed.only("Lambda::EventInvokeConfig", "Notify")
     assert invoking["MaximumRetryAttempts"] == 2
     assert as_text(invoking["DestinationConfig"]["OnFailure"]["Destination"]) == f"<{queue}.Arn>"
 
 
 def test_a_message_is_out_before_another_delivery_may_take_its_place(deployed):
     """A claim lives as long as the function that made it may."""
-    _, messenger = deployed.only("Lambda::Function", "TellPeople")
+    _, messenger = deployed.only("Lambda::Function", "Notify")
     assert messenger["Timeout"] <= CLAIM_LIFE.total_seconds()
 
 
 def test_the_messenger_knows_its_topics_and_how_loud_it_is(deployed, chatting, as_text):
     def environment(synthesised):
-        _, function = synthesised.only("Lambda::Function", "TellPeople")
+        _, function = synthesised.only("Lambda::Function", "Notify")
         variables = {key: as_text(value) for key, value in function["Environment"]["Variables"].items()}
         return Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"})
 
@@ -200,8 +200,8 @@ def test_alarms_and_dashboard_look_at_metrics_that_the_handlers_send(deployed, a
     ]
     own += dashboard_metrics(deployed, as_text)
     own = [metric for metric in own if not metric[0].startswith("AWS/")]
-    assert len(own) > len(Happening)
-    sent = {happening.value for happening in Happening} | set(re.findall(r'"(\w+)"', HANDLERS))
+    assert len(own) > len(RunEvent)
+    sent = {run_event.value for run_event in RunEvent} | set(re.findall(r'"(\w+)"', HANDLERS))
     assert {name for _, name, _, _ in own} - sent == set()
     assert {metric[0] for metric in own} == {variables["POWERTOOLS_METRICS_NAMESPACE"]}
     assert {metric[2:] for metric in own} == {("service", variables["POWERTOOLS_SERVICE_NAME"])}

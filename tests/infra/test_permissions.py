@@ -264,7 +264,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
             },
         ),
         (
-            "TellPeople",
+            "Notify",
             {
                 "dynamodb:DeleteItem",
                 "dynamodb:UpdateItem",
@@ -287,7 +287,7 @@ def test_a_function_has_only_what_it_uses(deployed, function, its_own):
         "CloseRun",
         "Reconcile",
         "StartRun",
-        "TellPeople",
+        "Notify",
         "WakeRun",
     ],
 )
@@ -321,7 +321,7 @@ def test_runs_of_this_state_machine_are_all_that_another_run_wakes(variant, func
 def test_only_the_messenger_publishes_and_only_on_this_stack_s_topics(deployed, chatting):
     for synthesised in (deployed, chatting):
         publishing = [s for s in synthesised.statements if "sns:Publish" in s.actions]
-        role, _ = synthesised.only("IAM::Role", "TellPeopleRole")
+        role, _ = synthesised.only("IAM::Role", "NotifyRole")
         assert {name for statement in publishing for name in statement.roles} == {role}
         topics = {f"<{name}>" for name in synthesised.of_type("SNS::Topic")}
         assert resources_of("sns:Publish", publishing) == topics

@@ -34,7 +34,7 @@ FUNCTIONS = [
     "Reconcile",
     "RecordOutcome",
     "StartRun",
-    "TellPeople",
+    "Notify",
     "WakeRun",
 ]
 
@@ -203,7 +203,7 @@ def test_a_function_gets_an_environment_that_it_can_read(request, as_text, varia
     known = {field.alias for field in Environment.model_fields.values()} - {"AWS_REGION", DLC_ACCOUNT}
     if name != "PlanRun":
         known -= OF_THE_PLAN
-    if name != "TellPeople":
+    if name != "Notify":
         known -= OF_THE_MESSENGER
     if name not in {"Api", "Reconcile", "StartRun"}:
         known -= OF_WHAT_STARTS_RUNS

@@ -10,9 +10,9 @@ import pytest
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.notices import NoticeTopics
 from nightspot.decide.audit import Delivery
-from nightspot.lambdas import start_run, tell_people
+from nightspot.lambdas import notify, start_run
+from nightspot.lambdas.notify import Messenger
 from nightspot.lambdas.start_run import StartDependencies
-from nightspot.lambdas.tell_people import Messenger
 from nightspot.local.stage.emulated_aws import REGION, TABLE, LocalContext
 
 NIGHT = {"job": "recommender", "scheduled_at": "2026-11-21T00:00:00Z"}
@@ -127,7 +127,7 @@ class TestANotice:
 
     @pytest.fixture
     def tell(self, world, sns):
-        """tell() -> TellPeople's answer to the last event on the bus."""
+        """tell() -> Notify's answer to the last event on the bus."""
         topics = NoticeTopics(
             sns, boto3.client("dynamodb", region_name=REGION), TABLE, mail_arn="arn:aws:sns:::mail"
         )
@@ -141,7 +141,7 @@ class TestANotice:
                 "resources": entry["Resources"],
                 "detail": json.loads(entry["Detail"]),
             }
-            return tell_people.handler(event, LocalContext("TellPeople"), use=use)
+            return notify.handler(event, LocalContext("Notify"), use=use)
 
         return call
 

@@ -17,7 +17,7 @@ HANDLERS = (
     "reconcile",
     "record_outcome",
     "start_run",
-    "tell_people",
+    "notify",
     "wake_run",
 )
 # What only other rooms use, and what a call loads when it comes to it.

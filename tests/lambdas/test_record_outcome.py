@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from nightspot.aws.runs.checkpoints import Models
-from nightspot.decide.audit import Untold
+from nightspot.decide.audit import UnsentEnd
 from nightspot.failures.codes import FailureClass
 from nightspot.lambdas.record_outcome import RunNotOverError
 from nightspot.record.model import read_record
@@ -161,7 +161,7 @@ def test_a_notice_that_could_not_be_sent_leaves_a_mark_and_what_is_counted_is_co
     run = over(Outcome.SUCCEEDED)
     world.bus.refusal = aws_fault("InternalException")
     world.record(to_json(run))
-    assert world.table.close_turns.untold(run.run_id) == Untold(since=midnight, is_counted=True)
+    assert world.table.close_turns.untold(run.run_id) == UnsentEnd(since=midnight, is_counted=True)
     assert [each.run_id for each in world.table.open_runs.all()] == [run.run_id]
 
 

@@ -44,7 +44,7 @@ NIGHT = [
 def test_a_night_s_messages_are_files_in_their_order(job, tmp_path):
     folder = tmp_path / "messages"
     told = records.written(NIGHT, job, folder)
-    assert [message.happening for message in told] == ["AtRiskOfBeingLate", "RunFailed"]
+    assert [message.run_event for message in told] == ["AtRiskOfBeingLate", "RunFailed"]
     assert sorted(path.name for path in folder.iterdir()) == [
         "1-AtRiskOfBeingLate.chat.json",
         "1-AtRiskOfBeingLate.txt",

@@ -151,7 +151,7 @@ class Message:
     topic: str
     subject: str | None
     text: str
-    happening: str
+    run_event: str
     run_id: str | None
     call: Call
 
@@ -190,7 +190,7 @@ class Sns:
                 topic=given["TopicArn"],
                 subject=subject,
                 text=given["Message"],
-                happening=attributes.get("happening", {}).get("StringValue", ""),
+                run_event=attributes.get("happening", {}).get("StringValue", ""),
                 run_id=detail.get("run_id"),
                 call=call,
             )

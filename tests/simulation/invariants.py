@@ -17,7 +17,7 @@ from tests.simulation.execution import Execution
 from tests.simulation.sagemaker import Job
 from tests.simulation.world import RECONCILE_SECONDS, World
 
-CLOSING = frozenset(happening.value for happening in OF_OUTCOME.values())
+CLOSING = frozenset(run_event.value for run_event in OF_OUTCOME.values())
 # How long a job may run on after its run was closed.
 MOST_RUNNING_ON = RECONCILE_SECONDS + 10 * MINUTE
 MOST_TRANSITIONS = 600
@@ -311,7 +311,7 @@ def _watches(execution: Execution, run_id: str) -> bool:
 def _messages(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
     told: dict[str, list[bool]] = defaultdict(list)
     for message in world.sns.messages:
-        if message.happening in CLOSING and message.run_id is not None:
+        if message.run_event in CLOSING and message.run_id is not None:
             told[message.run_id].append(message.is_in_doubt)
     for run in runs.values():
         certain = sum(not doubt for doubt in told[run.run_id])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightspot.job.model import Job
-from nightspot.local.sagemaker.job_state import ENDINGS, Cut, JobEnding, of_exit
+from nightspot.local.sagemaker.job_state import ENDINGS, Interruption, JobEnding, of_exit
 from nightspot.local.sagemaker.markets import Supply
 from nightspot.local.stage.night_files import Night
 from nightspot.local.stage.session import LocalNight
@@ -98,7 +98,7 @@ def play_night(
     world.run_input = {"job": job.name, **night.overrides} if run_input is None else run_input
     for name, (handler, use) in world.functions.handlers.items():
         world.functions.handlers[name] = (_wrapped(name, handler, wrap), use)
-    endings = [(at, ENDINGS[Cut.INTERNAL_ERROR]) for at in options.internal_errors_at_seconds]
+    endings = [(at, ENDINGS[Interruption.INTERNAL_ERROR]) for at in options.internal_errors_at_seconds]
     for at, ending in (*endings, *options.endings_at_seconds):
         world.clock.at(at, lambda ending=ending: _end(world, ending))
     world.play()

@@ -26,7 +26,7 @@ FUNCTION_NAMES = (
     "RecordOutcome",
     "WakeRun",
     "CloseRun",
-    "TellPeople",
+    "Notify",
     "StartRun",
     "Reconcile",
 )

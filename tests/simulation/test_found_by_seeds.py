@@ -85,7 +85,7 @@ def test_decisions_may_die_with_any_error() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("call", [1, 2, 4, 99])
-@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "TellPeople"])
+@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "Notify"])
 def test_an_invocation_may_die_at_any_call(function: str, call: int, after: bool) -> None:
     dooms = [Doom(call, after, "Lambda.Unknown")]
     world = World(reference(late_allowed=0.0))

@@ -28,16 +28,16 @@ from nightspot.job.request_shape import fill
 from nightspot.lambdas import (
     close_run,
     decide_next_step,
+    notify,
     plan_run,
     record_outcome,
     start_run,
-    tell_people,
     wake_run,
 )
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.lambdas.observability import logger as lambda_logger
 from nightspot.plan.planning import run_id_of
-from nightspot.view.messages.wording import happening_of, may_be_told
+from nightspot.view.messages.wording import may_be_told, run_event_of
 from tests.simulation import asl, older
 from tests.simulation.calls import REGION, Calls
 from tests.simulation.clock import HOUR, START, Clock
@@ -179,14 +179,14 @@ class World:
             self.functions.handlers[name] = (module.handler, use.__getitem__)
         starting = start_run.StartDependencies(known["starter"], self.table.pending, self._now_of("StartRun"))
         self.functions.handlers["StartRun"] = (start_run.handler, lambda _name: starting)
-        messenger = tell_people.Messenger(
+        messenger = notify.Messenger(
             topics=NoticeTopics(self.sns, self.dynamodb, TABLE, mail_arn=MAIL),
             pending=self.table.pending,
             zone=lambda _job: "UTC",
-            now=self._now_of("TellPeople"),
+            now=self._now_of("Notify"),
             tell_success=True,
         )
-        self.functions.handlers["TellPeople"] = (tell_people.handler, lambda _name: messenger)
+        self.functions.handlers["Notify"] = (notify.handler, lambda _name: messenger)
         module = reconcile()
         if module is not None:
             reconciler = Dependencies(now=self._now_of("Reconcile"), **known)
@@ -383,10 +383,7 @@ TRANSIENT = frozenset(
     }
 )
 SUBSTITUTIONS = {
-    **{
-        f"{name}FunctionArn": function_arn(name)
-        for name in (*FUNCTIONS, "TellPeople", "StartRun", "Reconcile")
-    },
+    **{f"{name}FunctionArn": function_arn(name) for name in (*FUNCTIONS, "Notify", "StartRun", "Reconcile")},
     "TableName": TABLE,
     "EventBusName": BUS,
 }
@@ -401,8 +398,8 @@ def _is_own_job(event: Mapping[str, Any]) -> bool:
 
 
 def _may_be_told(detail_type: str) -> bool:
-    happening = happening_of(detail_type)
-    return happening is not None and may_be_told(happening)
+    run_event = run_event_of(detail_type)
+    return run_event is not None and may_be_told(run_event)
 
 
 # As infra/triggers.py and infra/observability.py have them.
@@ -416,7 +413,7 @@ _RULES = [
             and event["detail"]["status"] in {"ABORTED", "FAILED", "TIMED_OUT"}
         ),
     ),
-    Rule("TellPeople", lambda event: event["source"] == "nightspot" and _may_be_told(event["detail-type"])),
+    Rule("Notify", lambda event: event["source"] == "nightspot" and _may_be_told(event["detail-type"])),
 ]
 
 

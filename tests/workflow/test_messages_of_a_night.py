@@ -4,7 +4,7 @@ from nightspot.view.messages.plain import usd
 
 
 def heard(played):
-    return [message.happening for message in played.messages]
+    return [message.run_event for message in played.messages]
 
 
 def test_a_night_that_falls_back_is_exactly_one_message_with_the_run_s_own_figures(look_at):
@@ -12,7 +12,7 @@ def test_a_night_that_falls_back_is_exactly_one_message_with_the_run_s_own_figur
 
     assert "Nightspot Fell Back" in [entry["DetailType"] for entry in played.notices]
     (message,) = played.messages
-    assert message.happening == "RunSucceeded"
+    assert message.run_event == "RunSucceeded"
     assert "fell back to on-demand" in message.subject
     assert message.subject.endswith(f", {usd(played.record.cost_usd)}")
     assert f"Cost: {usd(played.record.cost_usd)}\n" in message.text

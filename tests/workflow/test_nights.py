@@ -21,7 +21,7 @@ def actions(played):
     return [step.action for step in played.steps]
 
 
-def happenings(played):
+def run_events(played):
     return [entry["DetailType"] for entry in played.notices]
 
 
@@ -35,7 +35,7 @@ def test_a_quiet_night_is_one_spot_job_and_few_transitions(look_at):
     assert played.record.attempts[0].failure_class is None
     assert played.record.cost_usd < played.record.on_demand_cost_usd
     assert played.state_transitions <= 40
-    assert happenings(played) == [
+    assert run_events(played) == [
         "Nightspot Run Started",
         "Nightspot Attempt Started",
         "Nightspot Run Succeeded",
@@ -60,7 +60,7 @@ def test_an_interrupted_job_resumes_from_its_checkpoint_on_spot(play):
     assert attempt.market == "spot"
     assert attempt.interruptions == 2
     assert attempt.resumed_from_step >= 2
-    assert happenings(played).count("Nightspot Interrupted") == 2
+    assert run_events(played).count("Nightspot Interrupted") == 2
 
 
 def test_spot_that_never_comes_gives_way_at_the_last_safe_moment_and_the_model_is_in_time(look_at):
@@ -75,7 +75,7 @@ def test_spot_that_never_comes_gives_way_at_the_last_safe_moment_and_the_model_i
     assert played.record.deadline_met
     assert played.record.attempts[0].failure_class == "stopped_by_nightspot"
     assert played.record.attempts[0].cost_usd == 0
-    assert "Nightspot Fell Back" in happenings(played)
+    assert "Nightspot Fell Back" in run_events(played)
 
 
 def test_an_interruption_too_late_for_another_try_goes_on_demand_at_once_from_the_checkpoint(play):
@@ -97,7 +97,7 @@ def test_on_demand_that_queues_is_waited_for_and_the_run_says_that_it_will_be_la
     assert played.output["outcome"] == "succeeded"
     assert not played.record.deadline_met
     assert played.record.margin_seconds < 0
-    assert happenings(played).count("Nightspot At Risk Of Being Late") == 1
+    assert run_events(played).count("Nightspot At Risk Of Being Late") == 1
 
 
 def test_lost_events_cost_time_and_nothing_else(play):

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.table.dynamodb import Call, accepted, from_dynamodb, key, partition, to_dynamodb
-from nightspot.decide.audit import Delivery, Pending, Untold
+from nightspot.decide.audit import Delivery, Pending, UnsentEnd
 from nightspot.run.model import Run
 
 _PARTITION, _RUN = "OPEN", "RUN#"
@@ -147,14 +147,14 @@ class CloseTurns:
             ExpressionAttributeValues=to_dynamodb({":yes": True}),
         )
 
-    def untold(self, run_id: str) -> Untold | None:
+    def untold(self, run_id: str) -> UnsentEnd | None:
         """The mark of an end that is not told yet; None where nothing is lacking."""
         item = self._call("get_item", Key=_untold(run_id), ConsistentRead=True).get("Item")
         if item is None:
             return None
         values = from_dynamodb(item)
         since = datetime.fromisoformat(values["since"]) if "since" in values else _LONG_AGO
-        return Untold(since, bool(values.get("counted")))
+        return UnsentEnd(since, bool(values.get("counted")))
 
     def has_told(self, run_id: str) -> None:
         """Note that EventBridge has the notice, and that all is counted."""

@@ -15,7 +15,7 @@ from typing import Any, SupportsIndex
 
 from . import files
 from .errors import BrokenCheckpointError, MetricsError, StepError
-from .settings import Origin, Seat, as_text, from_text
+from .settings import Origin, Rank, as_text, from_text
 
 # A constant of its own: the package metadata is missing where only this folder was copied into an
 # image, and nightspot/__init__.py is not this package's to import. A test keeps the two equal.
@@ -170,11 +170,11 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Teller:
+class ProgressWriter:
     """What stays the same through a process's life; times are aware UTC datetimes."""
 
     origin: Origin
-    seat: Seat
+    seat: Rank
     total_steps: int | None
     started_at: datetime
 

@@ -22,7 +22,7 @@ from . import envelope, files
 from .errors import BrokenCheckpointError, StateError, UnreadableStateError, WorldSizeError
 from .files import Found
 from .progress import Progress, from_document
-from .settings import Gather, Seat
+from .settings import Gather, Rank
 from .state import Deserialise, Form, Kind, Window, can
 
 _LOG = logging.getLogger("nightspot.checkpoint")
@@ -56,7 +56,7 @@ class Whole:
 class Restorer:
     """Looks through one directory for one rank."""
 
-    def __init__(self, directory: Path, seat: Seat, deserialise: Deserialise, gather: Gather | None) -> None:
+    def __init__(self, directory: Path, seat: Rank, deserialise: Deserialise, gather: Gather | None) -> None:
         self._directory = directory
         self._seat = seat
         self._deserialise = deserialise

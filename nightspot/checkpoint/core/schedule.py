@@ -10,7 +10,7 @@ from datetime import datetime
 from statistics import median
 
 from .errors import SettingError
-from .settings import Gather, Seat, StopRequests, at_least_one, mean_life_from, positive_seconds
+from .settings import Gather, Rank, StopRequests, at_least_one, mean_life_from, positive_seconds
 
 LEAST_COSTS = 5  # a save takes at most a sixth of the time
 LEAST_WRITES = 2  # beside training, the disk and the upload to S3 rest as long as they work
@@ -279,7 +279,7 @@ class Due:
         self,
         every: tuple[int | None, float | None, str | None],
         total_steps: int | None,
-        seat: Seat,
+        seat: Rank,
         gather: Gather | None,
         environ: Mapping[str, str],
         now: Callable[[], datetime],

@@ -231,7 +231,7 @@ _RANK_RULE = "rank must be a whole number from 0 on and less than world_size"
 
 
 @dataclass(frozen=True)
-class Seat:
+class Rank:
     """This process among those that train together.
 
     With `replicated` state every rank has the same: rank 0 writes one file, which all restore.
@@ -262,7 +262,7 @@ class Seat:
         return 0 if self.replicated else self.rank
 
 
-def seat_from(environ: Mapping[str, str], rank: int | None, world_size: int | None, replicated: bool) -> Seat:
+def seat_from(environ: Mapping[str, str], rank: int | None, world_size: int | None, replicated: bool) -> Rank:
     """The arguments; else RANK and WORLD_SIZE, as torchrun and MPI launchers set them; else the host's
     place among SM_HOSTS or in resourceconfig.json; else a process of its own.
 
@@ -278,19 +278,19 @@ def seat_from(environ: Mapping[str, str], rank: int | None, world_size: int | No
         return _checked(numbers[0], numbers[1], replicated, named)
     hosts, current = _hosts(environ)
     if not hosts:
-        return Seat(0, 1, replicated)
+        return Rank(0, 1, replicated)
     if current not in hosts:
         raise SettingError(f"current host {current!r}: must be one of the hosts {hosts}")
-    return Seat(hosts.index(current), len(hosts), replicated)
+    return Rank(hosts.index(current), len(hosts), replicated)
 
 
-def _checked(rank: object, world_size: object, replicated: bool, named: str) -> Seat:
+def _checked(rank: object, world_size: object, replicated: bool, named: str) -> Rank:
     whole = all(isinstance(each, int) and not isinstance(each, bool) for each in (rank, world_size))
     if not whole or not isinstance(rank, int) or not isinstance(world_size, int):
         raise SettingError(f"{named}: both must be given, as whole numbers; {_RANK_RULE}")
     if not 0 <= rank < world_size:
         raise SettingError(f"{named}: {_RANK_RULE}")
-    return Seat(rank, world_size, replicated)
+    return Rank(rank, world_size, replicated)
 
 
 def _hosts(environ: Mapping[str, str]) -> tuple[list[str], str | None]:

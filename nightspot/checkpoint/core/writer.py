@@ -18,7 +18,7 @@ from . import envelope, files
 from .errors import BrokenCheckpointError, DirectoryError
 from .files import Found, KeepBest, Kept, expendable
 from .progress import Progress, fitted
-from .settings import Seat, as_text
+from .settings import Rank, as_text
 from .state import Serialise, State
 
 _LOG = logging.getLogger("nightspot.checkpoint")
@@ -34,7 +34,7 @@ class Writer:
     def __init__(
         self,
         directory: Path,
-        seat: Seat,
+        seat: Rank,
         keep_last: int,
         keep_best: KeepBest | None,
         serialise: Serialise,

@@ -179,7 +179,7 @@ def billable_seconds(state: JobState, until: datetime) -> float:
 MAX_REASON_CHARACTERS = 1024
 
 
-class Cut(StrEnum):
+class Interruption(StrEnum):
     """What can break into a phase of a job's life."""
 
     CLOSED = "closed"  # the simulation itself ends
@@ -205,19 +205,19 @@ class JobEnding:
 COMPLETED = JobEnding(Status.COMPLETED, Secondary.COMPLETED)
 STOPPED = JobEnding(Status.STOPPED, Secondary.STOPPED)
 
-ENDINGS: Mapping[Cut, JobEnding] = {
-    Cut.STOP_REQUESTED: STOPPED,
+ENDINGS: Mapping[Interruption, JobEnding] = {
+    Interruption.STOP_REQUESTED: STOPPED,
     # Not verified on AWS: the documentation only says that the job is stopped.
-    Cut.MAX_PENDING: STOPPED,
-    Cut.MAX_RUNTIME: JobEnding(Status.STOPPED, Secondary.MAX_RUNTIME_EXCEEDED),
-    Cut.MAX_WAIT: JobEnding(Status.STOPPED, Secondary.MAX_WAIT_TIME_EXCEEDED),
-    Cut.NO_CAPACITY: JobEnding(
+    Interruption.MAX_PENDING: STOPPED,
+    Interruption.MAX_RUNTIME: JobEnding(Status.STOPPED, Secondary.MAX_RUNTIME_EXCEEDED),
+    Interruption.MAX_WAIT: JobEnding(Status.STOPPED, Secondary.MAX_WAIT_TIME_EXCEEDED),
+    Interruption.NO_CAPACITY: JobEnding(
         Status.FAILED,
         Secondary.FAILED,
         "CapacityError: Unable to provision requested ML compute capacity. Please retry using a"
         " different ML instance type.",
     ),
-    Cut.INTERNAL_ERROR: JobEnding(
+    Interruption.INTERNAL_ERROR: JobEnding(
         Status.FAILED,
         Secondary.FAILED,
         "InternalServerError: We encountered an internal error. Please try again.",
@@ -253,10 +253,10 @@ CLOSED_BY_A_STOP = frozenset(
 )
 LONGEST_WAIT_REAL_SECONDS = 60.0
 
-Cuts = Mapping[Cut, float]
+Cuts = Mapping[Interruption, float]
 
 
-class JobDesk:
+class SharedJob:
     """One job's record, shared by the API's threads and the job's own.
 
     `on_change` gets every new state, in order, under the desk's lock: it must return at once.
@@ -325,7 +325,7 @@ class JobDesk:
             self._closed = True
         self._poke.set()
 
-    def wait(self, until: float | None, cuts: Cuts) -> Cut | None:
+    def wait(self, until: float | None, cuts: Cuts) -> Interruption | None:
         """Wait until a story moment, or until the first cut; return that cut, or None.
 
         Moments are story seconds since the run's start; `until` None is never. A thread that
@@ -344,13 +344,13 @@ class JobDesk:
                 return cut if cut_at < end else None
             self._poke.wait(min(self._clock.real_seconds(remaining), LONGEST_WAIT_REAL_SECONDS))
 
-    def _next_order(self) -> Cut | None:
+    def _next_order(self) -> Interruption | None:
         with self._lock:
             if self._closed:
-                return Cut.CLOSED
+                return Interruption.CLOSED
             if self._stop_requested and not self._stop_obeyed:
                 self._stop_obeyed = True
-                return Cut.STOP_REQUESTED
+                return Interruption.STOP_REQUESTED
         return None
 
     def _change(self, secondary: Secondary, at_seconds: float, **more: Any) -> None:

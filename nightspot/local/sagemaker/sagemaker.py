@@ -26,7 +26,7 @@ from nightspot.local.sagemaker.request_rules import (
     ServiceFaultError,
     invalid,
 )
-from nightspot.local.sagemaker.training_job import TrainingCommand, TrainingJob, Workshop
+from nightspot.local.sagemaker.training_job import JobHost, TrainingCommand, TrainingJob
 
 ACCOUNT = "123456789012"
 
@@ -36,7 +36,7 @@ class SimulatedSageMaker:
 
     Requests and answers are boto3's, times in answers as epoch seconds, the story's. All jobs run
     the one `command`, in `directory` (default: the current one), with `environment` over the
-    contract's variables; or each what `command_of` says of its request (see `Workshop`). `scratch`
+    contract's variables; or each what `command_of` says of its request (see `JobHost`). `scratch`
     gets the machines' disks and `logs/<job>.log`. `s3` is an S3 client (default: boto3's own).
     `on_event` gets the state-change events, one at a time, from a thread of the simulation;
     `on_log` gets (job name, line) from the job's own. Neither may raise.
@@ -72,7 +72,7 @@ class SimulatedSageMaker:
         self._region = region
         self._options = options or SimulationOptions()
         self._reaper = Reaper()
-        self._shop = Workshop(
+        self._shop = JobHost(
             clock=clock,
             options=self._options,
             s3=s3 or boto3.client("s3", region_name=region),

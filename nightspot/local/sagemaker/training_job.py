@@ -30,12 +30,12 @@ from nightspot.local.sagemaker.job_state import (
     COMPLETED,
     ENDINGS,
     STOPPED,
-    Cut,
     Cuts,
-    JobDesk,
+    Interruption,
     JobEnding,
     JobState,
     Secondary,
+    SharedJob,
     Status,
     training_seconds,
 )
@@ -45,7 +45,7 @@ POLL_REAL_SECONDS = 0.01
 # However fast the story runs, a process needs real time to react, and S3 to be written to.
 SHORTEST_GRACE_REAL_SECONDS = 0.3
 SHORTEST_SYNC_REAL_SECONDS = 0.2
-WITH_A_GRACE = frozenset({Cut.STOP_REQUESTED, Cut.MAX_RUNTIME, Cut.MAX_WAIT})
+WITH_A_GRACE = frozenset({Interruption.STOP_REQUESTED, Interruption.MAX_RUNTIME, Interruption.MAX_WAIT})
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class TrainingCommand:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class JobHost:
     """What all jobs of a simulation share; paths are this machine's.
 
     `command_of` gets a CreateTrainingJob request; the job fails where it raises `CommandError`.
@@ -80,10 +80,10 @@ class TrainingJob:
         self,
         state: JobState,
         market: SimulatedMarket,
-        shop: Workshop,
+        shop: JobHost,
         on_change: Callable[[JobState], None],
     ) -> None:
-        self.desk = JobDesk(state, shop.clock, on_change)
+        self.desk = SharedJob(state, shop.clock, on_change)
         self._request = state.request
         self._spot = request_rules.is_spot(state.request)
         self._created = (state.created_at - shop.clock.start).total_seconds()
@@ -122,18 +122,18 @@ class TrainingJob:
             if isinstance(outcome, JobEnding):
                 return outcome
             asked_at = self._shop.clock.elapsed_seconds()
-            if outcome is Cut.RECLAIMED:
+            if outcome is Interruption.RECLAIMED:
                 self.desk.enter(Secondary.INTERRUPTED, asked_at)
-            elif outcome is Cut.INTERNAL_ERROR and retries > 0:
+            elif outcome is Interruption.INTERNAL_ERROR and retries > 0:
                 retries -= 1
                 self.desk.enter(Secondary.RESTARTING, asked_at)
             else:
-                return self._scripted if outcome is Cut.AS_SCRIPTED else ENDINGS.get(outcome)
+                return self._scripted if outcome is Interruption.AS_SCRIPTED else ENDINGS.get(outcome)
 
-    def _one_machine(self, asked_at: float, number: int) -> JobEnding | Cut:
+    def _one_machine(self, asked_at: float, number: int) -> JobEnding | Interruption:
         """Wait for a machine and use it until the job ends or the machine is gone."""
         given_at = self._wait_for_capacity(asked_at)
-        if isinstance(given_at, Cut):
+        if isinstance(given_at, Interruption):
             return given_at
         cuts = self._cuts_of_a_machine(given_at)
         ready_at = given_at + self._shop.options.provisioning_seconds(spot=self._spot)
@@ -147,7 +147,7 @@ class TrainingJob:
         finally:
             container.remove()
 
-    def _wait_for_capacity(self, asked_at: float) -> float | Cut:
+    def _wait_for_capacity(self, asked_at: float) -> float | Interruption:
         """When the machine was given; or what ended the wait."""
         given_at = self._market.next_available(asked_at)
         if asked_at > self._created:
@@ -159,48 +159,48 @@ class TrainingJob:
         if not self._spot:
             fails_after = self._shop.options.on_demand_fails_after_seconds
             if fails_after is not None:
-                cuts[Cut.NO_CAPACITY] = asked_at + fails_after
+                cuts[Interruption.NO_CAPACITY] = asked_at + fails_after
             pending_seconds = request_rules.max_pending_seconds(self._request)
             if pending_seconds is not None:
-                cuts[Cut.MAX_PENDING] = asked_at + pending_seconds
+                cuts[Interruption.MAX_PENDING] = asked_at + pending_seconds
         if (cut := self.desk.wait(given_at, cuts)) is not None:
             return cut
         if given_at is None:
-            return Cut.CLOSED
+            return Interruption.CLOSED
         self.desk.enter(Secondary.STARTING, given_at)
         return given_at
 
-    def _limit_on_waiting(self) -> dict[Cut, float]:
+    def _limit_on_waiting(self) -> dict[Interruption, float]:
         """MaxWaitTimeInSeconds counts waiting and running together, from the creation on."""
         wait_seconds = request_rules.max_wait_seconds(self._request)
-        return {} if wait_seconds is None else {Cut.MAX_WAIT: self._created + wait_seconds}
+        return {} if wait_seconds is None else {Interruption.MAX_WAIT: self._created + wait_seconds}
 
-    def _cuts_of_a_machine(self, given_at: float) -> dict[Cut, float]:
+    def _cuts_of_a_machine(self, given_at: float) -> dict[Interruption, float]:
         """What can end the use of a machine given at this moment."""
         cuts = self._limit_on_waiting()
         errors = [at for at in self._shop.options.internal_errors_at_seconds if at > given_at]
         if errors:
-            cuts[Cut.INTERNAL_ERROR] = min(errors)
+            cuts[Interruption.INTERNAL_ERROR] = min(errors)
         scripted = [(at, ending) for at, ending in self._shop.options.endings_at_seconds if at > given_at]
         if scripted:
-            cuts[Cut.AS_SCRIPTED], self._scripted = min(scripted, key=lambda script: script[0])
+            cuts[Interruption.AS_SCRIPTED], self._scripted = min(scripted, key=lambda script: script[0])
         reclaim = self._market.next_reclaim(given_at) if self._spot else None
         if reclaim is not None:
-            cuts[Cut.RECLAIMED], self._warned = reclaim
+            cuts[Interruption.RECLAIMED], self._warned = reclaim
         return cuts
 
-    def _use_machine(self, container: Container, ready_at: float, cuts: Cuts) -> JobEnding | Cut:
+    def _use_machine(self, container: Container, ready_at: float, cuts: Cuts) -> JobEnding | Interruption:
         clock = self._shop.clock
         used_seconds = training_seconds(self.desk.state, clock.at(ready_at))
         runtime_seconds = request_rules.max_runtime_seconds(self._request) - used_seconds
-        cuts = {**cuts, Cut.MAX_RUNTIME: ready_at + runtime_seconds}
+        cuts = {**cuts, Interruption.MAX_RUNTIME: ready_at + runtime_seconds}
         sync = self._download(container)
         downloaded_at = ready_at + self._shop.options.download_seconds
         if (cut := self.desk.wait(downloaded_at, cuts)) is not None:
             return cut
         self.desk.enter(Secondary.TRAINING, max(downloaded_at, clock.elapsed_seconds()))
         outcome = self._train(container, sync, cuts)
-        if isinstance(outcome, Cut):
+        if isinstance(outcome, Interruption):
             return outcome
         return self._upload(container, outcome, cuts)
 
@@ -218,7 +218,9 @@ class TrainingJob:
         sync.restore()
         return sync
 
-    def _train(self, container: Container, sync: CheckpointSync | None, cuts: Cuts) -> JobEnding | Cut:
+    def _train(
+        self, container: Container, sync: CheckpointSync | None, cuts: Cuts
+    ) -> JobEnding | Interruption:
         """Run the command until it exits or is broken off; an `JobEnding` still has to be uploaded."""
         try:
             process = self._start_process(container)
@@ -231,10 +233,10 @@ class TrainingJob:
                 return job_state.of_exit(outcome, container.failure_text())
             if outcome in WITH_A_GRACE:
                 self.desk.enter(Secondary.STOPPING, self._shop.clock.elapsed_seconds(), Status.STOPPING)
-            elif not (outcome is Cut.RECLAIMED and self._warned):
+            elif not (outcome is Interruption.RECLAIMED and self._warned):
                 return outcome
             news = self._wind_down(process)
-            if news is Cut.CLOSED:
+            if news is Interruption.CLOSED:
                 return news
             _push(sync)
             # A reclaimed machine is gone, so a stop that came meanwhile finds nothing to upload.
@@ -261,7 +263,7 @@ class TrainingJob:
             reaper=shop.reaper,
         )
 
-    def _watch(self, process: TrainingProcess, sync: CheckpointSync | None, cuts: Cuts) -> int | Cut:
+    def _watch(self, process: TrainingProcess, sync: CheckpointSync | None, cuts: Cuts) -> int | Interruption:
         """Sync checkpoints while the command runs; its exit code, or what broke in."""
         clock = self._shop.clock
         every_seconds = max(
@@ -278,7 +280,7 @@ class TrainingJob:
                 sync_at = clock.elapsed_seconds() + every_seconds
         return code
 
-    def _wind_down(self, process: TrainingProcess) -> Cut | None:
+    def _wind_down(self, process: TrainingProcess) -> Interruption | None:
         """SIGTERM, and time to react; returns the order that came meanwhile, if one did."""
         clock = self._shop.clock
         process.terminate()
@@ -290,20 +292,24 @@ class TrainingJob:
         while process.exit_code() is None and (now := clock.elapsed_seconds()) < deadline:
             look_at = min(now + clock.story_seconds(POLL_REAL_SECONDS), deadline)
             news = self.desk.wait(look_at, {}) or news
-            if news is Cut.CLOSED:
+            if news is Interruption.CLOSED:
                 break
         return news
 
-    def _upload(self, container: Container, ending: JobEnding, cuts: Cuts) -> JobEnding | Cut:
+    def _upload(self, container: Container, ending: JobEnding, cuts: Cuts) -> JobEnding | Interruption:
         """Store the model, or what there is of it; a failed job's stays behind."""
         clock = self._shop.clock
         begun_at = clock.elapsed_seconds()
         self.desk.enter(Secondary.UPLOADING, begun_at)
         # A decided ending does not need the machine any more, so losing it changes nothing.
-        breaking = {Cut.RECLAIMED, Cut.INTERNAL_ERROR, Cut.AS_SCRIPTED} if ending is COMPLETED else set()
+        breaking = (
+            {Interruption.RECLAIMED, Interruption.INTERNAL_ERROR, Interruption.AS_SCRIPTED}
+            if ending is COMPLETED
+            else set()
+        )
         cuts = {cut: at for cut, at in cuts.items() if cut in breaking}
         cut = self.desk.wait(begun_at + self._shop.options.upload_seconds, cuts)
-        if cut is Cut.STOP_REQUESTED:
+        if cut is Interruption.STOP_REQUESTED:
             ending = STOPPED if ending is COMPLETED else ending
         elif cut is not None:
             return cut

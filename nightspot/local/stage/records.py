@@ -30,7 +30,7 @@ from nightspot.record.model import (
 from nightspot.view.messages.content import Notice
 from nightspot.view.messages.message import Message, message_of
 from nightspot.view.messages.plain import zone_of
-from nightspot.view.messages.wording import happening_of
+from nightspot.view.messages.wording import run_event_of
 
 
 class PricedType(Part):
@@ -204,10 +204,10 @@ def told(entries: Iterable[Mapping[str, Any]], job: Job) -> tuple[Message, ...]:
     """The messages of these EventBridge entries, in their order, as default settings would send them."""
     messages = []
     for entry in entries:
-        happening = happening_of(entry["DetailType"])
-        if happening is None:
+        run_event = run_event_of(entry["DetailType"])
+        if run_event is None:
             continue
-        messages.append(message_of(Notice(happening, json.loads(entry["Detail"]), zone_of(job))))
+        messages.append(message_of(Notice(run_event, json.loads(entry["Detail"]), zone_of(job))))
     return tuple(message for message in messages if message is not None)
 
 
@@ -216,7 +216,7 @@ def written(entries: Iterable[Mapping[str, Any]], job: Job, folder: Path) -> tup
     messages = told(entries, job)
     for number, message in enumerate(messages, start=1):
         folder.mkdir(parents=True, exist_ok=True)
-        stem = f"{number}-{message.happening}"
+        stem = f"{number}-{message.run_event}"
         mail = f"Subject: {message.subject}\n\n{message.text}"
         (folder / f"{stem}.txt").write_text(mail, encoding="utf-8")
         chat = json.dumps(message.chat, indent=2, ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""The texts by which people hear of a run: which happenings are told, when, and in which words."""
+"""The texts by which people hear of a run: which events are told, when, and in which words."""

@@ -11,7 +11,7 @@ from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS
 from nightspot.failures.redaction import redact
 from nightspot.record import sentences
-from nightspot.record.events import Happening
+from nightspot.record.events import RunEvent
 from nightspot.record.model import AttemptRecord, RunRecord, RunState
 from nightspot.view.messages.plain import UNKNOWN, Console, Link, clean, moment, percent, span, usd
 from nightspot.view.messages.wording import (
@@ -20,7 +20,7 @@ from nightspot.view.messages.wording import (
     LATE,
     REMARKED,
     WORDINGS,
-    Mood,
+    Severity,
     Wording,
     happened,
     run_of,
@@ -68,9 +68,9 @@ def _saved(run: RunRecord) -> str:
     return f"{usd(saved)} ({percent(share)})"
 
 
-def had_happened(run: RunRecord, happened: Sequence[Happening]) -> tuple[str, ...]:
+def had_happened(run: RunRecord, happened: Sequence[RunEvent]) -> tuple[str, ...]:
     """One sentence for each thing that had happened before the end."""
-    said = (HAD_HAPPENED[happening] for happening in happened if happening in HAD_HAPPENED)
+    said = (HAD_HAPPENED[run_event] for run_event in happened if run_event in HAD_HAPPENED)
     counted = (sentence.format(interruptions=run.interruptions) for sentence in said)
     return tuple(sentence.replace(" 1 times", " once") for sentence in counted)
 
@@ -123,14 +123,14 @@ MOST_LOGS = 3
 class Notice:
     """An event of Nightspot's: what happened, and the event's detail. `zone`: the job's, an IANA name."""
 
-    happening: Happening
+    run_event: RunEvent
     detail: Mapping[str, Any]
     zone: str = "UTC"
 
     @property
     def key(self) -> str:
         """The same for every delivery of the same notice, and for no other."""
-        own = f"{self.detail.get('execution_arn')}/{self.happening.value}"
+        own = f"{self.detail.get('execution_arn')}/{self.run_event.value}"
         return str(self.detail.get("notice_id") or own)
 
 
@@ -138,10 +138,10 @@ class Notice:
 class Content:
     """The parts of a message, each clean and on one line, none of them escaped for any program."""
 
-    happening: Happening
+    run_event: RunEvent
     job: str
     run_id: str
-    mood: Mood
+    mood: Severity
     subject: str  # without the job's name
     headline: str
     because: str
@@ -155,9 +155,9 @@ class Content:
 
 def content_of(notice: Notice) -> Content:
     """What there is to say about a notice that is told. Raises KeyError for one that never is."""
-    if notice.happening in CLOSING:
+    if notice.run_event in CLOSING:
         return _closing(notice)
-    if notice.happening in {Happening.DECISION_FAILING, Happening.DECISION_CRASHED}:
+    if notice.run_event in {RunEvent.DECISION_FAILING, RunEvent.DECISION_CRASHED}:
         return _crashed(notice)
     return _at_once(notice)
 
@@ -165,7 +165,7 @@ def content_of(notice: Notice) -> Content:
 def _closing(notice: Notice) -> Content:
     detail, run = notice.detail, run_of(notice.detail)
     if run is None:
-        wording = WORDINGS[notice.happening]
+        wording = WORDINGS[notice.run_event]
         told = {
             "subject": wording.subject,
             "figures": (("Deadline", moment(detail.get("deadline"), notice.zone)),),
@@ -173,8 +173,8 @@ def _closing(notice: Notice) -> Content:
         return _content(
             notice, wording, because=detail.get("because"), links=_links(detail, lambda _: []), **told
         )
-    late = notice.happening is Happening.RUN_SUCCEEDED and not run.deadline_met
-    wording = REMARKED if run.remarks else LATE if late else WORDINGS[notice.happening]
+    late = notice.run_event is RunEvent.RUN_SUCCEEDED and not run.deadline_met
+    wording = REMARKED if run.remarks else LATE if late else WORDINGS[notice.run_event]
     trained = with_logs(run, MOST_LOGS)
     return _content(
         notice,
@@ -201,20 +201,20 @@ def _closing(notice: Notice) -> Content:
 def _closing_subject(notice: Notice, run: RunRecord, wording: Wording) -> list[str]:
     remarks = clean(sentences.remarks_in_words(run))
     parts = [f"{wording.subject}, but {remarks}" if remarks else wording.subject]
-    if notice.happening is Happening.RUN_SUCCEEDED:
+    if notice.run_event is RunEvent.RUN_SUCCEEDED:
         parts.append(margin(run))
-        parts.append("fell back to on-demand" if Happening.FELL_BACK in happened(notice.detail) else "")
+        parts.append("fell back to on-demand" if RunEvent.FELL_BACK in happened(notice.detail) else "")
     failure = last_failure(run)
-    if notice.happening is Happening.RUN_FAILED and failure is not None:
+    if notice.run_event is RunEvent.RUN_FAILED and failure is not None:
         parts[0] += f" ({sentences.failure_in_words(failure)})"
-    if notice.happening is not Happening.RUN_REFUSED:
+    if notice.run_event is not RunEvent.RUN_REFUSED:
         parts.append("cost unknown" if run.cost_usd is None else usd(run.cost_usd))
     return [part for part in parts if part]
 
 
 def _at_once(notice: Notice) -> Content:
     detail = notice.detail
-    wording = WORDINGS[notice.happening]
+    wording = WORDINGS[notice.run_event]
     name, market = str(detail.get("training_job_name") or ""), detail.get("market")
     figures = [("Deadline", moment(detail.get("deadline"), notice.zone))]
     if name:
@@ -239,7 +239,7 @@ def _crashed(notice: Notice) -> Content:
     )
     return _content(
         notice,
-        WORDINGS[notice.happening],
+        WORDINGS[notice.run_event],
         # By a state machine of an earlier version: today's sends no cause, because nobody has redacted it.
         because=redact(_sentence(str(detail.get("cause", "")))),
         figures=figures,
@@ -269,7 +269,7 @@ def _content(notice: Notice, wording: Wording, *, because: Any, **parts: Any) ->
         **parts,
     }
     return Content(
-        happening=notice.happening,
+        run_event=notice.run_event,
         job=job,
         run_id=run_id,
         mood=wording.mood,

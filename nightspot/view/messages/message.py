@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nightspot.record.events import Happening
+from nightspot.record.events import RunEvent
 from nightspot.view.messages.content import Content, Notice, content_of
 from nightspot.view.messages.plain import Link, in_ascii, shortened
-from nightspot.view.messages.wording import Mood, is_told
+from nightspot.view.messages.wording import Severity, is_told
 
 # A text block of Slack's holds 3,000 characters; what is longer would be cut anywhere, through a link as well.
 # https://docs.slack.dev/reference/block-kit/blocks/section-block
@@ -21,10 +21,10 @@ _LONGEST_BECAUSE = 500
 _LONGEST_HEADLINE = 500
 
 _ZERO_WIDTH_SPACE = "\u200b"
-_SIGNS: Mapping[Mood, str] = {
-    Mood.GOOD: ":white_check_mark:",
-    Mood.CAUTION: ":warning:",
-    Mood.BAD: ":x:",
+_SIGNS: Mapping[Severity, str] = {
+    Severity.GOOD: ":white_check_mark:",
+    Severity.CAUTION: ":warning:",
+    Severity.BAD: ":x:",
 }
 
 
@@ -44,7 +44,7 @@ def notification(content: Content, subject: str) -> dict[str, Any]:
         "metadata": {
             "threadId": content.run_id,
             "summary": escaped(subject, TITLE_CHARACTERS),
-            "eventType": content.happening.value,
+            "eventType": content.run_event.value,
             "relatedResources": list(content.resources),
             "additionalContext": {"job": content.job, "run_id": content.run_id},
         },
@@ -108,7 +108,7 @@ class Message:
 
     key: str
     job: str
-    happening: str
+    run_event: str
     subject: str
     text: str
     chat: Mapping[str, Any]  # JSON-ready: a custom notification of Amazon Q Developer in chat applications
@@ -116,14 +116,14 @@ class Message:
 
 def message_of(notice: Notice, *, tell_success: bool = False) -> Message | None:
     """The message that the notice becomes; None for one that nobody is told. `tell_success`: quiet ones too."""
-    if not is_told(notice.happening, notice.detail, tell_success=tell_success):
+    if not is_told(notice.run_event, notice.detail, tell_success=tell_success):
         return None
     content = content_of(notice)
     subject = subject_of(content)
     return Message(
         key=notice.key,
         job=content.job,
-        happening=content.happening.value,
+        run_event=content.run_event.value,
         subject=subject,
         text=text_of(content),
         chat=notification(content, subject),
@@ -154,5 +154,5 @@ def text_of(content: Content) -> str:
 
 def _because(content: Content) -> str:
     # "Training job … has completed" is no answer to "why?".
-    asked = "" if content.happening is Happening.RUN_SUCCEEDED else "Why: "
+    asked = "" if content.run_event is RunEvent.RUN_SUCCEEDED else "Why: "
     return f"{asked}{content.because}" if content.because else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nightspot.failures.codes import FailureClass
-from nightspot.record.events import OF_OUTCOME, Happening, of_run
+from nightspot.record.events import OF_OUTCOME, RunEvent, of_run
 from nightspot.record.summary import summarise
 from nightspot.run.model import Outcome, Run
 from nightspot.view.messages.content import Notice
@@ -89,16 +89,16 @@ class Notices:
             "execution_arn": run.execution_arn,
             "deadline": run.deadline.isoformat(),
             "because": run.outcome_because,
-            "happened": [happening.value for happening in of_run(run)],
+            "happened": [run_event.value for run_event in of_run(run)],
             "summary": summary,
             **detail,
         }
         return Notice(OF_OUTCOME[run.outcome], told, zone)
 
-    def at_once(self, happening: Happening, **detail) -> Notice:
+    def at_once(self, run_event: RunEvent, **detail) -> Notice:
         """As `decide_next_step` sends it."""
         told = {
-            "notice_id": f"20261121-abc123/4/{happening.value}",
+            "notice_id": f"20261121-abc123/4/{run_event.value}",
             "job": "recommender",
             "run_id": "20261121-abc123",
             "execution_arn": ARN,
@@ -113,7 +113,7 @@ class Notices:
             "failure_class": None,
             **detail,
         }
-        return Notice(happening, told)
+        return Notice(run_event, told)
 
     def crash(self, **detail) -> Notice:
         """As the state machine sends it."""
@@ -126,20 +126,20 @@ class Notices:
             "execution_arn": ARN,
             **detail,
         }
-        return Notice(Happening.DECISION_CRASHED, told)
+        return Notice(RunEvent.DECISION_CRASHED, told)
 
-    def any_of(self, happening: Happening) -> Notice:
-        """A notice of each happening that can be told."""
+    def any_of(self, run_event: RunEvent) -> Notice:
+        """A notice of each event that can be told."""
         outcomes = {told: outcome for outcome, told in OF_OUTCOME.items()}
-        if happening is Happening.RUN_SUCCEEDED:
+        if run_event is RunEvent.RUN_SUCCEEDED:
             return self.closing(self.fallen_back())
-        if happening is Happening.RUN_FAILED:
+        if run_event is RunEvent.RUN_FAILED:
             return self.closing(self.failed())
-        if happening in outcomes:
-            return self.closing(self.over(outcomes[happening]))
-        if happening is Happening.DECISION_CRASHED:
+        if run_event in outcomes:
+            return self.closing(self.over(outcomes[run_event]))
+        if run_event is RunEvent.DECISION_CRASHED:
             return self.crash()
-        return self.at_once(happening)
+        return self.at_once(run_event)
 
 
 @pytest.fixture(scope="session")

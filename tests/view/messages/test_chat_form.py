@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.failures.codes import FailureClass
-from nightspot.record.events import Happening
+from nightspot.record.events import RunEvent
 from nightspot.run.model import Outcome
 from nightspot.view.messages.message import (
     DESCRIPTION_CHARACTERS,
@@ -19,24 +19,24 @@ from nightspot.view.messages.message import (
 )
 from nightspot.view.messages.wording import may_be_told
 
-TELLABLE = [happening for happening in Happening if may_be_told(happening)]
+TELLABLE = [run_event for run_event in RunEvent if may_be_told(run_event)]
 LINK = re.compile(r"<https://[^\s<>|]+\|[^<>|]+>")
 ENTITY = re.compile(r"&(?:amp|lt|gt);")
 
 
-@pytest.mark.parametrize("happening", TELLABLE)
-def test_every_message_is_a_custom_notification(notices, happening):
-    chat = json.loads(json.dumps(message_of(notices.any_of(happening)).chat))
+@pytest.mark.parametrize("run_event", TELLABLE)
+def test_every_message_is_a_custom_notification(notices, run_event):
+    chat = json.loads(json.dumps(message_of(notices.any_of(run_event)).chat))
     assert (chat["version"], chat["source"]) == ("1.0", "custom")
     assert set(chat) == {"version", "source", "content", "metadata"}
     assert set(chat["content"]) == {"textType", "title", "description", "nextSteps", "keywords"}
     assert chat["content"]["textType"] == "client-markdown"
-    assert chat["metadata"]["eventType"] == happening.value
+    assert chat["metadata"]["eventType"] == run_event.value
     assert all(isinstance(value, str) for value in chat["metadata"]["additionalContext"].values())
 
 
 def test_a_run_is_one_thread(notices):
-    threads = {message_of(notices.any_of(happening)).chat["metadata"]["threadId"] for happening in TELLABLE}
+    threads = {message_of(notices.any_of(run_event)).chat["metadata"]["threadId"] for run_event in TELLABLE}
     assert threads == {"20261121-abc123"}
 
 

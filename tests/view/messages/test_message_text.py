@@ -4,13 +4,13 @@ import pytest
 
 from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS
-from nightspot.record.events import Happening
+from nightspot.record.events import RunEvent
 from nightspot.run.model import Outcome
 from nightspot.view.messages.message import message_of
 from nightspot.view.messages.plain import usd
 from nightspot.view.messages.wording import may_be_told
 
-TELLABLE = [happening for happening in Happening if may_be_told(happening)]
+TELLABLE = [run_event for run_event in RunEvent if may_be_told(run_event)]
 
 
 def lines_of(message):
@@ -166,7 +166,7 @@ def test_a_model_of_which_nobody_knows_when_it_was_ready_is_perhaps_late(notices
 
 
 def test_a_risk_is_told_with_the_decision_and_links_to_the_job_that_trains(notices):
-    message = message_of(notices.at_once(Happening.AT_RISK))
+    message = message_of(notices.at_once(RunEvent.AT_RISK))
     assert message.subject == "recommender: the model may be late"
     figures = figures_of(message)
     assert figures["Why"] == "on-demand is starting; it should finish by 09:12 UTC, after 08:00 UTC."
@@ -182,7 +182,7 @@ def test_a_risk_is_told_with_the_decision_and_links_to_the_job_that_trains(notic
 
 def test_a_risk_before_the_first_attempt_has_no_job_to_link_to(notices):
     notice = notices.at_once(
-        Happening.AT_RISK, attempt=None, training_job_name=None, market=None, instance_type=None
+        RunEvent.AT_RISK, attempt=None, training_job_name=None, market=None, instance_type=None
     )
     text = message_of(notice).text
     assert "None" not in text
@@ -270,9 +270,9 @@ def test_only_attempts_that_had_a_machine_have_logs(notices, story):
     assert "Logs of attempt 1:" not in message_of(notices.closing(run)).text
 
 
-@pytest.mark.parametrize("happening", TELLABLE)
-def test_every_message_leads_to_its_run(notices, happening):
-    message = message_of(notices.any_of(happening))
+@pytest.mark.parametrize("run_event", TELLABLE)
+def test_every_message_leads_to_its_run(notices, run_event):
+    message = message_of(notices.any_of(run_event))
     assert "Run 20261121-abc123 of recommender." in message.text
     assert "#/v2/executions/details/" in message.text
     assert "None" not in message.text

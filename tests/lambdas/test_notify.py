@@ -13,10 +13,10 @@ import pytest
 from nightspot.aws.notices import NoticeTopics
 from nightspot.aws.table.run_table import RunTable
 from nightspot.failures.codes import FailureClass
-from nightspot.lambdas import tell_people
-from nightspot.lambdas.tell_people import Messenger
+from nightspot.lambdas import notify
+from nightspot.lambdas.notify import Messenger
 from nightspot.local.stage.emulated_aws import REGION, TABLE, LocalContext
-from nightspot.record.events import Happening
+from nightspot.record.events import RunEvent
 from nightspot.run.model import AttemptState, Outcome, evolve, run_from_json, to_json
 
 
@@ -61,7 +61,7 @@ class People:
             now=lambda: self.now,
             tell_success=self.tell_success,
         )
-        return tell_people.handler(event, LocalContext("TellPeople"), use=use)["told"]
+        return notify.handler(event, LocalContext("Notify"), use=use)["told"]
 
     def received(self, name: str) -> list[dict[str, Any]]:
         answer = self.sqs.receive_message(QueueUrl=self.queues[name], MaxNumberOfMessages=10)
@@ -139,7 +139,7 @@ def test_an_event_that_is_not_nightspot_s_is_left_alone(people, end):
 def test_a_start_of_a_run_is_told_nobody(people, world):
     world.plan()
     (entry,) = world.bus.entries
-    assert entry["DetailType"] == Happening.RUN_STARTED.detail_type
+    assert entry["DetailType"] == RunEvent.RUN_STARTED.detail_type
     assert people.hear(entry) == []
 
 
@@ -166,17 +166,17 @@ def test_the_deployed_one_takes_topics_and_zone_from_environment_and_job_files(
         "NIGHTSPOT_TELL_SUCCESS": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    tell_people.messenger.cache_clear()
-    tell_people.dependencies.cache_clear()
+    notify.messenger.cache_clear()
+    notify.dependencies.cache_clear()
     try:
-        use = tell_people.messenger()
+        use = notify.messenger()
         assert use.tell_success is True
         assert use.zone("recommender") == "Europe/Dublin"
         assert use.zone("gone") == "UTC"
         assert use.now().tzinfo is not None
     finally:
-        tell_people.messenger.cache_clear()
-        tell_people.dependencies.cache_clear()
+        notify.messenger.cache_clear()
+        notify.dependencies.cache_clear()
 
 
 @pytest.fixture

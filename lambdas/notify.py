@@ -23,7 +23,7 @@ from nightspot.lambdas.observability import count, entry, logger
 from nightspot.view.messages.content import Notice
 from nightspot.view.messages.message import Message, message_of
 from nightspot.view.messages.plain import zone_of
-from nightspot.view.messages.wording import happening_of
+from nightspot.view.messages.wording import run_event_of
 
 _NOT_SENT = (NotYetError, ClientError, BotoCoreError)
 
@@ -55,12 +55,12 @@ def handler(event: dict[str, Any], context: LambdaContext, *, use: Messenger | N
     from being told; Lambda's asynchronous retry brings the event back.
     """
     given = NightspotEvent.model_validate(event)
-    happening = happening_of(given.detail_type)
-    if happening is None:
-        logger.info("not one of Nightspot's happenings", extra={"detail_type": given.detail_type})
+    run_event = run_event_of(given.detail_type)
+    if run_event is None:
+        logger.info("not one of Nightspot's events", extra={"detail_type": given.detail_type})
         return {"told": []}
     use = use or messenger()
-    notice = Notice(happening, given.detail, use.zone(str(given.detail.get("job"))))
+    notice = Notice(run_event, given.detail, use.zone(str(given.detail.get("job"))))
     message = message_of(notice, tell_success=use.tell_success)
     told, failed = ([], []) if message is None else _tell(message, use)
     is_kept = given.detail.get(AGAIN) is True
@@ -81,7 +81,7 @@ def _text_of(event: Mapping[str, Any]) -> str:
 def _tell(message: Message, use: Messenger) -> tuple[list[str], list[Exception]]:
     """The channels on which the message was published now, and what kept it from the others."""
     now = use.now()
-    attributes = {"job": message.job, "happening": message.happening}
+    attributes = {"job": message.job, "happening": message.run_event}
     sends: dict[str, Callable[[], bool]] = {
         "mail": lambda: use.topics.mail(message.key, message.subject, message.text, attributes, now),
         "chat": lambda: use.topics.chat(message.key, message.chat, attributes, now),
