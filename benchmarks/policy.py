@@ -84,7 +84,7 @@ def main() -> None:
         "--night", action="store_true", help="print the decisions of one night, and nothing else"
     )
     parser.add_argument(
-        "--speed", action="store_true", help="print how fast nights are played, and nothing else"
+        "--speed", action="store_true", help="print how fast runs are played, and nothing else"
     )
     options = parser.parse_args()
     fewer = QUICK if options.quick else 1

@@ -64,7 +64,9 @@ class Functions(Construct):
             # Long enough for a decision while none of the services that it asks gives an answer.
             timeout=Duration.seconds(120),
         )
-        self.record_outcome = self._function("RecordOutcome", "Closes a run's record and tells how it ended")
+        self.record_outcome = self._function(
+            "RecordOutcome", "Closes a run's record and notifies how it ended"
+        )
         self.wake_run = self._function(
             "WakeRun",
             "Wakes the run that waits for a training job's news",
@@ -93,7 +95,7 @@ class Functions(Construct):
         )
         self.notify = self._function(
             "Notify",
-            "Writes the messages by which people hear of a run",
+            "Sends the notifications of a run",
             # What SNS or the table would not take is tried again, and then told.
             **_brought_back(records, Duration.hours(6)),
         )

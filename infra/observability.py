@@ -58,7 +58,7 @@ class NoticeTopic(Construct):
         )
         self._let_alarms_ring()
         self._let_messages_out(settings)
-        self._tell("Told", "Notices of Nightspot that a person may have to hear of", TOLD)
+        self._tell("Told", "Notices that a person may have to act on", TOLD)
         self.crashed = self._tell(
             "Crashed", "Decisions of a run fail; what it started may still be training", (FAILING, CRASHED)
         )
@@ -153,7 +153,7 @@ class Observability(Construct):
         self._alarm(
             "ReportLost",
             _metric("ReportLost", period=_SHORT),
-            "A run's page was not written. Its record is whole: report it anew.",
+            "A run's page was not written. Its record is complete: report it again.",
         )
         self._alarm(
             "DecisionCrashed",
@@ -176,7 +176,7 @@ class Observability(Construct):
             records.dead_letters.metric_approximate_number_of_messages_visible(
                 period=_SHORT, statistic="Maximum"
             ),
-            "An event or a start was given up after all retries: a night may not have begun. It is in the queue.",
+            "An event or a start was given up after all retries: a run may not have started. It is in the queue.",
         )
         self._alarm(
             "FallbackRate",

@@ -257,7 +257,7 @@ def add_rules(scope: Construct, functions: Functions, workflow: Workflow, record
         functions.reconcile,
         records,
         age=RECONCILE_EVERY,
-        description="Whatever is unfinished of runs is looked at, and repaired where nobody else does",
+        description="Checks unfinished runs and repairs what nothing else would",
         schedule=events.Schedule.rate(RECONCILE_EVERY),
     )
 

@@ -103,7 +103,7 @@ def _sentence(
 def _yes(case: Case, offers: Sequence[Offer], month: WorkedMonth) -> str:
     ours, alone = _of(offers, Option.NIGHTSPOT).usd.value, case.on_demand_usd.value
     skips = case.job.fallback is Fallback.NEVER
-    what = "skip the night where Spot has nothing" if skips else "fall back to on-demand"
+    what = "skip the run where Spot has nothing" if skips else "fall back to on-demand"
     becomes = "skipped" if skips else "on on-demand"
     nights = f"{count(month.on_demand_nights)} of {count(month.nights)} nights {becomes}"
     late = "none late" if not month.late_nights else f"{count(month.late_nights)} late"

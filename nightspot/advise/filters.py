@@ -106,10 +106,11 @@ def resume_filter(case: Case) -> FilterFinding:
 
     if proof in ("drill failed", "resume broken"):
         return say(
-            FilterVerdict.NO, f"{_PROOF_WORDS[proof]}: after a reclaim the work begins again from nothing."
+            FilterVerdict.NO,
+            f"{_PROOF_WORDS[proof]}: after an interruption the work begins again from nothing.",
         )
     if not case.saves:
-        lost = f"it writes no checkpoints, so a reclaim costs all that was trained, up to {format_duration(work)}"
+        lost = f"it writes no checkpoints, so an interruption costs all that was trained, {format_duration(work)}"
         if work <= LONGEST_WITHOUT_CHECKPOINTS_SECONDS:
             return say(FilterVerdict.WITH_CARE, f"{capital(lost)}; short enough to begin again.")
         return say(
@@ -200,7 +201,7 @@ def pool_filter(case: Case, played: PlayedMonth | None) -> FilterFinding:
     }
     known = "; ".join(evidence.words for evidence in pool.evidence)
     tight = tuple(_bottlenecks(case))
-    words = known or "nobody has measured it: no runs, no placement score, no interruption band"
+    words = known or "not measured: no runs, no placement score, no interruption band"
     because = f"{capital(words)}{'; ' if tight else ''}{' and '.join(tight)}."
     shallow = pool.depth is Depth.SHALLOW
     if shallow and played and played.fallen_back >= HALF:

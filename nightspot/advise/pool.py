@@ -155,7 +155,7 @@ def _of_hints(hints: Hints, instance_type: str) -> Iterator[PoolEvidence]:
         depth = Depth.DEEP if score >= DEEP_SCORE else Depth.USUAL if score >= USUAL_SCORE else Depth.SHALLOW
         yield PoolEvidence(depth, Basis.ASSUMED, f"placement score {score} of 10 in EC2's pool, a hint")
     if hints.band is not None:
-        words = f"{hints.band.value} % of EC2's machines are taken back in a month, a hint"
+        words = f"{hints.band.value} % of EC2's machines are interrupted in a month, a hint"
         yield PoolEvidence(DEPTH_OF_BAND[hints.band], Basis.ASSUMED, words)
     family = _NEW_FAMILY.match(instance_type)
     if family:

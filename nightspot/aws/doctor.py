@@ -88,7 +88,7 @@ def clock(visit: Visit) -> Iterator[CheckFinding]:
     """This machine's clock and AWS's, by the Date of its answer; AWS dates a refusal as well."""
     who = visit.identity
     if who.dated is None:
-        yield CheckFinding(Check.CLOCK, CheckState.NOT_CHECKED, "no answer of AWS told its time")
+        yield CheckFinding(Check.CLOCK, CheckState.NOT_CHECKED, "no response of AWS had a date")
         return
     gap = who.at - who.dated
     # The header has whole seconds, and the answer was under way.
@@ -121,7 +121,7 @@ def stack(visit: Visit) -> Iterator[CheckFinding]:
     when = f", since {at:%Y-%m-%d %H:%M} UTC" if at is not None else ""
     fix = f"aws cloudformation describe-stack-events --stack-name {visit.stack}{visit.options}"
     version = visit.output("Version")
-    told = f"version {version}" if version else "deployed before stacks told their version"
+    told = f"version {version}" if version else "deployed before stacks had a version"
     found = f"{visit.stack} is {status}{when}, {told}"
     if state is CheckState.OK and version and visit.version and version != visit.version:
         yield CheckFinding(
@@ -181,7 +181,10 @@ def notices(visit: Visit) -> Iterator[CheckFinding]:
         )
     else:
         yield CheckFinding(
-            Check.NOTICES, CheckState.WARNING, "nobody hears of a run: the topic has no subscriber", subscribe
+            Check.NOTICES,
+            CheckState.WARNING,
+            "nobody is notified of a run: the topic has no subscriber",
+            subscribe,
         )
 
 

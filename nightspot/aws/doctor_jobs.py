@@ -75,7 +75,7 @@ def quotas(visit: Visit) -> Iterator[CheckFinding]:
 def _quota(visit: Visit, job: Job, name: str, limit: float | None, *, one_is_enough: bool) -> CheckFinding:
     where = f"Service Quotas in the console ({visit.region}): Amazon SageMaker, {name!r}, request an increase"
     if limit is None:
-        found = f"Service Quotas does not tell {name!r}"
+        found = f"Service Quotas does not show {name!r}"
         return CheckFinding(Check.QUOTAS, CheckState.NOT_CHECKED, found, where, job.name)
     found = f"{name}: {limit:g}, needed {job.instance_count}"
     if limit >= job.instance_count:
@@ -313,11 +313,9 @@ def _finding(job: Job, there: Mapping[str, Any] | None) -> CheckFinding:
                 "make deploy; or disable it in the console, if it was enabled there",
             )
         case True, False:
-            return found(CheckState.OK, f"paused, {stated}: no night starts by itself")
+            return found(CheckState.OK, f"paused, {stated}: no run starts by itself")
         case False, False:
-            return found(
-                CheckState.WARNING, f"{there['Name']} is disabled: no night starts by itself", _ENABLE
-            )
+            return found(CheckState.WARNING, f"{there['Name']} is disabled: no run starts by itself", _ENABLE)
         case _:
             return found(CheckState.OK, f"enabled, {stated}")
 

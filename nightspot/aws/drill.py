@@ -283,7 +283,7 @@ class Drill:
 
     def _broken_off(self, job: Attempt, failure: FailureClass | None) -> DrillError:
         failure = failure or FailureClass.UNKNOWN
-        what = f"{job.training_job_name} ended before it could tell anything"
+        what = f"{job.training_job_name} ended before it showed anything"
         return DrillError(told(what, job.failure_reason, failure), failure)
 
     def _endless(self) -> DrillError:

@@ -273,9 +273,7 @@ class SpotPrices:
             )
             changes = [change for page in pages for change in page.get("SpotPriceHistory", ())]
         except (ClientError, BotoCoreError) as error:
-            raise PricesUnknownError(
-                f"EC2 did not tell the Spot prices of {instance_type}: {error}"
-            ) from error
+            raise PricesUnknownError(f"EC2 gave no Spot prices for {instance_type}: {error}") from error
         return _mean_over_zones(changes, at)
 
 

@@ -49,7 +49,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Costs and markets": {
         "advise": ("advise:advise", "Is Spot right for this job? The options side by side, in USD."),
         "prices": ("prices:prices", "Show what training costs on-demand and on Spot."),
-        "backtest": ("backtest:backtest", "Play many nights with every policy on the same Spot markets."),
+        "backtest": ("backtest:backtest", "Play many runs with every policy on the same Spot markets."),
     },
     "Shell": {
         "completion": (

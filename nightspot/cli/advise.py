@@ -246,7 +246,7 @@ def _refusals(file: Path) -> Iterator[None]:
     except MarketValueError as error:
         refuse(f"--traces: {error}")
     except SimulationError as error:
-        refuse(f"{file}: a night of this job does not come to its end: {error}")
+        refuse(f"{file}: a run of this job does not end: {error}")
 
 
 def refuse(text: str) -> NoReturn:

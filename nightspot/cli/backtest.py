@@ -52,7 +52,7 @@ def backtest(
     ] = None,
     window: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help=f"From a night's start to its deadline. {HOURS} [8h]"),
+        typer.Option(metavar="DURATION", help=f"From a run's start to its deadline. {HOURS} [8h]"),
     ] = None,
     changeover: Annotated[
         str | None, typer.Option(metavar="DURATION", help=f"From a machine to its first step. {HOURS} [6m]")
@@ -60,8 +60,8 @@ def backtest(
     spot_price: Annotated[
         str, typer.Option(metavar="RATIO", help=f"Over on-demand's; {OWN_PRICES}: the traces' own prices.")
     ] = "0.30",
-    starts: Annotated[int, typer.Option(min=1, help="Nights from each zone.")] = 300,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the nights and their luck.")] = 7,
+    starts: Annotated[int, typer.Option(min=1, help="Runs from each zone.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the runs and their luck.")] = 7,
     pool: Annotated[
         bool, typer.Option("--pool", help="All zones as one market: any of them will do.")
     ] = False,
@@ -86,10 +86,10 @@ def backtest(
     ] = None,
     as_json: Json = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw costs and a sample night (.png, .svg or .pdf).")
+        Path | None, typer.Option(metavar="FILE", help="Draw costs and a sample run (.png, .svg or .pdf).")
     ] = None,
 ) -> None:
-    """Play many nights with every policy on the same Spot markets.
+    """Play many runs with every policy on the same Spot markets.
 
     Cost, lateness, and the bound nobody beats.
 
@@ -226,7 +226,7 @@ def _mistakes_of_the_setting(job: Path | None) -> Iterator[None]:
     except MarketValueError as error:
         fail(f"--traces: {error}")
     except SimulationError as error:
-        fail(f"a night of this setting does not come to its end: {error}")
+        fail(f"a run with this setting does not end: {error}")
 
 
 @contextmanager

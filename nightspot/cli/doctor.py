@@ -41,7 +41,7 @@ def doctor(
     ] = None,
     *,
     local: Annotated[
-        bool, typer.Option("--local", help="Look at this machine instead of AWS: can it play a night?")
+        bool, typer.Option("--local", help="Check this machine instead of AWS: can it play a run?")
     ] = False,
     asked: account.Asked,
     as_json: Json = False,

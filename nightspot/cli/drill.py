@@ -370,7 +370,7 @@ def _played(
     except DrillError as error:
         fail(f"the drill was not carried out: {error}", where)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: the drill's training jobs are told to stop; {where}", err=True)
+        typer.echo(f"interrupted: the drill's training jobs are asked to stop; {where}", err=True)
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
 
 

@@ -120,7 +120,7 @@ def run(
     story = replace(story, market_file=market_file)
     if local:
         about_aws = {**vars(where), **vars(wait), "fail_on_remarks": None}
-        _refuse(about_aws, "means nothing with --local, which plays the whole night here")
+        _refuse(about_aws, "means nothing with --local, which plays the whole run here")
         _run_here(
             Path(job),
             story,
@@ -244,9 +244,9 @@ def play(
                 on_sighting=(lambda _seen: None) if as_json else timeline,
             )
     except NightNotOverError as error:
-        fail(f"the night hangs: {error} is still running; its logs are in {played.scratch}")
+        fail(f"the run hangs: {error} is still running; its logs are in {played.scratch}")
     except KeyboardInterrupt:
-        typer.echo("interrupted: everything the night had started is stopped", err=True)
+        typer.echo("interrupted: everything the run had started is stopped", err=True)
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     record = records.record_of(played, came.record, staging.ending(came), utc_now())
     path = records.write(folder, record)

@@ -349,7 +349,7 @@ def _of_record(look: RunLook, now: datetime) -> Iterator[AuditFinding]:
         said = f"Run {run.run_id} ended as {run.outcome.value}, and its record says that it goes on."
         yield _about(look, AuditKind.OUTCOME_UNRECORDED, execution.arn, said)
     elif look.untold is not None:
-        said = f"The end of run {run.run_id} is on record, and nobody was told of it."
+        said = f"The end of run {run.run_id} is on record, and nobody was notified."
         yield _about(look, AuditKind.END_UNTOLD, execution.arn, said)
 
 

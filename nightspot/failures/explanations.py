@@ -122,7 +122,7 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
         advice="Nothing has to be done; the decision before the stop says why.",
     ),
     FailureClass.UNKNOWN: Explanation(
-        meaning="Nobody has seen this text or status before, so nothing is known about its cause.",
+        meaning="Nightspot does not know this text or status, so its cause is not known.",
         answer="Ends the run, loudly (metric, notice and alarm UnknownFailure): an unknown failure never buys "
         "anything.",
         advice="Read the text and the training job's log. If it should have been understood, report the text as it "

@@ -51,7 +51,7 @@ def _no_time_to_start_over(job: Job) -> Iterator[Problem]:
     # Where not even one training fits, the deadline has a warning of its own.
     if once_seconds <= window < twice_seconds:
         rule = (
-            f"leaves no time to start over: a reclaim near the end of the training makes the model late; "
+            f"leaves no time to start over: an interruption near the end of the training makes the model late; "
             f"training twice needs {format_duration(twice_seconds)} with its change-overs, "
             f"and the start leaves {format_duration(window)}"
         )

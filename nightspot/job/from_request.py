@@ -253,7 +253,7 @@ def _checkpoints(request: dict[str, Any]) -> Iterator[Problem]:
     uri, path = config.get("S3Uri"), (_JOB, *_PREFIX)
     if uri is None:
         rule = (
-            "is missing, so the job starts over after each reclaim (interruptible: from_start); "
+            "is missing, so the job starts over after each interruption (interruptible: from_start); "
             "where the script saves checkpoints, name a prefix and say from_checkpoint"
         )
         yield _note(path, None, rule)
@@ -415,8 +415,8 @@ COMMENTS = {
     "work": "Training time on the first instance type.",
     "capacity": "The ladder, best first. Add more types with their speed relative to the first, such as "
     "{instance_type: ml.g5.48xlarge, speed: 0.45}.",
-    "fallback": "on_demand: buy on-demand when Spot can no longer make the deadline. never: skip the night.",
-    "interruptible": "Where training goes on after a reclaim: from_checkpoint or from_start.",
+    "fallback": "on_demand: buy on-demand when Spot can no longer make the deadline. never: skip the run.",
+    "interruptible": "Where training goes on after an interruption: from_checkpoint or from_start.",
     _REQUEST: "A CreateTrainingJob request as AWS writes it, less what Nightspot sets for each attempt: the name, "
     "the Spot flag, the instance type and a checkpoint prefix of the run's own.",
     "local": "How to train on this machine, with nightspot run FILE --local; time_scale is how many seconds of the "

@@ -118,7 +118,7 @@ def _fallback_has_somewhere_to_go(draft: Draft) -> Iterator[Problem]:
     if draft.capacity is None:
         return
     if draft.fallback is Fallback.ON_DEMAND and not draft.capacity.on_demand:
-        rule = "needs a rung under capacity.on_demand; to skip a night instead, say fallback: never"
+        rule = "needs a rung under capacity.on_demand; to skip a run instead, say fallback: never"
         yield problem(("fallback",), draft.fallback.value, rule)
     if draft.fallback is Fallback.NEVER and not draft.capacity.spot:
         rule = "needs a rung under capacity.spot: with only on-demand there is nothing to fall from"
@@ -149,7 +149,7 @@ def _spot_can_checkpoint(draft: Draft) -> Iterator[Problem]:
     has_spot = draft.capacity is not None and draft.capacity.spot
     if uri is None and has_spot and draft.interruptible is not Interruptible.FROM_START:
         rule = (
-            "is required with Spot rungs: without it every reclaim starts over; "
+            "is required with Spot rungs: without it every interruption starts over; "
             "where that is acceptable, say interruptible: from_start"
         )
         yield problem(path, uri, rule)

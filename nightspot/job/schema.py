@@ -228,7 +228,7 @@ DESCRIPTIONS: dict[str, str] = {
     "Job.checkpoint_every": "The most work that an interruption can cost; 30m by default, never longer than work.",
     "Job.capacity": "The ladder, best first: at least one instance type, none twice in a market.",
     "Job.change_over": "Start-up plus restore in each market, estimated high: a run that starts late is late.",
-    "Job.fallback": "on_demand: buy on-demand while there is still time for it. never: skip the night.",
+    "Job.fallback": "on_demand: buy on-demand while there is still time for it. never: skip the run.",
     "Job.interruptible": "from_checkpoint: Spot needs CheckpointConfig.S3Uri. from_start: starting over will do.",
     "Job.concurrency": "A run that begins while another is open: forbid refuses it, replace stops the older one, "
     "allow lets both go on.",

@@ -29,7 +29,7 @@ LABELS = {
     Policy.PATIENT.value: "Spot while on-demand can repair it",
     Policy.EAGER.value: "Each Spot type once, then on-demand",
     Policy.ON_DEMAND.value: "On-demand from the start",
-    OMNISCIENT: "Knows the whole night beforehand",
+    OMNISCIENT: "Knows the whole market beforehand",
 }
 
 

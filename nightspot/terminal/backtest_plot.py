@@ -153,9 +153,9 @@ def draw_night(axes: Axes, night: SampleNight, setting: BacktestSetting) -> None
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(0, 4.1)
     axes.set_xlim(0, right + 0.07 * window)
-    axes.set_xlabel("hours since the night's start")
+    axes.set_xlabel("hours since the run's start")
     axes.set_title(
-        f"One night in {_short(night.zone.name)}; costs in hours of on-demand",
+        f"One run in {_short(night.zone.name)}; costs in hours of on-demand",
         loc="left",
         fontsize=11.5,
     )
@@ -346,9 +346,9 @@ def draw_costs(axes: Axes, curves: Mapping[float, Mapping[str, Score]], setting:
     axes.set_xticks([ratio for ratio in ratios if ratio in LOOSENESS] or ratios)
     axes.set_xlabel("time to the deadline over work")
     axes.set_ylabel("cost, % of on-demand from the start")
-    nights = f"{min(setting.starts, STARTS)} nights from each market"
+    nights = f"{min(setting.starts, STARTS)} runs from each market"
     axes.set_title(
-        f"What a night costs: {format_duration(setting.work_seconds)} of work, {nights}",
+        f"What a run costs: {format_duration(setting.work_seconds)} of work, {nights}",
         loc="left",
         fontsize=11.5,
     )

@@ -37,7 +37,7 @@ def show_header(console: Console, played: PlayedBacktest) -> None:
     paragraph(
         console,
         "Simulated",
-        "SageMaker, its machines and clocks, and the luck of every night: the same for all policies.",
+        "SageMaker, its machines and clocks, and the luck of every run: the same for all policies.",
     )
     paragraph(
         console,
@@ -76,7 +76,7 @@ def scores_table(scores: Scores, names: Sequence[str], *, with_headings: bool = 
         ("cost over\nomniscient", 10),
         ("late\nnights", 7),
         ("inter-\nruptions", 9),
-        ("on-demand\nh a night", 9),
+        ("on-demand\nh a run", 9),
     ):
         table.add_column(heading, justify="right", no_wrap=True, width=width)
     for name in names:
@@ -100,7 +100,7 @@ def distance_to_bounds(scores: Scores) -> str:
     """What a way back to Spot would be worth: from the default policy to the best rule that has one."""
     ours, best = scores[DEFAULT], best_bound(scores)
     far = max(0.0, ours.cost_ratio - scores[OMNISCIENT].cost_ratio)
-    omniscient = f"knowing the whole night beforehand would be worth {_points(far)}"
+    omniscient = f"knowing the whole market beforehand would be worth {_points(far)}"
     if best is None:
         return f"{_capital(omniscient)}."
     gain = ours.cost_ratio - scores[best].cost_ratio

@@ -133,7 +133,7 @@ def test_fallback_never_says_that_nights_are_skipped(advising):
         economics={"failed_night_usd": 0.0},
         nights=6,
     )
-    assert "skip the night where Spot has nothing" in advice.sentence
+    assert "skip the run where Spot has nothing" in advice.sentence
     assert "nights skipped" in advice.sentence
 
 

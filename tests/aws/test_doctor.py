@@ -385,7 +385,7 @@ def test_a_stack_that_tells_no_version_is_noted_and_no_more(account):
     outputs = [each for each in described["Outputs"] if each["OutputKey"] != "Version"]
     account.answers["describe_stacks"] = {"Stacks": [{**described, "Outputs": outputs}]}
     finding = account.only(Check.STACK, State.OK)
-    assert finding.found.endswith(", deployed before stacks told their version")
+    assert finding.found.endswith(", deployed before stacks had a version")
     assert not finding.fix
 
 
@@ -434,7 +434,7 @@ def test_a_paused_job_whose_schedule_rests_is_as_its_file_says(account):
     account.schedule(State="DISABLED")
     (finding,) = account.findings(Check.SCHEDULES)
     assert (finding.state, finding.fix) == (State.OK, "")
-    assert finding.found == "paused, cron(0 0 * * ? *) UTC: no night starts by itself"
+    assert finding.found == "paused, cron(0 0 * * ? *) UTC: no run starts by itself"
 
 
 def test_a_paused_job_whose_schedule_still_starts_it_is_a_warning(account):

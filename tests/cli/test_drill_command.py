@@ -49,7 +49,7 @@ def no_drill(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a drill was started")
 
-    monkeypatch.setattr("nightspot.local.drill", refuse)
+    monkeypatch.setattr("nightspot.local.drill.drill", refuse)
 
 
 def test_a_good_job_passes_with_status_0_a_table_and_a_picture(nightspot, job, tmp_path):

@@ -166,7 +166,7 @@ def test_what_ends_the_command_stops_its_training_job(simulated, number, capsys)
             signal.raise_signal(number)
 
     assert simulated.drill(job_of(), sleep=sleep) == 130
-    assert "interrupted: the drill's training jobs are told to stop" in capsys.readouterr().err
+    assert "interrupted: the drill's training jobs are asked to stop" in capsys.readouterr().err
     assert simulated.until_none_runs() == {f"{NAME}-1": "Stopped"}
 
 

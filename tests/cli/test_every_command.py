@@ -80,7 +80,7 @@ CASES = {
     "logs": Case((RUN,), (RUN, "--attempt", "9"), "--attempt: 9: must be one of 1, 2", 1),
     "stop": Case(None, (RUN, "--timeout", "soon"), "--timeout: 'soon': must be a duration"),
     "audit": Case(None, ("--fix", "--json"), "--json needs --yes, because nobody is asked"),
-    "retry": Case(None, (RUN, "--local"), "--local: a local night cannot be retried", 1),
+    "retry": Case(None, (RUN, "--local"), "--local: a local run cannot be retried", 1),
     "report": Case(
         ("--run", RUN),
         ("--job", "recommender", "--month", "11/2026"),

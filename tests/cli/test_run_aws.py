@@ -441,7 +441,7 @@ def test_a_run_that_cannot_be_retried_is_refused(nightspot, aws, story, outcome,
     assert answer.status == 1
     assert words in answer.err
     assert "is not in the table" in nightspot("retry", "x", "--yes").err
-    assert "a local night cannot be retried" in nightspot("retry", "x", "--local").err
+    assert "a local run cannot be retried" in nightspot("retry", "x", "--local").err
     assert aws.executions == {}
 
 

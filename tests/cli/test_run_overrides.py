@@ -219,7 +219,7 @@ def test_what_is_about_a_deployment_means_nothing_here(nightspot, folder, played
 @pytest.mark.parametrize(("option", "arguments", "asked"), GOOD)
 def test_a_good_option_reaches_the_night(nightspot, folder, played, option, arguments, asked):
     answer = nightspot("run", "job.yaml", "--local", *arguments)
-    assert "the night hangs: the execution is still running" in answer.err
+    assert "the run hangs: the execution is still running" in answer.err
     [night] = played
     # As JSON answers: nothing but the record, and here there is none.
     night["out"] = answer.out

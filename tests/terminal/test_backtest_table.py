@@ -67,7 +67,7 @@ def test_what_has_no_number_is_a_dash(screen):
 def test_the_distance_to_the_best_bound_is_what_a_way_back_to_spot_is_worth():
     said = backtest_table.distance_to_bounds(scores())
     assert "would be worth 2.0 % of on-demand's cost (greedy_then_uniform)" in said
-    assert said.endswith("knowing the whole night beforehand would be worth 4.0 % of on-demand's cost.")
+    assert said.endswith("knowing the whole market beforehand would be worth 4.0 % of on-demand's cost.")
 
 
 def test_a_way_back_that_saves_nothing_is_worth_nothing():

@@ -148,7 +148,7 @@ class WhereToRetry(Where):
     """--local is refused."""
 
     local: Annotated[
-        bool, typer.Option("--local", help="Refused: what a local night has saved is gone with it.")
+        bool, typer.Option("--local", help="Refused: what a local run has saved is gone with it.")
     ] = False
 
 
@@ -180,7 +180,7 @@ def retry(
     """
     if where.local:
         fail(
-            "--local: a local night cannot be retried: the S3 that held its checkpoints ended with it; "
+            "--local: a local run cannot be retried: the S3 that held its checkpoints ended with it; "
             "play another one with `nightspot run FILE --local`"
         )
     if as_json and not yes:
@@ -214,7 +214,7 @@ def saved_words(record: RunRecord) -> str:
     if record.checkpoints is None:
         return "nothing, for its job writes no checkpoints: the new run begins at the start"
     if progress is None:
-        return "not told by its record; what is in its checkpoint prefix is used"
+        return "not in its record; what is in its checkpoint prefix is used"
     of = f" of {progress.total_steps}" if progress.total_steps else ""
     share = "" if progress.fraction is None else f" ({progress.fraction:.0%})".replace("%", " %")
     return f"step {progress.step}{of}{share}"

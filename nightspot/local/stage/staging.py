@@ -141,7 +141,7 @@ def play(
     """Play the night to its end, with the price book; moto's and botocore's logs go to `scratch`/python.log.
 
     A job with a schedule is started as that would start it: the deadline counts from the scheduled moment,
-    `started_at`. Raises NightNotOverError where the night hangs.
+    `started_at`. Raises NightNotOverError where the run hangs.
     """
     aws = LocalAws(
         jobs={job.name: job},

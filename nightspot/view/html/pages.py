@@ -169,7 +169,7 @@ def _timeline(run: RunRecord, told: tuple[Stretch, ...]) -> Chart | None:
     if not run.attempts and not run.steps:
         return None
     words = f"{len(told)} stretches and {len(run.steps or ())} decisions; the tables below hold each of them."
-    return Chart("timeline", "The night's timeline", words, timeline_spec(run))
+    return Chart("timeline", "The run's timeline", words, timeline_spec(run))
 
 
 def _legend(told: tuple[Stretch, ...]) -> list[StretchKind]:
@@ -296,7 +296,7 @@ def month_in_words(month: str) -> str:
 def headline(sums: Statement) -> str:
     """ "27 of 30 nights had their model in time; $2,576.40 (65.1 %) saved against on-demand alone."."""
     if not sums.nights:
-        return "No night is on record here."
+        return "No run is on record here."
     in_time = sums.endings[Ending.IN_TIME]
     night = "night" if sums.nights == 1 else "nights"
     said = f"{in_time} of {sums.nights} {night} had the model in time"

@@ -43,11 +43,11 @@ WORDINGS: Mapping[RunEvent, Wording] = {
         Severity.CAUTION,
         "the model may be late",
         "The model of {job} is expected after its deadline.",
-        "Tell those who wait for the model. Nightspot goes on with what is fastest. " + _LATE_ADVICE,
+        "Notify those who wait for the model. Nightspot goes on with what is fastest. " + _LATE_ADVICE,
     ),
     RunEvent.UNKNOWN_FAILURE: Wording(
         Severity.BAD,
-        "a failure that nobody has seen before",
+        "an unknown failure",
         "SageMaker gave a reason for the end of a training job of {job} that Nightspot does not understand.",
         EXPLANATIONS[FailureClass.UNKNOWN].advice,
     ),
@@ -64,7 +64,7 @@ WORDINGS: Mapping[RunEvent, Wording] = {
     ),
     RunEvent.RUN_SKIPPED: Wording(
         Severity.CAUTION,
-        "no new model, the night was skipped",
+        "no new model, the run was skipped",
         "There is no new model of {job}: the market had nothing in time, and the one before stays.",
         "The job forbids on-demand. `fallback: on_demand` in its file buys a model on such nights.",
     ),
@@ -122,7 +122,7 @@ HAD_HAPPENED: Mapping[RunEvent, str] = {
     RunEvent.INTERRUPTED: "Spot interrupted the training {interruptions} times.",
     RunEvent.FELL_BACK: "It fell back to on-demand.",
     RunEvent.AT_RISK: "It was expected to be late.",
-    RunEvent.UNKNOWN_FAILURE: "A training job ended for a reason that nobody has seen before.",
+    RunEvent.UNKNOWN_FAILURE: "A training job ended for an unknown reason.",
     RunEvent.RESUME_BROKEN: "Training did not go on from its checkpoint.",
     RunEvent.STOP_REFUSED: "AWS refused for a while to stop a training job.",
     RunEvent.DECISION_FAILING: "Nightspot could not decide for some minutes.",
@@ -135,7 +135,7 @@ class NotifyWhen(StrEnum):
 
     AT_ONCE = "at once"  # and the closing message follows, whatever the end
     AT_THE_END = "in the closing message"
-    UNLESS_QUIET = "in the closing message, unless the night was quiet"
+    UNLESS_QUIET = "in the closing message, unless the run was quiet"
     NEVER = "never"
 
 

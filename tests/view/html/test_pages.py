@@ -230,7 +230,7 @@ def test_a_month_is_headed_by_its_count_and_its_saving(changed):
     said = headline(statement([read_record(run) for run in runs]))
     assert said.startswith("8 of 10 nights had the model in time; $")
     assert said.endswith("saved against on-demand alone, as far as is known (9 of 10 nights).")
-    assert headline(statement([])) == "No night is on record here."
+    assert headline(statement([])) == "No run is on record here."
 
 
 def test_a_loss_is_not_called_a_saving(changed):
