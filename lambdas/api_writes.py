@@ -146,7 +146,7 @@ def _check_free(job: Job, name: str, use: ApiDependencies) -> None:
     """Refuses what the run's plan would refuse: a second run of a job that forbids it. The plan has the last word.
 
     A run that the same key has started is no other run, though Step Functions may not have shown it just now. One
-    whose execution is gone stands in nobody's way, though its record says that it goes on.
+    whose execution is gone stands in nobody's way, though its record says that it is running.
     """
     if job.concurrency is not Concurrency.FORBID:
         return
@@ -187,7 +187,7 @@ def _check_checkpoints(run: Run, others: Iterable[RunRecord], use: ApiDependenci
             detail = f"{who}, which went on from {of}, has succeeded: nothing is left to be done."
             raise ProblemError(ProblemKind.RUN_HAS_SUCCEEDED, detail, run=there)
         if _goes_on(other, use):
-            raise ProblemError(ProblemKind.RUN_IS_OPEN, f"{who} goes on from {of} already.", run=there)
+            raise ProblemError(ProblemKind.RUN_IS_OPEN, f"{who} continues from {of} already.", run=there)
 
 
 def _has_name(run: RunRecord, name: str) -> bool:

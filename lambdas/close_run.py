@@ -1,6 +1,6 @@
 """Settles a run as soon as an event tells that its execution, or a training job of it, is over.
 
-An abort is a person's stop: the run is closed. A crash is ours: another execution goes on with the run. What an
+An abort is a person's stop: the run is closed. A crash is ours: another execution continues the run. What an
 event does not bring about, the reconciler does some minutes later: no event is worth a dead letter.
 """
 

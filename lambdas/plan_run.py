@@ -153,7 +153,7 @@ def _plan(
         # Written first and read then: of two runs that start at once, one sees the other's promise at least.
         use.table.record_promise(run)
         run = plan(replace(known, month_usd=_promised_usd(run, use)))
-    # The checkpoints that it goes on from are another run's, and locked.
+    # The checkpoints that it continues from are another run's, and locked.
     prefix_locked = (
         resumed is not None
         and resumed.run.checkpoint_s3_uri is not None

@@ -203,7 +203,7 @@ def _check_that_it_is_over(run_id: str, execution_arn: str, use: Dependencies) -
 
 
 def _no_continuing(run_id: str, why: str) -> InvalidInputError:
-    return InvalidInputError(f"{CONTINUE_RUN}: run {run_id!r} cannot be gone on with: {why}")
+    return InvalidInputError(f"{CONTINUE_RUN}: run {run_id!r} cannot be continued: {why}")
 
 
 _MOST_LOOKED_AT = 60  # runs of the job, the newest
@@ -221,7 +221,7 @@ def resume(resume_from: str, job: Job, *, run_id: str, execution_arn: str, use: 
         return ResumedRun(before)
     holder = turns.take_prefix(prefix, run_id, execution_arn, use)
     if holder is not None:
-        raise _no_resuming(resume_from, f"run {holder.run_id} goes on from its checkpoints already")
+        raise _no_resuming(resume_from, f"run {holder.run_id} continues from its checkpoints already")
     try:
         _check_that_nobody_else_uses(prefix, before, run_id, use)
     except InvalidInputError:
@@ -265,7 +265,7 @@ def _why_not(other: Run, use: Dependencies) -> str | None:
     if other.outcome is Outcome.SUCCEEDED:
         return f"{name}, which went on from its checkpoints, has succeeded: nothing is left to be done"
     if other.outcome is None and use.executions.is_running(other.execution_arn) is not False:
-        return f"{name} goes on from its checkpoints already"
+        return f"{name} continues from its checkpoints already"
     return _still_saving(other, use)
 
 

@@ -41,12 +41,12 @@ def take(run: Run, concurrency: Concurrency, use: Dependencies) -> Run:
 
 
 def take_prefix(prefix: str, run_id: str, execution_arn: str, use: Dependencies) -> Holder | None:
-    """Take the lock of the checkpoints at `prefix` for a run that goes on from them. Else the run that holds it."""
+    """Take the lock of the checkpoints at `prefix` for a run that continues from them, else name its holder."""
     return _holder_unless_free(prefix, run_id, execution_arn, use)
 
 
 def free_prefix(prefix: str, run_id: str, use: Dependencies) -> None:
-    """Free the checkpoints at `prefix` for the next run that goes on from them."""
+    """Free the checkpoints at `prefix` for the next run that continues from them."""
     use.lock.release(prefix, run_id)
 
 
@@ -66,7 +66,7 @@ def _keep_prefix(run: Run, use: Dependencies) -> Run:
         return run
     # Two that train on the same checkpoints would spoil them for each other.
     return replace(
-        run, prefix_locked=False, replaced_by=run.replaced_by or "that now goes on from its checkpoints"
+        run, prefix_locked=False, replaced_by=run.replaced_by or "that now continues from its checkpoints"
     )
 
 

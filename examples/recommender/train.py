@@ -1,4 +1,4 @@
-"""Trains the example recommender and can be killed at any moment: it goes on from its checkpoint.
+"""Trains the example recommender and can be killed at any moment: it continues from its checkpoint.
 
 Runs as it is under SageMaker's script mode and, with two folders named, on any machine. A run that
 was interrupted ends with the same model, to the bit, as one that was not.

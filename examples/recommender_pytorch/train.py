@@ -1,4 +1,4 @@
-"""Trains the recommender with PyTorch, and goes on from its checkpoint when it is killed at any moment.
+"""Trains the recommender with PyTorch, and continues from its checkpoint when it is killed at any moment.
 
 Runs as it is in script mode on SageMaker's PyTorch container and, with two folders named, on any machine.
 On a CPU an interrupted training ends with the same model, to the bit, as an undisturbed one.

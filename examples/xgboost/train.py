@@ -1,4 +1,4 @@
-"""Learns with XGBoost which advertisements are clicked, and goes on from its checkpoint when it is killed.
+"""Learns with XGBoost which advertisements are clicked, and continues from its checkpoint when it is killed.
 
 Runs as it is in script mode on SageMaker's XGBoost container and, with two folders named, on any machine.
 An interrupted training ends with the same model, byte for byte, as an undisturbed one.

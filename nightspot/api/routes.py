@@ -238,7 +238,7 @@ ROUTES: Mapping[Operation, Route] = {
         "POST",
         "/runs/{id}/retry",
         "Retry a run",
-        "Starts a run that goes on from the last checkpoint of this one. The body is merged over this run's "
+        "Starts a run that continues from the last checkpoint of this one. The body is merged over this run's "
         "overrides, key by key; null takes one back. 202 says what it says of a start.",
         success=202,
         kinds=(

@@ -93,7 +93,7 @@ class Drill:
         verdict = self._of_what_was_saved()
         if verdict is not None:
             return verdict
-        self._start("job 2 shall go on from it")
+        self._start("job 2 shall continue from it")
         return self._until_resumed()
 
     def _until_saved(self) -> AwsDrillVerdict | None:

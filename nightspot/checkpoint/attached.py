@@ -129,7 +129,7 @@ class Attached:
     """What the callbacks for such trainers have in common.
 
     A trainer wants its checkpoint before it knows how many steps there will be, and which process this
-    is. So `unpacked` only reads, on every rank, and `begin` makes the Checkpointer that goes on from
+    is. So `unpacked` only reads, on every rank, and `begin` makes the Checkpointer that continues from
     there. All ranks have the same state, or one folder for all: rank 0 writes it.
 
     settings: those of Checkpointer that the trainer does not know itself; SettingError for others.
@@ -184,7 +184,7 @@ class Attached:
         """The Checkpointer for a training that has done `step` steps.
 
         known: what only the trainer knows. Raises StateError where there is a checkpoint and training
-        does not go on from it: `how` says what must be done with what `unpacked` returned.
+        does not continue from it: `how` says what must be done with what `unpacked` returned.
         """
         if self._checkpointer is not None:
             self._checkpointer.close()

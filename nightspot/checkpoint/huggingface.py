@@ -55,7 +55,7 @@ class NightspotCallback(Attached, TrainerCallback):  # type: ignore[misc] # tran
         return None if folder is None else str(folder)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - transformers' signature
-        """Go on from where the Trainer is; SettingError or StateError where it could not be resumed."""
+        """Continue from where the Trainer is; SettingError or StateError where it could not be resumed."""
         if args.save_only_model:
             raise SettingError("save_only_model=True: must be False, or the optimiser is lost at a resume")
         if args.world_size > 1 and self._gather is None:

@@ -77,7 +77,7 @@ class NightspotCallback(Attached, Callback):  # type: ignore[misc] # Lightning i
             restore_random_state(self._remembered["random"])
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Go on from where the Trainer is; StateError where it is not where the checkpoint was."""
+        """Continue from where the Trainer is; StateError where it is not where the checkpoint was."""
         self._step = trainer.global_step
         gather = {} if trainer.world_size == 1 or self._gathers else {"gather": torch_gather()}
         self.begin(

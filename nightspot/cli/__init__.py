@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "watch": ("runs.watch:watch", "Watch a run until it is over."),
         "logs": ("runs.watch:logs", "Print what a run's training job has logged."),
         "stop": ("runs.stop:stop", "Stop a deployed run and its training job, for good."),
-        "retry": ("runs.stop:retry", "Start a run that goes on from the checkpoint of one that failed."),
+        "retry": ("runs.stop:retry", "Start a run that continues from the checkpoint of one that failed."),
         "audit": ("audit:audit", "Check a deployment's runs, jobs and locks; --fix repairs them."),
         "report": ("report:report", "Write a report: of one run, or of a month's costs and savings."),
         "explain": ("explain:explain", "Say what a failure is, what a run does about it, and what to do."),

@@ -41,7 +41,7 @@ class ExitStatus(IntEnum):
 MEANINGS: Mapping[ExitStatus, str] = {
     ExitStatus.IN_TIME: "the model is there in time, or the command did what was asked",
     ExitStatus.USER: "yours to fix: the job, its code, its input, a permission or quota, a run that is not there, "
-    "another run of the job that still goes on (`concurrency: forbid`)",
+    "another run of the job that is still running (`concurrency: forbid`)",
     ExitStatus.USAGE: "the options make no sense",
     ExitStatus.MARKET: "the market: no capacity in time, the budget is spent, or Spot alone was allowed",
     ExitStatus.LATE: "the model is there, after the deadline",

@@ -45,7 +45,7 @@ class AuditKind(StrEnum):
     JOB_UNWATCHED = "job_unwatched"  # it is restarted no more, and its training job may still make the model
     JOB_MAY_COME = "job_may_come"  # its execution ended when a training job had just been asked for
     JOB_UNSEEN = "job_unseen"  # the same, and SageMaker does not say how its training job is
-    RECORD_OPEN = "record_open"  # its execution is over for good, and its record says that it goes on
+    RECORD_OPEN = "record_open"  # its execution is over for good, and its record says that it is running
     OUTCOME_UNRECORDED = "outcome_unrecorded"  # its last decision named an outcome, and its record has none
     END_UNTOLD = "end_untold"  # its end is on record, and EventBridge has not taken the notice
     BILL_INCOMPLETE = "bill_incomplete"  # SageMaker says more about what it cost than its record does
@@ -99,7 +99,7 @@ REPAIR_OF: Mapping[AuditKind, Repair] = {
     AuditKind.DELIVERY_GIVEN_UP: Repair.GIVE_UP,
 }
 WORDS: Mapping[Repair, str] = {
-    Repair.RESTART: "start a new execution that goes on with the run",
+    Repair.RESTART: "start a new execution that continues the run",
     Repair.CLOSE: "stop its training job where somebody wanted the end, and record the end",
     Repair.RECORD: "record the outcome that was decided",
     Repair.TELL: "send the notice of its end",
@@ -340,13 +340,15 @@ def _of_record(look: RunLook, now: datetime) -> Iterator[AuditFinding]:
     if execution.state is ExecutionState.RUNNING:
         last = look.last_decision_at or run.started_at
         if now - last > SILENT:
-            since = f"Run {run.run_id} has decided nothing since {clock(last)}, though its execution goes on."
+            since = (
+                f"Run {run.run_id} has decided nothing since {clock(last)}, though its execution is running."
+            )
             yield _about(look, AuditKind.LOOP_SILENT, execution.arn, since)
     elif run.outcome is None:
         if not _may_just_have_begun(look, execution, now):
             yield _of_gone(look, execution, now)
     elif not look.is_recorded:
-        said = f"Run {run.run_id} ended as {run.outcome.value}, and its record says that it goes on."
+        said = f"Run {run.run_id} ended as {run.outcome.value}, and its record says that it is running."
         yield _about(look, AuditKind.OUTCOME_UNRECORDED, execution.arn, said)
     elif look.untold is not None:
         said = f"The end of run {run.run_id} is on record, and nobody was notified."

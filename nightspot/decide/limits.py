@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from math import ceil, fsum
 
-from nightspot.failures.classify import ANSWERS, Response
+from nightspot.failures.classify import RESPONSES, Response
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Market
 from nightspot.run import estimates
@@ -82,7 +82,7 @@ def runtime_limit_seconds(run: Run, rung: Rung) -> float:
 def response_to(attempt: Attempt, run: Run) -> Response:
     """What `run` does about the failure of `attempt`: the answer of its class, and where that depends, on what."""
     failure = attempt.failure or FailureClass.UNKNOWN
-    answer = ANSWERS[failure]
+    answer = RESPONSES[failure]
     if answer is Response.IF_PROGRESS:
         return Response.MARKET if _went_on(attempt, run) else Response.FINISH
     if attempt.rung.market is Market.SPOT and (_is_refusal_of_spot(attempt) or _trained_in_vain(attempt)):

@@ -12,7 +12,7 @@ from nightspot.failures.codes import FailureClass
 from nightspot.failures.redaction import MAX_REASON_CHARACTERS, redact
 from nightspot.job.markets import Market
 
-__all__ = ["ANSWERS", "MAX_REASON_CHARACTERS", "Failure", "Fault", "Response", "classify", "redact"]
+__all__ = ["MAX_REASON_CHARACTERS", "RESPONSES", "Failure", "Fault", "Response", "classify", "redact"]
 
 
 class Response(StrEnum):
@@ -27,7 +27,7 @@ class Response(StrEnum):
 
 
 # What an answer depends on beside the class is in `limits.response_to`.
-ANSWERS: dict[FailureClass, Response] = {
+RESPONSES: dict[FailureClass, Response] = {
     FailureClass.NO_CAPACITY: Response.MARKET,
     FailureClass.INTERRUPTED: Response.MARKET,
     FailureClass.WAIT_LIMIT: Response.MARKET,

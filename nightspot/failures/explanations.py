@@ -48,12 +48,12 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
     FailureClass.RUNTIME_LIMIT: Explanation(
         meaning="The training ran longer than the time it was given: MaxRuntimeInSeconds, or the time limit of the "
         "state machine's task. Interruptions repeat work, so it may have come close to its end.",
-        answer="Goes on from the newest checkpoint, as after an interruption, if one was saved during the attempt. "
+        answer="Continues from the newest checkpoint, as after an interruption, if the attempt saved one. "
         "Without one it ends the run, because the same again would end alike. It also ends once the attempts "
         "together have used up the paid time, which is the job file's MaxRuntimeInSeconds.",
         advice="Raise StoppingCondition.MaxRuntimeInSeconds (28 days at most) and `work` in the job file; "
         "`nightspot validate` says how much is enough. If no checkpoint was saved, save them more often, or find "
-        "out in the training job's log why it became slower. `nightspot retry` goes on from the last checkpoint.",
+        "out in the training job's log why it became slower. `nightspot retry` continues from the last checkpoint.",
     ),
     FailureClass.QUOTA_TEMPORARY: Explanation(
         meaning="Other jobs of this account use up the quota for this instance type at the moment.",
@@ -117,7 +117,7 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
         advice="CloudTrail (StopTrainingJob) says who it was. Start the run again by hand if it was a mistake.",
     ),
     FailureClass.STOPPED_BY_NIGHTSPOT: Explanation(
-        meaning="Nightspot itself stopped the training job, to go on from its checkpoint elsewhere.",
+        meaning="Nightspot itself stopped the training job, to continue from its checkpoint elsewhere.",
         answer="Tries again on the rung for which it was stopped, from the last checkpoint.",
         advice="Nothing has to be done; the decision before the stop says why.",
     ),

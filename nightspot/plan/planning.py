@@ -387,6 +387,6 @@ def _start_of(run: Run, resumed: ResumedRun) -> str:
         about = (
             f"about {share:.0%} of the work, going by its training time" if share else "how far, is not known"
         )
-        return f"Goes on from the checkpoints of {name} ({about})"
+        return f"Continues from the checkpoints of {name} ({about})"
     of = f" of {resumed.progress.total_steps}" if resumed.progress.total_steps else ""
-    return f"Goes on from step {resumed.progress.step}{of}, the last checkpoint of {name}"
+    return f"Continues from step {resumed.progress.step}{of}, the last checkpoint of {name}"

@@ -154,7 +154,7 @@ def how_it_went(run: RunRecord) -> str:
     if run.resume is Resume.PROVEN:
         said.append("Training went on from its checkpoint, as its progress file proves.")
     elif run.resume is Resume.BROKEN:
-        said.append("Training did not go on from its checkpoint: fix its script.")
+        said.append("Training did not continue from its checkpoint: fix its script.")
     return " ".join(said)
 
 

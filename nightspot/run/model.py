@@ -328,7 +328,7 @@ class Run:
 
     @property
     def resume_is_broken(self) -> bool:
-        """True once an attempt did not go on from its checkpoint: what is saved cannot be counted on."""
+        """True once an attempt did not continue from its checkpoint: what is saved cannot be counted on."""
         return any(attempt.resume is Resume.BROKEN for attempt in self.attempts)
 
     @property

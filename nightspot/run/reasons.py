@@ -200,7 +200,7 @@ def _patience_over(figures: Figures) -> str:
 
 def _resume_broken(figures: Figures) -> str:
     """On-demand takes over at once; but not from a training job that is done before it could be."""
-    broken = "{rung} did not go on from its checkpoint"
+    broken = "{rung} did not continue from its checkpoint"
     if figures["state"] != "training":
         return f"{broken} and has no machine; {{next_rung}} takes over."
     if not figures["is_in_time"]:

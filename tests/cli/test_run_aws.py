@@ -447,7 +447,7 @@ def test_a_run_that_cannot_be_retried_is_refused(nightspot, aws, story, outcome,
 
 @pytest.mark.parametrize(
     ("outcome", "words"),
-    [(None, "goes on from its checkpoints already"), (Outcome.SUCCEEDED, "and has succeeded")],
+    [(None, "continues from its checkpoints already"), (Outcome.SUCCEEDED, "and has succeeded")],
 )
 def test_a_run_whose_checkpoints_another_one_uses_is_not_retried(nightspot, aws, outcome, words):
     later = aws.old.started_at + timedelta(hours=1)

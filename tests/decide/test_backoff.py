@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nightspot.decide import policy
-from nightspot.failures.classify import ANSWERS
+from nightspot.failures.classify import RESPONSES
 from nightspot.failures.codes import FailureClass
 
 THROTTLED, NO_CAPACITY = FailureClass.THROTTLED, FailureClass.NO_CAPACITY
@@ -24,7 +24,7 @@ def pause_after(story):
         ]
         attempts[-1] = replace(attempts[-1], **last)
         run = story.run(rungs=ladder or (story.spot, story.on_demand), attempts=attempts)
-        return policy.pause_left(run, attempts[-1], ANSWERS[failures[-1]], story.at(now))
+        return policy.pause_left(run, attempts[-1], RESPONSES[failures[-1]], story.at(now))
 
     return pause
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nightspot.decide.ledger import fold
 from nightspot.decide.policy import next_step
-from nightspot.failures.classify import ANSWERS, Fault, Response
+from nightspot.failures.classify import RESPONSES, Fault, Response
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback
 from nightspot.run.model import Action, AttemptState, Outcome
@@ -45,7 +45,7 @@ LEADS = (
 # Names of faults that say nothing by themselves.
 STRANGE_NAMES = ("SageMaker.NobodyKnowsException", "SomethingNewException", "NewFault", "")
 CODES = (*STRANGE_NAMES, "SageMaker.SageMakerException", "States.TaskFailed", "ThrottlingException")
-BUYS = tuple(failure for failure in FailureClass if ANSWERS[failure] is not Response.FINISH)
+BUYS = tuple(failure for failure in FailureClass if RESPONSES[failure] is not Response.FINISH)
 SECONDARY = ("Failed", "Starting", "Downloading", "Training", "Uploading", "Interrupted", "Restarting", "New")
 
 mixtures = st.builds(
@@ -163,7 +163,7 @@ def test_awss_words_in_the_middle_of_a_reason_buy_nothing(story, any_ledger, dat
         *data.draw(histories(story)), status="Failed", secondary_status="Failed", failure_reason=reason
     )
     folded, failure = end(run, now, story.look(view))
-    assert ANSWERS[failure] is Response.FINISH
+    assert RESPONSES[failure] is Response.FINISH
     assert_nothing_more_is_bought(folded, now)
 
 
@@ -173,7 +173,7 @@ def test_awss_words_in_the_middle_of_a_strange_refusal_buy_nothing(story, any_le
     # A refused call's text is AWS's own, and the HTTP status at its end is vouched for by the name before it.
     assume(not (error and "Status Code: 5" in cause))
     folded, failure = refused(story, run, now, Fault(error, cause))
-    assert ANSWERS[failure] is Response.FINISH
+    assert RESPONSES[failure] is Response.FINISH
     assert_nothing_more_is_bought(folded, now)
 
 

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 
 from nightspot.decide.policy import MOST_ATTEMPTS, next_step
-from nightspot.failures.classify import ANSWERS, MAX_REASON_CHARACTERS, Response
+from nightspot.failures.classify import MAX_REASON_CHARACTERS, RESPONSES, Response
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback, Market
 from nightspot.run.model import Action, AttemptState, Doubt, Outcome, to_json
 
-FINAL = [failure for failure, answer in ANSWERS.items() if answer is Response.FINISH]
+FINAL = [failure for failure, answer in RESPONSES.items() if answer is Response.FINISH]
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ class TestAfterAFailedResume:
     def test_spot_gives_way_while_on_demand_is_in_time_from_the_beginning(self, story, broken):
         step = next_step(story.run(attempts=[broken]), story.at("02:53"))
         assert step.action is Action.STOP
-        assert "did not go on from its checkpoint" in step.because
+        assert "did not continue from its checkpoint" in step.because
         ended = replace(broken, state=AttemptState.ENDED, failure=FailureClass.STOPPED_BY_NIGHTSPOT)
         assert next_step(story.run(attempts=[ended]), story.at("02:56")).rung == story.on_demand
 
@@ -156,7 +156,7 @@ class TestAfterAFailedResume:
 
 @pytest.fixture
 def retried(story):
-    """The ledger of a run that goes on from step 9 of another one, with a first attempt of its own."""
+    """The ledger of a run that continues from step 9 of another one, with a first attempt of its own."""
     left = story.progress(9, "00:00", attempt=1, seconds_per_step=600.0)
     attempt = story.attempt(asked_at=story.at("03:00"), step_before=9)
     return story.run(

@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 import pytest
 
-from nightspot.failures.classify import ANSWERS, Fault, Response, classify
+from nightspot.failures.classify import RESPONSES, Fault, Response, classify
 from nightspot.failures.codes import FailureClass
 from nightspot.failures.explanations import EXPLANATIONS, explain
 
@@ -78,7 +78,7 @@ SENTENCES = {
     Response.WITHOUT_RUNG: "Leaves the rung out",
     Response.BACK_OFF: "Asks again, later and later",
     Response.RETRY: "Tries the same again, at most twice",
-    Response.IF_PROGRESS: "Goes on from the newest checkpoint",
+    Response.IF_PROGRESS: "Continues from the newest checkpoint",
     Response.FINISH: "Ends the run",
 }
 
@@ -93,9 +93,9 @@ def test_every_class_is_explained_in_whole_sentences(failure):
 
 @pytest.mark.parametrize("failure", FailureClass)
 def test_what_people_read_is_what_a_run_does(failure):
-    assert EXPLANATIONS[failure].answer.startswith(SENTENCES[ANSWERS[failure]])
+    assert EXPLANATIONS[failure].answer.startswith(SENTENCES[RESPONSES[failure]])
     buys_no_more = "No retry, no on-demand" in EXPLANATIONS[failure].answer
-    assert buys_no_more == (ANSWERS[failure] is Response.FINISH and failure is not FailureClass.UNKNOWN)
+    assert buys_no_more == (RESPONSES[failure] is Response.FINISH and failure is not FailureClass.UNKNOWN)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class Story:
         return Training(lives or (self.life(),), {"model.bin": "right"} if model is None else model)
 
     def killed_at(self, step, *, kind=KillKind.KILL, **then):
-        """Killed after this step, and a second life to the end that goes on from the newest checkpoint."""
+        """Killed after this step, and a second life to the end that continues from the newest checkpoint."""
         restored = step - step % EVERY
         then = {"first": restored + 1, "restored": restored, **then}
         return self.training(self.life(last=step, kill=kind), self.life(**then))

@@ -255,7 +255,7 @@ def test_a_script_of_which_no_step_is_known_is_judged_by_its_model(drilled, tmp_
 
 def test_a_mute_script_that_begins_again_fails_by_what_it_ends_with(drilled, tmp_path):
     text = (SCRIPTS / "plain.py").read_text().replace('print(f"step', 'print(f"at')
-    # The generator goes on from where it was, so beginning again gives another model.
+    # The generator continues from where it was, so beginning again gives another model.
     text = text.replace('range(state["step"] + 1', "range(1")
     (tmp_path / "mute.py").write_text(text)
     causes = [reason.cause for reason in judge(drilled(tmp_path / "mute.py", kills=1))]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.failures.classify import ANSWERS, Fault, Response, classify, redact
+from nightspot.failures.classify import RESPONSES, Fault, Response, classify, redact
 from nightspot.failures.codes import FailureClass
 
 CAPACITY = "CapacityError: Unable to provision requested ML compute capacity."
@@ -33,11 +33,11 @@ def class_of_fault(error, cause=""):
 
 @pytest.mark.parametrize("failure", FailureClass)
 def test_every_class_of_failure_has_an_answer(failure):
-    assert isinstance(ANSWERS[failure], Response)
+    assert isinstance(RESPONSES[failure], Response)
 
 
 def test_only_the_market_and_faults_that_pass_are_answered_with_another_attempt():
-    answered = {failure for failure, answer in ANSWERS.items() if answer is not Response.FINISH}
+    answered = {failure for failure, answer in RESPONSES.items() if answer is not Response.FINISH}
     assert answered == {
         FailureClass.NO_CAPACITY,
         FailureClass.INTERRUPTED,
@@ -187,8 +187,8 @@ def test_whatever_a_user_writes_behind_an_algorithm_error_is_the_users_fault(tex
 
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_no_text_crashes_the_classification(error, cause):
-    assert class_of_fault(error, cause) in ANSWERS
-    assert class_of(cause) in ANSWERS
+    assert class_of_fault(error, cause) in RESPONSES
+    assert class_of(cause) in RESPONSES
 
 
 @pytest.mark.parametrize(

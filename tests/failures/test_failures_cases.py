@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightspot.failures.classify import ANSWERS, Fault, Response, classify
+from nightspot.failures.classify import RESPONSES, Fault, Response, classify
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Market
 
@@ -289,13 +289,13 @@ def test_whatever_stands_behind_an_algorithm_error_is_the_users(glue, text, more
 def test_no_word_of_awss_behind_unknown_ones_buys_anything(unknown, words):
     # "x" and "_" begin no prefix, whatever follows.
     failure = classify(failure_reason=f"x_{unknown}{words}").failure
-    assert ANSWERS[failure] is Response.FINISH
+    assert RESPONSES[failure] is Response.FINISH
 
 
 @given(st.text(max_size=200))
 def test_no_text_at_all_buys_anything_by_accident(text):
     failure = classify(failure_reason=f"q{text}", transitions=["Interrupted"], status="Failed").failure
-    assert ANSWERS[failure] is Response.FINISH
+    assert RESPONSES[failure] is Response.FINISH
 
 
 NAMES = st.sampled_from(
@@ -313,5 +313,5 @@ def test_nothing_that_is_seen_makes_it_raise(status, secondary, text, transition
             transitions=transitions,
             stop_requested=ours,
         )
-        assert seen.failure in ANSWERS
-        assert classify(fault=Fault(text, reason)).failure in ANSWERS
+        assert seen.failure in RESPONSES
+        assert classify(fault=Fault(text, reason)).failure in RESPONSES

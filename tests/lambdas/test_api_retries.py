@@ -15,7 +15,7 @@ RETRY = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:retry"
 
 @pytest.fixture
 def retried(world, failed):
-    """A run that goes on from the checkpoints of the failed one."""
+    """A run that continues from the checkpoints of the failed one."""
     world.record({**to_json(failed), "prefix_locked": False})
     given = {"job": "recommender", "resume_from": failed.run_id}
     return run_from_json(world.plan(given, execution=RETRY)["run"])
@@ -85,7 +85,7 @@ def test_a_crashed_run_can_be_retried_once_its_end_is_on_record(api, world):
 @pytest.mark.parametrize(
     ("outcome", "problem", "state"),
     [
-        (None, "run-is-open", "goes on from"),
+        (None, "run-is-open", "continues from"),
         (Outcome.SUCCEEDED, "run-has-succeeded", "went on from"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A run that goes on from the checkpoints of another one: what it takes over, and what forbids it."""
+"""A run that continues from the checkpoints of another one: what it takes over, and what forbids it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_retry_goes_on_where_the_failed_run_was_saved_last(world):
     run = retry(world, first)
     assert run.checkpoint_s3_uri == first.checkpoint_s3_uri
     assert (run.resume_from, run.run_id != first.run_id) == (first.run_id, True)
-    assert run.plan_note == f"Goes on from step 60 of 100, the last checkpoint of run {first.run_id}."
+    assert run.plan_note == f"Continues from step 60 of 100, the last checkpoint of run {first.run_id}."
     assert world.table.run(first.run_id) == first
 
 
@@ -201,7 +201,9 @@ def test_of_two_retries_of_one_run_only_the_first_trains_on_its_checkpoints(worl
     world.jobs["recommender"] = world.jobs["recommender"].model_copy(update={"concurrency": concurrency})
     first = ended(world)
     second = retry(world, first)
-    assert f"run {second.run_id} goes on from its checkpoints already" in refusal(world, first.run_id, THIRD)
+    assert f"run {second.run_id} continues from its checkpoints already" in refusal(
+        world, first.run_id, THIRD
+    )
 
 
 def test_a_retry_that_is_planned_twice_is_one_run(world):
@@ -277,7 +279,7 @@ def test_a_run_that_lost_its_checkpoints_to_another_one_gives_way(world):
     assert taken is None
     step = world.decide(to_json(run))["step"]
     assert step["action"] == Action.FINISH.value
-    assert "goes on from its checkpoints" in step["because"]
+    assert "continues from its checkpoints" in step["because"]
 
 
 def test_every_decision_keeps_the_checkpoints_locked_and_the_end_frees_them(world):

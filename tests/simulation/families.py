@@ -277,7 +277,7 @@ def _large_request(scenario: Scenario, random: Random) -> Scenario:
 
 
 def _resumed(scenario: Scenario, random: Random) -> Scenario:
-    """The first run ends, or goes on, and a person lets another one go on from its checkpoints."""
+    """The first run ends, or goes on, and a person lets another one continue from its checkpoints."""
     how = random.choice((_abort, _person_stops, _crash, _failures))
     scenario = how(scenario, random)
     after = scenario.abort_at or scenario.stop_at or scenario.crash_at or scenario.window / 2

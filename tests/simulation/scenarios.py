@@ -50,7 +50,7 @@ class Scenario:
     abort_at: float | None = None  # a person aborts its execution
     crash_at: float | None = None  # its execution dies of itself
     old_code_until: float | None = None  # then the code is updated; what it left knows fewer fields
-    resumes_at: float | None = None  # a person lets another run go on from the first one's checkpoints
+    resumes_at: float | None = None  # a person lets another run continue from the first one's checkpoints
     foreign_events: tuple[tuple[float, dict[str, Any]], ...] = ()  # state changes that are nobody's
     old_summaries: tuple[dict[str, Any], ...] = ()  # of the job's past runs
     writes_reports: bool = False

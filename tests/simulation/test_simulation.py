@@ -79,7 +79,7 @@ def test_attempts_that_are_not_recorded_are_caught() -> None:
 
 def test_a_failure_of_the_users_that_is_bought_again_is_caught() -> None:
     bought_again = {FailureClass.USER_CODE: failures.Response.MARKET}
-    with patch.dict(failures.ANSWERS, bought_again), patch.object(policy, "MOST_ATTEMPTS", 3):
+    with patch.dict(failures.RESPONSES, bought_again), patch.object(policy, "MOST_ATTEMPTS", 3):
         assert _is_caught(Invariant.NOTHING_BOUGHT, "failures")
 
 

@@ -300,7 +300,7 @@ class World:
         self.dynamodb.put(to_dynamodb(item))
 
     def _resume(self) -> None:
-        """A person lets another run go on from the checkpoints of the first one."""
+        """A person lets another run continue from the checkpoints of the first one."""
         first = next(iter(self.states.executions.values()), None)
         if first is None:
             return

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightspot.failures.classify import ANSWERS, Response
+from nightspot.failures.classify import RESPONSES, Response
 from nightspot.failures.codes import FailureClass
 from nightspot.local.sagemaker.job_state import JobEnding, Secondary, Status
 from nightspot.local.sagemaker.markets import Markets, SimulatedMarket, SimulationOptions
@@ -113,7 +113,7 @@ def test_what_a_run_does_after_it_with_a_real_process(look_at, failure):
 def holds_after(failure, played, markets):
     assert played.record.attempts[0].failure_class == failure.value
     assert created(played) == markets
-    if ANSWERS[failure] is Response.FINISH:
+    if RESPONSES[failure] is Response.FINISH:
         assert len(played.record.attempts) == 1
         assert played.error == (
             "Nightspot.stopped" if failure is FailureClass.STOPPED_BY_PERSON else "Nightspot.failed"

@@ -145,7 +145,7 @@ def test_a_script_that_starts_over_is_found_out_and_not_interrupted_for_savings_
     assert [attempt.resume for attempt in played.record.attempts] == ["broken", "broken"]
     assert played.record.resume == "broken"
     assert markets_of(played) == ["spot", "on_demand"]
-    assert any("did not go on from its checkpoint" in step.because for step in played.steps)
+    assert any("did not continue from its checkpoint" in step.because for step in played.steps)
     assert [entry["DetailType"] for entry in played.notices].count("Nightspot Resume Broken") == 1
     assert played.output["outcome"] == "succeeded"
 

@@ -72,7 +72,7 @@ def test_a_late_night_keeps_its_deadline_and_shows_in_the_execution_what_is_poss
 
 
 class Retry:
-    """A second execution, which goes on from the first one's checkpoints as soon as that one has failed."""
+    """A second execution, which continues from the first one's checkpoints as soon as that one has failed."""
 
     def __init__(self, overrides):
         self.overrides = overrides
@@ -121,7 +121,7 @@ def test_a_mended_job_goes_on_from_the_last_checkpoint_of_the_run_that_failed(pl
     (attempt,) = summary["attempts"]
     assert (attempt["step_before"], attempt["resumed_from_step"]) == (4, 4)
     assert summary["plan_note"] == (
-        f"Goes on from step 4 of 6, the last checkpoint of run {played.run.run_id}. "
+        f"Continues from step 4 of 6, the last checkpoint of run {played.run.run_id}. "
         f"The job's training request or its `work` is not the same as that of run {played.run.run_id}."
     )
     assert summary["resume_from"] == played.run.run_id

@@ -60,7 +60,7 @@ class Executions:
         )
 
     def restart(self, run: Run, number: int, *, like: str) -> str:
-        """Start the execution that goes on with the run, in the state machine of the execution `like`; its ARN.
+        """Start the execution that continues the run, in the state machine of the execution `like`; its ARN.
 
         The same number again starts nothing: an execution's name is taken for 90 days. Raises TransientAwsError
         where the call is worth repeating, ClientError for all else.

@@ -1,6 +1,6 @@
 """Fits a line by stochastic gradient descent, in the standard library. Put your training in its place.
 
-It may be killed at any moment: the next attempt goes on from the newest checkpoint, and ends with the same model.
+It may be killed at any moment: the next attempt continues from the newest checkpoint, and ends with the same model.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def retry(
     overrides: start.StartOverrides,
     as_json: Json = False,
 ) -> None:
-    """Start a run that goes on from the checkpoint of one that failed.
+    """Start a run that continues from the checkpoint of one that failed.
 
     Also of one that was stopped or skipped.
 
@@ -237,7 +237,7 @@ def _check_checkpoints(place: Place, record: RunRecord) -> None:
         if other.has_model:
             fail(f"run: {run_id!r}: run {other.run_id} went on from its checkpoints and has succeeded")
         if not other.is_over:
-            fail(f"run: {run_id!r}: run {other.run_id} goes on from its checkpoints already")
+            fail(f"run: {run_id!r}: run {other.run_id} continues from its checkpoints already")
 
 
 def _tell(record: RunRecord, own: Mapping[str, Any]) -> None:

@@ -123,7 +123,7 @@ HAD_HAPPENED: Mapping[RunEvent, str] = {
     RunEvent.FELL_BACK: "It fell back to on-demand.",
     RunEvent.AT_RISK: "It was expected to be late.",
     RunEvent.UNKNOWN_FAILURE: "A training job ended for an unknown reason.",
-    RunEvent.RESUME_BROKEN: "Training did not go on from its checkpoint.",
+    RunEvent.RESUME_BROKEN: "Training did not continue from its checkpoint.",
     RunEvent.STOP_REFUSED: "AWS refused for a while to stop a training job.",
     RunEvent.DECISION_FAILING: "Nightspot could not decide for some minutes.",
     RunEvent.DECISION_CRASHED: "Nightspot had lost hold of the run.",

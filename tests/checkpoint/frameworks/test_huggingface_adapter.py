@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer goes on from our checkpoints as if nothing had happened."""
+"""Hugging Face's Trainer continues from our checkpoints as if nothing had happened."""
 
 import gc
 import itertools

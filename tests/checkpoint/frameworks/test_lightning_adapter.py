@@ -1,4 +1,4 @@
-"""Lightning's Trainer goes on from our checkpoints as if nothing had happened."""
+"""Lightning's Trainer continues from our checkpoints as if nothing had happened."""
 
 import itertools
 import json

@@ -57,7 +57,7 @@ def test_a_run_without_a_model_says_so_and_claims_no_saving(changed, outcome):
 
 def test_a_broken_resume_is_not_passed_over(changed):
     said = sentences.how_it_went(read_record(changed(resume="broken")))
-    assert "did not go on from its checkpoint" in said
+    assert "did not continue from its checkpoint" in said
 
 
 def test_a_night_without_a_break_says_so(changed):
