@@ -17,7 +17,7 @@ from .core.journal import Event, journal_from
 from .core.progress import Pace, Progress, ProgressWriter, ResumedFrom, check_metrics, check_step
 from .core.restoring import Restored, Restorer, Skipped, Whole
 from .core.schedule import Due
-from .core.settings import ASKED_TO_STOP_STATUS, Gather, clock_from, seat_from
+from .core.settings import ASKED_TO_STOP_STATUS, Gather, clock_from, rank_from
 from .core.state import (
     Deserialise,
     ReusedCopies,
@@ -45,7 +45,7 @@ class Checkpointer:
     every_steps, every_seconds, interval: when `due` says yes; "auto" if none is given.
     asynchronous: write beside training; `snapshot` copies the values (default `state.ReusedCopies`).
     serialise, deserialise: value and binary stream, binary stream; default pickle.
-    rank, world_size, replicated: several processes on one prefix; see `settings.seat_from`. With
+    rank, world_size, replicated: several processes on one prefix; see `settings.rank_from`. With
         replicated state rank 0 writes alone and every rank restores its file.
     gather: all ranks' numbers from this rank's (mpi4py's `comm.allgather`); they then decide as one.
     handle_sigterm: as `on_signal`.
@@ -84,18 +84,18 @@ class Checkpointer:
         self._asynchronous = asynchronous
         self._snapshot = snapshot or ReusedCopies()
         origin = settings.origin_from(environ)
-        self._seat = seat_from(environ, rank, world_size, replicated)
+        self._process = rank_from(environ, rank, world_size, replicated)
         self._now = now or clock_from(environ)
-        self._journal = journal_from(environ, self._seat.rank, self._now)
+        self._journal = journal_from(environ, self._process.rank, self._now)
         started_at = self._now()
-        self._teller = ProgressWriter(origin, self._seat, total_steps, started_at)
+        self._progress_writer = ProgressWriter(origin, self._process, total_steps, started_at)
         every = every_steps, every_seconds, interval
-        self._due = Due(every, total_steps, self._seat, gather, environ, self._now, started_at)
+        self._due = Due(every, total_steps, self._process, gather, environ, self._now, started_at)
         keep = settings.at_least_one("keep_last", keep_last), keep_best_from(keep_best)
         chosen = settings.directory_from(environ) if directory is None else Path(directory)
         self._directory = settings.prepare(chosen)
-        self._writer = Writer(self._directory, self._seat, *keep, serialise, self._now)
-        self._restorer = Restorer(self._directory, self._seat, deserialise, gather)
+        self._writer = Writer(self._directory, self._process, *keep, serialise, self._now)
+        self._restorer = Restorer(self._directory, self._process, deserialise, gather)
         self._background = Background()
         self._last_step: int | None = None
         self._resumed_from: ResumedFrom | None = None
@@ -145,11 +145,11 @@ class Checkpointer:
         described = describe(state)
         self._background.settle()
         path = None
-        if self._seat.writes:
+        if self._process.writes:
             now = self._now()
             # Without a restore() nothing says when the first step began: time from the first save on.
             pace = self._pace or Pace(now, done)
-            progress = self._teller.progress(done, checked, pace, now, self._resumed_from)
+            progress = self._progress_writer.progress(done, checked, pace, now, self._resumed_from)
             path = self._directory / progress.checkpoint
             if self._last_step is None:
                 self._writer.warn_of_unrestored(done)
@@ -282,7 +282,7 @@ class Checkpointer:
 
     def _resume(self, whole: Whole, skipped: tuple[Skipped, ...]) -> Restored:
         progress, now = whole.progress, self._now()
-        run_id, total_steps = self._teller.origin.run_id, self._total_steps
+        run_id, total_steps = self._progress_writer.origin.run_id, self._total_steps
         if run_id is not None and progress.run_id is not None and progress.run_id != run_id:
             said = "%s is of run %s, this is run %s: a checkpoint prefix should belong to one run"
             _LOG.warning(said, progress.checkpoint, progress.run_id, run_id)
@@ -295,7 +295,7 @@ class Checkpointer:
         self._due.begin(progress.step)
         self._writer.know(progress)
         self._writer.announce(
-            self._teller.progress(
+            self._progress_writer.progress(
                 progress.step, progress.metrics, self._pace, progress.saved_at, self._resumed_from
             )
         )

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from nightspot.checkpoint import SettingError, WorldSizeError
-from nightspot.checkpoint.core.settings import Rank, seat_from
+from nightspot.checkpoint.core.settings import Rank, rank_from
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_of_replicated_ranks_only_the_one_that_writes_is_asked_to_save(ranks):
 
 
 @pytest.mark.parametrize(
-    ("environ", "seat"),
+    ("environ", "process"),
     [
         ({}, Rank(0, 1)),
         ({"RANK": "3", "WORLD_SIZE": "16"}, Rank(3, 16)),
@@ -211,19 +211,19 @@ def test_of_replicated_ranks_only_the_one_that_writes_is_asked_to_save(ranks):
         ),
     ],
 )
-def test_the_rank_is_what_the_launcher_or_sagemaker_says(tmp_path, environ, seat):
-    assert seat_from({"SM_INPUT_CONFIG_DIR": str(tmp_path), **environ}, None, None, False) == seat
+def test_the_rank_is_what_the_launcher_or_sagemaker_says(tmp_path, environ, process):
+    assert rank_from({"SM_INPUT_CONFIG_DIR": str(tmp_path), **environ}, None, None, False) == process
 
 
 def test_in_a_container_without_the_toolkit_the_hosts_are_in_the_config_file(tmp_path):
     document = {"current_host": "algo-2", "hosts": ["algo-1", "algo-2", "algo-3"]}
     (tmp_path / "resourceconfig.json").write_text(json.dumps(document))
 
-    assert seat_from({"SM_INPUT_CONFIG_DIR": str(tmp_path)}, None, None, False) == Rank(1, 3)
+    assert rank_from({"SM_INPUT_CONFIG_DIR": str(tmp_path)}, None, None, False) == Rank(1, 3)
 
 
 def test_arguments_outrank_the_environment():
-    assert seat_from({"RANK": "1", "WORLD_SIZE": "2"}, 2, 3, False) == Rank(2, 3)
+    assert rank_from({"RANK": "1", "WORLD_SIZE": "2"}, 2, 3, False) == Rank(2, 3)
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ class ProgressWriter:
     """What stays the same through a process's life; times are aware UTC datetimes."""
 
     origin: Origin
-    seat: Rank
+    process: Rank
     total_steps: int | None
     started_at: datetime
 
@@ -195,12 +195,12 @@ class ProgressWriter:
             total_steps=self.total_steps,
             seconds_per_step=pace.seconds_per_step(step, saved_at),
             saved_at=saved_at,
-            checkpoint=files.checkpoint_name(step, self.seat.rank),
+            checkpoint=files.checkpoint_name(step, self.process.rank),
             metrics=metrics,
             resumed_from=resumed_from,
             started_at=self.started_at,
-            world_size=self.seat.world_size,
-            files=self.seat.files_per_step,
+            world_size=self.process.world_size,
+            files=self.process.files_per_step,
         )
 
 

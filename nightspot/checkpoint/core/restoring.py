@@ -56,9 +56,11 @@ class Whole:
 class Restorer:
     """Looks through one directory for one rank."""
 
-    def __init__(self, directory: Path, seat: Rank, deserialise: Deserialise, gather: Gather | None) -> None:
+    def __init__(
+        self, directory: Path, process: Rank, deserialise: Deserialise, gather: Gather | None
+    ) -> None:
         self._directory = directory
-        self._seat = seat
+        self._process = process
         self._deserialise = deserialise
         self._gather = gather
 
@@ -102,7 +104,7 @@ class Restorer:
         unreadable = None
         for step, found in self._steps():
             problems = self._problems(step, found)
-            own = found.get(self._seat.file_rank)
+            own = found.get(self._process.file_rank)
             if limit is not None and step > limit:
                 problems.append(Skipped(self._path(step), "another rank cannot read its file of this step"))
             if not problems and own is not None:
@@ -122,26 +124,26 @@ class Restorer:
         """The files of each step by rank, the highest step first; only steps that concern us."""
         for step, group in groupby(files.all_checkpoints(self._directory), key=lambda each: each.step):
             found = {each.rank: each for each in group}
-            if any(rank < self._seat.files_per_step for rank in found):
+            if any(rank < self._process.files_per_step for rank in found):
                 yield step, found
 
     def _problems(self, step: int, found: dict[int, Found]) -> list[Skipped]:
         """Why the step does not count, as far as names and footers tell; [] if it does."""
         sizes: dict[int, int] = {}
         problems = []
-        for rank in range(self._seat.files_per_step):
+        for rank in range(self._process.files_per_step):
             if rank not in found:
-                reason = f"rank {rank} of {self._seat.files_per_step} has not saved this step"
+                reason = f"rank {rank} of {self._process.files_per_step} has not saved this step"
                 problems.append(Skipped(self._path(step, rank), reason))
                 continue
             try:
                 sizes[rank] = _world_size(found[rank])
             except (BrokenCheckpointError, OSError) as error:
                 problems.append(Skipped(found[rank].path, str(error)))
-        if self._seat.replicated:
+        if self._process.replicated:
             return problems
         for rank, size in sizes.items():
-            if size != self._seat.files_per_step:
+            if size != self._process.files_per_step:
                 self._refuse_if_complete(step, found, size)
                 problems.append(
                     Skipped(found[rank].path, f"saved by {size} ranks, of which not all have saved this step")
@@ -155,13 +157,15 @@ class Restorer:
             complete = False
         if complete:
             raise WorldSizeError(
-                f"world_size={self._seat.world_size}: step {step} in {self._directory} was saved by {size} "
+                f"world_size={self._process.world_size}: step {step} in {self._directory} was saved by {size} "
                 "rank(s) and can only be restored by as many; where every rank has the same state, "
                 "replicated=True restores rank 0's"
             )
 
     def _path(self, step: int, rank: int | None = None) -> Path:
-        return self._directory / files.checkpoint_name(step, self._seat.file_rank if rank is None else rank)
+        return self._directory / files.checkpoint_name(
+            step, self._process.file_rank if rank is None else rank
+        )
 
     def _read(self, found: Found) -> Whole:
         with found.path.open("rb") as stream:

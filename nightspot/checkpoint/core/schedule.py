@@ -279,7 +279,7 @@ class Due:
         self,
         every: tuple[int | None, float | None, str | None],
         total_steps: int | None,
-        seat: Rank,
+        process: Rank,
         gather: Gather | None,
         environ: Mapping[str, str],
         now: Callable[[], datetime],
@@ -289,7 +289,7 @@ class Due:
         self._every = every_from(*every)
         self._schedule = SaveSchedule(self._every, mean_life_from(environ), started)
         self._total_steps = total_steps
-        self._seat = seat
+        self._process = process
         self._gather = gather
         self._now = now
         self._last_step: int | None = None
@@ -342,7 +342,7 @@ class Due:
 
     def _wish(self, step: int) -> int:
         # A rank that never writes has nothing to save, unless the others ask it along.
-        if not self._seat.writes and self._gather is None:
+        if not self._process.writes and self._gather is None:
             return _NOT_DUE
         if not self.should_stop and self.stop.requested:
             return _ASKED_TO_STOP
@@ -350,9 +350,9 @@ class Due:
         return _DUE if at_the_end or self._schedule.is_due(step, self._now()) else _NOT_DUE
 
     def _check_clocks_cannot_differ(self) -> None:
-        alone = self._seat.files_per_step == 1 or self._gather is not None
+        alone = self._process.files_per_step == 1 or self._gather is not None
         if self._every.steps is None and not alone:
             raise SettingError(
-                f"world_size={self._seat.world_size}: ranks that go by their own clocks would save different "
+                f"world_size={self._process.world_size}: ranks that go by their own clocks would save different "
                 "steps; must have every_steps, or gather to decide as one"
             )

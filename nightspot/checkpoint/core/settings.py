@@ -262,7 +262,7 @@ class Rank:
         return 0 if self.replicated else self.rank
 
 
-def seat_from(environ: Mapping[str, str], rank: int | None, world_size: int | None, replicated: bool) -> Rank:
+def rank_from(environ: Mapping[str, str], rank: int | None, world_size: int | None, replicated: bool) -> Rank:
     """The arguments; else RANK and WORLD_SIZE, as torchrun and MPI launchers set them; else the host's
     place among SM_HOSTS or in resourceconfig.json; else a process of its own.
 

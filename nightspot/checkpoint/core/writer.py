@@ -34,15 +34,15 @@ class Writer:
     def __init__(
         self,
         directory: Path,
-        seat: Rank,
+        process: Rank,
         keep_last: int,
         keep_best: KeepBest | None,
         serialise: Serialise,
         now: Callable[[], datetime],
     ) -> None:
         self._directory = directory
-        self._seat = seat
-        self._keep_last = max(keep_last, _LEAST_KEPT_IN_COMPANY) if seat.files_per_step > 1 else keep_last
+        self._process = process
+        self._keep_last = max(keep_last, _LEAST_KEPT_IN_COMPANY) if process.files_per_step > 1 else keep_last
         self._keep_best = keep_best
         self._serialise = serialise
         self._now = now
@@ -55,13 +55,13 @@ class Writer:
         path = self._directory / progress.checkpoint
         about = {
             "progress": progress.document(),
-            "rank": self._seat.rank,
-            "files_per_step": self._seat.files_per_step,
+            "rank": self._process.rank,
+            "files_per_step": self._process.files_per_step,
         }
         try:
             # Once, and not at every save: what appears later belongs to a process that is alive.
             if not self._tidied:
-                files.remove_leftovers(self._directory, self._seat.rank)
+                files.remove_leftovers(self._directory, self._process.rank)
                 self._tidied = True
             files.write_durably(path, lambda stream: envelope.write(stream, about, state, self._serialise))
             self.announce(progress)
@@ -75,7 +75,7 @@ class Writer:
 
     def announce(self, progress: Progress) -> None:
         """Write nightspot.json, on the rank that does; OSError."""
-        if not self._seat.announces:
+        if not self._process.announces:
             return
         fits, left_out = fitted(progress.document())
         self._warn_of(left_out)
@@ -86,14 +86,14 @@ class Writer:
     def withdraw(self) -> None:
         """Delete nightspot.json: it would promise progress that no checkpoint backs; OSError."""
         stale = self._directory / files.PROGRESS_NAME
-        if self._seat.announces and stale.exists():
+        if self._process.announces and stale.exists():
             _LOG.warning("removed %s: no whole checkpoint stands behind it", stale.name)
             stale.unlink()
 
     def warn_of_unrestored(self, step: int) -> None:
         """Log where the first save of a process is behind what a restore would have found."""
         with suppress(OSError):  # the save that follows says it better
-            found = files.checkpoints(self._directory, self._seat.rank)
+            found = files.checkpoints(self._directory, self._process.rank)
             if found and found[0].step > step and not self._known:
                 _LOG.warning(
                     "saving step %d although %s is further on: call restore() before training",
@@ -116,7 +116,7 @@ class Writer:
 
     def _prune(self, done: int) -> None:
         # A later step than ours is broken, or was never restored: not ours to delete.
-        found = [each for each in files.checkpoints(self._directory, self._seat.rank) if each.step <= done]
+        found = [each for each in files.checkpoints(self._directory, self._process.rank) if each.step <= done]
         kept, whole = [], 0
         for each in found:
             kept.append(self._look(each, thoroughly=whole < self._keep_last))

@@ -259,7 +259,7 @@ Cuts = Mapping[Interruption, float]
 class SharedJob:
     """One job's record, shared by the API's threads and the job's own.
 
-    `on_change` gets every new state, in order, under the desk's lock: it must return at once.
+    `on_change` gets every new state, in order, under this job's lock: it must return at once.
     """
 
     def __init__(self, state: JobState, clock: StoryClock, on_change: Callable[[JobState], None]) -> None:

@@ -72,7 +72,7 @@ class SimulatedSageMaker:
         self._region = region
         self._options = options or SimulationOptions()
         self._reaper = Reaper()
-        self._shop = JobHost(
+        self._host = JobHost(
             clock=clock,
             options=self._options,
             s3=s3 or boto3.client("s3", region_name=region),
@@ -115,12 +115,12 @@ class SimulatedSageMaker:
     def describe_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeTrainingJob. Raises `ServiceFaultError` for a job that does not exist."""
         self._refuse("DescribeTrainingJob")
-        return description(self._job(request).desk.state)
+        return description(self._job(request).shared.state)
 
     def stop_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """StopTrainingJob. Raises `ServiceFaultError` unless the job is in progress."""
         self._refuse("StopTrainingJob")
-        self._job(request).desk.request_stop()
+        self._job(request).shared.request_stop()
         return {}
 
     def list_training_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,11 +139,11 @@ class SimulatedSageMaker:
         """Every job's record as it is now, in the order of creation."""
         with self._lock:
             jobs = list(self._jobs.values())
-        return [job.desk.state for job in jobs]
+        return [job.shared.state for job in jobs]
 
     def log_path(self, job_name: str) -> Path:
         """Where the job's output stands, over all its machines; absent until it has trained."""
-        return self._shop.scratch / "logs" / f"{job_name}.log"
+        return self._host.scratch / "logs" / f"{job_name}.log"
 
     def close(self) -> None:
         """Kill every training process and end every thread. Idempotent."""
@@ -151,7 +151,7 @@ class SimulatedSageMaker:
             self._closed = True
             jobs = list(self._jobs.values())
         for job in jobs:
-            job.desk.close()
+            job.shared.close()
         for job in jobs:
             job.close()
         self._post.close()
@@ -172,7 +172,7 @@ class SimulatedSageMaker:
             spot_discount=self._options.spot_discount if spot else 0.0,
             at=self._clock.now(),
         )
-        return TrainingJob(state, market, self._shop, self._post.send)
+        return TrainingJob(state, market, self._host, self._post.send)
 
     def _job(self, request: Mapping[str, Any]) -> TrainingJob:
         with self._lock:
@@ -182,7 +182,7 @@ class SimulatedSageMaker:
         return job
 
     def _utilization(self, quota: str) -> int:
-        states = (job.desk.state for job in self._jobs.values())
+        states = (job.shared.state for job in self._jobs.values())
         return sum(
             request_rules.instance_count(state.request)
             for state in states

@@ -80,15 +80,15 @@ class TrainingJob:
         self,
         state: JobState,
         market: SimulatedMarket,
-        shop: JobHost,
+        host: JobHost,
         on_change: Callable[[JobState], None],
     ) -> None:
-        self.desk = SharedJob(state, shop.clock, on_change)
+        self.shared = SharedJob(state, host.clock, on_change)
         self._request = state.request
         self._spot = request_rules.is_spot(state.request)
-        self._created = (state.created_at - shop.clock.start).total_seconds()
+        self._created = (state.created_at - host.clock.start).total_seconds()
         self._market = market
-        self._shop = shop
+        self._host = host
         self._warned = False
         self._scripted: JobEnding | None = None
         self._thread = Thread(target=self._live, name=f"training-job-{state.name}", daemon=True)
@@ -99,7 +99,7 @@ class TrainingJob:
 
     def close(self) -> None:
         """Kill what runs and end the thread; the record stays as it is."""
-        self.desk.close()
+        self.shared.close()
         self._thread.join(timeout=30)
 
     def _live(self) -> None:
@@ -109,7 +109,7 @@ class TrainingJob:
             # What the job may read and write in S3 is its configuration, as AWS sees it.
             ending = job_state.failed(f"ClientError: {error}")
         if ending is not None:
-            self.desk.finish(ending, self._shop.clock.elapsed_seconds())
+            self.shared.finish(ending, self._host.clock.elapsed_seconds())
 
     def _until_the_end(self) -> JobEnding | None:
         """Machine after machine until one of them brings the job to its end; None: closed."""
@@ -121,12 +121,12 @@ class TrainingJob:
             outcome = self._one_machine(asked_at, number)
             if isinstance(outcome, JobEnding):
                 return outcome
-            asked_at = self._shop.clock.elapsed_seconds()
+            asked_at = self._host.clock.elapsed_seconds()
             if outcome is Interruption.RECLAIMED:
-                self.desk.enter(Secondary.INTERRUPTED, asked_at)
+                self.shared.enter(Secondary.INTERRUPTED, asked_at)
             elif outcome is Interruption.INTERNAL_ERROR and retries > 0:
                 retries -= 1
-                self.desk.enter(Secondary.RESTARTING, asked_at)
+                self.shared.enter(Secondary.RESTARTING, asked_at)
             else:
                 return self._scripted if outcome is Interruption.AS_SCRIPTED else ENDINGS.get(outcome)
 
@@ -136,11 +136,11 @@ class TrainingJob:
         if isinstance(given_at, Interruption):
             return given_at
         cuts = self._cuts_of_a_machine(given_at)
-        ready_at = given_at + self._shop.options.provisioning_seconds(spot=self._spot)
-        if (cut := self.desk.wait(ready_at, cuts)) is not None:
+        ready_at = given_at + self._host.options.provisioning_seconds(spot=self._spot)
+        if (cut := self.shared.wait(ready_at, cuts)) is not None:
             return cut
-        self.desk.enter(Secondary.DOWNLOADING, ready_at)
-        root = self._shop.scratch / "machines" / f"{self.desk.state.name}-{number}"
+        self.shared.enter(Secondary.DOWNLOADING, ready_at)
+        root = self._host.scratch / "machines" / f"{self.shared.state.name}-{number}"
         container = containers.prepare(root, self._request)
         try:
             return self._use_machine(container, ready_at, cuts)
@@ -151,23 +151,23 @@ class TrainingJob:
         """When the machine was given; or what ended the wait."""
         given_at = self._market.next_available(asked_at)
         if asked_at > self._created:
-            self.desk.enter(Secondary.STARTING, asked_at)
+            self.shared.enter(Secondary.STARTING, asked_at)
         if given_at == asked_at:
             return given_at
-        self.desk.enter(Secondary.PENDING, asked_at)
+        self.shared.enter(Secondary.PENDING, asked_at)
         cuts = self._limit_on_waiting()
         if not self._spot:
-            fails_after = self._shop.options.on_demand_fails_after_seconds
+            fails_after = self._host.options.on_demand_fails_after_seconds
             if fails_after is not None:
                 cuts[Interruption.NO_CAPACITY] = asked_at + fails_after
             pending_seconds = request_rules.max_pending_seconds(self._request)
             if pending_seconds is not None:
                 cuts[Interruption.MAX_PENDING] = asked_at + pending_seconds
-        if (cut := self.desk.wait(given_at, cuts)) is not None:
+        if (cut := self.shared.wait(given_at, cuts)) is not None:
             return cut
         if given_at is None:
             return Interruption.CLOSED
-        self.desk.enter(Secondary.STARTING, given_at)
+        self.shared.enter(Secondary.STARTING, given_at)
         return given_at
 
     def _limit_on_waiting(self) -> dict[Interruption, float]:
@@ -178,10 +178,10 @@ class TrainingJob:
     def _cuts_of_a_machine(self, given_at: float) -> dict[Interruption, float]:
         """What can end the use of a machine given at this moment."""
         cuts = self._limit_on_waiting()
-        errors = [at for at in self._shop.options.internal_errors_at_seconds if at > given_at]
+        errors = [at for at in self._host.options.internal_errors_at_seconds if at > given_at]
         if errors:
             cuts[Interruption.INTERNAL_ERROR] = min(errors)
-        scripted = [(at, ending) for at, ending in self._shop.options.endings_at_seconds if at > given_at]
+        scripted = [(at, ending) for at, ending in self._host.options.endings_at_seconds if at > given_at]
         if scripted:
             cuts[Interruption.AS_SCRIPTED], self._scripted = min(scripted, key=lambda script: script[0])
         reclaim = self._market.next_reclaim(given_at) if self._spot else None
@@ -190,15 +190,15 @@ class TrainingJob:
         return cuts
 
     def _use_machine(self, container: Container, ready_at: float, cuts: Cuts) -> JobEnding | Interruption:
-        clock = self._shop.clock
-        used_seconds = training_seconds(self.desk.state, clock.at(ready_at))
+        clock = self._host.clock
+        used_seconds = training_seconds(self.shared.state, clock.at(ready_at))
         runtime_seconds = request_rules.max_runtime_seconds(self._request) - used_seconds
         cuts = {**cuts, Interruption.MAX_RUNTIME: ready_at + runtime_seconds}
         sync = self._download(container)
-        downloaded_at = ready_at + self._shop.options.download_seconds
-        if (cut := self.desk.wait(downloaded_at, cuts)) is not None:
+        downloaded_at = ready_at + self._host.options.download_seconds
+        if (cut := self.shared.wait(downloaded_at, cuts)) is not None:
             return cut
-        self.desk.enter(Secondary.TRAINING, max(downloaded_at, clock.elapsed_seconds()))
+        self.shared.enter(Secondary.TRAINING, max(downloaded_at, clock.elapsed_seconds()))
         outcome = self._train(container, sync, cuts)
         if isinstance(outcome, Interruption):
             return outcome
@@ -210,11 +210,11 @@ class TrainingJob:
             source = channel.get("DataSource", {}).get("S3DataSource")
             if source is not None:
                 folder = container.data / channel["ChannelName"]
-                download_prefix(self._shop.s3, source["S3Uri"], folder)
+                download_prefix(self._host.s3, source["S3Uri"], folder)
         if "CheckpointConfig" not in self._request:
             return None
         uri = self._request["CheckpointConfig"]["S3Uri"]
-        sync = CheckpointSync(self._shop.s3, uri, container.checkpoints)
+        sync = CheckpointSync(self._host.s3, uri, container.checkpoints)
         sync.restore()
         return sync
 
@@ -232,7 +232,7 @@ class TrainingJob:
                 _push(sync)
                 return job_state.of_exit(outcome, container.failure_text())
             if outcome in WITH_A_GRACE:
-                self.desk.enter(Secondary.STOPPING, self._shop.clock.elapsed_seconds(), Status.STOPPING)
+                self.shared.enter(Secondary.STOPPING, self._host.clock.elapsed_seconds(), Status.STOPPING)
             elif not (outcome is Interruption.RECLAIMED and self._warned):
                 return outcome
             news = self._wind_down(process)
@@ -245,35 +245,35 @@ class TrainingJob:
             process.kill()
 
     def _start_process(self, container: Container) -> TrainingProcess:
-        shop, name = self._shop, self.desk.state.name
-        on_log = shop.on_log
-        how = shop.command_of(self._request)
-        speed = shop.options.speeds.get(request_rules.instance_type(self._request), 1.0)
+        host, name = self._host, self.shared.state.name
+        on_log = host.on_log
+        how = host.command_of(self._request)
+        speed = host.options.speeds.get(request_rules.instance_type(self._request), 1.0)
         extra = {
-            **shop.clock.environment(),
+            **host.clock.environment(),
             "NIGHTSPOT_SIMULATED_SPEED": f"{speed:g}",
             **how.environment,
         }
         return TrainingProcess(
             how.command,
-            environment=containers.environment(container, self._request, self.desk.state.arn, extra),
+            environment=containers.environment(container, self._request, self.shared.state.arn, extra),
             directory=how.directory,
-            log=shop.scratch / "logs" / f"{name}.log",
+            log=host.scratch / "logs" / f"{name}.log",
             on_line=None if on_log is None else lambda line: on_log(name, line),
-            reaper=shop.reaper,
+            reaper=host.reaper,
         )
 
     def _watch(self, process: TrainingProcess, sync: CheckpointSync | None, cuts: Cuts) -> int | Interruption:
         """Sync checkpoints while the command runs; its exit code, or what broke in."""
-        clock = self._shop.clock
+        clock = self._host.clock
         every_seconds = max(
-            self._shop.options.sync_interval_seconds,
+            self._host.options.sync_interval_seconds,
             clock.story_seconds(SHORTEST_SYNC_REAL_SECONDS),
         )
         sync_at = clock.elapsed_seconds() + every_seconds
         while (code := process.exit_code()) is None:
             look_at = clock.elapsed_seconds() + clock.story_seconds(POLL_REAL_SECONDS)
-            if (cut := self.desk.wait(look_at, cuts)) is not None:
+            if (cut := self.shared.wait(look_at, cuts)) is not None:
                 return cut
             if clock.elapsed_seconds() >= sync_at:
                 _push(sync)
@@ -282,25 +282,25 @@ class TrainingJob:
 
     def _wind_down(self, process: TrainingProcess) -> Interruption | None:
         """SIGTERM, and time to react; returns the order that came meanwhile, if one did."""
-        clock = self._shop.clock
+        clock = self._host.clock
         process.terminate()
         deadline = clock.elapsed_seconds() + max(
-            self._shop.options.stop_grace_seconds,
+            self._host.options.stop_grace_seconds,
             clock.story_seconds(SHORTEST_GRACE_REAL_SECONDS),
         )
         news = None
         while process.exit_code() is None and (now := clock.elapsed_seconds()) < deadline:
             look_at = min(now + clock.story_seconds(POLL_REAL_SECONDS), deadline)
-            news = self.desk.wait(look_at, {}) or news
+            news = self.shared.wait(look_at, {}) or news
             if news is Interruption.CLOSED:
                 break
         return news
 
     def _upload(self, container: Container, ending: JobEnding, cuts: Cuts) -> JobEnding | Interruption:
         """Store the model, or what there is of it; a failed job's stays behind."""
-        clock = self._shop.clock
+        clock = self._host.clock
         begun_at = clock.elapsed_seconds()
-        self.desk.enter(Secondary.UPLOADING, begun_at)
+        self.shared.enter(Secondary.UPLOADING, begun_at)
         # A decided ending does not need the machine any more, so losing it changes nothing.
         breaking = (
             {Interruption.RECLAIMED, Interruption.INTERNAL_ERROR, Interruption.AS_SCRIPTED}
@@ -308,18 +308,18 @@ class TrainingJob:
             else set()
         )
         cuts = {cut: at for cut, at in cuts.items() if cut in breaking}
-        cut = self.desk.wait(begun_at + self._shop.options.upload_seconds, cuts)
+        cut = self.shared.wait(begun_at + self._host.options.upload_seconds, cuts)
         if cut is Interruption.STOP_REQUESTED:
             ending = STOPPED if ending is COMPLETED else ending
         elif cut is not None:
             return cut
         if ending.status is not Status.FAILED:
             path = self._request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-            folder = f"{path}/{self.desk.state.name}/output"
-            upload_archive(self._shop.s3, container.model, f"{folder}/model.tar.gz")
-            self.desk.model_stored(f"{folder}/model.tar.gz")
+            folder = f"{path}/{self.shared.state.name}/output"
+            upload_archive(self._host.s3, container.model, f"{folder}/model.tar.gz")
+            self.shared.model_stored(f"{folder}/model.tar.gz")
             if any(container.output_data.iterdir()):
-                upload_archive(self._shop.s3, container.output_data, f"{folder}/output.tar.gz")
+                upload_archive(self._host.s3, container.output_data, f"{folder}/output.tar.gz")
         return ending
 
 
