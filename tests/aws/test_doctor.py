@@ -19,8 +19,8 @@ from nightspot.aws.doctor import (
     CREDENTIAL_FAULTS,
     STACK_STATES,
     Check,
-    Finding,
-    State,
+    CheckFinding,
+    CheckState,
     Visit,
     examine,
 )
@@ -192,13 +192,13 @@ class Account:
             client=lambda service: Watched(self, service), now=lambda: self.now, **{**fields, **changes}
         )
 
-    def examined(self, **changes: Any) -> list[Finding]:
+    def examined(self, **changes: Any) -> list[CheckFinding]:
         return list(examine(self.visit(**changes)))
 
-    def findings(self, check: Check, **changes: Any) -> list[Finding]:
+    def findings(self, check: Check, **changes: Any) -> list[CheckFinding]:
         return [found for found in self.examined(**changes) if found.check is check]
 
-    def only(self, check: Check, state: State, **changes: Any) -> Finding:
+    def only(self, check: Check, state: CheckState, **changes: Any) -> CheckFinding:
         """The one finding of the check in this state."""
         (finding,) = (found for found in self.findings(check, **changes) if found.state is state)
         return finding
@@ -216,7 +216,7 @@ def account(monkeypatch, tmp_path, request):
 
 def test_where_all_is_well_every_check_says_so(account):
     found = account.examined()
-    assert {finding.state for finding in found} == {State.OK}, found
+    assert {finding.state for finding in found} == {CheckState.OK}, found
     assert [check for check in CHECKS if check not in {finding.check for finding in found}] == []
     assert all(not finding.fix for finding in found)
 
@@ -228,63 +228,64 @@ def test_each_problem_and_warning_comes_with_a_mend(account):
         "get_bucket_versioning": {},
         "get_queue_attributes": {"Attributes": {"ApproximateNumberOfMessages": "3"}},
     }
-    bad = [each for each in account.examined() if each.state in {State.PROBLEM, State.WARNING}]
+    bad = [each for each in account.examined() if each.state in {CheckState.PROBLEM, CheckState.WARNING}]
     assert len(bad) == 5
     assert all(finding.fix for finding in bad)
 
 
 def test_the_credentials_finding_says_whose_account_it_is(account):
     assert (
-        account.only(Check.CREDENTIALS, State.OK).found == f"account {ACCOUNT}, as assumed-role/on-call/ann"
+        account.only(Check.CREDENTIALS, CheckState.OK).found
+        == f"account {ACCOUNT}, as assumed-role/on-call/ann"
     )
 
 
 @pytest.mark.parametrize("code", [*CREDENTIAL_FAULTS, "NeverHeardOf"])
 def test_credentials_that_aws_does_not_take_are_a_problem_and_nothing_else_is_asked(account, code):
     account.answers["get_caller_identity"] = client_error(code, "GetCallerIdentity")
-    finding = account.only(Check.CREDENTIALS, State.PROBLEM)
+    finding = account.only(Check.CREDENTIALS, CheckState.PROBLEM)
     assert finding.fix
     assert CREDENTIAL_FAULTS.get(code, ("not so",))[0] in finding.found
     assert set(account.calls) == {"get_caller_identity"}
-    assert account.only(Check.QUOTAS, State.NOT_CHECKED).found == "needs credentials that AWS takes"
+    assert account.only(Check.QUOTAS, CheckState.NOT_CHECKED).found == "needs credentials that AWS takes"
 
 
 def test_no_credentials_are_a_problem_with_the_command_that_gets_some(account):
     account.answers["get_caller_identity"] = NoCredentialsError()
-    assert "aws configure" in account.only(Check.CREDENTIALS, State.PROBLEM).fix
+    assert "aws configure" in account.only(Check.CREDENTIALS, CheckState.PROBLEM).fix
 
 
 def test_without_a_network_nothing_is_checked_but_the_files(account):
     account.answers["get_caller_identity"] = EndpointConnectionError(endpoint_url="https://example.org")
     states = {finding.check: finding.state for finding in account.examined()}
-    assert {check for check, state in states.items() if state is State.OK} == {Check.REGION, Check.JOBS}
-    assert {state for state in states.values() if state is not State.OK} == {State.NOT_CHECKED}
+    assert {check for check, state in states.items() if state is CheckState.OK} == {Check.REGION, Check.JOBS}
+    assert {state for state in states.values() if state is not CheckState.OK} == {CheckState.NOT_CHECKED}
     assert set(account.calls) == {"get_caller_identity"}
 
 
 def test_a_network_that_breaks_on_the_way_leaves_one_check_out(account):
     account.answers["describe_images"] = EndpointConnectionError(endpoint_url="https://example.org")
-    assert "could not be reached" in account.only(Check.IMAGE, State.NOT_CHECKED).found
-    assert account.only(Check.NOTICES, State.OK)
+    assert "could not be reached" in account.only(Check.IMAGE, CheckState.NOT_CHECKED).found
+    assert account.only(Check.NOTICES, CheckState.OK)
     assert isinstance(account.answers["describe_images"], NO_ANSWER)
 
 
 @pytest.mark.parametrize(("region", "said"), [(None, "no region"), ("mars", "'mars' is no name of a region")])
 def test_without_a_region_nobody_is_asked(account, region, said):
-    finding = account.only(Check.REGION, State.PROBLEM, region=region)
+    finding = account.only(Check.REGION, CheckState.PROBLEM, region=region)
     assert said in finding.found
     assert "aws configure set region" in finding.fix
     assert account.calls == []
-    assert account.only(Check.CREDENTIALS, State.NOT_CHECKED, region=region).found == "needs a region"
+    assert account.only(Check.CREDENTIALS, CheckState.NOT_CHECKED, region=region).found == "needs a region"
 
 
 @pytest.mark.parametrize(
     ("seconds", "state", "said"),
     [
-        (60, State.OK, "agrees"),
-        (-300, State.WARNING, "5 min behind"),
-        (301, State.PROBLEM, "5 min 1 s ahead of"),
-        (-7200, State.PROBLEM, "2 h behind"),
+        (60, CheckState.OK, "agrees"),
+        (-300, CheckState.WARNING, "5 min behind"),
+        (301, CheckState.PROBLEM, "5 min 1 s ahead of"),
+        (-7200, CheckState.PROBLEM, "2 h behind"),
     ],
 )
 def test_the_clock_is_compared_with_the_date_of_aws_s_answer(account, seconds, state, said):
@@ -297,13 +298,13 @@ def test_a_refusal_tells_the_time_as_well(account):
     account.answers["get_caller_identity"] = client_error(
         "SignatureDoesNotMatch", "GetCallerIdentity", date=date
     )
-    assert "1 h ahead" in account.only(Check.CLOCK, State.PROBLEM).found
+    assert "1 h ahead" in account.only(Check.CLOCK, CheckState.PROBLEM).found
 
 
 @pytest.mark.parametrize("headers", [{}, {"date": "soon"}])
 def test_an_answer_without_a_date_leaves_the_clock_unchecked(account, headers):
     account.answers["get_caller_identity"]["ResponseMetadata"] = {"HTTPHeaders": headers}
-    assert account.only(Check.CLOCK, State.NOT_CHECKED)
+    assert account.only(Check.CLOCK, CheckState.NOT_CHECKED)
 
 
 @pytest.mark.parametrize(
@@ -319,11 +320,11 @@ def test_a_call_that_is_not_allowed_names_the_permission_and_the_rest_goes_on(
         account.answers["list_service_quotas"] = {"Quotas": []}
     account.answers[method] = client_error(code, operation)
     found = account.examined()
-    missing = [each for each in found if each.state is State.NOT_CHECKED]
+    missing = [each for each in found if each.state is CheckState.NOT_CHECKED]
     assert missing, operation
     assert {each.found for each in missing} == {f"needs the permission {permission}"}
     assert all(permission in each.fix for each in missing)
-    assert not [each for each in found if each.state in {State.PROBLEM, State.WARNING}]
+    assert not [each for each in found if each.state in {CheckState.PROBLEM, CheckState.WARNING}]
 
 
 def boto3_name(operation: str) -> str:
@@ -335,25 +336,28 @@ def boto3_name(operation: str) -> str:
 
 def test_another_refusal_is_told_in_aws_s_words(account):
     account.answers["describe_images"] = client_error("ThrottlingException", "DescribeImages")
-    assert "AWS refused DescribeImages" in account.only(Check.IMAGE, State.NOT_CHECKED).found
+    assert "AWS refused DescribeImages" in account.only(Check.IMAGE, CheckState.NOT_CHECKED).found
 
 
 def test_a_stack_that_is_not_there_is_a_problem_and_what_it_holds_is_not_asked_for(account):
-    finding = account.only(Check.STACK, State.PROBLEM, stack="Other")
+    finding = account.only(Check.STACK, CheckState.PROBLEM, stack="Other")
     assert finding.found == f"there is no stack 'Other' in {REGION}"
     assert "make deploy" in finding.fix
-    assert account.only(Check.SCHEDULES, State.NOT_CHECKED, stack="Other").found == "needs the stack in order"
+    assert (
+        account.only(Check.SCHEDULES, CheckState.NOT_CHECKED, stack="Other").found
+        == "needs the stack in order"
+    )
 
 
 STATUSES = {
-    "CREATE_COMPLETE": State.OK,
-    "UPDATE_COMPLETE": State.OK,
-    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": State.WARNING,
-    "UPDATE_ROLLBACK_COMPLETE": State.WARNING,
-    "IMPORT_ROLLBACK_COMPLETE": State.WARNING,
-    "ROLLBACK_COMPLETE": State.PROBLEM,
-    "DELETE_COMPLETE": State.PROBLEM,
-    "UPDATE_ROLLBACK_FAILED": State.PROBLEM,
+    "CREATE_COMPLETE": CheckState.OK,
+    "UPDATE_COMPLETE": CheckState.OK,
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": CheckState.WARNING,
+    "UPDATE_ROLLBACK_COMPLETE": CheckState.WARNING,
+    "IMPORT_ROLLBACK_COMPLETE": CheckState.WARNING,
+    "ROLLBACK_COMPLETE": CheckState.PROBLEM,
+    "DELETE_COMPLETE": CheckState.PROBLEM,
+    "UPDATE_ROLLBACK_FAILED": CheckState.PROBLEM,
 }
 
 
@@ -363,7 +367,7 @@ def test_how_cloudformation_left_the_stack_counts(account, status, state):
     account.answers["describe_stacks"] = {"Stacks": [{**described, "StackStatus": status}]}
     finding = account.only(Check.STACK, state)
     assert status in finding.found
-    assert bool(finding.fix) is (state is not State.OK)
+    assert bool(finding.fix) is (state is not CheckState.OK)
 
 
 def test_the_table_of_statuses_is_tried_whole():
@@ -371,20 +375,20 @@ def test_the_table_of_statuses_is_tried_whole():
 
 
 def test_a_stack_of_another_version_is_a_warning(account):
-    finding = account.only(Check.STACK, State.WARNING, version="1.1")
+    finding = account.only(Check.STACK, CheckState.WARNING, version="1.1")
     assert "version 1.0; here it is 1.1" in finding.found
     assert finding.fix == "make deploy"
 
 
 def test_a_stack_of_this_version_is_in_order(account):
-    assert account.only(Check.STACK, State.OK, version="1.0").found.endswith(", version 1.0")
+    assert account.only(Check.STACK, CheckState.OK, version="1.0").found.endswith(", version 1.0")
 
 
 def test_a_stack_that_tells_no_version_is_noted_and_no_more(account):
     described = account.visit().described
     outputs = [each for each in described["Outputs"] if each["OutputKey"] != "Version"]
     account.answers["describe_stacks"] = {"Stacks": [{**described, "Outputs": outputs}]}
-    finding = account.only(Check.STACK, State.OK)
+    finding = account.only(Check.STACK, CheckState.OK)
     assert finding.found.endswith(", deployed before stacks had a version")
     assert not finding.fix
 
@@ -393,35 +397,35 @@ def test_a_state_machine_that_is_gone_is_a_problem(account):
     client("stepfunctions").delete_state_machine(
         stateMachineArn=f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:runs"
     )
-    assert account.only(Check.STATE_MACHINE, State.PROBLEM).found == "runs is gone"
+    assert account.only(Check.STATE_MACHINE, CheckState.PROBLEM).found == "runs is gone"
 
 
 @pytest.mark.parametrize("check", [Check.STATE_MACHINE, Check.NOTICES])
 def test_a_stack_that_tells_nothing_is_not_nightspot_s(account, check):
     account.answers["describe_stacks"] = {"Stacks": [{**account.visit().described, "Outputs": []}]}
-    assert "has no output" in account.only(check, State.PROBLEM).found
+    assert "has no output" in account.only(check, CheckState.PROBLEM).found
 
 
 def test_a_job_without_its_schedule_is_a_problem(account):
     client("scheduler").delete_schedule(Name="nightly")
-    finding = account.only(Check.SCHEDULES, State.PROBLEM)
+    finding = account.only(Check.SCHEDULES, CheckState.PROBLEM)
     assert (finding.subject, finding.fix) == ("recommender", "make deploy")
 
 
 def test_a_schedule_of_somebody_else_s_does_not_count(account):
     listed = account.answers["list_stack_resources"]["StackResourceSummaries"]
     listed[:] = [each for each in listed if each["PhysicalResourceId"] != "nightly"]
-    assert account.only(Check.SCHEDULES, State.PROBLEM)
+    assert account.only(Check.SCHEDULES, CheckState.PROBLEM)
 
 
 def test_a_disabled_schedule_is_a_warning(account):
-    account.schedule(State="DISABLED")
-    assert "disabled" in account.only(Check.SCHEDULES, State.WARNING).found
+    account.schedule(CheckState="DISABLED")
+    assert "disabled" in account.only(Check.SCHEDULES, CheckState.WARNING).found
 
 
 def test_a_schedule_that_says_other_than_the_file_is_a_warning(account):
     account.schedule(ScheduleExpression="cron(30 1 * * ? *)")
-    finding = account.only(Check.SCHEDULES, State.WARNING)
+    finding = account.only(Check.SCHEDULES, CheckState.WARNING)
     assert finding.found == "deployed as cron(30 1 * * ? *) UTC, the file says cron(0 0 * * ? *) UTC"
     assert finding.fix == "make deploy"
 
@@ -431,15 +435,15 @@ PAUSED = ("schedule: {", "schedule: {paused: true, ")
 
 def test_a_paused_job_whose_schedule_rests_is_as_its_file_says(account):
     account.job = account.job.replace(*PAUSED)
-    account.schedule(State="DISABLED")
+    account.schedule(CheckState="DISABLED")
     (finding,) = account.findings(Check.SCHEDULES)
-    assert (finding.state, finding.fix) == (State.OK, "")
+    assert (finding.state, finding.fix) == (CheckState.OK, "")
     assert finding.found == "paused, cron(0 0 * * ? *) UTC: no run starts by itself"
 
 
 def test_a_paused_job_whose_schedule_still_starts_it_is_a_warning(account):
     account.job = account.job.replace(*PAUSED)
-    finding = account.only(Check.SCHEDULES, State.WARNING)
+    finding = account.only(Check.SCHEDULES, CheckState.WARNING)
     assert finding.found == "nightly is enabled, and the file says it is paused"
     assert finding.fix.startswith("make deploy; or disable it in the console")
 
@@ -447,21 +451,21 @@ def test_a_paused_job_whose_schedule_still_starts_it_is_a_warning(account):
 def test_a_paused_job_without_a_schedule_in_the_stack_is_a_problem_like_any_other(account):
     account.job = account.job.replace(*PAUSED)
     client("scheduler").delete_schedule(Name="nightly")
-    assert account.only(Check.SCHEDULES, State.PROBLEM).subject == "recommender"
+    assert account.only(Check.SCHEDULES, CheckState.PROBLEM).subject == "recommender"
 
 
 def test_a_flexible_start_is_compared_with_the_file_s(account):
     account.job = account.job.replace("schedule: {", "schedule: {flexible: 15m, ")
-    finding = account.only(Check.SCHEDULES, State.WARNING)
+    finding = account.only(Check.SCHEDULES, CheckState.WARNING)
     said = "the file says cron(0 0 * * ? *) UTC, up to 15 min later"
     assert finding.found == f"deployed as cron(0 0 * * ? *) UTC, {said}"
     account.schedule(FlexibleTimeWindow={"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15})
-    assert "up to 15 min later" in account.only(Check.SCHEDULES, State.OK).found
+    assert "up to 15 min later" in account.only(Check.SCHEDULES, CheckState.OK).found
 
 
 def test_a_job_without_a_schedule_needs_none(account):
     account.job = account.job.replace("schedule: {", "# schedule: {")
-    assert "by hand" in account.only(Check.SCHEDULES, State.OK).found
+    assert "by hand" in account.only(Check.SCHEDULES, CheckState.OK).found
 
 
 @pytest.mark.parametrize(
@@ -480,19 +484,19 @@ def test_a_schedule_s_job_is_found_in_its_input(text, job):
 
 def test_a_job_file_with_mistakes_is_a_problem_and_its_ladder_is_not_asked_for(account):
     account.job = account.job.replace("work: 4h ", "work: soon ")
-    finding = account.only(Check.JOBS, State.PROBLEM)
+    finding = account.only(Check.JOBS, CheckState.PROBLEM)
     assert "work: 'soon'" in finding.found
     assert "nightspot validate" in finding.fix
-    assert account.only(Check.QUOTAS, State.NOT_CHECKED).found == "needs a valid job file"
+    assert account.only(Check.QUOTAS, CheckState.NOT_CHECKED).found == "needs a valid job file"
 
 
 def test_a_job_file_with_a_warning_is_a_warning(account):
     account.job = account.job.replace('at: "08:00"', 'at: "02:00"')
-    assert "cannot be met" in account.only(Check.JOBS, State.WARNING).found
+    assert "cannot be met" in account.only(Check.JOBS, CheckState.WARNING).found
 
 
 def test_no_job_files_leave_their_checks_out(account):
-    assert account.only(Check.JOBS, State.NOT_CHECKED, files=()).fix == "nightspot doctor FILE"
+    assert account.only(Check.JOBS, CheckState.NOT_CHECKED, files=()).fix == "nightspot doctor FILE"
 
 
 def quotas(account, **by_type):
@@ -512,32 +516,32 @@ def test_a_market_without_quota_is_a_problem_in_each_market(account):
     assert [each.found for each in found] == [
         f"{quota_name(market, P4D)}: 0, needed 1" for market in (Market.SPOT, Market.ON_DEMAND)
     ]
-    assert {each.state for each in found} == {State.PROBLEM}
+    assert {each.state for each in found} == {CheckState.PROBLEM}
     assert f"Service Quotas in the console ({REGION})" in found[0].fix
 
 
 def test_a_rung_without_quota_is_a_warning_where_another_one_has_it(account):
     account.job = account.job.replace(f"spot: [{P4D}]", f"spot: [{P4D}, ml.g5.48xlarge]")
     quotas(account, ml_p4d_24xlarge=1.0, ml_g5_48xlarge=0.0)
-    assert "ml.g5.48xlarge for spot" in account.only(Check.QUOTAS, State.WARNING).found
+    assert "ml.g5.48xlarge for spot" in account.only(Check.QUOTAS, CheckState.WARNING).found
 
 
 def test_a_quota_for_fewer_instances_than_the_job_has_is_too_small(account):
     account.job = account.job.replace("InstanceCount: 1", "InstanceCount: 3")
     assert {(each.state, each.found.partition(": ")[2]) for each in account.findings(Check.QUOTAS)} == {
-        (State.PROBLEM, "2, needed 3")
+        (CheckState.PROBLEM, "2, needed 3")
     }
 
 
 def test_a_quota_that_nobody_tells_is_not_checked(account):
     account.answers["list_service_quotas"] = {"Quotas": []}
     account.answers["list_aws_default_service_quotas"] = {"Quotas": []}
-    assert {each.state for each in account.findings(Check.QUOTAS)} == {State.NOT_CHECKED}
+    assert {each.state for each in account.findings(Check.QUOTAS)} == {CheckState.NOT_CHECKED}
 
 
 def test_a_role_that_is_not_there_is_a_problem(account):
     client("iam").delete_role(RoleName="training")
-    assert account.only(Check.ROLE, State.PROBLEM).found == "there is no such role"
+    assert account.only(Check.ROLE, CheckState.PROBLEM).found == "there is no such role"
 
 
 @pytest.mark.parametrize(
@@ -555,7 +559,7 @@ def test_a_role_that_is_not_there_is_a_problem(account):
 def test_a_role_that_sagemaker_may_not_take_on_is_a_problem(account, statement):
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     client("iam").update_assume_role_policy(RoleName="training", PolicyDocument=policy)
-    finding = account.only(Check.ROLE, State.PROBLEM)
+    finding = account.only(Check.ROLE, CheckState.PROBLEM)
     assert finding.found == "does not trust sagemaker.amazonaws.com"
     assert "aws iam update-assume-role-policy --role-name training" in finding.fix
 
@@ -571,13 +575,13 @@ def test_a_role_that_may_not_write_checkpoints_is_a_problem(account):
             },
         ]
     }
-    finding = account.only(Check.ROLE, State.PROBLEM)
+    finding = account.only(Check.ROLE, CheckState.PROBLEM)
     assert finding.found == "may not s3:PutObject on arn:aws:s3:::our-checkpoints/*"
 
 
 def test_a_role_passes_where_nobody_may_simulate_it(account):
     account.answers["simulate_principal_policy"] = client_error("AccessDenied", "SimulatePrincipalPolicy")
-    assert "iam:SimulatePrincipalPolicy" in account.only(Check.ROLE, State.OK).found
+    assert "iam:SimulatePrincipalPolicy" in account.only(Check.ROLE, CheckState.OK).found
 
 
 def test_a_role_of_another_account_is_not_checked(account):
@@ -585,12 +589,12 @@ def test_a_role_of_another_account_is_not_checked(account):
     identity = account.answers["get_caller_identity"]
     given = {"AWS::AccountId": ACCOUNT}
     identity["Account"] = "another"
-    assert "not to this one" in account.only(Check.ROLE, State.NOT_CHECKED, given=given).found
+    assert "not to this one" in account.only(Check.ROLE, CheckState.NOT_CHECKED, given=given).found
 
 
 def test_a_bucket_that_is_not_there_is_a_problem(account):
     client("s3").delete_bucket(Bucket="our-models")
-    finding = account.only(Check.BUCKETS, State.PROBLEM)
+    finding = account.only(Check.BUCKETS, CheckState.PROBLEM)
     assert (finding.subject, finding.found) == ("our-models", "there is no such bucket")
 
 
@@ -604,13 +608,13 @@ def test_a_bucket_that_is_not_there_is_a_problem(account):
 def test_buckets_of_another_region_are_problems(account, answer):
     account.answers["head_bucket"] = answer
     assert {(each.state, each.found) for each in account.findings(Check.BUCKETS)} == {
-        (State.PROBLEM, f"is in us-east-1; training in {REGION} needs one there")
+        (CheckState.PROBLEM, f"is in us-east-1; training in {REGION} needs one there")
     }
 
 
 def test_checkpoints_without_versions_are_a_warning_with_the_command(account):
     account.keep_versions("Suspended")
-    finding = account.only(Check.BUCKETS, State.WARNING)
+    finding = account.only(Check.BUCKETS, CheckState.WARNING)
     assert finding.subject == "our-checkpoints"
     assert finding.fix == (
         "aws s3api put-bucket-versioning --bucket our-checkpoints "
@@ -620,41 +624,41 @@ def test_checkpoints_without_versions_are_a_warning_with_the_command(account):
 
 def test_a_bucket_without_encryption_is_a_warning(account):
     client("s3").delete_bucket_encryption(Bucket="our-models")
-    assert account.only(Check.BUCKETS, State.WARNING).subject == "our-models"
+    assert account.only(Check.BUCKETS, CheckState.WARNING).subject == "our-models"
 
 
 def test_a_placeholder_that_is_given_is_used_instead_of_the_stack_s(account):
-    finding = account.only(Check.BUCKETS, State.PROBLEM, given={"ModelBucket": "elsewhere"})
+    finding = account.only(Check.BUCKETS, CheckState.PROBLEM, given={"ModelBucket": "elsewhere"})
     assert finding.subject == "elsewhere"
 
 
 def test_an_image_that_was_never_pushed_is_a_problem(account):
     account.job = account.job.replace("recommender-training:latest", "recommender-training:v2")
-    finding = account.only(Check.IMAGE, State.PROBLEM)
+    finding = account.only(Check.IMAGE, CheckState.PROBLEM)
     assert (finding.subject, finding.found) == ("recommender-training:v2", "the repository has no such image")
 
 
 def test_a_repository_that_is_not_there_is_a_problem(account):
     account.job = account.job.replace("recommender-training:latest", "other")
-    finding = account.only(Check.IMAGE, State.PROBLEM)
+    finding = account.only(Check.IMAGE, CheckState.PROBLEM)
     assert finding.found == "there is no such repository"
     assert finding.fix.startswith(f"aws ecr create-repository --repository-name other --region {REGION}")
 
 
 def test_an_image_of_another_region_is_a_problem(account):
     account.job = account.job.replace("${AWS::Region}.amazonaws", "us-east-1.amazonaws")
-    assert "is in us-east-1" in account.only(Check.IMAGE, State.PROBLEM).found
+    assert "is in us-east-1" in account.only(Check.IMAGE, CheckState.PROBLEM).found
 
 
 @pytest.mark.parametrize("owner", ["999", "public/pytorch"])
 def test_an_image_of_somebody_else_s_is_not_checked(account, owner):
     account.job = account.job.replace("${AWS::AccountId}.dkr", f"{owner}.dkr")
-    assert account.only(Check.IMAGE, State.NOT_CHECKED)
+    assert account.only(Check.IMAGE, CheckState.NOT_CHECKED)
 
 
 def test_a_topic_without_subscriber_is_a_warning_with_the_command(account):
     account.answers["list_subscriptions_by_topic"] = {"Subscriptions": []}
-    finding = account.only(Check.NOTICES, State.WARNING)
+    finding = account.only(Check.NOTICES, CheckState.WARNING)
     assert finding.fix.startswith(f"aws sns subscribe --topic-arn arn:aws:sns:{REGION}:{ACCOUNT}:")
 
 
@@ -662,18 +666,18 @@ def test_a_subscription_that_waits_for_its_mail_is_a_warning(account):
     account.answers["list_subscriptions_by_topic"] = {
         "Subscriptions": [{"SubscriptionArn": "PendingConfirmation"}]
     }
-    assert "confirmed" in account.only(Check.NOTICES, State.WARNING).found
+    assert "confirmed" in account.only(Check.NOTICES, CheckState.WARNING).found
 
 
 def test_a_topic_that_is_gone_is_a_problem(account):
     account.answers["list_subscriptions_by_topic"] = client_error("NotFound", "ListSubscriptionsByTopic")
-    assert account.only(Check.NOTICES, State.PROBLEM).found == "the topic is gone"
+    assert account.only(Check.NOTICES, CheckState.PROBLEM).found == "the topic is gone"
 
 
 def test_dead_letters_are_a_problem_with_the_command_that_shows_them(account):
     url = account.resources["TrainingRecordsDeadLetters1"]
     client("sqs").send_message(QueueUrl=url, MessageBody="lost")
-    finding = account.only(Check.DEAD_LETTERS, State.PROBLEM)
+    finding = account.only(Check.DEAD_LETTERS, CheckState.PROBLEM)
     assert "about 1" in finding.found
     assert finding.fix.startswith(f"aws sqs receive-message --queue-url {url}")
 
@@ -681,7 +685,7 @@ def test_dead_letters_are_a_problem_with_the_command_that_shows_them(account):
 def test_a_queue_that_is_gone_is_a_problem(account):
     url = account.resources["TrainingRecordsDeadLetters1"]
     client("sqs").delete_queue(QueueUrl=url)
-    assert account.only(Check.DEAD_LETTERS, State.PROBLEM).found == "the queue is gone"
+    assert account.only(Check.DEAD_LETTERS, CheckState.PROBLEM).found == "the queue is gone"
 
 
 def test_a_stack_without_the_queue_is_a_warning(account):
@@ -690,4 +694,4 @@ def test_a_stack_without_the_queue_is_a_warning(account):
         for each in account.answers["list_stack_resources"]["StackResourceSummaries"]
         if each["ResourceType"] != "AWS::SQS::Queue"
     ]
-    assert account.only(Check.DEAD_LETTERS, State.WARNING)
+    assert account.only(Check.DEAD_LETTERS, CheckState.WARNING)

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from rich.console import Console
 from typer.testing import CliRunner
 
-from nightspot.aws.doctor import CHECKS, Check, Finding, State, Visit
+from nightspot.aws.doctor import CHECKS, Check, CheckFinding, CheckState, Visit
 from nightspot.cli.doctor import (
     COUNTED,
     EASY_BYTES,
@@ -191,31 +191,31 @@ def local_finding(check, folder, machine):
 @pytest.mark.parametrize(
     ("check", "changes", "state", "said"),
     [
-        (Check.PYTHON, {"python": (3, 11, 0)}, State.OK, "3.11.0; Node.js and Docker are not needed"),
-        (Check.PYTHON, {"python": (3, 10, 4)}, State.PROBLEM, "3.10.4; 3.11 or newer"),
-        (Check.PACKAGES, {}, State.OK, "installed"),
-        (Check.PACKAGES, {"has_module": lambda name: name != "yaml"}, State.PROBLEM, "missing: pyyaml"),
-        (Check.DISK, {}, State.OK, "5.0 GiB free"),
-        (Check.DISK, {"free_bytes": lambda path: LEAST_BYTES}, State.WARNING, "1.0 GiB free"),
-        (Check.DISK, {"free_bytes": lambda path: GIB // 2}, State.PROBLEM, "0.5 GiB free"),
+        (Check.PYTHON, {"python": (3, 11, 0)}, CheckState.OK, "3.11.0; Node.js and Docker are not needed"),
+        (Check.PYTHON, {"python": (3, 10, 4)}, CheckState.PROBLEM, "3.10.4; 3.11 or newer"),
+        (Check.PACKAGES, {}, CheckState.OK, "installed"),
+        (Check.PACKAGES, {"has_module": lambda name: name != "yaml"}, CheckState.PROBLEM, "missing: pyyaml"),
+        (Check.DISK, {}, CheckState.OK, "5.0 GiB free"),
+        (Check.DISK, {"free_bytes": lambda path: LEAST_BYTES}, CheckState.WARNING, "1.0 GiB free"),
+        (Check.DISK, {"free_bytes": lambda path: GIB // 2}, CheckState.PROBLEM, "0.5 GiB free"),
     ],
 )
 def test_a_night_needs_this_of_the_machine(jobs, tmp_path, check, changes, state, said):
     finding = local_finding(check, jobs, machine(tmp_path, **changes))
     assert finding.state is state
     assert said in finding.found
-    assert bool(finding.fix) is (state is not State.OK)
+    assert bool(finding.fix) is (state is not CheckState.OK)
 
 
 @pytest.mark.parametrize(
     ("given", "state", "said"),
     [
-        ("[python, examples/recommender/train.py]", State.OK, "train.py is there"),
-        ("[python, -u, examples/recommender/train.py]", State.OK, "train.py is there"),
-        ("[python, examples/gone.py]", State.PROBLEM, "there is no examples/gone.py below"),
-        ("[python, -m, training.main]", State.OK, "python is there"),
-        ("[bash, anything.sh]", State.OK, "bash is there"),
-        ("[trainer, --fast]", State.PROBLEM, "'trainer' is no program here"),
+        ("[python, examples/recommender/train.py]", CheckState.OK, "train.py is there"),
+        ("[python, -u, examples/recommender/train.py]", CheckState.OK, "train.py is there"),
+        ("[python, examples/gone.py]", CheckState.PROBLEM, "there is no examples/gone.py below"),
+        ("[python, -m, training.main]", CheckState.OK, "python is there"),
+        ("[bash, anything.sh]", CheckState.OK, "bash is there"),
+        ("[trainer, --fast]", CheckState.PROBLEM, "'trainer' is no program here"),
     ],
 )
 def test_the_job_s_own_command_is_there_or_not(jobs, tmp_path, good_job, given, state, said):
@@ -229,7 +229,7 @@ def test_the_job_s_own_command_is_there_or_not(jobs, tmp_path, good_job, given, 
 def test_a_job_without_a_local_command_is_a_warning(jobs, tmp_path, good_job):
     (jobs / "recommender.yaml").write_text(good_job.partition("\nlocal:")[0] + "\n")
     finding = local_finding(Check.COMMAND, jobs, machine(tmp_path))
-    assert (finding.state, finding.found) == (State.WARNING, "the file has no local.command")
+    assert (finding.state, finding.found) == (CheckState.WARNING, "the file has no local.command")
 
 
 def test_the_modules_of_the_local_run_are_really_there():
@@ -242,7 +242,7 @@ def local_missing():
 
 
 def test_every_state_has_a_colour_and_is_counted():
-    assert set(STYLES) == set(State) == set(COUNTED)
+    assert set(STYLES) == set(CheckState) == set(COUNTED)
 
 
 def test_every_check_is_the_account_s_or_the_machine_s():
@@ -254,7 +254,7 @@ def test_every_check_is_the_account_s_or_the_machine_s():
 def test_lines_are_not_wrapped_so_that_commands_can_be_copied():
     stream = StringIO()
     console = Console(file=stream, width=40)
-    finding = Finding(Check.IMAGE, State.WARNING, "said " * 20, "aws " * 20, "a:b")
+    finding = CheckFinding(Check.IMAGE, CheckState.WARNING, "said " * 20, "aws " * 20, "a:b")
     show_finding(console, finding)
     show_sum(console, [finding, finding])
     shown, fix, total = stream.getvalue().splitlines()
@@ -264,7 +264,7 @@ def test_lines_are_not_wrapped_so_that_commands_can_be_copied():
 
 
 def test_json_has_null_for_what_there_is_not():
-    assert findings_as_json([Finding(Check.CLOCK, State.PROBLEM, "off")]) == {
+    assert findings_as_json([CheckFinding(Check.CLOCK, CheckState.PROBLEM, "off")]) == {
         "ok": False,
         "checks": [{"check": "clock", "subject": None, "state": "problem", "found": "off", "fix": None}],
     }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nightspot.decide import ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job.markets import Fallback, Market, Policy
-from nightspot.market.backtest import Setting, plan
+from nightspot.market.backtest import BacktestSetting, plan
 from nightspot.market.grid import available_slots
 from nightspot.market.model import Belief, Doing, MarketAvailability, Prices, Truth
 from nightspot.market.night import MIDNIGHT, Planned, SimulatedNight, SimulationError
@@ -45,7 +45,7 @@ def truth_of(spot, **changes):
 
 def run_of(truth, policy=Policy.PATIENT, **changes):
     """The plan of one who knows the true figures."""
-    setting = Setting(
+    setting = BacktestSetting(
         work_seconds=truth.work_seconds,
         window_seconds=truth.window_seconds,
         changeover_seconds=max(truth.on_demand_changeover_seconds),
