@@ -120,7 +120,7 @@ def test_a_slower_on_demand_rung_needs_a_longer_night(advising):
 def test_an_unknown_pool_is_said_to_be_unknown(advising):
     found = filters.pool_filter(advising.case(), advising.played())
     assert found.verdict is UNKNOWN
-    assert "Nobody has measured it" in found.reason
+    assert "Not measured" in found.reason
 
 
 @pytest.mark.parametrize(

@@ -419,7 +419,7 @@ def test_a_schedule_of_somebody_else_s_does_not_count(account):
 
 
 def test_a_disabled_schedule_is_a_warning(account):
-    account.schedule(CheckState="DISABLED")
+    account.schedule(State="DISABLED")
     assert "disabled" in account.only(Check.SCHEDULES, CheckState.WARNING).found
 
 
@@ -435,7 +435,7 @@ PAUSED = ("schedule: {", "schedule: {paused: true, ")
 
 def test_a_paused_job_whose_schedule_rests_is_as_its_file_says(account):
     account.job = account.job.replace(*PAUSED)
-    account.schedule(CheckState="DISABLED")
+    account.schedule(State="DISABLED")
     (finding,) = account.findings(Check.SCHEDULES)
     assert (finding.state, finding.fix) == (CheckState.OK, "")
     assert finding.found == "paused, cron(0 0 * * ? *) UTC: no run starts by itself"

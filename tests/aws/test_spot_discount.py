@@ -126,7 +126,9 @@ def test_the_mean_lies_among_the_prices_whatever_their_order(rows, random):
 @pytest.mark.parametrize("code", ["UnauthorizedOperation", "RequestLimitExceeded", "InternalError"])
 def test_a_refusal_is_told_with_its_reason(client, stubber, code):
     stubber.add_client_error("describe_spot_price_history", code, "not now")
-    with pytest.raises(PricesUnknownError, match=rf"EC2 did not tell .*g5.xlarge.*{code}.*not now"):
+    with pytest.raises(
+        PricesUnknownError, match=rf"EC2 gave no Spot prices for .*g5.xlarge.*{code}.*not now"
+    ):
         SpotPrices(client).mean_usd_per_hour("g5.xlarge", NIGHT)
 
 

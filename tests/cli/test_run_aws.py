@@ -454,7 +454,9 @@ def test_a_run_whose_checkpoints_another_one_uses_is_not_retried(nightspot, aws,
     aws.table.record_plan(replace(aws.old, run_id="20261120-abc222", started_at=later, outcome=outcome))
     answer = nightspot("retry", "20261120-abc999", "--yes")
     assert answer.status == 1
-    assert f"20261120-abc222 {'goes' if outcome is None else 'went'} on from its checkpoints" in answer.err
+    assert (
+        f"20261120-abc222 {'continues' if outcome is None else 'went on'} from its checkpoints" in answer.err
+    )
     assert words in answer.err
     assert aws.executions == {}
 

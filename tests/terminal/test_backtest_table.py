@@ -82,7 +82,7 @@ def test_a_bound_that_is_late_is_no_bound():
 
 def test_without_any_bound_only_the_omniscient_is_told():
     known = {name: score(COSTS[name]) for name in ("patient", OMNISCIENT)}
-    assert backtest_table.distance_to_bounds(known).startswith("Knowing the whole night")
+    assert backtest_table.distance_to_bounds(known).startswith("Knowing the whole market")
 
 
 def test_pooling_is_told_with_what_it_leaves_out(screen):
