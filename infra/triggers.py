@@ -21,6 +21,7 @@ from nightspot.cdk.functions import BUS_NAME, Functions
 from nightspot.cdk.permissions import accept_wildcard, allow, arn, training_jobs_arn
 from nightspot.cdk.settings import Settings
 from nightspot.formats.figures import MINUTE_SECONDS
+from nightspot.formats.statuses import ENDED, Status
 from nightspot.job.cautions import start_try_seconds
 from nightspot.job.model import Job
 
@@ -243,7 +244,9 @@ def add_rules(scope: Construct, functions: Functions, workflow: Workflow, record
         records,
         age=Duration.hours(6),
         description="A training job of Nightspot's is over; its run may be closed already, or have to be",
-        event_pattern=_training_job_changes(TrainingJobStatus=["Completed", "Failed", "Stopped"]),
+        event_pattern=_training_job_changes(
+            TrainingJobStatus=[status.value for status in Status if status in ENDED]
+        ),
     )
     reconciling = Construct(scope, "Reconciling")
     _let_it_restart(reconciling, functions.reconcile, workflow)

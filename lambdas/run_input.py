@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import CONTINUE_RUN
+from nightspot.formats.statuses import ENDED
 from nightspot.job.errors import describe, nearest
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies
@@ -207,7 +208,6 @@ def _no_continuing(run_id: str, why: str) -> InvalidInputError:
 
 
 _MOST_LOOKED_AT = 60  # runs of the job, the newest
-_ENDED = frozenset({"Completed", "Failed", "Stopped"})
 
 
 def resume(resume_from: str, job: Job, *, run_id: str, execution_arn: str, use: Dependencies) -> ResumedRun:
@@ -273,7 +273,7 @@ def _still_saving(run: Run, use: Dependencies) -> str | None:
     """The training job that a crashed run has left behind, and that is not over yet; None where there is none."""
     attempt = run.open_attempt
     view = use.training_jobs.describe(attempt.training_job_name) if attempt is not None else None
-    if view is None or view.status in _ENDED:
+    if view is None or view.status in ENDED:
         return None
     job = f"training job {view.training_job_name} of run {run.run_id}"
     return f"{job} still saves there, and must be over: it is {view.status}, stop it or wait"

@@ -21,6 +21,7 @@ from nightspot.decide.ledger import JobView, phases_of
 from nightspot.decide.steps import asked_to_stop
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import read_training_job_name
+from nightspot.formats.statuses import Status
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.lambdas.observability import count, logger
@@ -155,7 +156,7 @@ def _close(look: RunLook, finding: AuditFinding, use: Dependencies) -> None:
         raise ValueError(f"{finding.sentence} Its execution was not looked at.")
     attempt = run.open_attempt
     view = None if attempt is None else look.jobs.get(attempt.training_job_name)
-    if view is not None and view.status == "InProgress":
+    if view is not None and view.status == Status.IN_PROGRESS:
         use.training_jobs.stop(view.training_job_name)
         view = use.training_jobs.describe(view.training_job_name)
     seen = _folded(run, attempt, view, now, use)
@@ -296,7 +297,7 @@ def _of_training_job(attempt: Attempt | None, view: JobView | None) -> str:
     name = attempt.training_job_name
     if view is None:
         return f"training job {name} was never there."
-    if view.status == "Completed":
+    if view.status == Status.COMPLETED:
         return f"training job {name} has completed all the same."
     if view.status not in GOES_ON:
         return f"training job {name} was over by then."

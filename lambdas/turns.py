@@ -12,6 +12,7 @@ from datetime import timedelta
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.table.job_lock import Holder
 from nightspot.decide.audit import GOES_ON, MAY_COME
+from nightspot.formats.statuses import Status
 from nightspot.job.markets import Concurrency
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.lambdas.observability import logger
@@ -131,7 +132,7 @@ def _trains(run_id: str, use: Dependencies) -> bool:
         view = use.training_jobs.describe(name)
         if view is None:
             return use.now() - attempt.asked_at < MAY_COME
-        if view.status == "InProgress":
+        if view.status == Status.IN_PROGRESS:
             logger.warning("training job of a dead run stopped", extra={"run": run_id, "training_job": name})
             use.training_jobs.stop(name)
     except TransientAwsError as error:

@@ -15,12 +15,12 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from nightspot.aws.faults import NotYetError, asking_aws, code_of
 from nightspot.formats.run_ids import read_training_job_name
+from nightspot.formats.statuses import Secondary, Status
 from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import count, entry, logger
 
 # What a decision could answer differently; the way to a machine and the upload change nothing.
-NEWS = frozenset({"Training", "Interrupted", "Stopping"})
-IN_PROGRESS = "InProgress"
+NEWS = frozenset({Secondary.TRAINING, Secondary.INTERRUPTED, Secondary.STOPPING})
 
 
 class WakeDetail(BaseModel):
@@ -60,7 +60,7 @@ def handler(
     if named is None or named.is_drill:
         return {"woke": _left(detail, "no run's training job")}
     run_id = named.run_id
-    if detail.status == IN_PROGRESS and detail.secondary_status not in NEWS:
+    if detail.status == Status.IN_PROGRESS and detail.secondary_status not in NEWS:
         return {"woke": _left(detail, "no news")}
     use = use or dependencies()
     try:

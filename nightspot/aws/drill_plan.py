@@ -21,6 +21,7 @@ from nightspot.decide.ledger import JobView
 from nightspot.failures.classify import Fault, classify
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.figures import format_duration
+from nightspot.formats.statuses import Status
 from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.markets import Market
 from nightspot.job.model import Job
@@ -276,7 +277,7 @@ class DrillJobs:
             )
         except DrillError:
             view = self.view(name)
-            if view is not None and view.status == "InProgress":
+            if view is not None and view.status == Status.IN_PROGRESS:
                 raise
             return view is not None
         return True

@@ -10,29 +10,11 @@ import typer
 from nightspot.cli._shared import Json, print_json
 from nightspot.failures.classify import Failure, Fault, classify
 from nightspot.failures.explanations import explain as explained
+from nightspot.formats.statuses import Secondary, Status
 from nightspot.terminal.lines import console_for, paragraph
 
-# botocore's model of SageMaker, and the older names that its documentation keeps; a test compares them.
-STATUSES = ("InProgress", "Completed", "Failed", "Stopping", "Stopped", "Deleting")
-SECONDARY_STATUSES = (
-    "Starting",
-    "Pending",
-    "LaunchingMLInstances",
-    "PreparingTrainingStack",
-    "Downloading",
-    "DownloadingTrainingImage",
-    "Training",
-    "Uploading",
-    "Stopping",
-    "Stopped",
-    "MaxRuntimeExceeded",
-    "Completed",
-    "Failed",
-    "Interrupted",
-    "MaxWaitTimeExceeded",
-    "Updating",
-    "Restarting",
-)
+STATUSES = tuple(Status)
+SECONDARY_STATUSES = tuple(Secondary)
 
 
 def explain(

@@ -15,6 +15,7 @@ from nightspot.costs.account import lacks_bill
 from nightspot.decide import ladder
 from nightspot.decide.ledger import JobView
 from nightspot.failures.codes import FailureClass
+from nightspot.formats.statuses import Status
 from nightspot.run.model import Attempt, Run
 from nightspot.run.reasons import clock
 
@@ -34,7 +35,7 @@ BILL = timedelta(days=2)
 OVERDUE = timedelta(minutes=15)
 # A run that starts later, nobody waits for, and news that is older is no news.
 GIVEN_UP = timedelta(days=1)
-GOES_ON = frozenset({"InProgress", "Stopping"})  # TrainingJobStatus
+GOES_ON = frozenset({Status.IN_PROGRESS, Status.STOPPING})  # TrainingJobStatus
 
 
 class AuditKind(StrEnum):
@@ -393,7 +394,7 @@ def _of_jobs(look: RunLook, now: datetime) -> Iterator[AuditFinding]:
     for name, view in look.jobs.items():
         attempt = look.attempt_of(name)
         if view is not None and _goes_on(view):
-            if view.status == "InProgress" and _is_orphan(look, attempt, view, now):
+            if view.status == Status.IN_PROGRESS and _is_orphan(look, attempt, view, now):
                 yield _about(look, AuditKind.JOB_ORPHANED, name, f"Training job {name} trains for nobody.")
         elif look.is_recorded and attempt is not None and _says_more(attempt, view, now):
             incomplete.append(name)
@@ -432,7 +433,7 @@ def _of_listed(snapshot: Snapshot, looks: Mapping[str, RunLook]) -> Iterator[Aud
     machines: dict[str, list[str]] = {}
     for job in snapshot.listed:
         look = looks.get(job.run_id)
-        if look is not None and look.run.checkpoint_s3_uri is not None and job.status == "InProgress":
+        if look is not None and look.run.checkpoint_s3_uri is not None and job.status == Status.IN_PROGRESS:
             machines.setdefault(look.run.checkpoint_s3_uri, []).append(job.name)
         if look is None and job.run_id not in snapshot.unreadable:
             said = f"Training job {job.name} is of no run of this table: another deployment's, most likely."

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from nightspot.decide import durable, ladder
 from nightspot.failures.classify import Fault, classify, of_start, says_it_exists
 from nightspot.failures.codes import FailureClass
+from nightspot.formats.statuses import ENDED, Secondary, Status
 from nightspot.job.markets import Market
 from nightspot.run.model import (
     Action,
@@ -36,22 +37,28 @@ BLIND_STOP_SECONDS = 120
 # By how much a limit of SageMaker's and the times that it shows may differ.
 CLOCK_SECONDS = 5
 
-_TERMINAL = {"Completed", "Failed", "Stopped", "Deleting"}
-STATES = {
-    "Starting": AttemptState.WAITING,
-    "Pending": AttemptState.WAITING,
-    "LaunchingMLInstances": AttemptState.WAITING,
-    "PreparingTrainingStack": AttemptState.WAITING,
-    "Interrupted": AttemptState.WAITING,
-    "Restarting": AttemptState.WAITING,
-    "Downloading": AttemptState.STARTING,
-    "DownloadingTrainingImage": AttemptState.STARTING,
-    "Training": AttemptState.TRAINING,
-    "Updating": AttemptState.TRAINING,
-    "Uploading": AttemptState.TRAINING,
-    "Stopping": AttemptState.STOPPING,
+_TERMINAL = ENDED | {Status.DELETING}
+STATES: Mapping[str, AttemptState] = {
+    Secondary.STARTING: AttemptState.WAITING,
+    Secondary.PENDING: AttemptState.WAITING,
+    Secondary.LAUNCHING_ML_INSTANCES: AttemptState.WAITING,
+    Secondary.PREPARING_TRAINING_STACK: AttemptState.WAITING,
+    Secondary.INTERRUPTED: AttemptState.WAITING,
+    Secondary.RESTARTING: AttemptState.WAITING,
+    Secondary.DOWNLOADING: AttemptState.STARTING,
+    Secondary.DOWNLOADING_TRAINING_IMAGE: AttemptState.STARTING,
+    Secondary.TRAINING: AttemptState.TRAINING,
+    Secondary.UPDATING: AttemptState.TRAINING,
+    Secondary.UPLOADING: AttemptState.TRAINING,
+    Secondary.STOPPING: AttemptState.STOPPING,
 }
-_WITH_A_MACHINE = {"Downloading", "DownloadingTrainingImage", "Training", "Updating", "Uploading"}
+_WITH_A_MACHINE = {
+    Secondary.DOWNLOADING,
+    Secondary.DOWNLOADING_TRAINING_IMAGE,
+    Secondary.TRAINING,
+    Secondary.UPDATING,
+    Secondary.UPLOADING,
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def _fold_attempt(run: Run, attempt: Attempt, seen: Observation, now: datetime) 
     view = seen.jobs.get(name)
     if attempt.unsettled:
         return _settled(attempt, view, now)
-    if view is None or view.status == "InProgress":
+    if view is None or view.status == Status.IN_PROGRESS:
         attempt = _with_stop_call(attempt, seen.fault)
     if view is not None:
         known = evolve(attempt, rung=_rung_of(run, attempt, view), unseen_since=None)
@@ -212,7 +219,7 @@ def _fold_view(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
         state_since=since or now,
         status=view.status,
         secondary_status=view.secondary_status,
-        interruptions=sum(1 for t in view.transitions if t.status == "Interrupted"),
+        interruptions=sum(1 for t in view.transitions if t.status == Secondary.INTERRUPTED),
         trained_seconds=_trained_seconds(view, now),
         worked_seconds=_seconds_in(view, now, AttemptState.TRAINING) if view.transitions else None,
         queued_seconds=_queued_seconds(view, attempt),
@@ -229,7 +236,7 @@ def _fold_view(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
 def _state_of(attempt: Attempt, view: JobView) -> AttemptState:
     if view.status in _TERMINAL:
         return AttemptState.ENDED
-    if view.status == "Stopping":
+    if view.status == Status.STOPPING:
         return AttemptState.STOPPING
     # AWS: "Valid values for SecondaryStatus are subject to change." What is not known changes nothing.
     known = AttemptState.WAITING if attempt.state is AttemptState.ASKED else attempt.state
@@ -249,7 +256,7 @@ def _state_since(view: JobView, state: AttemptState) -> datetime | None:
 def _fold_end(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
     ended_at = view.ended_at or (view.transitions[-1].ended_at if view.transitions else None) or now
     attempt = evolve(attempt, ended_at=ended_at)
-    if view.status == "Completed":
+    if view.status == Status.COMPLETED:
         return evolve(attempt, failure=None, failure_reason=None)
     phase = _last_phase(view)
     failure = classify(
@@ -279,7 +286,7 @@ def _pending_limit_has_passed(attempt: Attempt, view: JobView) -> bool:
 
 
 def _last_phase(view: JobView) -> str | None:
-    phases = [t.status for t in view.transitions if t.status in STATES and t.status != "Stopping"]
+    phases = [t.status for t in view.transitions if t.status in STATES and t.status != Secondary.STOPPING]
     return phases[-1] if phases else None
 
 

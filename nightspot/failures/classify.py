@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from nightspot.failures import texts
 from nightspot.failures.codes import FailureClass
 from nightspot.failures.redaction import MAX_REASON_CHARACTERS, redact
+from nightspot.formats.statuses import Secondary, Status
 from nightspot.job.markets import Market
 
 __all__ = ["MAX_REASON_CHARACTERS", "RESPONSES", "Failure", "Fault", "Response", "classify", "redact"]
@@ -73,13 +74,19 @@ class Failure:
 
 
 # What the secondary status alone says; the same names stand in SecondaryStatusTransitions.
-_BY_SECONDARY = {
-    "MaxWaitTimeExceeded": FailureClass.WAIT_LIMIT,
-    "MaxRuntimeExceeded": FailureClass.RUNTIME_LIMIT,
-    "Interrupted": FailureClass.INTERRUPTED,
+_BY_SECONDARY: Mapping[str, FailureClass] = {
+    Secondary.MAX_WAIT_TIME_EXCEEDED: FailureClass.WAIT_LIMIT,
+    Secondary.MAX_RUNTIME_EXCEEDED: FailureClass.RUNTIME_LIMIT,
+    Secondary.INTERRUPTED: FailureClass.INTERRUPTED,
 }
-_ENDS = {"Failed", "Stopped", "Completed"}
-_WAITING = {"Starting", "Pending", "LaunchingMLInstances", "PreparingTrainingStack", "Restarting"}
+_ENDS = {Secondary.FAILED, Secondary.STOPPED, Secondary.COMPLETED}
+_WAITING = {
+    Secondary.STARTING,
+    Secondary.PENDING,
+    Secondary.LAUNCHING_ML_INSTANCES,
+    Secondary.PREPARING_TRAINING_STACK,
+    Secondary.RESTARTING,
+}
 # AWS's words that explain a stop better than "somebody did it".
 _STOPS_OF_SAGEMAKER = {
     FailureClass.NO_CAPACITY,
@@ -167,11 +174,13 @@ def _of_fault(fault: Fault, stop_requested: bool) -> Failure:
 def _of_job(job: texts.JobWords, stop_requested: bool) -> Failure:
     verdict = texts.read(job.failure_reason)
     failure = verdict.failure
-    if job.status in {"Stopped", "Stopping"}:
+    if job.status in {Status.STOPPED, Status.STOPPING}:
         failure = _of_stopped(job, failure, stop_requested)
-    elif not job.failure_reason.strip() or (job.status == "InProgress" and failure is FailureClass.UNKNOWN):
+    elif not job.failure_reason.strip() or (
+        job.status == Status.IN_PROGRESS and failure is FailureClass.UNKNOWN
+    ):
         failure = _BY_SECONDARY.get(job.secondary_status or "") or _of_transitions(job.transitions) or failure
-        if job.status is None and job.secondary_status in {"Stopped", "Stopping"}:
+        if job.status is None and job.secondary_status in {Secondary.STOPPED, Secondary.STOPPING}:
             failure = _of_stopped(job, failure, stop_requested)
     market = verdict.quota_market if failure is verdict.failure else None
     return Failure(_own_stop(failure, stop_requested), redact(job.failure_reason), market)

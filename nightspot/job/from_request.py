@@ -19,6 +19,7 @@ from nightspot.formats.figures import (
     parse_duration,
 )
 from nightspot.formats.run_ids import JOB_NAME_CHARACTERS, read_training_job_name
+from nightspot.formats.statuses import Status
 from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem, describe, problem
 from nightspot.job.markets import LONGEST_WITHOUT_CHECKPOINTS_SECONDS
 from nightspot.job.model import ChangeOver, dig
@@ -203,7 +204,7 @@ def _types(request: Mapping[str, Any]) -> tuple[str, ...]:
 def _measured(found: Mapping[str, Any]) -> Measured:
     trained, billed = found.get("TrainingTimeInSeconds"), found.get("BillableTimeInSeconds")
     return Measured(
-        completed=found.get("TrainingJobStatus") == "Completed",
+        completed=found.get("TrainingJobStatus") == Status.COMPLETED,
         trained_seconds=trained if isinstance(trained, int) and trained > 0 else None,
         billed_seconds=billed if isinstance(billed, int) and billed > 0 else None,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nightspot.formats.figures import format_duration
+from nightspot.formats.statuses import Status
 from nightspot.job.cautions import window_seconds
 from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig
@@ -237,7 +238,7 @@ def _past_nights(setting: BacktestSetting, random: np.random.Generator) -> list[
                     asked_at=_LONG_AGO,
                     market=market,
                     instance_type=INSTANCE_TYPE,
-                    status="Completed",
+                    status=Status.COMPLETED,
                     ready_seconds=row[night],
                 )
                 for number, (market, row) in enumerate(zip(Market, rows, strict=True), start=1)

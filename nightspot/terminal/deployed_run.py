@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightspot.formats.figures import clock, duration, percent, plain, usd
+from nightspot.formats.statuses import Secondary
 from nightspot.job.markets import Market
 from nightspot.record.model import AttemptRecord, RunRecord
 from nightspot.record.sentences import failure_in_words, remarks_in_words
@@ -51,19 +52,19 @@ class News:
 # AWS's SecondaryStatus as somebody who waits reads it; any other is shown as AWS writes it.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html
 STATUS_WORDS: Mapping[str, str] = {
-    "Starting": "asked for a machine",
-    "Pending": "waits for a machine",
-    "LaunchingMLInstances": "waits for a machine",
-    "PreparingTrainingStack": "prepares its machine",
-    "Downloading": "has a machine and downloads its data",
-    "DownloadingTrainingImage": "has a machine and downloads its image",
-    "Training": "trains",
-    "Interrupted": "INTERRUPTED: the machine was taken away",
-    "Restarting": "restarts after a fault inside SageMaker",
-    "Uploading": "uploads its model",
-    "Stopping": "is stopping",
-    "MaxWaitTimeExceeded": "was stopped by SageMaker: the time to wait for Spot is used up",
-    "MaxRuntimeExceeded": "was stopped by SageMaker: MaxRuntimeInSeconds is used up",
+    Secondary.STARTING: "asked for a machine",
+    Secondary.PENDING: "waits for a machine",
+    Secondary.LAUNCHING_ML_INSTANCES: "waits for a machine",
+    Secondary.PREPARING_TRAINING_STACK: "prepares its machine",
+    Secondary.DOWNLOADING: "has a machine and downloads its data",
+    Secondary.DOWNLOADING_TRAINING_IMAGE: "has a machine and downloads its image",
+    Secondary.TRAINING: "trains",
+    Secondary.INTERRUPTED: "INTERRUPTED: the machine was taken away",
+    Secondary.RESTARTING: "restarts after a fault inside SageMaker",
+    Secondary.UPLOADING: "uploads its model",
+    Secondary.STOPPING: "is stopping",
+    Secondary.MAX_WAIT_TIME_EXCEEDED: "was stopped by SageMaker: the time to wait for Spot is used up",
+    Secondary.MAX_RUNTIME_EXCEEDED: "was stopped by SageMaker: MaxRuntimeInSeconds is used up",
 }
 
 

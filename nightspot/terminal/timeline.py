@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from nightspot.formats.run_ids import read_training_job_name
+from nightspot.formats.statuses import Secondary
 from nightspot.job.markets import Market
 from nightspot.run.model import Action, Rung, Step
 from nightspot.terminal import tables
@@ -175,18 +176,18 @@ def _what(step: Step) -> str:
 def _in_words(status: str, message: str, job: _JobSeen) -> str | None:
     """The secondary status for somebody who watches; None where it adds nothing to what was said."""
     market = "Spot" if job.on_spot else "on-demand"
-    if status in {"Interrupted", "Restarting"}:
+    if status in {Secondary.INTERRUPTED, Secondary.RESTARTING}:
         job.has_machine = False
-        if status == "Restarting":
+        if status == Secondary.RESTARTING:
             return "restarting after an error inside SageMaker"
         return f"INTERRUPTED: Spot took the {job.instance_type} away"
-    if status == "Pending":
+    if status == Secondary.PENDING:
         job.has_machine = False
         job.in_queue = True
         return f"waiting for {market} capacity"
-    if status in {"Starting", "Downloading"}:
+    if status in {Secondary.STARTING, Secondary.DOWNLOADING}:
         # Starting without a wait before it is only the order, not yet the machine.
-        given = job.in_queue or status == "Downloading"
+        given = job.in_queue or status == Secondary.DOWNLOADING
         if job.has_machine or not given:
             return None
         job.has_machine, job.in_queue = True, False
@@ -195,21 +196,26 @@ def _in_words(status: str, message: str, job: _JobSeen) -> str | None:
 
 
 _WORDS: Mapping[str, str | None] = {
-    "Training": "training",
-    "Uploading": None,
-    "Stopping": "stopping",
-    "Stopped": "stopped",
-    "Completed": "completed",
-    "MaxWaitTimeExceeded": "stopped by SageMaker: the time to wait for Spot is used up",
-    "MaxRuntimeExceeded": "stopped by SageMaker: MaxRuntimeInSeconds is used up",
-    "Failed": "FAILED",
+    Secondary.TRAINING: "training",
+    Secondary.UPLOADING: None,
+    Secondary.STOPPING: "stopping",
+    Secondary.STOPPED: "stopped",
+    Secondary.COMPLETED: "completed",
+    Secondary.MAX_WAIT_TIME_EXCEEDED: "stopped by SageMaker: the time to wait for Spot is used up",
+    Secondary.MAX_RUNTIME_EXCEEDED: "stopped by SageMaker: MaxRuntimeInSeconds is used up",
+    Secondary.FAILED: "FAILED",
 }
 
 
 def _status_style(status: str) -> str:
-    if status in {"Interrupted", "Failed", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"}:
+    if status in {
+        Secondary.INTERRUPTED,
+        Secondary.FAILED,
+        Secondary.MAX_RUNTIME_EXCEEDED,
+        Secondary.MAX_WAIT_TIME_EXCEEDED,
+    }:
         return "bold red"
-    return "green" if status == "Completed" else ""
+    return "green" if status == Secondary.COMPLETED else ""
 
 
 def _is_milestone(done: int, total: int) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nightspot.local.sagemaker.job_state import JobEnding, Secondary, Status
+from nightspot.formats.statuses import Secondary, Status
+from nightspot.local.sagemaker.job_state import JobEnding
 from nightspot.local.sagemaker.markets import SimulatedMarket
 
 LONG = {"steps": 100_000, "seconds_per_step": 0.02}

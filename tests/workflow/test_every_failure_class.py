@@ -4,7 +4,8 @@ import pytest
 
 from nightspot.failures.classify import RESPONSES, Response
 from nightspot.failures.codes import FailureClass
-from nightspot.local.sagemaker.job_state import JobEnding, Secondary, Status
+from nightspot.formats.statuses import Secondary, Status
+from nightspot.local.sagemaker.job_state import JobEnding
 from nightspot.local.sagemaker.markets import Markets, SimulatedMarket, SimulationOptions
 from nightspot.local.sagemaker.request_rules import ServiceFault
 from nightspot.local.stage.night_files import Night

@@ -20,6 +20,7 @@ from nightspot.decide.audit import GOES_ON, ListedJob
 from nightspot.decide.ledger import JobView, Transition
 from nightspot.failures.classify import redact
 from nightspot.formats.run_ids import read_training_job_name
+from nightspot.formats.statuses import ENDED, Status
 from nightspot.job.markets import Market
 from nightspot.run.model import Attempt, Run
 
@@ -58,7 +59,7 @@ class TrainingJobs:
                 self._client.stop_training_job(TrainingJobName=training_job_name)
         except ClientError:
             view = self.describe(training_job_name)
-            if view is not None and view.status == "InProgress":
+            if view is not None and view.status == Status.IN_PROGRESS:
                 raise
 
     def going_on(self, now: datetime) -> tuple[ListedJob, ...]:
@@ -141,9 +142,9 @@ def _ended_at(description: Mapping[str, Any], transitions: tuple[Transition, ...
     trained: only for a completed job is that the end.
     """
     status = description["TrainingJobStatus"]
-    if status not in {"Completed", "Failed", "Stopped"}:
+    if status not in ENDED:
         return None
-    moment: datetime | None = description.get("TrainingEndTime") if status == "Completed" else None
+    moment: datetime | None = description.get("TrainingEndTime") if status == Status.COMPLETED else None
     if moment is None and transitions:
         return transitions[-1].ended_at or transitions[-1].started_at
     moment = moment or description.get("LastModifiedTime")
@@ -286,7 +287,7 @@ class Stopper:
             view = self._jobs.describe(name)
             if view is None:
                 return False  # asked for a moment ago, and not there yet
-            if view.status == "InProgress":
+            if view.status == Status.IN_PROGRESS:
                 raise StopRefusedError(f"training job {name}: {redact(str(error))}") from error
         self._asked.add(name)
         return True

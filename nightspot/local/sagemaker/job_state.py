@@ -9,37 +9,9 @@ from enum import StrEnum
 from threading import Event, Lock
 from typing import Any
 
+from nightspot.formats.statuses import Secondary, Status
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker.request_rules import invalid
-
-
-class Status(StrEnum):
-    """TrainingJobStatus."""
-
-    IN_PROGRESS = "InProgress"
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-    STOPPING = "Stopping"
-    STOPPED = "Stopped"
-
-
-class Secondary(StrEnum):
-    """SecondaryStatus, as far as the simulation enters it."""
-
-    STARTING = "Starting"
-    PENDING = "Pending"
-    DOWNLOADING = "Downloading"
-    TRAINING = "Training"
-    INTERRUPTED = "Interrupted"
-    RESTARTING = "Restarting"
-    STOPPING = "Stopping"
-    UPLOADING = "Uploading"
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-    STOPPED = "Stopped"
-    MAX_RUNTIME_EXCEEDED = "MaxRuntimeExceeded"
-    MAX_WAIT_TIME_EXCEEDED = "MaxWaitTimeExceeded"
-
 
 # AWS's words, from job logs in public repositories; Interrupted, Restarting and MaxRuntimeExceeded
 # are worded after botocore's documentation of SecondaryStatus. They must not drive code.

@@ -14,6 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nightspot.formats.statuses import Secondary, Status
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker import job_state, request_rules
@@ -34,9 +35,7 @@ from nightspot.local.sagemaker.job_state import (
     Interruption,
     JobEnding,
     JobState,
-    Secondary,
     SharedJob,
-    Status,
     training_seconds,
 )
 from nightspot.local.sagemaker.markets import SimulatedMarket, SimulationOptions

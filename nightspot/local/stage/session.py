@@ -23,6 +23,7 @@ from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.formats.run_ids import run_id_of
+from nightspot.formats.statuses import ENDED
 from nightspot.job.model import Job, Local
 from nightspot.lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.lambdas.observability import writing_to
@@ -181,7 +182,6 @@ class RecordingEvents:
 
 SERVICES = ("dynamodb", "events", "s3", "sagemaker", "stepfunctions")
 JOB_TAG = "nightspot:job"  # see nightspot.plan.planning
-ENDS = frozenset({"Completed", "Failed", "Stopped"})  # TrainingJobStatus; see infra.triggers
 RECONCILE_EVERY_SECONDS = 300.0  # see infra.triggers
 
 
@@ -385,7 +385,7 @@ class LocalAws:
             )
             self.on_sighting(sighting)
             wake(event)
-            if detail["TrainingJobStatus"] in ENDS:
+            if detail["TrainingJobStatus"] in ENDED:
                 closing(event)
 
         def on_log(name: str, line: str) -> None:
