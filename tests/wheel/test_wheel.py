@@ -23,7 +23,7 @@ from infra.network import OWN
 from lambdas.hello import HELLO
 
 from nightspot.cdk import Settings, TrainingRuns, build_bundle
-from nightspot.job import load_jobs
+from nightspot.job.reading import load_jobs
 
 app = cdk.App()
 stack = cdk.Stack(app, "Team")

@@ -88,7 +88,7 @@ def test_a_night_with_interruptions_and_a_fallback_ends_with_the_same_recall_to_
 
     assert [a.market for a in quiet.record.attempts] == ["spot"]
     assert [a.market for a in bad.record.attempts] == ["spot", "on_demand"]
-    assert bad.record.attempts[0]["interruptions"] == 3
+    assert bad.record.attempts[0].interruptions == 3
     assert all(a.resumed_from_step > 0 for a in bad.record.attempts)
     assert json.loads(bad_model["metrics"])["recall_at_10"] > 0
     assert bad_model["metrics"] == quiet_model["metrics"]
