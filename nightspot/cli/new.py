@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,7 +67,7 @@ def new(
         return
     for path in written:
         typer.echo(visible(path))
-    typer.echo(visible(f"Next: cd {folder} && nightspot run jobs/{job}.yaml --local"))
+    typer.echo(visible(f"Next: cd {shlex.quote(str(folder))} && nightspot run jobs/{job}.yaml --local"))
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

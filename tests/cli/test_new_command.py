@@ -112,3 +112,9 @@ def test_nothing_is_written_where_it_would_not_belong(nightspot, tmp_path, argum
     answer = nightspot("new", *arguments)
     assert (answer.status, words in answer.err) == (2, True), answer.err
     assert files(tmp_path) == {"full/mine", "file"}
+
+
+def test_the_next_command_can_be_pasted_whatever_the_folder_is_called(nightspot):
+    answer = nightspot("new", "my project", "--name", "ranking")
+    assert answer.status == 0
+    assert "cd 'my project' && nightspot run jobs/ranking.yaml --local" in answer.out
