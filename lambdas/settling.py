@@ -16,12 +16,12 @@ from botocore.exceptions import ClientError
 from nightspot.aws.faults import NotYetError, TransientAwsError
 from nightspot.aws.runs.looks import Looks
 from nightspot.decide import audit, ledger
-from nightspot.decide.audit import GOES_ON, AuditFinding, Execution, ExecutionState, Repair, RunLook
+from nightspot.decide.audit import AuditFinding, Execution, ExecutionState, Repair, RunLook
 from nightspot.decide.ledger import JobView, phases_of
 from nightspot.decide.steps import asked_to_stop
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import read_training_job_name
-from nightspot.formats.statuses import Status
+from nightspot.formats.statuses import GOES_ON, Status
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.lambdas.observability import count, logger

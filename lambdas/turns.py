@@ -11,8 +11,8 @@ from datetime import timedelta
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.table.job_lock import Holder
-from nightspot.decide.audit import GOES_ON, MAY_COME
-from nightspot.formats.statuses import Status
+from nightspot.decide.audit import MAY_COME
+from nightspot.formats.statuses import GOES_ON, Status
 from nightspot.job.markets import Concurrency
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.lambdas.observability import logger

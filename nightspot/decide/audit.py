@@ -15,7 +15,7 @@ from nightspot.costs.account import lacks_bill
 from nightspot.decide import ladder
 from nightspot.decide.ledger import JobView
 from nightspot.failures.codes import FailureClass
-from nightspot.formats.statuses import Status
+from nightspot.formats.statuses import GOES_ON, Status
 from nightspot.run.model import Attempt, Run
 from nightspot.run.reasons import clock
 
@@ -35,7 +35,6 @@ BILL = timedelta(days=2)
 OVERDUE = timedelta(minutes=15)
 # A run that starts later, nobody waits for, and news that is older is no news.
 GIVEN_UP = timedelta(days=1)
-GOES_ON = frozenset({Status.IN_PROGRESS, Status.STOPPING})  # TrainingJobStatus
 
 
 class AuditKind(StrEnum):

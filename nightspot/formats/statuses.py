@@ -44,3 +44,5 @@ class Secondary(StrEnum):
 
 # No training job leaves these: what it has cost is final.
 ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.STOPPED})
+# It may still cost something, and a decision may still stop it.
+GOES_ON = frozenset({Status.IN_PROGRESS, Status.STOPPING})

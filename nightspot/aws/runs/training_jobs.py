@@ -16,11 +16,11 @@ from botocore.exceptions import ClientError
 from nightspot.aws.faults import TransientAwsError, asking_aws, code_of
 from nightspot.aws.runs.executions import Executions
 from nightspot.aws.table.run_table import RunTable
-from nightspot.decide.audit import GOES_ON, ListedJob
+from nightspot.decide.audit import ListedJob
 from nightspot.decide.ledger import JobView, Transition
 from nightspot.failures.classify import redact
 from nightspot.formats.run_ids import read_training_job_name
-from nightspot.formats.statuses import ENDED, Status
+from nightspot.formats.statuses import ENDED, GOES_ON, Status
 from nightspot.job.markets import Market
 from nightspot.run.model import Attempt, Run
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from threading import Event, Lock
 from typing import Any
 
-from nightspot.formats.statuses import Secondary, Status
+from nightspot.formats.statuses import ENDED, Secondary, Status
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker.request_rules import invalid
 
@@ -39,7 +39,6 @@ LAST = frozenset(
         Secondary.MAX_WAIT_TIME_EXCEEDED,
     }
 )
-OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.STOPPED})
 MACHINE_GONE = LAST | {Secondary.INTERRUPTED, Secondary.RESTARTING}
 
 
@@ -88,7 +87,7 @@ class JobState:
     @property
     def ended(self) -> bool:
         # By the status: "Interrupted" may be where a job stands, and where it ended.
-        return self.status in OVER
+        return self.status in ENDED
 
     @property
     def modified_at(self) -> datetime:
@@ -116,7 +115,7 @@ def entered(
     """
     last = state.transitions[-1]
     start = max(at, last.start)
-    is_over = (status or state.status) in OVER
+    is_over = (status or state.status) in ENDED
     following = JobTransition(secondary, start, start if is_over else None, MESSAGES[secondary])
     return replace(
         state,
