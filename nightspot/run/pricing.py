@@ -83,6 +83,20 @@ class Price:
             left -= covered
         return fsum([*paid, left * self.usd_per_hour]) / instance_count
 
+    def least_usd_per_hour(self, instance_count: int) -> float | None:
+        """What one on-demand instance of `instance_count` adds to the bill of an hour at least; None without a plan.
+
+        A commitment is paid whether it is used or not. What an idle one covers adds nothing, and the rest costs the
+        list price; what it adds at most is the list price, where other work has used the commitment up.
+        """
+        rates = [plan for plan in self.plans if plan.usd_per_hour < self.usd_per_hour]
+        if not rates:
+            return None
+        left = float(instance_count)
+        for plan in sorted(rates, key=lambda plan: plan.usd_per_hour):
+            left -= min(left, plan.commitment_usd_per_hour / plan.usd_per_hour)
+        return left * self.usd_per_hour / instance_count
+
 
 @dataclass(frozen=True)
 class SpotDiscount:

@@ -88,6 +88,15 @@ def test_a_plan_that_is_no_cheaper_than_the_list_is_none():
     assert price_of(plans=[plan_of(33.0)]).on_demand_leg_usd_per_hour(1) is None
 
 
+@pytest.mark.parametrize(
+    ("commitment", "count", "usd"),
+    [(80.0, 4, 0.0), (40.0, 4, 16.5), (0.0, 4, 33.0)],
+    ids=["idle-and-large-enough", "for-half-of-the-machines", "none"],
+)
+def test_an_idle_commitment_is_paid_anyway_and_adds_nothing(commitment, count, usd):
+    assert price_of(plans=[plan_of(20.0, commitment=commitment)]).least_usd_per_hour(count) == usd
+
+
 @given(amounts, st.lists(st.tuples(amounts, amounts), min_size=1, max_size=4), st.integers(1, 20))
 def test_the_on_demand_leg_lies_between_the_cheapest_rate_and_the_list(usd, plans, count):
     price = price_of(usd, [plan_of(*plan) for plan in plans])
