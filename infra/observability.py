@@ -22,6 +22,7 @@ from nightspot.cdk.triggers import Workflow
 # What can become a message; nightspot.view.messages.wording decides what does, and a test compares the two. The
 # rest of Nightspot's events stay on the bus for whoever wants them.
 TOLD = (
+    "Nightspot No Spot Planned",
     "Nightspot At Risk Of Being Late",
     "Nightspot Unknown Failure",
     "Nightspot Resume Broken",

@@ -153,7 +153,7 @@ def _check_free(job: Job, name: str, use: ApiDependencies) -> None:
     runs = use.table.history(job.name, limit=_LOOKED_BACK)
     if any(_has_name(run, name) for run in runs):
         return
-    for run in runs:
+    for run in use.table.history(job.name, limit=_LOOKED_BACK, where=lambda run: not run.was_refused):
         if _goes_on(run, use):
             detail = f"Run {run.run_id} of {job.name} is still going on, and the job's concurrency is forbid."
             raise ProblemError(ProblemKind.RUN_IS_OPEN, detail, run=link_of(run.run_id))
@@ -172,7 +172,7 @@ def _check_retryable(run: Run, job: Job, name: str, use: ApiDependencies) -> Non
         run.checkpoint_s3_uri is not None
         and planning.checkpoint_prefix(job.training_job, run.run_id) is not None
     ):
-        known = use.table.history(run.job, limit=_LOOKED_BACK)
+        known = use.table.history(run.job, limit=_LOOKED_BACK, where=lambda run: not run.was_refused)
         others = (one for one in known if not _has_name(one, name))
         _check_checkpoints(run, others, use)
 

@@ -23,12 +23,13 @@ from nightspot.lambdas.run_input import InvalidInputError, RunInput, check_deadl
 from nightspot.plan import planning
 from nightspot.plan.planning import Known, ResumedRun, plan_note, plan_run, quota_name
 from nightspot.record.events import RunEvent
+from nightspot.record.model import RunRecord
 from nightspot.run.model import Run, to_json
 
 if TYPE_CHECKING:
     from nightspot.job.model import Job
 
-HISTORY_RUNS = 60  # two months of nights to learn from
+HISTORY_RUNS = 60  # runs with attempts: two months of nights to learn from
 FIRST_MISSES = 30  # after which the workflow waits five minutes and no longer one
 LARGEST_OVERRIDES_BYTES = 64 * 1024  # the ledger carries them; the API takes no more either
 
@@ -95,6 +96,9 @@ def handler(
     said = {"job": run.job, "run": run.run_id, "deadline": run.deadline.isoformat(), **detail}
     logger.info("run planned", extra=said)
     tell([RunEvent.RUN_STARTED], run, use.now(), detail, use.notices)
+    if run.limited_by is not None and run.limited_by.is_new:
+        told = {**detail, "because": run.plan_note}
+        tell([RunEvent.NO_SPOT_PLANNED], run, use.now(), told, use.notices)
     return _planned(run, fixed)
 
 
@@ -130,7 +134,7 @@ def _plan(
     prices = _live_prices(job, use)
     known = Known(
         price=prices.price if prices else use.price,
-        history=use.table.history(job.name, limit=HISTORY_RUNS),
+        history=use.table.history(job.name, limit=HISTORY_RUNS, where=_teaches),
         quotas=_quotas(job, use),
         spot_hints=prices.spot_hints if prices else {},
     )
@@ -167,6 +171,10 @@ def _plan(
         waits_for_run=taken.waits_for_run,
         refused_because=taken.refused_because,
     )
+
+
+def _teaches(run: RunRecord) -> bool:
+    return bool(run.attempts) and not run.forgotten
 
 
 def _live_prices(job: Job, use: Dependencies) -> KnownPrices | None:

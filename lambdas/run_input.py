@@ -250,7 +250,7 @@ def _ended_without_model(resume_from: str, job: str, use: Dependencies) -> Run:
 def _check_that_nobody_else_uses(prefix: str, before: Run, run_id: str, use: Dependencies) -> None:
     if (why := _still_saving(before, use)) is not None:
         raise _no_resuming(before.run_id, why)
-    for record in use.table.history(before.job, limit=_MOST_LOOKED_AT):
+    for record in use.table.history(before.job, limit=_MOST_LOOKED_AT, where=lambda run: not run.was_refused):
         if record.checkpoints != prefix or record.run_id in (run_id, before.run_id):
             continue
         other = use.table.run(record.run_id)

@@ -14,7 +14,8 @@ from nightspot.advise.question import Band, Hints, Question
 from nightspot.formats.figures import DAY_SECONDS, format_duration
 from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig
-from nightspot.learn.history import FEWEST, mean_life_seconds
+from nightspot.learn.estimators import FEWEST
+from nightspot.learn.history import mean_life_seconds
 from nightspot.market.fitting import LEAST_SHARE, generate, profile, profiles
 from nightspot.market.model import MarketAvailability
 from nightspot.market.samples import BacktestError, Zone

@@ -38,6 +38,10 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "jobs": ("jobs:jobs", "List the jobs: schedule, deadline, last run, cost of the month."),
         "runs": ("runs.show:runs", "List runs, newest first: how each ended, cost, savings, margin."),
         "show": ("runs.show:show", "Show a run's record: decisions, attempts, result."),
+        "history": (
+            "history:history",
+            "Show what plans learn from a job's past runs; --forget takes one out.",
+        ),
         "watch": ("runs.watch:watch", "Watch a run until it is over."),
         "logs": ("runs.watch:logs", "Print what a run's training job has logged."),
         "stop": ("runs.stop:stop", "Stop a deployed run and its training job, for good."),

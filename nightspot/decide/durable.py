@@ -14,12 +14,10 @@ def fold(before: Run, run: Run) -> Run:
 
 
 def own_or_inherited(run: Run, progress: Progress) -> Progress:
-    """`progress`, marked where it is still what the run that `run` resumes has left: its attempts are not ours."""
-    return (
-        evolve(progress, attempt=BEFORE_THE_FIRST)
-        if run.inherited is not None and _written_by(progress) == _written_by(run.inherited)
-        else progress
-    )
+    """`progress`; where it is still what the run that `run` resumes has left, as the plan took it over."""
+    if run.inherited is None or _written_by(progress) != _written_by(run.inherited):
+        return progress
+    return evolve(run.inherited, attempt=BEFORE_THE_FIRST)  # its attempts are not ours
 
 
 def _written_by(progress: Progress) -> tuple[object, ...]:

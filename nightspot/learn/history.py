@@ -1,89 +1,119 @@
-"""What past nights teach: how long the work, a change-over and a wait for a machine take, as upper quantiles.
+"""What past runs teach of machines: how long they are waited for, start and live, and what Spot saves.
 
-Before there is enough history the job file's own figures stand in for it, with a margin.
+Before there is enough to learn from, the job file's own figures stand. What they teach of the work is in `work`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from math import ceil, exp, fsum, log, sqrt
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, fsum
 
 from nightspot.job.markets import Market
+from nightspot.learn.estimators import ENOUGH, FEWEST, MOST_ODD_SHARE, Wait, upper_limit, wait_limit
 from nightspot.record.model import AttemptRecord, RunRecord
-from nightspot.run.model import MOST_WORK_SECONDS
 from nightspot.run.pricing import ASSUMED_SPOT_DISCOUNT, Basis, SpotDiscount
-
-FEWEST = 5  # before history is believed
-# Before there is any. Planning on work + 20 % left no night of 5,100 late on the traces that this project was
-# designed on.
-UNLEARNT_WORK_MARGIN = 1.2
 
 DEFAULT_PATIENCE_SECONDS = 30 * 60
 SHORTEST_PATIENCE_SECONDS = 10 * 60
 LONGEST_PATIENCE_SECONDS = 2 * 3600
 PATIENCE_QUANTILE = 0.9
 
-UPPER_QUANTILE = 0.9975
-_NORMAL_DEVIATE = 2.8070  # of UPPER_QUANTILE
+
+@dataclass(frozen=True)
+class LearntStart:
+    """A change-over in seconds, and what it rests on; nothing: the job file's figure stands."""
+
+    seconds: int
+    starts: int = 0  # that came to training
+    cut_short: int = 0  # waits that were ended before a machine came
+    longest: RunRecord | None = None  # the run whose start sets the limit
+    odd: tuple[RunRecord, ...] = ()  # those whose starts are so far above the rest that they have no say
 
 
-def upper_limit(past: Sequence[float]) -> float:
-    """What the next value stays below in all but one case of 400, given at least two like it, all above 0.
+@dataclass(frozen=True)
+class _Start:
+    """What one run saw of a rung: from the first asking to training, or to the end of a wait for nothing."""
 
-    With 399 values or more their own quantile, without any assumption (split conformal prediction: of n + 1
-    exchangeable values the last one is below the ceil(0.9975 (n + 1))-th smallest with that probability; Vovk
-    et al., "Algorithmic Learning in a Random World"). With fewer the prediction limit of a log-normal, because
-    durations are skewed: mean + t sqrt(1 + 1/n) standard deviations of the logarithms (Hahn and Meeker,
-    "Statistical Intervals"). Never below what has been seen.
+    run: RunRecord
+    wait: Wait  # for a machine
+    ready_seconds: float | None  # from the asking to training; None: it never came
+
+
+def change_over(
+    history: Iterable[RunRecord],
+    market: Market,
+    instance_type: str,
+    stated_seconds: int,
+    spare_seconds: float = 0.0,
+) -> LearntStart:
+    """From the asking to the first step of training.
+
+    On-demand: an upper limit, because the deadline hangs on it; a wait that was ended without a machine would have
+    taken longer still. Spot: the lower quartile, a start that had its machine at once; a Spot start that takes
+    longer is given up in time, so that nothing hangs on it but money.
+
+    `spare_seconds`: what the learnt work is shorter than the job file's. A few odd starts take no more than that of
+    the time that the job file's figures would leave to Spot.
     """
-    count = len(past)
-    rank = ceil(UPPER_QUANTILE * (count + 1))
-    if rank <= count:
-        return sorted(past)[rank - 1]
-    logs = [log(value) for value in past]
-    mean = sum(logs) / count
-    deviation = sqrt(sum((value - mean) ** 2 for value in logs) / (count - 1))
-    return max(*past, exp(mean + _student_deviate(count - 1) * sqrt(1 + 1 / count) * deviation))
-
-
-def _student_deviate(freedom: int) -> float:
-    """Student's t for UPPER_QUANTILE, by the expansion of Fisher and Cornish; within 1 % from 4 degrees on."""
-    z = _NORMAL_DEVIATE
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
-
-
-def work_seconds(history: Iterable[RunRecord], work_key: str, stated_seconds: float) -> tuple[float, float]:
-    """The work at speed 1: what to expect, and what to plan with.
-
-    From the runs that succeeded and had the same work to do (`planning.work_key_of`).
-    """
-    past = [
-        run.work_seconds for run in history if run.has_model and run.work_key == work_key and run.work_seconds
-    ]
-    if len(past) < FEWEST:
-        return stated_seconds, stated_seconds * UNLEARNT_WORK_MARGIN
-    return sorted(past)[len(past) // 2], min(MOST_WORK_SECONDS, upper_limit(past))
+    starts = list(_starts(history, market, instance_type))
+    ready = [start for start in starts if start.ready_seconds]
+    past = [start.ready_seconds or 0.0 for start in ready]
+    cut_short = [start for start in starts if not start.wait.came]
+    if market is Market.SPOT:
+        if len(past) < FEWEST:
+            return LearntStart(stated_seconds)
+        return LearntStart(ceil(sorted(past)[len(past) // 4]), len(past), len(cut_short))
+    learnt = LearntStart(stated_seconds)
+    cap = stated_seconds + max(0.0, spare_seconds)
+    if len(past) >= FEWEST:
+        limit = upper_limit(past, cap)
+        used = [n for n in range(len(past)) if n not in limit.odd]
+        longest = ready[max(used, key=lambda n: past[n])].run
+        odd = tuple(ready[n].run for n in limit.odd)
+        learnt = LearntStart(ceil(limit.value), len(past), len(cut_short), longest, odd)
+    longer = [start for start in cut_short if start.wait.seconds > learnt.seconds]
+    if len(starts) < FEWEST or len(longer) <= MOST_ODD_SHARE * len(starts):
+        return learnt
+    # More than exceptions: they are lower bounds of what a start can take.
+    last = max(longer, key=lambda start: start.wait.seconds)
+    seconds = last.wait.seconds if len(starts) >= ENOUGH else min(last.wait.seconds, max(cap, learnt.seconds))
+    return replace(learnt, seconds=ceil(seconds), cut_short=len(cut_short), longest=last.run)
 
 
 def change_over_seconds(
     history: Iterable[RunRecord], market: Market, instance_type: str, stated_seconds: int
 ) -> int:
-    """From the asking to the first step of training, where there is capacity.
+    """The seconds of `change_over`."""
+    return change_over(history, market, instance_type, stated_seconds).seconds
 
-    On-demand: an upper limit, because the deadline hangs on it. Spot: the lower quartile, a start that had its
-    machine at once; a Spot start that takes longer is given up in time, so that nothing hangs on it but money.
-    """
-    past = sorted(
-        attempt.ready_seconds
-        for attempt in _attempts(history, market, instance_type)
-        if attempt.ready_seconds
-    )
-    if len(past) < FEWEST:
-        return stated_seconds
-    return ceil(past[len(past) // 4] if market is Market.SPOT else upper_limit(past))
+
+def _starts(history: Iterable[RunRecord], market: Market, instance_type: str) -> Iterator[_Start]:
+    """What each run saw of a rung: attempts on it that follow each other without a machine are one wait."""
+    for run in history:
+        row: list[AttemptRecord] = []
+        for attempt in () if run.forgotten else run.attempts:
+            is_on_it = (attempt.market, attempt.instance_type) == (market, instance_type)
+            if is_on_it:
+                row.append(attempt)
+            if row and (not is_on_it or _has_come(attempt) or attempt is run.attempts[-1]):
+                # A request that was refused has no status, and never queued.
+                if any(each.status is not None for each in row):
+                    yield _start_of(run, row)
+                row = []
+
+
+def _has_come(attempt: AttemptRecord) -> bool:
+    return attempt.queued_seconds is not None or attempt.ready_seconds is not None
+
+
+def _start_of(run: RunRecord, row: Sequence[AttemptRecord]) -> _Start:
+    last = row[-1]
+    before = max(0.0, (last.asked_at - row[0].asked_at).total_seconds())
+    if not _has_come(last):
+        return _Start(run, Wait(before + (last.waited_seconds or 0.0), came=False), None)
+    ready = None if last.ready_seconds is None else before + last.ready_seconds
+    return _Start(run, Wait(before + (last.queued_seconds or last.ready_seconds or 0.0), came=True), ready)
 
 
 def mean_life_seconds(history: Iterable[RunRecord], instance_type: str) -> float | None:
@@ -101,27 +131,27 @@ def mean_life_seconds(history: Iterable[RunRecord], instance_type: str) -> float
 def patience_seconds(history: Iterable[RunRecord], market: Market, instance_type: str) -> int:
     """How long to wait for a machine of this type before the next one gets its turn.
 
-    Of the waits that ended with a machine, nine in ten were over by then; a type that was tried often and never
-    came gets the shortest patience. Half an hour before there is enough to learn from.
+    Nine in ten machines have come by then, the waits that were ended too early to see theirs counted in. A type
+    that was tried often and never came gets the shortest patience. Half an hour before there is enough to go by.
     """
-    tries = [attempt.queued_seconds for attempt in _attempts(history, market, instance_type)]
-    if len(tries) < FEWEST:
+    waits = [start.wait for start in _starts(history, market, instance_type)]
+    if len(waits) < FEWEST:
         return DEFAULT_PATIENCE_SECONDS
-    waits = sorted(wait for wait in tries if wait is not None)
-    if not waits:
+    wait = wait_limit(waits, PATIENCE_QUANTILE)
+    if wait is None:
         return SHORTEST_PATIENCE_SECONDS
-    wait = waits[min(len(waits), ceil(PATIENCE_QUANTILE * (len(waits) + 1))) - 1]
     return round(min(max(wait, SHORTEST_PATIENCE_SECONDS), LONGEST_PATIENCE_SECONDS))
 
 
-def _attempts(history: Iterable[RunRecord], market: Market, instance_type: str) -> Iterable[AttemptRecord]:
+def _attempts(history: Iterable[RunRecord], market: Market, instance_type: str) -> Iterator[AttemptRecord]:
     """The attempts on a rung; a request that was refused has no status and never queued."""
-    return (
-        attempt
-        for run in history
-        for attempt in run.attempts
-        if (attempt.market, attempt.instance_type) == (market, instance_type) and attempt.status is not None
-    )
+    for run in history:
+        for attempt in () if run.forgotten else run.attempts:
+            if (attempt.market, attempt.instance_type) == (
+                market,
+                instance_type,
+            ) and attempt.status is not None:
+                yield attempt
 
 
 def expected_spot_discount(
@@ -140,7 +170,7 @@ def measured_spot_discount(history: Iterable[RunRecord], instance_type: str) -> 
     past = [
         (attempt.trained_seconds, attempt.billable_seconds, attempt.ended_at)
         for run in history
-        for attempt in run.attempts
+        for attempt in (() if run.forgotten else run.attempts)
         if (attempt.market, attempt.instance_type) == (Market.SPOT, instance_type)
         and attempt.ended_at
         and attempt.trained_seconds

@@ -17,6 +17,7 @@ from nightspot.job.cautions import window_seconds
 from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig
 from nightspot.learn import history
+from nightspot.learn.estimators import upper_limit
 from nightspot.market.fitting import generate, profiles
 from nightspot.market.model import Belief, MarketAvailability, MarketValueError, Prices, Truth
 from nightspot.market.traces import Trace, load_trace, load_traces, pool
@@ -210,9 +211,8 @@ def _belief(setting: BacktestSetting, random: np.random.Generator) -> Belief:
         history.change_over_seconds(past, market, INSTANCE_TYPE, math.ceil(setting.changeover_of(market)))
         for market in (Market.ON_DEMAND, Market.SPOT)
     )
-    _, work = history.work_seconds(past, "", setting.work_seconds)
-    if not setting.work_error:
-        work = setting.work_seconds
+    works = [run.work_seconds or setting.work_seconds for run in past]
+    work = upper_limit(works).value if setting.work_error else setting.work_seconds
     return Belief(work, spot, on_demand + beside, setting.stop_seconds)
 
 
@@ -229,7 +229,6 @@ def _past_nights(setting: BacktestSetting, random: np.random.Generator) -> list[
             run_id=f"{night}",
             started_at=_LONG_AGO,
             outcome=RunState.SUCCEEDED,
-            work_key="",
             work_seconds=max(1.0, float(works[night])),
             attempts=tuple(
                 AttemptRecord(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
@@ -15,11 +13,24 @@ from nightspot.decide import ladder, limits
 from nightspot.decide.policy import next_step
 from nightspot.formats.figures import format_duration
 from nightspot.formats.run_ids import run_id_of
-from nightspot.job.markets import Market, wait_limit_seconds, why_too_short
+from nightspot.job.markets import Fallback, Market, wait_limit_seconds, why_too_short
 from nightspot.learn import history
+from nightspot.learn.history import LearntStart
+from nightspot.learn.identity import work_key_of
+from nightspot.learn.work import UNLEARNT_WORK_MARGIN, LearntSpeed, LearntWork, learnt_work
 from nightspot.record.model import RunRecord
 from nightspot.run import estimates, pricing
-from nightspot.run.model import BEFORE_THE_FIRST, CONSOLE, Action, LeftOut, Progress, Run, Rung, evolve
+from nightspot.run.model import (
+    BEFORE_THE_FIRST,
+    CONSOLE,
+    Action,
+    LeftOut,
+    LimitingRun,
+    Progress,
+    Run,
+    Rung,
+    evolve,
+)
 from nightspot.run.reasons import clock
 
 if TYPE_CHECKING:
@@ -173,42 +184,117 @@ def plan_run(
 
     `overrides`: what the run's input has changed already in `job`, for the record. The deadline counts from the
     moment for which the run was scheduled: a late start is no reason to wait a day longer for the model.
-    `resumed`: the run whose checkpoints this one takes over. The same execution always gives the same run id.
+    `resumed`: the run whose checkpoints this one takes over, and its deadline (`_deadline`). The same execution
+    always gives the same run id.
     """
     run_id = run_id_of(execution_arn, started_at)
     budget_usd, budget_of = _budget(job, known)
     work_key = work_key_of(job)
-    work_seconds, work_upper_seconds = history.work_seconds(known.history, work_key, job.work_seconds)
-    rungs = (
-        *(_rung(job, Market.SPOT, spec, region, known) for spec in job.capacity.spot),
-        *(_rung(job, Market.ON_DEMAND, spec, region, known) for spec in job.capacity.on_demand),
+    work = learnt_work(job, work_key, known.history)
+    types = [(market, spec) for market in Market for spec in job.capacity.rungs_of(market)]
+    starts = [_start(job, market, spec, known, work) for market, spec in types]
+    rungs = tuple(
+        _rung(job, market, spec, region, known, work.speeds[spec.instance_type], start)
+        for (market, spec), start in zip(types, starts, strict=True)
     )
     own_prefix = checkpoint_prefix(job.training_job, run_id)
     fields: dict[str, Any] = {"checkpoint_s3_uri": own_prefix}
     if resumed is not None:
         fields.update(_inherited(resumed, own_prefix, work_key))
-    return Run(
+    run = Run(
         job=job.name,
         run_id=run_id,
         execution_arn=execution_arn,
         started_at=started_at,
-        deadline=job.deadline.after(origin.scheduled_at or started_at),
+        deadline=_deadline(job, started_at, overrides or {}, origin, resumed),
         rungs=rungs,
-        work_seconds=work_seconds,
-        work_upper_seconds=work_upper_seconds,
+        work_seconds=work.expected_seconds,
+        work_upper_seconds=work.upper_seconds,
         work_key=work_key,
+        overhead_seconds=work.overhead_seconds,
+        steps_share=work.steps_share,
         checkpoint_every_seconds=job.checkpoint_every_seconds,
         training_job=job.training_job,
         fallback=job.fallback,
         policy=job.policy,
         budget_usd=budget_usd,
         budget_of=budget_of,
-        left_out=(*_without_quota(rungs, known.quotas), *_too_short_on_spot(rungs, job, work_seconds)),
+        left_out=(
+            *_without_quota(rungs, known.quotas),
+            *_too_short_on_spot(rungs, job, work.expected_seconds),
+        ),
         overrides=dict(overrides or {}),
         scheduled_at=origin.scheduled_at,
         requested_by=origin.requested_by,
         **fields,
     )
+    limited_by = _limited_by(run, job, work, starts)
+    if limited_by is not None:
+        limited_by = replace(limited_by, is_new=not any(past.limited_by_run for past in known.history[:1]))
+    return evolve(run, limited_by=limited_by)
+
+
+def _deadline(
+    job: Job,
+    started_at: datetime,
+    overrides: Mapping[str, Any],
+    origin: RunOrigin,
+    resumed: ResumedRun | None,
+) -> datetime:
+    """When the model is due.
+
+    That of a run that was resumed is due when its own was, though that has passed, until the next one would be:
+    somebody waits for it. Unless its input says otherwise, and where nothing could be bought for it any more.
+    """
+    own = job.deadline.after(origin.scheduled_at or started_at)
+    if resumed is None or origin.scheduled_at is not None:
+        return own
+    before = resumed.run
+    is_given = overrides.get("deadline") != before.overrides.get("deadline")
+    is_past = before.deadline <= started_at
+    if is_given or (is_past and job.fallback is Fallback.NEVER):
+        return own
+    return before.deadline if job.deadline.after(before.deadline) > started_at else own
+
+
+def _limited_by(run: Run, job: Job, work: LearntWork, starts: Sequence[LearntStart]) -> LimitingRun | None:
+    """The past run because of which `run` asks for no Spot, where the job file's own figures would."""
+    if not run.rungs_of(Market.SPOT) or _begins_with_spot(run):
+        return None
+    stated = evolve(
+        run,
+        work_seconds=float(job.work_seconds),
+        work_upper_seconds=job.work_seconds * UNLEARNT_WORK_MARGIN,
+        overhead_seconds=0.0,
+    )
+    rungs = tuple(
+        replace(rung, change_over_seconds=_stated_change_over(job, rung.market)) for rung in run.rungs
+    )
+    if not _begins_with_spot(evolve(stated, rungs=rungs)):
+        return None
+    slow = [(start.seconds, start.longest) for start in starts if start.longest is not None]
+    if work.longest is not None and (_begins_with_spot(stated) or not slow):
+        return LimitingRun(work.longest.run.run_id, work.upper_seconds)
+    if not slow:
+        return None
+    seconds, longest = max(slow, key=lambda each: each[0])
+    return LimitingRun(longest.run_id, seconds, is_start=True)
+
+
+def _begins_with_spot(run: Run) -> bool:
+    step = next_step(run, run.started_at)
+    return step.rung is not None and step.rung.market is Market.SPOT
+
+
+def _start(job: Job, market: Market, spec: InstanceType, known: Known, work: LearntWork) -> LearntStart:
+    """What past runs say of a rung's change-over."""
+    stated, spare = _stated_change_over(job, market), work.spare_seconds / spec.speed
+    return history.change_over(known.history, market, spec.instance_type, stated, spare)
+
+
+def _stated_change_over(job: Job, market: Market) -> int:
+    change_over = job.change_over
+    return change_over.spot_seconds if market is Market.SPOT else change_over.on_demand_seconds
 
 
 def resumed_prefix(own_prefix: str | None, previous: Run) -> str | None:
@@ -229,8 +315,10 @@ def _inherited(resumed: ResumedRun, own_prefix: str | None, work_key: str) -> di
     if own_prefix is None or before.checkpoint_s3_uri is None or resumed.is_empty:
         return fields
     if before.work_key == work_key:
-        # Of other work nobody knows which part is done.
         fields["inherited_fraction"] = estimates.durable_fraction(before)
+    elif progress is not None:
+        # Of other work nobody knows which part is done; the step is still what training must go on from.
+        progress = evolve(progress, fraction=None, total_steps=None)
     if progress is not None:
         fields["inherited"] = progress
         fields["progress"] = evolve(progress, attempt=BEFORE_THE_FIRST)
@@ -266,33 +354,30 @@ def _too_short_on_spot(rungs: Iterable[Rung], job: Job, work_seconds: float) -> 
             yield LeftOut(rung, why)
 
 
-def work_key_of(job: Job) -> str:
-    """What makes two runs the same work: the request and the length that the file states. Eight characters."""
-    request = {name: value for name, value in job.training_job.items() if name != "Tags"}
-    known = json.dumps([request, job.work_seconds], sort_keys=True, default=str)
-    return hashlib.sha256(known.encode()).hexdigest()[:8]
-
-
-def _rung(job: Job, market: Market, spec: InstanceType, region: str, known: Known) -> Rung:
-    change_over = job.change_over
-    stated = change_over.spot_seconds if market is Market.SPOT else change_over.on_demand_seconds
+def _rung(
+    job: Job,
+    market: Market,
+    spec: InstanceType,
+    region: str,
+    known: Known,
+    speed: LearntSpeed,
+    start: LearntStart,
+) -> Rung:
+    past, instance_type = known.history, spec.instance_type
+    patience = spec.patience_seconds
     return Rung(
         market=market,
-        instance_type=spec.instance_type,
+        instance_type=instance_type,
         region=region,
         instance_count=job.instance_count,
-        speed=spec.speed,
-        change_over_seconds=history.change_over_seconds(known.history, market, spec.instance_type, stated),
-        patience_seconds=(
-            spec.patience_seconds
-            if spec.patience_seconds is not None
-            else history.patience_seconds(known.history, market, spec.instance_type)
-        ),
-        mean_life_seconds=(
-            history.mean_life_seconds(known.history, spec.instance_type) if market is Market.SPOT else None
-        ),
-        **_priced(known.price(spec.instance_type, region), market, job.instance_count),
-        **(_expected_discount(spec.instance_type, known) if market is Market.SPOT else {}),
+        speed=speed.speed if speed.paces else spec.speed,
+        change_over_seconds=start.seconds,
+        patience_seconds=history.patience_seconds(past, market, instance_type)
+        if patience is None
+        else patience,
+        mean_life_seconds=history.mean_life_seconds(past, instance_type) if market is Market.SPOT else None,
+        **_priced(known.price(instance_type, region), market, job.instance_count),
+        **(_expected_discount(instance_type, known) if market is Market.SPOT else {}),
     )
 
 
@@ -325,7 +410,19 @@ ON_TIME = timedelta(minutes=1)
 
 def plan_note(run: Run, resumed: ResumedRun | None = None) -> str | None:
     """The sentences about the plan of `run`, before its turn is taken; None where all is as always."""
-    return " ".join([*_late_start(run), *_resumption(run, resumed)]) or None
+    return " ".join([*_late_start(run), *_resumption(run, resumed), *_limit(run)]) or None
+
+
+def _limit(run: Run) -> Iterator[str]:
+    limit = run.limited_by
+    if limit is None:
+        return
+    took = f"{'its on-demand start' if limit.is_start else 'its training'} sets a limit of"
+    yield (
+        f"On-demand alone, because of what past runs teach: run {limit.run_id}, {took}"
+        f" {format_duration(limit.seconds)}, leaves Spot no time. `nightspot history` shows all of them, and"
+        f" `--forget {limit.run_id}` takes it out."
+    )
 
 
 def _late_start(run: Run) -> Iterator[str]:
@@ -370,8 +467,13 @@ def _resumption(run: Run, resumed: ResumedRun | None) -> Iterator[str]:
         return
     before = resumed.run
     yield f"{_start_of(run, resumed)}."
+    if run.deadline == before.deadline and run.deadline <= run.started_at:
+        yield f"Its model was due when that run's was, at {clock(run.deadline)}."
     if run.work_key != before.work_key:
-        yield f"The job's training request or its `work` is not the same as that of run {before.run_id}."
+        yield (
+            f"Its work is not that of run {before.run_id} (algorithm, channels, hyperparameters or `work` differ):"
+            " how much of it is done, nobody knows."
+        )
 
 
 def _start_of(run: Run, resumed: ResumedRun) -> str:

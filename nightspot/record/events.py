@@ -13,6 +13,7 @@ class RunEvent(StrEnum):
     """A business event. The value is the metric's name; the notice's detail type is made from it."""
 
     RUN_STARTED = "RunStarted"
+    NO_SPOT_PLANNED = "NoSpotPlanned"  # because of what past runs teach
     ATTEMPT_STARTED = "AttemptStarted"
     INTERRUPTED = "Interrupted"
     FELL_BACK = "FellBack"
@@ -81,6 +82,7 @@ def of_run(run: Run) -> tuple[RunEvent, ...]:
     seen = {
         RunEvent.INTERRUPTED: _interruptions(run) > 0,
         RunEvent.FELL_BACK: on_demand and bool(run.rungs_of(Market.SPOT)),
+        RunEvent.NO_SPOT_PLANNED: run.limited_by is not None and run.limited_by.is_new,
         RunEvent.AT_RISK: run.said_late,
         RunEvent.UNKNOWN_FAILURE: _unknown(run) > 0,
         RunEvent.RESUME_BROKEN: run.resume_is_broken,

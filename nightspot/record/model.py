@@ -152,6 +152,9 @@ class AttemptRecord(Figures):
     training_job_name: str
     market: Market
     instance_type: str
+    instance_count: Count | None = Field(
+        default=None, description="null: an older version did not record it."
+    )
     asked_at: Moment
     ended_at: Moment | None = None
     status: str | None = Field(default=None, description="SageMaker's TrainingJobStatus.")
@@ -160,6 +163,9 @@ class AttemptRecord(Figures):
     failure_reason: str | None = Field(default=None, description="In SageMaker's words, without secrets.")
     queued_seconds: Seconds | None = None
     ready_seconds: Seconds | None = None
+    seconds_per_step: Seconds | None = Field(
+        default=None, description="Its pace, as its training script says."
+    )
     interruptions: Count = 0
     resume: Resume | None = None
     resumed_from_step: Number | None = None
@@ -246,6 +252,19 @@ class RunRecord(Figures):
     work_seconds: Seconds | None = Field(
         default=None, description="That the model took; null: there is none."
     )
+    steps_done: Count | None = Field(
+        default=None,
+        description="Steps of the model, as its training script says; null: no model, or no steps.",
+    )
+    total_steps: Count | None = Field(default=None, description="Of which it might have taken so many.")
+    overhead_seconds: Seconds | None = Field(
+        default=None,
+        description="Training time before the first step and after the last; null: interrupted, or no steps.",
+    )
+    limited_by_run: str | None = Field(
+        default=None, description="The past run because of which the plan left Spot no turn; null: none did."
+    )
+    forgotten: bool = Field(default=False, description="Taken out of what later plans learn from.")
     cost_at_least_usd: Cost = 0.0
     saved_percent: Amount | None = None
     uses_plan_rate: bool = False
@@ -283,6 +302,11 @@ class RunRecord(Figures):
     def has_model(self) -> bool:
         """True where the run delivered."""
         return self.ending in _WITH_MODEL
+
+    @property
+    def was_refused(self) -> bool:
+        """True where another run held the job: it started nothing."""
+        return self.outcome is RunState.REFUSED
 
     @property
     def is_over(self) -> bool:

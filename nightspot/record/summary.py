@@ -42,6 +42,7 @@ def summarise(run: Run) -> RunRecord:
         because=run.outcome_because,
         remarks=tuple(RemarkRecord.model_construct(kind=each.kind, text=each.text) for each in run.remarks),
         crashed=run.crashed,
+        forgotten=run.forgotten,
         plan_note=run.plan_note,
         requested_by=run.requested_by,
         resume_from=run.resume_from,
@@ -54,6 +55,10 @@ def summarise(run: Run) -> RunRecord:
         work_key=run.work_key,
         expected_work_seconds=_rounded(run.work_seconds),
         work_seconds=_rounded(costs.needed_seconds(run)) if succeeded else None,
+        steps_done=_steps_done(run) if succeeded else None,
+        total_steps=run.progress.total_steps if run.progress and succeeded else None,
+        overhead_seconds=_rounded(_overhead_seconds(run)) if succeeded else None,
+        limited_by_run=run.limited_by.run_id if run.limited_by else None,
         **_figures(account),
         cost_at_least_usd=round(account.cost_at_least_usd, 4),
         saved_percent=_rounded(account.saved_percent, 2),
@@ -103,6 +108,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "training_job_name": attempt.training_job_name,
         "market": attempt.rung.market,
         "instance_type": attempt.rung.instance_type,
+        "instance_count": attempt.rung.instance_count,
         "asked_at": attempt.asked_at,
         "ended_at": attempt.ended_at,
         "status": attempt.status,
@@ -111,12 +117,41 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "failure_reason": attempt.failure_reason,
         "queued_seconds": _rounded(attempt.queued_seconds),
         "ready_seconds": _rounded(attempt.ready_seconds),
+        "seconds_per_step": _rounded(attempt.seconds_per_step, 4),
         "interruptions": attempt.interruptions,
         "resume": attempt.resume,
         "resumed_from_step": attempt.resumed_from_step,
         "step_before": attempt.step_before,
         "step_after": attempt.step_after,
     }
+
+
+def _steps_done(run: Run) -> int | None:
+    """The steps of the model: all, where the last checkpoint is of one that the next would have been the end of."""
+    progress, last = run.progress, run.last_attempt
+    if progress is None or last is None:
+        return None
+    total, pace = progress.total_steps, last.seconds_per_step
+    if total and pace and 0 <= (total - progress.step) * pace <= run.checkpoint_every_seconds:
+        return total
+    return progress.step
+
+
+def _overhead_seconds(run: Run) -> float | None:
+    """What a training that nothing cut short spent on loading, exporting and all else beside its steps."""
+    trained = [attempt for attempt in run.attempts if attempt.trained_seconds > 0]
+    steps = _steps_done(run)
+    if len(trained) != 1 or run.resume_from is not None or not steps:
+        return None
+    attempt = trained[0]
+    if (
+        attempt.interruptions
+        or attempt.failure
+        or not attempt.seconds_per_step
+        or attempt.worked_seconds is None
+    ):
+        return None
+    return max(0.0, attempt.worked_seconds - steps * attempt.seconds_per_step)
 
 
 def fell_back(run: Run) -> bool:

@@ -125,6 +125,16 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class LimitingRun:
+    """The past run because of which a plan leaves Spot no turn, though the job file's figures would."""
+
+    run_id: str
+    seconds: float  # that its training took, at speed 1; or its start on on-demand
+    is_start: bool = False
+    is_new: bool = True  # the plan before had Spot: people hear of it
+
+
+@dataclass(frozen=True)
 class Progress:
     """What `nightspot.json` in the checkpoint prefix says is durable."""
 
@@ -299,6 +309,11 @@ class Run:
     inherited_fraction: float = (
         0.0  # of the work, by that run's own estimate, where no progress file says more
     )
+    # What past runs of the same work teach of it: training time before the first step and after the last, at
+    # speed 1, and the share of `Progress.total_steps` that it comes to, where training stops early.
+    overhead_seconds: float = 0.0
+    steps_share: float = 1.0
+    limited_by: LimitingRun | None = None
     plan_note: str | None = None  # what a person should know of the plan: a late start, a resumed run
     locked: bool = False  # it holds the job's lock, and must renew and release it
     prefix_locked: bool = False  # and that of the checkpoints on which it goes on
@@ -318,6 +333,7 @@ class Run:
     outcome_because: str | None = None
     remarks: tuple[RunRemark, ...] = ()  # of a success; see `nightspot.record.sentences`
     restarts: int = 0  # how often another execution has taken it on, after a crash
+    forgotten: bool = False  # a person has taken it out of what later plans learn from
     crashed: bool = False  # its execution did, nobody had wanted its end, and no model came of it
     unwritten: tuple[Step, ...] = ()  # decisions that the table could not take yet, oldest first
 

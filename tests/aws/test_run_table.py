@@ -202,6 +202,15 @@ def test_history_has_the_newest_night_first_and_no_other_job(table, dynamodb):
     assert paged.pages == 2
 
 
+def test_history_is_read_on_until_there_are_enough_that_are_wanted(table, dynamodb):
+    for day in range(1, 21):
+        run = run_of(run_id=f"202611{day:02d}-abc123", started_at=MIDNIGHT.replace(day=day))
+        attempts = (ENDED,) if day in (2, 5, 20) else ()
+        table.record_outcome(replace(run, outcome=Outcome.REFUSED, attempts=attempts))
+    found = table.history("recommender", limit=2, where=lambda run: bool(run.attempts))
+    assert [run.run_id[6:8] for run in found] == ["20", "05"]
+
+
 def entries(table, first=20, **options):
     """The days of the month of the runs that are told."""
     found = table.history_entries("recommender", first=MIDNIGHT.replace(day=first), **{"page": 2, **options})

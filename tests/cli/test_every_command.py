@@ -76,6 +76,7 @@ CASES = {
     "jobs": Case(("jobs",), ("nowhere",), "'nowhere': must be a directory of job files", 1),
     "runs": Case((), ("--since", "soon"), "--since: 'soon': must be a duration"),
     "show": Case((RUN,), ("x",), "run: 'x': is not in build/runs", 1),
+    "history": Case(("job.yaml",), ("nobody",), "JOB: 'nobody': is no job of jobs/"),
     "watch": Case((RUN,), ("x",), "run: 'x': is not in build/runs", 1),
     "logs": Case((RUN,), (RUN, "--attempt", "9"), "--attempt: 9: must be one of 1, 2", 1),
     "stop": Case(None, (RUN, "--timeout", "soon"), "--timeout: 'soon': must be a duration"),

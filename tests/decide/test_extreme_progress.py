@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 
 from nightspot.decide.ledger import fold
 from nightspot.decide.policy import next_step
-from nightspot.learn import history
 from nightspot.record.summary import record_of, summarise
 from nightspot.run import estimates
 from nightspot.run.model import MOST_WORK_SECONDS, AttemptState, Outcome, Progress, evolve, to_json
 from nightspot.run.progress_file import LEAST_SECONDS_PER_STEP, MOST_SECONDS_PER_STEP, MOST_STEPS
-from tests.records import past_run
 
 steps = st.sampled_from([0, 1, 24, 10**6, MOST_STEPS])
 paces = st.sampled_from([None, 0.0, LEAST_SECONDS_PER_STEP, 600.0, MOST_SECONDS_PER_STEP])
@@ -89,12 +87,3 @@ def test_more_steps_than_there_are_leave_nothing_to_do(story, total):
     assert (
         estimates.running_left_seconds(run, evolve(trains, state=AttemptState.STARTING), story.deadline) == 0
     )
-
-
-def test_runs_whose_figures_cannot_be_true_do_not_make_the_next_one_unplannable():
-    past = [
-        past_run(work_key="k", work_seconds=seconds)
-        for seconds in (0.1, 0.2, MOST_WORK_SECONDS, MOST_WORK_SECONDS, 3600.0)
-    ]
-    expected, upper = history.work_seconds(past, "k", 3600)
-    assert (expected, upper) == (3600.0, MOST_WORK_SECONDS)

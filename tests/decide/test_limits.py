@@ -15,7 +15,7 @@ from nightspot.failures.classify import Fault, Response
 from nightspot.failures.codes import FailureClass
 from nightspot.job import cautions
 from nightspot.job.markets import Market
-from nightspot.learn import history
+from nightspot.learn import work
 from nightspot.plan import planning
 
 MINUTE, HOUR = 60, 3600
@@ -251,4 +251,4 @@ def test_the_refusal_is_read_from_awss_answer(story):
 
 def test_what_is_said_in_several_rooms_is_the_same():
     assert limits.DEFAULT_MEAN_LIFE_SECONDS == settings.DEFAULT_MEAN_LIFE_SECONDS
-    assert cautions.WORK_MARGIN == history.UNLEARNT_WORK_MARGIN
+    assert cautions.WORK_MARGIN == work.UNLEARNT_WORK_MARGIN

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from nightspot.job.markets import Concurrency
+from nightspot.decide.policy import next_step
+from nightspot.job.markets import Concurrency, Market
 from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.run.model import Action, Outcome, Resume, run_from_json, to_json
 
@@ -125,9 +126,10 @@ def test_a_changed_job_may_be_retried_and_says_so(world):
     first = ended(world)
     saved(world, first, step=60)
     run = retry(world, first, hyperparameters={"lr": "0.1"})
-    assert run.progress.step == 60
+    assert (run.progress.step, run.progress.fraction, run.progress.total_steps) == (60, None, None)
     assert run.plan_note.endswith(
-        f"The job's training request or its `work` is not the same as that of run {first.run_id}."
+        f"Its work is not that of run {first.run_id} (algorithm, channels, hyperparameters or `work` differ): how"
+        " much of it is done, nobody knows."
     )
 
 
@@ -141,10 +143,25 @@ def test_a_retry_can_be_retried_on_the_same_checkpoints(world):
     assert third.resume_from == second.run_id
 
 
-def test_its_deadline_counts_from_its_own_start(world, midnight):
+@pytest.mark.parametrize(
+    ("hours", "input_", "due"),
+    [
+        (1, {}, 8),
+        (10, {}, 8),
+        (10, {"deadline": {"within": "6h"}}, 16),
+        (17, {}, 25),
+    ],
+    ids=["in-time", "overdue", "another-deadline-is-given", "after-the-next-deadline"],
+)
+def test_somebody_waits_for_its_model_since_the_deadline_of_the_run_that_it_resumes(
+    world, midnight, hours, input_, due
+):
     first = ended(world)
-    world.pass_time(hours=10)
-    assert retry(world, first).deadline == midnight + timedelta(hours=18)
+    world.pass_time(hours=hours)
+    run = retry(world, first, **input_)
+    assert run.deadline == midnight + timedelta(hours=due)
+    step = next_step(run, run.started_at)
+    assert (step.rung.market is Market.ON_DEMAND, step.late) == (due < hours, due < hours)
 
 
 def test_who_asks_and_what_is_resumed_is_on_record_and_told(world):

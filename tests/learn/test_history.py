@@ -1,12 +1,9 @@
-"""What past nights teach: upper limits that hold, and figures that take over only where they fit."""
-
-import random
+"""What past runs teach of machines: how long they are waited for, start and live."""
 
 import pytest
 
 from nightspot.job.markets import Market
 from nightspot.learn import history
-from nightspot.learn.history import upper_limit
 from tests.records import past_run
 
 TYPE = "ml.p4d.24xlarge"
@@ -26,48 +23,13 @@ def start(seconds, market="on_demand", status="Completed", instance_type=TYPE):
     return night(attempts=[attempt])
 
 
-@pytest.mark.parametrize("count", [5, 20, 60, pytest.param(450, marks=pytest.mark.long)])
-@pytest.mark.parametrize("sigma", [0.02, 0.6])
-def test_the_next_value_stays_below_the_limit_in_all_but_one_case_of_four_hundred(count, sigma):
-    chance = random.Random(count)
-    trials = 4_000
-    missed = 0
-    for _ in range(trials):
-        past = [chance.lognormvariate(0, sigma) for _ in range(count)]
-        missed += chance.lognormvariate(0, sigma) > upper_limit(past)
-    # A quarter of a percent, and what so many trials leave open.
-    assert missed / trials <= 0.0055
+def in_vain(waited, market="on_demand"):
+    attempt = {"market": market, "instance_type": TYPE, "status": "Stopped", "waited_seconds": waited}
+    return night(attempts=[attempt])
 
 
-def test_with_enough_values_nothing_is_assumed_about_them():
-    assert upper_limit([float(n) for n in range(1, 400)]) == 399.0
-    assert upper_limit([float(n) for n in range(1, 800)]) == 798.0
-
-
-def test_a_limit_is_never_below_what_has_been_seen():
-    assert upper_limit([1.0, 1.0, 1.0, 1.0, 50.0]) >= 50.0
-
-
-def test_values_that_never_differ_need_no_margin():
-    assert upper_limit([600.0] * 9) == pytest.approx(600.0)
-
-
-class TestWork:
-    def test_before_there_is_enough_the_file_is_planned_with_a_fifth_above(self):
-        assert history.work_seconds([night()] * 4, "k", 10_000) == (10_000, 12_000)
-
-    def test_then_the_nights_themselves_count(self):
-        past = [night(work_seconds=14_000.0 + 10 * n) for n in range(9)]
-        expected, upper = history.work_seconds(past, "k", 10_000)
-        assert expected == 14_040
-        assert 14_080 < upper < 14_400
-
-    @pytest.mark.parametrize(
-        "other",
-        [{"outcome": "failed"}, {"work_key": "other"}, {"work_seconds": None}, {"outcome": "running"}],
-    )
-    def test_a_night_with_other_work_or_without_a_model_teaches_nothing(self, other):
-        assert history.work_seconds([night(**other)] * 50, "k", 10_000) == (10_000, 12_000)
+def spot_wait(seconds):
+    return night(attempts=[{"instance_type": TYPE, "status": "Completed", "queued_seconds": seconds}])
 
 
 class TestChangeOvers:
@@ -86,6 +48,57 @@ class TestChangeOvers:
     def test_other_rungs_and_starts_that_never_trained_teach_nothing(self):
         others = [start(60.0, market="spot"), start(60.0, instance_type="ml.g5.xlarge"), start(None)]
         assert history.change_over_seconds(others * 9, Market.ON_DEMAND, TYPE, 900) == 900
+
+    def test_one_slow_start_among_five_does_not_plan_days(self):
+        """L3: 52 h."""
+        past = [start(minutes * 60.0) for minutes in (7, 7.5, 8, 7.2, 60)]
+        learnt = history.change_over(past, Market.ON_DEMAND, TYPE, 600)
+        assert (learnt.seconds, learnt.starts) == (600, 5)
+        assert len(learnt.odd) == 1
+
+    def test_starts_take_the_time_that_shorter_work_has_left_over(self):
+        past = [start(minutes * 60.0) for minutes in (7, 7.5, 8, 7.2, 12)]
+        assert history.change_over(past, Market.ON_DEMAND, TYPE, 600, spare_seconds=600).seconds == 1200
+
+    def test_waits_that_were_ended_are_lower_bounds_where_they_are_no_exceptions(self):
+        """L19 of the cases: on-demand came 6 times in 7 min and 24 times not within 30."""
+        past = [start(420.0) for _ in range(6)] + [in_vain(1800.0) for _ in range(24)]
+        learnt = history.change_over(past, Market.ON_DEMAND, TYPE, 900)
+        assert (learnt.seconds, learnt.starts, learnt.cut_short) == (1800, 6, 24)
+
+    def test_a_market_that_never_had_a_machine_is_no_quick_one(self):
+        past = [in_vain(3600.0) for _ in range(25)]
+        assert history.change_over(past, Market.ON_DEMAND, TYPE, 900).seconds == 3600
+
+    def test_attempts_on_one_rung_that_follow_each_other_are_one_wait(self):
+        hour = "2026-11-20T0{}:00:00+00:00".format
+        attempts = [
+            {"market": "on_demand", "asked_at": hour(1), "status": "Failed", "waited_seconds": 60.0},
+            {"market": "on_demand", "asked_at": hour(2), "status": None},
+            {"market": "on_demand", "asked_at": hour(3), "status": "Completed", "queued_seconds": 60.0}
+            | {"ready_seconds": 300.0},
+        ]
+        past = [night(attempts=attempts)] * 20
+        assert history.change_over(past, Market.ON_DEMAND, TYPE, 900).seconds == pytest.approx(
+            2 * 3600 + 300, abs=1
+        )
+
+    def test_a_forgotten_run_teaches_nothing(self):
+        past = [start(60.0).model_copy(update={"forgotten": True})] * 9
+        assert history.change_over_seconds(past, Market.ON_DEMAND, TYPE, 900) == 900
+
+
+class TestPatience:
+    """L4: it could only fall, because what is longer than the patience was never seen."""
+
+    def test_waits_that_were_ended_too_early_count(self):
+        came = [spot_wait(minutes * 60.0) for minutes in (2, 4, 8, 12, 16, 22)]
+        assert history.patience_seconds(came, Market.SPOT, TYPE) == 22 * 60
+        ended = [in_vain(1800.0, market="spot")] * 6
+        assert history.patience_seconds([*came, *ended], Market.SPOT, TYPE) > 60 * 60
+
+    def test_a_type_that_never_came_gets_the_shortest(self):
+        assert history.patience_seconds([in_vain(1800.0, market="spot")] * 9, Market.SPOT, TYPE) == 600
 
 
 class TestMeanLife:

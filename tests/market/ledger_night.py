@@ -39,17 +39,27 @@ def play_through_ledger(
 
     `on_step` is told each decision. Raises NightError where the run decides without end, or ends without a model.
     """
+    return ledger_of_night(run, night, on_step)[1]
+
+
+def ledger_of_night(
+    run: Run,
+    night: SimulatedNight,
+    on_step: Callable[[Step], None] = lambda _step: None,
+    fold: Callable[[Run, Run], Run] = lambda _before, run: run,
+) -> tuple[Run, NightResult]:
+    """The same, with the ledger as it stands at the end. `fold` (ledger before a look, and after it) adds to it."""
     world = _World(run, night)
     now = 0.0
     for _ in range(MOST_DECISIONS):
-        run = world.look(run, now)
+        run = fold(run, world.look(run, now))
         step = next_step(run, moment(now))
         on_step(step)
         run = ledger.book(run, step, f"job-{step.attempt}" if step.action is Action.START else None)
         if step.action is Action.FINISH:
             if step.outcome is not Outcome.SUCCEEDED:
                 raise SimulationError(f"no model: {step.because}")
-            return world.machine.result()
+            return run, world.machine.result()
         world.act(step, now)
         now = min(now + (step.wait_seconds or 0), max(now, world.next_news_seconds()))
     raise SimulationError(f"no end after {MOST_DECISIONS} decisions")

@@ -156,7 +156,11 @@ def test_a_deadline_within_hours_counts_from_the_scheduled_moment_too(story, pla
 
 
 def test_a_run_that_resumes_another_one_has_its_checkpoints_and_its_progress(story, plan):
-    before = story.run(run_id="20261120-aaaaaa", checkpoint_s3_uri="s3://elsewhere/20261120-aaaaaa")
+    before = story.run(
+        run_id="20261120-aaaaaa",
+        checkpoint_s3_uri="s3://elsewhere/20261120-aaaaaa",
+        work_key=plan().work_key,
+    )
     progress = Progress(60, story.midnight, total_steps=100, fraction=0.6, attempt=2)
     run = plan(resumed=ResumedRun(before, progress, is_empty=False))
     assert run.checkpoint_s3_uri == before.checkpoint_s3_uri

@@ -145,7 +145,7 @@ class Looks:
 
     def _open_records(self, jobs: Iterable[str]) -> Iterator[str]:
         for job in jobs:
-            for run in self._table.history(job, limit=NEWEST_RUNS):
+            for run in self._table.history(job, limit=NEWEST_RUNS, where=lambda run: not run.was_refused):
                 if not run.is_over:
                     yield run.run_id
 

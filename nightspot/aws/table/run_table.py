@@ -9,7 +9,7 @@ OPEN / RUN#id `open_runs`', PENDING / START#execution and NOTICE#key `pending`'.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -36,6 +36,9 @@ from nightspot.run.model import (
 _log = logging.getLogger(__name__)
 
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
+MOST_LOOKED_AT = (
+    3_000  # runs of a job, for those that are looked for: a month of starts each quarter of an hour
+)
 MOST_PHASES = 1000  # of an attempt, about 100 bytes each
 _HISTORY = "RUN#"
 _PAST_HISTORY = "RUN$"  # sorts behind every run
@@ -165,8 +168,7 @@ class RunTable:
 
     def summary(self, run: Run) -> RunRecord | None:
         """The run as last recorded in its job's history; None where it is not, or cannot be read."""
-        known = _history_key(run)
-        item = self._get(known["pk"], known["sk"])
+        item = self._get(*_history_key(run))
         return None if item is None else _readable(item)
 
     def ask_to_stop(self, run_id: str, by: str) -> None:
@@ -206,10 +208,33 @@ class RunTable:
         )
         return sorted({from_dynamodb(item)["pk"].removeprefix("JOB#") for item in items})
 
-    def history(self, job: str, limit: int = 100) -> list[RunRecord]:
-        """A job's runs without their decisions, newest first; one that cannot be read is logged and left out."""
+    def history(
+        self, job: str, limit: int = 100, *, where: Callable[[RunRecord], bool] | None = None
+    ) -> list[RunRecord]:
+        """A job's runs without their decisions, newest first; one that cannot be read is logged and left out.
+
+        `where`: only these, and the table is read on until there are `limit` of them, or `MOST_LOOKED_AT` others.
+        """
         items = self._query(f"JOB#{job}", "RUN#", newest_first=True, limit=limit)
-        return [run for run in map(_readable, islice(items, limit)) if run is not None]
+        looked_at = islice(items, limit if where is None else limit + MOST_LOOKED_AT)
+        runs = (run for run in map(_readable, looked_at) if run is not None and (where is None or where(run)))
+        return list(islice(runs, limit))
+
+    def forget(self, run: RunRecord) -> None:
+        """Take a run that is over out of what later plans learn from. Raises ValueError for one that is not."""
+        if not run.is_over:
+            raise ValueError(f"{run.run_id}: is still running, and only a run that is over teaches anything")
+        # The history is written again from the ledger, when a bill comes late.
+        keys = {"ledger": (f"RUN#{run.run_id}", "RUN"), "summary": _history_key(run)}
+        for name, (pk, sk) in keys.items():
+            self._call(
+                "update_item",
+                Key=key(pk, sk),
+                UpdateExpression="SET #record.forgotten = :forgotten",
+                ConditionExpression="attribute_exists(pk)",
+                ExpressionAttributeNames={"#record": name},
+                ExpressionAttributeValues={":forgotten": {"BOOL": True}},
+            )
 
     def history_entries(
         self, job: str, *, first: datetime, end: datetime | None = None, up_to: str | None = None, page: int
@@ -363,12 +388,13 @@ def _ledger_item(run: Run) -> dict[str, Any]:
     return {"pk": f"RUN#{run.run_id}", "sk": "RUN", "job": run.job, "ledger": to_json(run)}
 
 
-def _history_key(run: Run) -> dict[str, str]:
-    return {"pk": f"JOB#{run.job}", "sk": f"{_history_sk(run.started_at)}#{run.run_id}"}
+def _history_key(run: Run | RunRecord) -> tuple[str, str]:
+    return f"JOB#{run.job}", f"{_history_sk(run.started_at)}#{run.run_id}"
 
 
 def _history_item(run: Run) -> dict[str, Any]:
-    return {**_history_key(run), "summary": summarise(run).to_json()}
+    pk, sk = _history_key(run)
+    return {"pk": pk, "sk": sk, "summary": summarise(run).to_json()}
 
 
 def _readable(item: Mapping[str, Any]) -> RunRecord | None:

@@ -126,6 +126,16 @@ def write_text(directory: Path, stem: str, text: str) -> Path:
                 return path
 
 
+def forget(directory: Path, name: str) -> None:
+    """Mark the record `name` as taken out of what is learnt from. Raises OSError, and ValueError for no JSON."""
+    path = directory / f"{name}.json"
+    record = {**json.loads(path.read_text(encoding="utf-8")), "forgotten": True}
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".writing-") as folder:
+        part = Path(folder, "record.json")
+        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
+
+
 def names(directory: Path) -> list[str]:
     """The names of the records in `directory`, the last written first; none where there is no such directory."""
     return [path.stem for _, path in _files(directory)]

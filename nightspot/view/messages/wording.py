@@ -45,6 +45,14 @@ WORDINGS: Mapping[RunEvent, Wording] = {
         "The model of {job} is expected after its deadline.",
         "Notify those who wait for the model. Nightspot goes on with what is fastest. " + _LATE_ADVICE,
     ),
+    RunEvent.NO_SPOT_PLANNED: Wording(
+        Severity.CAUTION,
+        "no Spot is planned any more",
+        "Past runs of {job} leave its plan no time for Spot, though its job file does: on-demand starts at once.",
+        "Look at the run that sets the limit: `nightspot history` shows what is learnt from which run, and "
+        "`--forget RUN` takes one out. If the work has grown, give the job more time. This is told once, not for "
+        "each run that follows.",
+    ),
     RunEvent.UNKNOWN_FAILURE: Wording(
         Severity.BAD,
         "an unknown failure",
@@ -121,6 +129,7 @@ REMARKED = Wording(
 HAD_HAPPENED: Mapping[RunEvent, str] = {
     RunEvent.INTERRUPTED: "Spot interrupted the training {interruptions} times.",
     RunEvent.FELL_BACK: "It fell back to on-demand.",
+    RunEvent.NO_SPOT_PLANNED: "Past runs left its plan no time for Spot.",
     RunEvent.AT_RISK: "It was expected to be late.",
     RunEvent.UNKNOWN_FAILURE: "A training job ended for an unknown reason.",
     RunEvent.RESUME_BROKEN: "Training did not continue from its checkpoint.",
@@ -141,6 +150,7 @@ class NotifyWhen(StrEnum):
 
 NOTIFY_WHEN: Mapping[RunEvent, NotifyWhen] = {
     RunEvent.RUN_STARTED: NotifyWhen.NEVER,
+    RunEvent.NO_SPOT_PLANNED: NotifyWhen.AT_ONCE,
     RunEvent.ATTEMPT_STARTED: NotifyWhen.NEVER,
     # The daily bread of Spot: no reason for a message, though every message counts them.
     RunEvent.INTERRUPTED: NotifyWhen.NEVER,
