@@ -15,7 +15,7 @@ from datetime import time
 
 import numpy as np
 
-from nightspot.advise.pool import roaming
+from nightspot.advise.markets import roaming
 from nightspot.decide import durable
 from nightspot.job.model import Capacity, ChangeOver, InstanceType, Job
 from nightspot.job.times import Deadline

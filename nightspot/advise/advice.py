@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nightspot.advise import filters
 from nightspot.advise.case import Case, case_of
-from nightspot.advise.filters import QUESTIONS, FilterFinding, FilterVerdict, Money, count, usd
+from nightspot.advise.filters import QUESTIONS, Filter, FilterFinding, FilterVerdict, Money, count, usd
 from nightspot.advise.month import Trial, WorkedMonth, worked_month
-from nightspot.advise.nights import MONTHS, with_nightspot, with_spot_alone
-from nightspot.advise.offers import LABELS, Nights, Offer, Option, missed_of, offers_of
-from nightspot.advise.question import Figure, Question
+from nightspot.advise.nights import MONTHS, PlayedMonth, with_nightspot, with_spot_alone
+from nightspot.advise.offers import LABELS, Nights, Offer, Option, missed_on_demand, offers_of
+from nightspot.advise.question import Figure, PlanRoom, Question
 from nightspot.job.markets import Fallback
 
 # What may be recommended; the others lack a price, or belong to somebody else's decision.
@@ -39,14 +39,19 @@ class Advice:
 def advise(question: Question) -> Advice:
     """Is Spot right for this job? Pure; the same question has the same answer.
 
-    Raises BacktestError where the job file does not tell how long a night is, and NightError where a night under
-    its plan does not end.
+    Raises BacktestError where the job file does not tell how long a night is, and SimulationError where a night
+    under its plan does not end.
     """
     case = case_of(question)
-    stage = case.stage
-    ours, alone = (None, None) if stage is None else (with_nightspot(stage), with_spot_alone(stage))
-    offers = offers_of(case, Nights(ours, alone))
-    money = _money(case, offers, None if ours is None else missed_of(case, ours))
+    stage, best = case.stage, case.best_stage
+    nights = Nights(
+        ours=None if stage is None else with_nightspot(stage),
+        alone=None if stage is None else with_spot_alone(stage),
+        best_ours=None if best is None else with_nightspot(best),
+    )
+    ours = nights.ours
+    offers = {offer.option: offer for offer in offers_of(case, nights)}
+    money = _money(case, offers)
     findings = (
         filters.resume_filter(case),
         filters.deadline_filter(case, ours),
@@ -54,35 +59,67 @@ def advise(question: Question) -> Advice:
         filters.failed_night_filter(case, money),
         filters.worth_filter(case, money),
     )
-    month = None if stage is None or ours is None else worked_month(case, stage, ours)
-    recommended = _recommended(case, findings, offers)
-    sentence = _sentence(case, recommended, findings, offers, month)
-    return Advice(case, recommended, sentence, findings, offers, month)
+    month = None
+    if stage is not None and ours is not None and case.unknown_machines is None:
+        month = worked_month(case, stage, ours)
+    recommended = _recommended(case, findings, offers, nights.alone)
+    sentence = _sentence(case, recommended, findings, offers, month, nights.alone)
+    return Advice(case, recommended, sentence, findings, tuple(offers.values()), month)
 
 
-def _money(case: Case, offers: Sequence[Offer], missed: float | None) -> Money:
-    ours, on_demand = (_of(offers, option) for option in (Option.NIGHTSPOT, Option.ON_DEMAND))
-    bills = (ours.usd.value, on_demand.usd.value)
-    saving = None if bills[0] is None or bills[1] is None else bills[1] - bills[0]
-    return Money(saving, ours.work_usd, missed, case.question.economics.night_usd)
+Offers = Mapping[Option, Offer]
 
 
-def _of(offers: Sequence[Offer], option: Option) -> Offer:
-    return next(offer for offer in offers if offer.option is option)
+def _money(case: Case, offers: Offers) -> Money:
+    """What Spot saves against the cheapest way that the account has: the lower bound decides."""
+    ours, best = offers[Option.NIGHTSPOT], offers[Option.NIGHTSPOT].best_usd
+    list_price = offers[Option.ON_DEMAND].usd.value
+    bounds = []
+    if case.least_hourly is None or case.question.hints.plan_room is not PlanRoom.IDLE:
+        bounds.append(_less(list_price, ours.usd.value))
+    idle = None
+    if case.least_hourly is not None:
+        under = offers[Option.SAVINGS_PLAN_FALLBACK].usd.value
+        idle = _less(offers[Option.SAVINGS_PLAN].usd.value, under)
+        bounds.append(idle)
+    known = [bound for bound in bounds if bound is not None]
+    saving = min(known) if len(known) == len(bounds) else None
+    at_best = [*known, *([] if best is None else [_less(list_price, best.value)])]
+    why = case.unknown_machines or ""
+    if idle is not None and idle == saving:
+        why = (
+            "your Savings Plan is paid already, and on-demand adds no more than its commitment does not cover"
+        )
+    missed = missed_on_demand(case)
+    return Money(
+        saving_usd=saving,
+        work_usd=ours.work_usd,
+        missed_nights=None if ours.most_missed_nights is None else max(0.0, ours.most_missed_nights - missed),
+        night_usd=case.question.economics.night_usd,
+        best_saving_usd=max((bound for bound in at_best if bound is not None), default=None),
+        seen_missed_nights=max(0.0, (ours.missed_nights or 0.0) - missed),
+        why=why,
+    )
 
 
-def _recommended(case: Case, findings: Sequence[FilterFinding], offers: Sequence[Offer]) -> Option:
-    """The cheapest in total of what no filter forbids; managed Spot alone only where it never missed a night."""
+def _less(whole: float | None, part: float | None) -> float | None:
+    return None if whole is None or part is None else whole - part
+
+
+def _recommended(
+    case: Case, findings: Sequence[FilterFinding], offers: Offers, alone: PlayedMonth | None
+) -> Option:
+    """The cheapest in total of what no filter forbids; managed Spot alone only where it hardly can miss a night."""
     refused = any(finding.verdict is FilterVerdict.NO for finding in findings)
     allowed = [*_NO_SPOT] if refused else [Option.NIGHTSPOT, *_NO_SPOT]
-    if not refused and _of(offers, Option.MANAGED_SPOT).missed_nights == 0:
+    if not refused and alone is not None and alone.late_at_most <= filters.RARELY_LATE:
         allowed.append(Option.MANAGED_SPOT)
     night_usd = case.question.economics.night_usd
     totals = {
-        option: total for option in allowed if (total := _of(offers, option).total_usd(night_usd)) is not None
+        option: total for option in allowed if (total := offers[option].total_usd(night_usd)) is not None
     }
-    if case.hourly.value is None or not totals:
-        return Option.ON_DEMAND if refused else Option.NIGHTSPOT
+    if not totals:
+        return Option.ON_DEMAND if refused or case.unknown_machines else Option.NIGHTSPOT
     return min(totals, key=lambda option: totals[option])
 
 
@@ -90,62 +127,110 @@ def _sentence(
     case: Case,
     recommended: Option,
     findings: Sequence[FilterFinding],
-    offers: Sequence[Offer],
+    offers: Offers,
     month: WorkedMonth | None,
+    alone: PlayedMonth | None,
 ) -> str:
     if recommended is Option.NIGHTSPOT and month is not None:
         return _yes(case, offers, month)
-    if recommended is Option.MANAGED_SPOT:
-        return _alone(case, offers)
+    if recommended is Option.MANAGED_SPOT and alone is not None:
+        return _alone(case, offers, alone)
     return _no(case, recommended, findings, offers)
 
 
-def _yes(case: Case, offers: Sequence[Offer], month: WorkedMonth) -> str:
-    ours, alone = _of(offers, Option.NIGHTSPOT).usd.value, case.on_demand_usd.value
+def _yes(case: Case, offers: Offers, month: WorkedMonth) -> str:
+    is_under_a_plan = case.least_hourly is not None
+    ours = offers[Option.SAVINGS_PLAN_FALLBACK if is_under_a_plan else Option.NIGHTSPOT].usd.value
+    alone = offers[Option.SAVINGS_PLAN if is_under_a_plan else Option.ON_DEMAND].usd.value
     skips = case.job.fallback is Fallback.NEVER
     what = "skip the run where Spot has nothing" if skips else "fall back to on-demand"
     becomes = "skipped" if skips else "on on-demand"
     nights = f"{count(month.on_demand_nights)} of {count(month.nights)} nights {becomes}"
-    late = "none late" if not month.late_nights else f"{count(month.late_nights)} late"
+    late = month.late_words
     if ours is None or alone is None:
         share = 1 - month.median_hours / ((case.nights.value or 1.0) * case.night_hours)
         return (
             f"Use managed Spot with Nightspot and {what}: about {100 * share:.0f} % less than on-demand, {nights},"
             f" {late}; whether that pays is unknown, because {case.hourly.source}."
         )
+    under = " beside your Savings Plan" if is_under_a_plan else ""
+    best = offers[Option.NIGHTSPOT].note
     return (
-        f"Use managed Spot with Nightspot and {what}: about {usd(ours)} a month instead of {usd(alone)};"
-        f" {nights}, {late}."
+        f"Use managed Spot with Nightspot and {what}: about {usd(ours)} a month instead of {usd(alone)}{under}"
+        f"{f' ({best})' if best else ''}; {nights}, {late}."
     )
 
 
-def _alone(case: Case, offers: Sequence[Offer]) -> str:
-    spot = _of(offers, Option.MANAGED_SPOT).usd.value or 0.0
+def _alone(case: Case, offers: Offers, alone: PlayedMonth) -> str:
+    spot = offers[Option.MANAGED_SPOT].usd.value or 0.0
     return (
         f"Use managed Spot, and nothing beside it: about {usd(spot)} a month instead of"
-        f" {usd(case.on_demand_usd.value or 0.0)}; no night that was played missed its deadline, so a fallback"
-        " would have nothing to do."
+        f" {usd(case.on_demand_usd.value or 0.0)}; under {count(100 * alone.late_at_most)} % of nights miss their"
+        " deadline at 95 % confidence, so a fallback would have next to nothing to do."
     )
 
 
-def _no(case: Case, recommended: Option, findings: Sequence[FilterFinding], offers: Sequence[Offer]) -> str:
-    offer = _of(offers, recommended)
+def _no(case: Case, recommended: Option, findings: Sequence[FilterFinding], offers: Offers) -> str:
+    if recommended is Option.SAVINGS_PLAN and case.least_hourly is not None:
+        return _plan_is_paid(case, offers, findings)
+    offer = offers[recommended]
     cost = "" if offer.usd.value is None else f", about {usd(offer.usd.value)} a month"
     label = LABELS[recommended]
     plan = _PLAN if recommended is Option.ON_DEMAND and case.stage is not None else ""
-    return (
-        f"Do not use Spot: use {label[:1].lower()}{label[1:]} instead{cost}{plan}."
-        f" {_why_not(findings, recommended)}"
+    return f"Do not use Spot: use {label[:1].lower()}{label[1:]} instead{cost}{plan}. {_why_not(findings)}"
+
+
+def _plan_is_paid(case: Case, offers: Offers, findings: Sequence[FilterFinding]) -> str:
+    """Both bounds of what on-demand adds to the bill beside a commitment that is paid, used or not."""
+    idle, used = offers[Option.SAVINGS_PLAN].usd.value, offers[Option.ON_DEMAND].usd.value
+    spot = offers[Option.SAVINGS_PLAN_FALLBACK].usd.value
+    most = ""
+    if used is not None and case.question.hints.plan_room is not PlanRoom.IDLE:
+        most = f" (up to {usd(used)} where other work uses it up: --savings-plan used)"
+    instead = "" if spot is None else f", and Spot would add {usd(spot)}"
+    others = [finding.reason for finding in _refusals(findings) if finding.filter not in _ABOUT_MONEY]
+    return " ".join(
+        (
+            "Do not use Spot: use on-demand under your Savings Plan instead. Its commitment is paid already:"
+            f" on-demand adds about {usd(idle or 0.0)} a month while it is idle{most}{instead}.",
+            *others[:1],
+        )
     )
 
 
-def _why_not(findings: Sequence[FilterFinding], recommended: Option) -> str:
-    why = next((f for f in findings if f.verdict is FilterVerdict.NO), None)
+# What a saving that is too small, or none, makes of both; the second says it better.
+_ABOUT_MONEY = (Filter.FAILED_NIGHT, Filter.WORTH)
+
+
+def _refusals(findings: Sequence[FilterFinding]) -> list[FilterFinding]:
+    """What says no to Spot; of failed nights only after a saving that is too small in itself."""
+    refusals = [finding for finding in findings if finding.verdict is FilterVerdict.NO]
+    return sorted(refusals, key=lambda finding: finding.filter is Filter.FAILED_NIGHT)
+
+
+def _why_not(findings: Sequence[FilterFinding]) -> str:
+    unknown = [f for f in findings if f.filter is Filter.WORTH and f.verdict is FilterVerdict.UNKNOWN]
+    why = next(iter((*_refusals(findings), *unknown)), None)
     if why is not None:
         return why.reason
-    if recommended is Option.SAVINGS_PLAN:
-        return "Your Savings Plan makes on-demand cheaper than Spot with its work and its failed nights."
     return "What Spot saves is less than its work and its failed nights cost together."
+
+
+def too_high(case: Case) -> str:
+    """How the saving could be too high, and the late nights too few: one sentence each."""
+    share = 100 * (1 - (case.spot_ratio.value or 1.0))
+    whose = (
+        "your traces"
+        if case.question.zones
+        else "EC2's p3.2xlarge of early 2023, which the markets are fitted to"
+    )
+    plan = "" if case.least_hourly is not None else " or an active Savings Plan (--savings-plan)"
+    return (
+        f"The saving is too high if Spot saves less than {share:.0f} % of an hour ({case.spot_ratio.word}), if"
+        f" SageMaker's pool is scarcer than {whose}, or if a contract{plan} makes on-demand cheaper than"
+        f" {'the price' if case.hourly.value is None else usd(case.hourly.value)} an hour. Late nights are too few"
+        " if on-demand queues longer than was played."
+    )
 
 
 _PLAN = " (less under a Savings Plan, if other work of your account fills one)"
@@ -170,12 +255,17 @@ def as_json(advice: Advice) -> dict[str, Any]:
             "spot_over_on_demand": figure(case.spot_ratio),
             "nights_a_month": figure(case.nights),
             "market": case.market_words,
+            "nights": case.spread.words,
+            "savings_plan": None
+            if case.question.hints.plan_room is None
+            else case.question.hints.plan_room.value,
             "engineer_usd_per_hour": economics.engineer_usd_per_hour,
             "failed_night_usd": economics.night_usd,
             "given": sorted(economics.are_given),
             "save_seconds": case.question.save_seconds,
             "seed": case.question.seed,
         },
+        "how_it_could_be_too_high": too_high(case),
         "notes": list(case.notes),
     }
 
@@ -203,7 +293,9 @@ def _offer(offer: Offer, night_usd: float) -> dict[str, Any]:
         "option": offer.option.value,
         "label": LABELS[offer.option],
         "usd_a_month": figure(offer.usd),
+        "best_usd_a_month": None if offer.best_usd is None else figure(offer.best_usd),
         "missed_nights_a_month": _rounded(offer.missed_nights, 2),
+        "most_missed_nights_a_month": _rounded(offer.most_missed_nights, 2),
         "interruption_risk": offer.interruptions,
         "capacity_risk": offer.capacity,
         "work": offer.work.words,
@@ -223,6 +315,8 @@ def _month(month: WorkedMonth) -> dict[str, Any]:
         "best_usd": figure(month.best_usd),
         "worst_usd": figure(month.worst_usd),
         "late_nights": _rounded(month.late_nights, 2),
+        "late_share_at_most": _rounded(month.late_at_most, 4),
+        "skipped_nights": _rounded(month.skipped_nights, 2),
         "on_demand_nights": _rounded(month.on_demand_nights, 2),
         "interruptions": _rounded(month.interruptions, 2),
         "best_checkpoint_seconds": None if month.best_interval is None else month.best_interval.seconds,

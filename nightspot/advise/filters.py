@@ -58,12 +58,20 @@ class FilterFinding:
 
 @dataclass(frozen=True)
 class Money:
-    """A month in USD, None where no price is known. `saving` is before, `work` what it takes to have it."""
+    """A month in USD, None where it is not known. `saving` is before `work`, which is what it takes to have it.
+
+    The saving is the lower of its bounds, `best_saving_usd` the higher. `missed_nights` is the most that is to be
+    expected at 95 % confidence, beyond what on-demand from the start would miss; `seen_missed_nights` what was
+    played.
+    """
 
     saving_usd: float | None
     work_usd: float
     missed_nights: float | None
     night_usd: float
+    best_saving_usd: float | None = None
+    seen_missed_nights: float = 0.0
+    why: str = ""  # the saving is not known, or what its lower bound rests on
 
 
 def usd(value: float) -> str:
@@ -180,7 +188,10 @@ def deadline_filter(case: Case, played: PlayedMonth | None) -> FilterFinding:
             f" {format_duration(least_window_seconds(case))}. Start earlier, or make the deadline later."
         )
         return FilterFinding(Filter.DEADLINE, FilterVerdict.NO, reason, numbers)
-    words = f"{sums}; {_nights(nights * played.fallen_back, nights)} would need on-demand"
+    then = "be skipped" if case.job.fallback is Fallback.NEVER else "need on-demand"
+    words = f"{sums}; {_nights(nights * played.fallen_back, nights)} would {then}"
+    if case.best_stage is not None:
+        words += f" if each of {case.job.instance_count} machines comes and goes by itself"
     if window < needed or played.fallen_back >= MOSTLY_ON_DEMAND:
         return FilterFinding(Filter.DEADLINE, FilterVerdict.NO, f"No slack: {words}.", numbers)
     if played.fallen_back >= OFTEN_ON_DEMAND or played.late > RARELY_LATE:
@@ -221,7 +232,10 @@ def _bottlenecks(case: Case) -> list[str]:
     if pool.zones == 1:
         found.append("one subnet is one zone's pool: name subnets in every zone")
     if pool.instance_count > 1:
-        found.append(f"{pool.instance_count} machines must be had at once")
+        unknown = f", and {case.unknown_machines}" if case.unknown_machines else ""
+        found.append(
+            f"{pool.instance_count} machines must be had at once, and are lost with any of them{unknown}"
+        )
     return found
 
 
@@ -232,7 +246,8 @@ def failed_night_filter(case: Case, money: Money) -> FilterFinding:
     """What nights without a model in time cost, against what Spot saves."""
     numbers: Numbers = {
         "failed_night_usd": money.night_usd,
-        "missed_nights_a_month": money.missed_nights,
+        "missed_nights_a_month": money.seen_missed_nights,
+        "most_missed_nights_a_month": money.missed_nights,
         "saving_usd_a_month": money.saving_usd,
     }
     given = "failed_night_usd" in case.question.economics.are_given
@@ -246,11 +261,16 @@ def failed_night_filter(case: Case, money: Money) -> FilterFinding:
         return say(FilterVerdict.UNKNOWN, f"{capital(night)}; what Spot saves is not known.")
     cost, saving = money.missed_nights * money.night_usd, money.saving_usd
     cause = " (fallback: never)" if case.job.fallback is Fallback.NEVER else ""
-    missed = f"about {count(money.missed_nights)} a month are" if money.missed_nights else "none is"
-    words = f"{capital(night)}, {missed} to be expected{cause}"
+    seen = f"{count(money.seen_missed_nights)} a month" if money.seen_missed_nights else "none"
+    most = "one" if money.missed_nights == 1 else count(money.missed_nights)
+    words = (
+        f"{capital(night)}; {seen} in the nights that were played{cause}, so under {most} a month at 95 %"
+        " confidence"
+    )
     if money.missed_nights and cost >= max(0.0, saving):
         return say(
-            FilterVerdict.NO, f"{words}: {usd(cost)}, more than the {usd(max(0.0, saving))} that Spot saves."
+            FilterVerdict.NO,
+            f"{words}: up to {usd(cost)}, more than the {usd(max(0.0, saving))} that Spot surely saves.",
         )
     if saving <= 0:
         return say(FilterVerdict.WITH_CARE, f"{words}, and Spot saves nothing to set against one.")
@@ -260,7 +280,9 @@ def failed_night_filter(case: Case, money: Money) -> FilterFinding:
             f"{words}; a single one is as expensive as the month's saving of {usd(saving)}.",
         )
     if cost > SMALL_SHARE * saving:
-        return say(FilterVerdict.WITH_CARE, f"{words}: {usd(cost)} of the {usd(saving)} that Spot saves.")
+        return say(
+            FilterVerdict.WITH_CARE, f"{words}: up to {usd(cost)} of the {usd(saving)} that Spot saves."
+        )
     return say(FilterVerdict.YES, f"{words}, against {usd(saving)} that Spot saves.")
 
 
@@ -269,6 +291,7 @@ def worth_filter(case: Case, money: Money) -> FilterFinding:
     economics = case.question.economics
     numbers: Numbers = {
         "saving_usd_a_month": money.saving_usd,
+        "best_saving_usd_a_month": money.best_saving_usd,
         "work_usd_a_month": money.work_usd,
         "engineer_usd_per_hour": economics.engineer_usd_per_hour,
         "setup_hours": economics.setup_hours,
@@ -278,20 +301,28 @@ def worth_filter(case: Case, money: Money) -> FilterFinding:
         f"{usd(money.work_usd)} a month of work ({economics.setup_hours:g} h to set up, spread over a year, and"
         f" {economics.operate_hours:g} h a month, at {usd(economics.engineer_usd_per_hour)} an hour)"
     )
-    saving = money.saving_usd
+    saving, best = money.saving_usd, money.best_saving_usd
+
+    def say(verdict: FilterVerdict, reason: str) -> FilterFinding:
+        return FilterFinding(Filter.WORTH, verdict, reason, numbers)
+
     if saving is None:
-        return FilterFinding(
-            Filter.WORTH, FilterVerdict.UNKNOWN, f"{capital(case.hourly.source)}; it takes {work}.", numbers
+        at_best = "" if best is None else f"; {usd(best)} a month at best"
+        return say(
+            FilterVerdict.UNKNOWN, f"{capital(money.why or case.hourly.source)}{at_best}; it takes {work}."
         )
+    more = f", {usd(best)} at best" if best is not None and best - saving >= 1 else ""
+    because = f": {money.why}" if money.why else ""
     if saving <= 0:
-        more = f": Spot would cost {usd(-saving)} more a month than on-demand" if saving <= -1 else ""
-        return FilterFinding(Filter.WORTH, FilterVerdict.NO, f"Nothing is saved{more}.", numbers)
-    words = f"{usd(saving)} a month are saved, against {work}"
+        at_best = f", or save {usd(best or 0.0)}" if more else ""
+        cost = f"; Spot may cost {usd(-saving)} more a month than on-demand{at_best}"
+        return say(FilterVerdict.NO, f"Nothing is surely saved{because}{cost if saving <= -1 else ''}.")
+    words = f"{usd(saving)} a month are saved{more}, against {work}{because}"
     if saving < money.work_usd:
-        return FilterFinding(Filter.WORTH, FilterVerdict.NO, f"Only {words}.", numbers)
+        return say(FilterVerdict.NO, f"Only {words}.")
     if saving < COMFORTABLE * money.work_usd:
-        return FilterFinding(Filter.WORTH, FilterVerdict.WITH_CARE, f"{words}.", numbers)
-    return FilterFinding(Filter.WORTH, FilterVerdict.YES, f"{words}.", numbers)
+        return say(FilterVerdict.WITH_CARE, f"{words}.")
+    return say(FilterVerdict.YES, f"{words}.")
 
 
 def _nights(number: float, of: float) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 
 from nightspot.advise.case import Case, windows_to_try
-from nightspot.advise.filters import usd
+from nightspot.advise.filters import count, usd
 from nightspot.advise.nights import NightsPlan, PlayedMonth, with_nightspot
 from nightspot.advise.question import Figure
 from nightspot.checkpoint.core.schedule import LEAST_COSTS
@@ -23,7 +23,7 @@ NO_CHANGE = 0.005  # below the noise of ten months
 
 @dataclass(frozen=True)
 class Trial:
-    """The same nights with one thing changed; `hours` of on-demand that a month costs then."""
+    """The same nights with one thing changed; `hours` of on-demand that a month costs then, skipped nights too."""
 
     seconds: float
     words: str
@@ -35,7 +35,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class WorkedMonth:
-    """Ten months of played nights. Counts are of a month on average."""
+    """Ten months of played nights. Counts are of a month on average; `late_nights` have no model in time.
+
+    Of these `skipped_nights` have none at all. `late_at_most`: see `PlayedMonth`.
+    """
 
     median_usd: Figure
     best_usd: Figure
@@ -43,6 +46,8 @@ class WorkedMonth:
     median_hours: float
     nights: float
     late_nights: float
+    late_at_most: float
+    skipped_nights: float
     on_demand_nights: float
     interruptions: float
     intervals: tuple[Trial, ...]
@@ -51,12 +56,22 @@ class WorkedMonth:
     best_deadline: Trial
     advice: tuple[str, ...]  # sentences
 
+    @property
+    def late_words(self) -> str:
+        """How many nights have no model in time, as far as the played ones can tell: never "none"."""
+        if not self.late_nights:
+            return f"under {count(100 * self.late_at_most)} % late at 95 % confidence"
+        what = "without a model in time" if self.skipped_nights else "late"
+        most = count(self.late_at_most * self.nights)
+        return f"{count(self.late_nights)} {what} (under {most} at 95 % confidence)"
+
 
 def worked_month(case: Case, stage: NightsPlan, ours: PlayedMonth) -> WorkedMonth:
     """The month of `case`, whose nights were played as `ours`."""
     hours = sorted(ours.month_hours)
     intervals = _intervals(case, stage, ours)
     deadlines = _deadlines(case, stage, ours)
+    own_hours = next(trial.hours for trial in deadlines if trial.is_own)
     enough = (1 + NOTHING_MORE) * min(trial.hours for trial in deadlines)
     best_deadline = next(trial for trial in deadlines if trial.hours <= enough)
     best_interval = _best_interval(intervals)
@@ -67,6 +82,8 @@ def worked_month(case: Case, stage: NightsPlan, ours: PlayedMonth) -> WorkedMont
         median_hours=median(hours),
         nights=ours.nights,
         late_nights=ours.late * ours.nights,
+        late_at_most=ours.late_at_most,
+        skipped_nights=ours.without_model * ours.nights,
         on_demand_nights=ours.fallen_back * ours.nights,
         interruptions=ours.interruptions * ours.nights,
         intervals=intervals,
@@ -74,8 +91,9 @@ def worked_month(case: Case, stage: NightsPlan, ours: PlayedMonth) -> WorkedMont
         deadlines=deadlines,
         best_deadline=best_deadline,
         advice=(
-            *_about_deadlines(case, ours, deadlines, best_deadline),
-            *_about_intervals(case, ours, best_interval),
+            *_about_deadlines(case, own_hours, deadlines, best_deadline),
+            *_about_intervals(case, own_hours, best_interval),
+            *_about_skipped(case, ours),
         ),
     )
 
@@ -118,24 +136,24 @@ def _intervals(case: Case, stage: NightsPlan, ours: PlayedMonth) -> tuple[Trial,
 
 
 def _trial(case: Case, seconds: float, words: str, played: PlayedMonth, *, is_own: bool) -> Trial:
-    hours = played.mean_hours
+    hours = played.mean_hours + case.skipped_hours * played.without_model * played.nights
     return Trial(seconds, words, case.simulated_usd(hours), hours, played.fallen_back, is_own)
 
 
-def _about_deadlines(case: Case, ours: PlayedMonth, trials: tuple[Trial, ...], best: Trial) -> list[str]:
+def _about_deadlines(case: Case, own_hours: float, trials: tuple[Trial, ...], best: Trial) -> list[str]:
     lead = "by" if case.job.deadline.at is not None else "within"
     own = _deadline_words(case, case.window_seconds)
     said = []
     for shift in (HOUR_SECONDS, -HOUR_SECONDS):
         trial = next((t for t in trials if t.seconds == case.window_seconds + shift), None)
         if trial is not None:
-            saved = ours.mean_hours - trial.hours
+            saved = own_hours - trial.hours
             words = f"Finishing {lead} {trial.words} instead of {own} would"
-            said.append(f"{words} {_change(case, saved, ours.mean_hours)}.")
+            said.append(f"{words} {_change(case, saved, own_hours)}.")
     if best.seconds <= case.window_seconds:
         said.append("The deadline is late enough: more time saves next to nothing.")
     else:
-        change = _change(case, ours.mean_hours - best.hours, ours.mean_hours)
+        change = _change(case, own_hours - best.hours, own_hours)
         said.append(
             f"The best deadline of those tried is {best.words}: it would {change}, a later one hardly more."
         )
@@ -148,17 +166,23 @@ def _change(case: Case, saved_hours: float, of_hours: float) -> str:
     return f"{'save' if saved_hours > 0 else 'cost'} another {amount(case, abs(saved_hours))} a month"
 
 
-def _about_intervals(case: Case, ours: PlayedMonth, best: Trial | None) -> list[str]:
+def _about_intervals(case: Case, own_hours: float, best: Trial | None) -> list[str]:
     if best is None:
         return []
     if best.is_own:
         return [f"A checkpoint every {best.words}, as now, is as good as any that was tried."]
-    gain = amount(case, max(0.0, ours.mean_hours - best.hours))
+    gain = amount(case, max(0.0, own_hours - best.hours))
     now = f"every {format_duration(case.run.checkpoint_every_seconds)}" if case.saves else "none"
     return [
         f"A checkpoint every {best.words} instead of {now} would save {gain} a month"
         f" ({format_duration(case.question.save_seconds)} a save, assumed)."
     ]
+
+
+def _about_skipped(case: Case, ours: PlayedMonth) -> list[str]:
+    if not ours.without_model:
+        return []
+    return [f"In these comparisons a night without a model costs {amount(case, case.skipped_hours)}."]
 
 
 def amount(case: Case, hours: float) -> str:

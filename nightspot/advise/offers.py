@@ -13,8 +13,8 @@ from functools import partial
 from nightspot.advise.case import HOUR, Case
 from nightspot.advise.filters import count, usd
 from nightspot.advise.nights import PlayedMonth
-from nightspot.advise.question import Figure, derived, priced, unknown
-from nightspot.job.markets import Fallback, Market
+from nightspot.advise.question import Figure, PlanRoom, derived, priced, unknown
+from nightspot.job.markets import Fallback
 
 MONTHS_A_YEAR = 12
 
@@ -69,11 +69,16 @@ WORK: Mapping[Option, Work] = {
     Option.SAVINGS_PLAN: Work(2, 0.5, "one purchase for one or three years, and a look at its use"),
     Option.SAVINGS_PLAN_FALLBACK: Work(18, 1.5, f"{NIGHTSPOT_WORK}, and one purchase"),
 }
+PLAN_EXISTS = Work(0, 0, "none: the plan exists")
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One option for this job. `usd` is AWS's bill of a month; `missed_nights` those without a model in time."""
+    """One option for this job. `usd` is AWS's bill of a month; `missed_nights` those without a model in time.
+
+    Where there are two bounds, `usd` is the worse, and `best_usd` the better. `most_missed_nights`: at 95 %
+    confidence.
+    """
 
     option: Option
     usd: Figure
@@ -82,13 +87,15 @@ class Offer:
     work: Work
     work_usd: float
     missed_nights: float | None
+    most_missed_nights: float | None
     note: str = ""
+    best_usd: Figure | None = None
 
     def total_usd(self, night_usd: float) -> float | None:
-        """Bill, work and failed nights of a month; None where one of them is not known."""
-        if self.usd.value is None or self.missed_nights is None:
+        """Bill, work and the most failed nights of a month; None where one of them is not known."""
+        if self.usd.value is None or self.most_missed_nights is None:
             return None
-        return self.usd.value + self.work_usd + self.missed_nights * night_usd
+        return self.usd.value + self.work_usd + self.most_missed_nights * night_usd
 
 
 HOURS_A_MONTH = 720.0
@@ -98,10 +105,11 @@ MOST_SAVINGS_PLAN_DISCOUNT = 0.64
 
 @dataclass(frozen=True)
 class Nights:
-    """What was played for the options; both None where no night can be in time."""
+    """What was played for the options; None where no night can be in time. `best_ours`: the better of two."""
 
     ours: PlayedMonth | None
     alone: PlayedMonth | None
+    best_ours: PlayedMonth | None = None
 
 
 def offers_of(case: Case, nights: Nights) -> tuple[Offer, ...]:
@@ -113,8 +121,11 @@ def work_of(case: Case, option: Option) -> Work:
     economics = case.question.economics
     if option is Option.NIGHTSPOT:
         return Work(economics.setup_hours, economics.operate_hours, NIGHTSPOT_WORK)
+    exists = case.least_hourly is not None or case.question.hints.plan_room is not None
+    if option is Option.SAVINGS_PLAN and exists:
+        return PLAN_EXISTS
     if option is Option.SAVINGS_PLAN_FALLBACK:
-        plan = WORK[Option.SAVINGS_PLAN]
+        plan = PLAN_EXISTS if exists else WORK[Option.SAVINGS_PLAN]
         return Work(
             economics.setup_hours + plan.setup_hours,
             economics.operate_hours + plan.operate_hours,
@@ -123,11 +134,15 @@ def work_of(case: Case, option: Option) -> Work:
     return WORK[option]
 
 
-def missed_of(case: Case, ours: PlayedMonth) -> float:
-    """Nights of a month without a model in time under Nightspot: late, or skipped where nothing may be bought."""
-    never = case.job.fallback is Fallback.NEVER
-    share = ours.share(lambda night: night.late or (never and night.on_demand_seconds > 0))
-    return share * ours.nights
+def most_missed_of(played: PlayedMonth) -> float:
+    """Nights of a month without a model in time, at most with 95 % confidence."""
+    return played.late_at_most * played.nights
+
+
+def missed_on_demand(case: Case) -> float:
+    """Nights of a month in which on-demand from the start is late: its queue, or longer work."""
+    share = 1.0 if case.stage is None else case.stage.late_on_demand
+    return share * (case.nights.value or 0.0)
 
 
 def _offer(
@@ -138,11 +153,22 @@ def _offer(
     interruptions: str,
     capacity: str,
     missed: float | None,
+    most_missed: float | None = None,
     note: str = "",
+    best: Figure | None = None,
 ) -> Offer:
     work = work_of(case, option)
     cost = work.usd_a_month(case.question.economics.engineer_usd_per_hour)
-    return Offer(option, figure, interruptions, capacity, work, cost, missed, note)
+    most = missed if most_missed is None else most_missed
+    return Offer(option, figure, interruptions, capacity, work, cost, missed, most, note, best)
+
+
+def _bounds(case: Case, played: PlayedMonth, better: PlayedMonth | None) -> tuple[Figure, Figure | None]:
+    """The bill by which is decided, and the better bound: of one machine there is only one."""
+    figure = case.simulated_usd(played.mean_hours)
+    if case.unknown_machines is not None:
+        return unknown(case.unknown_machines), figure
+    return figure, None if better is None else case.simulated_usd(better.mean_hours)
 
 
 def _reclaims(played: PlayedMonth | None) -> str:
@@ -152,26 +178,40 @@ def _reclaims(played: PlayedMonth | None) -> str:
 def _nightspot(case: Case, nights: Nights) -> Offer:
     ours = nights.ours
     if ours is None:
-        figure, capacity, missed = unknown("no night can be in time"), "no night can be in time", None
-    else:
-        figure = case.simulated_usd(ours.mean_hours)
-        capacity = f"on-demand takes over on {count(ours.fallen_back * ours.nights)} nights"
-        if case.job.fallback is Fallback.NEVER:
-            capacity = f"{count(missed_of(case, ours))} nights skipped"
-        missed = missed_of(case, ours)
+        return _offer(
+            case,
+            Option.NIGHTSPOT,
+            unknown("no night can be in time"),
+            interruptions=f"{_reclaims(ours)}, resumed",
+            capacity="no night can be in time",
+            missed=None,
+        )
+    figure, best = _bounds(case, ours, nights.best_ours)
+    fallen = count(ours.fallen_back * ours.nights)
+    never = case.job.fallback is Fallback.NEVER
     return _offer(
         case,
         Option.NIGHTSPOT,
         figure,
         interruptions=f"{_reclaims(ours)}, resumed",
-        capacity=capacity,
-        missed=missed,
+        capacity=f"{fallen} nights skipped" if never else f"on-demand takes over on {fallen} nights",
+        missed=ours.late * ours.nights,
+        most_missed=most_missed_of(ours),
+        note=_together(case, best),
+        best=best,
     )
+
+
+def _together(case: Case, best: Figure | None) -> str:
+    """What the better bound of several machines rests on."""
+    if best is None or best.value is None:
+        return ""
+    return f"{usd(best.value)} if one event gives and takes all {case.job.instance_count} machines"
 
 
 def _managed_spot(case: Case, nights: Nights) -> Offer:
     alone = nights.alone
-    figure = unknown("no night can be in time") if alone is None else case.simulated_usd(alone.mean_hours)
+    figure = unknown("no night can be in time") if alone is None else _bounds(case, alone, None)[0]
     missed = None if alone is None else alone.late * alone.nights
     words = "" if missed is None else f": {count(missed)} nights without a model"
     return _offer(
@@ -181,20 +221,30 @@ def _managed_spot(case: Case, nights: Nights) -> Offer:
         interruptions=f"{_reclaims(alone)}, started again",
         capacity=f"nothing takes over{words}",
         missed=missed,
+        most_missed=None if alone is None else most_missed_of(alone),
     )
 
 
 def _on_demand(case: Case, _nights: Nights) -> Offer:
-    in_time = case.stage is not None
+    note = ""
+    if case.stage is None:
+        note = "every night is late: the deadline leaves less time than training takes"
+    elif case.least_hourly is not None:
+        note = "what it adds where other work uses your Savings Plan up"
     return _offer(
         case,
         Option.ON_DEMAND,
         case.on_demand_usd,
         interruptions="none",
-        capacity="GPU types may queue",
-        missed=0.0 if in_time else case.nights.value,
-        note="" if in_time else "every night is late: the deadline leaves less time than training takes",
+        capacity=_queues(case),
+        missed=missed_on_demand(case),
+        note=note,
     )
+
+
+def _queues(case: Case) -> str:
+    late = missed_on_demand(case)
+    return "GPU types may queue" if not late else f"may queue: {count(late)} nights late"
 
 
 def _on_ec2(case: Case, nights: Nights, option: Option, capacity: str, note: str) -> Offer:
@@ -203,9 +253,11 @@ def _on_ec2(case: Case, nights: Nights, option: Option, capacity: str, note: str
         figure = unknown("EC2's Spot price of the type is not known: give --ec2-spot-usd-per-hour")
     elif nights.alone is None:
         figure = unknown("no night can be in time")
+    elif case.unknown_machines is not None:
+        figure = unknown(case.unknown_machines)
     else:
         hourly = priced(price * case.job.instance_count, "EC2's Spot price as given by you")
-        market = Figure(1.0, case.pool.basis, "the market")
+        market = case.market_figure
         hours = _spot_hours(nights.alone)
         figure = derived(
             hours * (hourly.value or 0.0),
@@ -220,6 +272,7 @@ def _on_ec2(case: Case, nights: Nights, option: Option, capacity: str, note: str
         interruptions=f"{_reclaims(nights.alone)}, 2 min notice",
         capacity=capacity,
         missed=missed,
+        most_missed=None if nights.alone is None else most_missed_of(nights.alone),
         note=note,
     )
 
@@ -238,29 +291,33 @@ def _reserved(case: Case, _nights: Nights) -> Offer:
         unknown("an offer's upfront fee comes from sagemaker:SearchTrainingPlanOfferings, for the account"),
         interruptions="none",
         capacity="reserved, a few large types",
-        missed=0.0 if case.stage is not None else case.nights.value,
+        missed=missed_on_demand(case),
         note=f"paid for every hour of its term; this job uses {100 * min(1.0, used):.0f} % of them",
     )
 
 
 def _savings_plan(case: Case, _nights: Nights) -> Offer:
-    rate = plan_rate(case)
     hours = (case.nights.value or 0.0) * case.night_hours
-    share = hours / HOURS_A_MONTH
-    if rate is not None:
-        figure, note = derived(hours * (rate.value or 0.0), [rate], rate.source), "your account's own plan"
+    least = case.least_hourly
+    if least is not None:
+        figure = derived(
+            hours * (least.value or 0.0), [least], f"what on-demand adds to the bill; {least.source}"
+        )
+        note = "while its commitment is idle; paid already, used or not"
+    elif case.question.hints.plan_room is PlanRoom.USED:
+        figure, note = case.on_demand_usd, "other work uses it up: its hours cost the list price"
     else:
         figure = unknown(
             "no active Savings Plan is known; AWS promises up to 64 % off, for every hour of a year"
         )
-        note = _commitment_words(case, share)
+        note = _commitment_words(case, hours / HOURS_A_MONTH)
     return _offer(
         case,
         Option.SAVINGS_PLAN,
         figure,
         interruptions="none",
         capacity="may queue: nothing is reserved",
-        missed=0.0 if case.stage is not None else case.nights.value,
+        missed=missed_on_demand(case),
         note=note,
     )
 
@@ -273,17 +330,16 @@ def _commitment_words(case: Case, share: float) -> str:
 
 
 def _savings_plan_fallback(case: Case, nights: Nights) -> Offer:
-    rate, ours = plan_rate(case), nights.ours
+    least, ours = case.least_hourly, nights.ours
     base = _nightspot(case, nights)
-    if rate is None or ours is None or case.hourly.value is None:
-        figure = unknown("no active Savings Plan is known") if rate is None else base.usd
+    when = "while its commitment is idle" if least else "worth it only if a plan is there for other work"
+    if least is None:
+        figure = unknown("no active Savings Plan is known, or other work uses it up")
+    elif ours is None or base.usd.value is None or case.hourly.value is None:
+        figure = base.usd
     else:
-        bought = sum(n.on_demand_seconds for month in ours.months for n in month) / HOUR
-        bought *= ours.nights / sum(len(month) for month in ours.months)
-        less = bought * (case.hourly.value - (rate.value or 0.0))
-        figure = derived(
-            (base.usd.value or 0.0) - less, [base.usd, rate], f"{base.usd.source}; {rate.source}"
-        )
+        less = ours.on_demand_hours * (case.hourly.value - (least.value or 0.0))
+        figure = derived(base.usd.value - less, [base.usd, least], f"{base.usd.source}; {least.source}")
     return _offer(
         case,
         Option.SAVINGS_PLAN_FALLBACK,
@@ -291,19 +347,8 @@ def _savings_plan_fallback(case: Case, nights: Nights) -> Offer:
         interruptions=base.interruptions,
         capacity=base.capacity,
         missed=base.missed_nights,
-        note="worth it only if a plan is there for other work; whether one covers Spot is not documented",
-    )
-
-
-def plan_rate(case: Case) -> Figure | None:
-    """USD for an hour of all on-demand instances under the account's Savings Plans; None without any."""
-    rung = case.run.rungs_of(Market.ON_DEMAND)[0]
-    price = case.question.price(rung.instance_type, case.question.region)
-    rate = price.on_demand_leg_usd_per_hour(rung.instance_count) if price else None
-    if rate is None:
-        return None
-    return priced(
-        rate * rung.instance_count, "the rates of your active Savings Plans, taken as free for this job"
+        most_missed=base.most_missed_nights,
+        note=f"{when}; whether a plan covers Spot is not documented",
     )
 
 

@@ -1,24 +1,20 @@
-"""How deep the Spot pool of a job is taken to be, and which made-up market stands for it."""
+"""How deep the Spot pool of a job is taken to be, and which fitted market stands for it."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-
 from nightspot.advise.question import Band, Hints, Question
-from nightspot.formats.figures import DAY_SECONDS, format_duration
+from nightspot.formats.figures import format_duration
 from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig
 from nightspot.learn.estimators import FEWEST
 from nightspot.learn.history import mean_life_seconds
-from nightspot.market.fitting import LEAST_SHARE, generate, profile, profiles
-from nightspot.market.model import MarketAvailability
-from nightspot.market.samples import BacktestError, Zone
+from nightspot.market.fitting import LEAST_SHARE, profiles
 from nightspot.record.model import RunRecord
 from nightspot.run.pricing import Basis
 
@@ -162,75 +158,3 @@ def _of_hints(hints: Hints, instance_type: str) -> Iterator[PoolEvidence]:
     if family:
         words = f"{instance_type} is of a new family: little of it is spare"
         yield PoolEvidence(Depth.SHALLOW, Basis.ASSUMED, words)
-
-
-MonthMarkets = Callable[[int], tuple[MarketAvailability, ...]]
-"""(number of the month) -> the market of each of its nights, from the night's start on."""
-
-MONTH_SECONDS = 30.0 * DAY_SECONDS
-MOVE_SECONDS = 60.0  # between losing a machine in one zone and asking in another
-
-
-def made_up(pool: Pool, *, nights: int, night_seconds: float, seed: int) -> MonthMarkets:
-    """Nights at even distances in a month of the pool's fitted market, which draws on each of its zones.
-
-    The same seed gives the same months.
-    """
-    lives = profile(PROFILE_OF[pool.depth])
-
-    def month(number: int) -> tuple[MarketAvailability, ...]:
-        randomness = np.random.default_rng([seed, number])
-        seconds = MONTH_SECONDS + night_seconds
-        zones = [generate(lives, seconds=seconds, randomness=randomness) for _ in range(pool.zones)]
-        whole = roaming(zones, randomness)
-        starts = (n * MONTH_SECONDS / nights for n in range(nights))
-        return tuple(whole.window(start, night_seconds) for start in starts)
-
-    return month
-
-
-def of_traces(zones: Sequence[Zone], *, nights: int, night_seconds: float, seed: int) -> MonthMarkets:
-    """Nights at random moments of random traces. Raises BacktestError for a trace that is shorter than a night."""
-    for zone in zones:
-        if zone.changes.length_seconds <= night_seconds:
-            raise BacktestError(
-                f"window_seconds: {night_seconds:g} s must be shorter than what is known of {zone.name},"
-                f" {zone.changes.length_seconds:g} s"
-            )
-
-    def month(number: int) -> tuple[MarketAvailability, ...]:
-        randomness = np.random.default_rng([seed, number])
-        chosen = [zones[int(n)].changes for n in randomness.integers(0, len(zones), size=nights)]
-        return tuple(
-            changes.window(
-                float(randomness.uniform(0, changes.length_seconds - night_seconds)), night_seconds
-            )
-            for changes in chosen
-        )
-
-    return month
-
-
-def roaming(zones: Sequence[MarketAvailability], randomness: np.random.Generator) -> MarketAvailability:
-    """The market of a job that any of these zones will do, and that loses its machine with the zone that gave it.
-
-    Unlike a pool that counts as up while any zone is, a move to another zone is an interruption.
-    """
-    length = min(zone.length_seconds for zone in zones)
-    starts, up = [0.0], [False]
-    now = 0.0
-    while now < length:
-        open_zones = [zone for zone in zones if zone.is_up_at(now)]
-        if not open_zones:
-            now = min(zone.next_up_from(now) for zone in zones)
-            continue
-        zone = open_zones[int(randomness.integers(len(open_zones)))]
-        lost = zone.next_change_after(now)
-        starts += [now, lost]
-        up += [True, False]
-        now = lost + MOVE_SECONDS
-    # What happens beyond the end is dropped.
-    known = [n for n, start in enumerate(starts) if start < length]
-    return MarketAvailability.merged(
-        [starts[n] for n in known], [up[n] for n in known], length_seconds=length
-    )

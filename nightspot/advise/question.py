@@ -29,11 +29,21 @@ class Band(StrEnum):
     OVER_20 = ">20"
 
 
+class PlanRoom(StrEnum):
+    """What the account's active Savings Plan has left for this job."""
+
+    IDLE = "idle"  # enough for it: its on-demand hours are paid already
+    USED = "used"  # nothing: other work uses the commitment up
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True)
 class Hints:
     """What is known of the pool and of prices beside the job's own runs. None: not known.
 
-    Placement score and band are about EC2's pool, not SageMaker's: hints, not facts.
+    Placement score and band are about EC2's pool, not SageMaker's: hints, not facts. `plan_room`: None where no
+    Savings Plan is active, or nobody has said. `on_demand_queue_seconds`: the longest wait for an on-demand
+    machine.
     """
 
     placement_score: int | None = None  # 1..10, ec2:GetSpotPlacementScores
@@ -41,6 +51,8 @@ class Hints:
     zones: int | None = None  # availability zones that the job may be trained in
     spot_discount: SpotDiscount | None = None  # the user's word, or EC2's Spot prices
     ec2_spot_usd_per_hour: float | None = None  # of one instance of the first Spot type
+    plan_room: PlanRoom | None = None
+    on_demand_queue_seconds: float | None = None
 
 
 @dataclass(frozen=True)

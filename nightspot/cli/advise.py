@@ -14,7 +14,7 @@ import typer
 
 from nightspot.advise.advice import advise as advised
 from nightspot.advise.advice import as_json as document_of
-from nightspot.advise.question import Band, Economics, Hints, Question
+from nightspot.advise.question import Band, Economics, Hints, PlanRoom, Question
 from nightspot.aws.prices import load_price_book
 from nightspot.cli import account
 from nightspot.cli._shared import ExitStatus, Json, check_file, fail, mistakes, print_json, seconds_of
@@ -68,6 +68,17 @@ def advise(
     ec2_spot_usd_per_hour: Annotated[
         float | None, typer.Option(metavar="USD", help="EC2's Spot price of one machine.")
     ] = None,
+    savings_plan: Annotated[
+        PlanRoom | None,
+        typer.Option(help="What your active Savings Plan has left for the job. [no plan]"),
+    ] = None,
+    on_demand_queue: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="The longest wait for on-demand, one start in four; 0: none. [history, or 1h]",
+        ),
+    ] = None,
     failed_night_usd: Annotated[
         float | None,
         typer.Option(metavar="USD", help="A night without a model in time. [two engineer's hours]"),
@@ -120,6 +131,7 @@ def advise(
     }
     window_seconds = None if window is None else float(seconds_of("--window", window))
     save_seconds = 30.0 if save_time is None else float(seconds_of("--save-time", save_time))
+    queue_seconds = None if on_demand_queue is None else _queue(on_demand_queue)
     spot_ratio = _ratio(spot_price)
     economics = {name: value for name, value in given.items() if value is not None}
     now = datetime.now(UTC)
@@ -139,6 +151,8 @@ def advise(
                 zones=zones,
                 spot_discount=_discount(spot_ratio, now),
                 ec2_spot_usd_per_hour=ec2_spot_usd_per_hour,
+                plan_room=savings_plan,
+                on_demand_queue_seconds=queue_seconds,
             ),
             economics=Economics(**economics, are_given=frozenset(economics)),
             nights=nights,
@@ -167,6 +181,10 @@ def _check(option: str, number: float | None, least: float) -> None:
     most = _MOST.get(option, _MOST_ELSE)
     if number is not None and not least <= number <= most:
         raise typer.BadParameter(f"{option}: {number:g}: must be a number from {least:g} to {most:,}")
+
+
+def _queue(text: str) -> float:
+    return 0.0 if text.strip() == "0" else float(seconds_of("--on-demand-queue", text))
 
 
 def _ratio(text: str | None) -> float | None:

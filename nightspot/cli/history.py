@@ -18,6 +18,7 @@ from nightspot.job.model import InstanceType, Job
 from nightspot.job.reading import load_job, load_jobs
 from nightspot.learn import history as machines
 from nightspot.learn.history import LearntStart
+from nightspot.learn.identity import work_key_in
 from nightspot.learn.work import UNLEARNT_WORK_MARGIN, LearntWork, WorkSeen, learnt_work, what_it_says
 from nightspot.local.stage import records
 from nightspot.record.model import RunRecord
@@ -68,7 +69,7 @@ def history(
             _forget(place, record_of(place, forget), chosen)
         runs = [run for run in place.source.runs(chosen.name, None) if run.attempts][:LEARNT_FROM]
     taught = [run for run in runs if not run.forgotten]
-    key = next((run.work_key for run in taught if not run.overrides), None) or ""
+    key = work_key_in(taught) or ""
     work = learnt_work(chosen, key, taught)
     rungs = [_rung(chosen, market, spec, taught, work) for market, spec in _types(chosen)]
     if as_json:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from nightspot.record.model import RunRecord
 
 if TYPE_CHECKING:
     from nightspot.job.model import Job
@@ -48,6 +50,15 @@ def work_key_of(job: Job) -> str:
     }
     text = json.dumps(known, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def work_key_in(history: Iterable[RunRecord]) -> str | None:
+    """The key of the newest run that changed nothing of its job; None: there is none.
+
+    For who has a job's records, and of its request only what stands in the file: a deployment fills in `${Names}`.
+    """
+    own = [run for run in history if run.work_key and not run.overrides and not run.forgotten]
+    return max(own, key=lambda run: run.started_at).work_key if own else None
 
 
 def _hyperparameters(given: object) -> dict[str, Any]:

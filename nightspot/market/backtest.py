@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
 
-from nightspot.job.markets import Market, Policy
+from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.market.engine import play_rule
 from nightspot.market.model import Belief, NightResult, Truth
 from nightspot.market.night import MIDNIGHT, Planned, SimulatedNight
@@ -134,7 +134,7 @@ def player(
 
 
 def plan(setting: BacktestSetting, belief: Belief, policy: Policy, run: Run | None = None) -> Run:
-    """The run that ours begins a night with; `run` gives it its ladder, and whether it has checkpoints at all."""
+    """The run that ours begins a night with; `run` gives its ladder, its fallback, and whether it saves."""
     planned = {
         Market.SPOT: math.ceil(belief.spot_changeover_seconds),
         Market.ON_DEMAND: math.ceil(belief.on_demand_changeover_seconds),
@@ -154,6 +154,7 @@ def plan(setting: BacktestSetting, belief: Belief, policy: Policy, run: Run | No
         checkpoint_s3_uri="s3://simulated/checkpoints" if run is None else run.checkpoint_s3_uri,
         training_job={},
         policy=policy,
+        fallback=Fallback.ON_DEMAND if run is None else run.fallback,
         stop_seconds=math.ceil(setting.stop_seconds),
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from nightspot.formats.figures import format_duration
 from nightspot.formats.statuses import Status
 from nightspot.job.cautions import window_seconds
-from nightspot.job.markets import Market
+from nightspot.job.markets import Fallback, Market
 from nightspot.job.model import Job, dig
 from nightspot.learn import history
 from nightspot.learn.estimators import upper_limit
@@ -23,7 +23,7 @@ from nightspot.market.model import Belief, MarketAvailability, MarketValueError,
 from nightspot.market.traces import Trace, load_trace, load_traces, pool
 from nightspot.plan.planning import Known, plan_run
 from nightspot.record.model import AttemptRecord, RunRecord, RunState
-from nightspot.run.model import STOP_SECONDS, Run
+from nightspot.run.model import STOP_SECONDS, Run, evolve
 
 HOUR = 3600.0
 SIGMA = 0.6  # of the logarithm of a random change-over
@@ -60,6 +60,7 @@ class BacktestSetting:
     on_demand_queue_seconds: float = 0.0
     on_demand_changeover_seconds: float | None = None
     on_demand_speed: float = 1.0
+    on_demand_waits_seconds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("work_seconds", "window_seconds", "on_demand_speed"):
@@ -75,6 +76,8 @@ class BacktestSetting:
             value = getattr(self, name)
             if value is not None:
                 _check(name, value, lambda value: value >= 0, "must be finite and at least 0")
+        for wait in self.on_demand_waits_seconds:
+            _check("on_demand_waits_seconds", wait, lambda value: value >= 0, "must be finite and at least 0")
         _check("work_error", self.work_error, lambda value: 0 <= value <= 0.3, "must be between 0 and 0.3")
         if self.spot_ratio is not None:
             _check("spot_ratio", self.spot_ratio, lambda value: 0 < value <= 1, "must be over 0, at most 1")
@@ -107,6 +110,7 @@ class Zone:
     gap_seconds: float = 1.0  # nights start on its multiples
     prices: Prices | None = None
     on_demand_usd_per_hour: float | None = None
+    start: datetime | None = None  # when it begins, aware; None: nobody knows, or it is made up
 
 
 @dataclass(frozen=True)
@@ -161,22 +165,29 @@ def own_prices(zone: Zone) -> tuple[Prices, float]:
 def _night(
     setting: BacktestSetting, zone: Zone, offset: float, random: np.random.Generator
 ) -> tuple[Truth, Belief]:
+    market = zone.changes.window(offset, setting.window_seconds)
+    return truth_of(setting, market, _prices(setting, zone, offset), random), _belief(setting, random)
+
+
+def truth_of(
+    setting: BacktestSetting, market: MarketAvailability, prices: Prices, random: np.random.Generator
+) -> Truth:
+    """A night on this market, from its start on: the work and the start-ups that `random` draws for it."""
     work = setting.work_seconds
     if setting.work_error:
         work *= max(0.1, 1 + setting.work_error * float(random.standard_normal()))
-    truth = Truth(
-        market=zone.changes.window(offset, setting.window_seconds),
-        prices=_prices(setting, zone, offset),
+    return Truth(
+        market=market,
+        prices=prices,
         work_seconds=work,
         window_seconds=setting.window_seconds,
         spot_changeover_seconds=_changeovers(setting, Market.SPOT, random, DRAWN_CHANGEOVERS),
         on_demand_changeover_seconds=_changeovers(setting, Market.ON_DEMAND, random, DRAWN_CHANGEOVERS),
-        on_demand_queue_seconds=(setting.on_demand_queue_seconds,),
+        on_demand_queue_seconds=_queues(setting, random),
         checkpoint_seconds=setting.checkpoint_seconds,
         stop_seconds=setting.stop_seconds,
         detection_seconds=setting.detection_seconds,
     )
-    return truth, _belief(setting, random)
 
 
 def _prices(setting: BacktestSetting, zone: Zone, offset: float) -> Prices:
@@ -193,6 +204,14 @@ def _changeovers(
         return (setting.changeover_of(market),)
     draws = setting.changeover_of(market) * np.exp(SIGMA * random.standard_normal(count))
     return tuple(float(draw) for draw in draws)
+
+
+def _queues(setting: BacktestSetting, random: np.random.Generator) -> tuple[float, ...]:
+    waits = setting.on_demand_waits_seconds
+    if not waits:
+        return (setting.on_demand_queue_seconds,)
+    drawn = random.integers(len(waits), size=DRAWN_CHANGEOVERS)
+    return tuple(setting.on_demand_queue_seconds + waits[int(n)] for n in drawn)
 
 
 def _belief(setting: BacktestSetting, random: np.random.Generator) -> Belief:
@@ -319,7 +338,8 @@ def plan_of(job: Job, *, price: Callable[[str, str], float | None]) -> Run:
             rule = "must name an instance type, because both markets are compared"
             raise BacktestError(f"capacity.{market.value}: none: {rule}")
     started_at = datetime(2026, 1, 1, tzinfo=UTC)  # decides nothing that a backtest reads
-    return plan_run(job, started_at=started_at, execution_arn=job.name, region=REGION, known=Known(price))
+    run = plan_run(job, started_at=started_at, execution_arn=job.name, region=REGION, known=Known(price))
+    return evolve(run, fallback=Fallback.ON_DEMAND)
 
 
 def setting_of(
@@ -359,4 +379,6 @@ def _of_job(job: Job) -> dict[str, Any]:
 
 def _zone(trace: Trace) -> Zone:
     prices = trace.prices() if trace.spot_price_changes else None
-    return Zone(trace.name, trace.changes(), trace.gap_seconds, prices, trace.on_demand_usd_per_hour)
+    return Zone(
+        trace.name, trace.changes(), trace.gap_seconds, prices, trace.on_demand_usd_per_hour, trace.start
+    )

@@ -143,7 +143,8 @@ class Known:
     """What is known beside the job when its run is planned."""
 
     price: Price
-    history: Sequence[RunRecord] = ()  # the job's past runs
+    history: Sequence[RunRecord] = ()  # the job's past runs, newest first
+    work_key: str | None = None  # of those with the same work to do; None: as `identity.work_key_of` has it
     month_usd: float = 0.0  # spent on the job in this calendar month, and promised to its open runs
     quotas: Mapping[str, float] = field(
         default_factory=dict
@@ -189,7 +190,7 @@ def plan_run(
     """
     run_id = run_id_of(execution_arn, started_at)
     budget_usd, budget_of = _budget(job, known)
-    work_key = work_key_of(job)
+    work_key = known.work_key or work_key_of(job)
     work = learnt_work(job, work_key, known.history)
     types = [(market, spec) for market in Market for spec in job.capacity.rungs_of(market)]
     starts = [_start(job, market, spec, known, work) for market, spec in types]

@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nightspot.advise.advice import Advice
+from nightspot.advise.advice import Advice, too_high
 from nightspot.advise.filters import QUESTIONS, FilterVerdict, capital, count, usd
 from nightspot.advise.month import Trial, WorkedMonth
 from nightspot.advise.nights import MONTHS
 from nightspot.advise.offers import LABELS, Offer
 from nightspot.advise.question import UNKNOWN, Figure
+from nightspot.job.markets import Fallback
 from nightspot.terminal.lines import paragraph, plain_table
 from nightspot.view.html import pages, theme
 
@@ -48,7 +49,7 @@ def show(console: Console, advice: Advice) -> None:
             paragraph(console, "", f"{LABELS[offer.option]}: {offer.note}.")
     if advice.month is not None:
         console.print()
-        _show_month(console, advice.month)
+        _show_month(console, advice, advice.month)
     console.print()
     paragraph(console, "On-demand", _source(case.hourly))
     paragraph(console, "Spot", _source(case.spot_ratio))
@@ -56,9 +57,10 @@ def show(console: Console, advice: Advice) -> None:
     paragraph(
         console,
         "Simulated",
-        f"every night was played on {case.market_words}, seed {case.question.seed}; every decision is made by"
-        " the code that is deployed.",
+        f"every night was played on {case.market_words}, seed {case.question.seed}, with {case.spread.words};"
+        " every decision is made by the code that is deployed.",
     )
+    paragraph(console, "Too high?", too_high(case))
     for note in case.notes:
         paragraph(console, "Note", note)
 
@@ -85,13 +87,20 @@ def row(offer: Offer, night_usd: float) -> tuple[str, ...]:
     work = f"{offer.work.setup_hours:g} h + {offer.work.operate_hours:g} h/mo"
     return (
         LABELS[offer.option],
-        money(offer.usd.value),
+        bounds(offer),
         offer.usd.word,
         money(offer.total_usd(night_usd)),
         offer.interruptions,
         offer.capacity,
         work if offer.work.setup_hours or offer.work.operate_hours else "none",
     )
+
+
+def bounds(offer: Offer) -> str:
+    """The bill by which is decided, after the better bound where there is one."""
+    if offer.best_usd is None:
+        return money(offer.usd.value)
+    return f"{money(offer.best_usd.value)}\nto {money(offer.usd.value)}"
 
 
 def money(value: float | None) -> str:
@@ -101,9 +110,11 @@ def money(value: float | None) -> str:
 
 def month_words(month: WorkedMonth) -> str:
     """The spread of the months in a sentence."""
+    bought = month.on_demand_nights - month.skipped_nights
+    skipped = f", {count(month.skipped_nights)} skipped" if month.skipped_nights else ""
     counts = (
-        f"{count(month.on_demand_nights)} of {count(month.nights)} nights on on-demand,"
-        f" {count(month.late_nights)} late, {count(month.interruptions)} interruptions"
+        f"{count(bought)} of {count(month.nights)} nights on on-demand{skipped}, {month.late_words},"
+        f" {count(month.interruptions)} interruptions"
     )
     if month.median_usd.value is None:
         return f"{month.median_hours:.1f} hours of on-demand in the median of {MONTHS} months: {counts}."
@@ -113,13 +124,18 @@ def month_words(month: WorkedMonth) -> str:
     )
 
 
+def share_heading(advice: Advice) -> str:
+    """What the last column of a trial counts."""
+    return "nights skipped" if advice.case.job.fallback is Fallback.NEVER else "nights on on-demand"
+
+
 def trial_row(trial: Trial) -> tuple[str, ...]:
     """The cells of a trial."""
     cost = f"{trial.hours:.1f} h" if trial.usd.value is None else usd(trial.usd.value)
     return (f"{trial.words}{' (now)' if trial.is_own else ''}", cost, f"{100 * trial.fallen_back:.0f} %")
 
 
-def _show_month(console: Console, month: WorkedMonth) -> None:
+def _show_month(console: Console, advice: Advice, month: WorkedMonth) -> None:
     paragraph(console, "A month", f"with Nightspot: {month_words(month)}")
     for sentence in month.advice:
         paragraph(console, "", sentence)
@@ -127,7 +143,7 @@ def _show_month(console: Console, month: WorkedMonth) -> None:
         table = plain_table()
         table.add_column(heading, width=18)
         table.add_column("a month", justify="right", width=10)
-        table.add_column("nights on on-demand", justify="right")
+        table.add_column(share_heading(advice), justify="right")
         for trial in trials:
             table.add_row(*trial_row(trial), style="bold" if trial.is_own else "")
         console.print()
@@ -187,6 +203,7 @@ def _context(advice: Advice) -> dict[str, Any]:
         "month": None if month is None else month_words(month),
         "advice": () if month is None else month.advice,
         "trials": _trials(advice),
+        "share_heading": capital(share_heading(advice)),
         "facts": _facts(advice),
     }
 
@@ -226,6 +243,8 @@ def _facts(advice: Advice) -> list[tuple[str, str]]:
         *((name, figure.source) for name, figure in figures),
         ("Nights", f"{count(case.nights.value or 0.0)} a month, {case.nights.source}"),
         ("Market", f"{case.market_words}; {case.pool.zones_words}; seed {case.question.seed}"),
+        ("Played with", case.spread.words),
+        ("How this could be too high", too_high(case)),
         *(("Note", note) for note in case.notes),
     ]
 

@@ -61,6 +61,7 @@ def test_json_has_its_keys_and_no_number_that_json_does_not_know(recommender_adv
         "options",
         "month",
         "inputs",
+        "how_it_could_be_too_high",
         "notes",
     }
     assert [each["filter"] for each in told["filters"]] == [each.value for each in Filter]
@@ -102,6 +103,7 @@ def test_the_terminal_says_the_advice_first_and_then_everything_else(recommender
         assert finding.reason in plain
     for sentence in recommender_advice.month.advice:
         assert sentence in plain
+    assert "Too high? The saving is too high if Spot saves less than 65 % of an hour (assumed)" in plain
     for label in LABELS.values():
         assert label.split()[0] in text
     assert max(len(line) for line in text.splitlines()) <= 110
@@ -118,6 +120,7 @@ def test_the_page_holds_the_numbers_of_the_json(recommender_advice):
     seen = Page(advise_text.page(recommender_advice))
     assert recommender_advice.sentence in seen.text
     assert "Is Spot right for recommender? Yes." in seen.text
+    assert as_json(recommender_advice)["how_it_could_be_too_high"] in seen.text
     for offer in recommender_advice.offers:
         assert LABELS[offer.option] in seen.text
         assert advise_text.money(offer.usd.value) in seen.text

@@ -98,12 +98,13 @@ def test_a_faster_on_demand_rung_makes_a_night_that_is_shorter_than_the_work(adv
         "jobs/recommender.yaml",
         ('{at: "08:00", timezone: UTC}', "{within: 3h}"),
         ("on_demand: [ml.p4d.24xlarge]", f"on_demand: {ladder}"),
+        hints={"on_demand_queue_seconds": 0.0},
     )
     # Two hours of work, and fifteen minutes to start.
     assert least_window_seconds(case) == 2.25 * 3600
     assert case.stage is not None
     played = with_nightspot(case.stage)
-    assert played.late == 0
+    assert played.late < 0.05  # a start of an hour, four times the median
     assert not filters.deadline_filter(case, played).reason.startswith("Not even on-demand")
 
 

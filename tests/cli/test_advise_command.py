@@ -74,6 +74,30 @@ def test_runs_and_a_drill_are_evidence(nightspot, job, tmp_path):
     }
 
 
+def test_a_savings_plan_and_on_demands_queue_can_be_said(nightspot, job):
+    told = {
+        room: json.loads(nightspot("advise", job, "--nights", 2, "--savings-plan", room, "--json").out)
+        for room in ("idle", "used")
+    }
+    assert told["idle"]["recommended"] == "savings_plan"
+    assert told["used"]["inputs"]["savings_plan"] == "used"
+    assert told["used"]["recommended"] != "savings_plan"
+    for queue, words in (("0", "on-demand's queue never there"), ("2h", "one start in 4 waits, up to 2 h")):
+        answer = nightspot("advise", job, "--nights", 2, "--on-demand-queue", queue, "--json")
+        assert words in json.loads(answer.out)["inputs"]["nights"]
+
+
+def test_a_dated_trace_is_played_from_the_jobs_hour_on(nightspot, job, tmp_path):
+    metadata = {"gap_seconds": 600, "start": "2026-03-01T18:00:00Z"}
+    # Each day has a machine from midnight to noon.
+    (tmp_path / "zone-a.json").write_text(
+        json.dumps({"metadata": metadata, "data": ([0] * 36 + [1] * 72 + [0] * 36) * 6})
+    )
+    told = json.loads(nightspot("advise", job, "--nights", 2, "--traces", "zone-a.json", "--json").out)
+    assert told["inputs"]["market"] == "your traces (1, 1 of them with a date: from the job's hours on)"
+    assert told["month"]["on_demand_nights"] == 0
+
+
 def test_a_page_is_written_beside_the_answer(nightspot, job, tmp_path):
     answer = nightspot("advise", job, "--nights", 2, "--html", "advice.html")
     assert answer.status == 0
@@ -110,6 +134,8 @@ BAD_OPTIONS = [
     (("--html", "page.txt"), "--html: 'page.txt': must end in .html"),
     (("--html", "no/page.html"), "--html: 'no/page.html': must be in a folder that exists"),
     (("--seed", "-1"), "--seed"),
+    (("--savings-plan", "full"), "--savings-plan"),
+    (("--on-demand-queue", "soon"), "--on-demand-queue: 'soon': must be a duration"),
     (("--traces", "none.json"), "none.json"),
     (("--drill", "none.json"), "none.json: No such file"),
     (("--history", "none.json"), "none.json: No such file"),

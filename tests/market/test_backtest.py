@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightspot.job.markets import Market, Policy
+from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.job.model import Job
+from nightspot.job.reading import parse_job
 from nightspot.market.backtest import (
     DEFAULT,
     LABELS,
@@ -24,7 +26,7 @@ from nightspot.market.fitting import generate, profile
 from nightspot.market.model import Belief, MarketAvailability, Prices
 from nightspot.market.omniscient import omniscient_of, schedule_of, step_seconds
 from nightspot.market.rivals import RIVALS
-from nightspot.market.samples import BacktestError, BacktestSetting, Zone, check, samples_of
+from nightspot.market.samples import BacktestError, BacktestSetting, Zone, check, plan_of, samples_of
 from nightspot.run.model import Rung
 
 HOUR = 3600.0
@@ -105,6 +107,27 @@ def test_exact_nights_are_planned_with_the_truth():
     for sample in samples_of(setting, made_up()):
         assert sample.belief == Belief(4 * HOUR, 360.0, 960.0, 180.0)
         assert sample.truth.on_demand_changeover_seconds == (900.0,)
+
+
+def test_unplanned_waits_for_on_demand_are_drawn_and_not_planned_for():
+    setting = few(starts=60, on_demand_waits_seconds=(0.0, 1800.0))
+    samples = list(samples_of(setting, made_up()))
+    assert {sample.belief for sample in samples} == {Belief(4 * HOUR, 360.0, 360.0, 0.0)}
+    first = [sample.truth.on_demand_queue_seconds[0] for sample in samples]
+    assert set(first) == {0.0, 1800.0}
+    plain = list(samples_of(few(starts=60), made_up()))
+    assert {sample.truth.on_demand_queue_seconds for sample in plain} == {(0.0,)}
+
+
+def test_a_plan_has_the_fallback_of_its_run_and_a_backtest_of_a_job_always_one():
+    text = (Path(__file__).parents[2] / "jobs" / "recommender.yaml").read_text(encoding="utf-8")
+    job = parse_job(text.replace("fallback: on_demand", "fallback: never"))
+    assert job.fallback is Fallback.NEVER
+    ladder = plan_of(job, price=lambda _type, _region: 33.0)
+    belief = Belief(4 * HOUR, 360, 360)
+    assert plan(few(), belief, Policy.PATIENT, ladder).fallback is Fallback.ON_DEMAND
+    never = replace(ladder, fallback=Fallback.NEVER)
+    assert plan(few(), belief, Policy.PATIENT, never).fallback is Fallback.NEVER
 
 
 def test_random_nights_are_planned_with_limits_above_most_of_what_comes():
@@ -232,6 +255,10 @@ def test_progress_is_told_after_each_policy_of_each_zone():
         ({"spot_ratio": 1.5}, "spot_ratio: 1.5 must be over 0, at most 1"),
         ({"spot_ratio": 0}, "spot_ratio: 0 must be over 0"),
         ({"starts": 0}, "starts: 0 must be at least 1"),
+        (
+            {"on_demand_waits_seconds": (0.0, -1.0)},
+            "on_demand_waits_seconds: -1 must be finite and at least 0",
+        ),
         ({"work_error": 0.5}, "work_error: 0.5 must be between 0 and 0.3"),
     ],
 )
