@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import fsum
 
-from nightspot.costs.lost_work import Evidence, KeptWork, kept_work_of, lacks_training_time
+from nightspot.costs.lost_work import (
+    Evidence,
+    KeptWork,
+    delivered_step,
+    kept_work_of,
+    lacks_training_time,
+)
 from nightspot.job.markets import Market
 from nightspot.run.model import MOST_WORK_SECONDS, Attempt, Outcome, Run, Rung
 
@@ -111,19 +117,18 @@ def spent_usd(run: Run) -> float:
 
 
 def needed_seconds(run: Run) -> float | None:
-    """Training time of the night's work at speed 1, as the next nights are planned with: rather too much.
+    """Training time at speed 1 of the work that is done, as the next nights are planned with: rather too much.
 
-    From the steps and their pace where progress is visible; else everything trained, repeated work included.
-    None before anything trained, and where it was another run that trained the first part unseen.
+    From the steps (`delivered_step`) and their pace where progress is visible; else everything trained, repeated
+    work included. None before anything trained, and where it was another run that trained the first part unseen.
     """
     paces = [
         (a.seconds_per_step * a.rung.speed, a.trained_seconds) for a in run.attempts if a.seconds_per_step
     ]
-    total_steps = run.progress.total_steps if run.progress else None
     weight = sum(trained for _, trained in paces)
-    if total_steps and weight:
+    if run.progress is not None and weight:
         pace = sum(pace * trained for pace, trained in paces) / weight
-        return min(MOST_WORK_SECONDS, total_steps * pace)
+        return min(MOST_WORK_SECONDS, delivered_step(run) * pace)
     if run.resume_from is not None:
         return None  # a part of the work was done by another run
     trained = sum(a.trained_seconds * a.rung.speed for a in run.attempts)

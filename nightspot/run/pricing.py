@@ -84,7 +84,7 @@ class Price:
         return fsum([*paid, left * self.usd_per_hour]) / instance_count
 
     def least_usd_per_hour(self, instance_count: int) -> float | None:
-        """What one on-demand instance of `instance_count` adds to the bill of an hour at least; None without a plan.
+        """What one on-demand instance of `instance_count` adds to an hour's bill at least; None without a plan.
 
         A commitment is paid whether it is used or not. What an idle one covers adds nothing, and the rest costs the
         list price; what it adds at most is the list price, where other work has used the commitment up.

@@ -140,6 +140,41 @@ def test_paces_count_by_the_time_they_were_held(story, paid):
     assert costs.needed_seconds(run) == pytest.approx(16_800)
 
 
+@pytest.mark.parametrize("total_steps", [40, 100], ids=["all 40 steps", "early, at step 40 of 100"])
+def test_a_run_that_stops_early_delivered_the_steps_until_then(story, paid, good_night, total_steps):
+    """One managed job at $10 an hour, 60 s a step, three interruptions that made it repeat 25 steps."""
+    cheap = replace(story.spot, usd_per_hour=10.0)
+    job = paid(
+        1795.5 / HOUR,
+        cheap,
+        trained=5130 / HOUR,
+        worked_seconds=3930.0,
+        interruptions=3,
+        seconds_per_step=60.0,
+        step_after=40,
+    )
+    run = good_night(
+        job,
+        rungs=(cheap, replace(story.on_demand, usd_per_hour=10.0)),
+        progress=story.progress(40, "01:20", total_steps=total_steps),
+    )
+    account = costs.account(run)
+    assert account.on_demand_cost_usd == pytest.approx(6.67, abs=0.005)
+    assert (account.saved_usd, account.saved_percent) == (
+        pytest.approx(1.68, abs=0.005),
+        pytest.approx(25.2, abs=0.05),
+    )
+    assert (account.repeated_seconds, account.repeated_evidence) == (1530, Evidence.MEASURED)
+    assert costs.needed_seconds(run) == 2400
+
+
+def test_an_exit_after_3_of_24_steps_is_not_24_steps_of_work(story, paid, good_night):
+    stopped = paid(0.15, trained=0.5, seconds_per_step=600.0, step_after=3)
+    run = good_night(stopped, progress=story.progress(3, "00:40"))
+    assert costs.needed_seconds(run) == 1800
+    assert costs.account(run).on_demand_cost_usd == pytest.approx(16.5)  # half an hour at $33
+
+
 def test_work_on_a_slow_rung_is_told_at_speed_one(story, paid):
     slow = replace(story.spot, speed=0.5)
     by_time = story.run(attempts=[paid(1, slow, trained=4)])
