@@ -92,6 +92,9 @@ class Account:
     billable_seconds: float | None
     interruptions: int
     uses_plan_rate: bool  # a Savings Plan may have room for a type of its ladder
+    plan_is_used_up: (
+        bool  # a plan covers one, but other work used it up on the days before: it counts as none
+    )
     price_assumed: bool  # no price list stands behind a price that is in it
     missing: tuple[Missing, ...]  # what `saved_usd` lacks
     unpriced_attempts: tuple[int, ...]  # the numbers of the attempts whose cost is not known
@@ -209,6 +212,7 @@ def _account(run: Run, on_demand: OnDemandPrice) -> Account:
         billable_seconds=_total(a.billable_seconds for a in attempts),
         interruptions=sum(a.interruptions for a in attempts),
         uses_plan_rate=False,
+        plan_is_used_up=any(rung.plan_is_used_up for rung in _rungs_of(run)),
         price_assumed=any(
             rung.price_assumed
             for rung in (*([yardstick] if compared.has_model else []), *(a.rung for a in run.attempts))

@@ -261,6 +261,10 @@ class RunRecord(Figures):
     uses_plan_rate: bool = Field(
         default=False, description="A Savings Plan may have room for a type of its ladder."
     )
+    plan_is_used_up: bool = Field(
+        default=False,
+        description="One covers such a type, but other work used all of it on the days before: it counts as none.",
+    )
     price_assumed: bool = Field(
         default=False, description="No price list stands behind a price that is in the figures."
     )

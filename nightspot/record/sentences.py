@@ -142,6 +142,8 @@ def how_too_high(run: RunRecord) -> str:
         said.append("a price is assumed")
     if _has_range(run):
         said.append(_higher(run.saved_at_most_usd))
+    if run.plan_is_used_up:
+        said.append("a Savings Plan counts as used up, as it was on the days before")
     said.append(_compared_with(run))
     return _could_be_too_high("The saving", said)
 
@@ -173,6 +175,9 @@ def how_too_high_together(sums: Statement) -> str:
         said.append(f"{_nights(sums.price_assumed)} had an assumed price")
     if most.known > saved.known:
         said.append(_higher(most.known))
+    if sums.plan_is_used_up:
+        used_up = _nights(sums.plan_is_used_up)
+        said.append(f"a Savings Plan counts as used up for {used_up}, as it was on the days before")
     said.append("types that the job files do not name may be cheaper than those compared with")
     return _could_be_too_high("The savings", said)
 

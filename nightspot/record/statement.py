@@ -79,6 +79,7 @@ class Statement:
     interruptions: int = 0
     repeated_estimated: int = 0  # nights whose repeated work is estimated, not measured
     uses_plan_rate: int = 0  # nights for which a Savings Plan may have room
+    plan_is_used_up: int = 0  # nights for which a Savings Plan counts as used up
     price_assumed: int = 0  # nights with a price that no price list stands behind
     totals: Mapping[str, Total] = field(default_factory=lambda: dict.fromkeys(FIGURES, Total()))
     compared_usd: float = 0.0  # on-demand alone, of the nights that `saved_usd` covers
@@ -124,6 +125,7 @@ def statement(runs: Iterable[RunRecord]) -> Statement:
         interruptions=sum(run.interruptions for run in nights),
         repeated_estimated=sum(run.repeated_evidence is Evidence.ESTIMATED for run in nights),
         uses_plan_rate=sum(run.uses_plan_rate for run in nights),
+        plan_is_used_up=sum(run.plan_is_used_up for run in nights),
         price_assumed=sum(run.price_assumed for run in nights),
         totals={name: _total(nights, name) for name in FIGURES},
         compared_usd=fsum(run.on_demand_cost_usd or 0.0 for run in saving),
@@ -162,6 +164,7 @@ def to_json(statement: Statement) -> dict[str, Any]:
         "interruptions": statement.interruptions,
         "repeated_estimated": statement.repeated_estimated,
         "uses_plan_rate": statement.uses_plan_rate,
+        "plan_is_used_up": statement.plan_is_used_up,
         "price_assumed": statement.price_assumed,
         "shares": statement.shares,
         "totals": {

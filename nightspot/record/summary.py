@@ -61,6 +61,7 @@ def summarise(run: Run) -> RunRecord:
         yardstick=account.yardstick.instance_type if account.yardstick else None,
         yardstick_in_time=account.yardstick_in_time,
         uses_plan_rate=account.uses_plan_rate,
+        plan_is_used_up=account.plan_is_used_up,
         price_assumed=account.price_assumed,
         spent_usd=_rounded(costs.spent_usd(run), 4),
         committed_usd=_rounded(ladder.worst_usd(run), 4) if run.outcome is None else None,

@@ -98,6 +98,7 @@ class Rung:
     # What an instance bought on-demand adds to an hour's bill at least, while the account's Savings Plans are idle;
     # None: no plan may have room for it. At most it adds `usd_per_hour`. (Older versions recorded a plan's rate.)
     least_usd_per_hour: float | None = None
+    plan_is_used_up: bool = False  # a plan covers it, and other work used all of that on the days before
     # Spot alone: the part of the price that it is expected to save, 0..1, and how that came to be.
     spot_discount: float | None = None
     spot_discount_basis: Basis | None = None

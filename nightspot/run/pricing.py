@@ -111,8 +111,13 @@ class Price:
         return left * self.usd_per_hour / instance_count
 
     @property
+    def plan_is_used_up(self) -> bool:
+        """Whether a plan would make it cheaper, but for other work that uses the whole commitment."""
+        return any(plan.usd_per_hour < self.usd_per_hour and not plan.may_have_room for plan in self.plans)
+
+    @property
     def _rates(self) -> list[PlanRate]:
-        """The plans that make an hour cheaper, the cheapest first: AWS uses them up in this order."""
+        """The plans that may make an hour cheaper, the cheapest first: AWS uses them up in this order."""
         cheaper = (p for p in self.plans if p.usd_per_hour < self.usd_per_hour and p.may_have_room)
         return sorted(cheaper, key=lambda plan: plan.usd_per_hour)
 

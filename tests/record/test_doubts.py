@@ -40,6 +40,10 @@ def run(**changes):
         ({"price_assumed": True}, f"a price is assumed; {CHEAPER}"),
         (UNDER_PLAN, f"the higher figure, $44.84, depends on the room in the Savings Plan; {CHEAPER}"),
         (
+            {"plan_is_used_up": True},
+            f"a Savings Plan counts as used up, as it was on the days before; {CHEAPER}",
+        ),
+        (
             {"yardstick_in_time": False},
             "it is compared with ml.p4d.24xlarge, the fastest type, though none was expected to be in time",
         ),
@@ -54,6 +58,7 @@ def run(**changes):
         "early stop",
         "assumed price",
         "Savings Plan",
+        "used-up Savings Plan",
         "no type was in time",
         "older record",
     ],
@@ -76,12 +81,14 @@ def test_many_runs_say_how_many_are_concerned():
         run(),
         run(repeated_evidence="estimated", price_assumed=True),
         run(**UNDER_PLAN),
+        run(plan_is_used_up=True),
         run(cost_usd=None, missing=["billable_seconds"]),
     ]
     assert how_too_high_together(statement(runs)) == (
         "The savings could be too high: the saving of 1 night is not known and may be a loss; the repeated work of"
-        " 1 night is an estimate; 1 night had an assumed price; the higher figure, $228.84, depends on the room in"
-        " the Savings Plan; types that the job files do not name may be cheaper than those compared with."
+        " 1 night is an estimate; 1 night had an assumed price; the higher figure, $320.84, depends on the room in"
+        " the Savings Plan; a Savings Plan counts as used up for 1 night, as it was on the days before; types that"
+        " the job files do not name may be cheaper than those compared with."
     )
 
 
