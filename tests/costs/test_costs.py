@@ -394,6 +394,14 @@ def test_a_plan_that_covers_half_of_the_machines_leaves_half_of_the_bounds(paid,
     assert (account.saved_usd, account.saved_at_most_usd) == (pytest.approx(23), pytest.approx(69))
 
 
+def test_both_bounds_are_of_every_machine(paid, good_night, under_plan):
+    # Of four machines a plan covers two: an hour adds $46 at least, and $92 at most.
+    spot, on_demand = (replace(rung, instance_count=4) for rung in under_plan(least=11.5))
+    account = costs.account(good_night(paid(1, spot, trained=4), rungs=(spot, on_demand)))
+    assert account.cost_usd == 92
+    assert (account.saved_usd, account.saved_at_most_usd) == (pytest.approx(92), pytest.approx(276))
+
+
 def test_the_lower_bound_is_the_list_price_where_more_was_bought_than_needed(paid, good_night, under_plan):
     # 4 h trained on-demand, of which the script's steps took half an hour.
     spot, on_demand = under_plan()

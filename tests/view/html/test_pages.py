@@ -232,7 +232,7 @@ def test_pages_say_how_their_saving_could_be_too_high(changed):
 def test_pages_of_runs_under_a_savings_plan_have_both_bounds(changed):
     fields = {"cost_usd": 47.16, "on_demand_cost_usd": 0.0, "saved_usd": -47.16, "saved_at_most_usd": 44.84}
     run = changed(**fields)
-    for page in (page_of(run, None), page_of_runs([run], None)):
+    for page in (page_of(run, SCRIPT), page_of_runs([run], SCRIPT)):
         amounts = Elements(page).data("usd")
         assert -47.16 in amounts
         assert pytest.approx(44.84) in amounts
