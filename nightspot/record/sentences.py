@@ -178,6 +178,14 @@ def how_too_high_together(sums: Statement) -> str:
     if sums.plan_is_used_up:
         used_up = _nights(sums.plan_is_used_up)
         said.append(f"a Savings Plan counts as used up for {used_up}, as it was on the days before")
+    if sums.yardstick_late:
+        said.append(
+            f"no type was expected to be in time on {_nights(sums.yardstick_late)}, the fastest counts"
+        )
+    if sums.yardstick_unknown:
+        said.append(
+            f"an older version compared {_nights(sums.yardstick_unknown)} with the job's first on-demand type"
+        )
     said.append("types that the job files do not name may be cheaper than those compared with")
     return _could_be_too_high("The savings", said)
 

@@ -80,6 +80,8 @@ class Statement:
     repeated_estimated: int = 0  # nights whose repeated work is estimated, not measured
     uses_plan_rate: int = 0  # nights for which a Savings Plan may have room
     plan_is_used_up: int = 0  # nights for which a Savings Plan counts as used up
+    yardstick_late: int = 0  # nights compared with a type on which on-demand alone was expected to be late
+    yardstick_unknown: int = 0  # nights that an older version compared with the first on-demand type
     price_assumed: int = 0  # nights with a price that no price list stands behind
     totals: Mapping[str, Total] = field(default_factory=lambda: dict.fromkeys(FIGURES, Total()))
     compared_usd: float = 0.0  # on-demand alone, of the nights that `saved_usd` covers
@@ -126,6 +128,8 @@ def statement(runs: Iterable[RunRecord]) -> Statement:
         repeated_estimated=sum(run.repeated_evidence is Evidence.ESTIMATED for run in nights),
         uses_plan_rate=sum(run.uses_plan_rate for run in nights),
         plan_is_used_up=sum(run.plan_is_used_up for run in nights),
+        yardstick_late=sum(run.yardstick_in_time is False for run in saving),
+        yardstick_unknown=sum(run.has_model and run.yardstick is None for run in saving),
         price_assumed=sum(run.price_assumed for run in nights),
         totals={name: _total(nights, name) for name in FIGURES},
         compared_usd=fsum(run.on_demand_cost_usd or 0.0 for run in saving),
@@ -165,6 +169,8 @@ def to_json(statement: Statement) -> dict[str, Any]:
         "repeated_estimated": statement.repeated_estimated,
         "uses_plan_rate": statement.uses_plan_rate,
         "plan_is_used_up": statement.plan_is_used_up,
+        "yardstick_late": statement.yardstick_late,
+        "yardstick_unknown": statement.yardstick_unknown,
         "price_assumed": statement.price_assumed,
         "shares": statement.shares,
         "totals": {

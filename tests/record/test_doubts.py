@@ -92,6 +92,16 @@ def test_many_runs_say_how_many_are_concerned():
     )
 
 
+def test_many_runs_say_what_they_were_compared_with():
+    late, older = {"yardstick_in_time": False}, {"yardstick": None, "yardstick_in_time": None}
+    runs = [run(), run(**late), run(**late), run(**older), run(**older, outcome="failed")]
+    assert how_too_high_together(statement(runs)) == (
+        "The savings could be too high: no type was expected to be in time on 2 nights, the fastest counts; an"
+        " older version compared 1 night with the job's first on-demand type; types that the job files do not name"
+        " may be cheaper than those compared with."
+    )
+
+
 def test_where_nothing_is_claimed_many_runs_say_nothing():
     assert how_too_high_together(statement([])) == ""
     assert how_too_high_together(statement([run(cost_usd=None)])) == ""
