@@ -93,7 +93,7 @@ class Account:
     interruptions: int
     uses_plan_rate: bool  # a Savings Plan may have room for a type of its ladder
     plan_is_used_up: (
-        bool  # a plan covers one, but other work used it up on the days before: it counts as none
+        bool  # one covers such a type and counts as none: other work used it up on the days before
     )
     price_assumed: bool  # no price list stands behind a price that is in it
     missing: tuple[Missing, ...]  # what `saved_usd` lacks
@@ -161,7 +161,7 @@ def needed_seconds(run: Run) -> float | None:
 def account(run: Run) -> Account:
     """The sums over all attempts, failed attempts included."""
     listed = _account(run, hourly_usd)
-    if not any(rung.least_usd_per_hour is not None for rung in _rungs_of(run)):
+    if not any(_may_have_room(rung) for rung in _rungs_of(run)):
         return listed
     idle = _account(run, least_hourly_usd)
     if listed.saved_usd is None or idle.saved_usd is None:
@@ -174,6 +174,12 @@ def account(run: Run) -> Account:
 
 def _rungs_of(run: Run) -> Iterable[Rung]:
     return (*run.rungs, *(attempt.rung for attempt in run.attempts))
+
+
+def _may_have_room(rung: Rung) -> bool:
+    """Whether a Savings Plan may pay for a part of it."""
+    least, most = rung.least_usd_per_hour, rung.usd_per_hour
+    return least is not None and most is not None and least < most
 
 
 def _account(run: Run, on_demand: OnDemandPrice) -> Account:
@@ -212,7 +218,9 @@ def _account(run: Run, on_demand: OnDemandPrice) -> Account:
         billable_seconds=_total(a.billable_seconds for a in attempts),
         interruptions=sum(a.interruptions for a in attempts),
         uses_plan_rate=False,
-        plan_is_used_up=any(rung.plan_is_used_up for rung in _rungs_of(run)),
+        plan_is_used_up=any(
+            rung.least_usd_per_hour is not None and not _may_have_room(rung) for rung in _rungs_of(run)
+        ),
         price_assumed=any(
             rung.price_assumed
             for rung in (*([yardstick] if compared.has_model else []), *(a.rung for a in run.attempts))

@@ -307,7 +307,6 @@ def _priced(price: pricing.Price | float | None, instance_count: int) -> dict[st
         "price_assumed": price.assumed,
         # Of a Spot rung too: accounts may compare with its type on-demand.
         "least_usd_per_hour": price.least_usd_per_hour(instance_count),
-        "plan_is_used_up": price.plan_is_used_up,
     }
 
 

@@ -96,9 +96,9 @@ class Rung:
     price_date: date | None = None  # when it held
     price_assumed: bool = False  # no price list stands behind it
     # What an instance bought on-demand adds to an hour's bill at least, while the account's Savings Plans are idle;
-    # None: no plan may have room for it. At most it adds `usd_per_hour`. (Older versions recorded a plan's rate.)
+    # the list price where other work is known to use them up. None: no plan covers it, or an older version, which
+    # recorded a plan's rate. At most it adds `usd_per_hour`.
     least_usd_per_hour: float | None = None
-    plan_is_used_up: bool = False  # a plan covers it, and other work used all of that on the days before
     # Spot alone: the part of the price that it is expected to save, 0..1, and how that came to be.
     spot_discount: float | None = None
     spot_discount_basis: Basis | None = None

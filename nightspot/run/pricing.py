@@ -85,7 +85,7 @@ class Price:
         what it can come down to, and the list price what it can come up to.
         Source: https://docs.aws.amazon.com/savingsplans/latest/userguide/sp-applying.html
         """
-        rates = self._rates
+        rates = [plan for plan in self._rates if plan.may_have_room]
         if not rates:
             return None
         left, paid = float(instance_count), []
@@ -99,26 +99,21 @@ class Price:
         """What one on-demand instance of `instance_count` adds to an hour's bill at least; None without a plan.
 
         A commitment is paid whether it is used or not. What an idle one covers adds nothing, and the rest costs the
-        list price; what it adds at most is the list price, where other work has used the commitment up. A plan that
-        is known to be used up counts as none.
+        list price; what it adds at most is the list price, where other work has used the commitment up. Where that
+        is known of all plans, the least is the list price as well.
         """
-        rates = self._rates
-        if not rates:
+        if not self._rates:
             return None
         left = float(instance_count)
-        for plan in rates:
-            left -= min(left, plan.commitment_usd_per_hour / plan.usd_per_hour)
-        return left * self.usd_per_hour / instance_count
-
-    @property
-    def plan_is_used_up(self) -> bool:
-        """Whether a plan would make it cheaper, but for other work that uses the whole commitment."""
-        return any(plan.usd_per_hour < self.usd_per_hour and not plan.may_have_room for plan in self.plans)
+        for plan in self._rates:
+            if plan.may_have_room:
+                left -= min(left, plan.commitment_usd_per_hour / plan.usd_per_hour)
+        return left / instance_count * self.usd_per_hour
 
     @property
     def _rates(self) -> list[PlanRate]:
-        """The plans that may make an hour cheaper, the cheapest first: AWS uses them up in this order."""
-        cheaper = (p for p in self.plans if p.usd_per_hour < self.usd_per_hour and p.may_have_room)
+        """The plans that make an hour cheaper, the cheapest first: AWS uses them up in this order."""
+        cheaper = (plan for plan in self.plans if plan.usd_per_hour < self.usd_per_hour)
         return sorted(cheaper, key=lambda plan: plan.usd_per_hour)
 
 

@@ -293,18 +293,14 @@ def test_where_no_plan_is_active_nobody_is_asked_how_much_of_it_is_used(aws):
 
 def test_a_plan_that_other_work_uses_up_makes_nothing_cheaper(under_plan, table):
     price = under_plan.prices(table).known([G5]).price(G5, REGION)
-    assert (price.plans[0].used_share, price.plan_is_used_up, price.least_usd_per_hour(1)) == (
-        1.0,
-        True,
-        None,
-    )
+    assert (price.plans[0].used_share, price.least_usd_per_hour(1)) == (1.0, 1.4)
 
 
 @pytest.mark.parametrize("used", [{"arn:of:shared": 0.833}, {}], ids=["with room", "not known"])
 def test_a_plan_that_has_room_or_may_have_makes_an_hour_free(under_plan, table, used):
     under_plan.used = used
     price = under_plan.prices(table).known([G5]).price(G5, REGION)
-    assert (price.plan_is_used_up, price.least_usd_per_hour(1)) == (False, 0)
+    assert price.least_usd_per_hour(1) == 0
 
 
 def test_a_plan_s_use_is_asked_once_a_day_for_all_types_and_processes(under_plan, table):
@@ -312,10 +308,10 @@ def test_a_plan_s_use_is_asked_once_a_day_for_all_types_and_processes(under_plan
     assert uses_asked(under_plan) == [("use", "arn:of:shared")]
     under_plan.now += DAY - timedelta(seconds=1)
     other = under_plan.prices(table).known([P4D]).price(P4D, REGION)
-    assert (uses_asked(under_plan), other.plan_is_used_up) == ([], True)
+    assert (uses_asked(under_plan), other.least_usd_per_hour(1)) == ([], 30.0)
     under_plan.now += timedelta(seconds=1)
     under_plan.used = {"arn:of:shared": 0.5}
-    assert not under_plan.prices(table).known([G5]).price(G5, REGION).plan_is_used_up
+    assert under_plan.prices(table).known([G5]).price(G5, REGION).least_usd_per_hour(1) == 0
     assert uses_asked(under_plan) == [("use", "arn:of:shared")]
 
 
@@ -345,9 +341,9 @@ def test_a_use_that_could_not_be_asked_again_for_two_days_counts_no_more(under_p
     under_plan.prices(table).known([G5])
     under_plan.silent = {"plans"}
     under_plan.now = NIGHT + 2 * DAY - timedelta(seconds=1)
-    assert under_plan.prices(table).known([G5]).price(G5, REGION).plan_is_used_up
+    assert under_plan.prices(table).known([G5]).price(G5, REGION).least_usd_per_hour(1) == 1.4
     under_plan.now = NIGHT + 2 * DAY
-    assert not under_plan.prices(table).known([G5]).price(G5, REGION).plan_is_used_up
+    assert under_plan.prices(table).known([G5]).price(G5, REGION).least_usd_per_hour(1) == 0
 
 
 def test_ec2_s_spot_prices_hint_at_the_discount(aws, table):

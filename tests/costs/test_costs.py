@@ -367,7 +367,7 @@ def test_a_commitment_that_is_paid_anyway_is_no_saving(paid, good_night, under_p
 
 
 def test_under_a_plan_that_other_work_uses_up_the_list_price_alone_counts(paid, good_night, under_plan):
-    spot, on_demand = (replace(rung, plan_is_used_up=True) for rung in under_plan(least=None))
+    spot, on_demand = under_plan(least=23.0)
     account = costs.account(good_night(paid(47.16 / 23, spot, trained=4), rungs=(spot, on_demand)))
     assert account.saved_usd == account.saved_at_most_usd == pytest.approx(44.84)
     assert (account.uses_plan_rate, account.plan_is_used_up) == (False, True)

@@ -120,7 +120,7 @@ def test_an_idle_savings_plan_makes_on_demand_cheaper_as_far_as_it_reaches(story
 def test_a_savings_plan_that_other_work_uses_up_makes_nothing_cheaper(story, plan):
     used_up = replace(PRICE, plans=(PlanRate(20.0, 80.0, story.deadline, used_share=1.0),))
     rungs = plan(known={"price": lambda *_: used_up}).rungs
-    assert {(rung.least_usd_per_hour, rung.plan_is_used_up) for rung in rungs} == {(None, True)}
+    assert {rung.least_usd_per_hour for rung in rungs} == {33.0}
 
 
 def test_the_expected_discount_of_spot_is_what_own_runs_saved_else_ec2_s_hint(plan):

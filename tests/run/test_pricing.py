@@ -99,13 +99,13 @@ def test_an_idle_commitment_is_paid_anyway_and_adds_nothing(commitment, count, u
 
 
 @pytest.mark.parametrize(
-    ("used", "usd", "is_used_up"),
-    [(None, 0.0, False), (0.9, 0.0, False), (0.99, None, True), (1.0, None, True)],
+    ("used", "usd"),
+    [(None, 0.0), (0.9, 0.0), (0.99, 33.0), (1.0, 33.0)],
     ids=["not known", "room of a tenth", "99 %", "all"],
 )
-def test_a_plan_that_other_work_uses_up_counts_as_none(used, usd, is_used_up):
+def test_under_a_plan_that_other_work_uses_up_the_least_is_the_list_price(used, usd):
     price = price_of(plans=[replace(plan_of(20.0), used_share=used)])
-    assert (price.least_usd_per_hour(4), price.plan_is_used_up) == (usd, is_used_up)
+    assert price.least_usd_per_hour(4) == usd
 
 
 def test_of_two_plans_the_one_with_room_counts():
