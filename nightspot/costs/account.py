@@ -92,9 +92,7 @@ class Account:
     billable_seconds: float | None
     interruptions: int
     uses_plan_rate: bool  # a Savings Plan may have room for a type of its ladder
-    plan_is_used_up: (
-        bool  # one covers such a type and counts as none: other work used it up on the days before
-    )
+    plan_is_used_up: bool  # one covers such a type, and counts as none: other work used it up
     price_assumed: bool  # no price list stands behind a price that is in it
     missing: tuple[Missing, ...]  # what `saved_usd` lacks
     unpriced_attempts: tuple[int, ...]  # the numbers of the attempts whose cost is not known
