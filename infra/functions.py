@@ -20,11 +20,13 @@ from nightspot.cdk.settings import Settings
 # only once all of them have been listed.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awspricelist.html
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssavingsplans.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscostexplorerservice.html
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 PRICE_ACTIONS = [
     "pricing:GetProducts",
     "savingsplans:DescribeSavingsPlans",
     "savingsplans:DescribeSavingsPlanRates",
+    "ce:GetSavingsPlansUtilization",
     "ec2:DescribeSpotPriceHistory",
 ]
 

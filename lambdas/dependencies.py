@@ -153,7 +153,10 @@ def dependencies() -> Dependencies:
     table = RunTable(dynamodb, environment.table_name)
     sources = Sources(
         PriceList(_impatient_client("pricing", api_region(environment.region))),
-        SavingsPlans(_impatient_client("savingsplans", SAVINGS_PLANS_REGION)),
+        SavingsPlans(
+            _impatient_client("savingsplans", SAVINGS_PLANS_REGION),
+            _impatient_client("ce", api_region(environment.region)),
+        ),
         SpotPrices(_impatient_client("ec2", environment.region)),
     )
     live_prices = LivePrices(sources, book, table, region=environment.region, now=now)

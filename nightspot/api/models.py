@@ -202,7 +202,10 @@ class LastRun(Figures):
     interruptions: int
     cost_at_least_usd: float
     saved_percent: float | None
+    saved_at_most_usd: float | None
+    yardstick: str | None
     uses_plan_rate: bool
+    price_assumed: bool
 
 
 class MonthCosts(Body):

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import fsum, isfinite
+from math import fsum, inf, isfinite
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -173,13 +173,19 @@ SAGEMAKER = "SageMaker"  # product type and type of plan alike
 SERVICE_CODE = "AmazonSageMaker"
 
 _MOST_PLAN_PAGES = 10
+_USE_WINDOW = dt.timedelta(days=7)  # before yesterday, of which Cost Explorer may not know all
 
 
 class SavingsPlans:
-    """The account's Savings Plans. `client` is boto3's Savings Plans client."""
+    """The account's Savings Plans. `client` is boto3's Savings Plans client.
 
-    def __init__(self, client: Any) -> None:
+    `cost_explorer` is boto3's Cost Explorer client, in a region of `api_region`; each of its calls costs $0.01.
+    None: how much of a plan is used is not asked.
+    """
+
+    def __init__(self, client: Any, cost_explorer: Any = None) -> None:
         self._client = client
+        self._cost_explorer = cost_explorer
 
     def rates(self, usage_types: Iterable[str], at: dt.datetime) -> Mapping[str, tuple[PlanRate, ...]]:
         """By usage type ("USE1-Train:ml.g5.xlarge"), what each active plan makes of it; one without any is absent.
@@ -216,7 +222,29 @@ class SavingsPlans:
             usd, usage_type = _amount(each, "rate"), each.get("usageType")
             is_ours = (each.get("serviceCode"), each.get("unit")) == (SERVICE_CODE, "Hrs")
             if is_ours and usd is not None and usage_type in wanted:
-                yield usage_type, PlanRate(usd, commitment, ends_at)
+                yield usage_type, PlanRate(usd, commitment, ends_at, str(plan.get("savingsPlanArn", "")))
+
+    def used_share(self, plan_arn: str, at: dt.datetime) -> float | None:
+        """The part of a plan's commitment that was used, 0..1, on the least used of the days before `at` (aware).
+
+        None where Cost Explorer knows no such day. Raises PricesUnknownError where it does not answer.
+        https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_GetSavingsPlansUtilization.html
+        """
+        if self._cost_explorer is None:
+            return None
+        end = at.date() - dt.timedelta(days=1)  # exclusive
+        try:
+            answer = self._cost_explorer.get_savings_plans_utilization(
+                TimePeriod={"Start": f"{end - _USE_WINDOW}", "End": f"{end}"},
+                Granularity="DAILY",
+                Filter={"Dimensions": {"Key": "SAVINGS_PLAN_ARN", "Values": [plan_arn]}},
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise PricesUnknownError(f"how much of a Savings Plan is used is not known: {error}") from error
+        days = [_mapping(day, "Utilization") for day in answer.get("SavingsPlansUtilizationsByTime", ())]
+        shares = [_share(day) for day in days if _above_zero(day.get("TotalCommitment"))]
+        known = [share for share in shares if share is not None]
+        return min(known) if known and len(known) == len(shares) else None
 
     def _pages(self, operation: str, name: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
         # botocore has no paginators for this service.
@@ -226,6 +254,14 @@ class SavingsPlans:
             if not page.get("nextToken"):
                 return
             arguments["nextToken"] = page["nextToken"]
+
+
+def _share(utilization: Mapping[str, Any]) -> float | None:
+    try:
+        share = float(utilization["UtilizationPercentage"]) / 100
+    except (KeyError, TypeError, ValueError):
+        return None
+    return share if 0 <= share < inf else None
 
 
 def _covers_sagemaker(plan: Mapping[str, Any]) -> bool:

@@ -151,9 +151,15 @@ class PriceRound:
     """
 
     def __init__(
-        self, sources: Sources, region: str, now: Callable[[], dt.datetime], longest: dt.timedelta
+        self,
+        sources: Sources,
+        region: str,
+        now: Callable[[], dt.datetime],
+        longest: dt.timedelta,
+        known_plans: Iterable[PlanRate] = (),
     ) -> None:
         self._ask_of = sources
+        self._plan_uses = {plan.plan_arn: plan for plan in sorted(known_plans, key=_asked_at)}
         self._region = region
         self._now = now
         self._at = now()
@@ -208,10 +214,30 @@ class PriceRound:
         answer = self._ask("savings plans", lambda: self._ask_of.savings_plans.rates(usage_types, self._at))
         if answer is None:
             return records
+        arns = {plan.plan_arn for plans in answer.value.values() for plan in plans}
+        uses = {arn: self._plan_use(arn) for arn in sorted(arns)}
         return {
-            instance_type: replace(record, plans=answer.value.get(record.usage_type or "", ()))
+            instance_type: replace(
+                record,
+                plans=tuple(
+                    replace(plan, **uses[plan.plan_arn])
+                    for plan in answer.value.get(record.usage_type or "", ())
+                ),
+            )
             for instance_type, record in records.items()
         }
+
+    def _plan_use(self, plan_arn: str) -> dict[str, Any]:
+        """A plan's fields about its use. A call costs $0.01: within a day there is no second one, for no type."""
+        if not plan_arn:
+            return {}
+        known = self._plan_uses.get(plan_arn)
+        if known is not None and self._at < _asked_at(known) + ASK_AGAIN_AFTER:
+            return {"used_share": known.used_share, "use_asked_at": known.use_asked_at}
+        answer = self._ask("plan use", lambda: self._ask_of.savings_plans.used_share(plan_arn, self._at))
+        if answer is None and "plan use" not in self._silent:
+            return {}  # there was no time
+        return {"used_share": None if answer is None else answer.value, "use_asked_at": self._at}
 
     def _hint(self, instance_type: str) -> SpotDiscount | None:
         machine = ec2_type(instance_type)
@@ -235,6 +261,10 @@ class PriceRound:
             self._silent.add(service)
             self.problems.append(str(error))
             return None
+
+
+def _asked_at(plan: PlanRate) -> dt.datetime:
+    return plan.use_asked_at or dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 # After it no question is begun; the types that are left are asked about by the next plan.
@@ -292,7 +322,8 @@ class LivePrices:
             each: records.get(each) for each in types if each not in records or records[each].ask_after <= now
         }
         if due:
-            asking = PriceRound(self._sources, self._region, self._now, self._longest_asking)
+            plans = [plan for record in records.values() for plan in record.plans]
+            asking = PriceRound(self._sources, self._region, self._now, self._longest_asking, plans)
             asked = asking.about(due)
             problems += asking.problems
             self._keep(asked, problems)
@@ -311,7 +342,7 @@ class LivePrices:
         if record is None:
             return shipped
         price = better_founded(shipped, record.price)
-        plans = tuple(plan for plan in record.plans if plan.ends_at > now)
+        plans = tuple(_as_of(plan, now) for plan in record.plans if plan.ends_at > now)
         return None if price is None else replace(price, plans=plans)
 
     def _kept(self, problems: list[str]) -> dict[str, PriceRecord]:
@@ -333,6 +364,11 @@ class LivePrices:
                 self._table.record_price(self._region, instance_type, kept)
         except _TABLE_FAULTS as error:
             problems.append(f"the table did not take what AWS says of prices: {error}")
+
+
+def _as_of(plan: PlanRate, now: dt.datetime) -> PlanRate:
+    """A use that could not be asked for again is no news of today."""
+    return plan if now - _asked_at(plan) < 2 * ASK_AGAIN_AFTER else replace(plan, used_share=None)
 
 
 def _readable(kept: Mapping[str, Any], problems: list[str]) -> Iterator[tuple[str, PriceRecord]]:

@@ -3,18 +3,33 @@
 SageMaker's `BillableTimeInSeconds` is already discounted for Spot, so an attempt costs its billable hours times
 the on-demand price times the number of instances; a Spot price never enters. Source: "Managed Spot Training in
 Amazon SageMaker AI", AWS documentation. docs/costs.md explains every figure.
+
+A Savings Plan's commitment is paid whether it is used or not. So where one may cover the work, the account is made
+twice: as if the plan had no room, with every on-demand hour at its list price, and as if it were idle, with every
+on-demand hour at the least that it adds to the bill (docs/costs.md, "Savings Plans"). The one in which less was
+saved counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import fsum
 
-from nightspot.costs.lost_work import Evidence, KeptWork, kept_work_of, lacks_training_time
+from nightspot.costs.lost_work import (
+    Evidence,
+    KeptWork,
+    delivered_step,
+    kept_work_of,
+    lacks_training_time,
+)
 from nightspot.job.markets import Market
-from nightspot.run.model import MOST_WORK_SECONDS, Attempt, Outcome, Run, Rung
+from nightspot.run import estimates
+from nightspot.run.model import MOST_WORK_SECONDS, Attempt, Outcome, Run, Rung, evolve
+
+OnDemandPrice = Callable[[Rung], float | None]
+"""(rung) -> USD for an hour of all its instances bought on-demand; None: not known."""
 
 
 class Missing(StrEnum):
@@ -62,8 +77,11 @@ class Account:
     attempts: tuple[AttemptAccount, ...]
     cost_usd: float | None
     cost_at_least_usd: float
-    on_demand_cost_usd: float | None  # the same work, uninterrupted, on the first on-demand rung
+    on_demand_cost_usd: float | None  # the same work, uninterrupted, on `yardstick`
+    yardstick: Rung | None  # None without a model
+    yardstick_in_time: bool | None  # whether on-demand alone would have been, on it; None with it
     saved_usd: float | None  # below 0: it cost more than on-demand alone would have
+    saved_at_most_usd: float | None  # more than `saved_usd` where it hangs on the room in a Savings Plan
     saved_percent: float | None  # of `on_demand_cost_usd`; None without a model too
     waited_seconds: float
     trained_seconds: float | None
@@ -73,7 +91,9 @@ class Account:
     lost_seconds: float | None
     billable_seconds: float | None
     interruptions: int
-    uses_plan_rate: bool  # a Savings Plan's rate is in it: costs may come up to the list price
+    uses_plan_rate: bool  # a Savings Plan may have room for a type of its ladder
+    plan_is_used_up: bool  # one covers such a type, and counts as none: other work used it up
+    price_assumed: bool  # no price list stands behind a price that is in it
     missing: tuple[Missing, ...]  # what `saved_usd` lacks
     unpriced_attempts: tuple[int, ...]  # the numbers of the attempts whose cost is not known
 
@@ -83,13 +103,20 @@ def hourly_usd(rung: Rung) -> float | None:
     return None if rung.usd_per_hour is None else rung.usd_per_hour * rung.instance_count
 
 
-def attempt_cost_usd(attempt: Attempt) -> float | None:
-    """What SageMaker bills for the attempt, under the account's Savings Plans where it has any.
+def least_hourly_usd(rung: Rung) -> float | None:
+    """What all instances of a rung, bought on-demand, add to an hour's bill while Savings Plans are idle."""
+    least = rung.least_usd_per_hour
+    return hourly_usd(rung) if least is None else least * rung.instance_count
 
-    0 where it never had a machine; None where it is not known.
+
+def attempt_cost_usd(attempt: Attempt, on_demand: OnDemandPrice = hourly_usd) -> float | None:
+    """What SageMaker bills for the attempt, at list price unless `on_demand` says otherwise.
+
+    0 where it never had a machine; None where it is not known. That a Savings Plan covers Spot is not documented: a
+    Spot attempt is always at list price.
     """
-    price = attempt.rung.expected_usd_per_hour
-    return _bill_usd(attempt, None if price is None else price * attempt.rung.instance_count)
+    price_of = on_demand if attempt.rung.market is Market.ON_DEMAND else hourly_usd
+    return _bill_usd(attempt, price_of(attempt.rung))
 
 
 def lacks_bill(attempt: Attempt) -> bool:
@@ -111,19 +138,18 @@ def spent_usd(run: Run) -> float:
 
 
 def needed_seconds(run: Run) -> float | None:
-    """Training time of the night's work at speed 1, as the next nights are planned with: rather too much.
+    """Training time at speed 1 of the work that is done, as the next nights are planned with: rather too much.
 
-    From the steps and their pace where progress is visible; else everything trained, repeated work included.
-    None before anything trained, and where it was another run that trained the first part unseen.
+    From the steps (`delivered_step`) and their pace where progress is visible; else everything trained, repeated
+    work included. None before anything trained, and where it was another run that trained the first part unseen.
     """
     paces = [
         (a.seconds_per_step * a.rung.speed, a.trained_seconds) for a in run.attempts if a.seconds_per_step
     ]
-    total_steps = run.progress.total_steps if run.progress else None
     weight = sum(trained for _, trained in paces)
-    if total_steps and weight:
+    if run.progress is not None and weight:
         pace = sum(pace * trained for pace, trained in paces) / weight
-        return min(MOST_WORK_SECONDS, total_steps * pace)
+        return min(MOST_WORK_SECONDS, delivered_step(run) * pace)
     if run.resume_from is not None:
         return None  # a part of the work was done by another run
     trained = sum(a.trained_seconds * a.rung.speed for a in run.attempts)
@@ -132,22 +158,55 @@ def needed_seconds(run: Run) -> float | None:
 
 def account(run: Run) -> Account:
     """The sums over all attempts, failed attempts included."""
+    listed = _account(run, hourly_usd)
+    if not any(_may_have_room(rung) for rung in _rungs_of(run)):
+        return listed
+    idle = _account(run, least_hourly_usd)
+    if listed.saved_usd is None or idle.saved_usd is None:
+        least = min(listed.cost_at_least_usd, idle.cost_at_least_usd)
+        at_least = least if listed.cost_usd is None else listed.cost_usd
+        return replace(listed, cost_at_least_usd=at_least, uses_plan_rate=True)
+    lower, higher = (listed, idle) if listed.saved_usd <= idle.saved_usd else (idle, listed)
+    return replace(lower, saved_at_most_usd=higher.saved_usd, uses_plan_rate=True)
+
+
+def _rungs_of(run: Run) -> Iterable[Rung]:
+    return (*run.rungs, *(attempt.rung for attempt in run.attempts))
+
+
+def _may_have_room(rung: Rung) -> bool:
+    """Whether a Savings Plan may pay for a part of it."""
+    least, most = rung.least_usd_per_hour, rung.usd_per_hour
+    return least is not None and most is not None and least < most
+
+
+def _account(run: Run, on_demand: OnDemandPrice) -> Account:
     # Every sum of the run's is the sum of theirs.
     kept_work = kept_work_of(run)
     first = next((a for a in run.attempts if a.ready_seconds is not None), None)
-    attempts = tuple(_of_attempt(run, a, kept_work[a.number], a is first) for a in run.attempts)
+    yardstick, in_time = _yardstick(run, on_demand)
+    compared = _Comparison(not _without_model(run), yardstick, on_demand)
+    attempts = tuple(
+        _of_attempt(run, a, kept_work[a.number], compared, is_first=a is first) for a in run.attempts
+    )
     costs = [a.cost_usd for a in attempts]
     missing = _missing_of_run(run, attempts)
-    baseline = on_demand_alone_usd(run)
+    # Before anything trained nobody knows what on-demand alone would have cost.
+    alone = _total(a.on_demand_cost_usd for a in attempts)
+    if compared.has_model and not any(work.kept_seconds for work in kept_work.values()):
+        alone = None
     saved = None if missing else _total(a.saved_usd for a in attempts)
     succeeded = run.outcome is Outcome.SUCCEEDED
     return Account(
         attempts=attempts,
         cost_usd=_total(costs),
         cost_at_least_usd=fsum(cost for cost in costs if cost is not None),
-        on_demand_cost_usd=baseline,
+        on_demand_cost_usd=alone,
+        yardstick=yardstick if compared.has_model else None,
+        yardstick_in_time=in_time if compared.has_model else None,
         saved_usd=saved,
-        saved_percent=saved / baseline * 100 if succeeded and saved is not None and baseline else None,
+        saved_at_most_usd=saved,
+        saved_percent=saved / alone * 100 if succeeded and saved is not None and alone else None,
         waited_seconds=fsum(a.waited_seconds for a in attempts),
         trained_seconds=_total(a.trained_seconds for a in attempts),
         starting_seconds=_total(a.starting_seconds for a in attempts),
@@ -156,29 +215,70 @@ def account(run: Run) -> Account:
         lost_seconds=_total(a.lost_seconds for a in attempts),
         billable_seconds=_total(a.billable_seconds for a in attempts),
         interruptions=sum(a.interruptions for a in attempts),
-        uses_plan_rate=_uses_plan_rate(run),
+        uses_plan_rate=False,
+        plan_is_used_up=any(
+            rung.least_usd_per_hour is not None and not _may_have_room(rung) for rung in _rungs_of(run)
+        ),
+        price_assumed=any(
+            rung.price_assumed
+            for rung in (*([yardstick] if compared.has_model else []), *(a.rung for a in run.attempts))
+        ),
         missing=missing,
         unpriced_attempts=tuple(a.number for a in attempts if a.cost_usd is None),
     )
 
 
-def on_demand_alone_usd(run: Run) -> float | None:
-    """What the work that the run delivered would have cost on the first on-demand rung (else the first rung).
+@dataclass(frozen=True)
+class _Comparison:
+    """What a run is compared with: its work on-demand alone. Without a model it is nothing, and owes nothing."""
 
-    Training alone: the start-up that on-demand would have had is left out, so savings are rather told too small.
-    While the run is open: the work that it holds so far. None: not known, or nothing trained yet.
+    has_model: bool  # or is under way
+    yardstick: Rung
+    on_demand: OnDemandPrice
+
+    def usd(self, attempt: Attempt, work: KeptWork) -> float | None:
+        """The attempt's share of the work, on-demand. None: not known.
+
+        Training alone: on-demand's own start-up is left out, so savings are rather told too small.
+        """
+        if not self.has_model or work.kept_seconds == 0:
+            return 0.0
+        price = self.on_demand(self.yardstick)
+        if price is None or work.kept_seconds is None:
+            return None
+        return work.kept_seconds * attempt.rung.speed / self.yardstick.speed / 3600 * price
+
+
+def _yardstick(run: Run, on_demand: OnDemandPrice) -> tuple[Rung, bool]:
+    """The cheapest way on-demand that would have been in time, and whether it would have been.
+
+    Of all types of both ladders that have a price and are not left out (on-demand's own rung, where a type is in
+    both), by the length that the work was expected to have, from the run's start. Where none would have been in
+    time, the fastest.
     """
-    if _without_model(run):
-        return 0.0
-    kept_work = kept_work_of(run)
-    return _total(_alone_usd(run, a, kept_work[a.number]) for a in run.attempts) or None
+    left_out = {out.rung.key for out in run.left_out}
+    by_type = {rung.instance_type: rung for rung in run.rungs}  # on-demand's own come last
+    usable = [rung for rung in by_type.values() if rung.key not in left_out] or list(by_type.values())
+    rungs = [rung for rung in usable if on_demand(rung) is not None] or usable
+    done = estimates.durable_fraction(evolve(run, attempts=(), progress=run.inherited))
+    work = run.work_seconds * (1.0 - done)
+    window = (run.deadline - run.started_at).total_seconds()
+
+    def seconds(rung: Rung) -> float:
+        return work / rung.speed + rung.change_over_seconds
+
+    in_time = [rung for rung in rungs if seconds(rung) <= window]
+    if in_time:
+        return min(in_time, key=lambda rung: ((on_demand(rung) or 0.0) / rung.speed, seconds(rung))), True
+    return min(rungs, key=seconds), False
 
 
-def _of_attempt(run: Run, attempt: Attempt, work: KeptWork, is_first: bool) -> AttemptAccount:
-    cost = attempt_cost_usd(attempt)
-    alone = 0.0 if _without_model(run) else _alone_usd(run, attempt, work)
+def _of_attempt(
+    run: Run, attempt: Attempt, work: KeptWork, compared: _Comparison, *, is_first: bool
+) -> AttemptAccount:
+    cost, alone = attempt_cost_usd(attempt, compared.on_demand), compared.usd(attempt, work)
     starting = _starting_seconds(attempt)
-    missing = _missing_of_attempt(run, attempt, work)
+    missing = _missing_of_attempt(run, attempt, work, compared)
     return AttemptAccount(
         number=attempt.number,
         interruptions=attempt.interruptions,
@@ -231,37 +331,23 @@ def _restarting_seconds(attempt: Attempt, starting: float | None) -> float | Non
     return max(0.0, starting - max(0.0, attempt.ready_seconds - attempt.queued_seconds))
 
 
-def _alone_usd(run: Run, attempt: Attempt, work: KeptWork) -> float | None:
-    if work.kept_seconds == 0:
-        return 0.0
-    rung = _baseline(run)
-    price = rung.expected_usd_per_hour
-    if price is None or work.kept_seconds is None:
-        return None
-    return work.kept_seconds * attempt.rung.speed / rung.speed / 3600 * price * rung.instance_count
-
-
-def _baseline(run: Run) -> Rung:
-    return (run.rungs_of(Market.ON_DEMAND) or run.rungs)[0]
-
-
 def _without_model(run: Run) -> bool:
     return run.outcome not in (None, Outcome.SUCCEEDED)
 
 
-def _missing_of_attempt(run: Run, attempt: Attempt, work: KeptWork) -> tuple[Missing, ...]:
+def _missing_of_attempt(
+    run: Run, attempt: Attempt, work: KeptWork, compared: _Comparison
+) -> tuple[Missing, ...]:
     """What its saving lacks, in the order of `Missing`."""
-    has_bill = not _had_no_machine(attempt)
     kept = work.kept_seconds
-    delivered = not _without_model(run)
     lacks = {
         Missing.OUTCOME: run.outcome is None,
         Missing.BILLABLE_SECONDS: lacks_bill(attempt),
-        Missing.USD_PER_HOUR: has_bill and attempt.rung.expected_usd_per_hour is None,
-        Missing.ON_DEMAND_USD_PER_HOUR: delivered
+        Missing.USD_PER_HOUR: not _had_no_machine(attempt) and attempt.rung.usd_per_hour is None,
+        Missing.ON_DEMAND_USD_PER_HOUR: compared.has_model
         and kept != 0
-        and _baseline(run).expected_usd_per_hour is None,
-        Missing.WORK_SECONDS: delivered and kept is None,
+        and compared.yardstick.usd_per_hour is None,
+        Missing.WORK_SECONDS: compared.has_model and kept is None,
     }
     return tuple(name for name in Missing if lacks[name])
 
@@ -275,12 +361,6 @@ def _missing_of_run(run: Run, attempts: Iterable[AttemptAccount]) -> tuple[Missi
     ):
         lacks.add(Missing.WORK_SECONDS)  # a model took some training
     return tuple(name for name in Missing if name in lacks)
-
-
-def _uses_plan_rate(run: Run) -> bool:
-    return any(
-        rung.plan_usd_per_hour is not None for rung in (_baseline(run), *(a.rung for a in run.attempts))
-    )
 
 
 def _evidence(attempts: Iterable[AttemptAccount]) -> Evidence | None:

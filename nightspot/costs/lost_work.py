@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import floor
 
 from nightspot.run.model import Attempt, Resume, Run
 
@@ -58,6 +59,38 @@ def kept_work_of(run: Run) -> dict[int, KeptWork]:
     return {a.number: _kept_work(run, a, _kept_by_steps(a, steps, pace)) for a in run.attempts}
 
 
+def delivered_step(run: Run) -> int:
+    """The last step that the run holds: the durable one, and of a model also what was trained after its save.
+
+    A script may stop long before `total_steps` and exit with 0. So a model has them all only where they lay within
+    one checkpoint interval of the last save and within the time that its attempt trained; else what is known to
+    have been trained after the save is added, one interval at most.
+    """
+    step = run.progress.step if run.progress is not None else _first_step(run)
+    last, pace = run.last_attempt, _newest_pace(run)
+    if last is None or last.is_open or last.failure is not None or run.progress is None or pace is None:
+        return step
+    most_seconds = min(run.checkpoint_every_seconds, training_seconds(last) or 0.0)
+    total = run.progress.total_steps
+    if total is not None and total - step <= most_seconds / pace:
+        return max(step, total)
+    # Of an older ledger, or where nothing was seen to become durable, nobody knows the time.
+    known_seconds = last.trained_seconds - last.safe_seconds if last.safe_point == step > 0 else 0.0
+    return step + floor(max(0.0, min(known_seconds, most_seconds)) / pace)
+
+
+def _newest_pace(run: Run) -> float | None:
+    """Seconds a step on the newest attempt's rung; None: no attempt has shown one."""
+    return next(
+        (
+            attempt.seconds_per_step * attempt.rung.speed / run.attempts[-1].rung.speed
+            for attempt in reversed(run.attempts)
+            if attempt.seconds_per_step
+        ),
+        None,
+    )
+
+
 def _kept_work(run: Run, attempt: Attempt, kept: float | None) -> KeptWork:
     trained = training_seconds(attempt)
     # A script that begins again from nothing repeats, though nothing cut this attempt short.
@@ -67,7 +100,11 @@ def _kept_work(run: Run, attempt: Attempt, kept: float | None) -> KeptWork:
         return KeptWork(kept, None, None)
     if kept is not None:
         kept = min(kept, trained)
-        return KeptWork(kept, trained - kept if cuts or broken else 0.0, Evidence.MEASURED)
+        if not (cuts or broken):
+            return KeptWork(kept, 0.0, Evidence.MEASURED)
+        # Steps of the model that no checkpoint shows are an estimate, and what is left of the time with them.
+        unsaved = attempt is run.last_attempt and run.progress and delivered_step(run) > run.progress.step
+        return KeptWork(kept, trained - kept, Evidence.ESTIMATED if unsaved else Evidence.MEASURED)
     if cuts:
         return _estimate(run, attempt, trained, cuts)
     # A resume that nobody can see may have been none.
@@ -137,9 +174,7 @@ def _steps_after(run: Run) -> Iterator[int]:
         if attempt.step_after is not None:
             step = attempt.step_after
         if attempt is run.last_attempt and run.progress is not None:
-            step = run.progress.step
-            if attempt.failure is None and not attempt.is_open and run.progress.total_steps:
-                step = run.progress.total_steps  # the model has them all, saved or not
+            step = delivered_step(run)
         yield step
 
 

@@ -377,13 +377,13 @@ def _rung(
         if patience is None
         else patience,
         mean_life_seconds=history.mean_life_seconds(past, instance_type) if market is Market.SPOT else None,
-        **_priced(known.price(instance_type, region), market, job.instance_count),
+        **_priced(known.price(instance_type, region), job.instance_count),
         **(_expected_discount(instance_type, known) if market is Market.SPOT else {}),
     )
 
 
-def _priced(price: pricing.Price | float | None, market: Market, instance_count: int) -> dict[str, Any]:
-    """A rung's fields about its price. A Savings Plan never touches Spot: nobody documents that it would."""
+def _priced(price: pricing.Price | float | None, instance_count: int) -> dict[str, Any]:
+    """A rung's fields about its price."""
     if not isinstance(price, pricing.Price):
         return {"usd_per_hour": price}
     return {
@@ -391,9 +391,8 @@ def _priced(price: pricing.Price | float | None, market: Market, instance_count:
         "price_source": price.origin,
         "price_date": price.date,
         "price_assumed": price.assumed,
-        "plan_usd_per_hour": (
-            price.on_demand_leg_usd_per_hour(instance_count) if market is Market.ON_DEMAND else None
-        ),
+        # Of a Spot rung too: accounts may compare with its type on-demand.
+        "least_usd_per_hour": price.least_usd_per_hour(instance_count),
     }
 
 

@@ -267,7 +267,26 @@ class RunRecord(Figures):
     forgotten: bool = Field(default=False, description="Taken out of what later plans learn from.")
     cost_at_least_usd: Cost = 0.0
     saved_percent: Amount | None = None
-    uses_plan_rate: bool = False
+    saved_at_most_usd: Margin | None = Field(
+        default=None, description="More than `saved_usd` where it depends on the room in a Savings Plan."
+    )
+    yardstick: str | None = Field(
+        default=None,
+        description="The instance type that on-demand alone is priced on; null: no model, or not recorded.",
+    )
+    yardstick_in_time: bool | None = Field(
+        default=None, description="Whether on-demand alone was expected to be in time on it."
+    )
+    uses_plan_rate: bool = Field(
+        default=False, description="A Savings Plan may have room for a type of its ladder."
+    )
+    plan_is_used_up: bool = Field(
+        default=False,
+        description="One covers such a type, but other work used all of it on the days before: it counts as none.",
+    )
+    price_assumed: bool = Field(
+        default=False, description="No price list stands behind a price that is in the figures."
+    )
     spent_usd: Cost | None = None
     committed_usd: Cost | None = None
     unpriced_attempts: tuple[Number, ...] = ()
@@ -352,7 +371,10 @@ _ACCOUNT = (
     *Figures.model_fields,
     "cost_at_least_usd",
     "saved_percent",
+    "saved_at_most_usd",
+    "yardstick",
     "uses_plan_rate",
+    "price_assumed",
 )
 
 
@@ -402,12 +424,16 @@ def _figures(run: RunRecord) -> dict[str, Any]:
     # Not the stored figure, so that it cannot outlive one of its two parts.
     saved = None if missing or run.cost_usd is None or alone is None else alone - run.cost_usd
     percent = saved / alone * 100 if saved is not None and alone else None
+    # Older records know of one bound.
+    stored, most = run.saved_usd, run.saved_at_most_usd
+    between = 0.0 if stored is None or most is None else max(0.0, most - stored)
     return {
         **figures,
         "on_demand_cost_usd": alone,
         "missing": missing,
         "saved_usd": saved,
         "saved_percent": percent,
+        "saved_at_most_usd": None if saved is None else saved + between,
     }
 
 

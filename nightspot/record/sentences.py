@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from nightspot.costs.lost_work import Evidence
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.figures import NOT_KNOWN, clock, duration, percent, usd
 from nightspot.job.markets import Market
 from nightspot.record.model import AttemptRecord, Ending, RunRecord
+from nightspot.record.statement import Statement
 from nightspot.run.model import Outcome, Remark, Resume, Run, RunRemark
 
 
@@ -100,11 +102,104 @@ def money(run: RunRecord) -> str:
         return f"{cost} so far."
     if not run.has_model:
         return f"{cost}, without a model." if run.cost_usd else "It cost nothing."
-    if run.saved_usd is None or run.saved_percent is None:
+    if run.saved_usd is None:
         return f"{cost}; what on-demand alone would have cost is {NOT_KNOWN}."
-    alone = f"on-demand alone would have cost {usd(run.on_demand_cost_usd)}"
-    more, share = usd(abs(run.saved_usd)), percent(abs(run.saved_percent))
-    return f"{cost}; {alone}: {more} ({share}) {'more than that' if run.saved_usd < 0 else 'saved'}."
+    share = f" ({percent(abs(run.saved_percent))})" if run.saved_percent is not None else ""
+    return f"{cost}; {on_demand_alone(run)}: {_saved(run.saved_usd, share)}.{at_best(run)}"
+
+
+def on_demand_alone(run: RunRecord) -> str:
+    """ "on-demand alone (ml.p4d.24xlarge) would have cost $132.15"; an older record does not know the type."""
+    of = f" ({run.yardstick})" if run.yardstick else ""
+    return f"on-demand alone{of} would have cost {usd(run.on_demand_cost_usd)}"
+
+
+def at_best(run: RunRecord) -> str:
+    """ " It depends on the room in the Savings Plan: at best $44.84 saved."; "" where it does not."""
+    if not _has_range(run) or run.saved_at_most_usd is None:
+        return ""
+    return f" It depends on the room in the Savings Plan: at best {_saved(run.saved_at_most_usd)}."
+
+
+def _saved(saved_usd: float, share: str = "") -> str:
+    return f"{usd(abs(saved_usd))}{share} {'more than that' if saved_usd < 0 else 'saved'}"
+
+
+def _has_range(run: RunRecord) -> bool:
+    return None not in (run.saved_usd, run.saved_at_most_usd) and run.saved_usd != run.saved_at_most_usd
+
+
+def how_too_high(run: RunRecord) -> str:
+    """One sentence on how the saving could be too high, from what applies to the run; "" where none is claimed."""
+    if not run.has_model or run.saved_usd is None:
+        return ""
+    said = []
+    if run.repeated_evidence is Evidence.ESTIMATED:
+        said.append("its repeated work is an estimate")
+    if any(remark.kind is Remark.UNFINISHED_STEPS for remark in run.remarks):
+        said.append("steps after its last checkpoint may be counted")
+    if run.price_assumed:
+        said.append("a price is assumed")
+    if _has_range(run):
+        said.append(_higher(run.saved_at_most_usd))
+    if run.plan_is_used_up:
+        said.append("a Savings Plan counts as used up, as it was on the days before")
+    said.append(_compared_with(run))
+    return _could_be_too_high("The saving", said)
+
+
+def _compared_with(run: RunRecord) -> str:
+    if run.yardstick is None:
+        return (
+            "an older version compared it with the job's first on-demand type, which need not be the cheapest"
+        )
+    if run.yardstick_in_time is False:
+        return (
+            f"it is compared with {run.yardstick}, the fastest type, though none was expected to be in time"
+        )
+    return f"a cheaper type than {run.yardstick} that the job file does not name would make it smaller"
+
+
+def how_too_high_together(sums: Statement) -> str:
+    """The same of many runs."""
+    saved, most = sums.totals["saved_usd"], sums.totals["saved_at_most_usd"]
+    if not saved.covers:
+        return ""
+    unknown = saved.of - saved.covers
+    said = []
+    if unknown:
+        said.append(f"the saving of {_nights(unknown)} is {NOT_KNOWN} and may be a loss")
+    if sums.repeated_estimated:
+        said.append(f"the repeated work of {_nights(sums.repeated_estimated)} is an estimate")
+    if sums.price_assumed:
+        said.append(f"{_nights(sums.price_assumed)} had an assumed price")
+    if most.known > saved.known:
+        said.append(_higher(most.known))
+    if sums.plan_is_used_up:
+        used_up = _nights(sums.plan_is_used_up)
+        said.append(f"a Savings Plan counts as used up for {used_up}, as it was on the days before")
+    if sums.yardstick_late:
+        said.append(
+            f"no type was expected to be in time on {_nights(sums.yardstick_late)}, the fastest counts"
+        )
+    if sums.yardstick_unknown:
+        said.append(
+            f"an older version compared {_nights(sums.yardstick_unknown)} with the job's first on-demand type"
+        )
+    said.append("types that the job files do not name may be cheaper than those compared with")
+    return _could_be_too_high("The savings", said)
+
+
+def _could_be_too_high(what: str, said: list[str]) -> str:
+    return f"{what} could be too high: {'; '.join(said)}."
+
+
+def _higher(most_usd: float | None) -> str:
+    return f"the higher figure, {usd(most_usd)}, depends on the room in the Savings Plan"
+
+
+def _nights(count: int) -> str:
+    return f"{count} {'night' if count == 1 else 'nights'}"
 
 
 def unpriced(run: RunRecord) -> str:
@@ -124,6 +219,9 @@ def _cost(run: RunRecord) -> str:
         return f"{cost} so far"
     saved = run.saved_percent
     if saved is None:
+        if run.has_model and run.saved_usd:
+            # Under an idle Savings Plan on-demand would have added nothing, of which there is no percent.
+            return f"{cost}, {usd(-run.saved_usd)} more than on-demand"
         return cost if run.cost_usd else "it cost nothing"
     if round(saved) == 0:
         return f"{cost}, as much as on-demand"

@@ -56,6 +56,7 @@ FIGURES = (
     "cost_usd",
     "on_demand_cost_usd",
     "saved_usd",
+    "saved_at_most_usd",
 )
 """What a statement has totals of: fields of `RunRecord`."""
 
@@ -77,7 +78,11 @@ class Statement:
     interrupted: int = 0  # nights
     interruptions: int = 0
     repeated_estimated: int = 0  # nights whose repeated work is estimated, not measured
-    uses_plan_rate: int = 0  # nights with a Savings Plan's rate in their figures
+    uses_plan_rate: int = 0  # nights for which a Savings Plan may have room
+    plan_is_used_up: int = 0  # nights for which a Savings Plan counts as used up
+    yardstick_late: int = 0  # nights compared with a type on which on-demand alone was expected to be late
+    yardstick_unknown: int = 0  # nights that an older version compared with the first on-demand type
+    price_assumed: int = 0  # nights with a price that no price list stands behind
     totals: Mapping[str, Total] = field(default_factory=lambda: dict.fromkeys(FIGURES, Total()))
     compared_usd: float = 0.0  # on-demand alone, of the nights that `saved_usd` covers
     open_cost_at_least_usd: float = 0.0  # what the runs under way have cost, as far as it is known
@@ -122,6 +127,10 @@ def statement(runs: Iterable[RunRecord]) -> Statement:
         interruptions=sum(run.interruptions for run in nights),
         repeated_estimated=sum(run.repeated_evidence is Evidence.ESTIMATED for run in nights),
         uses_plan_rate=sum(run.uses_plan_rate for run in nights),
+        plan_is_used_up=sum(run.plan_is_used_up for run in nights),
+        yardstick_late=sum(run.yardstick_in_time is False for run in saving),
+        yardstick_unknown=sum(run.has_model and run.yardstick is None for run in saving),
+        price_assumed=sum(run.price_assumed for run in nights),
         totals={name: _total(nights, name) for name in FIGURES},
         compared_usd=fsum(run.on_demand_cost_usd or 0.0 for run in saving),
         open_cost_at_least_usd=fsum(run.cost_at_least_usd for run in runs if run.ending is Ending.RUNNING),
@@ -159,6 +168,10 @@ def to_json(statement: Statement) -> dict[str, Any]:
         "interruptions": statement.interruptions,
         "repeated_estimated": statement.repeated_estimated,
         "uses_plan_rate": statement.uses_plan_rate,
+        "plan_is_used_up": statement.plan_is_used_up,
+        "yardstick_late": statement.yardstick_late,
+        "yardstick_unknown": statement.yardstick_unknown,
+        "price_assumed": statement.price_assumed,
         "shares": statement.shares,
         "totals": {
             name: {"value": total.value, "known": total.known, "covers": total.covers, "of": total.of}
@@ -199,7 +212,7 @@ RUN_COLUMNS = (
     "fell_back", "interruptions", "waited_seconds", "starting_seconds", "trained_seconds",
     "billable_seconds", "repeated_seconds", "repeated_evidence", "lost_seconds", "cost_usd",
     "cost_at_least_usd", "on_demand_cost_usd", "saved_usd", "saved_percent", "uses_plan_rate",
-    "missing",
+    "missing", "saved_at_most_usd", "yardstick",
 )
 
 ATTEMPT_COLUMNS = (

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nightspot.costs import account as costs
+from nightspot.costs.lost_work import delivered_step
 from nightspot.decide import ladder, ledger
 from nightspot.job.markets import Market
 from nightspot.record.model import (
@@ -55,14 +56,19 @@ def summarise(run: Run) -> RunRecord:
         work_key=run.work_key,
         expected_work_seconds=_rounded(run.work_seconds),
         work_seconds=_rounded(costs.needed_seconds(run)) if succeeded else None,
-        steps_done=_steps_done(run) if succeeded else None,
+        steps_done=delivered_step(run) if run.progress and succeeded else None,
         total_steps=run.progress.total_steps if run.progress and succeeded else None,
         overhead_seconds=_rounded(_overhead_seconds(run)) if succeeded else None,
         limited_by_run=run.limited_by.run_id if run.limited_by else None,
         **_figures(account),
         cost_at_least_usd=round(account.cost_at_least_usd, 4),
         saved_percent=_rounded(account.saved_percent, 2),
+        saved_at_most_usd=_rounded(account.saved_at_most_usd, 4),
+        yardstick=account.yardstick.instance_type if account.yardstick else None,
+        yardstick_in_time=account.yardstick_in_time,
         uses_plan_rate=account.uses_plan_rate,
+        plan_is_used_up=account.plan_is_used_up,
+        price_assumed=account.price_assumed,
         spent_usd=_rounded(costs.spent_usd(run), 4),
         committed_usd=_rounded(ladder.worst_usd(run), 4) if run.outcome is None else None,
         unpriced_attempts=account.unpriced_attempts,
@@ -126,21 +132,10 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _steps_done(run: Run) -> int | None:
-    """The steps of the model: all, where the last checkpoint is of one that the next would have been the end of."""
-    progress, last = run.progress, run.last_attempt
-    if progress is None or last is None:
-        return None
-    total, pace = progress.total_steps, last.seconds_per_step
-    if total and pace and 0 <= (total - progress.step) * pace <= run.checkpoint_every_seconds:
-        return total
-    return progress.step
-
-
 def _overhead_seconds(run: Run) -> float | None:
     """What a training that nothing cut short spent on loading, exporting and all else beside its steps."""
     trained = [attempt for attempt in run.attempts if attempt.trained_seconds > 0]
-    steps = _steps_done(run)
+    steps = delivered_step(run)
     if len(trained) != 1 or run.resume_from is not None or not steps:
         return None
     attempt = trained[0]

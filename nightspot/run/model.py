@@ -95,16 +95,13 @@ class Rung:
     price_source: PriceSource | None = None  # who says `usd_per_hour`; None: nobody, or not recorded
     price_date: date | None = None  # when it held
     price_assumed: bool = False  # no price list stands behind it
-    # On-demand alone: what an instance comes down to while the account's Savings Plans have room; None: no plan.
-    plan_usd_per_hour: float | None = None
+    # What an instance bought on-demand adds to an hour's bill at least, while the account's Savings Plans are idle;
+    # the list price where other work is known to use them up. None: no plan covers it, or an older version, which
+    # recorded a plan's rate. At most it adds `usd_per_hour`.
+    least_usd_per_hour: float | None = None
     # Spot alone: the part of the price that it is expected to save, 0..1, and how that came to be.
     spot_discount: float | None = None
     spot_discount_basis: Basis | None = None
-
-    @property
-    def expected_usd_per_hour(self) -> float | None:
-        """What a billed hour of an instance should cost: under a Savings Plan, else the price; None: not known."""
-        return self.usd_per_hour if self.plan_usd_per_hour is None else self.plan_usd_per_hour
 
     @property
     def label(self) -> str:

@@ -15,6 +15,8 @@ _DAYS_A_MONTH = 365.25 / 12
 # An age is told in the unit in which it is about two or more.
 _MONTHS_FROM_DAYS = 60
 _YEARS_FROM_DAYS = 700
+# A Savings Plan of whose commitment so much was used on every one of the last days has no room for another job.
+USED_UP_SHARE = 0.99
 
 
 class Basis(StrEnum):
@@ -39,6 +41,16 @@ class PlanRate:
     usd_per_hour: float
     commitment_usd_per_hour: float  # what the plan pays for in every hour, at such rates
     ends_at: dt.datetime  # aware
+    plan_arn: str = ""
+    used_share: float | None = (
+        None  # of its commitment, 0..1, on the least used of the last days; None: not known
+    )
+    use_asked_at: dt.datetime | None = None  # aware; when AWS was asked that
+
+    @property
+    def may_have_room(self) -> bool:
+        """False where other work is known to use the whole commitment."""
+        return self.used_share is None or self.used_share < USED_UP_SHARE
 
 
 @dataclass(frozen=True)
@@ -73,11 +85,11 @@ class Price:
         what it can come down to, and the list price what it can come up to.
         Source: https://docs.aws.amazon.com/savingsplans/latest/userguide/sp-applying.html
         """
-        rates = [plan for plan in self.plans if plan.usd_per_hour < self.usd_per_hour]
+        rates = [plan for plan in self._rates if plan.may_have_room]
         if not rates:
             return None
         left, paid = float(instance_count), []
-        for plan in sorted(rates, key=lambda plan: plan.usd_per_hour):
+        for plan in rates:
             covered = min(left, plan.commitment_usd_per_hour / plan.usd_per_hour)
             paid.append(covered * plan.usd_per_hour)
             left -= covered
@@ -87,15 +99,22 @@ class Price:
         """What one on-demand instance of `instance_count` adds to an hour's bill at least; None without a plan.
 
         A commitment is paid whether it is used or not. What an idle one covers adds nothing, and the rest costs the
-        list price; what it adds at most is the list price, where other work has used the commitment up.
+        list price; what it adds at most is the list price, where other work has used the commitment up. Where that
+        is known of all plans, the least is the list price as well.
         """
-        rates = [plan for plan in self.plans if plan.usd_per_hour < self.usd_per_hour]
-        if not rates:
+        if not self._rates:
             return None
         left = float(instance_count)
-        for plan in sorted(rates, key=lambda plan: plan.usd_per_hour):
-            left -= min(left, plan.commitment_usd_per_hour / plan.usd_per_hour)
-        return left * self.usd_per_hour / instance_count
+        for plan in self._rates:
+            if plan.may_have_room:
+                left -= min(left, plan.commitment_usd_per_hour / plan.usd_per_hour)
+        return left / instance_count * self.usd_per_hour
+
+    @property
+    def _rates(self) -> list[PlanRate]:
+        """The plans that make an hour cheaper, the cheapest first: AWS uses them up in this order."""
+        cheaper = (plan for plan in self.plans if plan.usd_per_hour < self.usd_per_hour)
+        return sorted(cheaper, key=lambda plan: plan.usd_per_hour)
 
 
 @dataclass(frozen=True)

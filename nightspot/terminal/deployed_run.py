@@ -17,7 +17,7 @@ from nightspot.formats.figures import clock, duration, percent, plain, usd
 from nightspot.formats.statuses import Secondary
 from nightspot.job.markets import Market
 from nightspot.record.model import AttemptRecord, RunRecord
-from nightspot.record.sentences import failure_in_words, remarks_in_words
+from nightspot.record.sentences import at_best, failure_in_words, how_too_high, remarks_in_words
 from nightspot.run.model import Action
 from nightspot.terminal import tables
 from nightspot.terminal.lines import paragraph
@@ -189,10 +189,11 @@ def _cost(record: RunRecord) -> str:
     if record.cost_usd is None:
         return f"It cost at least {usd(record.cost_at_least_usd)}."
     saved = record.saved_percent
-    if not record.has_model or saved is None:
+    if not record.has_model or record.saved_usd is None:
         return f"It cost {usd(record.cost_usd)}."
-    words = f"{percent(saved)} less" if saved >= 0 else f"{percent(-saved)} more"
-    return f"It cost {usd(record.cost_usd)}, {words} than on-demand alone."
+    share = usd(abs(record.saved_usd)) if saved is None else percent(abs(saved))
+    words = f"{share} {'less' if record.saved_usd >= 0 else 'more'}"
+    return f"It cost {usd(record.cost_usd)}, {words} than on-demand alone.{at_best(record)}"
 
 
 NEWS_LINES = 8  # of the live view
@@ -211,6 +212,8 @@ def show(terminal: Terminal, record: RunRecord, now: datetime, *, with_links: bo
     terminal.print()
     going_on = f"none yet: {standing(record)}; {time_left(record, now)}."
     paragraph(terminal, "Outcome", end_of(record).text if record.is_over else going_on)
+    if doubt := how_too_high(record):
+        paragraph(terminal, "Caution", doubt)
     if record.model_artifact:
         paragraph(terminal, "Artefact", record.model_artifact)
     if with_links:

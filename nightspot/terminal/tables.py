@@ -13,7 +13,15 @@ from nightspot.formats.figures import MINUTE_SECONDS, NOT_KNOWN, format_duration
 from nightspot.job.markets import Market
 from nightspot.local.stage.records import LocalRecord, Played
 from nightspot.record.model import AttemptRecord, RunRecord
-from nightspot.record.sentences import RESUMES, how_an_attempt_ended, remarks_in_words, unpriced
+from nightspot.record.sentences import (
+    RESUMES,
+    at_best,
+    how_an_attempt_ended,
+    how_too_high,
+    on_demand_alone,
+    remarks_in_words,
+    unpriced,
+)
 from nightspot.run.model import Action, Resume
 from nightspot.terminal.lines import NIGHTSPOT, paragraph, plain_table, tell
 
@@ -155,6 +163,8 @@ def _sums(run: LocalRecord) -> Iterator[tuple[str, str]]:
     if resumes:
         yield "Resume", f"{'; '.join(resumes)}."
     yield "Cost", _cost(run)
+    if doubt := how_too_high(run):
+        yield "Caution", doubt
     yield "Prices", _prices(run)
     if run.metrics:
         text = ", ".join(
@@ -190,11 +200,12 @@ def _cost(run: RunRecord) -> str:
         return f"{text}."
     if run.on_demand_cost_usd is None:
         return f"{text}; what on-demand alone would have cost is {NOT_KNOWN}."
-    text += f"; on-demand alone would have cost {usd(run.on_demand_cost_usd)}"
+    text += f"; {on_demand_alone(run)}"
     saved = run.saved_percent
     if saved is None:
-        return f"{text}."
-    return f"{text}: {saved:.1f} % saved." if saved >= 0 else f"{text}: {-saved:.1f} % more than that."
+        return f"{text}.{at_best(run)}"
+    words = f"{saved:.1f} % saved" if saved >= 0 else f"{-saved:.1f} % more than that"
+    return f"{text}: {words}.{at_best(run)}"
 
 
 def _prices(run: LocalRecord) -> str:

@@ -44,13 +44,14 @@ FROM_THE_LIST = Price(
 
 @dataclass
 class Aws:
-    """The three services: what they say, what they were asked, and how long each answer takes."""
+    """The services: what they say, what they were asked, and how long each answer takes."""
 
     training: dict[str, float] = field(default_factory=dict)  # USD by type
     ec2: dict[str, float] = field(default_factory=dict)
     spot: dict[str, float] = field(default_factory=dict)
     plans: dict[str, tuple[PlanRate, ...]] = field(default_factory=dict)  # by usage type
-    silent: set[str] = field(default_factory=set)  # "training", "ec2", "spot", "plans"
+    used: dict[str, float] = field(default_factory=dict)  # by a plan's ARN
+    silent: set[str] = field(default_factory=set)  # "training", "ec2", "spot", "plans", "use"
     answer_takes: timedelta = timedelta(0)
     now: datetime = NIGHT
     asked: list[tuple[str, ...]] = field(default_factory=list)
@@ -94,6 +95,10 @@ class Plans:
     def rates(self, usage_types, at):
         self.aws.say("plans", *usage_types)
         return self.aws.plans
+
+    def used_share(self, plan_arn, at):
+        self.aws.say("use", plan_arn)
+        return self.aws.used.get(plan_arn)
 
 
 @dataclass
@@ -263,6 +268,82 @@ def test_a_plan_that_aws_no_longer_lists_is_forgotten_and_one_it_cannot_list_is_
     assert (known.price(G5, REGION).plans, known.problems) == ((plan,), ("plans is silent",))
     aws.now, aws.silent = NIGHT + 2 * DAY, set()
     assert aws.prices(table).known([G5]).price(G5, REGION).plans == ()
+
+
+SHARED = PlanRate(1.0, 50.0, NIGHT + 30 * DAY, plan_arn="arn:of:shared")
+
+
+@pytest.fixture
+def under_plan(aws):
+    """One plan of the account covers both types; other work uses it up."""
+    aws.training[P4D] = 30.0
+    aws.plans = {f"EU-Train:{each}": (SHARED,) for each in (G5, P4D)}
+    aws.used = {"arn:of:shared": 1.0}
+    return aws
+
+
+def uses_asked(aws):
+    return [asked for asked in aws.questions() if asked[0] == "use"]
+
+
+def test_where_no_plan_is_active_nobody_is_asked_how_much_of_it_is_used(aws):
+    aws.prices().known([G5])
+    assert uses_asked(aws) == []
+
+
+def test_a_plan_that_other_work_uses_up_makes_nothing_cheaper(under_plan, table):
+    price = under_plan.prices(table).known([G5]).price(G5, REGION)
+    assert (price.plans[0].used_share, price.least_usd_per_hour(1)) == (1.0, 1.4)
+
+
+@pytest.mark.parametrize("used", [{"arn:of:shared": 0.833}, {}], ids=["with room", "not known"])
+def test_a_plan_that_has_room_or_may_have_makes_an_hour_free(under_plan, table, used):
+    under_plan.used = used
+    price = under_plan.prices(table).known([G5]).price(G5, REGION)
+    assert price.least_usd_per_hour(1) == 0
+
+
+def test_a_plan_s_use_is_asked_once_a_day_for_all_types_and_processes(under_plan, table):
+    under_plan.prices(table).known([G5])
+    assert uses_asked(under_plan) == [("use", "arn:of:shared")]
+    under_plan.now += DAY - timedelta(seconds=1)
+    other = under_plan.prices(table).known([P4D]).price(P4D, REGION)
+    assert (uses_asked(under_plan), other.least_usd_per_hour(1)) == ([], 30.0)
+    under_plan.now += timedelta(seconds=1)
+    under_plan.used = {"arn:of:shared": 0.5}
+    assert under_plan.prices(table).known([G5]).price(G5, REGION).least_usd_per_hour(1) == 0
+    assert uses_asked(under_plan) == [("use", "arn:of:shared")]
+
+
+def test_a_cost_explorer_that_does_not_answer_costs_no_price_and_is_not_asked_again_that_day(
+    under_plan, table
+):
+    under_plan.silent = {"use"}
+    known = under_plan.prices(table).known([G5])
+    assert known.problems == ("use is silent",)
+    assert known.price(G5, REGION).least_usd_per_hour(1) == 0
+    assert known.spot_hints
+    assert len(uses_asked(under_plan)) == 1
+    under_plan.prices(table).known([P4D])
+    assert uses_asked(under_plan) == []
+
+
+def test_the_use_is_not_asked_once_the_time_for_asking_is_over(under_plan, table):
+    under_plan.answer_takes = timedelta(seconds=3)  # list and plans, and the five seconds are over
+    under_plan.prices(table).known([G5])
+    assert uses_asked(under_plan) == []
+    under_plan.answer_takes = timedelta(0)
+    under_plan.prices(table).known([P4D])
+    assert len(uses_asked(under_plan)) == 1
+
+
+def test_a_use_that_could_not_be_asked_again_for_two_days_counts_no_more(under_plan, table):
+    under_plan.prices(table).known([G5])
+    under_plan.silent = {"plans"}
+    under_plan.now = NIGHT + 2 * DAY - timedelta(seconds=1)
+    assert under_plan.prices(table).known([G5]).price(G5, REGION).least_usd_per_hour(1) == 1.4
+    under_plan.now = NIGHT + 2 * DAY
+    assert under_plan.prices(table).known([G5]).price(G5, REGION).least_usd_per_hour(1) == 0
 
 
 def test_ec2_s_spot_prices_hint_at_the_discount(aws, table):

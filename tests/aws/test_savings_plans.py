@@ -195,3 +195,78 @@ class Unreachable:
 def test_a_service_that_cannot_be_reached_is_told_too():
     with pytest.raises(PricesUnknownError, match="example"):
         SavingsPlans(Unreachable()).rates([USAGE], NIGHT)
+
+
+ARN = "arn:aws:savingsplans::123456789012:savingsplan/one"
+
+
+def test_a_rate_names_its_plan(client, stubber):
+    expect_plans(stubber, plan(savingsPlanArn=ARN))
+    expect_rates(stubber, rate())
+    (found,) = SavingsPlans(client).rates([USAGE], NIGHT)[USAGE]
+    assert (found.plan_arn, found.used_share, found.may_have_room) == (ARN, None, True)
+
+
+@pytest.fixture
+def cost_explorer():
+    return boto3.client("ce", region_name=API_REGION, aws_access_key_id="x", aws_secret_access_key="x")
+
+
+@pytest.fixture
+def used_share(client, cost_explorer):
+    """used_share(*days) -> what is known of the plan's use where Cost Explorer says so of these days."""
+
+    def ask(*days):
+        asked = {
+            "TimePeriod": {"Start": "2026-11-13", "End": "2026-11-20"},
+            "Granularity": "DAILY",
+            "Filter": {"Dimensions": {"Key": "SAVINGS_PLAN_ARN", "Values": [ARN]}},
+        }
+        answer = {
+            "SavingsPlansUtilizationsByTime": [
+                {"TimePeriod": {"Start": "2026-11-13", "End": "2026-11-14"}, "Utilization": day}
+                for day in days
+            ],
+            "Total": {"Utilization": {}},
+        }
+        with Stubber(cost_explorer) as stubber:
+            stubber.add_response("get_savings_plans_utilization", answer, asked)
+            return SavingsPlans(client, cost_explorer).used_share(ARN, NIGHT)
+
+    return ask
+
+
+def day_of(percentage, commitment="552.0"):
+    return {"TotalCommitment": commitment, "UtilizationPercentage": percentage}
+
+
+def test_a_plan_is_used_as_much_as_on_its_least_used_day(used_share):
+    assert used_share(day_of("100"), day_of("83.3"), day_of("99.5")) == pytest.approx(0.833)
+    assert used_share(day_of("100.0")) == 1
+
+
+def test_a_day_before_the_plan_began_says_nothing_of_its_use(used_share):
+    assert used_share(day_of("0", commitment="0"), day_of("100")) == 1
+
+
+@pytest.mark.parametrize(
+    "days",
+    [(), ({},), (day_of("0", commitment="0"),), (day_of("100"), day_of("much")), (day_of("NaN"),)],
+    ids=["no day", "an empty day", "no commitment", "one day without a figure", "not a number"],
+)
+def test_where_a_day_is_not_known_the_use_is_not(used_share, days):
+    assert used_share(*days) is None
+
+
+def test_without_a_cost_explorer_nothing_is_asked(client):
+    assert SavingsPlans(client).used_share(ARN, NIGHT) is None
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "DataUnavailableException", "LimitExceededException"]
+)
+def test_a_refusal_of_the_use_is_told_with_its_reason(client, cost_explorer, code):
+    with Stubber(cost_explorer) as stubber:
+        stubber.add_client_error("get_savings_plans_utilization", code, "not now")
+        with pytest.raises(PricesUnknownError, match=rf"^how much of a Savings Plan .*{code}.*not now"):
+            SavingsPlans(client, cost_explorer).used_share(ARN, NIGHT)

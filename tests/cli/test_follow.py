@@ -214,6 +214,11 @@ def test_the_end_is_the_last_of_the_story_by_its_time_too(going, record):
 def test_a_late_model_and_none_at_all_are_worded(record):
     late = {**record, "deadline_met": False, "margin_seconds": -600.0}
     assert end_of(late).text.startswith("The model is ready, 10 min AFTER the deadline.")
+    plan = {"cost_usd": 47.16, "on_demand_cost_usd": 0.0, "saved_usd": -47.16, "saved_at_most_usd": 44.84}
+    assert end_of({**record, **plan}).text.endswith(
+        "It cost $47.16, $47.16 more than on-demand alone. It depends on the room in the Savings Plan: at best"
+        " $44.84 saved."
+    )
     failed = {**record, "outcome": "failed", "because": "No rung is left.", "deadline_met": False}
     assert end_of(failed).text == "There is no model: failed. No rung is left. It cost $84.05."
 

@@ -40,6 +40,16 @@ def test_a_record_is_shown_with_decisions_attempts_and_totals(nightspot, tmp_pat
     assert "37.2 % saved" in answer.out
 
 
+def test_a_record_is_shown_with_what_it_is_compared_with_and_how_it_could_be_too_high(
+    nightspot, tmp_path, record
+):
+    compared = {"yardstick": "ml.p4d.24xlarge", "yardstick_in_time": True, "repeated_evidence": "estimated"}
+    keep(tmp_path / "records", {**record, **compared}, record["run_id"], 1000)
+    said = " ".join(nightspot("show", "--records", "records").out.split())
+    assert "on-demand alone (ml.p4d.24xlarge) would have cost $127.19" in said
+    assert "Caution The saving could be too high: its repeated work is an estimate; a cheaper type" in said
+
+
 STEERING = "x\x1b[2J\x1b]0;owned\x07\u202e\u200b\x9b1Ay\x00"
 
 

@@ -17,6 +17,7 @@ seconds = st.floats(0, 1e6)
 bills = st.lists(
     st.tuples(st.none() | seconds, seconds, st.none() | st.floats(0.1, 100), st.integers(1, 8)), max_size=6
 )
+MARGINS = ("saved_usd", "saved_at_most_usd", "margin_seconds")
 SUMS = (
     "cost_usd",
     "on_demand_cost_usd",
@@ -58,6 +59,7 @@ def tried(draw):
     return {
         "market": draw(st.sampled_from(Market)),
         "usd_per_hour": None if "price" in lacks else draw(st.floats(0.1, 100)),
+        "plan_share": draw(st.none() | st.floats(0, 1)),
         "speed": draw(st.sampled_from([0.5, 1.0, 2.0])),
         "instance_count": draw(st.integers(1, 4)),
         "worked_seconds": worked if transitions else None,
@@ -74,17 +76,24 @@ def tried(draw):
 
 @st.composite
 def nights(draw):
-    """The attempts of a run, whether its steps are visible, its outcome (None: open)."""
+    """A run's attempts, whether its steps are visible, its outcome (None: open), what a plan leaves of a price."""
     return (
         draw(st.lists(tried(), max_size=5)),
         draw(st.booleans()),
         draw(st.none() | st.sampled_from(Outcome)),
+        draw(st.none() | st.floats(0, 1)),
     )
+
+
+def under_plan(rung, share):
+    """The rung where an idle Savings Plan leaves `share` of its price; None: no plan."""
+    usd = rung.usd_per_hour
+    return replace(rung, least_usd_per_hour=None if None in (share, usd) else usd * share)
 
 
 @pytest.fixture(scope="session")
 def night_of(story):
-    def run(attempts, steps_show, outcome):
+    def run(attempts, steps_show, outcome, plan_share):
         steps = list(accumulate(each["added"] for each in attempts))
         built = [_attempt(story, each, number) for number, each in enumerate(attempts, 1)]
         if steps_show:
@@ -94,7 +103,8 @@ def night_of(story):
         if built and outcome is Outcome.SUCCEEDED:
             built[-1] = evolve(built[-1], failure=None, status="Completed", ended_waiting=False)
         progress = Progress(step=steps[-1], saved_at=story.at("06:00")) if steps and steps_show else None
-        return story.run(attempts=built, outcome=outcome, progress=progress)
+        rungs = [under_plan(rung, plan_share) for rung in (story.spot, story.on_demand)]
+        return story.run(rungs=rungs, attempts=built, outcome=outcome, progress=progress)
 
     return run
 
@@ -104,10 +114,11 @@ def _attempt(story, tried, number):
         story.spot if tried["market"] is Market.SPOT else story.on_demand,
         **{name: tried[name] for name in ("usd_per_hour", "speed", "instance_count")},
     )
+    rung = under_plan(rung, tried["plan_share"])
     fields = {
         name: value
         for name, value in tried.items()
-        if name not in ("market", "added", "usd_per_hour", "speed", "instance_count")
+        if name not in ("market", "added", "usd_per_hour", "plan_share", "speed", "instance_count")
     }
     return story.ended(FailureClass.SERVICE_FAULT, rung, number=number, **fields)
 
@@ -154,6 +165,25 @@ def test_savings_are_told_exactly_where_every_figure_is_there(night_of, night):
         assert account.saved_usd == pytest.approx(account.on_demand_cost_usd - account.cost_usd, abs=1e-6)
 
 
+@given(nights())
+def test_the_headline_is_the_lower_of_two_bounds_and_without_a_plan_there_is_one(night_of, night):
+    run = night_of(*night)
+    account = costs.account(run)
+    assert (account.saved_usd is None) == (account.saved_at_most_usd is None)
+    if account.saved_usd is not None:
+        assert account.saved_usd <= account.saved_at_most_usd
+    if not account.uses_plan_rate:
+        assert account.saved_usd == account.saved_at_most_usd
+    bare = evolve(
+        run,
+        rungs=tuple(under_plan(rung, None) for rung in run.rungs),
+        attempts=tuple(evolve(a, rung=under_plan(a.rung, None)) for a in run.attempts),
+    )
+    listed = costs.account(bare)
+    if listed.saved_usd is not None:
+        assert account.saved_usd <= listed.saved_usd + 1e-9
+
+
 @given(nights(), st.data())
 def test_without_a_bill_or_a_price_nothing_is_saved(night_of, night, data):
     run = night_of(*night)
@@ -172,13 +202,13 @@ def test_nothing_is_negative_but_savings(night_of, night):
     summary = summarise(night_of(*night)).to_json()
     for figures in (summary, *summary["attempts"]):
         for name, value in figures.items():
-            if name.endswith(("_usd", "_seconds")) and name not in ("saved_usd", "margin_seconds"):
+            if name.endswith(("_usd", "_seconds")) and name not in MARGINS:
                 assert value is None or value >= 0, name
 
 
 @given(nights(), tried(), st.data())
 def test_a_useless_attempt_never_raises_what_was_saved(night_of, night, useless, data):
-    attempts, steps_show, outcome = night
+    attempts, *rest = night
     # It adds no step; where none show, it ends before half a checkpoint interval is over.
     worked = min(useless["worked_seconds"] or 0.0, 900.0)
     useless = {**useless, "added": 0, "worked_seconds": worked, "trained_seconds": worked}
@@ -187,8 +217,8 @@ def test_a_useless_attempt_never_raises_what_was_saved(night_of, night, useless,
     more = [*attempts[:place], useless, *attempts[place:]]
     if not attempts:
         return
-    without = costs.account(night_of(attempts, steps_show, outcome))
-    with_it = costs.account(night_of(more, steps_show, outcome))
+    without = costs.account(night_of(attempts, *rest))
+    with_it = costs.account(night_of(more, *rest))
     if with_it.saved_usd is not None:
         assert without.saved_usd is not None
         assert with_it.saved_usd <= without.saved_usd + 1e-6

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nightspot.costs.lost_work import Evidence, KeptWork, kept_work_of
+from nightspot.costs.lost_work import Evidence, KeptWork, delivered_step, kept_work_of
 from nightspot.failures.codes import FailureClass
 from nightspot.run.model import Resume
 
@@ -55,6 +55,52 @@ def test_an_interruption_within_a_job_that_completes_counts_as_well(story, attem
 def test_a_model_has_all_steps_whether_the_last_ones_were_saved_or_not(story, attempt):
     run = story.run(attempts=[attempt(14_400.0, steps=22)], progress=story.progress(22, "06:00"))
     assert kept_work_of(run) == {1: measured(14_400, 0)}
+
+
+@pytest.mark.parametrize(
+    ("step", "worked", "changes", "delivered"),
+    [
+        (3, 1800.0, {}, 3),
+        (12, 7200.0, {}, 12),
+        (12, 9000.0, {"safe_point": 12.0, "safe_seconds": 7200.0}, 15),
+        (12, 14_400.0, {"safe_point": 12.0, "safe_seconds": 7200.0}, 15),
+        (12, 9000.0, {"safe_point": 9.0, "safe_seconds": 5400.0}, 12),
+        (21, 14_400.0, {}, 24),
+        (20, 12_000.0, {}, 20),
+        (23, 300.0, {"step_before": 23}, 23),
+    ],
+    ids=[
+        "ended at step 3",
+        "stopped early, and when its last save was is not known",
+        "half an hour trained after its last save",
+        "never more than one interval",
+        "its last save was seen at its end",
+        "the last steps lie within one interval",
+        "the last steps lie further away",
+        "it had no time for the last step",
+    ],
+)
+def test_a_model_has_what_was_saved_and_one_interval_more_at_most(
+    story, attempt, step, worked, changes, delivered
+):
+    """24 steps of 600 s, a checkpoint every 1,800 s."""
+    run = story.run(attempts=[attempt(worked, steps=step, **changes)], progress=story.progress(step, "02:00"))
+    assert delivered_step(run) == delivered
+
+
+@pytest.mark.parametrize("total", [24, None], ids=["of 24", "of no known number"])
+def test_what_runs_still_or_has_failed_holds_what_is_durable(story, attempt, total):
+    progress = story.progress(22, "06:00", total_steps=total)
+    running = story.training(since="00:10", seconds_per_step=600.0, trained_seconds=14_400.0)
+    for last in (running, attempt(14_400.0, CUT, steps=22)):
+        assert delivered_step(story.run(attempts=[last], progress=progress)) == 22
+    assert delivered_step(story.run(attempts=[attempt(14_400.0)], progress=progress)) == 22  # no pace
+
+
+def test_unsaved_steps_make_the_repeated_work_of_an_interrupted_attempt_an_estimate(story, attempt):
+    cut = attempt(15_600.0, steps=22, interruptions=1)
+    run = story.run(attempts=[cut], progress=story.progress(22, "06:00"))
+    assert kept_work_of(run) == {1: estimated(14_400, 1200)}
 
 
 def test_an_attempt_that_began_again_from_nothing_repeats_what_was_done_before(story, attempt):

@@ -51,10 +51,13 @@ KNOWS_NO_RESOURCE = {
     # but all of an account's plans are listed to find one.
     "savingsplans:DescribeSavingsPlanRates",
     "savingsplans:DescribeSavingsPlans",
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscostexplorerservice.html
+    "ce:GetSavingsPlansUtilization",
     # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
     "sagemaker:ListTrainingJobs",
 }
 PRICES = {
+    "ce:GetSavingsPlansUtilization",
     "ec2:DescribeSpotPriceHistory",
     "pricing:GetProducts",
     "savingsplans:DescribeSavingsPlanRates",

@@ -58,18 +58,15 @@ def test_the_ledger_has_the_price_its_source_and_its_date(plan):
     assert (on_demand.usd_per_hour, on_demand.spot_discount) == (1.4, None)
 
 
-def test_a_savings_plan_is_for_the_on_demand_leg_alone(plan):
-    known = KnownPrices("eu-west-1", {G5: replace(LISTED, plans=(PLAN,))})
-    spot, on_demand = plan(known).rungs
-    assert (spot.plan_usd_per_hour, spot.expected_usd_per_hour) == (None, 1.4)
-    assert (on_demand.plan_usd_per_hour, on_demand.expected_usd_per_hour) == (1.0, 1.0)
-    assert on_demand.usd_per_hour == 1.4
+def test_the_ledger_has_the_least_and_the_most_that_an_on_demand_hour_adds_under_a_savings_plan(plan):
+    for rung in plan(KnownPrices("eu-west-1", {G5: replace(LISTED, plans=(PLAN,))})).rungs:
+        assert (rung.least_usd_per_hour, rung.usd_per_hour) == (0.0, 1.4)
 
 
 def test_a_price_that_nobody_knows_leaves_costs_unknown_and_the_run_goes_on(plan):
     for rung in plan(KnownPrices("eu-west-1")).rungs:
         assert (rung.usd_per_hour, rung.price_source, rung.price_date) == (None, None, None)
-        assert (rung.plan_usd_per_hour, rung.expected_usd_per_hour) == (None, None)
+        assert rung.least_usd_per_hour is None
 
 
 def test_without_live_prices_the_shipped_ones_count_and_the_discount_is_assumed(plan):

@@ -107,13 +107,20 @@ def test_a_bare_number_is_a_price_that_nobody_stands_behind(plan):
     assert (rung.usd_per_hour, rung.price_source, rung.price_date) == (33.0, None, None)
 
 
-def test_a_savings_plan_is_for_on_demand_alone_and_only_as_far_as_it_reaches(story, plan):
-    """A commitment of $80 an hour pays for four of eight instances at $20; the other four cost $33 each."""
+def test_an_idle_savings_plan_makes_on_demand_cheaper_as_far_as_it_reaches(story, plan):
+    """A commitment of $80 an hour pays for four of eight instances at $20; the other four add $33 each."""
     saving = replace(PRICE, plans=(PlanRate(20.0, 80.0, story.deadline),))
     request = {**story.run().training_job, "ResourceConfig": {"InstanceCount": 8}}
     spot, on_demand = plan(training_job=request, known={"price": lambda *_: saving}).rungs
-    assert (spot.usd_per_hour, spot.plan_usd_per_hour) == (33.0, None)
-    assert (on_demand.usd_per_hour, on_demand.plan_usd_per_hour) == (33.0, 26.5)
+    # Of a Spot rung it is what the type would add on-demand: Spot itself is at list price (`costs`).
+    for rung in (spot, on_demand):
+        assert (rung.usd_per_hour, rung.least_usd_per_hour) == (33.0, 16.5)
+
+
+def test_a_savings_plan_that_other_work_uses_up_makes_nothing_cheaper(story, plan):
+    used_up = replace(PRICE, plans=(PlanRate(20.0, 80.0, story.deadline, used_share=1.0),))
+    rungs = plan(known={"price": lambda *_: used_up}).rungs
+    assert {rung.least_usd_per_hour for rung in rungs} == {33.0}
 
 
 def test_the_expected_discount_of_spot_is_what_own_runs_saved_else_ec2_s_hint(plan):

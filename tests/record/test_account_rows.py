@@ -36,7 +36,8 @@ def test_columns_keep_their_names_and_their_places():
     assert ",".join(RUN_COLUMNS) == (
         "month,job,run_id,started_at,ended_at,ending,margin_seconds,attempts,fell_back,interruptions,"
         "waited_seconds,starting_seconds,trained_seconds,billable_seconds,repeated_seconds,repeated_evidence,"
-        "lost_seconds,cost_usd,cost_at_least_usd,on_demand_cost_usd,saved_usd,saved_percent,uses_plan_rate,missing"
+        "lost_seconds,cost_usd,cost_at_least_usd,on_demand_cost_usd,saved_usd,saved_percent,uses_plan_rate,missing,"
+        "saved_at_most_usd,yardstick"
     )
     assert ",".join(ATTEMPT_COLUMNS) == (
         "job,run_id,number,training_job_name,market,instance_type,asked_at,ended_at,status,failure_class,"

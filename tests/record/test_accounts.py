@@ -242,6 +242,19 @@ def test_a_run_under_way_is_in_no_total_but_in_what_it_has_cost_so_far():
 def test_figures_that_are_estimated_or_at_a_plans_rate_are_counted():
     month = accounts.statement([night(repeated_evidence="estimated"), night(uses_plan_rate=True), night()])
     assert (month.repeated_estimated, month.uses_plan_rate) == (1, 1)
+
+
+def test_a_month_under_a_savings_plan_has_both_bounds():
+    under_plan = night(on_demand_cost_usd=0.0, saved_usd=-40.0, saved_at_most_usd=92.0, uses_plan_rate=True)
+    month = accounts.statement([under_plan, night()])
+    assert month.totals["saved_usd"] == Total(52, 2, 2)
+    assert month.totals["saved_at_most_usd"] == Total(184, 2, 2)
+
+
+def test_an_older_record_has_one_bound_and_a_stored_range_moves_with_its_parts():
+    assert night().saved_at_most_usd == 92
+    assert night(saved_at_most_usd=112.0).saved_at_most_usd == 112
+    assert night(cost_usd=50.0, saved_at_most_usd=112.0).saved_at_most_usd == 102
     assert night(repeated_evidence="estimated").repeated_evidence is Evidence.ESTIMATED
 
 

@@ -14,6 +14,7 @@ from nightspot.record.statement import FIGURES
 from nightspot.run.model import Outcome
 from nightspot.run.reasons import Reason
 
+SAVINGS = ("saved_usd", "saved_at_most_usd")  # below 0 too
 figure = st.none() | st.floats(0, 1e5).map(lambda value: round(value, 4))  # as summaries store them
 
 
@@ -31,7 +32,7 @@ def runs(draw):
         "fell_back": draw(st.booleans()),
         "fell_back_reason": draw(st.none() | st.sampled_from([reason.value for reason in Reason])),
         "repeated_evidence": draw(st.none() | st.sampled_from([each.value for each in Evidence])),
-        **{name: draw(figure) for name in FIGURES if name != "saved_usd"},
+        **{name: draw(figure) for name in FIGURES},
     }
     cost = summary["cost_usd"]
     summary["cost_at_least_usd"] = draw(st.floats(0, 100)) if cost is None else cost
@@ -105,6 +106,8 @@ def test_a_run_saved_something_known_only_where_all_it_needs_is_known(run):
     needed = over and None not in (run.cost_usd, run.on_demand_cost_usd)
     assert (run.saved_usd is not None) == needed
     assert (run.missing == ()) == needed
+    assert (run.saved_at_most_usd is not None) == needed
+    assert not needed or run.saved_usd <= run.saved_at_most_usd
 
 
 @given(many)
@@ -122,14 +125,14 @@ def test_the_months_percent_and_its_saving_are_there_together(several):
 def test_another_night_never_lowers_what_is_known_to_be_spent(several, more):
     before, after = accounts.statement(several), accounts.statement([*several, more])
     for name in FIGURES:
-        if name != "saved_usd":
+        if name not in SAVINGS:
             assert after.totals[name].known >= before.totals[name].known - 1e-9
 
 
 @given(many)
 def test_nothing_is_negative_but_savings(several):
     whole = accounts.statement(several)
-    assert all(total.known >= 0 for name, total in whole.totals.items() if name != "saved_usd")
+    assert all(total.known >= 0 for name, total in whole.totals.items() if name not in SAVINGS)
     assert whole.compared_usd >= 0
     assert all(share is None or 0 <= share <= 1 for share in whole.shares.values())
 

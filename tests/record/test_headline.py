@@ -50,6 +50,13 @@ def test_a_saving_that_was_none_is_told_as_it_is(ended):
     assert summarise(ended(billable_seconds=trained)).headline.endswith(", as much as on-demand.")
 
 
+def test_under_an_idle_savings_plan_the_whole_cost_is_more_than_on_demand(ended):
+    run = ended()
+    covered = tuple(replace(rung, least_usd_per_hour=0.0) for rung in run.rungs)
+    told = summarise(replace(run, rungs=covered)).headline
+    assert told.endswith("; $41.58, $41.58 more than on-demand.")
+
+
 def test_what_is_not_known_is_not_said(ended):
     assert summarise(ended(billable_seconds=None)).headline.endswith("its cost is not known, at least $0.00.")
 

@@ -70,7 +70,8 @@ def test_a_good_night_is_told_with_its_margin_cost_and_savings(night):
     }
     # 0.6 h and 2 h at $33, against 24 steps of 600 s.
     assert (summary["cost_usd"], summary["on_demand_cost_usd"]) == (85.8, 132.0)
-    assert summary["saved_percent"] == 35.0
+    assert (summary["saved_percent"], summary["saved_at_most_usd"]) == (35.0, 46.2)
+    assert (summary["yardstick"], summary["yardstick_in_time"]) == ("ml.p4d.24xlarge", True)
     assert summary["model_artifact"] == "s3://models/model.tar.gz"
     assert summary["metrics"] == {"loss": 0.25}
 

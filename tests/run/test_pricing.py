@@ -1,5 +1,6 @@
 """What an instance hour is expected to cost, what Spot is expected to save, and how old such figures sound."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -95,6 +96,22 @@ def test_a_plan_that_is_no_cheaper_than_the_list_is_none():
 )
 def test_an_idle_commitment_is_paid_anyway_and_adds_nothing(commitment, count, usd):
     assert price_of(plans=[plan_of(20.0, commitment=commitment)]).least_usd_per_hour(count) == usd
+
+
+@pytest.mark.parametrize(
+    ("used", "usd"),
+    [(None, 0.0), (0.9, 0.0), (0.99, 33.0), (1.0, 33.0)],
+    ids=["not known", "room of a tenth", "99 %", "all"],
+)
+def test_under_a_plan_that_other_work_uses_up_the_least_is_the_list_price(used, usd):
+    price = price_of(plans=[replace(plan_of(20.0), used_share=used)])
+    assert price.least_usd_per_hour(4) == usd
+
+
+def test_of_two_plans_the_one_with_room_counts():
+    """Of four instances the plan with room covers two."""
+    plans = [replace(plan_of(15.0), used_share=1.0), plan_of(20.0, commitment=40.0)]
+    assert price_of(plans=plans).least_usd_per_hour(4) == 16.5
 
 
 @given(amounts, st.lists(st.tuples(amounts, amounts), min_size=1, max_size=4), st.integers(1, 20))

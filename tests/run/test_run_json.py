@@ -192,3 +192,12 @@ def test_an_attempt_takes_the_place_of_the_one_of_its_number(story):
 @pytest.mark.parametrize(("market", "label"), [(Market.SPOT, "Spot x"), (Market.ON_DEMAND, "on-demand x")])
 def test_a_rung_is_named_as_people_do(market, label):
     assert Rung(market, "x", "eu-west-1").label == label
+
+
+def test_an_older_ledger_with_a_savings_plan_s_rate_is_read(story):
+    """It does not say what the plan covers, so its figures are at list price."""
+    older = to_json(story.run())
+    for rung in older["rungs"]:
+        del rung["least_usd_per_hour"]
+        rung["plan_usd_per_hour"] = 20.0
+    assert run_from_json(older) == story.run()

@@ -148,6 +148,7 @@ def run_page(run: RunRecord, script: str | None) -> str:
             "headline": sentences.how_it_ended(run),
             "how_it_went": sentences.how_it_went(run),
             "money_sentence": sentences.money(run),
+            "too_high": sentences.how_too_high(run),
             "resumes": sentences.RESUMES,
             "resumed_from": _resumed_from(run),
             "with_charts": script is not None,
@@ -263,6 +264,7 @@ def runs_page(
             "sums": sums,
             "total": sums.totals.__getitem__,
             "headline": headline(sums),
+            "too_high": sentences.how_too_high_together(sums),
             "counts": {
                 **{name.value: count for name, count in sums.endings.items()},
                 "fell_back": sums.fell_back,

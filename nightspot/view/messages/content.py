@@ -38,8 +38,11 @@ def figures(run: RunRecord, zone: str) -> Iterator[tuple[str, str]]:
     yield "Deadline", moment(run.deadline, zone)
     yield "Cost", _cost(run)
     if run.has_model:
-        yield "On-demand alone", usd(run.on_demand_cost_usd)
+        of = f" ({run.yardstick})" if run.yardstick and run.on_demand_cost_usd is not None else ""
+        yield "On-demand alone", clean(f"{usd(run.on_demand_cost_usd)}{of}")
         yield "Saved", _saved(run)
+    if doubt := sentences.how_too_high(run):
+        yield "Caution", clean(doubt)
 
 
 UNKNOWN_MARGIN = "how long before or after the deadline is unknown"
@@ -60,12 +63,12 @@ def _cost(run: RunRecord) -> str:
 
 
 def _saved(run: RunRecord) -> str:
-    saved, share = run.saved_usd, run.saved_percent
-    if saved is None or share is None:
+    saved = run.saved_usd
+    if saved is None:
         return UNKNOWN
-    if saved < 0:
-        return f"nothing; it cost {usd(-saved)} ({percent(-share)}) more"
-    return f"{usd(saved)} ({percent(share)})"
+    share = "" if run.saved_percent is None else f" ({percent(abs(run.saved_percent))})"
+    words = f"{usd(saved)}{share}" if saved >= 0 else f"nothing; it cost {usd(-saved)}{share} more"
+    return f"{words}.{best}" if (best := sentences.at_best(run)) else words
 
 
 def had_happened(run: RunRecord, happened: Sequence[RunEvent]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from nightspot.record import sentences
 from nightspot.record.model import read_record
 from nightspot.record.statement import statement
 from nightspot.view.html import charts_script
@@ -216,6 +217,25 @@ def test_the_sums_of_a_page_are_the_accounts(changed):
     assert "of 9 of 10 nights" in re.sub(r"\s+", " ", page)
     shares = Elements(page).data("percent")
     assert [sums.shares[name] * 100 for name in SHARES] == shares[-len(SHARES) :]
+
+
+def test_pages_say_how_their_saving_could_be_too_high(changed):
+    run = changed(yardstick="ml.g5.12xlarge", yardstick_in_time=True, price_assumed=True)
+    said = sentences.how_too_high(read_record(run))
+    assert "a price is assumed; a cheaper type than ml.g5.12xlarge" in said
+    assert said in html.unescape(page_of(run, None))
+    together = sentences.how_too_high_together(statement([read_record(run)]))
+    assert together in html.unescape(page_of_runs([run], None))
+    assert "too high" not in page_of(changed(outcome="failed", deadline_met=False), None)
+
+
+def test_pages_of_runs_under_a_savings_plan_have_both_bounds(changed):
+    fields = {"cost_usd": 47.16, "on_demand_cost_usd": 0.0, "saved_usd": -47.16, "saved_at_most_usd": 44.84}
+    run = changed(**fields)
+    for page in (page_of(run, SCRIPT), page_of_runs([run], SCRIPT)):
+        amounts = Elements(page).data("usd")
+        assert -47.16 in amounts
+        assert pytest.approx(44.84) in amounts
 
 
 def test_a_month_says_why_its_nights_fell_back(changed):

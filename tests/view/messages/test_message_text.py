@@ -43,8 +43,10 @@ the reason.
 Ready: Sat 21 Nov 2026, 08:03 Europe/Paris (07:03 UTC), 57 min before the deadline
 Deadline: Sat 21 Nov 2026, 09:00 Europe/Paris (08:00 UTC)
 Cost: $79.20
-On-demand alone: $148.50
+On-demand alone: $148.50 (ml.p4d.24xlarge)
 Saved: $69.30 (46.7 %)
+Caution: The saving could be too high: its repeated work is an estimate; a cheaper type than ml.p4d.24xlarge that \
+the job file does not name would make it smaller.
 
 Attempts:
 1. Spot ml.p4d.24xlarge: waited 2 h, trained 3 h, 2 interruptions; ended: stopped by Nightspot; $29.70
@@ -67,7 +69,7 @@ def test_every_figure_is_the_summary_s(notices):
     summary = notice.detail["summary"]
     figures = figures_of(message_of(notice))
     assert figures["Cost"] == usd(summary["cost_usd"])
-    assert figures["On-demand alone"] == usd(summary["on_demand_cost_usd"])
+    assert figures["On-demand alone"] == f"{usd(summary['on_demand_cost_usd'])} (ml.p4d.24xlarge)"
     assert figures["Saved"] == f"{usd(summary['saved_usd'])} ({summary['saved_percent']:.1f} %)"
     for number, attempt in enumerate(summary["attempts"], start=1):
         (line,) = (line for line in lines_of(message_of(notice)) if line.startswith(f"{number}. "))
@@ -108,6 +110,20 @@ def test_a_night_dearer_than_on_demand_says_so(notices):
     more = {"cost_usd": 145.0, "on_demand_cost_usd": 132.5}
     message = message_of(notices.closing(notices.fallen_back(), summary=more))
     assert figures_of(message)["Saved"] == "nothing; it cost $12.50 (9.4 %) more"
+
+
+def test_under_a_savings_plan_a_message_has_the_lower_saving_and_says_what_it_depends_on(notices):
+    plan = {"cost_usd": 47.16, "on_demand_cost_usd": 0.0, "saved_usd": -47.16, "saved_at_most_usd": 44.84}
+    figures = figures_of(message_of(notices.closing(notices.fallen_back(), summary=plan)))
+    assert figures["Saved"] == (
+        "nothing; it cost $47.16 more. It depends on the room in the Savings Plan: at best $44.84 saved."
+    )
+    assert "the higher figure, $44.84, depends on the room in the Savings Plan" in figures["Caution"]
+
+
+def test_a_message_without_a_saving_has_no_word_on_how_it_could_be_too_high(notices):
+    unknown = notices.closing(notices.fallen_back(), summary={"on_demand_cost_usd": None})
+    assert "Caution" not in figures_of(message_of(unknown))
 
 
 def test_a_late_model_is_late_in_subject_headline_and_figures(notices):
