@@ -277,6 +277,8 @@ def _least_hourly(question: Question, run: Run) -> Figure | None:
     rung, room = run.rungs_of(Market.ON_DEMAND)[0], question.hints.plan_room
     price = question.price(rung.instance_type, question.region)
     least = price.least_usd_per_hour(rung.instance_count) if price else None
+    if price is not None and least == price.usd_per_hour:
+        least = None  # other work is known to use the plans up
     if room is PlanRoom.USED or (room is None and least is None):
         return None
     if least is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
-from math import fsum
 
 _DAYS_A_MONTH = 365.25 / 12
 # An age is told in the unit in which it is about two or more.
@@ -77,30 +76,13 @@ class Price:
         age = age_words(self.date, today)
         return f"{'assumed ' if self.assumed else ''}price of {self.date}{f', {age}' if age else ''}"
 
-    def on_demand_leg_usd_per_hour(self, instance_count: int) -> float | None:
-        """One on-demand instance of `instance_count`, for one hour, under the Savings Plans; None without any.
-
-        The cheapest rate is used up first, as AWS applies the highest discount first; what the plans' commitments
-        do not pay for costs the list price. Each commitment is taken as wholly free for this job, so the figure is
-        what it can come down to, and the list price what it can come up to.
-        Source: https://docs.aws.amazon.com/savingsplans/latest/userguide/sp-applying.html
-        """
-        rates = [plan for plan in self._rates if plan.may_have_room]
-        if not rates:
-            return None
-        left, paid = float(instance_count), []
-        for plan in rates:
-            covered = min(left, plan.commitment_usd_per_hour / plan.usd_per_hour)
-            paid.append(covered * plan.usd_per_hour)
-            left -= covered
-        return fsum([*paid, left * self.usd_per_hour]) / instance_count
-
     def least_usd_per_hour(self, instance_count: int) -> float | None:
         """What one on-demand instance of `instance_count` adds to an hour's bill at least; None without a plan.
 
         A commitment is paid whether it is used or not. What an idle one covers adds nothing, and the rest costs the
         list price; what it adds at most is the list price, where other work has used the commitment up. Where that
         is known of all plans, the least is the list price as well.
+        Source: https://docs.aws.amazon.com/savingsplans/latest/userguide/sp-applying.html
         """
         if not self._rates:
             return None

@@ -65,28 +65,18 @@ def test_a_price_is_the_book_s_unless_it_says_otherwise():
     assert price_of().origin is PriceSource.BOOK
 
 
-def test_without_a_savings_plan_the_on_demand_leg_has_no_rate_of_its_own():
-    assert price_of().on_demand_leg_usd_per_hour(4) is None
-
-
-def test_a_savings_plan_with_room_for_all_instances_makes_its_rate():
-    assert price_of(plans=[plan_of(20.0, commitment=80.0)]).on_demand_leg_usd_per_hour(4) == 20.0
-
-
-def test_what_a_commitment_does_not_pay_for_costs_the_list_price():
-    """Of four instances at $20 a commitment of $40 pays two; the others cost $33 each."""
-    price = price_of(plans=[plan_of(20.0, commitment=40.0)])
-    assert price.on_demand_leg_usd_per_hour(4) == (2 * 20.0 + 2 * 33.0) / 4
+def test_without_a_savings_plan_nothing_is_paid_already():
+    assert price_of().least_usd_per_hour(4) is None
 
 
 def test_of_two_plans_the_cheaper_is_used_up_first():
     price = price_of(plans=[plan_of(25.0, commitment=25.0), plan_of(20.0, commitment=20.0)])
-    assert price.on_demand_leg_usd_per_hour(1) == 20.0
-    assert price.on_demand_leg_usd_per_hour(3) == pytest.approx((20 + 25 + 33) / 3)
+    assert price.least_usd_per_hour(2) == 0.0
+    assert price.least_usd_per_hour(3) == pytest.approx(33 / 3)
 
 
 def test_a_plan_that_is_no_cheaper_than_the_list_is_none():
-    assert price_of(plans=[plan_of(33.0)]).on_demand_leg_usd_per_hour(1) is None
+    assert price_of(plans=[plan_of(33.0)]).least_usd_per_hour(1) is None
 
 
 @pytest.mark.parametrize(
@@ -115,22 +105,21 @@ def test_of_two_plans_the_one_with_room_counts():
 
 
 @given(amounts, st.lists(st.tuples(amounts, amounts), min_size=1, max_size=4), st.integers(1, 20))
-def test_the_on_demand_leg_lies_between_the_cheapest_rate_and_the_list(usd, plans, count):
-    price = price_of(usd, [plan_of(*plan) for plan in plans])
-    leg = price.on_demand_leg_usd_per_hour(count)
-    if leg is None:
+def test_what_an_hour_adds_lies_between_nothing_and_the_list(usd, plans, count):
+    least = price_of(usd, [plan_of(*plan) for plan in plans]).least_usd_per_hour(count)
+    if least is None:
         assert min(rate for rate, _ in plans) >= usd
     else:
-        assert min(rate for rate, _ in plans) * (1 - 1e-9) <= leg <= usd * (1 + 1e-9)
+        assert 0 <= least <= usd * (1 + 1e-9)
 
 
 @given(amounts, amounts, st.floats(0.01, 100), st.floats(1, 10), st.integers(1, 20))
-def test_a_larger_commitment_never_makes_the_leg_dearer(usd, rate, commitment, more, count):
-    small = price_of(usd, [plan_of(rate, commitment)]).on_demand_leg_usd_per_hour(count)
-    large = price_of(usd, [plan_of(rate, commitment * more)]).on_demand_leg_usd_per_hour(count)
+def test_a_larger_commitment_never_makes_an_hour_dearer(usd, rate, commitment, more, count):
+    small = price_of(usd, [plan_of(rate, commitment)]).least_usd_per_hour(count)
+    large = price_of(usd, [plan_of(rate, commitment * more)]).least_usd_per_hour(count)
     assert (small is None) == (large is None)
     if small is not None:
-        assert large <= small * (1 + 1e-9)
+        assert large <= small * (1 + 1e-9) + 1e-12
 
 
 def test_the_default_says_that_it_is_one_and_where_it_comes_from():
