@@ -204,10 +204,12 @@ def _says(run: RunRecord, job: Job, key: str, work: LearntWork) -> str:
 
 
 def _words(seen: WorkSeen, work: LearntWork) -> str:
-    least = "at least " if seen.is_least else ""
+    long = format_duration(seen.seconds)
+    if not seen.is_exact:
+        long = f"{format_duration(seen.least_seconds)} to {long}"
     how = ", interrupted on its way" if seen.is_disturbed else ""
     counted = "" if any(each.run is seen.run for each in work.seen) or not work.seen else "; not counted"
-    return f"{least}{format_duration(seen.seconds)} on {seen.instance_type}{how}{counted}"
+    return f"{long} on {seen.instance_type}{how}{counted}"
 
 
 def _as_json(
@@ -259,7 +261,7 @@ def _as_json(
                 "instance_type": said.instance_type if (said := seen.get(run.run_id)) else None,
                 "seconds": said.seconds if said else None,
                 "disturbed": said.is_disturbed if said else None,
-                "at_least": said.is_least if said else None,
+                "least_seconds": said.least_seconds if said else None,
             }
             for run in runs
         ],

@@ -36,9 +36,13 @@ class WorkSeen:
 
     run: RunRecord
     instance_type: str
-    seconds: float
+    seconds: float  # the most that it was: where it is only estimated how much was done again, all that was trained
+    least_seconds: float
     is_disturbed: bool  # reclaimed or stopped on its way
-    is_least: bool = False  # it took at least so long: how much was done again is only estimated
+
+    @property
+    def is_exact(self) -> bool:
+        return self.seconds == self.least_seconds
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,12 @@ def learnt_work(job: Job, work_key: str, history: Iterable[RunRecord]) -> Learnt
         steps_share=_steps_share(runs),
         speeds=speeds,
     )
-    exact = _chosen([each for each in seen if not each.is_least], job)
-    if len(exact) >= FEWEST:
-        learnt = _with_limit(learnt, exact)
-    learnt = _not_below_what_was_seen(learnt, [each for each in seen if each not in exact])
+    chosen = _chosen(seen, job)
+    if chosen:
+        learnt = _with_limit(learnt, chosen)
+    learnt = _not_below_what_was_seen(
+        learnt, [each for each in seen if not each.is_exact or each not in chosen]
+    )
     return replace(learnt, spare_seconds=job.work_seconds * UNLEARNT_WORK_MARGIN - learnt.upper_seconds)
 
 
@@ -107,56 +113,68 @@ def _seen(run: RunRecord, instance_count: int, speeds: Mapping[str, LearntSpeed]
         return
     # As the last machine would have done it alone.
     own = speeds[last.instance_type].speed
-    seconds = fsum(
-        (each or 0.0) * speeds[attempt.instance_type].speed / own
-        for each, attempt in zip(kept, trained, strict=True)
+    most, least = (
+        fsum(
+            each[bound] * speeds[attempt.instance_type].speed / own
+            for each, attempt in zip(kept, trained, strict=True)
+            if each is not None
+        )
+        for bound in (0, 1)
     )
-    if seconds > 0:
-        is_disturbed = _alone(run) is None
-        is_exact = all(attempt.repeated_evidence is Evidence.MEASURED for attempt in trained)
-        yield WorkSeen(run, last.instance_type, seconds, is_disturbed, is_disturbed and not is_exact)
+    if least > 0:
+        yield WorkSeen(run, last.instance_type, most, least, is_disturbed=_alone(run) is None)
 
 
-def _kept_seconds(attempt: AttemptRecord) -> float | None:
-    """Training time that came to something; the least that it may be, where repeated work is only estimated."""
+def _kept_seconds(attempt: AttemptRecord) -> tuple[float, float] | None:
+    """The most and the least of its training time that came to something; None: not known."""
     trained, starting, repeated = attempt.trained_seconds, attempt.starting_seconds, attempt.repeated_seconds
     if trained is None or starting is None or repeated is None:
         return None
-    if attempt.repeated_evidence is not Evidence.MEASURED:
-        repeated *= (
-            2  # half an interval is what an interruption is taken to cost, and a whole one what it may
-        )
-    return max(0.0, trained - starting - repeated)
+    worked = max(0.0, trained - starting)
+    if attempt.repeated_evidence is Evidence.MEASURED:
+        return (max(0.0, worked - repeated),) * 2
+    # Half an interval is what an interruption is taken to cost, and a whole one what it may.
+    return worked, max(0.0, worked - 2 * repeated)
 
 
-def _chosen(exact: Sequence[WorkSeen], job: Job) -> list[WorkSeen]:
-    """The best of which there is enough: on the type that `work` is stated for, and undisturbed, first."""
+def _chosen(seen: Sequence[WorkSeen], job: Job) -> list[WorkSeen]:
+    """The best of which there is enough: undisturbed on the type that `work` is stated for, first.
+
+    Where little is exact, the half that is known best.
+    """
+    exact = [each for each in seen if each.is_exact]
     own = [each for each in exact if each.instance_type == job.capacity.first.instance_type]
+    best = sorted(seen, key=lambda each: (each.seconds - each.least_seconds) / each.seconds)
     choices = (
         [each for each in own if not each.is_disturbed],
         [each for each in exact if not each.is_disturbed],
         own,
-        list(exact),
+        exact,
+        best[: max(FEWEST, len(best) // 2)],
     )
     return next((choice for choice in choices if len(choice) >= FEWEST), [])
 
 
 def _with_limit(learnt: LearntWork, seen: Sequence[WorkSeen]) -> LearntWork:
-    values = [_at_speed_1(each, learnt) for each in seen]
+    values = [_at_speed_1(each, each.seconds, learnt) for each in seen]
     limit = upper_limit(values, cap=learnt.upper_seconds)
+    # The most that it may have been is no proof that the job file says too little.
+    most = MOST_WORK_SECONDS if all(each.is_exact for each in seen) else learnt.upper_seconds
     longest = max((n for n in range(len(seen)) if n not in limit.odd), key=lambda n: values[n])
     return replace(
         learnt,
-        expected_seconds=median(values),
-        upper_seconds=min(MOST_WORK_SECONDS, limit.value),
+        expected_seconds=median(
+            _at_speed_1(each, (each.seconds + each.least_seconds) / 2, learnt) for each in seen
+        ),
+        upper_seconds=min(most, limit.value),
         seen=tuple(seen),
         longest=seen[longest],
         odd=tuple(seen[n] for n in limit.odd),
     )
 
 
-def _at_speed_1(seen: WorkSeen, learnt: LearntWork) -> float:
-    return seen.seconds * learnt.speeds[seen.instance_type].speed
+def _at_speed_1(seen: WorkSeen, seconds: float, learnt: LearntWork) -> float:
+    return seconds * learnt.speeds[seen.instance_type].speed
 
 
 def _not_below_what_was_seen(learnt: LearntWork, others: Sequence[WorkSeen]) -> LearntWork:
@@ -164,16 +182,19 @@ def _not_below_what_was_seen(learnt: LearntWork, others: Sequence[WorkSeen]) -> 
 
     The runs that nothing disturbs are rather the short ones.
     """
-    above = [each for each in others if _at_speed_1(each, learnt) > learnt.upper_seconds]
-    if len(above) < FEWEST or len(above) <= MOST_ODD_SHARE * (len(others) + len(learnt.seen)):
+    least = {each.run.run_id: _at_speed_1(each, each.least_seconds, learnt) for each in others}
+    above = sorted(
+        (each for each in others if least[each.run.run_id] > learnt.upper_seconds),
+        key=lambda each: least[each.run.run_id],
+    )
+    known = {each.run.run_id for each in (*learnt.seen, *others)}
+    if len(above) < FEWEST or len(above) <= MOST_ODD_SHARE * len(known):
         return learnt
-    middle = sorted(above, key=lambda each: _at_speed_1(each, learnt))[len(above) // 2]
-    seconds = min(MOST_WORK_SECONDS, _at_speed_1(middle, learnt))
+    middle = above[len(above) // 2]
     return replace(
         learnt,
-        expected_seconds=learnt.expected_seconds if learnt.seen else seconds,
-        upper_seconds=seconds,
-        seen=(*learnt.seen, *above),
+        upper_seconds=min(MOST_WORK_SECONDS, least[middle.run.run_id]),
+        seen=(*learnt.seen, *(each for each in above if each not in learnt.seen)),
         longest=middle,
     )
 
@@ -207,9 +228,9 @@ def _run_paces(job: Job, runs: Iterable[RunRecord]) -> dict[str, list[float]]:
     paces: dict[str, list[float]] = {}
     for run in runs:
         attempt = _alone(run)
-        seconds = _kept_seconds(attempt) if attempt is not None else None
-        if attempt is not None and seconds and attempt.instance_count == job.instance_count:
-            paces.setdefault(attempt.instance_type, []).append(seconds)
+        kept = _kept_seconds(attempt) if attempt is not None else None
+        if attempt is not None and kept and kept[1] and attempt.instance_count == job.instance_count:
+            paces.setdefault(attempt.instance_type, []).append(kept[1])
     return paces
 
 
