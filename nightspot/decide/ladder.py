@@ -193,6 +193,8 @@ def situation_of(run: Run, now: datetime) -> Situation:
         state=attempt.state,
         age_seconds=attempt.seconds_in_state(now),
         running_left_seconds=estimates.running_left_seconds(run, attempt, now),
+        machine_seconds=estimates.machine_seconds(run, attempt),
+        checkpoint_in_seconds=estimates.checkpoint_in_seconds(run, attempt, now),
         others=ladder.others(attempt.rung),
         is_worn_out=attempt in ladder.worn_out,
         is_in_vain=ladder.is_in_vain(attempt),
@@ -289,6 +291,8 @@ def spot_leave_at(run: Run, rung: Rung, repair: Rung | None, *, has_machine: boo
 def last_safe_at(run: Run, now: datetime, asked_for: Rung | None = None) -> datetime | None:
     """The last safe moment of the Spot job that `run` has open, or of `asked_for`, which it starts now.
 
+    Of one that trains: when it is left because its slack shrinks, else until when Spot would be waited for, were
+    its machine taken back now.
     None where no Spot job is open that could still be left: on-demand, or stopping already.
     """
     situation = situation_of(run, now)
@@ -297,8 +301,10 @@ def last_safe_at(run: Run, now: datetime, asked_for: Rung | None = None) -> date
         return spot_leave_at(run, asked_for, repair) if asked_for.market is Market.SPOT else None
     if rung is None or rung.market is not Market.SPOT or state is AttemptState.STOPPING:
         return None
-    if state is AttemptState.TRAINING:
-        return spot_leave_at(run, rung, repair, has_machine=True)
+    net = situation.net() if state is AttemptState.TRAINING else None
+    if net is not None and situation.shrinks(net):
+        left = min(situation.shrinks_until_seconds(net), MOST_WORK_SECONDS)
+        return now + timedelta(seconds=max(0.0, left))
     return before_deadline(run, situation.job_leaves_before_seconds(rung, repair))
 
 

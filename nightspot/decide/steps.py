@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import inf
 
 from nightspot.costs.account import spent_usd
 from nightspot.decide import ladder, limits
@@ -119,7 +120,8 @@ def of_open_job(
         "interruptions": attempt.interruptions,
     }
     if reason in (Reason.LAST_SAFE_MOMENT, Reason.WAITING, Reason.STARTING):
-        return {**what(attempt), **waits, **_must_start(run, situation, rung)}
+        trains = progress(run) if attempt.state is AttemptState.TRAINING else {}
+        return {**what(attempt), **trains, **waits, **_must_start(run, situation, rung)}
     if reason is Reason.THRASHING:
         vain = attempt.fruitless_interruptions
         return {**what(attempt), **progress(run), "interruptions": vain, **following}
@@ -136,18 +138,24 @@ def of_open_job(
         "finish_at": finish.isoformat(),
         "is_late": finish > run.deadline,
         **deadline(run),
-        **(_of_spot(situation, decision) if rung.market is Market.SPOT else {}),
+        **(_of_spot(situation, decision, now) if rung.market is Market.SPOT else {}),
         **(waits if attempt.state is AttemptState.WAITING else {}),
         **({} if decision.rung is None else {"next_type": decision.rung.instance_type}),
     }
 
 
-def _of_spot(situation: Situation, decision: Decision) -> dict[str, Figure]:
+def _of_spot(situation: Situation, decision: Decision, now: datetime) -> dict[str, Figure]:
     """What stands behind a Spot job that trains, and for how long it could take over where the job is too slow."""
-    repair = situation.repair()
-    if repair is None or decision.reason is Reason.ON_TRACK:
-        return {"has_fallback": repair is not None}
-    return {"has_fallback": True, "slack_seconds": situation.slack_seconds(repair)}
+    repair = situation.net() or situation.repair()
+    figures: dict[str, Figure] = {"has_fallback": repair is not None}
+    if repair is None:
+        return figures
+    if decision.reason is not Reason.ON_TRACK:
+        return {**figures, "slack_seconds": situation.slack_seconds(repair)}
+    left = situation.shrinks_until_seconds(repair) if situation.shrinks(repair) else inf
+    if left < situation.running_left_seconds:
+        figures["leave_at"] = (now + timedelta(seconds=left)).isoformat()
+    return figures
 
 
 def _must_start(run: Run, situation: Situation, rung: Rung) -> dict[str, Figure]:

@@ -72,6 +72,11 @@ class Planned:
         self.give_up_seconds = give_up_seconds(run.work_upper_seconds)
         self.usd_per_hour = next((r.usd_per_hour for r in run.rungs if r.market is Market.ON_DEMAND), None)
         self.has_checkpoints = run.checkpoint_s3_uri is not None
+        self.interval_seconds = estimates.interval_seconds(run)
+        speeds = [rung.speed for rung in run.rungs if rung.market is Market.ON_DEMAND]
+        self.fastest = (
+            speeds[0] if len(speeds) == 1 else inf
+        )  # of several, one may have to stand in for another
         self._terms: dict[tuple[object, ...], Terms] = {}  # by what was tried, while nothing wears out
         ladder = self.ladder((), run.work_upper_seconds)
         self.others = {rung.key: ladder.others(rung) for rung in run.rungs}
@@ -96,7 +101,7 @@ class Planned:
         if is_worn or terms is None:
             terms = self.ladder(jobs, work_seconds).terms(
                 stop_seconds=self.run.stop_seconds,
-                interval_seconds=estimates.interval_seconds(self.run),
+                interval_seconds=self.interval_seconds,
                 give_up_seconds=self.give_up_seconds,
                 was_too_slow=was_too_slow,
             )
@@ -247,21 +252,29 @@ class _Played:
         return decide(Situation(left_seconds, self._work_seconds, self._terms))
 
     def _situation(self, job: _Job, left_seconds: float, now: float) -> Situation:
-        rung, doing, since = job.rung, self.machine.doing, self.machine.since
+        planned, rung, doing, since = self._planned, job.rung, self.machine.doing, self.machine.since
         # As `estimates.running_left_seconds`.
         if job.shows_pace:
             running_left = max(0, int(self._true_seconds) - int(self._done)) / rung.speed
         else:
             running_left = self._work_seconds / rung.speed
+        machine_seconds, checkpoint_in = running_left, 0.0
         if doing is TRAINING:
-            if self._saved_at > job.asked_at:
-                running_left -= now - max(since, self._saved_at)
-            elif self._saved_at != NEVER or not self._has_checkpoints:
-                running_left -= now - since
-            running_left = max(0.0, running_left)
+            saved_at, trained = self._saved_at, now - since
+            if saved_at > job.asked_at:
+                if saved_at > since:
+                    trained = now - saved_at
+                running_left -= trained
+            elif saved_at != NEVER or not self._has_checkpoints:
+                running_left -= trained
+            if running_left < 0:
+                running_left = 0.0
+            if machine_seconds > self._work_seconds / planned.fastest:  # nothing else asks for it
+                # As `estimates.checkpoint_in_seconds`.
+                checkpoint_in = min(running_left, max(0.0, planned.interval_seconds - trained))
         others, is_worn_out, is_in_vain = job.others, False, False
         if self._may_be_worn_out:
-            ladder = self._planned.ladder(self._jobs, self._work_seconds)
+            ladder = planned.ladder(self._jobs, self._work_seconds)
             others = ladder.others(rung)
             is_worn_out, is_in_vain = job in ladder.worn_out, ladder.is_in_vain(job)
         return Situation(
@@ -272,6 +285,8 @@ class _Played:
             STATES[doing],
             now - since,
             running_left,
+            machine_seconds,
+            checkpoint_in,
             others,
             is_worn_out,
             is_in_vain,

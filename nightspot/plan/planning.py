@@ -338,7 +338,9 @@ def _late_start(run: Run) -> Iterator[str]:
     if left > 0:
         left_of_it = f"{format_duration(left)} are left of {window}"
     else:
-        left_of_it = f"its deadline, {clock(run.deadline)}, passed {format_duration(-left)} ago"
+        left_of_it = (
+            f"its deadline, {clock(run.deadline, run.started_at)}, passed {format_duration(-left)} ago"
+        )
     rung = ladder.repair_rung(run, run.started_at) or ladder.next_rung(run, Market.SPOT)
     work = ""
     if rung is not None:
@@ -352,7 +354,7 @@ def _still_possible(run: Run) -> str:
         return f"nothing is asked for: {step.because.rstrip('.')}"
     if step.rung.market is Market.SPOT:
         leave_at = ladder.last_safe_at(run, run.started_at, step.rung)
-        return f"Spot may still be waited for until {clock(leave_at or run.deadline)}"
+        return f"Spot may still be waited for until {clock(leave_at or run.deadline, run.started_at)}"
     if step.late:
         return f"even on-demand at once is late by about {format_duration(_late_seconds(run, step.rung))}"
     if run.rungs_of(Market.SPOT) and not ladder.has_had_enough_of_spot(run):

@@ -94,22 +94,40 @@ def work_left_seconds(run: Run, rung: Rung) -> float:
     return at_speed(work_seconds(run), rung.speed)
 
 
-def running_left_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
-    """Estimate of the training time left on the machine that `attempt` has, if nothing happens to it."""
+def machine_seconds(run: Run, attempt: Attempt) -> float:
+    """Estimate of the training time from the durable checkpoint to the model on the machine that `attempt` has."""
     progress = run.progress
     if attempt.seconds_per_step and progress is not None and progress.total_steps:
         steps_left = max(0, progress.total_steps - progress.step)
-        left = min(MOST_WORK_SECONDS, steps_left * attempt.seconds_per_step)
-    else:
-        left = work_left_seconds(run, attempt.rung)
+        return min(MOST_WORK_SECONDS, steps_left * attempt.seconds_per_step)
+    return work_left_seconds(run, attempt.rung)
+
+
+def running_left_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
+    """Estimate of the training time left on the machine that `attempt` has, if nothing happens to it."""
+    left = machine_seconds(run, attempt)
     if attempt.state is not AttemptState.TRAINING or attempt.state_since is None:
         return left
-    since = attempt.state_since
+    since = _trains_since(run, attempt, attempt.state_since, now)
+    # The estimate by training time already counts this stretch.
+    return left if since is None else max(0.0, left - (now - since).total_seconds())
+
+
+def checkpoint_in_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
+    """How soon what `attempt` trains should be safe: at its next checkpoint, or at its end. 0: it is due."""
+    left, interval = running_left_seconds(run, attempt, now), interval_seconds(run)
+    if attempt.state is not AttemptState.TRAINING or attempt.state_since is None or interval == inf:
+        return left
+    since = _trains_since(run, attempt, attempt.state_since, now) or attempt.state_since
+    return min(left, max(0.0, interval - (now - since).total_seconds()))
+
+
+def _trains_since(run: Run, attempt: Attempt, state_since: datetime, now: datetime) -> datetime | None:
+    """Since when what is trained is not safe; None where that is estimated by training time."""
+    progress = run.progress
     if progress is not None and progress.attempt == attempt.number:
-        since = min(now, max(since, progress.saved_at))  # the machine's clock may be wrong
-    elif progress is None and run.checkpoint_s3_uri is not None:
-        since = now  # the estimate by training time already counts this stretch
-    return max(0.0, left - (now - since).total_seconds())
+        return min(now, max(state_since, progress.saved_at))  # the machine's clock may be wrong
+    return None if progress is None and run.checkpoint_s3_uri is not None else state_since
 
 
 def interval_seconds(run: Run) -> float:

@@ -238,7 +238,7 @@ class _Sentence:
         if step is None:
             return ""  # the field's default
         given: str = step.__dict__["because"]
-        return given if given or step.reason is None else sentence(step.reason, step.figures)
+        return given if given or step.reason is None else sentence(step.reason, step.figures, step.at)
 
     def __set__(self, step: Step, text: str) -> None:
         step.__dict__["because"] = text

@@ -8,10 +8,13 @@ not need is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from nightspot.formats import figures as written
 from nightspot.formats.figures import format_duration
+
+FAR_AHEAD = timedelta(hours=12)
 
 Figure = bool | int | float | str | None
 Figures = Mapping[str, Figure]
@@ -67,25 +70,30 @@ class Reason(StrEnum):
     EXECUTION_ENDED = "execution_ended"
 
 
-def sentence(reason: Reason, figures: Figures) -> str:
-    """The decision in words. Raises KeyError, naming the figure, where the reason needs one that is not there."""
+def sentence(reason: Reason, figures: Figures, at: datetime | None = None) -> str:
+    """The decision in words; `at`: when it was taken, which spares its times the date.
+
+    Raises KeyError, naming the figure, where the reason needs one that is not there.
+    """
     template = SENTENCES[reason]
     if "on_demand_type" in figures:  # such a start is said alike, whatever brought it
         template = _START_ON_DEMAND
     elif callable(template):
         template = template(figures)
-    return f"{{unseen}}{template}{{not_shown}}{{left_out}}".format_map(_Words(figures))
+    return f"{{unseen}}{template}{{not_shown}}{{left_out}}".format_map(_Words(figures, at))
 
 
-def clock(moment: datetime) -> str:
-    return f"{moment.hour:02d}:{moment.minute:02d} UTC"
+def clock(moment: datetime, beside: datetime | None = None) -> str:
+    """ "08:00 UTC", with its day where that is not the one of `beside`, or where it is far ahead of it."""
+    is_far = beside is not None and moment - beside > FAR_AHEAD
+    return f"{written.day(moment)}, {written.clock(moment)}" if is_far else written.clock(moment, beside)
 
 
 class _Words(Mapping[str, str]):
     """The figures as a sentence has them, and the phrases that are made of several or of none."""
 
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
+    def __init__(self, figures: Figures, at: datetime | None) -> None:
+        self._figures, self._at = figures, at
 
     def __getitem__(self, name: str) -> str:
         phrase = _PHRASES.get(name)
@@ -98,7 +106,7 @@ class _Words(Mapping[str, str]):
         if name.endswith("_usd"):
             return f"${_number(value):,.2f}"
         if name.endswith("_at"):
-            return clock(datetime.fromisoformat(str(value)))
+            return clock(datetime.fromisoformat(str(value)), self._at)
         # A count may have become a float on its way through the state machine.
         return str(int(value)) if isinstance(value, float) else str(value)
 
@@ -131,6 +139,8 @@ def _after(figures: Figures) -> str:
 
 
 def _waiting(figures: Figures) -> str:
+    if figures["state"] == "training":
+        return "{rung}{progress} is slower than on-demand"
     if figures["state"] == "starting":
         return "Spot is starting"
     if figures.get("interruptions"):
@@ -189,7 +199,10 @@ _NOT_CAPACITY = "{after}not a capacity problem: no retry, no on-demand."
 def _expected(figures: Figures) -> str:
     """A training job that is left to finish, in time or late."""
     expected = "{rung}{doing}{progress}, expected {finish_at}, due {deadline_at}"
-    return f"Late: {expected}; nothing is faster." if figures["is_late"] else f"On track: {expected}."
+    if figures["is_late"]:
+        return f"Late: {expected}; nothing is faster."
+    slower = "; slower than on-demand, which takes over at {leave_at} at the latest"
+    return f"On track: {expected}{slower if 'leave_at' in figures else ''}."
 
 
 def _patience_over(figures: Figures) -> str:

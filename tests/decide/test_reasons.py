@@ -152,14 +152,14 @@ def test_the_sentence_is_made_of_the_stored_figures_alone(story, reason):
     figures = json.loads(json.dumps(to_json(step)))["figures"]
     # JSONata makes floats of whole numbers.
     floats = {name: float(value) if type(value) is int else value for name, value in figures.items()}
-    assert sentence(reason, figures) == sentence(reason, floats) == step.because
+    assert sentence(reason, figures, step.at) == sentence(reason, floats, step.at) == step.because
     assert step_from_json(to_json(step)) == step
 
 
 def test_a_decision_is_worded_when_it_is_read_or_stored(story, monkeypatch):
     worded = []
     monkeypatch.setattr(
-        "nightspot.run.model.sentence", lambda reason, _figures: worded.append(reason) or "so."
+        "nightspot.run.model.sentence", lambda reason, _figures, _at: worded.append(reason) or "so."
     )
     step = CASES[Reason.WAITING](story)
     assert not worded
