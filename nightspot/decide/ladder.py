@@ -22,6 +22,14 @@ from nightspot.run.reasons import Reason
 MOST_FRUITLESS_INTERRUPTIONS = 3
 # And on-demand its own, once they have used up so much machine time, over the work that is left.
 VAIN_SHARE = 0.25
+MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variables
+# A run that wanders between types without capacity must not end for that. From so many attempts on a Spot type is
+# waited for to its last safe moment, and what is asked for anew is spread over the time that is left.
+SPREAD_FROM = 60
+ON_DEMAND_FROM = 80  # the last ten are on-demand's
+# How long to wait once a whole round of types had no capacity: after the first, second and each further one.
+CAPACITY_PAUSE_SECONDS = (5 * 60, 10 * 60, 20 * 60)
+SPREAD_SHARE = 0.1  # of the time in which a late run does not give up, between attempts that are spread
 # A run that has nothing yet so long after its deadline asks for nothing more; tomorrow night is another run.
 GIVE_UP_SECONDS = 24 * 3600
 
@@ -52,6 +60,7 @@ class Ladder:
     resume_is_broken: bool = False
     # Where the newest attempt failed in a way that teaches nothing about capacity.
     same_again: frozenset[Market] = frozenset()
+    give_up_seconds: float = GIVE_UP_SECONDS
 
     @cached_property
     def worn_out(self) -> tuple[Tried, ...]:
@@ -79,6 +88,8 @@ class Ladder:
     def eligible(self, market: Market) -> tuple[Rung, ...]:
         """The rungs of `market` that may be used now, best first."""
         rungs = tuple(rung for rung in self.usable if rung.market is market)
+        if market is Market.SPOT and self._is_on_demands_alone:
+            return ()
         if market is Market.ON_DEMAND or not self.worn_out:
             return rungs
         worn = {attempt.rung.key for attempt in self.worn_out}
@@ -98,6 +109,8 @@ class Ladder:
 
     def others(self, own: Rung) -> tuple[Rung, ...]:
         """What may be used instead of `own`, from the rung below it on."""
+        if len(self.tried) >= (SPREAD_FROM if own.market is Market.SPOT else ON_DEMAND_FROM):
+            return ()
         rungs = tuple(rung for rung in self.eligible(own.market) if rung.key != own.key)
         return self._from(own, rungs)
 
@@ -107,6 +120,55 @@ class Ladder:
         order = [rung.key for rung in self.rungs if rung.market is own.market]
         first = order.index(own.key) + (not own_first)
         return tuple(sorted(rungs, key=lambda rung: (order.index(rung.key) - first) % len(order)))
+
+    @property
+    def _is_on_demands_alone(self) -> bool:
+        """Whether the attempts that are left are kept for on-demand, where there is any."""
+        is_reserve = len(self.tried) >= ON_DEMAND_FROM and self.may_fall_back
+        return is_reserve and any(rung.market is Market.ON_DEMAND for rung in self.usable)
+
+    @property
+    def _empty_rounds(self) -> tuple[int, bool]:
+        """How often all on-demand types had no machine since anything trained, and whether that is the newest news.
+
+        It is not while Spot has a job in between, or has just had one.
+        """
+        asked, newest = dict.fromkeys((rung.key for rung in self.eligible(Market.ON_DEMAND)), 0), set()
+        if not asked or Market.ON_DEMAND in self.same_again:
+            return 0, False
+        has_seen_spot = False
+        for age, attempt in enumerate(reversed(self.tried)):
+            if attempt.rung.market is Market.SPOT:
+                has_seen_spot = True
+            if attempt.trained_seconds > 0 and not (age == 0 and has_seen_spot):
+                break
+            if attempt.rung.key in asked:
+                asked[attempt.rung.key] += 1
+                if not has_seen_spot:
+                    newest.add(attempt.rung.key)
+        return min(asked.values()), newest == asked.keys()
+
+    @property
+    def is_spots_turn(self) -> bool:
+        """Whether a whole round of on-demand has just had no machine, so that Spot may be asked in its pause."""
+        return self._empty_rounds[1] and self.meanwhile_seconds > 0 and bool(self.eligible(Market.SPOT))
+
+    @property
+    def meanwhile_seconds(self) -> float:
+        """How long Spot is waited for, late or not, while no on-demand type has a machine; 0: one may have.
+
+        Whoever has a machine first makes the model.
+        """
+        rounds, _ = self._empty_rounds
+        if not rounds or self.policy is Policy.ON_DEMAND or self.resume_is_broken:
+            return 0.0
+        before = len(self.tried) - (self.tried[-1].rung.market is Market.SPOT)  # the job in between itself
+        return self.spread(CAPACITY_PAUSE_SECONDS[min(rounds, len(CAPACITY_PAUSE_SECONDS)) - 1], before)
+
+    def spread(self, pause_seconds: float, attempts: int) -> float:
+        """The pause of a late run after so many attempts: longer, once few are left."""
+        is_short = attempts >= SPREAD_FROM
+        return max(pause_seconds, self.give_up_seconds * SPREAD_SHARE) if is_short else pause_seconds
 
     def _last(self, market: Market) -> Tried | None:
         return next((attempt for attempt in reversed(self.tried) if attempt.rung.market is market), None)
@@ -132,7 +194,6 @@ class Ladder:
         *,
         stop_seconds: float,
         interval_seconds: float,
-        give_up_seconds: float,
         was_too_slow: bool = False,
     ) -> Terms:
         """What the rule is told of it."""
@@ -143,7 +204,7 @@ class Ladder:
             policy=self.policy,
             stop_seconds=stop_seconds,
             interval_seconds=interval_seconds,
-            give_up_seconds=give_up_seconds,
+            give_up_seconds=self.give_up_seconds,
             may_fall_back=self.may_fall_back,
             has_spot=any(rung.market is Market.SPOT for rung in self.rungs),
             spot_is_over=self.spot_is_over,
@@ -151,6 +212,8 @@ class Ladder:
             is_worn=bool(self.worn_out),
             was_too_slow=was_too_slow,
             next_on_demand=last is not None and self._yielded_nothing(last),
+            meanwhile_seconds=self.meanwhile_seconds,
+            is_spots_turn=self.is_spots_turn,
         )
 
 
@@ -165,6 +228,7 @@ def ladder_of(run: Run) -> Ladder:
         policy=run.policy,
         may_fall_back=run.fallback is not Fallback.NEVER,
         resume_is_broken=run.resume_is_broken,
+        give_up_seconds=give_up_seconds(run.work_upper_seconds),
         same_again=frozenset(
             market
             for market, attempt in newest.items()
@@ -179,7 +243,6 @@ def situation_of(run: Run, now: datetime) -> Situation:
     terms = ladder.terms(
         stop_seconds=run.stop_seconds,
         interval_seconds=estimates.interval_seconds(run),
-        give_up_seconds=give_up_seconds(run.work_upper_seconds),
         was_too_slow=run.stop_reason is Reason.TOO_SLOW,
     )
     left = (run.deadline - now).total_seconds()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from nightspot.decide import ladder, limits, steps
+from nightspot.decide.ladder import CAPACITY_PAUSE_SECONDS, MOST_ATTEMPTS, ON_DEMAND_FROM, SPREAD_FROM
 from nightspot.decide.rule import LEAST_SECONDS, STOPPING_LOOK_SECONDS, decide
 from nightspot.failures.classify import Response
 from nightspot.failures.codes import FailureClass
@@ -14,7 +15,6 @@ from nightspot.job.markets import Fallback, Market
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, StopCall, evolve
 from nightspot.run.reasons import Figures, Reason
 
-MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variables
 # While the run that this one replaces is still ending: the longer that takes, the less is a minute.
 TURN_PAUSE_SECONDS, LONGEST_TURN_PAUSE_SECONDS = 60, 300
 # Failures of CreateTrainingJob that leave it in doubt whether the training job exists, and that may pass.
@@ -24,7 +24,6 @@ _ASK_AGAIN = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED})
 SILENT_SECONDS = 5 * 60
 MOST_SILENT_SECONDS = 30 * 60
 UNSEEN_LOOK_SECONDS = 60
-CAPACITY_PAUSE_SECONDS = (5 * 60, 10 * 60, 20 * 60)
 REFUSED_CALL_PAUSE_SECONDS = (15, 30, 60, 120, 240, 300)  # after CreateTrainingJob and StopTrainingJob
 # A start that has been in doubt for half an hour is no longer in a hurry, and every call costs four transitions.
 LONG_DOUBT_CALLS, LONG_DOUBT_PAUSE_SECONDS = 10, 900
@@ -269,8 +268,8 @@ def pause_left(run: Run, last: Attempt, answer: Response, now: datetime) -> floa
     """Seconds until the next start may come; a pause never outlasts the last safe moment for Spot."""
     # A wait that ran out was a pause itself.
     since = last.asked_at if last.failure is FailureClass.WAIT_LIMIT else last.ended_at or now
-    until = since + timedelta(seconds=_pause_seconds(run, last, answer))
-    if last.rung.market is Market.SPOT:
+    until = since + timedelta(seconds=_pause_seconds(run, last, answer, since))
+    if last.rung.market is Market.SPOT and not ladder.ladder_of(run).meanwhile_seconds:
         until = min(until, ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run, now)))
     return (until - now).total_seconds()
 
@@ -302,18 +301,34 @@ def _jittered(longest: float, attempt: Attempt) -> float:
     return longest * (0.5 + zlib.crc32(attempt.training_job_name.encode()) % 1000 / 2000)
 
 
-def _pause_seconds(run: Run, last: Attempt, answer: Response) -> float:
+def _pause_seconds(run: Run, last: Attempt, answer: Response, since: datetime) -> float:
     if answer is Response.BACK_OFF:
         return _jittered(_growing(_trailing(run, frozenset({FailureClass.THROTTLED}))), last)
     if answer is Response.RETRY:
         return SERVICE_FAULT_PAUSE_SECONDS
     if last.failure in NO_MACHINE and (last.failure is not FailureClass.WAIT_LIMIT or last.ended_waiting):
-        row = _trailing(run, NO_MACHINE)
-        rungs = len(ladder.ladder_of(run).eligible(last.rung.market)) or 1
-        rounds, rest = divmod(row, rungs)
-        if rest == 0:
-            return CAPACITY_PAUSE_SECONDS[min(rounds, len(CAPACITY_PAUSE_SECONDS)) - 1]
+        return _capacity_pause_seconds(run, last, since)
     return 0
+
+
+def _capacity_pause_seconds(run: Run, last: Attempt, since: datetime) -> float:
+    """After an attempt that had no machine: a pause after each round of the ladder's types."""
+    rungs = ladder.ladder_of(run)
+    if last.rung.market is Market.ON_DEMAND and rungs.is_spots_turn:
+        return 0  # Spot is asked in the pause
+    if last.rung.market is Market.SPOT and rungs.meanwhile_seconds:
+        return rungs.meanwhile_seconds
+    rounds, rest = divmod(_trailing(run, NO_MACHINE), len(rungs.eligible(last.rung.market)) or 1)
+    pause = 0 if rest else CAPACITY_PAUSE_SECONDS[min(rounds, len(CAPACITY_PAUSE_SECONDS)) - 1]
+    if len(run.attempts) < SPREAD_FROM:
+        return pause
+    if last.rung.market is Market.ON_DEMAND:
+        return rungs.spread(pause, len(run.attempts))
+    left = (ON_DEMAND_FROM if rungs.eligible(Market.ON_DEMAND) else MOST_ATTEMPTS) - len(run.attempts)
+    if left <= 0:
+        return 0
+    leave_at = ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run, since))
+    return max(pause, (leave_at - since).total_seconds() / left)
 
 
 def _trailing(run: Run, failures: frozenset[FailureClass]) -> int:

@@ -54,6 +54,9 @@ class Terms(NamedTuple):
     was_too_slow: bool = False  # the last job was stopped because it was
     # The last on-demand job had no machine to give: the next rung gets its turn, late or not.
     next_on_demand: bool = False
+    # So long Spot is waited for, late or not, while no on-demand type has a machine; 0: one may have.
+    meanwhile_seconds: float = 0.0
+    is_spots_turn: bool = False  # a whole round of on-demand has just had none
 
 
 class Decision(NamedTuple):
@@ -214,6 +217,9 @@ def _start(now: Situation) -> Decision:
         if not has_come(left):
             look = whole_seconds(min(_first_look_seconds(now, spot), left))
             return Decision(START, Reason.WAIT_FOR_SPOT, look, spot)
+    if spot is not None and now.terms.is_spots_turn:
+        look = whole_seconds(min(now.terms.meanwhile_seconds, LONGEST_LOOK_SECONDS))
+        return Decision(START, Reason.NO_ON_DEMAND, look, spot, not now.is_in_time(spot))
     if repair is None:
         reason = Reason.NO_RUNG_LEFT if now.terms.may_fall_back else Reason.FALLBACK_FORBIDDEN
         return Decision(Action.FINISH, reason, 0)
@@ -246,6 +252,8 @@ def _while_spot_waits(now: Situation, rung: Rung) -> Decision:
     repair = now.repair()
     left = now.left_seconds - now.job_leaves_before_seconds(rung, repair)
     if has_come(left):
+        if now.terms.meanwhile_seconds and repair is not None:
+            return _while_on_demand_has_none(now, repair)
         return _stop(Reason.LAST_SAFE_MOMENT)
     another = now.others[0] if now.others else repair
     if now.is_worn_out and another is not None and (now.others or now.is_in_vain):
@@ -262,6 +270,17 @@ def _while_spot_waits(now: Situation, rung: Rung) -> Decision:
     return _watch(IS_WAITING, whole_seconds(look))
 
 
+def _while_on_demand_has_none(now: Situation, repair: Rung) -> Decision:
+    """Spot past its last safe moment, asked for because no on-demand type had a machine: whoever has one first."""
+    is_late = not now.is_in_time(repair)
+    if now.state is STARTING:
+        return _watch(Reason.STARTING, LONGEST_LOOK_SECONDS, is_late)
+    left = now.terms.meanwhile_seconds - now.age_seconds
+    if has_come(left):
+        return _stop(Reason.PATIENCE_OVER, repair)
+    return _watch(Reason.NO_ON_DEMAND, whole_seconds(min(left, LONGEST_LOOK_SECONDS)), is_late)
+
+
 def _while_spot_trains(now: Situation, rung: Rung) -> Decision:
     is_late = now.running_left_seconds > now.left_seconds + ROUNDING_SECONDS
     rungs = now.terms.on_demand
@@ -274,6 +293,8 @@ def _while_spot_trains(now: Situation, rung: Rung) -> Decision:
     if not now.shrinks(repair):
         return _watch(ON_TRACK, look)
     left = now.shrinks_until_seconds(repair)
+    if left <= 0 and now.terms.meanwhile_seconds:
+        return _leave_alone(LONGEST_LOOK_SECONDS, is_late)
     if left <= 0:
         return _stop(Reason.TOO_SLOW if is_late else Reason.LAST_SAFE_MOMENT, repair)
     # Behind the checkpoint, and in time even if training hangs and no other comes.

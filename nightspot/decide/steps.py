@@ -88,6 +88,8 @@ def _step(
 
 def of_start(run: Run, situation: Situation, rung: Rung, decision: Decision) -> dict[str, Figure]:
     """Those of a start on `rung`."""
+    if decision.reason is Reason.NO_ON_DEMAND:
+        return {"type": rung.instance_type, **_until(run, situation, 0.0)}
     if rung.market is Market.SPOT:
         repair = situation.repair()
         leave_at = ladder.before_deadline(run, situation.leave_before_seconds(rung, repair))
@@ -122,6 +124,10 @@ def of_open_job(
     if reason in (Reason.LAST_SAFE_MOMENT, Reason.WAITING, Reason.STARTING):
         trains = progress(run) if attempt.state is AttemptState.TRAINING else {}
         return {**what(attempt), **trains, **waits, **_must_start(run, situation, rung)}
+    if reason is Reason.NO_ON_DEMAND:
+        repair = situation.repair()
+        again = {} if repair is None else {"next_rung": repair.label}
+        return {**what(attempt), **waits, **again, **_until(run, situation, situation.age_seconds)}
     if reason is Reason.THRASHING:
         vain = attempt.fruitless_interruptions
         return {**what(attempt), **progress(run), "interruptions": vain, **following}
@@ -156,6 +162,15 @@ def _of_spot(situation: Situation, decision: Decision, now: datetime) -> dict[st
     if left < situation.running_left_seconds:
         figures["leave_at"] = (now + timedelta(seconds=left)).isoformat()
     return figures
+
+
+def _until(run: Run, situation: Situation, waited_seconds: float) -> dict[str, Figure]:
+    """When on-demand is asked again, of which no type had a machine."""
+    left = situation.terms.meanwhile_seconds - waited_seconds
+    return {
+        "until_at": ladder.before_deadline(run, situation.left_seconds - left).isoformat(),
+        **deadline(run),
+    }
 
 
 def _must_start(run: Run, situation: Situation, rung: Rung) -> dict[str, Figure]:

@@ -14,8 +14,13 @@ from math import inf
 from types import MappingProxyType
 from typing import NamedTuple
 
-from nightspot.decide.ladder import MOST_FRUITLESS_INTERRUPTIONS, Ladder, give_up_seconds
-from nightspot.decide.policy import MOST_ATTEMPTS
+from nightspot.decide.ladder import (
+    MOST_ATTEMPTS,
+    MOST_FRUITLESS_INTERRUPTIONS,
+    SPREAD_FROM,
+    Ladder,
+    give_up_seconds,
+)
 from nightspot.decide.rule import STOPPING_LOOK_SECONDS, Decision, Situation, Terms, decide
 from nightspot.job.markets import Fallback, Market
 from nightspot.market.engine import SimulatedMachine
@@ -90,7 +95,15 @@ class Planned:
         """The ladder after these jobs, with so much work left at speed 1."""
         run = self.run
         may_fall_back = run.fallback is not Fallback.NEVER
-        return Ladder(run.rungs, run.rungs, tried, work_seconds, run.policy, may_fall_back)
+        return Ladder(
+            run.rungs,
+            run.rungs,
+            tried,
+            work_seconds,
+            run.policy,
+            may_fall_back,
+            give_up_seconds=self.give_up_seconds,
+        )
 
     def terms(
         self, jobs: Sequence[_Job], work_seconds: float, *, was_too_slow: bool = False, is_worn: bool = False
@@ -102,7 +115,6 @@ class Planned:
             terms = self.ladder(jobs, work_seconds).terms(
                 stop_seconds=self.run.stop_seconds,
                 interval_seconds=self.interval_seconds,
-                give_up_seconds=self.give_up_seconds,
                 was_too_slow=was_too_slow,
             )
         if not is_worn:
@@ -273,7 +285,7 @@ class _Played:
                 # As `estimates.checkpoint_in_seconds`.
                 checkpoint_in = min(running_left, max(0.0, planned.interval_seconds - trained))
         others, is_worn_out, is_in_vain = job.others, False, False
-        if self._may_be_worn_out:
+        if self._may_be_worn_out or len(self._jobs) >= SPREAD_FROM:
             ladder = planned.ladder(self._jobs, self._work_seconds)
             others = ladder.others(rung)
             is_worn_out, is_in_vain = job in ladder.worn_out, ladder.is_in_vain(job)

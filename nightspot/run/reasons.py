@@ -27,6 +27,7 @@ class Reason(StrEnum):
     WAIT_FOR_SPOT = "wait_for_spot"
     ON_DEMAND_ONLY = "on_demand_only"
     NO_SPOT_LEFT = "no_spot_left"
+    NO_ON_DEMAND = "no_on_demand"  # and the waits for Spot after it
     # Starts of on-demand, and the stops of Spot before them.
     LAST_SAFE_MOMENT = "last_safe_moment"
     PATIENCE_OVER = "patience_over"
@@ -211,6 +212,13 @@ def _patience_over(figures: Figures) -> str:
     return "{waiting} ({type}); {next_rung} may have capacity."
 
 
+def _no_on_demand(figures: Figures) -> str:
+    """Spot is asked as well: whoever has a machine first."""
+    if "rung" in figures:
+        return "{waiting}, and on-demand had none; {next_rung} is asked again at {until_at}."
+    return "{after}no on-demand capacity, so Spot {type} is asked as well, until {until_at}."
+
+
 def _resume_broken(figures: Figures) -> str:
     """On-demand takes over at once; but not from a training job that is done before it could be."""
     broken = "{rung} did not continue from its checkpoint"
@@ -228,6 +236,7 @@ SENTENCES: Mapping[Reason, str | Callable[[Figures], str]] = {
     ),
     Reason.ON_DEMAND_ONLY: _START_ON_DEMAND,
     Reason.NO_SPOT_LEFT: _START_ON_DEMAND,
+    Reason.NO_ON_DEMAND: _no_on_demand,
     Reason.LAST_SAFE_MOMENT: "{waiting}; {must_start}.",
     Reason.PATIENCE_OVER: _patience_over,
     Reason.THRASHING: (

@@ -104,7 +104,25 @@ def test_a_pause_never_outlasts_the_last_safe_moment(story, pause_after):
 
 def test_on_demand_has_no_moment_after_which_asking_helps(story, pause_after):
     late = {"now": "06:00", "ended_at": story.at("06:00")}
-    assert pause_after(NO_CAPACITY, rungs=(story.on_demand,), **late) == 300
+    bought = (story.on_demand,)
+    assert pause_after(NO_CAPACITY, rungs=bought, ladder=bought, **late) == 300
+
+
+def test_spot_is_asked_in_the_pause_of_on_demand_and_a_refusal_of_both_is_paused_after(story, pause_after):
+    row = (story.spot, story.on_demand, story.spot, story.on_demand, story.spot)
+    late = {"now": "06:00", "ended_at": story.at("06:00")}
+    pauses = [pause_after(*[NO_CAPACITY] * n, rungs=row[:n], **late) for n in range(2, 6)]
+    assert pauses == [0, 300, 0, 600]
+
+
+@pytest.mark.parametrize(("attempts", "pause"), [(59, 1200), (60, 1800), (70, 3600), (79, 36_000)])
+def test_from_sixty_attempts_on_those_for_spot_are_spread_over_the_time_until_its_last_safe_moment(
+    story, attempts, pause
+):
+    dry = [story.ended(NO_CAPACITY, number=number + 1) for number in range(attempts)]
+    # 5 h 46 min before the deadline Spot's last safe moment comes: in ten hours.
+    run = story.run(attempts=dry, deadline=story.at("15:46"))
+    assert policy.pause_left(run, dry[-1], RESPONSES[NO_CAPACITY], story.midnight) == pause
 
 
 def faults(story, *phases, reason="InternalServerError: again"):

@@ -9,7 +9,7 @@ import pytest
 from nightspot.decide.policy import MOST_ATTEMPTS, next_step
 from nightspot.failures.classify import MAX_REASON_CHARACTERS, RESPONSES, Response
 from nightspot.failures.codes import FailureClass
-from nightspot.job.markets import Fallback, Market
+from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run.model import Action, AttemptState, Doubt, Outcome, to_json
 
 FINAL = [failure for failure, answer in RESPONSES.items() if answer is Response.FINISH]
@@ -370,9 +370,16 @@ def test_a_ladder_without_on_demand_waits_for_spot_as_long_as_it_can_make_it(sto
 
 def test_a_failed_on_demand_start_is_asked_again_and_late_is_said(after, story):
     step = after(FailureClass.NO_CAPACITY, "06:00", story.on_demand)
+    assert (step.action, step.rung, step.wait_seconds, step.late) == (Action.START, story.spot, 300, True)
+    assert step.because == (
+        "on-demand ml.p4d.24xlarge ended as no capacity; no on-demand capacity, so Spot ml.p4d.24xlarge is asked "
+        "as well, until 06:05 UTC."
+    )
+    bought = {"policy": Policy.ON_DEMAND}
+    step = after(FailureClass.NO_CAPACITY, "06:00", story.on_demand, changes=bought)
     assert (step.action, step.wait_seconds) == (Action.PAUSE, 300)
     ended = story.ended(FailureClass.NO_CAPACITY, story.on_demand, ended_at=story.at("06:00"))
-    then = next_step(story.run(attempts=[ended]), story.at("06:05"))
+    then = next_step(story.run(attempts=[ended], **bought), story.at("06:05"))
     assert (then.rung, then.late) == (story.on_demand, True)
 
 

@@ -63,6 +63,7 @@ CASES = {
     Reason.WAIT_FOR_SPOT: lambda s: decided(s, "00:00"),
     Reason.ON_DEMAND_ONLY: lambda s: decided(s, "00:00", rungs=(s.on_demand,)),
     Reason.NO_SPOT_LEFT: lambda s: decided(s, "00:00", left_out=(LeftOut(s.spot, "its quota is 0."),)),
+    Reason.NO_ON_DEMAND: lambda s: after(s, FailureClass.NO_CAPACITY, "04:00", rung=s.on_demand),
     Reason.LAST_SAFE_MOMENT: lambda s: decided(s, "02:14", s.attempt()),
     Reason.PATIENCE_OVER: lambda s: decided(s, "00:30", s.attempt(), **two_types(s)),
     Reason.THRASHING: lambda s: decided(
