@@ -246,8 +246,9 @@ def situation_of(run: Run, now: datetime) -> Situation:
         was_too_slow=run.stop_reason is Reason.TOO_SLOW,
     )
     left = (run.deadline - now).total_seconds()
+    expected = estimates.expected_work_seconds(run)
     if attempt is None:
-        return Situation(left, ladder.work_seconds, terms)
+        return Situation(left, ladder.work_seconds, terms, expected_work_seconds=expected)
     return Situation(
         left,
         ladder.work_seconds,
@@ -261,6 +262,7 @@ def situation_of(run: Run, now: datetime) -> Situation:
         others=ladder.others(attempt.rung),
         is_worn_out=attempt in ladder.worn_out,
         is_in_vain=ladder.is_in_vain(attempt),
+        expected_work_seconds=expected,
     )
 
 

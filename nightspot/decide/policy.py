@@ -254,14 +254,26 @@ def _give_up(run: Run, now: datetime, after: Figures) -> Step:
 
 
 def is_final_fault(run: Run, last: Attempt) -> bool:
-    """True where a service fault must not be answered again: the third, or the same one in the same phase."""
-    faults = [a for a in run.attempts if a.failure is FailureClass.SERVICE_FAULT]
+    """True where a service fault must not be answered again: the third, or the same one in the same phase.
+
+    Counted since a checkpoint was last seen to become durable: what has come further is not at the same point again.
+    """
+    since = next((n for n, a in enumerate(reversed(run.attempts), 1) if _has_new_steps(a)), len(run.attempts))
+    faults = [a for a in run.attempts[-since:] if a.failure is FailureClass.SERVICE_FAULT]
     same = [
         a
         for a in faults
         if a.failed_in == last.failed_in and a.failure_reason == last.failure_reason and a.failed_in
     ]
     return len(faults) > MOST_SERVICE_FAULTS or len(same) > 1
+
+
+def _has_new_steps(attempt: Attempt) -> bool:
+    """Whether a newer checkpoint was seen during it.
+
+    An estimate by training time is not enough: a script that saves nothing would train for its fault for ever.
+    """
+    return attempt.step_after is not None and attempt.step_after > (attempt.step_before or 0)
 
 
 def pause_left(run: Run, last: Attempt, answer: Response, now: datetime) -> float:

@@ -86,6 +86,7 @@ class Situation(NamedTuple):
     others: tuple[Rung, ...] = ()  # of its market, which may be asked for instead, the next in turn first
     is_worn_out: bool = False
     is_in_vain: bool = False  # worn out, and it has used up more machine time than waiting is worth
+    expected_work_seconds: float = inf  # W as expected, where that is less
 
     def seconds_needed(self, rung: Rung) -> float:
         """Upper estimate from asking for `rung` to the model."""
@@ -161,7 +162,9 @@ class Situation(NamedTuple):
         `repair` before the deadline. A job that has its machine already has no start to wait for any more.
         """
         if repair is None:
-            return self.seconds_needed(rung)
+            # Nothing else may be bought, so that waiting costs nothing: until not even the expected work fits.
+            work = min(self.work_seconds, self.expected_work_seconds) / rung.speed
+            return work if has_machine else work + rung.change_over_seconds
         before = self.seconds_needed(repair) + self.terms.stop_seconds + self.lost_seconds(rung)
         if rung.speed < repair.speed:
             before += LAST_SAFE_MOMENT_SECONDS  # else it would be left as soon as it trains

@@ -161,6 +161,7 @@ class _Played:
         self._looked_since = NEVER
         self._may_be_worn_out = False
         self._work_seconds = self._total_seconds = planned.run.work_upper_seconds
+        self._expected_seconds = planned.run.work_seconds
 
     def to_the_end(self, on_decision: Callable[[float, Decision], None] | None) -> NightResult:
         """The accounts, once the model is there. See `Planned.play`."""
@@ -186,7 +187,7 @@ class _Played:
         if machine.finished_at is not None:
             return COMPLETED
         if not self._jobs:
-            return decide(Situation(left, self._work_seconds, self._terms))
+            return decide(self._without_job(left))
         job = self._jobs[-1]
         self._look(job, now)
         if machine.rung is None:
@@ -232,6 +233,7 @@ class _Played:
                 job.shows_pace = True
                 self._total_seconds = estimates.paced_work_seconds(int(self._true_seconds))
         self._work_seconds = self._total_seconds * (1.0 - fraction)
+        self._expected_seconds = self._planned.run.work_seconds * (1.0 - fraction)
         # As `durable.kept_work`.
         self._safe_point = point
         if point > job.safe_point:
@@ -261,7 +263,11 @@ class _Played:
             was_too_slow=self._stop_reason is Reason.TOO_SLOW,
             is_worn=self._may_be_worn_out,
         )
-        return decide(Situation(left_seconds, self._work_seconds, self._terms))
+        return decide(self._without_job(left_seconds))
+
+    def _without_job(self, left_seconds: float) -> Situation:
+        expected = self._expected_seconds
+        return Situation(left_seconds, self._work_seconds, self._terms, expected_work_seconds=expected)
 
     def _situation(self, job: _Job, left_seconds: float, now: float) -> Situation:
         planned, rung, doing, since = self._planned, job.rung, self.machine.doing, self.machine.since
@@ -302,4 +308,5 @@ class _Played:
             others,
             is_worn_out,
             is_in_vain,
+            self._expected_seconds,
         )

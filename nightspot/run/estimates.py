@@ -84,6 +84,11 @@ def work_seconds(run: Run) -> float:
     return total_work_seconds(run) * (1.0 - durable_fraction(run))
 
 
+def expected_work_seconds(run: Run) -> float:
+    """The work left at speed 1 as the plan expects it, without a margin."""
+    return run.work_seconds * (1.0 - durable_fraction(run))
+
+
 def at_speed(work: float, speed: float) -> float:
     """The training time that so much work takes, in seconds."""
     return min(MOST_WORK_SECONDS, work / speed)

@@ -7,6 +7,7 @@ import pytest
 from nightspot.decide import policy
 from nightspot.failures.classify import RESPONSES
 from nightspot.failures.codes import FailureClass
+from nightspot.run.model import Action
 
 THROTTLED, NO_CAPACITY = FailureClass.THROTTLED, FailureClass.NO_CAPACITY
 SERVICE_FAULT = FailureClass.SERVICE_FAULT
@@ -151,6 +152,42 @@ def test_another_fault_in_the_same_phase_is_not(story):
     run = faults(story, "Training", "Training")
     other = replace(run.last_attempt, failure_reason="InternalServerError: other")
     assert not policy.is_final_fault(run.with_attempt(other), other)
+
+
+@pytest.fixture
+def five_days(story):
+    """Host faults of a run of 12,000 steps: at 41 h, step 4,000 safe, and at 102 h, step 10,000; due in 90 h more."""
+
+    def run(*steps, between=(), **changes):
+        attempts, before = [], None
+        for number, step in enumerate(steps, 1):
+            fault = story.ended(SERVICE_FAULT, number=number, failed_in="Training", step_before=before)
+            attempts.append(replace(fault, failure_reason="InternalServerError: again", step_after=step))
+            before = step
+        run = story.run(attempts=attempts, deadline=story.at("192:00"), **changes)
+        return replace(run, progress=story.progress(steps[-1], "101:50", total_steps=12_000))
+
+    return run
+
+
+def test_a_fault_after_new_steps_is_the_first_of_its_count(story, five_days):
+    run = five_days(4_000, 10_000)
+    assert not policy.is_final_fault(run, run.last_attempt)
+    step = policy.next_step(run, story.at("102:01"))
+    assert step.action is Action.START
+    run = five_days(4_000, 10_000, 11_000, 11_500)
+    assert not policy.is_final_fault(run, run.last_attempt)
+
+
+def test_a_fault_without_new_steps_counts_as_before(five_days):
+    run = five_days(4_000, 4_000)
+    assert policy.is_final_fault(run, run.last_attempt)
+
+
+def test_progress_that_is_estimated_by_training_time_begins_no_count(story):
+    run = faults(story, "Training", "Training")
+    trained = tuple(replace(attempt, safe_seconds=7200.0, trained_seconds=9000.0) for attempt in run.attempts)
+    assert policy.is_final_fault(replace(run, attempts=trained), trained[-1])
 
 
 def test_two_refused_calls_are_in_no_phase(story):

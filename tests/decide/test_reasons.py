@@ -130,7 +130,7 @@ CASES = {
         rungs=(s.spot, replace(s.on_demand, usd_per_hour=100.0)),
         budget_usd=200.0,
     ),
-    Reason.FALLBACK_FORBIDDEN: lambda s: decided(s, "03:10", fallback=Fallback.NEVER),
+    Reason.FALLBACK_FORBIDDEN: lambda s: decided(s, "03:50", fallback=Fallback.NEVER),
 }
 # Made where an execution's end is told, and not by the policy.
 ELSEWHERE = {Reason.EXECUTION_ENDED}
