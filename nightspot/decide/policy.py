@@ -256,7 +256,7 @@ def _give_up(run: Run, now: datetime, after: Figures) -> Step:
 def is_final_fault(run: Run, last: Attempt) -> bool:
     """True where a service fault must not be answered again: the third, or the same one in the same phase.
 
-    Counted since a checkpoint was last seen to become durable: what has come further is not at the same point again.
+    Counted since a newer checkpoint was last seen: what has come further is not at the same point again.
     """
     since = next((n for n, a in enumerate(reversed(run.attempts), 1) if _has_new_steps(a)), len(run.attempts))
     faults = [a for a in run.attempts[-since:] if a.failure is FailureClass.SERVICE_FAULT]

@@ -156,7 +156,7 @@ def test_another_fault_in_the_same_phase_is_not(story):
 
 @pytest.fixture
 def five_days(story):
-    """Host faults of a run of 12,000 steps: at 41 h, step 4,000 safe, and at 102 h, step 10,000; due in 90 h more."""
+    """Faults of a run of 12,000 steps: at 41 h, step 4,000 safe, and at 102 h, step 10,000; due in 90 h more."""
 
     def run(*steps, between=(), **changes):
         attempts, before = [], None
