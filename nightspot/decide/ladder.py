@@ -308,7 +308,12 @@ def paid_seconds(run: Run, rung: Rung) -> float | None:
 
 
 def worst_usd(run: Run) -> float | None:
-    """The most that this run may come to: its budget, or its whole work on its dearest rung. None: not known."""
+    """The most that this run may come to: its budget, or its whole work on its dearest rung. None: not known.
+
+    What waits for its turn has no share of the month's budget yet, and spends nothing.
+    """
+    if run.waits_for_run is not None and run.month_budget_usd is not None:
+        return spent_usd(run)
     if run.budget_usd is not None:
         return run.budget_usd
     worst = [

@@ -133,7 +133,6 @@ class Known:
 
     price: Price
     history: Sequence[RunRecord] = ()  # the job's past runs
-    month_usd: float = 0.0  # spent on the job in this calendar month, and promised to its open runs
     quotas: Mapping[str, float] = field(
         default_factory=dict
     )  # by name, as Service Quotas writes it; may lack any
@@ -172,11 +171,14 @@ def plan_run(
     """The run of `job` that started at `started_at` (aware UTC) as the execution `execution_arn`.
 
     `overrides`: what the run's input has changed already in `job`, for the record. The deadline counts from the
-    moment for which the run was scheduled: a late start is no reason to wait a day longer for the model.
+    moment for which the run was scheduled: a late start is no reason to wait a day longer for the model. Its share
+    of a month's budget is not taken yet.
     `resumed`: the run whose checkpoints this one takes over. The same execution always gives the same run id.
     """
     run_id = run_id_of(execution_arn, started_at)
-    budget_usd, budget_of = _budget(job, known)
+    per_run_usd = job.budget.per_run_usd if job.budget else None
+    per_month_usd = job.budget.per_month_usd if job.budget else None
+    is_the_months = per_month_usd is not None and (per_run_usd is None or per_month_usd < per_run_usd)
     work_key = work_key_of(job)
     work_seconds, work_upper_seconds = history.work_seconds(known.history, work_key, job.work_seconds)
     rungs = (
@@ -201,8 +203,9 @@ def plan_run(
         training_job=job.training_job,
         fallback=job.fallback,
         policy=job.policy,
-        budget_usd=budget_usd,
-        budget_of=budget_of,
+        budget_usd=per_month_usd if is_the_months else per_run_usd,
+        budget_of="month" if is_the_months else "run",
+        month_budget_usd=per_month_usd,
         left_out=(*_without_quota(rungs, known.quotas), *_too_short_on_spot(rungs, job, work_seconds)),
         overrides=dict(overrides or {}),
         scheduled_at=origin.scheduled_at,
@@ -241,16 +244,6 @@ def _inherited(resumed: ResumedRun, own_prefix: str | None, work_key: str) -> di
 def quota_name(market: Market, instance_type: str) -> str:
     """What Service Quotas calls the limit that a rung draws on. Spot's and on-demand's are separate."""
     return f"{instance_type} for {'spot ' if market is Market.SPOT else ''}training job usage"
-
-
-def _budget(job: Job, known: Known) -> tuple[float | None, str]:
-    """The tighter of the run's own budget and what is left of the month's, and whose it is."""
-    per_run = job.budget.per_run_usd if job.budget else None
-    per_month = job.budget.per_month_usd if job.budget else None
-    if per_month is None:
-        return per_run, "run"
-    left_usd = max(0.0, per_month - known.month_usd)
-    return (per_run, "run") if per_run is not None and per_run <= left_usd else (left_usd, "month")
 
 
 def _without_quota(rungs: Iterable[Rung], quotas: Mapping[str, float]) -> Iterator[LeftOut]:

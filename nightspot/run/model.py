@@ -287,6 +287,8 @@ class Run:
     fallback: Fallback = Fallback.ON_DEMAND
     budget_usd: float | None = None
     budget_of: str = "run"  # whose money is the tighter: the "run"'s own, or what is left of the "month"'s
+    # The month's budget, until the run has its turn and its share: until then `budget_usd` is the most it may get.
+    month_budget_usd: float | None = None
     work_key: str = ""  # the same for runs with the same work to do
     policy: Policy = Policy.PATIENT
     stop_seconds: int = STOP_SECONDS
