@@ -30,6 +30,9 @@ ON_DEMAND_FROM = 80  # the last ten are on-demand's
 # How long to wait once a whole round of types had no capacity: after the first, second and each further one.
 CAPACITY_PAUSE_SECONDS = (5 * 60, 10 * 60, 20 * 60)
 SPREAD_SHARE = 0.1  # of the time in which a late run does not give up, between attempts that are spread
+# What Spot may save at the most, where nobody knows what to expect. "Managed Spot Training in Amazon SageMaker AI",
+# AWS documentation: "up to 90% over On-Demand Instances".
+MOST_SPOT_DISCOUNT = 0.9
 # A run that has nothing yet so long after its deadline asks for nothing more; tomorrow night is another run.
 GIVE_UP_SECONDS = 24 * 3600
 
@@ -290,21 +293,39 @@ def within_budget(run: Run, rung: Rung) -> bool:
 
     Spot never costs more than on-demand, so the on-demand price is its worst case. A promise about money cannot
     be kept without a price: with a budget, a rung of unknown price never fits. Work that reclaims make it repeat
-    is not in it: `paid_seconds` ends an attempt before it costs more.
+    is not in it: `paid_seconds` ends an attempt before it costs more. While a Spot job is open, the question is
+    what could be afforded once it is stopped.
     """
-    paid = paid_seconds(run, rung)
+    paid = _paid_seconds(run, rung, spent_usd(run) - _discount_to_come_usd(run))
     return paid is None or seconds_needed(run, rung) <= paid
 
 
 def paid_seconds(run: Run, rung: Rung) -> float | None:
     """How long the rest of the budget pays for a machine of `rung`, its stop included; None without a budget."""
+    return _paid_seconds(run, rung, spent_usd(run))
+
+
+def _paid_seconds(run: Run, rung: Rung, spent: float) -> float | None:
     if run.budget_usd is None:
         return None
     price = hourly_usd(rung)
     if price is None:
         return 0.0
-    left_usd = run.budget_usd - spent_usd(run)
-    return (left_usd / price * 3600 if price else inf) - run.stop_seconds
+    return ((run.budget_usd - spent) / price * 3600 if price else inf) - run.stop_seconds
+
+
+def _discount_to_come_usd(run: Run) -> float:
+    """What the bill of the open Spot job should be below the list price at which it counts until it has ended.
+
+    So much is back before anything else is started, which is judged by the bill. A last safe moment that waited for
+    the bill would come too late; one that is too early costs no more than another start.
+    """
+    attempt = run.open_attempt
+    if attempt is None or attempt.rung.market is not Market.SPOT:
+        return 0.0
+    known = attempt.rung.spot_discount
+    discount = MOST_SPOT_DISCOUNT if known is None else known
+    return discount * attempt.trained_seconds / 3600 * (hourly_usd(attempt.rung) or 0.0)
 
 
 def worst_usd(run: Run) -> float | None:
