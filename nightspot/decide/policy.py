@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 from nightspot.decide import ladder, limits, steps
 from nightspot.decide.ladder import CAPACITY_PAUSE_SECONDS, MOST_ATTEMPTS, ON_DEMAND_FROM, SPREAD_FROM
-from nightspot.decide.rule import LEAST_SECONDS, STOPPING_LOOK_SECONDS, decide
+from nightspot.decide.rule import LEAST_SECONDS, SHORTEST_LOOK_SECONDS, STOPPING_LOOK_SECONDS, decide
 from nightspot.failures.classify import Response
 from nightspot.failures.codes import FailureClass
+from nightspot.formats.statuses import Secondary
 from nightspot.job.markets import Fallback, Market
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, StopCall, evolve
 from nightspot.run.reasons import Figures, Reason
@@ -108,6 +109,11 @@ def _ask_again(run: Run, attempt: Attempt, now: datetime) -> Step:
 def _while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
     if attempt.state is AttemptState.STOPPING or attempt.stop_requested_at is not None:
         return _while_stopping(run, attempt, now)
+    if attempt.secondary_status == Secondary.UPLOADING:
+        # All its work is done. Its MaxRuntimeInSeconds bounds what the rest can cost.
+        late = now > run.deadline
+        said = {**steps.what(attempt), **steps.progress(run)}
+        return steps.watch(run, attempt, now, SHORTEST_LOOK_SECONDS, Reason.UPLOADING, said, late=late)
     wanted = why_it_must_end(run)
     if wanted is None:
         return _within_budget(run, attempt, now, _by_rule(run, attempt, now))

@@ -136,7 +136,7 @@ def of_open_job(
     finish = now + timedelta(seconds=situation.finish_seconds(rung))
     if reason is Reason.RESUME_BROKEN and decision.rung is not None:
         in_time = situation.slack_seconds(decision.rung) >= -ROUNDING_SECONDS
-        figures = {**what(attempt), **following, "is_in_time": in_time}
+        figures = {**what(attempt), **_fell(run), **following, "is_in_time": in_time}
         return figures if decision.action is Action.STOP else {**figures, "finish_at": finish.isoformat()}
     return {
         **what(attempt),
@@ -148,6 +148,13 @@ def of_open_job(
         **(waits if attempt.state is AttemptState.WAITING else {}),
         **({} if decision.rung is None else {"next_type": decision.rung.instance_type}),
     }
+
+
+def _fell(run: Run) -> dict[str, Figure]:
+    """From which step to which the training came back, where that is seen."""
+    if run.progress is None or run.progress.step >= run.furthest_step:
+        return {}
+    return {"furthest_step": run.furthest_step, "step": run.progress.step}
 
 
 def _of_spot(situation: Situation, decision: Decision, now: datetime) -> dict[str, Figure]:

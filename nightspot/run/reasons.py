@@ -43,6 +43,7 @@ class Reason(StrEnum):
     ON_TRACK = "on_track"
     FALLING_BEHIND = "falling_behind"
     LATE = "late"
+    UPLOADING = "uploading"
     BUDGET_USED_UP = "budget_used_up"
     GAVE_UP_WAITING = "gave_up_waiting"
     STOPPING = "stopping"
@@ -166,6 +167,8 @@ _PHRASES: Mapping[str, Callable[[Figures], str]] = {
     ),
     "doubted": lambda figures: str(figures["doubt"]).replace("_", " "),
     "progress": lambda figures: " (step {step}{of_steps} is safe)" if "step" in figures else "",
+    # A script that counts in another unit than before looks the same.
+    "fell": _if("furthest_step", ": step numbers fell from {furthest_step} to {step}"),
     "of_steps": _if("total_steps", " of {total_steps}"),
     "budget": lambda figures: (
         "the month's last {budget_usd}" if figures["budget_of"] == "month" else "the run's {budget_usd}"
@@ -221,7 +224,7 @@ def _no_on_demand(figures: Figures) -> str:
 
 def _resume_broken(figures: Figures) -> str:
     """On-demand takes over at once; but not from a training job that is done before it could be."""
-    broken = "{rung} did not continue from its checkpoint"
+    broken = "{rung} did not continue from its checkpoint{fell}"
     if figures["state"] != "training":
         return f"{broken} and has no machine; {{next_rung}} takes over."
     if not figures["is_in_time"]:
@@ -256,6 +259,7 @@ SENTENCES: Mapping[Reason, str | Callable[[Figures], str]] = {
         f"Falling behind: {_EXPECTED}, after the deadline; on-demand can still take over for {{slack_seconds}}."
     ),
     Reason.LATE: _expected,
+    Reason.UPLOADING: "{rung}{progress} uploads its model, and is left to finish.",
     Reason.BUDGET_USED_UP: (
         "{rung}{progress}: {spent_usd} of {budget} are spent, and the rest pays for no more than the stop."
     ),

@@ -35,6 +35,20 @@ def test_a_machine_is_stopped_when_the_rest_pays_only_for_the_stop(story, repeat
     )
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"budget_usd": 133.0}, {"replaced_by": "20261122-newer"}, {"stop_asked_by": "nightspot stop"}],
+    ids=["the budget", "another run", "a person"],
+)
+def test_a_job_that_uploads_is_stopped_by_nobody(story, repeating, changes):
+    run = story.run(attempts=[repeating], progress=story.progress(24, "03:40"), **changes)
+    assert next_step(run, story.at("04:00")).action is Action.STOP
+    uploads = replace(repeating, secondary_status="Uploading")
+    step = next_step(replace(run, attempts=(uploads,)), story.at("04:00"))
+    assert (step.action, step.reason, step.late) == (Action.WATCH, Reason.UPLOADING, False)
+    assert next_step(replace(run, attempts=(uploads,)), story.at("08:01")).late
+
+
 def test_on_demand_is_stopped_for_the_budget_as_well(story):
     training = story.training(story.on_demand, since="03:00", trained_seconds=3600.0)
     run = story.run(budget_usd=33.5, attempts=[training])

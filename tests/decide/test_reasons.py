@@ -89,6 +89,7 @@ CASES = {
     Reason.ON_TRACK: lambda s: decided(s, "01:00", s.training(since="00:10", trained_seconds=3000.0)),
     Reason.FALLING_BEHIND: lambda s: slow(s, "03:00"),
     Reason.LATE: lambda s: decided(s, "07:00", s.training(s.on_demand, since="06:50")),
+    Reason.UPLOADING: lambda s: decided(s, "05:00", s.training(since="00:10", secondary_status="Uploading")),
     Reason.BUDGET_USED_UP: lambda s: decided(
         s, "01:00", s.training(since="00:10", trained_seconds=3000.0), budget_usd=20.0
     ),
