@@ -231,7 +231,7 @@ class _Played:
             point, fraction = int(done), done / self._true_seconds if self._has_checkpoints else 0.0
             if self._shows_pace and saved_at > job.asked_at:
                 job.shows_pace = True
-                self._total_seconds = estimates.paced_work_seconds(int(self._true_seconds))
+                self._see_pace(point)
         self._work_seconds = self._total_seconds * (1.0 - fraction)
         self._expected_seconds = self._planned.run.work_seconds * (1.0 - fraction)
         # As `durable.kept_work`.
@@ -241,6 +241,14 @@ class _Played:
         elif more:
             job.fruitless_interruptions += more
             self._may_be_worn_out |= job.fruitless_interruptions >= MOST_FRUITLESS_INTERRUPTIONS
+
+    def _see_pace(self, point: int) -> None:
+        """As `estimates.total_work_seconds`: so many steps are safe, of which each takes a second at speed 1."""
+        total = int(self._true_seconds)
+        paced = estimates.paced_work_seconds(total)
+        if not estimates.is_share(point, total, estimates.SETTLED_SHARE):
+            paced = max(paced, self._planned.run.work_upper_seconds)
+        self._total_seconds = paced
 
     def _while_stopping(self, left_seconds: float) -> Decision:
         """As `policy.next_step`: the stop may cost the deadline."""

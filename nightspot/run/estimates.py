@@ -28,20 +28,33 @@ class Trained(Protocol):
 
 # A pace that was measured tonight needs less of a margin than a length that was only guessed.
 MEASURED_WORK_MARGIN = 1.1
+# The mean of fewer steps may lack what is not done in each of them, such as an evaluation.
+LONG_STRETCH_SHARE = 1 / 8
+# And until so many are done, the rest may still be slower.
+SETTLED_SHARE = 1 / 4
 
 
 def total_work_seconds(run: Run) -> float:
-    """An upper estimate of the whole work at speed 1, from the best pace seen tonight if there is one.
+    """An upper estimate of the whole work at speed 1, from the pace seen tonight if there is one.
 
-    The best one, because a pace that falls is the machine's doing, and another machine will not have it.
+    Never less than planned, until a long stretch has shown its mean pace and a quarter of the steps is done.
     """
-    total_steps = run.progress.total_steps if run.progress else None
+    total_steps, long_pace = run.progress.total_steps if run.progress else None, run.paced_seconds_per_step
     paces = [
         pace * a.rung.speed for a in run.attempts if (pace := a.best_seconds_per_step or a.seconds_per_step)
     ]
-    if not total_steps or not paces:
+    if run.progress is None or not total_steps or not (long_pace or paces):
         return run.work_upper_seconds
-    return paced_work_seconds(min(paces) * total_steps)
+    if not long_pace:
+        return max(run.work_upper_seconds, paced_work_seconds(min(paces) * total_steps))
+    seconds = paced_work_seconds(long_pace * total_steps)
+    is_settled = is_share(run.progress.step, total_steps, SETTLED_SHARE)
+    return seconds if is_settled else max(run.work_upper_seconds, seconds)
+
+
+def is_share(steps: int, total_steps: int | None, share: float) -> bool:
+    """Whether so many steps are `share` (0..1) of all, where their number is known."""
+    return bool(total_steps) and steps >= share * (total_steps or 0)
 
 
 def paced_work_seconds(seconds: float) -> float:

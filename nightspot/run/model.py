@@ -311,6 +311,8 @@ class Run:
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None
     furthest_step: int = 0  # the highest durable step that was ever seen
+    # The lowest mean pace of an uninterrupted stretch that is long enough to be that of all steps, at speed 1.
+    paced_seconds_per_step: float | None = None
     steps: int = 0  # decisions taken so far
     said_late: bool = False
     stop_reason: Reason | None = None  # why Nightspot stops the newest attempt; None: it does not

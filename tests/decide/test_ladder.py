@@ -110,7 +110,10 @@ def test_of_a_slow_job_that_trains_the_last_safe_moment_is_the_one_at_which_it_i
     # needed until the next checkpoint. At the fourth, 04:30, 20 min are left, which is less.
     attempt = story.training(slow, since="00:40", seconds_per_step=600 / 0.45)
     run = story.run(
-        rungs=(slow, story.on_demand), attempts=[attempt], progress=story.progress(3, "02:30", attempt=1)
+        rungs=(slow, story.on_demand),
+        attempts=[attempt],
+        progress=story.progress(3, "02:30", attempt=1),
+        work_upper_seconds=15_840.0,  # 24 steps of 600 s, and a tenth
     )
     assert ladder.last_safe_at(run, story.at("02:30")) == story.at("04:30")
 
