@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightspot.decide import ledger
+from nightspot.decide import ladder, ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.market.backtest import BacktestSetting, plan
@@ -17,7 +17,7 @@ from nightspot.market.grid import available_slots
 from nightspot.market.model import Belief, Doing, MarketAvailability, Prices, Truth
 from nightspot.market.night import MIDNIGHT, Planned, SimulatedNight, SimulationError
 from nightspot.market.omniscient import omniscient_costs
-from nightspot.run.model import Action, LeftOut, Rung
+from nightspot.run.model import Action, AttemptState, LeftOut, Rung
 from tests.market import ledger_night, speeds
 
 HOUR = 3600.0
@@ -294,6 +294,24 @@ def test_with_true_bounds_no_night_is_late_on_types_of_any_speed(
 @pytest.mark.long
 def test_of_random_ladders_of_different_speeds_none_is_late():
     assert [seed for seed in range(speeds.NIGHTS) if speeds.play(seed).late] == []
+
+
+def test_a_slower_job_is_stopped_at_the_last_safe_moment_that_was_shown(monkeypatch):
+    shown, off = [], []
+    decide = ledger_night.next_step
+
+    def spy(run, now):
+        step, attempt = decide(run, now), run.open_attempt
+        if step.action is Action.STOP and attempt.state is AttemptState.TRAINING:
+            off.append(abs((now - shown[-1]).total_seconds()))
+        shown.append(ladder.last_safe_at(run, now, step.rung if step.action is Action.START else None))
+        return step
+
+    monkeypatch.setattr(ledger_night, "next_step", spy)
+    for seed in range(160):
+        ledger_night.play_through_ledger(*speeds.night_of(seed))
+    assert len(off) > 10
+    assert max(off) <= 1
 
 
 @pytest.mark.parametrize("queue", [240.0, 600.0])
