@@ -12,11 +12,12 @@ import os
 import resource
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nightspot.job.markets import Policy
+from nightspot.job.markets import Market, Policy
 from nightspot.market.backtest import (
     DEFAULT,
     OMNISCIENT,
@@ -28,11 +29,12 @@ from nightspot.market.backtest import (
     player,
 )
 from nightspot.market.model import Belief, NightResult
-from nightspot.market.night import SimulatedNight
+from nightspot.market.night import Planned, SimulatedNight
 from nightspot.market.omniscient import omniscient_of
 from nightspot.market.rivals import RIVALS
 from nightspot.market.samples import HOUR, BacktestSetting, Sample, Zone, from_traces, generated, samples_of
-from nightspot.run.model import Step
+from nightspot.run.model import Run, Step
+from tests.market import speeds
 from tests.market.ledger_night import moment, play_through_ledger
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +46,8 @@ RANDOM_NIGHTS = 5_000
 QUICK = 10  # so many times fewer nights
 TIMED_SECONDS = 5
 PLANS = ("learnt limits", "median change-over", "expected work", "both guessed", "tonight's truth")
+
+KINDS = ("on-demand is nowhere faster", "on-demand is faster than all Spot", "than some")
 
 POSSIBLE = [name for name in RIVALS if not needs_to_see_spot(name) and name not in OURS]
 BOUNDS = [name for name in RIVALS if needs_to_see_spot(name)]
@@ -86,8 +90,15 @@ def main() -> None:
     parser.add_argument(
         "--speed", action="store_true", help="print how fast runs are played, and nothing else"
     )
+    parser.add_argument(
+        "--speeds", action="store_true", help="print random ladders of different speeds, and nothing else"
+    )
     options = parser.parse_args()
     fewer = QUICK if options.quick else 1
+    if options.speeds:
+        for goal in different_speeds(speeds.NIGHTS // fewer):
+            print(goal)
+        return
     zones = zones_of(options.traces)
     if options.night:
         one_night(zones)
@@ -99,8 +110,9 @@ def main() -> None:
     scores = single_zones(zones, STARTS // fewer)
     random = list(random_nights(zones, RANDOM_NIGHTS // fewer))
     pooling(zones, options.traces, STARTS // fewer)
+    different = list(different_speeds(speeds.NIGHTS // fewer))
     print("\nGoals")
-    for goal in (*goals_of(scores), *random, *playing(zones), *bounds(zones)):
+    for goal in (*goals_of(scores), *random, *different, *playing(zones), *bounds(zones)):
         print(goal)
 
 
@@ -251,6 +263,37 @@ def pooling(zones: Sequence[Zone], traces: Path, starts: int) -> None:
             f"{window:5g} h{one_by_one[DEFAULT].cost_ratio:10.3f}{together[DEFAULT].cost_ratio:10.3f}"
             f"{one_by_one[OMNISCIENT].cost_ratio:21.3f}{together[OMNISCIENT].cost_ratio:21.3f}"
         )
+
+
+def different_speeds(nights: int) -> Iterator[Goal]:
+    """Random ladders and markets, planned with the truth; by how the first types in turn compare."""
+    count: Counter[str] = Counter()
+    late: Counter[str] = Counter()
+    cost, alone = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0.0)
+    for seed in range(nights):
+        run, night = speeds.night_of(seed)
+        result, bought = Planned(run).play(night), Planned(replace(run, policy=Policy.ON_DEMAND)).play(night)
+        kind = kind_of(run)
+        count[kind] += 1
+        late[kind] += result.late
+        cost[kind] += result.cost
+        alone[kind] += bought.cost
+    print(f"\n{nights:,} random ladders and markets, types of different speed, exact inputs")
+    print(f"{'':>32}{'runs':>8}{'late':>6}{'mean cost, h':>14}{'over on-demand':>16}")
+    for kind in KINDS:
+        print(
+            f"{kind:>32}{count[kind]:>8,}{late[kind]:>6}{cost[kind] / count[kind]:>14.3f}"
+            f"{cost[kind] / alone[kind]:>16.3f}"
+        )
+    yield Goal("late runs on random ladders of different speeds", 0, late.total())
+
+
+def kind_of(run: Run) -> str:
+    """Whether the slack of a Spot job can shrink, and where."""
+    spot, bought = ({rung.speed for rung in run.rungs_of(market)} for market in Market)
+    if min(spot) >= max(bought):
+        return KINDS[0]
+    return KINDS[1] if max(spot) < min(bought) else KINDS[2]
 
 
 def goals_of(scores: Mapping[tuple[float, float], Mapping[str, Score]]) -> Iterator[Goal]:

@@ -139,24 +139,21 @@ def _plan(
         spot_hints=prices.spot_hints if prices else {},
     )
 
-    def plan(known: Known) -> Run:
-        return plan_run(
-            job,
-            started_at=execution.started_at.astimezone(UTC),
-            execution_arn=execution.id,
-            region=use.region,
-            known=known,
-            overrides=overrides,
-            origin=given.origin,
-            resumed=resumed,
-        )
-
-    run = plan(known)
-    taken = turns.take(run, job.concurrency, use)
-    if job.budget is not None and job.budget.per_month_usd is not None and not taken.refused_because:
+    run = plan_run(
+        job,
+        started_at=execution.started_at.astimezone(UTC),
+        execution_arn=execution.id,
+        region=use.region,
+        known=known,
+        overrides=overrides,
+        origin=given.origin,
+        resumed=resumed,
+    )
+    run = turns.take(run, job.concurrency, use)
+    if run.month_budget_usd is not None and not run.refused_because:
         # Written first and read then: of two runs that start at once, one sees the other's promise at least.
         use.table.record_promise(run)
-        run = plan(replace(known, month_usd=_promised_usd(run, use)))
+        run = turns.with_share(run, use)
     # The checkpoints that it continues from are another run's, and locked.
     prefix_locked = (
         resumed is not None
@@ -165,11 +162,8 @@ def _plan(
     )
     return replace(
         run,
-        plan_note=plan_note(run, resumed) if taken.refused_because is None else None,
+        plan_note=plan_note(run, resumed) if run.refused_because is None else None,
         prefix_locked=prefix_locked,
-        locked=taken.locked,
-        waits_for_run=taken.waits_for_run,
-        refused_because=taken.refused_because,
     )
 
 
@@ -222,16 +216,3 @@ def _overridden(job: Job, mapping: Mapping[str, Any]) -> tuple[Job, dict[str, An
         return apply_overrides(job, overrides), overrides_as_json(overrides)
     except InvalidJobError as error:
         raise InvalidInputError("; ".join(str(problem) for problem in error.problems)) from error
-
-
-def _promised_usd(run: Run, use: Dependencies) -> float:
-    """USD spent on the job's other runs of the month in which `run` started, and promised to those still open."""
-    start = run.started_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    month = use.table.month(run.job, start, _next_month(start), without_run_id=run.run_id)
-    # One whose execution has crashed may be restarted, and is closed within the hour if it is not.
-    return month.total_usd
-
-
-def _next_month(start: datetime) -> datetime:
-    year, month = divmod(start.month, 12)
-    return start.replace(year=start.year + year, month=month + 1)

@@ -186,7 +186,7 @@ def take_on(run_id: str, execution_arn: str, use: Dependencies) -> Run:
 
 
 def _restarted(run: Run, execution_arn: str, use: Dependencies) -> Run:
-    said = f"Restarted at {clock(use.now())}, because its execution had crashed."
+    said = f"Restarted at {clock(use.now(), run.started_at)}, because its execution had crashed."
     return evolve(
         run,
         execution_arn=execution_arn,

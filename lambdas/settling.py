@@ -283,7 +283,7 @@ def _outcome(run: Run, execution: Execution) -> Outcome:
 
 def _because(run: Run, execution: Execution, attempt: Attempt | None, view: JobView | None) -> str:
     """The end in a sentence or two. `attempt`: the one that was open, and `view` its training job."""
-    at = f" at {clock(execution.ended_at)}" if execution.ended_at is not None else ""
+    at = f" at {clock(execution.ended_at, run.started_at)}" if execution.ended_at is not None else ""
     words = f" ({execution.said})" if execution.said else ""
     restarts = f" after {run.restarts} restarts" if run.restarts else ""
     begins = f"The execution {WORDS_OF[execution.state]}{at}{restarts}{words}"

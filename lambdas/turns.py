@@ -7,7 +7,7 @@ training job that a crashed run has left is stopped then, and waited for: two ru
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.table.job_lock import Holder
@@ -53,7 +53,33 @@ def free_prefix(prefix: str, run_id: str, use: Dependencies) -> None:
 
 def keep(run: Run, use: Dependencies) -> Run:
     """`run` with its locks renewed, or with the one that it waited for, or with the run that takes its place."""
-    return _keep_prefix(_keep_job(run, use), use)
+    return with_share(_keep_prefix(_keep_job(run, use), use), use)
+
+
+def with_share(run: Run, use: Dependencies) -> Run:
+    """`run` with what the month's budget leaves it, once: when it has its turn.
+
+    Not before: the run whose place it takes has promised to itself what it will not spend any more.
+    """
+    if run.month_budget_usd is None or run.waits_for_run is not None or run.replaced_by is not None:
+        return run
+    start = run.started_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    month = use.table.month(run.job, start, _next_month(start), without_run_id=run.run_id)
+    # One whose execution has crashed may be restarted, and is closed within the hour if it is not.
+    left_usd = max(0.0, run.month_budget_usd - month.total_usd)
+    if run.budget_usd is not None and left_usd >= run.budget_usd:
+        return replace(run, month_budget_usd=None)
+    dead = _taken_from(run, use)
+    if dead is not None and dead in month.open_run_ids:
+        return replace(
+            run, waits_for_run=dead
+        )  # until its record is closed, what it has promised is not free
+    return replace(run, budget_usd=left_usd, budget_of="month", month_budget_usd=None)
+
+
+def _next_month(start: datetime) -> datetime:
+    year, month = divmod(start.month, 12)
+    return start.replace(year=start.year + year, month=month + 1)
 
 
 def _keep_prefix(run: Run, use: Dependencies) -> Run:
@@ -116,9 +142,14 @@ def _wait_on(run: Run, use: Dependencies) -> Run:
 
 def _behind_the_last(run: Run, use: Dependencies) -> Run:
     """`run`, which has just got the lock: waiting, where the run that it was taken from has left a training job."""
-    held = use.lock.holder(run.job)
-    before = held.taken_from if held is not None and held.run_id == run.run_id else None
+    before = _taken_from(run, use)
     return replace(run, waits_for_run=before) if before is not None and _trains(before, use) else run
+
+
+def _taken_from(run: Run, use: Dependencies) -> str | None:
+    """The dead run from which `run` has taken the job's lock."""
+    held = use.lock.holder(run.job)
+    return held.taken_from if held is not None and held.run_id == run.run_id else None
 
 
 def _trains(run_id: str, use: Dependencies) -> bool:

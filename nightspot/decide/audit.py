@@ -340,10 +340,8 @@ def _of_record(look: RunLook, now: datetime) -> Iterator[AuditFinding]:
     if execution.state is ExecutionState.RUNNING:
         last = look.last_decision_at or run.started_at
         if now - last > SILENT:
-            since = (
-                f"Run {run.run_id} has decided nothing since {clock(last)}, though its execution is running."
-            )
-            yield _about(look, AuditKind.LOOP_SILENT, execution.arn, since)
+            since = f"has decided nothing since {clock(last, now)}, though its execution is running."
+            yield _about(look, AuditKind.LOOP_SILENT, execution.arn, f"Run {run.run_id} {since}")
     elif run.outcome is None:
         if not _may_just_have_begun(look, execution, now):
             yield _of_gone(look, execution, now)
@@ -370,7 +368,7 @@ def _of_gone(look: RunLook, execution: Execution, now: datetime) -> AuditFinding
         # Clocks differ by seconds: the first comes at once, whatever they say.
         if now < at and look.restarts > 0:
             return _about(
-                look, AuditKind.RESTART_LATER, execution.arn, f"{how}; it is restarted at {clock(at)}."
+                look, AuditKind.RESTART_LATER, execution.arn, f"{how}; it is restarted at {clock(at, now)}."
             )
         number = f"restart {look.restarts + 1} of {MOST_RESTARTS} at most"
         return _about(look, AuditKind.LOOP_GONE, execution.arn, f"{how}; {number}.")
@@ -465,7 +463,7 @@ def _of_pending(pending: Pending, now: datetime) -> AuditFinding:
     else:
         kind = AuditKind.START_PENDING if is_start else AuditKind.NOTICE_PENDING
     what = "Execution {} could not be started" if is_start else "Notice {} could not be sent as a message"
-    said = f"{what.format(pending.name)}; it has waited since {clock(pending.since)}."
+    said = f"{what.format(pending.name)}; it has waited since {clock(pending.since, now)}."
     return AuditFinding(kind, None, None, pending.subject, said)
 
 

@@ -10,7 +10,7 @@ from nightspot.run.model import BEFORE_THE_FIRST, Attempt, Progress, Resume, Run
 
 def fold(before: Run, run: Run) -> Run:
     """`run`, a look after `before`, with what its progress file says of its newest attempt."""
-    return with_proof(before, with_fruits(before, _with_pace(run)))
+    return with_proof(before, with_fruits(before, with_long_stretch(_with_pace(run))))
 
 
 def own_or_inherited(run: Run, progress: Progress) -> Progress:
@@ -48,6 +48,21 @@ def _with_pace(run: Run) -> Run:
             best_seconds_per_step=min(known, default=None),
         )
     return run.with_attempt(attempt)
+
+
+def with_long_stretch(run: Run) -> Run:
+    """`run` with the pace of the stretch that goes on, if that is long enough.
+
+    The lowest, because a pace that falls is the machine's doing, and another machine will not have it.
+    """
+    progress, attempt = run.progress, run.last_attempt
+    if progress is None or attempt is None or progress.attempt != attempt.number or _pace_is_older(progress):
+        return run
+    done, pace = progress.step - (progress.resumed_from_step or 0), progress.seconds_per_step
+    if pace is None or not estimates.is_share(done, progress.total_steps, estimates.LONG_STRETCH_SHARE):
+        return run
+    known = [pace * attempt.rung.speed, run.paced_seconds_per_step]
+    return evolve(run, paced_seconds_per_step=min(each for each in known if each is not None))
 
 
 def with_fruits(before: Run, run: Run) -> Run:

@@ -22,6 +22,17 @@ from nightspot.run.reasons import Reason
 MOST_FRUITLESS_INTERRUPTIONS = 3
 # And on-demand its own, once they have used up so much machine time, over the work that is left.
 VAIN_SHARE = 0.25
+MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variables
+# A run that wanders between types without capacity must not end for that. From so many attempts on a Spot type is
+# waited for to its last safe moment, and what is asked for anew is spread over the time that is left.
+SPREAD_FROM = 60
+ON_DEMAND_FROM = 80  # the last ten are on-demand's
+# How long to wait once a whole round of types had no capacity: after the first, second and each further one.
+CAPACITY_PAUSE_SECONDS = (5 * 60, 10 * 60, 20 * 60)
+SPREAD_SHARE = 0.1  # of the time in which a late run does not give up, between attempts that are spread
+# What Spot may save at the most, where nobody knows what to expect. "Managed Spot Training in Amazon SageMaker AI",
+# AWS documentation: "up to 90% over On-Demand Instances".
+MOST_SPOT_DISCOUNT = 0.9
 # A run that has nothing yet so long after its deadline asks for nothing more; tomorrow night is another run.
 GIVE_UP_SECONDS = 24 * 3600
 
@@ -52,6 +63,7 @@ class Ladder:
     resume_is_broken: bool = False
     # Where the newest attempt failed in a way that teaches nothing about capacity.
     same_again: frozenset[Market] = frozenset()
+    give_up_seconds: float = GIVE_UP_SECONDS
 
     @cached_property
     def worn_out(self) -> tuple[Tried, ...]:
@@ -79,6 +91,8 @@ class Ladder:
     def eligible(self, market: Market) -> tuple[Rung, ...]:
         """The rungs of `market` that may be used now, best first."""
         rungs = tuple(rung for rung in self.usable if rung.market is market)
+        if market is Market.SPOT and self._is_on_demands_alone:
+            return ()
         if market is Market.ON_DEMAND or not self.worn_out:
             return rungs
         worn = {attempt.rung.key for attempt in self.worn_out}
@@ -98,6 +112,8 @@ class Ladder:
 
     def others(self, own: Rung) -> tuple[Rung, ...]:
         """What may be used instead of `own`, from the rung below it on."""
+        if len(self.tried) >= (SPREAD_FROM if own.market is Market.SPOT else ON_DEMAND_FROM):
+            return ()
         rungs = tuple(rung for rung in self.eligible(own.market) if rung.key != own.key)
         return self._from(own, rungs)
 
@@ -107,6 +123,55 @@ class Ladder:
         order = [rung.key for rung in self.rungs if rung.market is own.market]
         first = order.index(own.key) + (not own_first)
         return tuple(sorted(rungs, key=lambda rung: (order.index(rung.key) - first) % len(order)))
+
+    @property
+    def _is_on_demands_alone(self) -> bool:
+        """Whether the attempts that are left are kept for on-demand, where there is any."""
+        is_reserve = len(self.tried) >= ON_DEMAND_FROM and self.may_fall_back
+        return is_reserve and any(rung.market is Market.ON_DEMAND for rung in self.usable)
+
+    @property
+    def _empty_rounds(self) -> tuple[int, bool]:
+        """How often all on-demand types had no machine since anything trained, and whether that is the newest news.
+
+        It is not while Spot has a job in between, or has just had one.
+        """
+        asked, newest = dict.fromkeys((rung.key for rung in self.eligible(Market.ON_DEMAND)), 0), set()
+        if not asked or Market.ON_DEMAND in self.same_again:
+            return 0, False
+        has_seen_spot = False
+        for age, attempt in enumerate(reversed(self.tried)):
+            if attempt.rung.market is Market.SPOT:
+                has_seen_spot = True
+            if attempt.trained_seconds > 0 and not (age == 0 and has_seen_spot):
+                break
+            if attempt.rung.key in asked:
+                asked[attempt.rung.key] += 1
+                if not has_seen_spot:
+                    newest.add(attempt.rung.key)
+        return min(asked.values()), newest == asked.keys()
+
+    @property
+    def is_spots_turn(self) -> bool:
+        """Whether a whole round of on-demand has just had no machine, so that Spot may be asked in its pause."""
+        return self._empty_rounds[1] and self.meanwhile_seconds > 0 and bool(self.eligible(Market.SPOT))
+
+    @property
+    def meanwhile_seconds(self) -> float:
+        """How long Spot is waited for, late or not, while no on-demand type has a machine; 0: one may have.
+
+        Whoever has a machine first makes the model.
+        """
+        rounds, _ = self._empty_rounds
+        if not rounds or self.policy is Policy.ON_DEMAND or self.resume_is_broken:
+            return 0.0
+        before = len(self.tried) - (self.tried[-1].rung.market is Market.SPOT)  # the job in between itself
+        return self.spread(CAPACITY_PAUSE_SECONDS[min(rounds, len(CAPACITY_PAUSE_SECONDS)) - 1], before)
+
+    def spread(self, pause_seconds: float, attempts: int) -> float:
+        """The pause of a late run after so many attempts: longer, once few are left."""
+        is_short = attempts >= SPREAD_FROM
+        return max(pause_seconds, self.give_up_seconds * SPREAD_SHARE) if is_short else pause_seconds
 
     def _last(self, market: Market) -> Tried | None:
         return next((attempt for attempt in reversed(self.tried) if attempt.rung.market is market), None)
@@ -132,7 +197,6 @@ class Ladder:
         *,
         stop_seconds: float,
         interval_seconds: float,
-        give_up_seconds: float,
         was_too_slow: bool = False,
     ) -> Terms:
         """What the rule is told of it."""
@@ -143,7 +207,7 @@ class Ladder:
             policy=self.policy,
             stop_seconds=stop_seconds,
             interval_seconds=interval_seconds,
-            give_up_seconds=give_up_seconds,
+            give_up_seconds=self.give_up_seconds,
             may_fall_back=self.may_fall_back,
             has_spot=any(rung.market is Market.SPOT for rung in self.rungs),
             spot_is_over=self.spot_is_over,
@@ -151,6 +215,8 @@ class Ladder:
             is_worn=bool(self.worn_out),
             was_too_slow=was_too_slow,
             next_on_demand=last is not None and self._yielded_nothing(last),
+            meanwhile_seconds=self.meanwhile_seconds,
+            is_spots_turn=self.is_spots_turn,
         )
 
 
@@ -165,6 +231,7 @@ def ladder_of(run: Run) -> Ladder:
         policy=run.policy,
         may_fall_back=run.fallback is not Fallback.NEVER,
         resume_is_broken=run.resume_is_broken,
+        give_up_seconds=give_up_seconds(run.work_upper_seconds),
         same_again=frozenset(
             market
             for market, attempt in newest.items()
@@ -179,12 +246,12 @@ def situation_of(run: Run, now: datetime) -> Situation:
     terms = ladder.terms(
         stop_seconds=run.stop_seconds,
         interval_seconds=estimates.interval_seconds(run),
-        give_up_seconds=give_up_seconds(run.work_upper_seconds),
         was_too_slow=run.stop_reason is Reason.TOO_SLOW,
     )
     left = (run.deadline - now).total_seconds()
+    expected = estimates.expected_work_seconds(run)
     if attempt is None:
-        return Situation(left, ladder.work_seconds, terms)
+        return Situation(left, ladder.work_seconds, terms, expected_work_seconds=expected)
     return Situation(
         left,
         ladder.work_seconds,
@@ -193,9 +260,12 @@ def situation_of(run: Run, now: datetime) -> Situation:
         state=attempt.state,
         age_seconds=attempt.seconds_in_state(now),
         running_left_seconds=estimates.running_left_seconds(run, attempt, now),
+        machine_seconds=estimates.machine_seconds(run, attempt),
+        checkpoint_in_seconds=estimates.checkpoint_in_seconds(run, attempt, now),
         others=ladder.others(attempt.rung),
         is_worn_out=attempt in ladder.worn_out,
         is_in_vain=ladder.is_in_vain(attempt),
+        expected_work_seconds=expected,
     )
 
 
@@ -223,25 +293,48 @@ def within_budget(run: Run, rung: Rung) -> bool:
 
     Spot never costs more than on-demand, so the on-demand price is its worst case. A promise about money cannot
     be kept without a price: with a budget, a rung of unknown price never fits. Work that reclaims make it repeat
-    is not in it: `paid_seconds` ends an attempt before it costs more.
+    is not in it: `paid_seconds` ends an attempt before it costs more. While a Spot job is open, the question is
+    what could be afforded once it is stopped.
     """
-    paid = paid_seconds(run, rung)
+    paid = _paid_seconds(run, rung, spent_usd(run) - _discount_to_come_usd(run))
     return paid is None or seconds_needed(run, rung) <= paid
 
 
 def paid_seconds(run: Run, rung: Rung) -> float | None:
     """How long the rest of the budget pays for a machine of `rung`, its stop included; None without a budget."""
+    return _paid_seconds(run, rung, spent_usd(run))
+
+
+def _paid_seconds(run: Run, rung: Rung, spent: float) -> float | None:
     if run.budget_usd is None:
         return None
     price = hourly_usd(rung)
     if price is None:
         return 0.0
-    left_usd = run.budget_usd - spent_usd(run)
-    return (left_usd / price * 3600 if price else inf) - run.stop_seconds
+    return ((run.budget_usd - spent) / price * 3600 if price else inf) - run.stop_seconds
+
+
+def _discount_to_come_usd(run: Run) -> float:
+    """What the bill of the open Spot job should be below the list price at which it counts until it has ended.
+
+    So much is back before anything else is started, which is judged by the bill. A last safe moment that waited for
+    the bill would come too late; one that is too early costs no more than another start.
+    """
+    attempt = run.open_attempt
+    if attempt is None or attempt.rung.market is not Market.SPOT:
+        return 0.0
+    known = attempt.rung.spot_discount
+    discount = MOST_SPOT_DISCOUNT if known is None else known
+    return discount * attempt.trained_seconds / 3600 * (hourly_usd(attempt.rung) or 0.0)
 
 
 def worst_usd(run: Run) -> float | None:
-    """The most that this run may come to: its budget, or its whole work on its dearest rung. None: not known."""
+    """The most that this run may come to: its budget, or its whole work on its dearest rung. None: not known.
+
+    What waits for its turn has no share of the month's budget yet, and spends nothing.
+    """
+    if run.waits_for_run is not None and run.month_budget_usd is not None:
+        return spent_usd(run)
     if run.budget_usd is not None:
         return run.budget_usd
     worst = [
@@ -289,6 +382,8 @@ def spot_leave_at(run: Run, rung: Rung, repair: Rung | None, *, has_machine: boo
 def last_safe_at(run: Run, now: datetime, asked_for: Rung | None = None) -> datetime | None:
     """The last safe moment of the Spot job that `run` has open, or of `asked_for`, which it starts now.
 
+    Of one that trains: when it is left because its slack shrinks, else until when Spot would be waited for, were
+    its machine taken back now.
     None where no Spot job is open that could still be left: on-demand, or stopping already.
     """
     situation = situation_of(run, now)
@@ -297,8 +392,10 @@ def last_safe_at(run: Run, now: datetime, asked_for: Rung | None = None) -> date
         return spot_leave_at(run, asked_for, repair) if asked_for.market is Market.SPOT else None
     if rung is None or rung.market is not Market.SPOT or state is AttemptState.STOPPING:
         return None
-    if state is AttemptState.TRAINING:
-        return spot_leave_at(run, rung, repair, has_machine=True)
+    net = situation.net() if state is AttemptState.TRAINING else None
+    if net is not None and situation.shrinks(net):
+        left = min(situation.shrinks_until_seconds(net), MOST_WORK_SECONDS)
+        return now + timedelta(seconds=max(0.0, left))
     return before_deadline(run, situation.job_leaves_before_seconds(rung, repair))
 
 

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from nightspot.decide import ladder, limits, steps
-from nightspot.decide.rule import LEAST_SECONDS, STOPPING_LOOK_SECONDS, decide
+from nightspot.decide.ladder import CAPACITY_PAUSE_SECONDS, MOST_ATTEMPTS, ON_DEMAND_FROM, SPREAD_FROM
+from nightspot.decide.rule import LEAST_SECONDS, SHORTEST_LOOK_SECONDS, STOPPING_LOOK_SECONDS, decide
 from nightspot.failures.classify import Response
 from nightspot.failures.codes import FailureClass
+from nightspot.formats.statuses import Secondary
 from nightspot.job.markets import Fallback, Market
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, StopCall, evolve
 from nightspot.run.reasons import Figures, Reason
 
-MOST_ATTEMPTS = 90  # keeps the ledger below Step Functions' 256 KiB of variables
 # While the run that this one replaces is still ending: the longer that takes, the less is a minute.
 TURN_PAUSE_SECONDS, LONGEST_TURN_PAUSE_SECONDS = 60, 300
 # Failures of CreateTrainingJob that leave it in doubt whether the training job exists, and that may pass.
@@ -24,7 +25,6 @@ _ASK_AGAIN = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED})
 SILENT_SECONDS = 5 * 60
 MOST_SILENT_SECONDS = 30 * 60
 UNSEEN_LOOK_SECONDS = 60
-CAPACITY_PAUSE_SECONDS = (5 * 60, 10 * 60, 20 * 60)
 REFUSED_CALL_PAUSE_SECONDS = (15, 30, 60, 120, 240, 300)  # after CreateTrainingJob and StopTrainingJob
 # A start that has been in doubt for half an hour is no longer in a hurry, and every call costs four transitions.
 LONG_DOUBT_CALLS, LONG_DOUBT_PAUSE_SECONDS = 10, 900
@@ -109,6 +109,11 @@ def _ask_again(run: Run, attempt: Attempt, now: datetime) -> Step:
 def _while_open(run: Run, attempt: Attempt, now: datetime) -> Step:
     if attempt.state is AttemptState.STOPPING or attempt.stop_requested_at is not None:
         return _while_stopping(run, attempt, now)
+    if attempt.secondary_status == Secondary.UPLOADING:
+        # All its work is done. Its MaxRuntimeInSeconds bounds what the rest can cost.
+        late = now > run.deadline
+        said = {**steps.what(attempt), **steps.progress(run)}
+        return steps.watch(run, attempt, now, SHORTEST_LOOK_SECONDS, Reason.UPLOADING, said, late=late)
     wanted = why_it_must_end(run)
     if wanted is None:
         return _within_budget(run, attempt, now, _by_rule(run, attempt, now))
@@ -255,8 +260,12 @@ def _give_up(run: Run, now: datetime, after: Figures) -> Step:
 
 
 def is_final_fault(run: Run, last: Attempt) -> bool:
-    """True where a service fault must not be answered again: the third, or the same one in the same phase."""
-    faults = [a for a in run.attempts if a.failure is FailureClass.SERVICE_FAULT]
+    """True where a service fault must not be answered again: the third, or the same one in the same phase.
+
+    Counted since a newer checkpoint was last seen: what has come further is not at the same point again.
+    """
+    since = next((n for n, a in enumerate(reversed(run.attempts), 1) if _has_new_steps(a)), len(run.attempts))
+    faults = [a for a in run.attempts[-since:] if a.failure is FailureClass.SERVICE_FAULT]
     same = [
         a
         for a in faults
@@ -265,12 +274,20 @@ def is_final_fault(run: Run, last: Attempt) -> bool:
     return len(faults) > MOST_SERVICE_FAULTS or len(same) > 1
 
 
+def _has_new_steps(attempt: Attempt) -> bool:
+    """Whether a newer checkpoint was seen during it.
+
+    An estimate by training time is not enough: a script that saves nothing would train for its fault for ever.
+    """
+    return attempt.step_after is not None and attempt.step_after > (attempt.step_before or 0)
+
+
 def pause_left(run: Run, last: Attempt, answer: Response, now: datetime) -> float:
     """Seconds until the next start may come; a pause never outlasts the last safe moment for Spot."""
     # A wait that ran out was a pause itself.
     since = last.asked_at if last.failure is FailureClass.WAIT_LIMIT else last.ended_at or now
-    until = since + timedelta(seconds=_pause_seconds(run, last, answer))
-    if last.rung.market is Market.SPOT:
+    until = since + timedelta(seconds=_pause_seconds(run, last, answer, since))
+    if last.rung.market is Market.SPOT and not ladder.ladder_of(run).meanwhile_seconds:
         until = min(until, ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run, now)))
     return (until - now).total_seconds()
 
@@ -302,18 +319,34 @@ def _jittered(longest: float, attempt: Attempt) -> float:
     return longest * (0.5 + zlib.crc32(attempt.training_job_name.encode()) % 1000 / 2000)
 
 
-def _pause_seconds(run: Run, last: Attempt, answer: Response) -> float:
+def _pause_seconds(run: Run, last: Attempt, answer: Response, since: datetime) -> float:
     if answer is Response.BACK_OFF:
         return _jittered(_growing(_trailing(run, frozenset({FailureClass.THROTTLED}))), last)
     if answer is Response.RETRY:
         return SERVICE_FAULT_PAUSE_SECONDS
     if last.failure in NO_MACHINE and (last.failure is not FailureClass.WAIT_LIMIT or last.ended_waiting):
-        row = _trailing(run, NO_MACHINE)
-        rungs = len(ladder.ladder_of(run).eligible(last.rung.market)) or 1
-        rounds, rest = divmod(row, rungs)
-        if rest == 0:
-            return CAPACITY_PAUSE_SECONDS[min(rounds, len(CAPACITY_PAUSE_SECONDS)) - 1]
+        return _capacity_pause_seconds(run, last, since)
     return 0
+
+
+def _capacity_pause_seconds(run: Run, last: Attempt, since: datetime) -> float:
+    """After an attempt that had no machine: a pause after each round of the ladder's types."""
+    rungs = ladder.ladder_of(run)
+    if last.rung.market is Market.ON_DEMAND and rungs.is_spots_turn:
+        return 0  # Spot is asked in the pause
+    if last.rung.market is Market.SPOT and rungs.meanwhile_seconds:
+        return rungs.meanwhile_seconds
+    rounds, rest = divmod(_trailing(run, NO_MACHINE), len(rungs.eligible(last.rung.market)) or 1)
+    pause = 0 if rest else CAPACITY_PAUSE_SECONDS[min(rounds, len(CAPACITY_PAUSE_SECONDS)) - 1]
+    if len(run.attempts) < SPREAD_FROM:
+        return pause
+    if last.rung.market is Market.ON_DEMAND:
+        return rungs.spread(pause, len(run.attempts))
+    left = (ON_DEMAND_FROM if rungs.eligible(Market.ON_DEMAND) else MOST_ATTEMPTS) - len(run.attempts)
+    if left <= 0:
+        return 0
+    leave_at = ladder.spot_leave_at(run, last.rung, ladder.repair_rung(run, since))
+    return max(pause, (leave_at - since).total_seconds() / left)
 
 
 def _trailing(run: Run, failures: frozenset[FailureClass]) -> int:

@@ -3,8 +3,9 @@
 Greedy with a safety net (Wu et al., "Can't Be Late", NSDI'24), with SageMaker's job as the unit: let R be the
 time left, W the upper estimate of the work left from the durable checkpoint, d the change-over onto a rung, l the
 work that a reclaim can take. Spot is asked for, and waited for, while R >= W + l + d_spot + stop + d_on_demand;
-past that moment on-demand takes over from the checkpoint. A Spot job that trains at full pace is left alone,
-because its slack does not shrink.
+past that moment on-demand takes over from the checkpoint. A Spot job that trains as fast as on-demand would is left
+alone, because its slack does not shrink. A slower one is left at the last checkpoint from which the next one would
+come too late.
 
 The policy makes the situation of a ledger, the simulator of a night. Both make many: they are tuples, which cost a
 tenth of what a frozen dataclass does.
@@ -13,6 +14,7 @@ tenth of what a frozen dataclass does.
 from __future__ import annotations
 
 from functools import cache
+from math import inf
 from typing import NamedTuple
 
 from nightspot.job.markets import Market, Policy
@@ -52,6 +54,9 @@ class Terms(NamedTuple):
     was_too_slow: bool = False  # the last job was stopped because it was
     # The last on-demand job had no machine to give: the next rung gets its turn, late or not.
     next_on_demand: bool = False
+    # So long Spot is waited for, late or not, while no on-demand type has a machine; 0: one may have.
+    meanwhile_seconds: float = 0.0
+    is_spots_turn: bool = False  # a whole round of on-demand has just had none
 
 
 class Decision(NamedTuple):
@@ -75,9 +80,13 @@ class Situation(NamedTuple):
     state: AttemptState | None = None  # WAITING, STARTING or TRAINING
     age_seconds: float = 0.0  # in this state
     running_left_seconds: float = 0.0  # training time left on its machine, if nothing happens to it
+    # The same from the durable checkpoint on, and how soon the next one is expected (0: at any moment).
+    machine_seconds: float = 0.0
+    checkpoint_in_seconds: float = 0.0
     others: tuple[Rung, ...] = ()  # of its market, which may be asked for instead, the next in turn first
     is_worn_out: bool = False
     is_in_vain: bool = False  # worn out, and it has used up more machine time than waiting is worth
+    expected_work_seconds: float = inf  # W as expected, where that is less
 
     def seconds_needed(self, rung: Rung) -> float:
         """Upper estimate from asking for `rung` to the model."""
@@ -95,6 +104,42 @@ class Situation(NamedTuple):
     def slack_seconds(self, repair: Rung) -> float:
         """How long a Spot job that trains may still go on, for `repair` to be in time from the checkpoint."""
         return self.left_seconds - self.terms.stop_seconds - self.seconds_needed(repair)
+
+    def shrinks(self, repair: Rung) -> bool:
+        """Whether each checkpoint of the Spot job that trains leaves less slack than the one before.
+
+        Its machine takes longer over the work left than `repair` would: a slower type, or a slow pace.
+        """
+        return self.machine_seconds > self.work_seconds / repair.speed + ROUNDING_SECONDS
+
+    def net(self) -> Rung | None:
+        """The on-demand rung that a Spot job which trains falls back on; None where none could be in time any more.
+
+        Of those that would be, were the job stopped now, the first in turn whose slack shrinks, so that the job has
+        a last safe moment, or lasts until the next checkpoint, and so until the end. Else the first of them.
+        """
+        found = None
+        for rung in self.terms.on_demand:
+            slack = self.slack_seconds(rung)
+            if slack < 0:
+                continue
+            if slack >= self.checkpoint_in_seconds - ROUNDING_SECONDS or self.shrinks(rung):
+                return rung
+            found = found or rung
+        return found
+
+    def shrinks_until_seconds(self, repair: Rung) -> float:
+        """How long until the Spot job that trains must be left for `repair`, to which its slack shrinks.
+
+        At the first checkpoint from which the slack does not last until the next one; not above 0: now.
+        """
+        interval, soon = self.terms.interval_seconds, self.checkpoint_in_seconds
+        spare = self.slack_seconds(repair) - soon - LAST_SAFE_MOMENT_SECONDS
+        if spare <= 0 or interval == inf:
+            return spare if spare <= 0 else soon
+        good = spare / (1 - self.work_seconds / repair.speed / self.machine_seconds)
+        # A checkpoint that is due already, or none that can be seen: the work left falls at any moment.
+        return soon + (good if soon == 0 else good // interval * interval)
 
     def repair(self) -> Rung | None:
         """The on-demand rung that a failed Spot start would be repaired with; None where that is not possible.
@@ -117,8 +162,12 @@ class Situation(NamedTuple):
         `repair` before the deadline. A job that has its machine already has no start to wait for any more.
         """
         if repair is None:
-            return self.seconds_needed(rung)
+            # Nothing else may be bought, so that waiting costs nothing: until not even the expected work fits.
+            work = min(self.work_seconds, self.expected_work_seconds) / rung.speed
+            return work if has_machine else work + rung.change_over_seconds
         before = self.seconds_needed(repair) + self.terms.stop_seconds + self.lost_seconds(rung)
+        if rung.speed < repair.speed:
+            before += LAST_SAFE_MOMENT_SECONDS  # else it would be left as soon as it trains
         return before if has_machine else before + rung.change_over_seconds
 
     def job_leaves_before_seconds(self, rung: Rung, repair: Rung | None) -> float:
@@ -171,6 +220,9 @@ def _start(now: Situation) -> Decision:
         if not has_come(left):
             look = whole_seconds(min(_first_look_seconds(now, spot), left))
             return Decision(START, Reason.WAIT_FOR_SPOT, look, spot)
+    if spot is not None and now.terms.is_spots_turn:
+        look = whole_seconds(min(now.terms.meanwhile_seconds, LONGEST_LOOK_SECONDS))
+        return Decision(START, Reason.NO_ON_DEMAND, look, spot, not now.is_in_time(spot))
     if repair is None:
         reason = Reason.NO_RUNG_LEFT if now.terms.may_fall_back else Reason.FALLBACK_FORBIDDEN
         return Decision(Action.FINISH, reason, 0)
@@ -203,6 +255,8 @@ def _while_spot_waits(now: Situation, rung: Rung) -> Decision:
     repair = now.repair()
     left = now.left_seconds - now.job_leaves_before_seconds(rung, repair)
     if has_come(left):
+        if now.terms.meanwhile_seconds and repair is not None:
+            return _while_on_demand_has_none(now, repair)
         return _stop(Reason.LAST_SAFE_MOMENT)
     another = now.others[0] if now.others else repair
     if now.is_worn_out and another is not None and (now.others or now.is_in_vain):
@@ -219,21 +273,37 @@ def _while_spot_waits(now: Situation, rung: Rung) -> Decision:
     return _watch(IS_WAITING, whole_seconds(look))
 
 
+def _while_on_demand_has_none(now: Situation, repair: Rung) -> Decision:
+    """Spot past its last safe moment, asked for because no on-demand type had a machine: whoever has one first."""
+    is_late = not now.is_in_time(repair)
+    if now.state is STARTING:
+        return _watch(Reason.STARTING, LONGEST_LOOK_SECONDS, is_late)
+    left = now.terms.meanwhile_seconds - now.age_seconds
+    if has_come(left):
+        return _stop(Reason.PATIENCE_OVER, repair)
+    return _watch(Reason.NO_ON_DEMAND, whole_seconds(min(left, LONGEST_LOOK_SECONDS)), is_late)
+
+
 def _while_spot_trains(now: Situation, rung: Rung) -> Decision:
     is_late = now.running_left_seconds > now.left_seconds + ROUNDING_SECONDS
-    repair = now.repair()
-    if repair is None:
+    rungs = now.terms.on_demand
+    repair = rungs[0] if len(rungs) == 1 else now.net()
+    slack = -1.0 if repair is None else now.slack_seconds(repair)
+    if repair is None or slack < 0:
+        return _leave_alone(SHORTEST_LOOK_SECONDS if rungs and not is_late else LONGEST_LOOK_SECONDS, is_late)
+    half = int((slack - now.lost_seconds(rung)) / 2 + ROUNDING_SECONDS)
+    look = SHORTEST_LOOK_SECONDS if half < SHORTEST_LOOK_SECONDS else min(half, LONGEST_LOOK_SECONDS)
+    if not now.shrinks(repair):
+        return _watch(ON_TRACK, look)
+    left = now.shrinks_until_seconds(repair)
+    if left <= 0 and now.terms.meanwhile_seconds:
         return _leave_alone(LONGEST_LOOK_SECONDS, is_late)
-    slack = now.slack_seconds(repair)
-    if not is_late:
-        half = whole_seconds((slack - now.lost_seconds(rung)) / 2)
-        return _watch(ON_TRACK, min(max(half, SHORTEST_LOOK_SECONDS), LONGEST_LOOK_SECONDS))
-    if slack < 0:
-        return _leave_alone(LONGEST_LOOK_SECONDS, is_late)
-    if slack > LAST_SAFE_MOMENT_SECONDS:
-        look = min(slack - LAST_SAFE_MOMENT_SECONDS / 2, LONGEST_LOOK_SECONDS)
-        return _watch(Reason.FALLING_BEHIND, whole_seconds(look))
-    return _stop(Reason.TOO_SLOW, repair)
+    if left <= 0:
+        return _stop(Reason.TOO_SLOW if is_late else Reason.LAST_SAFE_MOMENT, repair)
+    # Behind the checkpoint, and in time even if training hangs and no other comes.
+    hangs = max(slack - LAST_SAFE_MOMENT_SECONDS, LAST_SAFE_MOMENT_SECONDS)
+    look = min(look, whole_seconds(left) + LEAST_SECONDS, whole_seconds(hangs))
+    return _watch(Reason.FALLING_BEHIND if is_late else ON_TRACK, look)
 
 
 def _while_nothing_is_safe(now: Situation, repair: Rung) -> Decision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import inf
 
 from nightspot.costs.account import spent_usd
 from nightspot.decide import ladder, limits
@@ -87,6 +88,8 @@ def _step(
 
 def of_start(run: Run, situation: Situation, rung: Rung, decision: Decision) -> dict[str, Figure]:
     """Those of a start on `rung`."""
+    if decision.reason is Reason.NO_ON_DEMAND:
+        return {"type": rung.instance_type, **_until(run, situation, 0.0)}
     if rung.market is Market.SPOT:
         repair = situation.repair()
         leave_at = ladder.before_deadline(run, situation.leave_before_seconds(rung, repair))
@@ -119,7 +122,12 @@ def of_open_job(
         "interruptions": attempt.interruptions,
     }
     if reason in (Reason.LAST_SAFE_MOMENT, Reason.WAITING, Reason.STARTING):
-        return {**what(attempt), **waits, **_must_start(run, situation, rung)}
+        trains = progress(run) if attempt.state is AttemptState.TRAINING else {}
+        return {**what(attempt), **trains, **waits, **_must_start(run, situation, rung)}
+    if reason is Reason.NO_ON_DEMAND:
+        repair = situation.repair()
+        again = {} if repair is None else {"next_rung": repair.label}
+        return {**what(attempt), **waits, **again, **_until(run, situation, situation.age_seconds)}
     if reason is Reason.THRASHING:
         vain = attempt.fruitless_interruptions
         return {**what(attempt), **progress(run), "interruptions": vain, **following}
@@ -128,7 +136,7 @@ def of_open_job(
     finish = now + timedelta(seconds=situation.finish_seconds(rung))
     if reason is Reason.RESUME_BROKEN and decision.rung is not None:
         in_time = situation.slack_seconds(decision.rung) >= -ROUNDING_SECONDS
-        figures = {**what(attempt), **following, "is_in_time": in_time}
+        figures = {**what(attempt), **_fell(run), **following, "is_in_time": in_time}
         return figures if decision.action is Action.STOP else {**figures, "finish_at": finish.isoformat()}
     return {
         **what(attempt),
@@ -136,18 +144,40 @@ def of_open_job(
         "finish_at": finish.isoformat(),
         "is_late": finish > run.deadline,
         **deadline(run),
-        **(_of_spot(situation, decision) if rung.market is Market.SPOT else {}),
+        **(_of_spot(situation, decision, now) if rung.market is Market.SPOT else {}),
         **(waits if attempt.state is AttemptState.WAITING else {}),
         **({} if decision.rung is None else {"next_type": decision.rung.instance_type}),
     }
 
 
-def _of_spot(situation: Situation, decision: Decision) -> dict[str, Figure]:
+def _fell(run: Run) -> dict[str, Figure]:
+    """From which step to which the training came back, where that is seen."""
+    if run.progress is None or run.progress.step >= run.furthest_step:
+        return {}
+    return {"furthest_step": run.furthest_step, "step": run.progress.step}
+
+
+def _of_spot(situation: Situation, decision: Decision, now: datetime) -> dict[str, Figure]:
     """What stands behind a Spot job that trains, and for how long it could take over where the job is too slow."""
-    repair = situation.repair()
-    if repair is None or decision.reason is Reason.ON_TRACK:
-        return {"has_fallback": repair is not None}
-    return {"has_fallback": True, "slack_seconds": situation.slack_seconds(repair)}
+    repair = situation.net() or situation.repair()
+    figures: dict[str, Figure] = {"has_fallback": repair is not None}
+    if repair is None:
+        return figures
+    if decision.reason is not Reason.ON_TRACK:
+        return {**figures, "slack_seconds": situation.slack_seconds(repair)}
+    left = situation.shrinks_until_seconds(repair) if situation.shrinks(repair) else inf
+    if left < situation.running_left_seconds:
+        figures["leave_at"] = (now + timedelta(seconds=left)).isoformat()
+    return figures
+
+
+def _until(run: Run, situation: Situation, waited_seconds: float) -> dict[str, Figure]:
+    """When on-demand is asked again, of which no type had a machine."""
+    left = situation.terms.meanwhile_seconds - waited_seconds
+    return {
+        "until_at": ladder.before_deadline(run, situation.left_seconds - left).isoformat(),
+        **deadline(run),
+    }
 
 
 def _must_start(run: Run, situation: Situation, rung: Rung) -> dict[str, Figure]:

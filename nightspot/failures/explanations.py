@@ -78,8 +78,8 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
     ),
     FailureClass.SERVICE_FAULT: Explanation(
         meaning="AWS failed inside, or could not be reached.",
-        answer="Tries the same again, at most twice a run; the same reason in the same phase a second time ends "
-        "the run.",
+        answer="Tries the same again, at most twice without a new checkpoint; the same reason in the same phase a "
+        "second time ends the run.",
         advice="Look at the AWS Health Dashboard. If it comes back in the same phase, suspect the checkpoints: "
         "saving or restoring very big ones is known to end so. Make them smaller, keep fewer, or ask AWS Support.",
     ),

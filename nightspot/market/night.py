@@ -14,8 +14,13 @@ from math import inf
 from types import MappingProxyType
 from typing import NamedTuple
 
-from nightspot.decide.ladder import MOST_FRUITLESS_INTERRUPTIONS, Ladder, give_up_seconds
-from nightspot.decide.policy import MOST_ATTEMPTS
+from nightspot.decide.ladder import (
+    MOST_ATTEMPTS,
+    MOST_FRUITLESS_INTERRUPTIONS,
+    SPREAD_FROM,
+    Ladder,
+    give_up_seconds,
+)
 from nightspot.decide.rule import STOPPING_LOOK_SECONDS, Decision, Situation, Terms, decide
 from nightspot.job.markets import Fallback, Market
 from nightspot.market.engine import SimulatedMachine
@@ -72,6 +77,11 @@ class Planned:
         self.give_up_seconds = give_up_seconds(run.work_upper_seconds)
         self.usd_per_hour = next((r.usd_per_hour for r in run.rungs if r.market is Market.ON_DEMAND), None)
         self.has_checkpoints = run.checkpoint_s3_uri is not None
+        self.interval_seconds = estimates.interval_seconds(run)
+        speeds = [rung.speed for rung in run.rungs if rung.market is Market.ON_DEMAND]
+        self.fastest = (
+            speeds[0] if len(speeds) == 1 else inf
+        )  # of several, one may have to stand in for another
         self._terms: dict[tuple[object, ...], Terms] = {}  # by what was tried, while nothing wears out
         ladder = self.ladder((), run.work_upper_seconds)
         self.others = {rung.key: ladder.others(rung) for rung in run.rungs}
@@ -85,7 +95,15 @@ class Planned:
         """The ladder after these jobs, with so much work left at speed 1."""
         run = self.run
         may_fall_back = run.fallback is not Fallback.NEVER
-        return Ladder(run.rungs, run.rungs, tried, work_seconds, run.policy, may_fall_back)
+        return Ladder(
+            run.rungs,
+            run.rungs,
+            tried,
+            work_seconds,
+            run.policy,
+            may_fall_back,
+            give_up_seconds=self.give_up_seconds,
+        )
 
     def terms(
         self, jobs: Sequence[_Job], work_seconds: float, *, was_too_slow: bool = False, is_worn: bool = False
@@ -96,8 +114,7 @@ class Planned:
         if is_worn or terms is None:
             terms = self.ladder(jobs, work_seconds).terms(
                 stop_seconds=self.run.stop_seconds,
-                interval_seconds=estimates.interval_seconds(self.run),
-                give_up_seconds=self.give_up_seconds,
+                interval_seconds=self.interval_seconds,
                 was_too_slow=was_too_slow,
             )
         if not is_worn:
@@ -144,6 +161,7 @@ class _Played:
         self._looked_since = NEVER
         self._may_be_worn_out = False
         self._work_seconds = self._total_seconds = planned.run.work_upper_seconds
+        self._expected_seconds = planned.run.work_seconds
 
     def to_the_end(self, on_decision: Callable[[float, Decision], None] | None) -> NightResult:
         """The accounts, once the model is there. See `Planned.play`."""
@@ -169,7 +187,7 @@ class _Played:
         if machine.finished_at is not None:
             return COMPLETED
         if not self._jobs:
-            return decide(Situation(left, self._work_seconds, self._terms))
+            return decide(self._without_job(left))
         job = self._jobs[-1]
         self._look(job, now)
         if machine.rung is None:
@@ -213,8 +231,9 @@ class _Played:
             point, fraction = int(done), done / self._true_seconds if self._has_checkpoints else 0.0
             if self._shows_pace and saved_at > job.asked_at:
                 job.shows_pace = True
-                self._total_seconds = estimates.paced_work_seconds(int(self._true_seconds))
+                self._see_pace(point)
         self._work_seconds = self._total_seconds * (1.0 - fraction)
+        self._expected_seconds = self._planned.run.work_seconds * (1.0 - fraction)
         # As `durable.kept_work`.
         self._safe_point = point
         if point > job.safe_point:
@@ -222,6 +241,14 @@ class _Played:
         elif more:
             job.fruitless_interruptions += more
             self._may_be_worn_out |= job.fruitless_interruptions >= MOST_FRUITLESS_INTERRUPTIONS
+
+    def _see_pace(self, point: int) -> None:
+        """As `estimates.total_work_seconds`: so many steps are safe, of which each takes a second at speed 1."""
+        total = int(self._true_seconds)
+        paced = estimates.paced_work_seconds(total)
+        if not estimates.is_share(point, total, estimates.SETTLED_SHARE):
+            paced = max(paced, self._planned.run.work_upper_seconds)
+        self._total_seconds = paced
 
     def _while_stopping(self, left_seconds: float) -> Decision:
         """As `policy.next_step`: the stop may cost the deadline."""
@@ -244,24 +271,36 @@ class _Played:
             was_too_slow=self._stop_reason is Reason.TOO_SLOW,
             is_worn=self._may_be_worn_out,
         )
-        return decide(Situation(left_seconds, self._work_seconds, self._terms))
+        return decide(self._without_job(left_seconds))
+
+    def _without_job(self, left_seconds: float) -> Situation:
+        expected = self._expected_seconds
+        return Situation(left_seconds, self._work_seconds, self._terms, expected_work_seconds=expected)
 
     def _situation(self, job: _Job, left_seconds: float, now: float) -> Situation:
-        rung, doing, since = job.rung, self.machine.doing, self.machine.since
+        planned, rung, doing, since = self._planned, job.rung, self.machine.doing, self.machine.since
         # As `estimates.running_left_seconds`.
         if job.shows_pace:
             running_left = max(0, int(self._true_seconds) - int(self._done)) / rung.speed
         else:
             running_left = self._work_seconds / rung.speed
+        machine_seconds, checkpoint_in = running_left, 0.0
         if doing is TRAINING:
-            if self._saved_at > job.asked_at:
-                running_left -= now - max(since, self._saved_at)
-            elif self._saved_at != NEVER or not self._has_checkpoints:
-                running_left -= now - since
-            running_left = max(0.0, running_left)
+            saved_at, trained = self._saved_at, now - since
+            if saved_at > job.asked_at:
+                if saved_at > since:
+                    trained = now - saved_at
+                running_left -= trained
+            elif saved_at != NEVER or not self._has_checkpoints:
+                running_left -= trained
+            if running_left < 0:
+                running_left = 0.0
+            if machine_seconds > self._work_seconds / planned.fastest:  # nothing else asks for it
+                # As `estimates.checkpoint_in_seconds`.
+                checkpoint_in = min(running_left, max(0.0, planned.interval_seconds - trained))
         others, is_worn_out, is_in_vain = job.others, False, False
-        if self._may_be_worn_out:
-            ladder = self._planned.ladder(self._jobs, self._work_seconds)
+        if self._may_be_worn_out or len(self._jobs) >= SPREAD_FROM:
+            ladder = planned.ladder(self._jobs, self._work_seconds)
             others = ladder.others(rung)
             is_worn_out, is_in_vain = job in ladder.worn_out, ladder.is_in_vain(job)
         return Situation(
@@ -272,7 +311,10 @@ class _Played:
             STATES[doing],
             now - since,
             running_left,
+            machine_seconds,
+            checkpoint_in,
             others,
             is_worn_out,
             is_in_vain,
+            self._expected_seconds,
         )

@@ -145,7 +145,6 @@ class Known:
     price: Price
     history: Sequence[RunRecord] = ()  # the job's past runs, newest first
     work_key: str | None = None  # of those with the same work to do; None: as `identity.work_key_of` has it
-    month_usd: float = 0.0  # spent on the job in this calendar month, and promised to its open runs
     quotas: Mapping[str, float] = field(
         default_factory=dict
     )  # by name, as Service Quotas writes it; may lack any
@@ -184,12 +183,15 @@ def plan_run(
     """The run of `job` that started at `started_at` (aware UTC) as the execution `execution_arn`.
 
     `overrides`: what the run's input has changed already in `job`, for the record. The deadline counts from the
-    moment for which the run was scheduled: a late start is no reason to wait a day longer for the model.
+    moment for which the run was scheduled: a late start is no reason to wait a day longer for the model. Its share
+    of a month's budget is not taken yet.
     `resumed`: the run whose checkpoints this one takes over, and its deadline (`_deadline`). The same execution
     always gives the same run id.
     """
     run_id = run_id_of(execution_arn, started_at)
-    budget_usd, budget_of = _budget(job, known)
+    per_run_usd = job.budget.per_run_usd if job.budget else None
+    per_month_usd = job.budget.per_month_usd if job.budget else None
+    is_the_months = per_month_usd is not None and (per_run_usd is None or per_month_usd < per_run_usd)
     work_key = known.work_key or work_key_of(job)
     work = learnt_work(job, work_key, known.history)
     types = [(market, spec) for market in Market for spec in job.capacity.rungs_of(market)]
@@ -218,8 +220,9 @@ def plan_run(
         training_job=job.training_job,
         fallback=job.fallback,
         policy=job.policy,
-        budget_usd=budget_usd,
-        budget_of=budget_of,
+        budget_usd=per_month_usd if is_the_months else per_run_usd,
+        budget_of="month" if is_the_months else "run",
+        month_budget_usd=per_month_usd,
         left_out=(
             *_without_quota(rungs, known.quotas),
             *_too_short_on_spot(rungs, job, work.expected_seconds),
@@ -332,16 +335,6 @@ def quota_name(market: Market, instance_type: str) -> str:
     return f"{instance_type} for {'spot ' if market is Market.SPOT else ''}training job usage"
 
 
-def _budget(job: Job, known: Known) -> tuple[float | None, str]:
-    """The tighter of the run's own budget and what is left of the month's, and whose it is."""
-    per_run = job.budget.per_run_usd if job.budget else None
-    per_month = job.budget.per_month_usd if job.budget else None
-    if per_month is None:
-        return per_run, "run"
-    left_usd = max(0.0, per_month - known.month_usd)
-    return (per_run, "run") if per_run is not None and per_run <= left_usd else (left_usd, "month")
-
-
 def _without_quota(rungs: Iterable[Rung], quotas: Mapping[str, float]) -> Iterator[LeftOut]:
     for rung in rungs:
         limit = quotas.get(quota_name(rung.market, rung.instance_type))
@@ -435,7 +428,9 @@ def _late_start(run: Run) -> Iterator[str]:
     if left > 0:
         left_of_it = f"{format_duration(left)} are left of {window}"
     else:
-        left_of_it = f"its deadline, {clock(run.deadline)}, passed {format_duration(-left)} ago"
+        left_of_it = (
+            f"its deadline, {clock(run.deadline, run.started_at)}, passed {format_duration(-left)} ago"
+        )
     rung = ladder.repair_rung(run, run.started_at) or ladder.next_rung(run, Market.SPOT)
     work = ""
     if rung is not None:
@@ -449,7 +444,7 @@ def _still_possible(run: Run) -> str:
         return f"nothing is asked for: {step.because.rstrip('.')}"
     if step.rung.market is Market.SPOT:
         leave_at = ladder.last_safe_at(run, run.started_at, step.rung)
-        return f"Spot may still be waited for until {clock(leave_at or run.deadline)}"
+        return f"Spot may still be waited for until {clock(leave_at or run.deadline, run.started_at)}"
     if step.late:
         return f"even on-demand at once is late by about {format_duration(_late_seconds(run, step.rung))}"
     if run.rungs_of(Market.SPOT) and not ladder.has_had_enough_of_spot(run):

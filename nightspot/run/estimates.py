@@ -28,20 +28,33 @@ class Trained(Protocol):
 
 # A pace that was measured tonight needs less of a margin than a length that was only guessed.
 MEASURED_WORK_MARGIN = 1.1
+# The mean of fewer steps may lack what is not done in each of them, such as an evaluation.
+LONG_STRETCH_SHARE = 1 / 8
+# And until so many are done, the rest may still be slower.
+SETTLED_SHARE = 1 / 4
 
 
 def total_work_seconds(run: Run) -> float:
-    """An upper estimate of the whole work at speed 1, from the best pace seen tonight if there is one.
+    """An upper estimate of the whole work at speed 1, from the pace seen tonight if there is one.
 
-    The best one, because a pace that falls is the machine's doing, and another machine will not have it.
+    Never less than planned, until a long stretch has shown its mean pace and a quarter of the steps is done.
     """
-    total_steps = run.progress.total_steps if run.progress else None
+    total_steps, long_pace = run.progress.total_steps if run.progress else None, run.paced_seconds_per_step
     paces = [
         pace * a.rung.speed for a in run.attempts if (pace := a.best_seconds_per_step or a.seconds_per_step)
     ]
-    if not total_steps or not paces:
+    if run.progress is None or not total_steps or not (long_pace or paces):
         return run.work_upper_seconds
-    return paced_work_seconds(min(paces) * total_steps)
+    if not long_pace:
+        return max(run.work_upper_seconds, paced_work_seconds(min(paces) * total_steps))
+    seconds = paced_work_seconds(long_pace * total_steps)
+    is_settled = is_share(run.progress.step, total_steps, SETTLED_SHARE)
+    return seconds if is_settled else max(run.work_upper_seconds, seconds)
+
+
+def is_share(steps: int, total_steps: int | None, share: float) -> bool:
+    """Whether so many steps are `share` (0..1) of all, where their number is known."""
+    return bool(total_steps) and steps >= share * (total_steps or 0)
 
 
 def paced_work_seconds(seconds: float) -> float:
@@ -84,6 +97,11 @@ def work_seconds(run: Run) -> float:
     return total_work_seconds(run) * (1.0 - durable_fraction(run))
 
 
+def expected_work_seconds(run: Run) -> float:
+    """The work left at speed 1 as the plan expects it, without a margin."""
+    return run.work_seconds * (1.0 - durable_fraction(run))
+
+
 def at_speed(work: float, speed: float) -> float:
     """The training time that so much work takes, in seconds."""
     return min(MOST_WORK_SECONDS, work / speed)
@@ -94,22 +112,40 @@ def work_left_seconds(run: Run, rung: Rung) -> float:
     return at_speed(work_seconds(run), rung.speed)
 
 
-def running_left_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
-    """Estimate of the training time left on the machine that `attempt` has, if nothing happens to it."""
+def machine_seconds(run: Run, attempt: Attempt) -> float:
+    """Estimate of the training time from the durable checkpoint to the model on the machine that `attempt` has."""
     progress = run.progress
     if attempt.seconds_per_step and progress is not None and progress.total_steps:
         steps_left = max(0, progress.total_steps - progress.step)
-        left = min(MOST_WORK_SECONDS, steps_left * attempt.seconds_per_step)
-    else:
-        left = work_left_seconds(run, attempt.rung)
+        return min(MOST_WORK_SECONDS, steps_left * attempt.seconds_per_step)
+    return work_left_seconds(run, attempt.rung)
+
+
+def running_left_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
+    """Estimate of the training time left on the machine that `attempt` has, if nothing happens to it."""
+    left = machine_seconds(run, attempt)
     if attempt.state is not AttemptState.TRAINING or attempt.state_since is None:
         return left
-    since = attempt.state_since
+    since = _trains_since(run, attempt, attempt.state_since, now)
+    # The estimate by training time already counts this stretch.
+    return left if since is None else max(0.0, left - (now - since).total_seconds())
+
+
+def checkpoint_in_seconds(run: Run, attempt: Attempt, now: datetime) -> float:
+    """How soon what `attempt` trains should be safe: at its next checkpoint, or at its end. 0: it is due."""
+    left, interval = running_left_seconds(run, attempt, now), interval_seconds(run)
+    if attempt.state is not AttemptState.TRAINING or attempt.state_since is None or interval == inf:
+        return left
+    since = _trains_since(run, attempt, attempt.state_since, now) or attempt.state_since
+    return min(left, max(0.0, interval - (now - since).total_seconds()))
+
+
+def _trains_since(run: Run, attempt: Attempt, state_since: datetime, now: datetime) -> datetime | None:
+    """Since when what is trained is not safe; None where that is estimated by training time."""
+    progress = run.progress
     if progress is not None and progress.attempt == attempt.number:
-        since = min(now, max(since, progress.saved_at))  # the machine's clock may be wrong
-    elif progress is None and run.checkpoint_s3_uri is not None:
-        since = now  # the estimate by training time already counts this stretch
-    return max(0.0, left - (now - since).total_seconds())
+        return min(now, max(state_since, progress.saved_at))  # the machine's clock may be wrong
+    return None if progress is None and run.checkpoint_s3_uri is not None else state_since
 
 
 def interval_seconds(run: Run) -> float:

@@ -245,7 +245,7 @@ class _Sentence:
         if step is None:
             return ""  # the field's default
         given: str = step.__dict__["because"]
-        return given if given or step.reason is None else sentence(step.reason, step.figures)
+        return given if given or step.reason is None else sentence(step.reason, step.figures, step.at)
 
     def __set__(self, step: Step, text: str) -> None:
         step.__dict__["because"] = text
@@ -294,6 +294,8 @@ class Run:
     fallback: Fallback = Fallback.ON_DEMAND
     budget_usd: float | None = None
     budget_of: str = "run"  # whose money is the tighter: the "run"'s own, or what is left of the "month"'s
+    # The month's budget, until the run has its turn and its share: until then `budget_usd` is the most it may get.
+    month_budget_usd: float | None = None
     work_key: str = ""  # the same for runs with the same work to do
     policy: Policy = Policy.PATIENT
     stop_seconds: int = STOP_SECONDS
@@ -321,6 +323,8 @@ class Run:
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None
     furthest_step: int = 0  # the highest durable step that was ever seen
+    # The lowest mean pace of an uninterrupted stretch that is long enough to be that of all steps, at speed 1.
+    paced_seconds_per_step: float | None = None
     steps: int = 0  # decisions taken so far
     said_late: bool = False
     stop_reason: Reason | None = None  # why Nightspot stops the newest attempt; None: it does not

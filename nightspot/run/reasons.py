@@ -8,10 +8,13 @@ not need is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from nightspot.formats import figures as written
 from nightspot.formats.figures import format_duration
+
+FAR_AHEAD = timedelta(hours=12)
 
 Figure = bool | int | float | str | None
 Figures = Mapping[str, Figure]
@@ -24,6 +27,7 @@ class Reason(StrEnum):
     WAIT_FOR_SPOT = "wait_for_spot"
     ON_DEMAND_ONLY = "on_demand_only"
     NO_SPOT_LEFT = "no_spot_left"
+    NO_ON_DEMAND = "no_on_demand"  # and the waits for Spot after it
     # Starts of on-demand, and the stops of Spot before them.
     LAST_SAFE_MOMENT = "last_safe_moment"
     PATIENCE_OVER = "patience_over"
@@ -39,6 +43,7 @@ class Reason(StrEnum):
     ON_TRACK = "on_track"
     FALLING_BEHIND = "falling_behind"
     LATE = "late"
+    UPLOADING = "uploading"
     BUDGET_USED_UP = "budget_used_up"
     GAVE_UP_WAITING = "gave_up_waiting"
     STOPPING = "stopping"
@@ -67,25 +72,30 @@ class Reason(StrEnum):
     EXECUTION_ENDED = "execution_ended"
 
 
-def sentence(reason: Reason, figures: Figures) -> str:
-    """The decision in words. Raises KeyError, naming the figure, where the reason needs one that is not there."""
+def sentence(reason: Reason, figures: Figures, at: datetime | None = None) -> str:
+    """The decision in words; `at`: when it was taken, which spares its times the date.
+
+    Raises KeyError, naming the figure, where the reason needs one that is not there.
+    """
     template = SENTENCES[reason]
     if "on_demand_type" in figures:  # such a start is said alike, whatever brought it
         template = _START_ON_DEMAND
     elif callable(template):
         template = template(figures)
-    return f"{{unseen}}{template}{{not_shown}}{{left_out}}".format_map(_Words(figures))
+    return f"{{unseen}}{template}{{not_shown}}{{left_out}}".format_map(_Words(figures, at))
 
 
-def clock(moment: datetime) -> str:
-    return f"{moment.hour:02d}:{moment.minute:02d} UTC"
+def clock(moment: datetime, beside: datetime | None = None) -> str:
+    """ "08:00 UTC", with its day where that is not the one of `beside`, or where it is far ahead of it."""
+    is_far = beside is not None and moment - beside > FAR_AHEAD
+    return f"{written.day(moment)}, {written.clock(moment)}" if is_far else written.clock(moment, beside)
 
 
 class _Words(Mapping[str, str]):
     """The figures as a sentence has them, and the phrases that are made of several or of none."""
 
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
+    def __init__(self, figures: Figures, at: datetime | None) -> None:
+        self._figures, self._at = figures, at
 
     def __getitem__(self, name: str) -> str:
         phrase = _PHRASES.get(name)
@@ -98,7 +108,7 @@ class _Words(Mapping[str, str]):
         if name.endswith("_usd"):
             return f"${_number(value):,.2f}"
         if name.endswith("_at"):
-            return clock(datetime.fromisoformat(str(value)))
+            return clock(datetime.fromisoformat(str(value)), self._at)
         # A count may have become a float on its way through the state machine.
         return str(int(value)) if isinstance(value, float) else str(value)
 
@@ -131,6 +141,8 @@ def _after(figures: Figures) -> str:
 
 
 def _waiting(figures: Figures) -> str:
+    if figures["state"] == "training":
+        return "{rung}{progress} is slower than on-demand"
     if figures["state"] == "starting":
         return "Spot is starting"
     if figures.get("interruptions"):
@@ -155,6 +167,8 @@ _PHRASES: Mapping[str, Callable[[Figures], str]] = {
     ),
     "doubted": lambda figures: str(figures["doubt"]).replace("_", " "),
     "progress": lambda figures: " (step {step}{of_steps} is safe)" if "step" in figures else "",
+    # A script that counts in another unit than before looks the same.
+    "fell": _if("furthest_step", ": step numbers fell from {furthest_step} to {step}"),
     "of_steps": _if("total_steps", " of {total_steps}"),
     "budget": lambda figures: (
         "the month's last {budget_usd}" if figures["budget_of"] == "month" else "the run's {budget_usd}"
@@ -189,7 +203,10 @@ _NOT_CAPACITY = "{after}not a capacity problem: no retry, no on-demand."
 def _expected(figures: Figures) -> str:
     """A training job that is left to finish, in time or late."""
     expected = "{rung}{doing}{progress}, expected {finish_at}, due {deadline_at}"
-    return f"Late: {expected}; nothing is faster." if figures["is_late"] else f"On track: {expected}."
+    if figures["is_late"]:
+        return f"Late: {expected}; nothing is faster."
+    slower = "; slower than on-demand, which takes over at {leave_at} at the latest"
+    return f"On track: {expected}{slower if 'leave_at' in figures else ''}."
 
 
 def _patience_over(figures: Figures) -> str:
@@ -198,9 +215,16 @@ def _patience_over(figures: Figures) -> str:
     return "{waiting} ({type}); {next_rung} may have capacity."
 
 
+def _no_on_demand(figures: Figures) -> str:
+    """Spot is asked as well: whoever has a machine first."""
+    if "rung" in figures:
+        return "{waiting}, and on-demand had none; {next_rung} is asked again at {until_at}."
+    return "{after}no on-demand capacity, so Spot {type} is asked as well, until {until_at}."
+
+
 def _resume_broken(figures: Figures) -> str:
     """On-demand takes over at once; but not from a training job that is done before it could be."""
-    broken = "{rung} did not continue from its checkpoint"
+    broken = "{rung} did not continue from its checkpoint{fell}"
     if figures["state"] != "training":
         return f"{broken} and has no machine; {{next_rung}} takes over."
     if not figures["is_in_time"]:
@@ -215,6 +239,7 @@ SENTENCES: Mapping[Reason, str | Callable[[Figures], str]] = {
     ),
     Reason.ON_DEMAND_ONLY: _START_ON_DEMAND,
     Reason.NO_SPOT_LEFT: _START_ON_DEMAND,
+    Reason.NO_ON_DEMAND: _no_on_demand,
     Reason.LAST_SAFE_MOMENT: "{waiting}; {must_start}.",
     Reason.PATIENCE_OVER: _patience_over,
     Reason.THRASHING: (
@@ -234,6 +259,7 @@ SENTENCES: Mapping[Reason, str | Callable[[Figures], str]] = {
         f"Falling behind: {_EXPECTED}, after the deadline; on-demand can still take over for {{slack_seconds}}."
     ),
     Reason.LATE: _expected,
+    Reason.UPLOADING: "{rung}{progress} uploads its model, and is left to finish.",
     Reason.BUDGET_USED_UP: (
         "{rung}{progress}: {spent_usd} of {budget} are spent, and the rest pays for no more than the stop."
     ),

@@ -7,6 +7,7 @@ import pytest
 from nightspot.decide import policy
 from nightspot.failures.classify import RESPONSES
 from nightspot.failures.codes import FailureClass
+from nightspot.run.model import Action
 
 THROTTLED, NO_CAPACITY = FailureClass.THROTTLED, FailureClass.NO_CAPACITY
 SERVICE_FAULT = FailureClass.SERVICE_FAULT
@@ -104,7 +105,25 @@ def test_a_pause_never_outlasts_the_last_safe_moment(story, pause_after):
 
 def test_on_demand_has_no_moment_after_which_asking_helps(story, pause_after):
     late = {"now": "06:00", "ended_at": story.at("06:00")}
-    assert pause_after(NO_CAPACITY, rungs=(story.on_demand,), **late) == 300
+    bought = (story.on_demand,)
+    assert pause_after(NO_CAPACITY, rungs=bought, ladder=bought, **late) == 300
+
+
+def test_spot_is_asked_in_the_pause_of_on_demand_and_a_refusal_of_both_is_paused_after(story, pause_after):
+    row = (story.spot, story.on_demand, story.spot, story.on_demand, story.spot)
+    late = {"now": "06:00", "ended_at": story.at("06:00")}
+    pauses = [pause_after(*[NO_CAPACITY] * n, rungs=row[:n], **late) for n in range(2, 6)]
+    assert pauses == [0, 300, 0, 600]
+
+
+@pytest.mark.parametrize(("attempts", "pause"), [(59, 1200), (60, 1800), (70, 3600), (79, 36_000)])
+def test_from_sixty_attempts_on_those_for_spot_are_spread_over_the_time_until_its_last_safe_moment(
+    story, attempts, pause
+):
+    dry = [story.ended(NO_CAPACITY, number=number + 1) for number in range(attempts)]
+    # 5 h 46 min before the deadline Spot's last safe moment comes: in ten hours.
+    run = story.run(attempts=dry, deadline=story.at("15:46"))
+    assert policy.pause_left(run, dry[-1], RESPONSES[NO_CAPACITY], story.midnight) == pause
 
 
 def faults(story, *phases, reason="InternalServerError: again"):
@@ -133,6 +152,42 @@ def test_another_fault_in_the_same_phase_is_not(story):
     run = faults(story, "Training", "Training")
     other = replace(run.last_attempt, failure_reason="InternalServerError: other")
     assert not policy.is_final_fault(run.with_attempt(other), other)
+
+
+@pytest.fixture
+def five_days(story):
+    """Faults of a run of 12,000 steps: at 41 h, step 4,000 safe, and at 102 h, step 10,000; due in 90 h more."""
+
+    def run(*steps, between=(), **changes):
+        attempts, before = [], None
+        for number, step in enumerate(steps, 1):
+            fault = story.ended(SERVICE_FAULT, number=number, failed_in="Training", step_before=before)
+            attempts.append(replace(fault, failure_reason="InternalServerError: again", step_after=step))
+            before = step
+        run = story.run(attempts=attempts, deadline=story.at("192:00"), **changes)
+        return replace(run, progress=story.progress(steps[-1], "101:50", total_steps=12_000))
+
+    return run
+
+
+def test_a_fault_after_new_steps_is_the_first_of_its_count(story, five_days):
+    run = five_days(4_000, 10_000)
+    assert not policy.is_final_fault(run, run.last_attempt)
+    step = policy.next_step(run, story.at("102:01"))
+    assert step.action is Action.START
+    run = five_days(4_000, 10_000, 11_000, 11_500)
+    assert not policy.is_final_fault(run, run.last_attempt)
+
+
+def test_a_fault_without_new_steps_counts_as_before(five_days):
+    run = five_days(4_000, 4_000)
+    assert policy.is_final_fault(run, run.last_attempt)
+
+
+def test_progress_that_is_estimated_by_training_time_begins_no_count(story):
+    run = faults(story, "Training", "Training")
+    trained = tuple(replace(attempt, safe_seconds=7200.0, trained_seconds=9000.0) for attempt in run.attempts)
+    assert policy.is_final_fault(replace(run, attempts=trained), trained[-1])
 
 
 def test_two_refused_calls_are_in_no_phase(story):

@@ -9,6 +9,7 @@ from nightspot.decide.policy import next_step
 from nightspot.failures.codes import FailureClass
 from nightspot.plan import planning
 from nightspot.run.model import Action, AttemptState, Outcome
+from nightspot.run.reasons import Reason
 
 
 @pytest.fixture
@@ -18,10 +19,10 @@ def repeating(story):
 
 
 def test_a_machine_is_kept_no_longer_than_the_budget_pays_for(story, repeating):
-    # $132 of $150 are gone; $18 pay for 32 min 43 s, of which 3 min are the stop's.
-    run = story.run(budget_usd=150.0, attempts=[repeating], progress=story.progress(12, "03:40"))
+    # $132 of $144 are gone; $12 pay for 21 min 49 s, of which 3 min are the stop's.
+    run = story.run(budget_usd=144.0, attempts=[repeating], progress=story.progress(12, "03:40"))
     step = next_step(run, story.at("04:00"))
-    assert (step.action, step.wait_seconds) == (Action.WATCH, 29 * 60 + 43)
+    assert (step.action, step.wait_seconds) == (Action.WATCH, 18 * 60 + 49)
 
 
 def test_a_machine_is_stopped_when_the_rest_pays_only_for_the_stop(story, repeating):
@@ -32,6 +33,20 @@ def test_a_machine_is_stopped_when_the_rest_pays_only_for_the_stop(story, repeat
         "Spot ml.p4d.24xlarge (step 12 of 24 is safe): $132.00 of the run's $133.00 are spent, "
         "and the rest pays for no more than the stop."
     )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"budget_usd": 133.0}, {"replaced_by": "20261122-newer"}, {"stop_asked_by": "nightspot stop"}],
+    ids=["the budget", "another run", "a person"],
+)
+def test_a_job_that_uploads_is_stopped_by_nobody(story, repeating, changes):
+    run = story.run(attempts=[repeating], progress=story.progress(24, "03:40"), **changes)
+    assert next_step(run, story.at("04:00")).action is Action.STOP
+    uploads = replace(repeating, secondary_status="Uploading")
+    step = next_step(replace(run, attempts=(uploads,)), story.at("04:00"))
+    assert (step.action, step.reason, step.late) == (Action.WATCH, Reason.UPLOADING, False)
+    assert next_step(replace(run, attempts=(uploads,)), story.at("08:01")).late
 
 
 def test_on_demand_is_stopped_for_the_budget_as_well(story):
@@ -85,6 +100,72 @@ def test_a_budget_that_pays_for_more_leaves_the_users_limit(story):
 @pytest.mark.parametrize(("budget", "worst"), [(150.0, 150.0), (None, (4.8 + 0.25) * 33)])
 def test_the_most_that_a_run_may_come_to(story, budget, worst):
     assert ladder.worst_usd(story.run(budget_usd=budget)) == pytest.approx(worst)
+
+
+@pytest.fixture
+def reclaimed(story):
+    """$10 an hour; Spot has trained 3.4 h, of which half is safe, and waits again: $34 at the list price.
+
+    The 2 h 21 min left are $26 on-demand with its start. 08:00 less that, 3 min to stop, 15 min on-demand, 30 min
+    that may be lost and 10 min to start on Spot: it may be waited for until 04:41.
+    """
+
+    def run(budget_usd, discount, **changes):
+        spot = replace(story.spot, usd_per_hour=10.0, spot_discount=discount)
+        bought = replace(story.on_demand, usd_per_hour=10.0)
+        waits = {"interruptions": 1, "state_since": story.at("04:00"), "trained_seconds": 3.4 * 3600}
+        job = story.attempt(spot, **{**waits, **changes})
+        return story.run(
+            rungs=(spot, bought),
+            attempts=[job],
+            work_upper_seconds=2 * 2.35 * 3600,
+            progress=story.progress(12, "03:55"),
+            budget_usd=budget_usd,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("discount", [0.7, 0.3, None])
+def test_money_that_a_bill_will_give_back_moves_no_last_safe_moment(story, reclaimed, discount):
+    free, run = reclaimed(None, discount), reclaimed(60.0, discount)
+    now = story.at("04:30")
+    assert ladder.last_safe_at(run, now) == ladder.last_safe_at(free, now) == story.at("04:41")
+    assert next_step(run, story.at("04:40:58")).action is Action.WATCH
+    step = next_step(run, story.at("04:41"))
+    assert (step.action, step.reason) == (Action.STOP, Reason.LAST_SAFE_MOMENT)
+
+
+@pytest.mark.parametrize(
+    ("billable", "rung"), [(3600.0, 1), (3.3 * 3600, 0)], ids=["billed $10", "billed $33"]
+)
+def test_what_follows_is_judged_by_the_bill(story, reclaimed, billable, rung):
+    ended = {
+        "state": AttemptState.ENDED,
+        "failure": FailureClass.STOPPED_BY_NIGHTSPOT,
+        "ended_at": story.at("04:44"),
+        "ended_waiting": True,
+        "billable_seconds": billable,
+    }
+    run = reclaimed(58.9, 0.7, **ended)
+    step = next_step(run, story.at("04:44"))
+    # $48.90 pay for the rest on-demand, in time; $25.90 do not, but for one more try on Spot.
+    assert (step.action, step.rung, step.late) == (Action.START, run.rungs[rung], False)
+
+
+def test_a_repair_that_not_even_the_bill_makes_affordable_is_none(story, reclaimed):
+    # The expected work of two hours and 10 min to start still fit at 05:50.
+    run = replace(reclaimed(35.0, 0.3), work_seconds=4 * 3600.0)
+    assert ladder.last_safe_at(run, story.at("04:30")) == story.at("05:50")
+
+
+@pytest.mark.parametrize("discount", [0.9, 0.7, 0.3, None])
+def test_no_budget_that_pays_for_on_demand_after_the_bill_makes_the_wait_longer(story, reclaimed, discount):
+    now, free = story.at("04:30"), ladder.last_safe_at(reclaimed(None, discount), story.at("04:30"))
+    bill = 34.0 * (1 - (0.9 if discount is None else discount))
+    for dollars in range(28, 120):
+        if dollars - bill > 27:
+            assert ladder.last_safe_at(reclaimed(float(dollars), discount), now) <= free
 
 
 def test_without_a_price_the_most_is_not_known(story):

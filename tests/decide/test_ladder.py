@@ -86,8 +86,8 @@ def last_safe_at(story, attempt):
 
 
 def test_where_nothing_can_repair_it_spot_may_start_until_it_would_be_late_itself(story):
-    # 08:00 - 4 h 48 min of work - 10 min Spot.
-    assert ladder.spot_leave_at(story.run(), story.spot, None) == story.at("03:02")
+    # 08:00 - the 4 h that are expected - 10 min Spot.
+    assert ladder.spot_leave_at(story.run(), story.spot, None) == story.at("03:50")
 
 
 def test_a_checkpoint_moves_the_last_safe_moment_back(story):
@@ -99,8 +99,23 @@ def test_a_checkpoint_moves_the_last_safe_moment_back(story):
 def test_the_repairing_rungs_speed_decides_not_spots(story):
     slow = replace(story.spot, speed=0.45)
     fast = replace(story.on_demand, speed=2.0)
-    # 2 h 24 min on the fast rung: 2 h 24 min later than 02:14.
-    assert ladder.spot_leave_at(story.run(), slow, fast) == story.at("04:38")
+    # 2 h 24 min on the fast rung: 2 h 24 min later than 02:14, less the minute of a slack that shrinks.
+    assert ladder.spot_leave_at(story.run(), slow, fast) == story.at("04:37")
+
+
+def test_of_a_slow_job_that_trains_the_last_safe_moment_is_the_one_at_which_it_is_stopped(story):
+    slow = replace(story.spot, speed=0.45)
+    # 21 steps of 1,333 s are left, and half an hour of them takes a quarter of an hour of the slack. On-demand
+    # would need 3 h 51 min, 15 min to start and 3 min to stop: at 02:30 that is 81 min, of which half an hour is
+    # needed until the next checkpoint. At the fourth, 04:30, 20 min are left, which is less.
+    attempt = story.training(slow, since="00:40", seconds_per_step=600 / 0.45)
+    run = story.run(
+        rungs=(slow, story.on_demand),
+        attempts=[attempt],
+        progress=story.progress(3, "02:30", attempt=1),
+        work_upper_seconds=15_840.0,  # 24 steps of 600 s, and a tenth
+    )
+    assert ladder.last_safe_at(run, story.at("02:30")) == story.at("04:30")
 
 
 @pytest.mark.parametrize(

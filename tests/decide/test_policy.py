@@ -9,7 +9,7 @@ import pytest
 from nightspot.decide.policy import MOST_ATTEMPTS, next_step
 from nightspot.failures.classify import MAX_REASON_CHARACTERS, RESPONSES, Response
 from nightspot.failures.codes import FailureClass
-from nightspot.job.markets import Fallback, Market
+from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run.model import Action, AttemptState, Doubt, Outcome, to_json
 
 FINAL = [failure for failure, answer in RESPONSES.items() if answer is Response.FINISH]
@@ -319,10 +319,10 @@ def test_spot_types_take_turns_and_a_pause_follows_each_round(story):
 
 
 def test_a_job_that_forbids_on_demand_is_skipped_when_spot_can_no_longer_make_it(after):
-    # Spot alone must start by 08:00 - 4 h 48 min - 10 min.
+    # Not the 4 h 48 min that may be needed at most, but the 4 h that are expected, and 10 min to start.
     never = {"fallback": Fallback.NEVER}
-    assert after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:01:59", changes=never).action is Action.START
-    step = after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:02", changes=never)
+    assert after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:49:59", changes=never).action is Action.START
+    step = after(FailureClass.STOPPED_BY_NIGHTSPOT, "03:50", changes=never)
     assert (step.action, step.outcome) == (Action.FINISH, Outcome.SKIPPED)
     assert "the job forbids on-demand" in step.because
 
@@ -353,7 +353,7 @@ def test_an_unaffordable_on_demand_leaves_spot_its_own_last_moment(story):
     # $167 pay for 5 h 01 min on Spot and its stop, not for 5 h 06 min on demand.
     step = next_step(story.run(budget_usd=167.0), story.midnight)
     assert market_of(step) is Market.SPOT
-    assert "until 03:02 UTC" in step.because
+    assert "until 03:50 UTC" in step.because
 
 
 def test_a_ladder_without_spot_starts_on_demand(story):
@@ -363,16 +363,35 @@ def test_a_ladder_without_spot_starts_on_demand(story):
 
 def test_a_ladder_without_on_demand_waits_for_spot_as_long_as_it_can_make_it(story):
     run = story.run(rungs=(story.spot,))
-    assert next_step(run, story.at("03:01:59")).rung == story.spot
-    step = next_step(run, story.at("03:02"))
+    assert next_step(run, story.at("03:49:59")).rung == story.spot
+    step = next_step(run, story.at("03:50"))
     assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
+
+
+@pytest.mark.parametrize("state", [AttemptState.WAITING, AttemptState.STARTING])
+def test_what_a_reclaimed_job_has_saved_is_not_thrown_away_while_the_expected_work_still_fits(story, state):
+    # 12 of 24 steps are safe: two hours are expected, 2 h 24 min needed at most.
+    job = story.attempt(state=state, interruptions=1, state_since=story.at("05:45"), trained_seconds=9000.0)
+    run = story.run(attempts=[job], fallback=Fallback.NEVER, progress=story.progress(12, "05:00"))
+    assert next_step(run, story.at("05:49:59")).action is Action.WATCH
+    # A machine that is there already has no start to wait for.
+    leaves = {AttemptState.WAITING: "05:50", AttemptState.STARTING: "06:00"}[state]
+    assert next_step(run, story.at(leaves) - timedelta(seconds=1)).action is Action.WATCH
+    assert next_step(run, story.at(leaves)).action is Action.STOP
 
 
 def test_a_failed_on_demand_start_is_asked_again_and_late_is_said(after, story):
     step = after(FailureClass.NO_CAPACITY, "06:00", story.on_demand)
+    assert (step.action, step.rung, step.wait_seconds, step.late) == (Action.START, story.spot, 300, True)
+    assert step.because == (
+        "on-demand ml.p4d.24xlarge ended as no capacity; no on-demand capacity, so Spot ml.p4d.24xlarge is asked "
+        "as well, until 06:05 UTC."
+    )
+    bought = {"policy": Policy.ON_DEMAND}
+    step = after(FailureClass.NO_CAPACITY, "06:00", story.on_demand, changes=bought)
     assert (step.action, step.wait_seconds) == (Action.PAUSE, 300)
     ended = story.ended(FailureClass.NO_CAPACITY, story.on_demand, ended_at=story.at("06:00"))
-    then = next_step(story.run(attempts=[ended]), story.at("06:05"))
+    then = next_step(story.run(attempts=[ended], **bought), story.at("06:05"))
     assert (then.rung, then.late) == (story.on_demand, True)
 
 

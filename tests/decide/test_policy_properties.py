@@ -17,6 +17,7 @@ from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback, Market
 from nightspot.plan.planning import create_training_job, training_job_name
 from nightspot.run.model import Action, Outcome, Progress, Run, Rung, Step
+from nightspot.run.reasons import Reason
 
 STOP_SECONDS = 180
 STEPS = 24
@@ -410,6 +411,10 @@ def test_spot_is_asked_for_only_while_a_failed_start_could_be_repaired_in_time(p
     decisions, _ = play(planned(types), world)
 
     for seen, step in decisions:
+        if step.action is Action.START and step.reason is Reason.NO_ON_DEMAND:
+            before = [attempt for attempt in seen.attempts if attempt.number < step.attempt][-1]
+            assert (before.rung.market, before.trained_seconds) == (Market.ON_DEMAND, 0)
+            continue
         if step.action is Action.START and step.rung.market is Market.SPOT:
             gone = {a.rung.key for a in seen.attempts if a.failure is FailureClass.QUOTA_PERMANENT}
             repair = next((rung for rung in seen.rungs_of(Market.ON_DEMAND) if rung.key not in gone), None)

@@ -38,7 +38,8 @@ def slow(story, clock):
     rung = replace(story.spot, speed=0.45)
     attempt = story.training(rung, since="00:40", seconds_per_step=600 / 0.45)
     progress = story.progress(3, "01:46:40", attempt=1)
-    return decided(story, clock, attempt, rungs=(rung, story.on_demand), progress=progress)
+    changes = {"rungs": (rung, story.on_demand), "progress": progress, "work_upper_seconds": 15_840.0}
+    return decided(story, clock, attempt, **changes)
 
 
 def p5(story):
@@ -63,6 +64,7 @@ CASES = {
     Reason.WAIT_FOR_SPOT: lambda s: decided(s, "00:00"),
     Reason.ON_DEMAND_ONLY: lambda s: decided(s, "00:00", rungs=(s.on_demand,)),
     Reason.NO_SPOT_LEFT: lambda s: decided(s, "00:00", left_out=(LeftOut(s.spot, "its quota is 0."),)),
+    Reason.NO_ON_DEMAND: lambda s: after(s, FailureClass.NO_CAPACITY, "04:00", rung=s.on_demand),
     Reason.LAST_SAFE_MOMENT: lambda s: decided(s, "02:14", s.attempt()),
     Reason.PATIENCE_OVER: lambda s: decided(s, "00:30", s.attempt(), **two_types(s)),
     Reason.THRASHING: lambda s: decided(
@@ -88,6 +90,7 @@ CASES = {
     Reason.ON_TRACK: lambda s: decided(s, "01:00", s.training(since="00:10", trained_seconds=3000.0)),
     Reason.FALLING_BEHIND: lambda s: slow(s, "03:00"),
     Reason.LATE: lambda s: decided(s, "07:00", s.training(s.on_demand, since="06:50")),
+    Reason.UPLOADING: lambda s: decided(s, "05:00", s.training(since="00:10", secondary_status="Uploading")),
     Reason.BUDGET_USED_UP: lambda s: decided(
         s, "01:00", s.training(since="00:10", trained_seconds=3000.0), budget_usd=20.0
     ),
@@ -129,7 +132,7 @@ CASES = {
         rungs=(s.spot, replace(s.on_demand, usd_per_hour=100.0)),
         budget_usd=200.0,
     ),
-    Reason.FALLBACK_FORBIDDEN: lambda s: decided(s, "03:10", fallback=Fallback.NEVER),
+    Reason.FALLBACK_FORBIDDEN: lambda s: decided(s, "03:50", fallback=Fallback.NEVER),
 }
 # Made where an execution's end is told, and not by the policy.
 ELSEWHERE = {Reason.EXECUTION_ENDED}
@@ -152,14 +155,14 @@ def test_the_sentence_is_made_of_the_stored_figures_alone(story, reason):
     figures = json.loads(json.dumps(to_json(step)))["figures"]
     # JSONata makes floats of whole numbers.
     floats = {name: float(value) if type(value) is int else value for name, value in figures.items()}
-    assert sentence(reason, figures) == sentence(reason, floats) == step.because
+    assert sentence(reason, figures, step.at) == sentence(reason, floats, step.at) == step.because
     assert step_from_json(to_json(step)) == step
 
 
 def test_a_decision_is_worded_when_it_is_read_or_stored(story, monkeypatch):
     worded = []
     monkeypatch.setattr(
-        "nightspot.run.model.sentence", lambda reason, _figures: worded.append(reason) or "so."
+        "nightspot.run.model.sentence", lambda reason, _figures, _at: worded.append(reason) or "so."
     )
     step = CASES[Reason.WAITING](story)
     assert not worded

@@ -139,6 +139,13 @@ class TestAfterAFailedResume:
         ended = replace(broken, state=AttemptState.ENDED, failure=FailureClass.STOPPED_BY_NIGHTSPOT)
         assert next_step(story.run(attempts=[ended]), story.at("02:56")).rung == story.on_demand
 
+    @pytest.mark.parametrize("clock", ["02:53", "02:55"])
+    def test_the_sentence_says_which_step_became_which(self, story, broken, clock):
+        # Batches have become epochs, perhaps.
+        progress = story.progress(3, "02:50", attempt=1, total_steps=None)
+        step = next_step(story.run(attempts=[broken], progress=progress, furthest_step=500), story.at(clock))
+        assert "continue from its checkpoint: step numbers fell from 500 to 3" in step.because
+
     def test_it_is_left_alone_once_on_demand_would_be_late(self, story, broken):
         step = next_step(story.run(attempts=[broken]), story.at("02:55"))
         assert step.action is Action.WATCH

@@ -136,7 +136,7 @@ class TestOnDemandThatQueues:
         ended = story.ended(FailureClass.STOPPED_BY_NIGHTSPOT, story.on_demand, ended_at=story.at("32:03"))
         step = next_step(story.run(attempts=[ended]), story.at("32:03"))
         assert (step.action, step.outcome) == (Action.FINISH, Outcome.FAILED)
-        assert "long past 08:00 UTC" in step.because
+        assert "long past 21 November 2026, 08:00 UTC" in step.because
 
 
 class TestRungsThatAreLeftOut:

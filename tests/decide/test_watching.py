@@ -88,7 +88,9 @@ def test_training_is_looked_at_after_half_the_spare_time_between_a_quarter_and_a
     # W = 24 times 600 s times 1.1 = 4 h 24 min; with 3 min to stop, 15 min on-demand and 30 min lost: 5 h 12 min.
     attempt = story.training(since="00:10", seconds_per_step=600.0)
     looks = [
-        step_at(clock, attempt, progress=story.progress(0, "00:10", attempt=1)).wait_seconds
+        step_at(
+            clock, attempt, progress=story.progress(0, "00:10", attempt=1), work_upper_seconds=15_840.0
+        ).wait_seconds
         for clock in ("00:11", "01:48", "02:30")
     ]
     assert looks == [3600, 1800, 900]
@@ -105,20 +107,22 @@ def test_without_a_progress_file_a_training_job_is_judged_by_its_time(story, ste
 def slow(story):
     """Training at 0.45 of the pace since 00:40: 3 steps of 1,333 s were safe at 01:46:40.
 
-    On-demand would need 21 steps of 600 s times 1.1 = 3 h 51 min, 15 min to start and 3 min to stop:
+    The plan is as long as the pace makes it. On-demand would need 21 steps of 600 s times 1.1 = 3 h 51 min, 15 min
+    to start and 3 min to stop:
     4 h 09 min, so its last safe moment is 03:51.
     """
     rung = replace(story.spot, speed=0.45)
     attempt = story.training(rung, since="00:40", seconds_per_step=600 / 0.45)
     progress = story.progress(3, "01:46:40", attempt=1)
-    return attempt, {"rungs": (rung, story.on_demand), "progress": progress}
+    return attempt, {"rungs": (rung, story.on_demand), "progress": progress, "work_upper_seconds": 15_840.0}
 
 
 def test_a_slow_rung_trains_on_until_its_last_safe_moment(step_at, slow):
     attempt, changes = slow
     steps = {clock: step_at(clock, attempt, **changes) for clock in ("02:00", "03:00", "03:49")}
     assert {step.action for step in steps.values()} == {Action.WATCH}
-    assert [step.wait_seconds for step in steps.values()] == [3600, 51 * 60 - 30, 90]
+    # Half of 1 h 51 min less the half hour that may be lost; at 03:00 a checkpoint is due.
+    assert [step.wait_seconds for step in steps.values()] == [2430, 900, 60]
     assert "after the deadline; on-demand can still take over for 51 min" in steps["03:00"].because
 
 
@@ -155,9 +159,9 @@ def test_a_pace_that_fell_tonight_gives_a_full_rung_a_last_safe_moment_too(story
     # The first attempt trained at 600 s a step, this one takes 1,333 s: the same numbers as on the slow rung.
     before = story.ended(FailureClass.INTERRUPTED, seconds_per_step=600.0, trained_seconds=600.0)
     attempt = story.training(since="00:40", number=2, seconds_per_step=600 / 0.45)
-    progress = story.progress(3, "01:46:40", attempt=2)
-    assert step_at("03:49", attempt, before, progress=progress).action is Action.WATCH
-    assert step_at("03:50", attempt, before, progress=progress).action is Action.STOP
+    changes = {"progress": story.progress(3, "01:46:40", attempt=2), "work_upper_seconds": 15_840.0}
+    assert step_at("03:49", attempt, before, **changes).action is Action.WATCH
+    assert step_at("03:50", attempt, before, **changes).action is Action.STOP
 
 
 def test_a_job_that_is_not_shown_yet_is_looked_at_in_a_minute(story, step_at):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from nightspot.job.markets import Concurrency
+from nightspot.job.model import Budget
 from nightspot.run.model import run_from_json
 
 OTHER = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:two"
@@ -144,6 +145,73 @@ class TestReplace:
         assert world.record(older)["cost_usd"] == pytest.approx(600 / 3600 * 2.0, abs=1e-4)
         newer, step = decided(world, newer)
         assert (newer["locked"], newer["waits_for_run"], step["action"]) == (True, None, "start")
+
+    @pytest.mark.parametrize(
+        ("budget", "spent_usd", "share_usd"),
+        [
+            ({"per_month_usd": 1000}, 600 / 3600 * 2, 1000 - 600 / 3600 * 2),
+            ({"per_run_usd": 100, "per_month_usd": 120}, 600 / 3600 * 2, 100),
+            ({"per_run_usd": 100, "per_month_usd": 100.2}, 600 / 3600 * 2, 100.2 - 600 / 3600 * 2),
+        ],
+        ids=["the month's alone", "the run's is the tighter", "the month's is the tighter"],
+    )
+    def test_the_newer_run_has_its_share_of_the_month_when_it_has_its_turn(
+        self, world, concurrency, midnight, budget, spent_usd, share_usd
+    ):
+        job = world.jobs["recommender"].model_copy(update={"budget": Budget(**budget)})
+        world.jobs["recommender"] = job
+        concurrency("replace")
+        older, step = decided(world, world.plan()["run"])
+        assert older["budget_usd"] == min(budget.values())
+        name = step["training_job_name"]
+        world.sagemaker.shows(name, "InProgress", ("Training", midnight + timedelta(minutes=5)))
+        newer = world.plan(execution=OTHER)["run"]
+        newer, step = decided(world, newer)
+        assert step["action"] == "pause"
+        older, _ = decided(world, older)
+        at = midnight + timedelta(minutes=40)
+        trained = ("Training", midnight + timedelta(minutes=5))
+        world.sagemaker.shows(name, "Stopped", trained, ("Stopped", at), BillableTimeInSeconds=600)
+        older, _ = decided(world, older)
+        assert world.record(older)["cost_usd"] == pytest.approx(spent_usd, abs=1e-4)
+        newer, step = decided(world, newer)
+        assert (step["action"], newer["budget_usd"]) == ("start", pytest.approx(share_usd, abs=1e-4))
+        # Decided once: neither a later decision nor another execution that goes on with it gives more.
+        world.table.record_outcome(replace(run_from_json(older), attempts=()))
+        newer, _ = decided(world, newer)
+        assert newer["budget_usd"] == pytest.approx(share_usd, abs=1e-4)
+        assert world.table.run(newer["run_id"]).month_budget_usd is None
+
+    def test_a_run_that_still_waits_promises_nothing_of_the_month_to_itself(self, world, concurrency):
+        job = world.jobs["recommender"].model_copy(update={"budget": Budget(per_month_usd=1000)})
+        world.jobs["recommender"] = job
+        concurrency("replace")
+        first, _ = decided(world, world.plan()["run"])
+        world.plan(execution=OTHER)
+        third = world.plan(execution=THIRD, started_at=world.now + timedelta(minutes=1))["run"]
+        over = {**first, "attempts": [], "outcome": "stopped", "outcome_because": "x."}
+        world.record(over)
+        # The second has not decided again since, and does not know that its place is taken.
+        third, step = decided(world, third)
+        assert (step["action"], third["budget_usd"]) == ("start", 1000)
+
+    def test_what_a_dead_run_has_promised_is_waited_for_until_its_record_is_closed(
+        self, world, concurrency, midnight
+    ):
+        job = world.jobs["recommender"].model_copy(update={"budget": Budget(per_month_usd=1000)})
+        world.jobs["recommender"] = job
+        concurrency("replace")
+        older, _ = decided(world, world.plan()["run"])
+        world.step_functions.over.add(older["execution_arn"])
+        world.pass_time(minutes=2)
+        world.sagemaker.shows(older["attempts"][0]["training_job_name"], "Stopped", ("Stopped", midnight))
+        newer, step = decided(world, world.plan(execution=OTHER)["run"])
+        assert (step["action"], newer["waits_for_run"]) == ("pause", older["run_id"])
+        world.table.record_outcome(
+            run_from_json({**older, "attempts": [], "outcome": "failed", "outcome_because": "x."})
+        )
+        newer, step = decided(world, newer)
+        assert (step["action"], newer["budget_usd"]) == ("start", 1000)
 
     def test_a_third_run_takes_the_second_ones_place(self, world, training):
         second = world.plan(execution=OTHER)["run"]

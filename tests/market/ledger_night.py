@@ -104,6 +104,7 @@ class _World:
         known, progress = run.attempts[-1], self._progress(run.attempts[-1], now)
         attempt = self._attempt(known, progress, now)
         run = evolve(run, attempts=(*run.attempts[:-1], attempt), progress=progress)
+        run = durable.with_long_stretch(run)
         counted = durable.kept_work(run.attempts[-1], known.interruptions, durable.safe_point(run))
         return run if counted is run.attempts[-1] else run.with_attempt(counted)
 

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightspot.decide import ledger
+from nightspot.decide import ladder, ledger
 from nightspot.decide.ledger import JobView, Observation, Transition
 from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.market.backtest import BacktestSetting, plan
@@ -16,10 +17,11 @@ from nightspot.market.grid import available_slots
 from nightspot.market.model import Belief, Doing, MarketAvailability, Prices, Truth
 from nightspot.market.night import MIDNIGHT, Planned, SimulatedNight, SimulationError
 from nightspot.market.omniscient import omniscient_costs
-from nightspot.run.model import Action, LeftOut, Rung
-from tests.market import ledger_night
+from nightspot.run.model import Action, AttemptState, LeftOut, Rung
+from tests.market import ledger_night, speeds
 
 HOUR = 3600.0
+WEEK = 7 * 24 * HOUR
 SPOT = Rung(Market.SPOT, "simulated", "simulated")
 CHANGEOVER = 360.0
 
@@ -65,6 +67,10 @@ def run_of(truth, policy=Policy.PATIENT, **changes):
 
 def played(truth, policy=Policy.PATIENT, *, night=None, **changes):
     return Planned(run_of(truth, policy, **changes)).play(night or SimulatedNight(truth, with_spans=True))
+
+
+def played_plan(run, truth):
+    return Planned(run).play(SimulatedNight(truth))
 
 
 def test_a_quiet_night_costs_work_and_one_changeover_at_spots_price():
@@ -248,6 +254,85 @@ def test_with_true_bounds_no_night_is_late_and_none_is_cheaper_than_the_bound(tr
         step_seconds=300.0,
     )[0]
     assert result.cost >= bound - 1e-9
+
+
+@st.composite
+def ladders(draw, market):
+    """One to three types of a market, of any speed."""
+    speeds = draw(st.lists(st.sampled_from([0.4, 0.7, 1.0, 1.5, 2.0]), min_size=1, max_size=3))
+    return [
+        Rung(market, f"type-{number}", "simulated", speed=speed, usd_per_hour=1.0, patience_seconds=900)
+        for number, speed in enumerate(speeds)
+    ]
+
+
+@settings(max_examples=10 * settings.default.max_examples)
+@given(
+    truth=nights(),
+    spot=ladders(Market.SPOT),
+    on_demand=ladders(Market.ON_DEMAND),
+    second=slots,
+    spare=st.integers(0, 40),
+    every=st.sampled_from([0.0, 300.0, 900.0, 1800.0]),
+)
+def test_with_true_bounds_no_night_is_late_on_types_of_any_speed(
+    truth, spot, on_demand, second, spare, every
+):
+    changeover = truth.on_demand_changeover_seconds[0]
+    soonest = min(changeover + truth.work_seconds / rung.speed for rung in on_demand)
+    truth = replace(truth, window_seconds=math.ceil(soonest) + 300.0 * spare, checkpoint_seconds=every)
+    rungs = tuple(replace(rung, change_over_seconds=int(changeover)) for rung in (*spot, *on_demand))
+    run = replace(
+        run_of(replace(truth, window_seconds=WEEK)),
+        rungs=rungs,
+        deadline=MIDNIGHT + timedelta(seconds=truth.window_seconds),
+    )
+    night = SimulatedNight(truth, markets={"type-1": on_grid(second, 300.0)})
+    assert not Planned(run).play(night).late
+
+
+@pytest.mark.long
+def test_of_random_ladders_of_different_speeds_none_is_late():
+    assert [seed for seed in range(speeds.NIGHTS) if speeds.play(seed).late] == []
+
+
+def test_a_slower_job_is_stopped_at_the_last_safe_moment_that_was_shown(monkeypatch):
+    shown, off = [], []
+    decide = ledger_night.next_step
+
+    def spy(run, now):
+        step, attempt = decide(run, now), run.open_attempt
+        if step.action is Action.STOP and attempt.state is AttemptState.TRAINING:
+            off.append(abs((now - shown[-1]).total_seconds()))
+        shown.append(ladder.last_safe_at(run, now, step.rung if step.action is Action.START else None))
+        return step
+
+    monkeypatch.setattr(ledger_night, "next_step", spy)
+    for seed in range(160):
+        ledger_night.play_through_ledger(*speeds.night_of(seed))
+    assert len(off) > 10
+    assert max(off) <= 1
+
+
+@pytest.mark.parametrize("queue", [240.0, 600.0])
+@pytest.mark.parametrize("minutes", [15, 30, 60])
+def test_spot_that_is_slower_than_on_demand_is_left_before_a_reclaim_would_make_it_late(minutes, queue):
+    # 5 h on Spot are 3 h 20 min on-demand. One reclaim five minutes before the end, and no Spot after it.
+    truth = truth_of(
+        market(5.0),
+        work_seconds=5 * HOUR,
+        window_seconds=5 * HOUR + 300,
+        spot_changeover_seconds=(240.0,),
+        on_demand_changeover_seconds=(queue,),
+        checkpoint_seconds=60.0 * minutes,
+        stop_seconds=180.0,
+    )
+    planned = run_of(replace(truth, window_seconds=WEEK))
+    fast = replace(planned.rungs[1], speed=1.5)
+    deadline = MIDNIGHT + timedelta(seconds=truth.window_seconds)
+    result = played_plan(replace(planned, rungs=(planned.rungs[0], fast), deadline=deadline), truth)
+    assert not result.late
+    assert result.spot_seconds > 2 * HOUR
 
 
 @settings(max_examples=2 * settings.default.max_examples)

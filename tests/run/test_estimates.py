@@ -1,12 +1,16 @@
 """How much work is left: always a little more than one thinks."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from nightspot.decide.ledger import fold
+from nightspot.decide.policy import next_step
 from nightspot.failures.codes import FailureClass
 from nightspot.run import estimates
 from nightspot.run.model import AttemptState
+from nightspot.run.reasons import Reason
 
 HOUR = 3600
 
@@ -38,6 +42,58 @@ def test_the_best_pace_of_the_night_counts(story):
         progress=story.progress(3, "00:45"),
     )
     assert estimates.total_work_seconds(run) == pytest.approx(18_480)
+
+
+def trained_to(story, means, **changes):
+    """The run after a look at each of `means`: mean seconds per step by the step that was safe."""
+    run = story.run(attempts=[story.attempt()], **changes)
+    for step, mean in means.items():
+        now = story.at("00:10") + timedelta(seconds=step * mean)
+        view = story.view(("Starting", "00:00", "00:10"), ("Training", "00:10", None))
+        saved = replace(story.progress(step, "00:10", total_steps=160, seconds_per_step=mean), saved_at=now)
+        run = fold(run, story.look(view, progress=replace(saved, attempt=run.last_attempt.number)), now)
+    return run
+
+
+def mean_with_evaluations(epochs):
+    """160 epochs of a minute, and after each fifth an evaluation of 150 s: four hours."""
+    return 60 + 150 * (epochs // 5) / epochs
+
+
+@pytest.mark.parametrize("last", [1, 4, 9, 19, 39, 44, 80, 160])
+def test_evaluations_between_epochs_make_no_estimate_too_small(story, last):
+    looks = {epochs: mean_with_evaluations(epochs) for epochs in range(1, last + 1)}
+    assert estimates.total_work_seconds(trained_to(story, looks)) >= 4 * HOUR
+
+
+@pytest.mark.parametrize("stretch", [1, 4, 19])
+def test_a_short_stretch_on_another_machine_makes_it_no_smaller(story, stretch):
+    run = trained_to(story, {epochs: mean_with_evaluations(epochs) for epochs in range(1, 81)})
+    short = story.progress(
+        80 + stretch, "02:20", total_steps=160, attempt=2, seconds_per_step=60.0, resumed_from_step=80
+    )
+    run = replace(run, attempts=(*run.attempts, story.training(number=2, since="02:18")))
+    folded = fold(run, replace(story.look(None, progress=short), jobs={}), story.at("02:20"))
+    assert folded.last_attempt.seconds_per_step == 60.0
+    assert estimates.total_work_seconds(folded) >= 4 * HOUR
+
+
+def test_until_a_quarter_is_done_it_is_never_below_the_plan(story):
+    fast = dict.fromkeys((10, 20, 39), 60.0)
+    assert estimates.total_work_seconds(trained_to(story, fast)) == 17_280
+    assert estimates.total_work_seconds(trained_to(story, {**fast, 40: 60.0})) == pytest.approx(160 * 66)
+    slow = dict.fromkeys((10, 20), 120.0)
+    assert estimates.total_work_seconds(trained_to(story, slow)) == pytest.approx(160 * 132)
+
+
+def test_a_pace_that_falls_on_one_machine_is_the_machines_doing(story):
+    run = trained_to(story, {20: 90.0, 40: 90.0, 60: 150.0})
+    assert run.last_attempt.seconds_per_step == 150.0
+    assert estimates.total_work_seconds(run) == pytest.approx(160 * 99)
+    # And so it is found to be slow: 100 steps of 150 s, where on-demand would take as many of 99.
+    now = run.progress.saved_at
+    late = replace(run, deadline=now + timedelta(seconds=100 * 99 + 900 + 180 + 30))
+    assert next_step(late, now).reason is Reason.TOO_SLOW
 
 
 def test_without_a_number_of_steps_the_plan_stands(story):
