@@ -26,7 +26,7 @@ from nightspot.job.markets import Fallback, Market
 from nightspot.market.engine import SimulatedMachine
 from nightspot.market.model import Doing, MarketAvailability, NightResult, Truth
 from nightspot.run import estimates
-from nightspot.run.model import Action, AttemptState, Run, Rung
+from nightspot.run.model import Action, AttemptState, Run, Rung, evolve
 from nightspot.run.reasons import Reason
 
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)  # when a plan that is played begins
@@ -72,7 +72,8 @@ class Planned:
             raise SimulationError(
                 "a plan that is played has no budget, leaves no rung out, and begins with nothing"
             )
-        self.run = run
+        # What a training does beside its steps, and that it stops early, is not played.
+        self.run = evolve(run, overhead_seconds=0.0, steps_share=1.0)
         self.window_seconds = (run.deadline - run.started_at).total_seconds()
         self.give_up_seconds = give_up_seconds(run.work_upper_seconds)
         self.usd_per_hour = next((r.usd_per_hour for r in run.rungs if r.market is Market.ON_DEMAND), None)

@@ -1,6 +1,6 @@
 """How much work is left and how long it takes: upper estimates from the plan and from tonight's pace.
 
-What the plan starts from is learnt from past nights, see `history`.
+What the plan starts from is learnt from past runs, see `nightspot.learn`.
 """
 
 from __future__ import annotations
@@ -39,20 +39,34 @@ def total_work_seconds(run: Run) -> float:
 
     Never less than planned, until a long stretch has shown its mean pace and a quarter of the steps is done.
     """
-    total_steps, long_pace = run.progress.total_steps if run.progress else None, run.paced_seconds_per_step
+    total_steps, long_pace = planned_steps(run), run.paced_seconds_per_step
     paces = [
         pace * a.rung.speed for a in run.attempts if (pace := a.best_seconds_per_step or a.seconds_per_step)
     ]
     if run.progress is None or not total_steps or not (long_pace or paces):
         return run.work_upper_seconds
     if not long_pace:
-        return max(run.work_upper_seconds, paced_work_seconds(min(paces) * total_steps))
-    seconds = paced_work_seconds(long_pace * total_steps)
+        return max(
+            run.work_upper_seconds, paced_work_seconds(min(paces) * total_steps) + run.overhead_seconds
+        )
+    seconds = paced_work_seconds(long_pace * total_steps) + run.overhead_seconds
     is_settled = is_share(run.progress.step, total_steps, SETTLED_SHARE)
     return seconds if is_settled else max(run.work_upper_seconds, seconds)
 
 
-def is_share(steps: int, total_steps: int | None, share: float) -> bool:
+def planned_steps(run: Run) -> float | None:
+    """The steps that the training is taken to come to: all, or where it stops early, those that it usually does.
+
+    None where no total is known. Once it goes on beyond them, nobody knows, and all count.
+    """
+    progress = run.progress
+    if progress is None or not progress.total_steps:
+        return None
+    usual = run.steps_share * progress.total_steps
+    return usual if progress.step < usual else float(progress.total_steps)
+
+
+def is_share(steps: int, total_steps: float | None, share: float) -> bool:
     """Whether so many steps are `share` (0..1) of all, where their number is known."""
     return bool(total_steps) and steps >= share * (total_steps or 0)
 
@@ -73,10 +87,12 @@ def durable_fraction(run: Run) -> float:
         return 0.0
     progress = run.progress
     if progress is not None:
+        all_steps, planned = progress.total_steps, planned_steps(run)
+        usual = all_steps / planned if all_steps and planned else 1.0
         if progress.fraction is not None:
-            return min(1.0, max(0.0, progress.fraction))
-        if progress.total_steps:
-            return min(1.0, progress.step / progress.total_steps)
+            return min(1.0, max(0.0, progress.fraction) * usual)
+        if planned:
+            return min(1.0, progress.step / planned)
     return trained_fraction(run, run.attempts)
 
 
@@ -94,12 +110,18 @@ def trained_fraction(plan: Run, attempts: Iterable[Trained]) -> float:
 
 def work_seconds(run: Run) -> float:
     """Upper estimate of the work left at speed 1, taken up from the durable checkpoint."""
-    return total_work_seconds(run) * (1.0 - durable_fraction(run))
+    return _left_of(run, total_work_seconds(run))
 
 
 def expected_work_seconds(run: Run) -> float:
     """The work left at speed 1 as the plan expects it, without a margin."""
-    return run.work_seconds * (1.0 - durable_fraction(run))
+    return _left_of(run, run.work_seconds)
+
+
+def _left_of(run: Run, work: float) -> float:
+    """What is left of so much work; what a script does beside its steps, it does again on another machine."""
+    overhead = min(work, run.overhead_seconds)
+    return (work - overhead) * (1.0 - durable_fraction(run)) + overhead
 
 
 def at_speed(work: float, speed: float) -> float:
@@ -114,10 +136,12 @@ def work_left_seconds(run: Run, rung: Rung) -> float:
 
 def machine_seconds(run: Run, attempt: Attempt) -> float:
     """Estimate of the training time from the durable checkpoint to the model on the machine that `attempt` has."""
-    progress = run.progress
-    if attempt.seconds_per_step and progress is not None and progress.total_steps:
-        steps_left = max(0, progress.total_steps - progress.step)
-        return min(MOST_WORK_SECONDS, steps_left * attempt.seconds_per_step)
+    progress, planned = run.progress, planned_steps(run)
+    if attempt.seconds_per_step and progress is not None and planned:
+        steps_left = planned - progress.step
+        # What comes before the first step is behind it, and what comes after the last is not known by itself.
+        beside = 0.0 if steps_left > 0 else at_speed(run.overhead_seconds, attempt.rung.speed)
+        return min(MOST_WORK_SECONDS, max(0.0, steps_left) * attempt.seconds_per_step + beside)
     return work_left_seconds(run, attempt.rung)
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from nightspot.decide import ladder
 from nightspot.decide.ledger import fold
 from nightspot.decide.policy import next_step
 from nightspot.failures.codes import FailureClass
@@ -187,3 +188,76 @@ def test_a_reclaim_takes_an_interval_or_what_is_left(story):
     assert estimates.lost_work_seconds(story.run(), story.spot) == 1800
     nearly_done = story.run(progress=story.progress(23, "04:00"))
     assert estimates.lost_work_seconds(nearly_done, story.spot) == pytest.approx(720)
+
+
+class TestBesideTheSteps:
+    """L9: loading before the first step and exporting after the last were in no figure."""
+
+    OVERHEAD = 30 * 60.0
+
+    def run_at(self, story, step, **changes):
+        attempt = story.ended(FailureClass.INTERRUPTED, seconds_per_step=525.0)
+        return story.run(
+            attempts=[attempt],
+            progress=story.progress(step, "03:40"),
+            work_seconds=14_400.0,
+            work_upper_seconds=14_500.0,
+            overhead_seconds=self.OVERHEAD,
+            **changes,
+        )
+
+    def test_with_all_steps_safe_another_machine_still_loads_and_exports(self, story):
+        run = self.run_at(story, 24)
+        assert estimates.work_left_seconds(run, story.on_demand) == self.OVERHEAD
+        assert estimates.expected_work_seconds(run) == self.OVERHEAD
+
+    def test_in_the_middle_what_comes_beside_the_steps_is_not_shared_out(self, story):
+        run = self.run_at(story, 12)
+        steps = estimates.total_work_seconds(run) - self.OVERHEAD
+        assert estimates.work_left_seconds(run, story.on_demand) == pytest.approx(steps / 2 + self.OVERHEAD)
+
+    def test_a_run_that_lost_its_machine_in_the_export_leaves_spot_in_time(self, story):
+        run = self.run_at(story, 24)
+        leave_at = ladder.spot_leave_at(run, story.spot, story.on_demand)
+        needed = self.OVERHEAD + story.on_demand.change_over_seconds + run.stop_seconds
+        assert leave_at <= story.deadline - timedelta(seconds=needed)
+
+    def test_the_plan_s_own_length_has_it_already(self, story):
+        run = story.run(work_upper_seconds=14_500.0, overhead_seconds=self.OVERHEAD)
+        assert estimates.work_seconds(run) == 14_500.0
+
+
+class TestEarlyStopping:
+    """L6: a script that stops at 40 of 100 epochs was planned with all of them, every night."""
+
+    def run_at(self, story, epoch, **changes):
+        attempt = story.training(since="00:10", seconds_per_step=360.0)
+        return story.run(
+            attempts=[attempt],
+            progress=story.progress(epoch, "01:30", total_steps=100),
+            work_upper_seconds=14_500.0,
+            steps_share=0.44,
+            **changes,
+        )
+
+    def test_the_steps_that_it_usually_takes_are_planned_with(self, story):
+        run = self.run_at(story, 11)
+        assert estimates.total_work_seconds(run) == pytest.approx(44 * 360 * 1.1)
+        assert estimates.durable_fraction(run) == 11 / 44
+        assert estimates.machine_seconds(run, run.last_attempt) == 33 * 360
+
+    def test_the_fraction_that_the_file_states_is_of_all_steps(self, story):
+        run = self.run_at(story, 11)
+        stated = replace(run, progress=replace(run.progress, fraction=0.11))
+        assert estimates.durable_fraction(stated) == pytest.approx(0.25)
+
+    def test_once_it_goes_on_beyond_them_all_steps_count(self, story):
+        run = self.run_at(story, 50)
+        assert estimates.durable_fraction(run) == 0.5
+        assert estimates.machine_seconds(run, run.last_attempt) == 50 * 360
+
+    def test_such_a_night_is_on_track_and_not_late(self, story):
+        run = self.run_at(story, 11)
+        step = next_step(run, story.at("01:31"))
+        assert (step.reason, step.late) == (Reason.ON_TRACK, False)
+        assert next_step(replace(run, steps_share=1.0), story.at("01:31")).reason is not Reason.ON_TRACK
