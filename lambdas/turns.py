@@ -71,9 +71,8 @@ def with_share(run: Run, use: Dependencies) -> Run:
         return replace(run, month_budget_usd=None)
     dead = _taken_from(run, use)
     if dead is not None and dead in month.open_run_ids:
-        return replace(
-            run, waits_for_run=dead
-        )  # until its record is closed, what it has promised is not free
+        # What it has promised is free once its record is closed.
+        return replace(run, waits_for_run=dead)
     return replace(run, budget_usd=left_usd, budget_of="month", month_budget_usd=None)
 
 

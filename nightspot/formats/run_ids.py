@@ -22,7 +22,7 @@ from datetime import datetime
 # SageMaker's TrainingJobName: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
 TRAINING_JOB_NAME_CHARACTERS = 63
 RUN_ID_CHARACTERS = 17
-ATTEMPT_DIGITS = 2  # a run has at most `policy.MOST_ATTEMPTS`
+ATTEMPT_DIGITS = 2  # a run has at most `ladder.MOST_ATTEMPTS`
 # What the other parts of a training job's name leave.
 JOB_NAME_CHARACTERS = (
     TRAINING_JOB_NAME_CHARACTERS

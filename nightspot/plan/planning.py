@@ -124,11 +124,12 @@ def _max_runtime_seconds(run: Run, rung: Rung) -> int:
 def _max_wait_seconds(run: Run, stopping: Mapping[str, Any], now: datetime) -> int:
     """Waiting up to the deadline plus a whole run: the net below the policy, which stops a wait in time.
 
-    It counts waiting and running, and must never kill a job that is training past the deadline.
+    It counts waiting and running, and must never kill a job that is training past the deadline. Where on-demand has
+    no machine, Spot is waited for past the deadline as well.
     """
     max_runtime: int = stopping["MaxRuntimeInSeconds"]
-    until_deadline = max(0, ceil((run.deadline - now).total_seconds()))
-    return min(limits.LONGEST_SECONDS, until_deadline + max_runtime)
+    until = ladder.give_up_at(run) if ladder.ladder_of(run).is_spots_turn else run.deadline
+    return min(limits.LONGEST_SECONDS, max(0, ceil((until - now).total_seconds())) + max_runtime)
 
 
 Price = Callable[[str, str], pricing.Price | float | None]

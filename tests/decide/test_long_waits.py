@@ -10,6 +10,7 @@ from nightspot.decide.ladder import MOST_ATTEMPTS, ON_DEMAND_FROM, SPREAD_FROM
 from nightspot.decide.policy import next_step
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback, Market
+from nightspot.plan import planning
 from nightspot.run.model import Action, AttemptState, Outcome, evolve
 from nightspot.run.reasons import Reason
 
@@ -144,6 +145,16 @@ def test_where_on_demand_has_nothing_spot_is_asked_in_its_pauses_late_or_not(sto
     assert run.last_attempt.rung == story.spot
     waited = run.last_attempt.ended_at - world.work - story.midnight - spot_after * HOUR
     assert waited <= 3 * HOUR if spot_after >= 12 else waited <= timedelta(minutes=25)
+
+
+def test_the_wait_for_such_a_spot_job_takes_none_of_its_time_to_train(story):
+    none = story.ended(FailureClass.NO_CAPACITY, story.on_demand, ended_at=story.at("09:00"))
+    run, now = story.run(attempts=[none]), story.at("09:00")
+    step = next_step(run, now)
+    assert (step.reason, step.rung) == (Reason.NO_ON_DEMAND, story.spot)
+    stopping = planning.create_training_job(run, step.rung, 2, now)["StoppingCondition"]
+    # To a day after the deadline, and then the whole work.
+    assert stopping["MaxWaitTimeInSeconds"] == 23 * 3600 + stopping["MaxRuntimeInSeconds"]
 
 
 def test_on_demand_that_comes_back_is_taken_as_well(story):

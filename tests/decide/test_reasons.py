@@ -175,6 +175,18 @@ def test_a_text_of_other_peoples_is_said_as_it_is(story):
     assert "ended as user code: KeyError: '{step}' {0}; not a capacity problem" in said
 
 
+def test_a_time_on_another_day_carries_it_and_one_far_ahead_as_well(story):
+    days = decided(story, "00:00", deadline=story.at("150:00"))
+    assert "wait for Spot ml.p4d.24xlarge until 27 November 2026, 00:14 UTC." in days.because
+    training = story.training(since="00:10", trained_seconds=3000.0)
+    said = decided(story, "01:00", training, deadline=story.at("20:00")).because
+    assert "expected 05:28 UTC, due 21 November 2026, 20:00 UTC" in said
+    # Nor is a day named that is today's, and near.
+    assert "due 13:00 UTC" in decided(story, "01:00", training, deadline=story.at("13:00")).because
+    late = decided(story, "23:30", story.training(since="22:10"), deadline=story.at("30:00")).because
+    assert "due 22 November 2026, 06:00 UTC" in late
+
+
 def test_a_figure_that_is_missing_is_named():
     with pytest.raises(KeyError, match="training_job_name"):
         sentence(Reason.COMPLETED, {})

@@ -9,6 +9,7 @@ from nightspot.decide.policy import next_step
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback
 from nightspot.run.model import Action, AttemptState, StopCall
+from nightspot.run.reasons import Reason
 
 
 @pytest.fixture
@@ -124,6 +125,30 @@ def test_a_slow_rung_trains_on_until_its_last_safe_moment(step_at, slow):
     # Half of 1 h 51 min less the half hour that may be lost; at 03:00 a checkpoint is due.
     assert [step.wait_seconds for step in steps.values()] == [2430, 900, 60]
     assert "after the deadline; on-demand can still take over for 51 min" in steps["03:00"].because
+
+
+def test_a_slow_rung_that_should_be_in_time_says_until_when_it_trains(story, step_at, slow):
+    attempt, changes = slow
+    step = step_at("02:00", attempt, **{**changes, "deadline": story.at("10:00")})
+    assert step.because == (
+        "On track: Spot ml.p4d.24xlarge (step 3 of 24 is safe), expected 09:33 UTC, due 10:00 UTC; slower than "
+        "on-demand, which takes over at 09:16 UTC at the latest."
+    )
+
+
+def test_a_slow_rung_that_should_be_in_time_is_stopped_while_on_demand_could_still_repair_a_reclaim(
+    story, step_at, slow
+):
+    attempt, changes = slow
+    # 4 steps of 1,333 s would end at 10:29. On-demand needs 44 min, 15 min to start and 3 min to stop: 28 min of
+    # slack are left, and half an hour until the next checkpoint.
+    changes = {**changes, "deadline": story.at("10:30"), "progress": story.progress(20, "09:00", attempt=1)}
+    step = step_at("09:00", attempt, **changes)
+    assert (step.action, step.reason, step.late) == (Action.STOP, Reason.LAST_SAFE_MOMENT, False)
+    assert step.because == (
+        "Spot ml.p4d.24xlarge (step 20 of 24 is safe) is slower than on-demand; on-demand must start by "
+        "09:31 UTC to finish by 10:30 UTC."
+    )
 
 
 @pytest.mark.parametrize("clock", ["03:50", "03:50:30", "03:50:59"])

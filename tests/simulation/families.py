@@ -156,8 +156,14 @@ def _stops_hang(scenario: Scenario, random: Random) -> Scenario:
 
     # Each job may hang once; one is stopped, another one completes.
     allowed = 3 * seconds + MARGIN
+    # An upload that hangs is paid for, and may use up all the time that the user pays for.
+    cap = scenario.job.training_job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+    is_capped = cap is not None and cap < 2 * scenario.job.work_seconds + 2 * seconds
     return replace(
-        scenario, habits=replace(scenario.habits, hangs=hangs), late_allowed=scenario.late_allowed + allowed
+        scenario,
+        habits=replace(scenario.habits, hangs=hangs),
+        model_expected=scenario.model_expected and not is_capped,
+        late_allowed=scenario.late_allowed + allowed,
     )
 
 

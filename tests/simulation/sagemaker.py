@@ -334,9 +334,13 @@ class SageMaker(Paged):
                 self._plan(job, taken - self.clock.now, lambda: self._interrupt(job))
         job.machines.append(Machine(self.clock.now))
         self._enter(job, "Downloading")
+        self._limit_runtime(job)
+        self._plan(job, self._random.uniform(*self._habits.downloading), lambda: self._train(job))
+
+    def _limit_runtime(self, job: Job) -> None:
+        """A job is billed until its model is uploaded (TrainingEndTime), and its limit holds as long."""
         left = request_rules.max_runtime_seconds(job.request) - job.training_seconds(self.clock.now)
         self._plan(job, max(1.0, left), lambda: self._too_long(job, "MaxRuntimeExceeded"))
-        self._plan(job, self._random.uniform(*self._habits.downloading), lambda: self._train(job))
 
     def _train(self, job: Job) -> None:
         self._enter(job, "Training")
@@ -367,8 +371,9 @@ class SageMaker(Paged):
         if failure is not None:
             self._fail(job, failure)
             return
-        self._forget_plans(job)  # no interruption and no limit matters any more
+        self._forget_plans(job)  # no interruption matters any more
         self._enter(job, "Uploading")
+        self._limit_runtime(job)
         seconds = self._random.uniform(*self._habits.uploading) + self._habits.hangs(job.name)
         self._plan(job, seconds, lambda: self._complete(job))
 
