@@ -122,7 +122,7 @@ def test_a_mended_job_goes_on_from_the_last_checkpoint_of_the_run_that_failed(pl
     assert (attempt["step_before"], attempt["resumed_from_step"]) == (4, 4)
     assert summary["plan_note"] == (
         f"Continues from step 4 of 6, the last checkpoint of run {played.run.run_id}. "
-        f"Its work is not that of run {played.run.run_id} (algorithm, channels, hyperparameters or `work` differ): how"
-        " much of it is done, nobody knows."
+        f"Its work is not that of run {played.run.run_id} (algorithm, channels, hyperparameters or `work` differ):"
+        " how much of it is done, nobody knows."
     )
     assert summary["resume_from"] == played.run.run_id
