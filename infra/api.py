@@ -18,7 +18,8 @@ from constructs import Construct
 
 from nightspot.api.routes import MEDIA_TYPE, ROUTES
 from nightspot.cdk.data import Records, make_log_group
-from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, training_jobs_arn
+from nightspot.cdk.identity import Identity
+from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn
 from nightspot.cdk.settings import Settings, SettingsError, Trust
 from nightspot.cdk.triggers import Workflow
 
@@ -69,6 +70,7 @@ class Api(Construct):
         workflow: Workflow,
         records: Records,
         settings: Settings,
+        identity: Identity,
     ) -> None:
         super().__init__(scope, "Api")
         self.rest_api = apigateway.RestApi(
@@ -97,7 +99,7 @@ class Api(Construct):
         self.url = f"https://{host}/{STAGE}"
         self._routes(function)
         self._refusals()
-        _let_it_work(self, function, workflow, records)
+        _let_it_work(self, function, workflow, records, identity)
         self._answer_findings(settings)
 
     def _routes(self, function: lambda_.Function) -> None:
@@ -166,21 +168,25 @@ def _problem(status: int | None) -> str:
     return f'{text}, "detail": $context.error.messageString, "instance": "$context.requestId"}}'
 
 
-def _let_it_work(scope: Construct, function: lambda_.Function, workflow: Workflow, records: Records) -> None:
+def _let_it_work(
+    scope: Construct, function: lambda_.Function, workflow: Workflow, records: Records, identity: Identity
+) -> None:
     """The function starts and looks at runs of this state machine, reads their table, and stops their jobs."""
     machine = workflow.state_machine
     executions = arn(scope, "states", f"execution:{machine.state_machine_name}:*")
+    jobs = identity.training_jobs(scope)
     function.add_environment("NIGHTSPOT_STATE_MACHINE_ARN", machine.state_machine_arn)
+    allow(function, ["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], *jobs)
     for actions, resource in (
         (["states:StartExecution"], machine.state_machine_arn),
         (["states:DescribeExecution"], executions),
         (["states:SendTaskSuccess"], machine.state_machine_arn),
         (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], records.table.table_arn),
-        (["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], training_jobs_arn(scope)),
     ):
         allow(function, actions, resource)
     accept_wildcard(function.role, executions, "Executions are named by what starts them.")
-    accept_wildcard(function.role, training_jobs_arn(scope), "Training jobs are named by their runs.")
+    for each in jobs:
+        accept_wildcard(function.role, each, "Training jobs are named by their runs.")
 
 
 class PipelineRole(Construct):

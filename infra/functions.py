@@ -13,7 +13,8 @@ from constructs import Construct
 
 from nightspot.cdk.bundle import JOBS_FILE, Bundle
 from nightspot.cdk.data import Records, TrainingData, make_log_group
-from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, training_jobs_arn
+from nightspot.cdk.identity import Identity
+from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn
 from nightspot.cdk.settings import Settings
 
 # Reads of public prices and of the account's own rates. Prices know no resources; a Savings Plan's ARN is known
@@ -39,14 +40,22 @@ class Functions(Construct):
     """The functions, each named as its module in nightspot.lambdas; `api` is None where the settings want none."""
 
     def __init__(
-        self, scope: Construct, bundle: Bundle, records: Records, data: TrainingData, settings: Settings
+        self,
+        scope: Construct,
+        bundle: Bundle,
+        records: Records,
+        data: TrainingData,
+        settings: Settings,
+        identity: Identity,
     ) -> None:
         super().__init__(scope, "Functions")
         self._settings = settings
+        self._identity = identity
         self._code = lambda_.Code.from_asset(
             str(bundle.path), asset_hash=bundle.digest, asset_hash_type=AssetHashType.CUSTOM
         )
         self._environment = {
+            "NIGHTSPOT_ENVIRONMENT": identity.environment,
             "NIGHTSPOT_TABLE_NAME": records.table.table_name,
             "NIGHTSPOT_BUS_NAME": BUS_NAME,
             "NIGHTSPOT_JOBS_FILE": JOBS_FILE,
@@ -121,7 +130,7 @@ class Functions(Construct):
         for function in (self.plan_run, self.decide_next_step, *settling):
             self._let_it_look(function, data)
             # Of a run that is over, or that has lost its lock.
-            allow(function, ["sagemaker:StopTrainingJob"], training_jobs_arn(self))
+            allow(function, ["sagemaker:StopTrainingJob"], *identity.training_jobs(self))
         # It knows no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
         allow(self.reconcile, ["sagemaker:ListTrainingJobs"], "*")
         for function in (self.record_outcome, *settling):
@@ -189,13 +198,15 @@ class Functions(Construct):
 
     def _let_it_look(self, function: lambda_.Function, data: TrainingData) -> None:
         """At training jobs and at how far they have come."""
-        allow(function, ["sagemaker:DescribeTrainingJob"], training_jobs_arn(self))
+        jobs = self._identity.training_jobs(self)
+        allow(function, ["sagemaker:DescribeTrainingJob"], *jobs)
         # Without ListBucket a missing progress file would be "access denied".
         allow(function, ["s3:ListBucket"], data.checkpoints.bucket_arn)
         checkpoints = data.checkpoints.arn_for_objects("*")
         allow(function, ["s3:GetObject"], checkpoints)
         accept_wildcard(function.role, checkpoints, "Every run has a prefix of its own in this bucket.")
-        accept_wildcard(function.role, training_jobs_arn(self), "Training jobs are named by their runs.")
+        for each in jobs:
+            accept_wildcard(function.role, each, "Training jobs are named by their runs.")
 
     def _let_it_write_reports(self, function: lambda_.Function, data: TrainingData) -> None:
         reports = data.models.arn_for_objects("reports/*")

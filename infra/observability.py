@@ -15,6 +15,7 @@ from constructs import Construct
 
 from nightspot.cdk.data import Records
 from nightspot.cdk.functions import Functions
+from nightspot.cdk.identity import Identity
 from nightspot.cdk.permissions import allow, arn
 from nightspot.cdk.settings import Settings
 from nightspot.cdk.triggers import Workflow
@@ -45,8 +46,17 @@ class NoticeTopic(Construct):
     matches crashed decisions.
     """
 
-    def __init__(self, scope: Construct, functions: Functions, records: Records, settings: Settings) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        functions: Functions,
+        workflow: Workflow,
+        records: Records,
+        settings: Settings,
+        identity: Identity,
+    ) -> None:
         super().__init__(scope, "Notices")
+        self._detail = identity.notices(workflow.executions_arn)
         self._functions = functions
         self._records = records
         self.topic = sns.Topic(self, "Topic", display_name="Nightspot", enforce_ssl=True)
@@ -94,7 +104,9 @@ class NoticeTopic(Construct):
             self,
             name,
             description=description,
-            event_pattern=events.EventPattern(source=["nightspot"], detail_type=list(detail_types)),
+            event_pattern=events.EventPattern(
+                source=["nightspot"], detail_type=list(detail_types), detail=self._detail
+            ),
             targets=[
                 targets.LambdaFunction(
                     self._functions.notify,
@@ -121,39 +133,43 @@ class Observability(Construct):
         workflow: Workflow,
         records: Records,
         notices: NoticeTopic,
+        environment: str,
     ) -> None:
         super().__init__(scope, "Observability")
+        self._environment = environment
         self._ring = actions.SnsAction(notices.topic)
         # Of Nightspot's own counts: any occurrence in five minutes rings.
         self._alarm(
             "RunFailed",
-            _metric("RunFailed", period=_SHORT),
+            self._metric("RunFailed", period=_SHORT),
             "A run ended without a model. The execution's cause says why.",
         )
         self._alarm(
             "RunAtRisk",
-            _metric("AtRiskOfBeingLate", period=_SHORT),
+            self._metric("AtRiskOfBeingLate", period=_SHORT),
             "A model is expected after its deadline.",
         )
         self._alarm(
             "UnknownFailure",
-            _metric("UnknownFailure", period=_SHORT),
+            self._metric("UnknownFailure", period=_SHORT),
             "SageMaker said something that Nightspot does not understand.",
         )
         self._alarm(
             "ResumeBroken",
-            _metric("ResumeBroken", period=_SHORT),
+            self._metric("ResumeBroken", period=_SHORT),
             "A training job was given a checkpoint and started over, or went far back: its script must be fixed.",
         )
-        self._alarm("NoticeLost", _metric("NoticeLost", period=_SHORT), "EventBridge did not take a notice.")
+        self._alarm(
+            "NoticeLost", self._metric("NoticeLost", period=_SHORT), "EventBridge did not take a notice."
+        )
         self._alarm(
             "Reconciled",
-            _metric("Reconciled", period=_SHORT),
+            self._metric("Reconciled", period=_SHORT),
             "The reconciler found what no loop had dealt with, or could not repair it: nightspot audit shows it.",
         )
         self._alarm(
             "ReportLost",
-            _metric("ReportLost", period=_SHORT),
+            self._metric("ReportLost", period=_SHORT),
             "A run's page was not written. Its record is complete: report it again.",
         )
         self._alarm(
@@ -168,7 +184,7 @@ class Observability(Construct):
         )
         self._alarm(
             "RunLate",
-            _metric("DeadlineMarginSeconds", "Minimum", _SHORT),
+            self._metric("DeadlineMarginSeconds", "Minimum", _SHORT),
             "A model was ready after its deadline.",
             below=True,
         )
@@ -183,7 +199,7 @@ class Observability(Construct):
             "FallbackRate",
             cloudwatch.MathExpression(
                 expression="IF(started > 0, 100 * fell / started, 0)",
-                using_metrics={"fell": _metric("FellBack"), "started": _metric("RunStarted")},
+                using_metrics={"fell": self._metric("FellBack"), "started": self._metric("RunStarted")},
                 period=_DAY,
                 label="Runs that fell back to on-demand, percent",
             ),
@@ -212,34 +228,44 @@ class Observability(Construct):
         )
         alarm.add_alarm_action(self._ring)
 
+    def _metric(self, name: str, statistic: str = "Sum", period: Duration = _DAY) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={"service": "nightspot", "environment": self._environment},
+            statistic=statistic,
+            period=period,
+            label=f"{name} ({statistic})" if statistic != "Sum" else name,
+        )
+
     def _dashboard(self, workflow: Workflow, records: Records) -> cloudwatch.Dashboard:
         dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.days(14))
         dashboard.add_widgets(
             _graph(
                 "How runs ended, per day",
-                [_metric(m) for m in ("RunSucceeded", "RunFailed", "RunSkipped", "RunStopped")],
+                [self._metric(m) for m in ("RunSucceeded", "RunFailed", "RunSkipped", "RunStopped")],
             ),
             _graph(
                 "What the market did, per day",
-                [_metric(m) for m in ("Interrupted", "FellBack", "AtRiskOfBeingLate")],
+                [self._metric(m) for m in ("Interrupted", "FellBack", "AtRiskOfBeingLate")],
             ),
         )
         dashboard.add_widgets(
             _graph(
                 "Margin to the deadline (seconds)",
-                [_metric("DeadlineMarginSeconds", s) for s in ("Minimum", "Average")],
+                [self._metric("DeadlineMarginSeconds", s) for s in ("Minimum", "Average")],
             ),
             _graph(
                 "Waiting against training (seconds)",
-                [_metric(m) for m in ("WaitedSeconds", "TrainedSeconds")],
+                [self._metric(m) for m in ("WaitedSeconds", "TrainedSeconds")],
             ),
         )
         dashboard.add_widgets(
             _graph(
                 "Cost against on-demand alone (USD per day)",
-                [_metric(m) for m in ("CostUsd", "OnDemandCostUsd")],
+                [self._metric(m) for m in ("CostUsd", "OnDemandCostUsd")],
             ),
-            _graph("Saved (percent)", [_metric("SavedPercent", "Average")]),
+            _graph("Saved (percent)", [self._metric("SavedPercent", "Average")]),
         )
         dashboard.add_widgets(
             _graph(
@@ -256,7 +282,7 @@ class Observability(Construct):
             logs.QueryDefinition(
                 self,
                 name.replace(" ", ""),
-                query_definition_name=f"Nightspot/{name}",
+                query_definition_name=f"Nightspot/{self._environment}/{name}",
                 query_string=query,
                 log_groups=[decisions, functions.record_outcome.log_group],
             )
@@ -306,17 +332,6 @@ def _matches(rule: events.Rule) -> cloudwatch.Metric:
         dimensions_map={"RuleName": rule.rule_name},
         statistic="Sum",
         period=_SHORT,
-    )
-
-
-def _metric(name: str, statistic: str = "Sum", period: Duration = _DAY) -> cloudwatch.Metric:
-    return cloudwatch.Metric(
-        namespace=NAMESPACE,
-        metric_name=name,
-        dimensions_map={"service": "nightspot"},
-        statistic=statistic,
-        period=period,
-        label=f"{name} ({statistic})" if statistic != "Sum" else name,
     )
 
 

@@ -17,11 +17,6 @@ def arn(scope: Construct, service: str, resource: str, account: str | None = Non
     return f"arn:{stack.partition}:{service}:{stack.region}:{account or stack.account}:{resource}"
 
 
-def training_jobs_arn(scope: Construct) -> str:
-    """Nightspot's own training jobs, and nobody else's."""
-    return arn(scope, "sagemaker", "training-job/nightspot-*")
-
-
 def allow(grantee: iam.IGrantable, actions: list[str], *resources: str) -> None:
     """Give the role, or a function's role, one statement: these actions on these resources."""
     grantee.grant_principal.add_to_principal_policy(

@@ -10,6 +10,8 @@ from typing import Any
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
+from nightspot.formats.run_ids import ENVIRONMENT_CHARACTERS, is_environment
+
 GITHUB_HOST = "token.actions.githubusercontent.com"
 # What AWS's own GitHub action asks a token for; a token for AWS is of no use elsewhere.
 # https://docs.github.com/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
@@ -56,6 +58,8 @@ class SettingsError(ValueError):
 class Settings:
     """The choices of one deployment. Names in `cdk.json` or `-c` are `nightspot:<field>`."""
 
+    # What this deployment is called among others of its account and region; None: after the stack's name.
+    environment: str | None = None
     notice_email: str | None = (
         None  # gets a message per run that matters; None: subscribe to the topic yourself
     )
@@ -101,6 +105,9 @@ class Settings:
             given = ",".join(self.subnet_ids or self.security_group_ids)
             named, absent = ("subnet_ids", "security_group_ids")[:: 1 if self.subnet_ids else -1]
             raise SettingsError(f"nightspot:{named}: {given!r} must come with nightspot:{absent}")
+        own, rule = self.environment, f"must be 1 to {ENVIRONMENT_CHARACTERS} lower-case letters and digits"
+        is_environment_name = own is None or is_environment(own)
+        _check(is_environment_name, "environment", own, f"{rule}, with a letter first")
         mail, role = self.notice_email, self.training_role_arn
         _check(mail is None or "@" in mail, "notice_email", mail, "must be an e-mail address")
         _check_bucket_names("checkpoint_bucket_name", self.checkpoint_bucket_name)

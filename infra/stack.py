@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput, Stack, Tags
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -15,6 +15,7 @@ from nightspot.cdk.api import Api, PipelineRole
 from nightspot.cdk.bundle import Bundle
 from nightspot.cdk.data import Records, TrainingData
 from nightspot.cdk.functions import Functions
+from nightspot.cdk.identity import identity_of
 from nightspot.cdk.observability import NoticeTopic, Observability
 from nightspot.cdk.settings import Settings, trust_of
 from nightspot.cdk.triggers import Workflow, add_rules, add_schedules
@@ -27,7 +28,8 @@ class TrainingRuns(Construct):
     """`TrainingRuns(self, "Training", jobs=load_jobs(Path("jobs")), bundle=build_bundle(…))`.
 
     `workflow.state_machine` starts a run with `{"job": name}`; `records.table` is its record; `data` the buckets
-    and the role of the training jobs; `notices.topic` what people subscribe to.
+    and the role of the training jobs; `notices.topic` what people subscribe to; `identity.environment` what this
+    deployment is called among others of its account and region.
     """
 
     def __init__(
@@ -41,20 +43,28 @@ class TrainingRuns(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         chosen = settings or Settings()
+        self.identity = identity_of(self, chosen, jobs)
+        Tags.of(self).add("nightspot:environment", self.identity.environment)
         self.records = Records(self, chosen)
         self.data = TrainingData(self, chosen)
-        self.functions = Functions(self, bundle, self.records, self.data, chosen)
+        self.functions = Functions(self, bundle, self.records, self.data, chosen, self.identity)
         if any(_DLC_ACCOUNT in json.dumps(job.training_job) for job in jobs.values()):
             self.functions.let_it_name_aws_images(self.functions.plan_run)
-        self.workflow = Workflow(self, self.functions, self.records, self.data, chosen)
+        self.workflow = Workflow(self, self.functions, self.records, self.data, chosen, self.identity)
         add_schedules(self, jobs, self.functions, self.workflow, self.records)
         function = self.functions.api
-        self.api = None if function is None else Api(self, function, self.workflow, self.records, chosen)
-        add_rules(self, self.functions, self.workflow, self.records)
-        self.notices = NoticeTopic(self, self.functions, self.records, chosen)
+        self.api = (
+            None
+            if function is None
+            else Api(self, function, self.workflow, self.records, chosen, self.identity)
+        )
+        add_rules(self, self.functions, self.workflow, self.records, self.identity)
+        self.notices = NoticeTopic(self, self.functions, self.workflow, self.records, chosen, self.identity)
         # Alarms and dashboards cost money by the month; without jobs there is nothing to watch.
         if jobs:
-            Observability(self, self.functions, self.workflow, self.records, self.notices)
+            Observability(
+                self, self.functions, self.workflow, self.records, self.notices, self.identity.environment
+            )
 
     def grant_start(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` start runs and read how they go."""
@@ -86,6 +96,7 @@ class NightspotStack(Stack):
             CfnOutput(self, name, value=value, description=description)
 
         tell("Version", nightspot.__version__, "Of Nightspot")
+        tell("Environment", self.training.identity.environment, "In the names of training jobs")
         start = f"aws stepfunctions start-execution --state-machine-arn {machine_arn} "
         tell("StartARun", f'{start}--input \'{{"job": "{first_job}"}}\'', "Starts a run now")
         tell("StateMachineArn", machine_arn)

@@ -18,7 +18,8 @@ from constructs import Construct
 import nightspot
 from nightspot.cdk.data import Records, TrainingData, make_log_group
 from nightspot.cdk.functions import BUS_NAME, Functions
-from nightspot.cdk.permissions import accept_wildcard, allow, arn, training_jobs_arn
+from nightspot.cdk.identity import Identity
+from nightspot.cdk.permissions import accept_wildcard, allow, arn
 from nightspot.cdk.settings import Settings
 from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.formats.statuses import ENDED, Status
@@ -32,9 +33,16 @@ class Workflow(Construct):
     """`state_machine`: one execution is one run."""
 
     def __init__(
-        self, scope: Construct, functions: Functions, records: Records, data: TrainingData, settings: Settings
+        self,
+        scope: Construct,
+        functions: Functions,
+        records: Records,
+        data: TrainingData,
+        settings: Settings,
+        identity: Identity,
     ) -> None:
         super().__init__(scope, "Workflow")
+        jobs = identity.training_jobs(self)
         log_group = make_log_group(self, "Logs", settings)
         role = iam.Role(
             self,
@@ -47,7 +55,7 @@ class Workflow(Construct):
         allow(
             role,
             ["sagemaker:CreateTrainingJob", "sagemaker:StopTrainingJob", "sagemaker:AddTags"],
-            training_jobs_arn(self),
+            *jobs,
         )
         role.add_to_policy(
             iam.PolicyStatement(
@@ -68,6 +76,7 @@ class Workflow(Construct):
                 "RecordOutcomeFunctionArn": functions.record_outcome.function_arn,
                 "TableName": records.table.table_name,
                 "EventBusName": BUS_NAME,
+                "Environment": identity.environment,
             },
             role=role,
             state_machine_type=sfn.StateMachineType.STANDARD,
@@ -78,8 +87,14 @@ class Workflow(Construct):
         _let_cfn_lint_pass_computed_timeouts(self.state_machine)
         allow(functions.wake_run, ["states:SendTaskSuccess"], self.state_machine.state_machine_arn)
         self._let_runs_take_turns(functions)
-        accept_wildcard(role, training_jobs_arn(self), "Training jobs are named by their runs.")
+        for each in jobs:
+            accept_wildcard(role, each, "Training jobs are named by their runs.")
         accept_wildcard(role, "*", "X-Ray's actions and those of log delivery know no resources.")
+
+    @property
+    def executions_arn(self) -> str:
+        """Every execution of the state machine."""
+        return arn(self, "states", f"execution:{self.state_machine.state_machine_name}:*")
 
     def _let_runs_take_turns(self, functions: Functions) -> None:
         """A run sees whether the one before it is still alive, and wakes the one whose place it takes.
@@ -87,8 +102,7 @@ class Workflow(Construct):
         Policies of their own: CloudFormation makes a function after its role's default policy, and the state
         machine after the function.
         """
-        machine = self.state_machine
-        executions = arn(self, "states", f"execution:{machine.state_machine_name}:*")
+        machine, executions = self.state_machine, self.executions_arn
         look = iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions])
         wake = iam.PolicyStatement(actions=["states:SendTaskSuccess"], resources=[machine.state_machine_arn])
         for name, function, statements in (
@@ -112,7 +126,6 @@ def _let_cfn_lint_pass_computed_timeouts(state_machine: sfn.StateMachine) -> Non
         resource.add_metadata("cfn-lint", {"config": {"ignore_checks": ["E3601"]}})
 
 
-OWN_JOBS = [{"prefix": "nightspot-"}]
 # The most that Scheduler does: how long it goes on is for the age to say.
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html
 MOST_TRIES = 185
@@ -129,7 +142,7 @@ def add_schedules(
     # It looks whether the night's run is there already.
     functions.start_run.add_environment("NIGHTSPOT_STATE_MACHINE_ARN", machine_arn)
     allow(functions.start_run, ["states:StartExecution"], machine_arn)
-    _let_it_see_executions(here, functions.start_run, workflow)
+    _let_it_see_executions(functions.start_run, workflow)
     scheduled = {name: job for name, job in sorted(jobs.items()) if job.schedule is not None}
     if not scheduled:
         return
@@ -190,20 +203,22 @@ def _flexible(seconds: int | None) -> scheduler.CfnSchedule.FlexibleTimeWindowPr
     )
 
 
-def _let_it_restart(scope: Construct, function: lambda_.Function, workflow: Workflow) -> None:
+def _let_it_restart(function: lambda_.Function, workflow: Workflow) -> None:
     """The function looks at executions, starts one that goes on with a run, and wakes a run that is silent."""
     machine_arn = workflow.state_machine.state_machine_arn
     allow(function, ["states:StartExecution", "states:SendTaskSuccess"], machine_arn)
-    _let_it_see_executions(scope, function, workflow)
+    _let_it_see_executions(function, workflow)
 
 
-def _let_it_see_executions(scope: Construct, function: lambda_.Function, workflow: Workflow) -> None:
-    executions = arn(scope, "states", f"execution:{workflow.state_machine.state_machine_name}:*")
+def _let_it_see_executions(function: lambda_.Function, workflow: Workflow) -> None:
+    executions = workflow.executions_arn
     allow(function, ["states:DescribeExecution"], executions)
     accept_wildcard(function.role, executions, "Executions are named by what starts them.")
 
 
-def add_rules(scope: Construct, functions: Functions, workflow: Workflow, records: Records) -> None:
+def add_rules(
+    scope: Construct, functions: Functions, workflow: Workflow, records: Records, identity: Identity
+) -> None:
     """What EventBridge calls: news of training jobs wakes runs, ends of executions and of training jobs close them.
 
     The end of every training job of Nightspot's own: the bill of a run that was closed before it, and a second
@@ -217,10 +232,10 @@ def add_rules(scope: Construct, functions: Functions, workflow: Workflow, record
         records,
         age=Duration.hours(1),
         description="News of Nightspot's training jobs wakes the run that waits for them",
-        event_pattern=_training_job_changes(),
+        event_pattern=_training_job_changes(identity),
     )
     closing = Construct(scope, "Closing")
-    _let_it_restart(closing, functions.close_run, workflow)
+    _let_it_restart(functions.close_run, workflow)
     _rule(
         closing,
         "ExecutionEnded",
@@ -245,11 +260,12 @@ def add_rules(scope: Construct, functions: Functions, workflow: Workflow, record
         age=Duration.hours(6),
         description="A training job of Nightspot's is over; its run may be closed already, or have to be",
         event_pattern=_training_job_changes(
-            TrainingJobStatus=[status.value for status in Status if status in ENDED]
+            identity,
+            TrainingJobStatus=[status.value for status in Status if status in ENDED],
         ),
     )
     reconciling = Construct(scope, "Reconciling")
-    _let_it_restart(reconciling, functions.reconcile, workflow)
+    _let_it_restart(functions.reconcile, workflow)
     # It starts what StartRun could not.
     functions.reconcile.add_environment(
         "NIGHTSPOT_STATE_MACHINE_ARN", workflow.state_machine.state_machine_arn
@@ -265,11 +281,11 @@ def add_rules(scope: Construct, functions: Functions, workflow: Workflow, record
     )
 
 
-def _training_job_changes(**detail: list[str]) -> events.EventPattern:
+def _training_job_changes(identity: Identity, **detail: list[str]) -> events.EventPattern:
     return events.EventPattern(
         source=["aws.sagemaker"],
         detail_type=["SageMaker Training Job State Change"],
-        detail={"TrainingJobName": OWN_JOBS, **detail},
+        detail={"TrainingJobName": identity.training_job_names, **detail},
     )
 
 

@@ -18,7 +18,7 @@ from nightspot.aws.runs.executions import CONTINUE_RUN, said
 from nightspot.decide.audit import AuditKind, Execution, ExecutionState
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import count, entry, logger
+from nightspot.lambdas.observability import count, entry, logger, not_ours
 from nightspot.lambdas.settling import Settled, settle
 
 _EXECUTION_CHANGED = "Step Functions Execution Status Change"
@@ -112,7 +112,10 @@ def _settled(given: ClosingEvent, use: Dependencies) -> Settled:
     named = read_training_job_name(name)
     if named is None or named.is_drill:
         return _left(name, "it is no run's training job")
-    return settle(named.run_id, use)
+    settled = settle(named.run_id, use)
+    if not settled.is_known:
+        not_ours(name)
+    return settled
 
 
 def _execution_ended(detail: ExecutionDetail, use: Dependencies) -> Settled:

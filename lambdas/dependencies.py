@@ -34,6 +34,8 @@ class Environment(BaseModel):
 
     table_name: str = Field(alias="NIGHTSPOT_TABLE_NAME", min_length=3)
     bus_name: str = Field(alias="NIGHTSPOT_BUS_NAME", min_length=1)
+    # What this deployment is called; "": nobody has said so.
+    environment: str = Field(alias="NIGHTSPOT_ENVIRONMENT", default="")
     jobs_file: Path = Field(alias="NIGHTSPOT_JOBS_FILE", default=Path("jobs.json"))
     region: str = Field(alias="AWS_REGION", min_length=1)
     checkpoint_bucket: str = Field(alias="NIGHTSPOT_CHECKPOINT_BUCKET", default="")
@@ -122,6 +124,7 @@ class Dependencies:
     starter: Starter | None = None  # None: runs are started by others (nightspot audit)
     models: Models | None = None  # None: nobody looks at models
     event_life: timedelta = EVENT_LIFE  # an event that is older is not asked to come again
+    environment: str = ""  # the deployment's, for the names of training jobs; "": they have none
 
 
 @cache
@@ -178,6 +181,7 @@ def dependencies() -> Dependencies:
         live_prices=live_prices.known if environment.live_prices else None,
         reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
         models=Models(late_client("s3")),
+        environment=environment.environment,
     )
 
 

@@ -37,6 +37,9 @@ class _Redacted(logging.Filter):
 logger = Logger(service="nightspot")
 logger.addFilter(_Redacted())
 metrics = Metrics(namespace="Nightspot", service="nightspot")
+if environment := os.environ.get("NIGHTSPOT_ENVIRONMENT"):
+    # Beside the service and beside the job: an account's environments share one namespace.
+    metrics.set_default_dimensions(environment=environment)
 
 Handler = Callable[..., dict[str, Any]]
 
@@ -81,6 +84,16 @@ def entry(counted: str) -> Callable[[Handler], Handler]:
 def count(name: str, times: int = 1) -> None:
     """Count that something happened."""
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=times)
+
+
+def not_ours(training_job_name: str) -> bool:
+    """Count and log an event of a training job that no run of this table has asked for. Always False.
+
+    It is another deployment's, or was made by hand with such a name: the event is not worth a second try.
+    """
+    count("NotOurs")
+    logger.info("not ours", extra={"training_job": training_job_name})
+    return False
 
 
 def emit() -> None:

@@ -148,6 +148,7 @@ def _plan(
         overrides=overrides,
         origin=given.origin,
         resumed=resumed,
+        environment=use.environment,
     )
     run = turns.take(run, job.concurrency, use)
     if run.month_budget_usd is not None and not run.refused_because:

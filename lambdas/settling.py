@@ -56,6 +56,7 @@ class Settled:
 
     repaired: tuple[AuditFinding, ...] = ()
     left: tuple[AuditFinding, ...] = ()
+    is_known: bool = True  # whether the table has the run
 
     @property
     def has_closed(self) -> bool:
@@ -65,7 +66,7 @@ class Settled:
 
 def looks_of(use: Dependencies) -> Looks:
     """What looks at the deployment."""
-    return Looks(use.table, use.lock, use.executions, use.training_jobs)
+    return Looks(use.table, use.lock, use.executions, use.training_jobs, use.environment)
 
 
 def settle(
@@ -84,7 +85,7 @@ def settle(
     # Most looks find nothing, and take no turn.
     first = look()
     if first is None:
-        return Settled()
+        return Settled(is_known=False)
     found = audit.of_run(first, use.now())
     if not any(map(_can_be_repaired, found)) and not _is_to_be_forgotten(first, use):
         return Settled(left=found)

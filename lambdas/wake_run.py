@@ -17,7 +17,7 @@ from nightspot.aws.faults import NotYetError, asking_aws, code_of
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.formats.statuses import Secondary, Status
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import count, entry, logger
+from nightspot.lambdas.observability import count, entry, logger, not_ours
 
 # What a decision could answer differently; the way to a machine and the upload change nothing.
 NEWS = frozenset({Secondary.TRAINING, Secondary.INTERRUPTED, Secondary.STOPPING})
@@ -76,8 +76,13 @@ def handler(
 
 def _wake(run_id: str, detail: WakeDetail, use: Dependencies) -> bool:
     waiting = use.table.waiting(detail.training_job_name)
-    if waiting is None and not _is_open(run_id, use):
-        return _left(detail, "no open run of this deployment")
+    if waiting is None:
+        # Whose it is comes before everything that could bring the event back.
+        run = use.table.run(run_id)
+        if run is None:
+            return not_ours(detail.training_job_name)
+        if run.outcome is not None:
+            return _left(detail, "its run is over")
     if waiting is not None and waiting.closed:
         return _left(detail, "the run knows its end")
     moment = detail.last_modified_ms
@@ -93,12 +98,6 @@ def _wake(run_id: str, detail: WakeDetail, use: Dependencies) -> bool:
         raise NotYetError(detail.training_job_name)
     use.table.take_token(detail.training_job_name, waiting.token, moment)
     return True
-
-
-def _is_open(run_id: str, use: Dependencies) -> bool:
-    """False too for the run of another deployment, whose training jobs have the same prefix."""
-    run = use.table.run(run_id)
-    return run is not None and run.outcome is None
 
 
 def _left(detail: WakeDetail, why: str) -> bool:

@@ -40,6 +40,8 @@ class Notices:
             "Resources": [run.execution_arn],
             "Detail": json.dumps(
                 {
+                    # Of a run without one, the rules know by its execution whose it is.
+                    **({"environment": run.environment} if run.environment else {}),
                     "notice_id": _notice_id(run_event, run),
                     "job": run.job,
                     "run_id": run.run_id,

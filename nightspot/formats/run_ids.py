@@ -1,4 +1,8 @@
-"""The ids of runs and drills, and the names of training jobs, which carry them: `nightspot-<job>-<id>-<attempt>`.
+"""The ids of runs and drills, and the names of training jobs, which carry them.
+
+A training job is called `nightspot-<environment>-<job>-<id>-<attempt>`. By the environment, deployments in one
+account and region tell their training jobs apart. Runs of versions that knew no environments, runs on one machine
+and drills have names without it.
 
 A run's id is its day (UTC) and 40 bits of a digest of its execution's ARN: "20261121-25feuomo". It sorts by day.
 The ARN names one execution of one job in one deployment: two runs, of one job or of two, never have digests of the
@@ -23,14 +27,13 @@ from datetime import datetime
 TRAINING_JOB_NAME_CHARACTERS = 63
 RUN_ID_CHARACTERS = 17
 ATTEMPT_DIGITS = 2  # a run has at most `ladder.MOST_ATTEMPTS`
-# What the other parts of a training job's name leave.
+NAME_PREFIX = "nightspot-"
+ENVIRONMENT_CHARACTERS = 8
+# Without a hyphen: else what the jobs of "prod" begin with, those of "prod-eu" would begin with too.
+_ENVIRONMENT = re.compile(rf"[a-z][a-z0-9]{{0,{ENVIRONMENT_CHARACTERS - 1}}}")
+# What the other parts of a training job's name leave, without an environment. Beside one, a longer name is cut.
 JOB_NAME_CHARACTERS = (
-    TRAINING_JOB_NAME_CHARACTERS
-    - len("nightspot-")
-    - len("-")
-    - RUN_ID_CHARACTERS
-    - len("-")
-    - ATTEMPT_DIGITS
+    TRAINING_JOB_NAME_CHARACTERS - len(NAME_PREFIX) - len("-") - RUN_ID_CHARACTERS - len("-") - ATTEMPT_DIGITS
 )
 
 _DIGEST_BYTES = 5  # 40 bits, eight characters of base32
@@ -43,7 +46,10 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class NamedTrainingJob:
-    """What the name of a training job says of it. `run_id` is a drill's where `is_drill`."""
+    """What the name of a training job says of it. `run_id` is a drill's where `is_drill`.
+
+    `job` has the environment before it, where the name has one, and may be cut: the run's record has the whole.
+    """
 
     job: str
     run_id: str
@@ -69,6 +75,28 @@ def first_run_id_of(execution_arn: str, started_at: datetime) -> str:
 def is_run_id(text: str) -> bool:
     """Whether a run of any version may have this id."""
     return re.fullmatch(_RUN_ID, text) is not None
+
+
+def is_environment(text: str) -> bool:
+    """Whether a deployment may be called so."""
+    return _ENVIRONMENT.fullmatch(text) is not None
+
+
+def names_of(environment: str) -> str:
+    """What the names of an environment's training jobs begin with, and no other environment's."""
+    return f"{NAME_PREFIX}{environment}-" if environment else NAME_PREFIX
+
+
+def training_job_name(environment: str, job: str, run_id: str, attempt: int) -> str:
+    """The name of an attempt's training job: the same for the same attempt.
+
+    Where SageMaker's limit leaves less than the job's name, its end is cut off: the run's id alone tells runs
+    apart. `environment` is "" for a run without one.
+    """
+    begin = names_of(environment)
+    end = f"-{run_id}-{attempt}"
+    room = TRAINING_JOB_NAME_CHARACTERS - len(begin) - len(end)
+    return f"{begin}{job[:room].rstrip('-')}{end}"
 
 
 def read_training_job_name(name: str) -> NamedTrainingJob | None:

@@ -410,7 +410,7 @@ _REQUEST = "training_job"
 
 # One comment for each top key that a draft can hold; the draft's own go first.
 COMMENTS = {
-    "name": "Training jobs are called nightspot-<name>-<run>-<attempt>.",
+    "name": "Training jobs are called nightspot-<environment>-<name>-<run>-<attempt>.",
     "schedule": "When runs start by themselves, in EventBridge Scheduler's syntax; leave out to start by hand.",
     "deadline": "When the model must be ready: at a time of day, or within a time from the start.",
     "work": "Training time on the first instance type.",

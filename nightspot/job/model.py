@@ -35,7 +35,7 @@ def _name_that_fits(name: str) -> str:
         )
     if len(name) > JOB_NAME_CHARACTERS:
         raise broken_rule(
-            f"must have at most {JOB_NAME_CHARACTERS} characters, because training jobs are named "
+            f"must have at most {JOB_NAME_CHARACTERS} characters, because training jobs may be named "
             f"nightspot-<job>-<{RUN_ID_CHARACTERS}-character run id>-<attempt, up to "
             f"{ATTEMPT_DIGITS} digits> and SageMaker allows {TRAINING_JOB_NAME_CHARACTERS}"
         )

@@ -31,7 +31,7 @@ LARGEST_TAG_COUNT = 50  # per training job
 # As JSON. Step Functions' limit for a payload less what an attempt adds to it, the largest ledger that comes beside
 # it out of the plan, and some room.
 LARGEST_REQUEST_BYTES = 192 * 1024
-OWN_TAG_COUNT = 4  # what Nightspot may add
+OWN_TAG_COUNT = 5  # what Nightspot may add
 
 _S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
 _STOPPING = ("training_job", "StoppingCondition")

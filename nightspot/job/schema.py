@@ -221,7 +221,7 @@ MODELS: dict[str, str] = {
 }
 
 DESCRIPTIONS: dict[str, str] = {
-    "Job.name": "Unique among the job files; training jobs are called nightspot-<name>-<run>-<attempt>.",
+    "Job.name": "Unique among the job files; it stands in the names of training jobs.",
     "Job.schedule": "When runs start by themselves; without it only by hand, console or API.",
     "Job.deadline": "When the model must be ready: at a time of day, or within a time from the start.",
     "Job.work": "Training time on the first rung, without start-up. A first guess: history takes over.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightspot.decide import ladder, limits
 from nightspot.decide.policy import next_step
+from nightspot.formats import run_ids
 from nightspot.formats.figures import format_duration
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job.markets import Fallback, Market, wait_limit_seconds, why_too_short
@@ -58,7 +59,7 @@ def split(training_job: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
 
 def training_job_name(run: Run, attempt: int) -> str:
     """The attempt's name: the same for the same attempt, so that asking twice cannot start two jobs."""
-    return f"nightspot-{run.job}-{run.run_id}-{attempt}"
+    return run_ids.training_job_name(run.environment, run.job, run.run_id, attempt)
 
 
 def checkpoint_prefix(training_job: Mapping[str, Any], run_id: str) -> str | None:
@@ -108,6 +109,7 @@ def create_training_job(run: Run, rung: Rung, attempt: int, now: datetime) -> di
         {"Key": "nightspot:run", "Value": run.run_id},
         {"Key": "nightspot:attempt", "Value": str(attempt)},
         {"Key": "nightspot:market", "Value": rung.market.value},
+        *([{"Key": "nightspot:environment", "Value": run.environment}] if run.environment else []),
     ]
     return request
 
@@ -180,6 +182,7 @@ def plan_run(
     overrides: Mapping[str, Any] | None = None,
     origin: RunOrigin = RunOrigin(),
     resumed: ResumedRun | None = None,
+    environment: str = "",
 ) -> Run:
     """The run of `job` that started at `started_at` (aware UTC) as the execution `execution_arn`.
 
@@ -187,7 +190,7 @@ def plan_run(
     moment for which the run was scheduled: a late start is no reason to wait a day longer for the model. Its share
     of a month's budget is not taken yet.
     `resumed`: the run whose checkpoints this one takes over, and its deadline (`_deadline`). The same execution
-    always gives the same run id.
+    always gives the same run id. `environment`: the deployment's, for the names of its training jobs.
     """
     run_id = run_id_of(execution_arn, started_at)
     per_run_usd = job.budget.per_run_usd if job.budget else None
@@ -208,6 +211,7 @@ def plan_run(
     run = Run(
         job=job.name,
         run_id=run_id,
+        environment=environment,
         execution_arn=execution_arn,
         started_at=started_at,
         deadline=_deadline(job, started_at, overrides or {}, origin, resumed),

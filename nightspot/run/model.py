@@ -291,6 +291,7 @@ class Run:
     checkpoint_every_seconds: int
     checkpoint_s3_uri: str | None  # this run's own prefix, shared by its attempts; None: no checkpoints
     training_job: Mapping[str, Any]  # the user's CreateTrainingJob request
+    environment: str = ""  # the deployment's; "": of a version that knew none, or on one machine
     fallback: Fallback = Fallback.ON_DEMAND
     budget_usd: float | None = None
     budget_of: str = "run"  # whose money is the tighter: the "run"'s own, or what is left of the "month"'s

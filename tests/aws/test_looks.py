@@ -319,3 +319,16 @@ class TestAThoroughLook:
     def test_of_free_locks_finds_none(self, deployment, training, story):
         deployment.records(training)
         assert deployment.looks.snapshot(story.at("03:00"), thorough=True).locks == ()
+
+
+def test_a_deployment_with_a_name_sees_no_other_s_training_jobs(deployment, training, story):
+    deployment.records(training)
+    own, older, foreign = (
+        "nightspot-prod-x-20261121-ffffff-1",
+        training.attempts[0].training_job_name,
+        "nightspot-staging-x-20261121-eeeeee-1",
+    )
+    deployment.sagemaker.status |= dict.fromkeys((own, older, foreign), "InProgress")
+    executions, jobs = Executions(deployment.step_functions), TrainingJobs(deployment.sagemaker)
+    looks = Looks(deployment.table, deployment.lock, executions, jobs, "prod")
+    assert {job.name for job in looks.snapshot(story.at("03:00")).listed} == {own, older}

@@ -107,3 +107,9 @@ def test_every_notice_is_one_that_the_service_model_accepts():
             stubber.add_response("put_events", {"FailedEntryCount": 0, "Entries": []})
             Notices(client, "nights").send(run_event, RUN, MIDNIGHT, {})
         stubber.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize("environment", ["", "prod"], ids=["none", "prod"])
+def test_a_notice_says_of_which_environment_its_run_is(environment):
+    detail = sent(RunEvent.RUN_FAILED, replace(RUN, environment=environment))["Detail"]
+    assert detail.get("environment", "") == environment

@@ -10,11 +10,14 @@ import pytest
 from nightspot.formats.run_ids import (
     JOB_NAME_CHARACTERS,
     RUN_ID_CHARACTERS,
+    TRAINING_JOB_NAME_CHARACTERS,
     NamedTrainingJob,
     first_run_id_of,
+    is_environment,
     is_run_id,
     read_training_job_name,
     run_id_of,
+    training_job_name,
 )
 
 DAY = datetime(2026, 11, 21, 23, 59, tzinfo=UTC)
@@ -113,6 +116,7 @@ def test_what_is_no_id_is_not_taken_for_one(text):
             NamedTrainingJob("j" * JOB_NAME_CHARACTERS, NEW, 90),
         ),
         ("nightspot-x-drill-261121-3fa9c-2", NamedTrainingJob("x", "drill-261121-3fa9c", 2)),
+        (f"nightspot-prod-recommender-{NEW}-1", NamedTrainingJob("prod-recommender", NEW, 1)),
     ],
     ids=[
         "an old id",
@@ -121,6 +125,7 @@ def test_what_is_no_id_is_not_taken_for_one(text):
         "a job named like a run",
         "the longest name",
         "a drill",
+        "an environment",
     ],
 )
 def test_a_training_jobs_name_is_read_back(name, named):
@@ -144,3 +149,28 @@ def test_a_training_jobs_name_is_read_back(name, named):
 )
 def test_a_name_that_nightspot_did_not_give_has_no_parts(name):
     assert read_training_job_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "job", "name"),
+    [
+        ("", "recommender", f"nightspot-recommender-{NEW}-90"),
+        ("prod", "recommender", f"nightspot-prod-recommender-{NEW}-90"),
+        ("staging2", "j" * JOB_NAME_CHARACTERS, f"nightspot-staging2-{'j' * 23}-{NEW}-90"),
+        ("staging2", f"{'j' * 22}-{'k' * 9}", f"nightspot-staging2-{'j' * 22}-{NEW}-90"),
+    ],
+    ids=["no environment", "it fits", "cut to fit", "cut at a hyphen"],
+)
+def test_a_training_job_s_name_fits_sagemaker_whatever_the_job_is_called(environment, job, name):
+    assert training_job_name(environment, job, NEW, 90) == name
+    assert len(name) <= TRAINING_JOB_NAME_CHARACTERS
+
+
+@pytest.mark.parametrize("text", ["", "Prod", "pro-d", "2prod", "production", "prod\n", "pröd", "prod "])
+def test_what_no_environment_can_be_called(text):
+    assert not is_environment(text)
+
+
+@pytest.mark.parametrize("text", ["p", "prod", "staging2"])
+def test_what_an_environment_can_be_called(text):
+    assert is_environment(text)

@@ -154,8 +154,9 @@ def test_the_function_may_start_look_read_and_stop_and_nothing_else(deployed, as
     }
     assert allowed["states:StartExecution"] == allowed["states:SendTaskSuccess"] == (f"<{machine}>",)
     assert allowed["dynamodb:Query"] == allowed["dynamodb:PutItem"] == (f"<{table}.Arn>",)
-    (jobs,) = allowed["sagemaker:StopTrainingJob"]
-    assert jobs.endswith(":training-job/nightspot-*")
+    jobs = allowed["sagemaker:StopTrainingJob"]
+    assert jobs[0].endswith(":training-job/nightspot-main-*")
+    assert all(each.endswith("-20*") for each in jobs[1:])
     (executions,) = allowed["states:DescribeExecution"]
     assert executions.endswith(f":execution:<{machine}.Name>:*")
 

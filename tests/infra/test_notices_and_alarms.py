@@ -28,12 +28,13 @@ def rules_of_notices(synthesised):
 
 
 def dashboard_metrics(synthesised, as_text):
-    """(namespace, name, dimension, its value) of everything on the dashboard."""
+    """(namespace, name, (dimension, its value), …) of everything on the dashboard."""
     _, dashboard = synthesised.only("CloudWatch::Dashboard")
     body = json.loads(as_text(dashboard["DashboardBody"]))
     for widget in body["widgets"]:
-        for namespace, name, dimension, value, *_ in widget["properties"]["metrics"]:
-            yield namespace, name, dimension, value
+        for namespace, name, *rest in widget["properties"]["metrics"]:
+            words = [word for word in rest if isinstance(word, str)]
+            yield namespace, name, *sorted(zip(words[::2], words[1::2], strict=True))
 
 
 def alarm_metrics(synthesised):
@@ -66,7 +67,7 @@ def test_the_text_of_a_crash_reads_what_the_workflow_sends():
     # Not the cause: nobody has redacted it.
     read = {"job", "run_id", "execution_arn", "error", "training_jobs_left_running"}
     for entry in (ALARM, REPORT):
-        assert read == set(re.findall(r"'(\w+)':", entry["Detail"]))
+        assert {*read, "environment"} == set(re.findall(r"'(\w+)':", entry["Detail"]))
 
 
 def test_every_notice_goes_to_the_function_that_writes_messages_or_becomes_a_dead_letter(deployed, as_text):
@@ -191,20 +192,21 @@ def test_a_crash_rings_by_the_rule_that_matches_it_and_not_by_every_failed_run(d
 
 
 def test_alarms_and_dashboard_look_at_metrics_that_the_handlers_send(deployed, as_text):
-    """Under the dimension that every handler's metrics have."""
+    """Under the dimensions that every handler's metrics have."""
     _, function = deployed.only("Lambda::Function", "DecideNextStep")
     variables = function["Environment"]["Variables"]
     own = [
-        (m["Namespace"], m["MetricName"], m["Dimensions"][0]["Name"], m["Dimensions"][0]["Value"])
+        (m["Namespace"], m["MetricName"], *sorted((d["Name"], d["Value"]) for d in m["Dimensions"]))
         for m in alarm_metrics(deployed)
     ]
     own += dashboard_metrics(deployed, as_text)
     own = [metric for metric in own if not metric[0].startswith("AWS/")]
     assert len(own) > len(RunEvent)
     sent = {run_event.value for run_event in RunEvent} | set(re.findall(r'"(\w+)"', HANDLERS))
-    assert {name for _, name, _, _ in own} - sent == set()
+    assert {name for _, name, *_ in own} - sent == set()
     assert {metric[0] for metric in own} == {variables["POWERTOOLS_METRICS_NAMESPACE"]}
-    assert {metric[2:] for metric in own} == {("service", variables["POWERTOOLS_SERVICE_NAME"])}
+    service, environment = variables["POWERTOOLS_SERVICE_NAME"], variables["NIGHTSPOT_ENVIRONMENT"]
+    assert {metric[2:] for metric in own} == {(("environment", environment), ("service", service))}
 
 
 @pytest.mark.parametrize(
@@ -223,16 +225,16 @@ def test_alarms_and_dashboard_look_at_metrics_that_the_handlers_send(deployed, a
     ],
 )
 def test_the_dashboard_shows_what_an_on_call_person_asks_for(deployed, as_text, metric):
-    assert metric in {name for _, name, _, _ in dashboard_metrics(deployed, as_text)}
+    assert metric in {name for _, name, *_ in dashboard_metrics(deployed, as_text)}
 
 
 def test_the_queries_are_saved_on_the_logs_of_decision_and_outcome(deployed, as_text):
     saved = deployed.of_type("Logs::QueryDefinition").values()
     assert {query["Name"] for query in saved} == {
-        "Nightspot/Decisions by reason",
-        "Nightspot/Every decision of a run",
-        "Nightspot/Failures by class",
-        "Nightspot/Why did last night cost more",
+        "Nightspot/main/Decisions by reason",
+        "Nightspot/main/Every decision of a run",
+        "Nightspot/main/Failures by class",
+        "Nightspot/main/Why did last night cost more",
     }
     expected = {
         as_text(deployed.only("Lambda::Function", name)[1]["LoggingConfig"]["LogGroup"])

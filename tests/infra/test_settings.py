@@ -81,6 +81,14 @@ def test_cdk_json_may_hold_lists_numbers_and_truth_values():
             {"security_group_ids": ["sg-1"]},
             "nightspot:security_group_ids: 'sg-1' must come with nightspot:subnet_ids",
         ),
+        *(
+            (
+                {"environment": name},
+                f"nightspot:environment: {name!r} must be 1 to 8 lower-case letters and digits, "
+                "with a letter first",
+            )
+            for name in ("", "Prod", "pro-d", "2prod", "production", "prod ", "pröd")
+        ),
         ({"notice_email": "me"}, "nightspot:notice_email: 'me' must be an e-mail address"),
         (
             {"checkpoint_bucket_name": "s3://ours/checkpoints"},

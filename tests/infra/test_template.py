@@ -280,7 +280,12 @@ def test_the_workflow_s_names_are_this_stack_s_functions_and_table(deployed, as_
         for name in ("PlanRun", "DecideNextStep", "RecordOutcome")
     }
     table, _ = deployed.only("DynamoDB::Table")
-    assert substitutions == {**expected, "TableName": f"<{table}>", "EventBusName": "default"}
+    assert substitutions == {
+        **expected,
+        "TableName": f"<{table}>",
+        "EventBusName": "default",
+        "Environment": "main",
+    }
     for name in substitutions:
         assert f"${{{name}}}" in machine["DefinitionString"]
 

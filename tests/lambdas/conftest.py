@@ -170,17 +170,18 @@ class StepFunctions:
 class World:
     """Everything around the handlers, and the handlers as the workflow calls them."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: str = "", dynamodb: Any = None, table_name: str = TABLE) -> None:
         self.now = MIDNIGHT
+        self.environment, self.table_name = environment, table_name
         self.jobs = {
             "recommender": RECOMMENDER,
             "another": RECOMMENDER.model_copy(update={"name": "another"}),
         }
-        self.dynamodb = without_faults()
+        self.dynamodb = dynamodb or without_faults()
         self.s3 = boto3.client("s3", region_name=REGION)
         self.sagemaker, self.bus, self.step_functions = SageMaker(), Bus(), StepFunctions()
-        self.table = RunTable(self.dynamodb, TABLE)
-        self.lock = JobLock(self.dynamodb, TABLE)
+        self.table = RunTable(self.dynamodb, table_name)
+        self.lock = JobLock(self.dynamodb, table_name)
         self.quotas: Callable[[Iterable[str]], Mapping[str, float]] | None = None
         self.live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
         self.models: Models | None = None
@@ -205,6 +206,7 @@ class World:
             starter=Starter(self.step_functions, MACHINE),
             live_prices=self.live_prices,
             models=self.models,
+            environment=self.environment,
         )
 
     def plan(
@@ -235,7 +237,7 @@ class World:
     def begin_to_wait(self, training_job_name: str, token: str) -> None:
         """What "Wait for news" does, in the workflow's own words."""
         self.dynamodb.update_item(
-            TableName=TABLE,
+            TableName=self.table_name,
             Key={"pk": {"S": f"TRAINING_JOB#{training_job_name}"}, "sk": self._wait["Key"]["sk"]},
             UpdateExpression=self._wait["UpdateExpression"],
             ExpressionAttributeNames=self._wait["ExpressionAttributeNames"],

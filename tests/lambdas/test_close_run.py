@@ -506,13 +506,18 @@ def test_an_execution_with_the_id_of_another_ones_run_does_not_close_that(night,
     assert night.recorded(run).outcome is None
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["nightspot-recommender-drill-261121-abcde-2", "nightspot-recommender-20261121-ffffff-1", "nightspot-x"],
-)
+@pytest.mark.parametrize("name", ["nightspot-recommender-drill-261121-abcde-2", "nightspot-x"])
 def test_a_training_job_of_no_run_is_left_alone(night, name):
     night.trains()
     assert not night.training_job_ends(name)
+
+
+def test_the_end_of_a_training_job_that_is_not_ours_is_counted_and_left_alone(night, metrics):
+    night.trains()
+    metrics()
+    assert not night.training_job_ends("nightspot-prod-recommender-20261121-ffffff-1")
+    assert metrics() == {"SomethingEnded": [1], "NotOurs": [1]}
+    assert night.stops == []
 
 
 def test_a_decision_that_was_under_way_does_not_open_the_record_again(night, world):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from nightspot.lambdas.dependencies import read_environment
 GOOD = {
     "NIGHTSPOT_TABLE_NAME": "runs",
     "NIGHTSPOT_BUS_NAME": "nights",
+    "NIGHTSPOT_ENVIRONMENT": "staging",
     "NIGHTSPOT_JOBS_FILE": "/var/task/jobs.json",
     "AWS_REGION": "eu-west-1",
     "PATH": "/bin",
@@ -22,6 +27,7 @@ def test_every_variable_is_read():
     environment = read_environment(GOOD)
     assert environment.table_name == "runs"
     assert environment.bus_name == "nights"
+    assert environment.environment == "staging"
     assert environment.jobs_file == Path("/var/task/jobs.json")
     assert environment.region == "eu-west-1"
 
@@ -50,3 +56,34 @@ def test_all_missing_variables_are_named_at_once():
         "NIGHTSPOT_BUS_NAME",
         "AWS_REGION",
     }
+
+
+COUNTS = """
+from nightspot.lambdas.observability import count, emit, metrics
+for _ in range(2):
+    metrics.add_dimensions(job="recommender")
+    count("RunStarted")
+    emit()
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "dimensions"),
+    [
+        ({}, [{"service"}, {"job"}]),
+        ({"NIGHTSPOT_ENVIRONMENT": "prod"}, [{"environment", "service"}, {"environment", "job"}]),
+    ],
+    ids=["without a name", "prod"],
+)
+def test_what_is_counted_stands_beside_the_environment(variables, dimensions):
+    """At each call of one process, and not at the first alone."""
+    command = [sys.executable, "-c", COUNTS]
+    answer = subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, check=True
+    )
+    emitted = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert len(emitted) == 2
+    for document in emitted:
+        (group,) = document["_aws"]["CloudWatchMetrics"]
+        assert [set(names) for names in group["Dimensions"]] == dimensions
+        assert document.get("environment") == variables.get("NIGHTSPOT_ENVIRONMENT")

@@ -66,7 +66,6 @@ def test_what_no_decision_turns_on_wakes_nobody(waiting, secondary):
     "name",
     [
         pytest.param(f"nightspot-recommender-drill-{drill_id(MIDNIGHT, 'abcde')}-2", id="a drill"),
-        pytest.param("nightspot-recommender-20261121-fffff0-1", id="another deployment's run"),
         pytest.param("nightspot-somebody", id="no run's name"),
     ],
 )
@@ -74,6 +73,22 @@ def test_the_job_of_no_run_of_ours_wakes_nobody_and_its_event_does_not_come_agai
     metrics()
     assert not world.wake(**news(TrainingJobName=name, TrainingJobStatus="Stopped"))
     assert metrics() == {"StateChange": [1]}
+
+
+@pytest.mark.parametrize("status", ["InProgress", "Stopping", "Completed", "Failed", "Stopped"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("nightspot-recommender-20261121-fffff0-1", id="named before environments"),
+        pytest.param("nightspot-prod-recommender-20261121-25feuomo-1", id="of another environment"),
+    ],
+)
+def test_an_event_of_a_run_that_is_not_ours_is_counted_and_does_not_come_again(world, metrics, name, status):
+    """Another deployment's: neither a wait nor a run of that id is in the table."""
+    metrics()
+    detail = {"TrainingJobStatus": status, "LastModifiedTime": int(MIDNIGHT.timestamp() * 1000)}
+    assert not world.wake(**news(TrainingJobName=name, **detail))
+    assert metrics() == {"StateChange": [1], "NotOurs": [1]}
 
 
 def test_a_run_of_a_job_that_is_called_a_drill_is_woken(world):

@@ -228,3 +228,10 @@ def test_what_no_attempt_changes_stays_out_of_the_ledger():
 def test_how_long_an_algorithm_may_wait_is_kept_in_the_ledger():
     changed, _ = planning.split({"AlgorithmSpecification": {"AlgorithmName": "scikit-decision-trees"}})
     assert changed == {"StoppingCondition": {"MaxWaitTimeInSeconds": 3600}}
+
+
+def test_a_run_of_an_environment_is_named_and_tagged_with_it(story):
+    run = story.run(environment="prod")
+    request = planning.create_training_job(run, story.spot, 1, story.at("00:00"))
+    assert request["TrainingJobName"] == f"nightspot-prod-{run.job}-{run.run_id}-1"
+    assert request["Tags"][-1] == {"Key": "nightspot:environment", "Value": "prod"}

@@ -114,16 +114,20 @@ def _milliseconds(answer: Description, _random: Random) -> Description:
 
 def foreign_events() -> list[dict[str, Any]]:
     """Details of state changes that are nobody's, or in another spelling."""
-    other = {"TrainingJobName": "nightspot-other-20261121-abcdefgh-1", "TrainingJobStatus": "InProgress"}
+    other = {"TrainingJobName": "nightspot-sim-other-20261121-abcdefgh-1", "TrainingJobStatus": "InProgress"}
     return [
         {**other, "SecondaryStatus": "Training", "LastModifiedTime": 1795219200000},
         {**other, "SecondaryStatus": "Training", "LastModifiedTime": "1795219200000"},
         {**other, "SecondaryStatus": "Training"},
         {**other, "TrainingJobStatus": "Stopped", "SecondaryStatus": "Stopped"},
         {**other, "TrainingJobStatus": "Completed", "SecondaryStatus": "Completed", "LastModifiedTime": 1},
-        {"TrainingJobName": "nightspot-by-hand", "TrainingJobStatus": "Failed", "SecondaryStatus": "Failed"},
         {
-            "TrainingJobName": "nightspot-recommender-drill-202611-abcde-1",
+            "TrainingJobName": "nightspot-sim-by-hand",
+            "TrainingJobStatus": "Failed",
+            "SecondaryStatus": "Failed",
+        },
+        {
+            "TrainingJobName": "nightspot-sim-drill-202611-abcde-1",
             "TrainingJobStatus": "InProgress",
             "SecondaryStatus": "Training",
         },

@@ -53,7 +53,9 @@ from tests.simulation.stepfunctions import MACHINE_ARN, StepFunctions
 
 TABLE, BUS, MODELS = "nightspot-runs", "default", "nightspot-models"
 MAIL = f"arn:aws:sns:{REGION}:123456789012:nightspot-mail"
-OWN = "nightspot-"
+ENVIRONMENT = "sim"
+# Its own names, and those of runs that an older version of the code has planned.
+OWN = ("nightspot-sim-", "nightspot-recommender-20")
 RECONCILE_SECONDS = 300.0
 LONGEST = 8 * 24 * HOUR
 QUIET = 0.8 * HOUR  # after the last event, before judgement
@@ -171,6 +173,7 @@ class World:
             "reports": Reports(self.s3, MODELS) if self.scenario.writes_reports else None,
             "starter": Starter(self.states, MACHINE_ARN),
             "sagemaker": self.sagemaker,
+            "environment": ENVIRONMENT,
         }
         fields = {each.name for each in dataclasses.fields(Dependencies)}
         known = {name: value for name, value in known.items() if name in fields}
@@ -386,6 +389,7 @@ SUBSTITUTIONS = {
     **{f"{name}FunctionArn": function_arn(name) for name in (*FUNCTIONS, "Notify", "StartRun", "Reconcile")},
     "TableName": TABLE,
     "EventBusName": BUS,
+    "Environment": ENVIRONMENT,
 }
 
 
@@ -413,7 +417,15 @@ _RULES = [
             and event["detail"]["status"] in {"ABORTED", "FAILED", "TIMED_OUT"}
         ),
     ),
-    Rule("Notify", lambda event: event["source"] == "nightspot" and _may_be_told(event["detail-type"])),
+    Rule(
+        "Notify",
+        lambda event: (
+            event["source"] == "nightspot"
+            and _may_be_told(event["detail-type"])
+            # Of a run that an older version planned, no environment is told.
+            and event["detail"].get("environment", ENVIRONMENT) == ENVIRONMENT
+        ),
+    ),
 ]
 
 

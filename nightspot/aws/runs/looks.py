@@ -24,6 +24,7 @@ from nightspot.decide.audit import (
     is_unsettled,
 )
 from nightspot.decide.ledger import JobView
+from nightspot.formats.run_ids import names_of
 from nightspot.record.model import RunRecord
 from nightspot.run.model import Run, evolve
 
@@ -32,18 +33,24 @@ _log = logging.getLogger(__name__)
 
 
 class Looks:
-    """Looks at one deployment.
+    """Looks at one deployment; with "" as its `environment`, other deployments' training jobs are seen as well.
 
     Raises TransientAwsError where a look is worth repeating, ClientError for all else.
     """
 
     def __init__(
-        self, table: RunTable, lock: JobLock, executions: Executions, training_jobs: TrainingJobs
+        self,
+        table: RunTable,
+        lock: JobLock,
+        executions: Executions,
+        training_jobs: TrainingJobs,
+        environment: str = "",
     ) -> None:
         self._table = table
         self._lock = lock
         self._executions = executions
         self._training_jobs = training_jobs
+        self._own_names = names_of(environment)
 
     def of_run(
         self, run_id: str, *, heard: Execution | None = None, listed: Iterable[str] = ()
@@ -100,7 +107,11 @@ class Looks:
             known.look(run_id)
         locks = tuple(self._locks(jobs, known))
         pending = tuple(self._table.pending.all())
-        return Snapshot(now, tuple(known.looks.values()), listed, locks, pending, known.unreadable, unseen)
+        # Of a run that is not on record here only the name says whose it may be.
+        ours = tuple(
+            job for job in listed if job.run_id not in known.absent or job.name.startswith(self._own_names)
+        )
+        return Snapshot(now, tuple(known.looks.values()), ours, locks, pending, known.unreadable, unseen)
 
     def _going_on(self, now: datetime, unseen: dict[str, str]) -> tuple[ListedJob, ...]:
         try:

@@ -19,12 +19,11 @@ from nightspot.aws.table.run_table import RunTable
 from nightspot.decide.audit import ListedJob
 from nightspot.decide.ledger import JobView, Transition
 from nightspot.failures.classify import redact
-from nightspot.formats.run_ids import read_training_job_name
+from nightspot.formats.run_ids import NAME_PREFIX, read_training_job_name
 from nightspot.formats.statuses import ENDED, GOES_ON, Status
 from nightspot.job.markets import Market
 from nightspot.run.model import Attempt, Run
 
-OWN_JOBS = "nightspot-"  # what the names of training jobs begin with, see `requests.training_job_name`
 LONGEST_JOB = timedelta(days=30)  # SageMaker's limit is 28 days
 MOST_PAGES = 50  # of a list: without a page size, AWS decides what one holds
 _log = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ class TrainingJobs:
         # No MaxResults: with it, AWS counts all jobs of a page first, and filters by status then
         # (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListTrainingJobs.html).
         wanted: dict[str, Any] = {
-            "NameContains": OWN_JOBS,
+            "NameContains": NAME_PREFIX,
             "StatusEquals": status,
             "CreationTimeAfter": now - LONGEST_JOB,
             "SortBy": "CreationTime",

@@ -245,6 +245,7 @@ def create_state_machine() -> str:
         "RecordOutcomeFunctionArn": function_arn("RecordOutcome"),
         "TableName": TABLE,
         "EventBusName": BUS,
+        "Environment": "local",
     }
     # CloudFormation's DefinitionSubstitutions: ${Name}; a bare $name is JSONata's.
     definition = re.sub(r"\$\{(\w+)\}", lambda match: names[match[1]], WORKFLOW.read_text(encoding="utf-8"))
