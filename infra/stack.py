@@ -17,7 +17,7 @@ from nightspot.cdk.data import Records, TrainingData
 from nightspot.cdk.functions import Functions
 from nightspot.cdk.identity import identity_of
 from nightspot.cdk.observability import NoticeTopic, Observability
-from nightspot.cdk.settings import Settings, trust_of
+from nightspot.cdk.settings import Settings, SettingsError, trust_of
 from nightspot.cdk.triggers import Workflow, add_rules, add_schedules
 from nightspot.job.model import Job
 
@@ -44,6 +44,7 @@ class TrainingRuns(Construct):
         super().__init__(scope, construct_id)
         chosen = settings or Settings()
         self.identity = identity_of(self, chosen, jobs)
+        self._check_that_it_is_the_only_one()
         Tags.of(self).add("nightspot:environment", self.identity.environment)
         self.records = Records(self, chosen)
         self.data = TrainingData(self, chosen)
@@ -65,6 +66,17 @@ class TrainingRuns(Construct):
             Observability(
                 self, self.functions, self.workflow, self.records, self.notices, self.identity.environment
             )
+
+    def _check_that_it_is_the_only_one(self) -> None:
+        """Raises SettingsError where another one of the app has the same environment in its account and region."""
+        name, place = self.identity.environment, Stack.of(self).environment
+        for other in self.node.root.node.find_all():
+            if not isinstance(other, TrainingRuns) or other is self:
+                continue
+            if other.identity.environment == name and Stack.of(other).environment == place:
+                raise SettingsError(
+                    f"nightspot:environment: {name!r} must be another one than that of {other.node.path}"
+                )
 
     def grant_start(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` start runs and read how they go."""

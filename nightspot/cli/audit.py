@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from rich.text import Text
 from nightspot.aws.notices import Notices
 from nightspot.aws.runs.checkpoints import Checkpoints
 from nightspot.aws.runs.executions import Executions
+from nightspot.aws.runs.operating import DeploymentError, output_of
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, note, print_json, utc_now
@@ -91,7 +93,17 @@ def _dependencies(place: Place) -> Dependencies:
         checkpoints=Checkpoints(client("s3")),
         notices=Notices(client("events"), BUS),
         step_functions=step_functions,
+        environment=_environment(place),
     )
+
+
+def _environment(place: Place) -> str:
+    """What the stack is called in the names of its training jobs; "": no stack was named, or an older one."""
+    if place.aws is None or place.stack is None:
+        return ""
+    with suppress(DeploymentError):
+        return output_of(place.stack, "Environment", cloudformation=place.aws.client("cloudformation"))
+    return ""
 
 
 def _show(console: Console, place: Place, snapshot: Snapshot, found: tuple[AuditFinding, ...]) -> None:

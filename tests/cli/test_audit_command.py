@@ -202,6 +202,21 @@ def test_another_deployment_s_training_job_is_worth_a_word_and_no_fault(audit, c
     assert "Nothing is wrong" in answer.out
 
 
+@pytest.mark.parametrize(
+    ("outputs", "is_seen"),
+    [({"Environment": "prod"}, False), ({}, True)],
+    ids=["a stack that knows its environment", "an older stack"],
+)
+def test_another_environment_s_training_job_is_none_of_a_stack_s_business(nightspot, cloud, outputs, is_seen):
+    named = {"TableName": TABLE, **outputs}
+    listed = [{"OutputKey": key, "OutputValue": value} for key, value in named.items()]
+    cloud.describe_stacks = lambda **_given: {"Stacks": [{"Outputs": listed}]}
+    cloud.jobs["nightspot-staging-x-20261121-ffffff-1"] = "InProgress"
+    answer = nightspot("audit", "--stack", "Nightspot")
+    assert answer.status == 0
+    assert ("nightspot-staging-x-20261121-ffffff-1" in answer.out) == is_seen
+
+
 def test_what_aws_does_not_show_is_said(audit, cloud):
     cloud.lists = False
     answer = audit()

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from itertools import combinations
 
+import aws_cdk as cdk
 import boto3
 import pytest
 from moto import mock_aws
 from moto.events.models import EventPattern
 
 from nightspot.aws.notices import NoticeTopics
-from nightspot.cdk import Settings
+from nightspot.cdk import Settings, SettingsError, TrainingRuns
 from nightspot.cdk.identity import MOST_NAMED_JOBS, default_environment
 from nightspot.formats.run_ids import is_environment, training_job_name
 from nightspot.lambdas import close_run, notify
@@ -155,6 +156,24 @@ def test_what_one_environment_s_names_begin_with_no_other_s_do():
     for one, other in combinations(names, 2):
         assert not training_job_name(other, "x", RUN_ID, 1).startswith(f"nightspot-{one}-")
         assert not training_job_name(one, "x", RUN_ID, 1).startswith(f"nightspot-{other}-")
+
+
+@pytest.mark.parametrize("name", ["prod", None], ids=["named alike", "called after the stack"])
+def test_two_deployments_of_one_name_in_one_account_and_region_are_refused(jobs, bundle, name):
+    stack = cdk.Stack(cdk.App(), "Nightspot-prod")
+    TrainingRuns(stack, "One", jobs=jobs, bundle=bundle, settings=Settings(environment="prod"))
+    with pytest.raises(SettingsError) as caught:
+        TrainingRuns(stack, "Two", jobs=jobs, bundle=bundle, settings=Settings(environment=name))
+    rule = "must be another one than that of Nightspot-prod/One"
+    assert str(caught.value) == f"nightspot:environment: 'prod' {rule}"
+
+
+def test_the_same_name_in_two_regions_is_no_clash(jobs, bundle):
+    app = cdk.App()
+    for region in ("eu-west-1", "us-east-1"):
+        place = cdk.Environment(account="123456789012", region=region)
+        stack = cdk.Stack(app, f"Nightspot-{region}", env=place)
+        TrainingRuns(stack, "Training", jobs=jobs, bundle=bundle, settings=Settings(environment="prod"))
 
 
 # --- a stack that was deployed before there were environments ---------------------------------------------------
