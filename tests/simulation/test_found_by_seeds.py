@@ -199,7 +199,8 @@ def test_a_start_in_doubt_for_hours_is_asked_for_seldom() -> None:
     scenario = reference(plan=Plan(outages=(Outage("sagemaker", 0.0, 6 * HOUR),)), late_allowed=6 * HOUR)
     world, verdict = played(scenario)
     assert [each.text for each in verdict.violations] == []
-    assert next(iter(world.states.executions.values())).transitions < 300
+    # Pauses are half to whole by the training job's name: seven names gave 252 to 348 transitions.
+    assert next(iter(world.states.executions.values())).transitions < 400
 
 
 @pytest.mark.parametrize("seed", [3023, 6764, 8327, 9110])

@@ -145,7 +145,9 @@ def test_every_expression_means_the_same_to_the_reference_jsonata(play, asked):
         "Nightspot.InvalidInput",
     ]
 
-    written = {text for path in WORKFLOWS for text in expressions_of(json.loads(path.read_text("utf-8")))}
+    # One expression has a name in it that the deployment fills in.
+    files = [path.read_text("utf-8").replace("${Environment}", "local") for path in WORKFLOWS]
+    written = {text for file in files for text in expressions_of(json.loads(file))}
     met = {text for text, _ in asked}
     assert met <= written
     # Only a decision that is newer than its workflow asks for an unknown step.
