@@ -174,7 +174,6 @@ def _let_it_work(scope: Construct, function: lambda_.Function, workflow: Workflo
     for actions, resource in (
         (["states:StartExecution"], machine.state_machine_arn),
         (["states:DescribeExecution"], executions),
-        (["states:SendTaskSuccess"], machine.state_machine_arn),
         (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], records.table.table_arn),
         (["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], training_jobs_arn(scope)),
     ):

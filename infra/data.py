@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Annotations, Duration
+from aws_cdk import Annotations, Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
@@ -10,17 +10,27 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn
+from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, service
 from nightspot.cdk.settings import Settings
 
 # What the upload of large checkpoints needs.
 _MULTIPART = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 
 
-def make_log_group(scope: Construct, name: str, settings: Settings) -> logs.LogGroup:
-    """Logs that are kept as long as the settings say."""
+# Of models that were overwritten or deleted.
+_OLD_MODEL_DAYS = 14
+
+
+def make_log_group(
+    scope: Construct, name: str, settings: Settings, group_name: str | None = None
+) -> logs.LogGroup:
+    """Logs that are kept as long as the settings say; CloudFormation names the group unless `group_name` does."""
     return logs.LogGroup(
-        scope, name, retention=settings.log_retention, removal_policy=settings.removal_policy
+        scope,
+        name,
+        log_group_name=group_name,
+        retention=settings.log_retention,
+        removal_policy=settings.removal_policy,
     )
 
 
@@ -41,7 +51,9 @@ class Records(Construct):
             ),
             time_to_live_attribute="expires",
             deletion_protection=settings.keep_data,
-            removal_policy=settings.removal_policy,
+            # Kept even where the first deployment fails: CloudFormation could not delete a protected table, and the
+            # stack would be stuck in ROLLBACK_FAILED.
+            removal_policy=RemovalPolicy.RETAIN if settings.keep_data else RemovalPolicy.DESTROY,
         )
         self.dead_letters = sqs.Queue(
             self,
@@ -64,8 +76,9 @@ class TrainingData(Construct):
     def __init__(self, scope: Construct, settings: Settings) -> None:
         super().__init__(scope, "Data")
         self._settings = settings
-        self.checkpoints = self._bucket("Checkpoints", settings.checkpoint_bucket_name)
-        self.models = self._bucket("Models", settings.model_bucket_name)
+        old_days = settings.checkpoint_version_days
+        self.checkpoints = self._bucket("Checkpoints", settings.checkpoint_bucket_name, old_days)
+        self.models = self._bucket("Models", settings.model_bucket_name, _OLD_MODEL_DAYS)
         if isinstance(self.checkpoints, s3.Bucket):
             # A run's prefix is never written again once the run is over, so age alone tells.
             self.checkpoints.add_lifecycle_rule(expiration=Duration.days(settings.checkpoint_days))
@@ -76,7 +89,7 @@ class TrainingData(Construct):
                 "nightspot:subnet_ids names a single subnet: Spot capacity is then looked for in one zone only.",
             )
 
-    def _bucket(self, name: str, existing: str | None) -> s3.IBucket:
+    def _bucket(self, name: str, existing: str | None, old_version_days: int) -> s3.IBucket:
         if existing is not None:
             return s3.Bucket.from_bucket_name(self, name, existing)
         bucket = s3.Bucket(
@@ -92,7 +105,7 @@ class TrainingData(Construct):
             lifecycle_rules=[
                 s3.LifecycleRule(
                     abort_incomplete_multipart_upload_after=Duration.days(7),
-                    noncurrent_version_expiration=Duration.days(14),
+                    noncurrent_version_expiration=Duration.days(old_version_days),
                 )
             ],
         )
@@ -109,7 +122,9 @@ class TrainingData(Construct):
         role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+            # SageMaker's own example names the ARNs of training jobs, for one feature each; the account is enough.
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html
+            assumed_by=service(self, "sagemaker"),
             description="What Nightspot's training jobs run as",
         )
         for bucket in (self.checkpoints, self.models):

@@ -13,7 +13,7 @@ from constructs import Construct
 
 from nightspot.cdk.bundle import JOBS_FILE, Bundle
 from nightspot.cdk.data import Records, TrainingData, make_log_group
-from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, training_jobs_arn
+from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, service, training_jobs_arn
 from nightspot.cdk.settings import Settings
 
 # Reads of public prices and of the account's own rates. Prices know no resources; a Savings Plan's ARN is known
@@ -33,6 +33,15 @@ PRICE_ACTIONS = [
 QUOTA_ACTIONS = ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"]
 
 BUS_NAME = "default"  # where SageMaker's own events arrive as well
+SOURCE = "nightspot"  # of Nightspot's events; a test compares it with nightspot.aws.notices
+# What returns task tokens.
+WAKING = frozenset({"Api", "CloseRun", "DecideNextStep", "PlanRun", "Reconcile", "WakeRun"})
+
+
+def let_it_send_notices(scope: Construct, grantee: iam.IGrantable) -> None:
+    """It may put events on the bus, of Nightspot's own source alone: rules for other sources never see them."""
+    bus = arn(scope, "events", f"event-bus/{BUS_NAME}")
+    allow(grantee, ["events:PutEvents"], bus, conditions={"StringEquals": {"events:source": SOURCE}})
 
 
 class Functions(Construct):
@@ -109,7 +118,7 @@ class Functions(Construct):
         )
         settling = (self.close_run, self.reconcile)
         for function in (self.plan_run, self.decide_next_step, self.record_outcome, *settling):
-            allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
+            let_it_send_notices(self, function)
         self._let_them_use_the_table(records)
         for name, is_asked, actions in (
             ("NIGHTSPOT_CHECK_QUOTAS", settings.check_quotas, QUOTA_ACTIONS),
@@ -142,7 +151,7 @@ class Functions(Construct):
         role = iam.Role(
             self,
             f"{name}Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            assumed_by=service(self, "lambda"),
             description=f"What {name} may do",
         )
         log_group.grant_write(role)
@@ -166,6 +175,11 @@ class Functions(Construct):
                 **options,
             },
         )
+        if name in WAKING:
+            # It knows no resources, say AWS's lists. The state machine's ARN works as well, but that is documented
+            # nowhere, and every wake-up hangs on it. Who has no token wakes nothing.
+            # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
+            allow(role, ["states:SendTaskSuccess"], "*")
         accept_wildcard(role, "*", self._why_any_resource(name))
         accept(
             function, "AwsSolutions-L1", "The bundle's wheels are built for this version; both move together."
@@ -219,6 +233,8 @@ class Functions(Construct):
             blind.append("prices, the listing of Savings Plans")
         if name == "Reconcile":
             blind.append("lists of training jobs")
+        if name in WAKING:
+            blind.append("the return of task tokens")
         return f"{', '.join(blind)} know no resources that could be named beforehand."
 
 

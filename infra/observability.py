@@ -14,7 +14,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from nightspot.cdk.data import Records
-from nightspot.cdk.functions import Functions
+from nightspot.cdk.functions import SOURCE, Functions
 from nightspot.cdk.permissions import allow, arn
 from nightspot.cdk.settings import Settings
 from nightspot.cdk.triggers import Workflow
@@ -94,7 +94,7 @@ class NoticeTopic(Construct):
             self,
             name,
             description=description,
-            event_pattern=events.EventPattern(source=["nightspot"], detail_type=list(detail_types)),
+            event_pattern=events.EventPattern(source=[SOURCE], detail_type=list(detail_types)),
             targets=[
                 targets.LambdaFunction(
                     self._functions.notify,
@@ -109,6 +109,7 @@ class NoticeTopic(Construct):
 NAMESPACE = "Nightspot"
 _DAY = Duration.days(1)
 _SHORT = Duration.minutes(5)
+_LATE_PERIODS = 4  # of five minutes
 
 
 class Observability(Construct):
@@ -145,6 +146,11 @@ class Observability(Construct):
             _metric("ResumeBroken", period=_SHORT),
             "A training job was given a checkpoint and started over, or went far back: its script must be fixed.",
         )
+        self._alarm(
+            "WakeRefused",
+            _metric("WakeRefused", period=_SHORT),
+            "Step Functions does not let runs be woken: they look by their timers alone, up to an hour late.",
+        )
         self._alarm("NoticeLost", _metric("NoticeLost", period=_SHORT), "EventBridge did not take a notice.")
         self._alarm(
             "Reconciled",
@@ -174,10 +180,13 @@ class Observability(Construct):
         )
         self._alarm(
             "DeadLetters",
-            records.dead_letters.metric_approximate_number_of_messages_visible(
-                period=_SHORT, statistic="Maximum"
-            ),
+            # Each that arrives, and not those that lie there: the next one rings too while nobody has emptied the
+            # queue. EventBridge, Scheduler and Lambda's destinations send a letter as anybody sends a message.
+            # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+            records.dead_letters.metric_number_of_messages_sent(period=_SHORT, statistic="Sum"),
             "An event or a start was given up after all retries: a run may not have started. It is in the queue.",
+            # A queue without traffic sends its metrics up to 15 minutes late.
+            periods=_LATE_PERIODS,
         )
         self._alarm(
             "FallbackRate",
@@ -194,15 +203,24 @@ class Observability(Construct):
         self._queries(functions)
 
     def _alarm(
-        self, name: str, metric: cloudwatch.IMetric, says: str, threshold: float = 0, *, below: bool = False
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        says: str,
+        threshold: float = 0,
+        *,
+        below: bool = False,
+        periods: int = 1,
     ) -> None:
+        """It rings when one of the last `periods` periods is beyond the threshold."""
         alarm = cloudwatch.Alarm(
             self,
             name,
             metric=metric,
             alarm_description=says,
             threshold=threshold,
-            evaluation_periods=1,
+            evaluation_periods=periods,
+            datapoints_to_alarm=1 if periods > 1 else None,
             comparison_operator=(
                 cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
                 if below

@@ -68,6 +68,7 @@ class Settings:
     subnet_ids: tuple[str, ...] = ()  # for jobs that state no VpcConfig of their own
     security_group_ids: tuple[str, ...] = ()
     checkpoint_days: int = 30  # how long checkpoints of finished runs are kept
+    checkpoint_version_days: int = 1  # how long checkpoints are kept that were deleted or overwritten
     log_days: int = 90
     reserved_concurrency: int = 0  # of each function; 0: none is taken out of the account's
     check_quotas: bool = False  # whether a plan asks Service Quotas, which takes it some seconds
@@ -93,8 +94,8 @@ class Settings:
 
     @property
     def removal_policy(self) -> RemovalPolicy:
-        """What `cdk destroy` does with what is kept."""
-        return RemovalPolicy.RETAIN if self.keep_data else RemovalPolicy.DESTROY
+        """What `cdk destroy` does with what is kept. A first deployment that fails keeps nothing."""
+        return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.keep_data else RemovalPolicy.DESTROY
 
     def __post_init__(self) -> None:
         if bool(self.subnet_ids) != bool(self.security_group_ids):
@@ -108,7 +109,8 @@ class Settings:
         _check_bucket_names("data_bucket_names", *self.data_bucket_names)
         is_role = role is None or _ROLE_ARN.fullmatch(role)
         _check(is_role, "training_role_arn", role, "must be the ARN of an IAM role")
-        _check(self.checkpoint_days >= 1, "checkpoint_days", self.checkpoint_days, "must be at least 1")
+        for name in ("checkpoint_days", "checkpoint_version_days"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
         reserved = self.reserved_concurrency
         _check(reserved >= 0, "reserved_concurrency", reserved, "must be 0 (none) or more")
         for name, value in (("api_rate", self.api_rate), ("api_burst", self.api_burst)):

@@ -21,6 +21,7 @@ from nightspot.aws.runs.executions import Executions, Starter
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
+from nightspot.lambdas.observability import wake_refused
 
 if TYPE_CHECKING:
     from nightspot.job.model import Job
@@ -168,7 +169,7 @@ def dependencies() -> Dependencies:
         price=book.usd_per_hour,
         table=table,
         lock=JobLock(dynamodb, environment.table_name),
-        executions=Executions(step_functions),
+        executions=Executions(step_functions, wake_refused),
         quotas=Quotas(late_client("service-quotas")).limits if environment.check_quotas else None,
         training_jobs=TrainingJobs(late_client("sagemaker")),
         checkpoints=Checkpoints(late_client("s3")),

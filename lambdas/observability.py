@@ -83,6 +83,11 @@ def count(name: str, times: int = 1) -> None:
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=times)
 
 
+def wake_refused() -> None:
+    """Count that AWS refused to wake a run: every run then looks by its timer alone."""
+    count("WakeRefused")
+
+
 def emit() -> None:
     """Emit what was counted so far, under its own dimensions; nothing where nothing was."""
     if metrics.metric_set:

@@ -14,10 +14,11 @@ from botocore.exceptions import ClientError
 from pydantic import AwareDatetime, BaseModel, Field
 
 from nightspot.aws.faults import NotYetError, asking_aws, code_of
+from nightspot.aws.runs.executions import WAIT_IS_OVER
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.formats.statuses import Secondary, Status
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import count, entry, logger
+from nightspot.lambdas.observability import count, entry, logger, wake_refused
 
 # What a decision could answer differently; the way to a machine and the upload change nothing.
 NEWS = frozenset({Secondary.TRAINING, Secondary.INTERRUPTED, Secondary.STOPPING})
@@ -111,9 +112,11 @@ def _return_token(token: str, detail: WakeDetail, use: Dependencies) -> bool:
         with asking_aws():
             use.step_functions.send_task_success(taskToken=token, output="{}")
     except ClientError as error:
-        if code_of(error) in {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}:
+        if code_of(error) in WAIT_IS_OVER:
             # The wait has ended by itself. The decision that follows may have looked already: try the next wait.
             logger.info("the wait was over", extra={"training_job": detail.training_job_name})
             return False
+        # Forbidden, most likely. Without the alarm nobody would see it: runs go on by their timers.
+        wake_refused()
         raise
     return True

@@ -632,7 +632,10 @@ def test_a_placeholder_that_is_given_is_used_instead_of_the_stack_s(account):
     assert finding.subject == "elsewhere"
 
 
-def test_an_image_that_was_never_pushed_is_a_problem(account):
+@pytest.mark.parametrize("is_refused", [True, False], ids=["refused", "an empty list"])
+def test_an_image_that_was_never_pushed_is_a_problem(account, is_refused):
+    if not is_refused:
+        account.answers["describe_images"] = {"imageDetails": []}
     account.job = account.job.replace("recommender-training:latest", "recommender-training:v2")
     finding = account.only(Check.IMAGE, CheckState.PROBLEM)
     assert (finding.subject, finding.found) == ("recommender-training:v2", "the repository has no such image")

@@ -233,5 +233,6 @@ def in_one_subnet(synthesise: Callable[..., Synthesised]) -> Synthesised:
             security_group_ids=("sg-1", "sg-2"),
             data_bucket_names=("our-data",),
             checkpoint_days=5,
+            checkpoint_version_days=3,
         )
     )

@@ -64,6 +64,7 @@ def test_cdk_json_may_hold_lists_numbers_and_truth_values():
         ({"checkpoint_days": 30.5}, "nightspot:checkpoint_days: 30.5 must be a whole number"),
         ({"checkpoint_days": True}, "nightspot:checkpoint_days: True must be a whole number"),
         ({"checkpoint_days": 0}, "nightspot:checkpoint_days: 0 must be at least 1"),
+        ({"checkpoint_version_days": 0}, "nightspot:checkpoint_version_days: 0 must be at least 1"),
         (
             {"reserved_concurrency": -1},
             "nightspot:reserved_concurrency: -1 must be 0 (none) or more",

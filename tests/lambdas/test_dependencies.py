@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from nightspot.job.model import Job, dump_jobs
 from nightspot.job.request_shape import PlaceholderError
 from nightspot.lambdas.dependencies import dependencies
+from nightspot.lambdas.observability import emit
 from nightspot.lambdas.plan_run import handler
 from nightspot.local.stage.emulated_aws import REGION, TABLE, LocalContext, create_resources
 
@@ -110,6 +111,18 @@ def test_prices_are_asked_where_they_are_told_without_patience_and_without_repet
 
 def test_a_request_that_was_checked_at_deployment_is_not_checked_against_an_older_model(deployed):
     assert dependencies().jobs()["recommender"].training_job["FieldOfTomorrow"]
+
+
+def test_a_refused_wake_up_is_counted_whichever_function_meets_it(deployed, monkeypatch, metrics, aws_fault):
+    def refuse(**_given):
+        raise aws_fault("AccessDeniedException")
+
+    use = dependencies()
+    monkeypatch.setattr(use.step_functions, "send_task_success", refuse, raising=False)
+    metrics()
+    assert not use.executions.wake("token")
+    emit()
+    assert metrics() == {"WakeRefused": [1]}
 
 
 def test_the_jobs_are_read_once(deployed):

@@ -239,10 +239,22 @@ def test_a_wake_up_that_step_functions_throttles_is_not_lost(waiting, aws_fault)
     assert waiting.step_functions.returned == ["first"]
 
 
-def test_any_other_refusal_of_step_functions_is_an_error(waiting, aws_fault):
+def test_any_other_refusal_of_step_functions_is_an_error_that_rings_the_alarm(waiting, metrics, aws_fault):
+    """A role that may not wake runs: they would go on by their timers, and nobody would know why they are slow."""
     waiting.step_functions.refusal = aws_fault("AccessDeniedException")
+    metrics()
     with pytest.raises(ClientError, match="AccessDenied"):
         waiting.wake(**news())
+    assert metrics() == {"StateChange": [1], "WakeRefused": [1]}
+
+
+@pytest.mark.parametrize("code", ["TaskTimedOut", "ThrottlingException"])
+def test_a_wait_that_is_over_and_a_throttle_are_no_refusal(waiting, metrics, aws_fault, code):
+    waiting.step_functions.refusal = aws_fault(code)
+    metrics()
+    with pytest.raises(NotYetError):
+        waiting.wake(**news())
+    assert metrics() == {"StateChange": [1]}
 
 
 def test_an_event_without_a_time_still_wakes(waiting):
