@@ -77,10 +77,11 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
     return Environment.model_validate(dict(environ))
 
 
-# botocore's Config of the clients that a plan can do without.
+# botocore's Config of the clients that a plan can do without. Nobody publishes how long the Price List takes; each
+# plan is the first to ask for a day, so an answer that comes too late once would come too late always.
 IMPATIENT: Mapping[str, Any] = {
     "connect_timeout": 1,
-    "read_timeout": 2,
+    "read_timeout": 5,
     "retries": {"mode": "standard", "total_max_attempts": 1},
 }
 

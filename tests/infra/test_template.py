@@ -15,7 +15,7 @@ from aws_cdk.assertions import Template
 import nightspot
 from nightspot.cdk import TrainingRuns
 from nightspot.cdk.triggers import WORKFLOW_FILE
-from nightspot.lambdas.dependencies import Environment
+from nightspot.lambdas.dependencies import BOUNDED, Environment
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -212,6 +212,17 @@ def test_every_function_has_a_handler_of_its_own(deployed):
     assert handlers == {f"nightspot.lambdas.{module}.handler" for module in modules}
     for module in modules:
         assert callable(importlib.import_module(f"nightspot.lambdas.{module}").handler)
+
+
+def test_a_call_that_gets_no_answer_fits_into_every_function_s_time(deployed):
+    """So that the function can say what failed, instead of being killed in it."""
+    tries = BOUNDED["retries"]["total_max_attempts"]
+    # botocore's pauses between tries: up to 1 s, 2 s, …
+    pauses = sum(2**number for number in range(tries - 1))
+    longest = tries * (BOUNDED["connect_timeout"] + BOUNDED["read_timeout"]) + pauses
+    timeouts = {name: f["Timeout"] for name, f in deployed.of_type("Lambda::Function").items()}
+    assert len(timeouts) == len(FUNCTIONS)
+    assert {name for name, seconds in timeouts.items() if seconds <= longest} == set()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
