@@ -13,6 +13,7 @@ from constructs import Construct
 
 from nightspot.cdk.bundle import JOBS_FILE, Bundle
 from nightspot.cdk.data import Records, TrainingData, make_log_group
+from nightspot.cdk.named import Prefix
 from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, training_jobs_arn
 from nightspot.cdk.settings import Settings
 
@@ -194,6 +195,9 @@ class Functions(Construct):
         allow(function, ["s3:ListBucket"], data.checkpoints.bucket_arn)
         checkpoints = data.checkpoints.arn_for_objects("*")
         allow(function, ["s3:GetObject"], checkpoints)
+        for place in data.checkpoints_elsewhere():
+            self._let_it_read(function, data, place, "*")
+        self._let_it_decrypt(function, data)
         accept_wildcard(function.role, checkpoints, "Every run has a prefix of its own in this bucket.")
         accept_wildcard(function.role, training_jobs_arn(self), "Training jobs are named by their runs.")
 
@@ -201,6 +205,9 @@ class Functions(Construct):
         reports = data.models.arn_for_objects("reports/*")
         allow(function, ["s3:PutObject"], reports)
         accept_wildcard(function.role, reports, "Every run has a page of its own below this prefix.")
+        if self._settings.kms_key_arns:
+            # What is put into a bucket with a default key is encrypted in its writer's name.
+            allow(function, ["kms:GenerateDataKey"], *self._settings.kms_key_arns, where=data.s3_only())
 
     def _let_it_see_models(self, function: lambda_.Function, data: TrainingData) -> None:
         """Whether a model is there, and not empty."""
@@ -209,6 +216,25 @@ class Functions(Construct):
         models = data.models.arn_for_objects("*/output/model.tar.gz")
         allow(function, ["s3:GetObject"], models)
         accept_wildcard(function.role, models, "Every training job has a prefix of its own in this bucket.")
+        for place in data.models_elsewhere():
+            self._let_it_read(function, data, place, "nightspot-*/output/model.tar.gz")
+        if function is self.record_outcome:
+            self._let_it_decrypt(function, data)
+
+    def _let_it_read(self, function: lambda_.Function, data: TrainingData, place: Prefix, below: str) -> None:
+        """What a job file's prefix has `below` it, and the list of that prefix alone."""
+        bucket = data.bucket_arn(place)
+        listed = data.key_pattern(place, below.partition("*")[0] + "*")
+        objects = f"{bucket}/{data.key_pattern(place, below)}"
+        allow(function, ["s3:ListBucket"], bucket, where={"StringLike": {"s3:prefix": listed}})
+        allow(function, ["s3:GetObject"], objects)
+        accept_wildcard(function.role, objects, "A job file names the prefix; runs have their own below it.")
+
+    def _let_it_decrypt(self, function: lambda_.Function, data: TrainingData) -> None:
+        """What is stored under a key of the user's. The key's own policy has to name the role as well."""
+        keys = data.key_arns([*data.named.output_keys, *self._settings.kms_key_arns])
+        if keys:
+            allow(function, ["kms:Decrypt"], *keys, where=data.s3_only())
 
     def _why_any_resource(self, name: str) -> str:
         """Why a statement of this function's role stands on `*`; one reason for all, as cdk-nag counts it once."""

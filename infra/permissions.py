@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import Acknowledgment, Stack, Validations
@@ -22,10 +23,12 @@ def training_jobs_arn(scope: Construct) -> str:
     return arn(scope, "sagemaker", "training-job/nightspot-*")
 
 
-def allow(grantee: iam.IGrantable, actions: list[str], *resources: str) -> None:
-    """Give the role, or a function's role, one statement: these actions on these resources."""
+def allow(
+    grantee: iam.IGrantable, actions: list[str], *resources: str, where: Mapping[str, Any] | None = None
+) -> None:
+    """Give the role, or a function's role, one statement; `where`: IAM's conditions."""
     grantee.grant_principal.add_to_principal_policy(
-        iam.PolicyStatement(actions=actions, resources=list(resources))
+        iam.PolicyStatement(actions=actions, resources=list(resources), conditions=where)
     )
 
 
