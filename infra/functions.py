@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from aws_cdk import AssetHashType, Duration, Stack
@@ -195,8 +196,7 @@ class Functions(Construct):
         allow(function, ["s3:ListBucket"], data.checkpoints.bucket_arn)
         checkpoints = data.checkpoints.arn_for_objects("*")
         allow(function, ["s3:GetObject"], checkpoints)
-        for place in data.checkpoints_elsewhere():
-            self._let_it_read(function, data, place, "*")
+        self._let_it_read(function, data, data.checkpoints_elsewhere(), "*")
         self._let_it_decrypt(function, data)
         accept_wildcard(function.role, checkpoints, "Every run has a prefix of its own in this bucket.")
         accept_wildcard(function.role, training_jobs_arn(self), "Training jobs are named by their runs.")
@@ -216,19 +216,26 @@ class Functions(Construct):
         models = data.models.arn_for_objects("*/output/model.tar.gz")
         allow(function, ["s3:GetObject"], models)
         accept_wildcard(function.role, models, "Every training job has a prefix of its own in this bucket.")
-        for place in data.models_elsewhere():
-            self._let_it_read(function, data, place, "nightspot-*/output/model.tar.gz")
+        self._let_it_read(function, data, data.models_elsewhere(), "nightspot-*/output/model.tar.gz")
         if function is self.record_outcome:
             self._let_it_decrypt(function, data)
 
-    def _let_it_read(self, function: lambda_.Function, data: TrainingData, place: Prefix, below: str) -> None:
-        """What a job file's prefix has `below` it, and the list of that prefix alone."""
-        bucket = data.bucket_arn(place)
-        listed = data.key_pattern(place, below.partition("*")[0] + "*")
-        objects = f"{bucket}/{data.key_pattern(place, below)}"
-        allow(function, ["s3:ListBucket"], bucket, where={"StringLike": {"s3:prefix": listed}})
-        allow(function, ["s3:GetObject"], objects)
-        accept_wildcard(function.role, objects, "A job file names the prefix; runs have their own below it.")
+    def _let_it_read(
+        self, function: lambda_.Function, data: TrainingData, places: Iterable[Prefix], below: str
+    ) -> None:
+        """What job files' prefixes have `below` them, and the list of those prefixes alone."""
+        listed: dict[str, list[str]] = {}
+        for place in places:
+            bucket = data.bucket_arn(place)
+            listed.setdefault(bucket, []).append(data.key_pattern(place, below.partition("*")[0] + "*"))
+            objects = f"{bucket}/{data.key_pattern(place, below)}"
+            allow(function, ["s3:GetObject"], objects)
+            accept_wildcard(
+                function.role, objects, "A job file names the prefix; runs have their own below it."
+            )
+        # One statement for a bucket: a role's policies have a limited size.
+        for bucket, prefixes in listed.items():
+            allow(function, ["s3:ListBucket"], bucket, where={"StringLike": {"s3:prefix": prefixes}})
 
     def _let_it_decrypt(self, function: lambda_.Function, data: TrainingData) -> None:
         """What is stored under a key of the user's. The key's own policy has to name the role as well."""

@@ -18,6 +18,8 @@ _PSEUDO = {
     "AWS::Region": REGION,
     "AWS::URLSuffix": "amazonaws.com",
 }
+# CDK moves what has no room in a role's own policies into managed ones.
+_POLICIES = {"AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"}
 _HERE = f"{REGION}:{ACCOUNT}"
 # What `Ref` and `Arn` of each type look like, `{0}` being the resource's name.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/ (return values of each)
@@ -83,7 +85,7 @@ class Policies:
         documents += [
             resource["Properties"]["PolicyDocument"]
             for resource in self._resources.values()
-            if resource["Type"] == "AWS::IAM::Policy" and {"Ref": name} in resource["Properties"]["Roles"]
+            if resource["Type"] in _POLICIES and {"Ref": name} in resource["Properties"].get("Roles", ())
         ]
         return [self._plain(statement) for document in documents for statement in document["Statement"]]
 

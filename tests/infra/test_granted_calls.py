@@ -108,6 +108,18 @@ CASES = {
         ],
         Settings(),
     ),
+    "more teams than a role's own policies have room for": (
+        [
+            job(
+                f"team-{n}",
+                role=f"arn:aws:iam::{ACCOUNT}:role/teams/training-of-team-{n}",
+                checkpoints=f"s3://checkpoints-of-team-{n}/nightly/",
+                models=f"s3://models-of-team-{n}/nightly/",
+            )
+            for n in range(30)
+        ],
+        Settings(),
+    ),
     "buckets and a role of the settings": (
         [job("joined", checkpoints="s3://our-checkpoints/nightly/")],
         Settings(
