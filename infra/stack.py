@@ -27,7 +27,8 @@ class TrainingRuns(Construct):
     """`TrainingRuns(self, "Training", jobs=load_jobs(Path("jobs")), bundle=build_bundle(…))`.
 
     `workflow.state_machine` starts a run with `{"job": name}`; `records.table` is its record; `data` the buckets
-    and the role of the training jobs; `notices.topic` what people subscribe to.
+    and the role of the training jobs; `notices.topic` what people subscribe to. Raises InvalidJobError where a job
+    file names a role, bucket or key that no permission can be given on.
     """
 
     def __init__(
