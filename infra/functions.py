@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from aws_cdk import AssetHashType, Duration, Stack
@@ -13,6 +14,7 @@ from constructs import Construct
 
 from nightspot.cdk.bundle import JOBS_FILE, Bundle
 from nightspot.cdk.data import Records, TrainingData, make_log_group
+from nightspot.cdk.named import Prefix
 from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, service, training_jobs_arn
 from nightspot.cdk.settings import Settings
 
@@ -208,6 +210,8 @@ class Functions(Construct):
         allow(function, ["s3:ListBucket"], data.checkpoints.bucket_arn)
         checkpoints = data.checkpoints.arn_for_objects("*")
         allow(function, ["s3:GetObject"], checkpoints)
+        self._let_it_read(function, data, data.checkpoints_elsewhere(), "*")
+        self._let_it_decrypt(function, data)
         accept_wildcard(function.role, checkpoints, "Every run has a prefix of its own in this bucket.")
         accept_wildcard(function.role, training_jobs_arn(self), "Training jobs are named by their runs.")
 
@@ -215,6 +219,9 @@ class Functions(Construct):
         reports = data.models.arn_for_objects("reports/*")
         allow(function, ["s3:PutObject"], reports)
         accept_wildcard(function.role, reports, "Every run has a page of its own below this prefix.")
+        if self._settings.kms_key_arns:
+            # What is put into a bucket with a default key is encrypted in its writer's name.
+            allow(function, ["kms:GenerateDataKey"], *self._settings.kms_key_arns, conditions=data.s3_only())
 
     def _let_it_see_models(self, function: lambda_.Function, data: TrainingData) -> None:
         """Whether a model is there, and not empty."""
@@ -223,6 +230,32 @@ class Functions(Construct):
         models = data.models.arn_for_objects("*/output/model.tar.gz")
         allow(function, ["s3:GetObject"], models)
         accept_wildcard(function.role, models, "Every training job has a prefix of its own in this bucket.")
+        self._let_it_read(function, data, data.models_elsewhere(), "nightspot-*/output/model.tar.gz")
+        if function is self.record_outcome:
+            self._let_it_decrypt(function, data)
+
+    def _let_it_read(
+        self, function: lambda_.Function, data: TrainingData, places: Iterable[Prefix], below: str
+    ) -> None:
+        """What job files' prefixes have `below` them, and the list of those prefixes alone."""
+        listed: dict[str, list[str]] = {}
+        for place in places:
+            bucket = data.bucket_arn(place)
+            listed.setdefault(bucket, []).append(data.key_pattern(place, below.partition("*")[0] + "*"))
+            objects = f"{bucket}/{data.key_pattern(place, below)}"
+            allow(function, ["s3:GetObject"], objects)
+            accept_wildcard(
+                function.role, objects, "A job file names the prefix; runs have their own below it."
+            )
+        # One statement for a bucket: a role's policies have a limited size.
+        for bucket, prefixes in listed.items():
+            allow(function, ["s3:ListBucket"], bucket, conditions={"StringLike": {"s3:prefix": prefixes}})
+
+    def _let_it_decrypt(self, function: lambda_.Function, data: TrainingData) -> None:
+        """What is stored under a key of the user's. The key's own policy has to name the role as well."""
+        keys = data.key_arns([*data.named.output_keys, *self._settings.kms_key_arns])
+        if keys:
+            allow(function, ["kms:Decrypt"], *keys, conditions=data.s3_only())
 
     def _why_any_resource(self, name: str) -> str:
         """Why a statement of this function's role stands on `*`; one reason for all, as cdk-nag counts it once."""

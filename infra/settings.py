@@ -44,8 +44,10 @@ _LOG_RETENTION = {
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
 _MOST_REQUESTS = 10_000
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_ROLE_ARN = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+ROLE_ARN = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
+# Of a key itself: an alias can be moved to a key that nobody granted.
+KMS_KEY_ARN = re.compile(r"arn:[\w-]+:kms:[a-z0-9-]+:\d{12}:key/[0-9A-Za-z-]+")
 
 
 class SettingsError(ValueError):
@@ -65,6 +67,7 @@ class Settings:
     model_bucket_name: str | None = None
     training_role_arn: str | None = None  # an existing role; None: the stack makes one
     data_bucket_names: tuple[str, ...] = ()  # buckets that the training role may read
+    kms_key_arns: tuple[str, ...] = ()  # of the buckets' default encryption, where no job file names the key
     subnet_ids: tuple[str, ...] = ()  # for jobs that state no VpcConfig of their own
     security_group_ids: tuple[str, ...] = ()
     checkpoint_days: int = 30  # how long checkpoints of finished runs are kept
@@ -107,8 +110,15 @@ class Settings:
         _check_bucket_names("checkpoint_bucket_name", self.checkpoint_bucket_name)
         _check_bucket_names("model_bucket_name", self.model_bucket_name)
         _check_bucket_names("data_bucket_names", *self.data_bucket_names)
-        is_role = role is None or _ROLE_ARN.fullmatch(role)
+        is_role = role is None or ROLE_ARN.fullmatch(role)
         _check(is_role, "training_role_arn", role, "must be the ARN of an IAM role")
+        for key in self.kms_key_arns:
+            _check(
+                KMS_KEY_ARN.fullmatch(key),
+                "kms_key_arns",
+                key,
+                "must be the ARN of a KMS key, not of an alias",
+            )
         for name in ("checkpoint_days", "checkpoint_version_days"):
             _check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
         reserved = self.reserved_concurrency
@@ -127,7 +137,7 @@ def _check(is_right: object, key: str, given: object, rule: str) -> None:
 
 def _check_bucket_names(key: str, *names: str | None) -> None:
     for name in names:
-        is_name = name is None or _BUCKET_NAME.fullmatch(name)
+        is_name = name is None or BUCKET_NAME.fullmatch(name)
         _check(is_name, key, name, "must be the name of an S3 bucket, without s3://")
 
 

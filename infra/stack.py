@@ -27,7 +27,8 @@ class TrainingRuns(Construct):
     """`TrainingRuns(self, "Training", jobs=load_jobs(Path("jobs")), bundle=build_bundle(…))`.
 
     `workflow.state_machine` starts a run with `{"job": name}`; `records.table` is its record; `data` the buckets
-    and the role of the training jobs; `notices.topic` what people subscribe to.
+    and the role of the training jobs; `notices.topic` what people subscribe to. Raises InvalidJobError where a job
+    file names a role, bucket or key that no permission can be given on.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class TrainingRuns(Construct):
         super().__init__(scope, construct_id)
         chosen = settings or Settings()
         self.records = Records(self, chosen)
-        self.data = TrainingData(self, chosen)
+        self.data = TrainingData(self, chosen, jobs)
         self.functions = Functions(self, bundle, self.records, self.data, chosen)
         if any(_DLC_ACCOUNT in json.dumps(job.training_job) for job in jobs.values()):
             self.functions.let_it_name_aws_images(self.functions.plan_run)
@@ -55,6 +56,19 @@ class TrainingRuns(Construct):
         # Alarms and dashboards cost money by the month; without jobs there is nothing to watch.
         if jobs:
             Observability(self, self.functions, self.workflow, self.records, self.notices)
+
+    def roles_for_policies(self) -> dict[str, iam.IRole]:
+        """By name: the workflow's role, and of the functions that read or write the users' buckets."""
+        functions = self.functions
+        readers = {
+            "PlanRun": functions.plan_run,
+            "DecideNextStep": functions.decide_next_step,
+            "RecordOutcome": functions.record_outcome,
+            "CloseRun": functions.close_run,
+            "Reconcile": functions.reconcile,
+        }
+        roles = {name: function.role for name, function in readers.items() if function.role is not None}
+        return {**roles, "Workflow": self.workflow.state_machine.role}
 
     def grant_start(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` start runs and read how they go."""
@@ -106,3 +120,6 @@ class NightspotStack(Stack):
         tell("CheckpointBucket", data.checkpoints.bucket_name)
         tell("ModelBucket", data.models.bucket_name)
         tell("TrainingRoleArn", data.role.role_arn)
+        # What the policies of keys and buckets of the user's name, which only exist once the stack does.
+        for name, role in self.training.roles_for_policies().items():
+            tell(f"{name}RoleArn", role.role_arn, "For the policies of your keys and buckets")

@@ -53,7 +53,7 @@ class Workflow(Construct):
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
-                resources=[data.role.role_arn],
+                resources=data.role_arns(),
                 conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
             )
         )

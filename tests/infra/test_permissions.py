@@ -74,6 +74,10 @@ KNOWN_WILDCARDS = {
     "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/aws/sagemaker/TrainingJobs*",
     "arn:<AWS::Partition>:ecr:<AWS::Region>:*:repository/*",
     "arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>:network-interface/*",
+    # A shared subnet's or group's ARN has the account of its owner.
+    "arn:<AWS::Partition>:ec2:<AWS::Region>:*:subnet/subnet-1",
+    "arn:<AWS::Partition>:ec2:<AWS::Region>:*:security-group/sg-1",
+    "arn:<AWS::Partition>:ec2:<AWS::Region>:*:security-group/sg-2",
     "<Checkpoints.Arn>/*",
     "<Models.Arn>/*",
     "<Models.Arn>/*/output/model.tar.gz",

@@ -97,6 +97,11 @@ def test_cdk_json_may_hold_lists_numbers_and_truth_values():
             "nightspot:data_bucket_names: 'Ours' must be the name of an S3 bucket, without s3://",
         ),
         (
+            {"kms_key_arns": "arn:aws:kms:eu-west-1:123456789012:alias/ours"},
+            "nightspot:kms_key_arns: 'arn:aws:kms:eu-west-1:123456789012:alias/ours' must be the ARN of a KMS key, "
+            "not of an alias",
+        ),
+        (
             {"training_role_arn": "our-training"},
             "nightspot:training_role_arn: 'our-training' must be the ARN of an IAM role",
         ),
