@@ -180,7 +180,6 @@ def _let_it_work(
     for actions, resource in (
         (["states:StartExecution"], machine.state_machine_arn),
         (["states:DescribeExecution"], executions),
-        (["states:SendTaskSuccess"], machine.state_machine_arn),
         (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], records.table.table_arn),
     ):
         allow(function, actions, resource)

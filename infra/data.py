@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from aws_cdk import Annotations, Duration
+import os
+from collections.abc import Iterable, Mapping
+
+from aws_cdk import Annotations, Duration, RemovalPolicy, Stack, Token
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
@@ -10,17 +13,41 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn
+from nightspot.cdk.named import (
+    ACCOUNT,
+    OWN_CHECKPOINTS,
+    OWN_MODELS,
+    REGION,
+    Prefix,
+    of_the_own_role,
+    read_named,
+    ungranted_inputs,
+)
+from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, service
 from nightspot.cdk.settings import Settings
+from nightspot.job.model import Job
+from nightspot.job.request_shape import fill
 
 # What the upload of large checkpoints needs.
 _MULTIPART = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+_USE = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", *_MULTIPART]
+_WHY_BELOW = "A job file names the prefix; what lies below it is named by runs and by training."
 
 
-def make_log_group(scope: Construct, name: str, settings: Settings) -> logs.LogGroup:
-    """Logs that are kept as long as the settings say."""
+# Of models that were overwritten or deleted.
+_OLD_MODEL_DAYS = 14
+
+
+def make_log_group(
+    scope: Construct, name: str, settings: Settings, group_name: str | None = None
+) -> logs.LogGroup:
+    """Logs that are kept as long as the settings say; CloudFormation names the group unless `group_name` does."""
     return logs.LogGroup(
-        scope, name, retention=settings.log_retention, removal_policy=settings.removal_policy
+        scope,
+        name,
+        log_group_name=group_name,
+        retention=settings.log_retention,
+        removal_policy=settings.removal_policy,
     )
 
 
@@ -41,7 +68,9 @@ class Records(Construct):
             ),
             time_to_live_attribute="expires",
             deletion_protection=settings.keep_data,
-            removal_policy=settings.removal_policy,
+            # Kept even where the first deployment fails: CloudFormation could not delete a protected table, and the
+            # stack would be stuck in ROLLBACK_FAILED.
+            removal_policy=RemovalPolicy.RETAIN if settings.keep_data else RemovalPolicy.DESTROY,
         )
         self.dead_letters = sqs.Queue(
             self,
@@ -58,25 +87,87 @@ class Records(Construct):
 class TrainingData(Construct):
     """`checkpoints` and `models`: versioned, encrypted, TLS-only buckets. `role`: what training jobs run as.
 
-    The user's own take their place where the settings name them.
+    The user's own take their place where the settings name them. `named`: what the job files name beside them.
+
+    Raises InvalidJobError for what a job file names and no permission can be given on.
     """
 
-    def __init__(self, scope: Construct, settings: Settings) -> None:
+    def __init__(self, scope: Construct, settings: Settings, jobs: Mapping[str, Job]) -> None:
         super().__init__(scope, "Data")
         self._settings = settings
-        self.checkpoints = self._bucket("Checkpoints", settings.checkpoint_bucket_name)
-        self.models = self._bucket("Models", settings.model_bucket_name)
+        stack = Stack.of(self)
+        # A stack of no account goes to that of the CLI's credentials, which the CLI names here.
+        # https://docs.aws.amazon.com/cdk/v2/guide/environments.html
+        known = os.environ.get("CDK_DEFAULT_ACCOUNT") if Token.is_unresolved(stack.account) else stack.account
+        self.named = read_named(jobs, known or None)
+        self._named_by_own = read_named(of_the_own_role(jobs), known or None)
+        old_days = settings.checkpoint_version_days
+        self.checkpoints = self._bucket("Checkpoints", settings.checkpoint_bucket_name, old_days)
+        self.models = self._bucket("Models", settings.model_bucket_name, _OLD_MODEL_DAYS)
         if isinstance(self.checkpoints, s3.Bucket):
             # A run's prefix is never written again once the run is over, so age alone tells.
             self.checkpoints.add_lifecycle_rule(expiration=Duration.days(settings.checkpoint_days))
         self.role = self._role()
+        if settings.training_role_arn is None:
+            for found in ungranted_inputs(jobs):
+                Annotations.of(self).add_warning_v2(
+                    f"nightspot:input-not-granted:{found.field}",
+                    f"{found}: the training role may not read it.",
+                )
         if len(settings.subnet_ids) == 1:
             Annotations.of(self).add_warning_v2(
                 "nightspot:one-subnet",
                 "nightspot:subnet_ids names a single subnet: Spot capacity is then looked for in one zone only.",
             )
 
-    def _bucket(self, name: str, existing: str | None) -> s3.IBucket:
+    def checkpoints_elsewhere(self) -> list[Prefix]:
+        """The checkpoint prefixes of the job files that lie in other buckets than `checkpoints`."""
+        return self._outside(self.named.checkpoints, OWN_CHECKPOINTS, self._settings.checkpoint_bucket_name)
+
+    def models_elsewhere(self) -> list[Prefix]:
+        """Where job files send models, outside `models`."""
+        return self._outside(self.named.models, OWN_MODELS, self._settings.model_bucket_name)
+
+    def bucket_arn(self, place: Prefix) -> str:
+        """The ARN of its bucket."""
+        return f"arn:{Stack.of(self).partition}:s3:::{self._filled(place.bucket)}"
+
+    def key_pattern(self, place: Prefix, below: str = "*") -> str:
+        """What the keys there are like, for IAM."""
+        return self._filled(place.below(below))
+
+    def key_arns(self, keys: Iterable[str]) -> list[str]:
+        """ARNs of keys that are named by ARN or id."""
+        filled = [self._filled(key) for key in keys]
+        return list(
+            dict.fromkeys(k if k.startswith("arn:") else arn(self, "kms", f"key/{k}") for k in filled)
+        )
+
+    def s3_only(self) -> dict[str, dict[str, str]]:
+        """IAM's condition that a key is used by S3 alone, on its user's behalf."""
+        stack = Stack.of(self)
+        return {"StringEquals": {"kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}"}}
+
+    @staticmethod
+    def _outside(places: Iterable[Prefix], own: str, own_name: str | None) -> list[Prefix]:
+        return [place for place in places if place.bucket not in {own, own_name}]
+
+    def _filled(self, text: str) -> str:
+        stack = Stack.of(self)
+        names = {
+            "CheckpointBucket": self.checkpoints.bucket_name,
+            "ModelBucket": self.models.bucket_name,
+            ACCOUNT: stack.account,
+            REGION: stack.region,
+        }
+        return str(fill(text, names))
+
+    def role_arns(self) -> list[str]:
+        """Every role that training jobs run as: `role`, and those of the job files."""
+        own = self._settings.training_role_arn
+        return [self.role.role_arn, *(self._filled(text) for text in self.named.roles if text != own)]
+
+    def _bucket(self, name: str, existing: str | None, old_version_days: int) -> s3.IBucket:
         if existing is not None:
             return s3.Bucket.from_bucket_name(self, name, existing)
         bucket = s3.Bucket(
@@ -92,7 +183,7 @@ class TrainingData(Construct):
             lifecycle_rules=[
                 s3.LifecycleRule(
                     abort_incomplete_multipart_upload_after=Duration.days(7),
-                    noncurrent_version_expiration=Duration.days(14),
+                    noncurrent_version_expiration=Duration.days(old_version_days),
                 )
             ],
         )
@@ -109,15 +200,59 @@ class TrainingData(Construct):
         role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+            # SageMaker's own example names the ARNs of training jobs, for one feature each; the account is enough.
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html
+            assumed_by=service(self, "sagemaker"),
             description="What Nightspot's training jobs run as",
         )
         for bucket in (self.checkpoints, self.models):
-            self._let_it_use(role, bucket, ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", *_MULTIPART])
+            self._let_it_use(role, bucket, _USE)
         for number, name in enumerate(self._settings.data_bucket_names):
             self._let_it_use(role, s3.Bucket.from_bucket_name(self, f"Data{number}", name), ["s3:GetObject"])
+        self._let_it_use_what_its_jobs_name(role)
         self._let_it_run_containers(role)
         return role
+
+    def _let_it_use_what_its_jobs_name(self, role: iam.Role) -> None:
+        """Those jobs' own prefixes and keys. A role of the user's gets its permissions from the user."""
+        named = self._named_by_own
+        own = {
+            OWN_CHECKPOINTS,
+            OWN_MODELS,
+            self._settings.checkpoint_bucket_name,
+            self._settings.model_bucket_name,
+        }
+        for places, pattern, actions in (
+            (named.checkpoints, "*", _USE),
+            (named.models, "*", ["s3:PutObject", *_MULTIPART]),
+            (named.inputs, "", ["s3:GetObject"]),
+        ):
+            for place in places:
+                if place.bucket in own or (not pattern and place.bucket in self._settings.data_bucket_names):
+                    continue
+                bucket = self.bucket_arn(place)
+                # S3Prefix means every key that begins so.
+                keys = self.key_pattern(place, pattern) if pattern else f"{self._filled(place.key)}*"
+                allow(role, ["s3:ListBucket"], bucket, conditions={"StringLike": {"s3:prefix": keys}})
+                allow(role, ["s3:GetBucketLocation"], bucket)
+                allow(role, actions, f"{bucket}/{keys}")
+                accept_wildcard(role, f"{bucket}/{keys}", _WHY_BELOW)
+        stored = self.key_arns([*named.output_keys, *self._settings.kms_key_arns])
+        if stored:
+            # kms:Encrypt: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_OutputDataConfig.html
+            actions = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]
+            allow(role, actions, *stored, conditions=self.s3_only())
+        volumes = self.key_arns(named.volume_keys)
+        if volumes:
+            # For the volume's own service to go on with:
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/api-permissions-reference.html
+            allow(
+                role,
+                ["kms:CreateGrant"],
+                *volumes,
+                conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+            )
+            allow(role, ["kms:DescribeKey"], *volumes)
 
     def _let_it_use(self, role: iam.Role, bucket: s3.IBucket, actions: list[str]) -> None:
         listing = ["s3:ListBucket", "s3:GetBucketLocation"]
@@ -162,11 +297,23 @@ class TrainingData(Construct):
         accept_wildcard(
             role, images, "Jobs name their images; AWS's own training images live in other accounts."
         )
-        if self._settings.subnet_ids:
-            self._let_it_join_the_vpc(role)
+        named = self._named_by_own
+        subnets = dict.fromkeys([*self._settings.subnet_ids, *named.subnet_ids])
+        if subnets:
+            groups = dict.fromkeys([*self._settings.security_group_ids, *named.security_group_ids])
+            self._let_it_join_the_vpc(role, subnets, groups)
 
-    def _let_it_join_the_vpc(self, role: iam.Role) -> None:
+    def _let_it_join_the_vpc(self, role: iam.Role, subnets: Iterable[str], groups: Iterable[str]) -> None:
         interfaces = arn(self, "ec2", "network-interface/*")
+        # Of any account: a shared subnet's ARN has its owner's, and an id is one subnet's in all of AWS.
+        # https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing.html
+        shared = [
+            arn(self, "ec2", each, account="*")
+            for each in (
+                *(f"subnet/{subnet}" for subnet in subnets),
+                *(f"security-group/{group}" for group in groups),
+            )
+        ]
         allow(
             role,
             [
@@ -176,10 +323,11 @@ class TrainingData(Construct):
                 "ec2:DeleteNetworkInterfacePermission",
             ],
             interfaces,
-            *(arn(self, "ec2", f"subnet/{subnet}") for subnet in self._settings.subnet_ids),
-            *(arn(self, "ec2", f"security-group/{group}") for group in self._settings.security_group_ids),
+            *shared,
         )
         accept_wildcard(role, interfaces, "SageMaker makes the interfaces, in the named subnets only.")
+        for each in shared:
+            accept_wildcard(role, each, "One subnet or group, whichever account shares it.")
         allow(
             role,
             [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from aws_cdk import AssetHashType, Duration, Stack
@@ -14,7 +15,8 @@ from constructs import Construct
 from nightspot.cdk.bundle import JOBS_FILE, Bundle
 from nightspot.cdk.data import Records, TrainingData, make_log_group
 from nightspot.cdk.identity import Identity
-from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn
+from nightspot.cdk.named import Prefix
+from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, service
 from nightspot.cdk.settings import Settings
 
 # Reads of public prices and of the account's own rates. Prices know no resources; a Savings Plan's ARN is known
@@ -34,6 +36,15 @@ PRICE_ACTIONS = [
 QUOTA_ACTIONS = ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"]
 
 BUS_NAME = "default"  # where SageMaker's own events arrive as well
+SOURCE = "nightspot"  # of Nightspot's events; a test compares it with nightspot.aws.notices
+# What returns task tokens.
+WAKING = frozenset({"Api", "CloseRun", "DecideNextStep", "PlanRun", "Reconcile", "WakeRun"})
+
+
+def let_it_send_notices(scope: Construct, grantee: iam.IGrantable) -> None:
+    """It may put events on the bus, of Nightspot's own source alone: rules for other sources never see them."""
+    bus = arn(scope, "events", f"event-bus/{BUS_NAME}")
+    allow(grantee, ["events:PutEvents"], bus, conditions={"StringEquals": {"events:source": SOURCE}})
 
 
 class Functions(Construct):
@@ -118,7 +129,7 @@ class Functions(Construct):
         )
         settling = (self.close_run, self.reconcile)
         for function in (self.plan_run, self.decide_next_step, self.record_outcome, *settling):
-            allow(function, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
+            let_it_send_notices(self, function)
         self._let_them_use_the_table(records)
         for name, is_asked, actions in (
             ("NIGHTSPOT_CHECK_QUOTAS", settings.check_quotas, QUOTA_ACTIONS),
@@ -151,7 +162,7 @@ class Functions(Construct):
         role = iam.Role(
             self,
             f"{name}Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            assumed_by=service(self, "lambda"),
             description=f"What {name} may do",
         )
         log_group.grant_write(role)
@@ -175,6 +186,11 @@ class Functions(Construct):
                 **options,
             },
         )
+        if name in WAKING:
+            # It knows no resources, say AWS's lists. The state machine's ARN works as well, but that is documented
+            # nowhere, and every wake-up hangs on it. Who has no token wakes nothing.
+            # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
+            allow(role, ["states:SendTaskSuccess"], "*")
         accept_wildcard(role, "*", self._why_any_resource(name))
         accept(
             function, "AwsSolutions-L1", "The bundle's wheels are built for this version; both move together."
@@ -204,6 +220,8 @@ class Functions(Construct):
         allow(function, ["s3:ListBucket"], data.checkpoints.bucket_arn)
         checkpoints = data.checkpoints.arn_for_objects("*")
         allow(function, ["s3:GetObject"], checkpoints)
+        self._let_it_read(function, data, data.checkpoints_elsewhere(), "*")
+        self._let_it_decrypt(function, data)
         accept_wildcard(function.role, checkpoints, "Every run has a prefix of its own in this bucket.")
         for each in jobs:
             accept_wildcard(function.role, each, "Training jobs are named by their runs.")
@@ -212,6 +230,9 @@ class Functions(Construct):
         reports = data.models.arn_for_objects("reports/*")
         allow(function, ["s3:PutObject"], reports)
         accept_wildcard(function.role, reports, "Every run has a page of its own below this prefix.")
+        if self._settings.kms_key_arns:
+            # What is put into a bucket with a default key is encrypted in its writer's name.
+            allow(function, ["kms:GenerateDataKey"], *self._settings.kms_key_arns, conditions=data.s3_only())
 
     def _let_it_see_models(self, function: lambda_.Function, data: TrainingData) -> None:
         """Whether a model is there, and not empty."""
@@ -220,6 +241,32 @@ class Functions(Construct):
         models = data.models.arn_for_objects("*/output/model.tar.gz")
         allow(function, ["s3:GetObject"], models)
         accept_wildcard(function.role, models, "Every training job has a prefix of its own in this bucket.")
+        self._let_it_read(function, data, data.models_elsewhere(), "nightspot-*/output/model.tar.gz")
+        if function is self.record_outcome:
+            self._let_it_decrypt(function, data)
+
+    def _let_it_read(
+        self, function: lambda_.Function, data: TrainingData, places: Iterable[Prefix], below: str
+    ) -> None:
+        """What job files' prefixes have `below` them, and the list of those prefixes alone."""
+        listed: dict[str, list[str]] = {}
+        for place in places:
+            bucket = data.bucket_arn(place)
+            listed.setdefault(bucket, []).append(data.key_pattern(place, below.partition("*")[0] + "*"))
+            objects = f"{bucket}/{data.key_pattern(place, below)}"
+            allow(function, ["s3:GetObject"], objects)
+            accept_wildcard(
+                function.role, objects, "A job file names the prefix; runs have their own below it."
+            )
+        # One statement for a bucket: a role's policies have a limited size.
+        for bucket, prefixes in listed.items():
+            allow(function, ["s3:ListBucket"], bucket, conditions={"StringLike": {"s3:prefix": prefixes}})
+
+    def _let_it_decrypt(self, function: lambda_.Function, data: TrainingData) -> None:
+        """What is stored under a key of the user's. The key's own policy has to name the role as well."""
+        keys = data.key_arns([*data.named.output_keys, *self._settings.kms_key_arns])
+        if keys:
+            allow(function, ["kms:Decrypt"], *keys, conditions=data.s3_only())
 
     def _why_any_resource(self, name: str) -> str:
         """Why a statement of this function's role stands on `*`; one reason for all, as cdk-nag counts it once."""
@@ -230,6 +277,8 @@ class Functions(Construct):
             blind.append("prices, the listing of Savings Plans")
         if name == "Reconcile":
             blind.append("lists of training jobs")
+        if name in WAKING:
+            blind.append("the return of task tokens")
         return f"{', '.join(blind)} know no resources that could be named beforehand."
 
 

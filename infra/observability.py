@@ -14,7 +14,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from nightspot.cdk.data import Records
-from nightspot.cdk.functions import Functions
+from nightspot.cdk.functions import SOURCE, Functions
 from nightspot.cdk.identity import Identity
 from nightspot.cdk.permissions import allow, arn
 from nightspot.cdk.settings import Settings
@@ -105,7 +105,7 @@ class NoticeTopic(Construct):
             name,
             description=description,
             event_pattern=events.EventPattern(
-                source=["nightspot"], detail_type=list(detail_types), detail=self._detail
+                source=[SOURCE], detail_type=list(detail_types), detail=self._detail
             ),
             targets=[
                 targets.LambdaFunction(
@@ -121,6 +121,7 @@ class NoticeTopic(Construct):
 NAMESPACE = "Nightspot"
 _DAY = Duration.days(1)
 _SHORT = Duration.minutes(5)
+_LATE_PERIODS = 4  # of five minutes
 
 
 class Observability(Construct):
@@ -160,6 +161,11 @@ class Observability(Construct):
             "A training job was given a checkpoint and started over, or went far back: its script must be fixed.",
         )
         self._alarm(
+            "WakeRefused",
+            self._metric("WakeRefused", period=_SHORT),
+            "Step Functions does not let runs be woken: they look by their timers alone, up to an hour late.",
+        )
+        self._alarm(
             "NoticeLost", self._metric("NoticeLost", period=_SHORT), "EventBridge did not take a notice."
         )
         self._alarm(
@@ -190,10 +196,13 @@ class Observability(Construct):
         )
         self._alarm(
             "DeadLetters",
-            records.dead_letters.metric_approximate_number_of_messages_visible(
-                period=_SHORT, statistic="Maximum"
-            ),
+            # Each that arrives, and not those that lie there: the next one rings too while nobody has emptied the
+            # queue. EventBridge, Scheduler and Lambda's destinations send a letter as anybody sends a message.
+            # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+            records.dead_letters.metric_number_of_messages_sent(period=_SHORT, statistic="Sum"),
             "An event or a start was given up after all retries: a run may not have started. It is in the queue.",
+            # A queue without traffic sends its metrics up to 15 minutes late.
+            periods=_LATE_PERIODS,
         )
         self._alarm(
             "FallbackRate",
@@ -210,15 +219,24 @@ class Observability(Construct):
         self._queries(functions)
 
     def _alarm(
-        self, name: str, metric: cloudwatch.IMetric, says: str, threshold: float = 0, *, below: bool = False
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        says: str,
+        threshold: float = 0,
+        *,
+        below: bool = False,
+        periods: int = 1,
     ) -> None:
+        """It rings when one of the last `periods` periods is beyond the threshold."""
         alarm = cloudwatch.Alarm(
             self,
             name,
             metric=metric,
             alarm_description=says,
             threshold=threshold,
-            evaluation_periods=1,
+            evaluation_periods=periods,
+            datapoints_to_alarm=1 if periods > 1 else None,
             comparison_operator=(
                 cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
                 if below

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import Acknowledgment, Stack, Validations
@@ -17,10 +18,32 @@ def arn(scope: Construct, service: str, resource: str, account: str | None = Non
     return f"arn:{stack.partition}:{service}:{stack.region}:{account or stack.account}:{resource}"
 
 
-def allow(grantee: iam.IGrantable, actions: list[str], *resources: str) -> None:
+def service(
+    scope: Construct, name: str, *, source: str | None = None, documented: bool = False
+) -> iam.IPrincipal:
+    """The AWS service `name`, such as "states", as what may become a role: on behalf of this account alone.
+
+    `source`: the ARN, perhaps with wildcards, of what it works for. `documented`: AWS says that the service names
+    both when it assumes a role. Where AWS does not say so, the conditions hold only if it does: a condition on a
+    key that is not sent would keep the service out.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    """
+    end = "" if documented else "IfExists"
+    conditions: dict[str, Any] = {f"StringEquals{end}": {"aws:SourceAccount": Stack.of(scope).account}}
+    if source is not None:
+        conditions[f"ArnLike{end}"] = {"aws:SourceArn": source}
+    return iam.ServicePrincipal(f"{name}.amazonaws.com", conditions=conditions)
+
+
+def allow(
+    grantee: iam.IGrantable,
+    actions: list[str],
+    *resources: str,
+    conditions: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Give the role, or a function's role, one statement: these actions on these resources."""
     grantee.grant_principal.add_to_principal_policy(
-        iam.PolicyStatement(actions=actions, resources=list(resources))
+        iam.PolicyStatement(actions=actions, resources=list(resources), conditions=conditions)
     )
 
 

@@ -46,8 +46,10 @@ _LOG_RETENTION = {
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
 _MOST_REQUESTS = 10_000
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_ROLE_ARN = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+ROLE_ARN = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
+# Of a key itself: an alias can be moved to a key that nobody granted.
+KMS_KEY_ARN = re.compile(r"arn:[\w-]+:kms:[a-z0-9-]+:\d{12}:key/[0-9A-Za-z-]+")
 
 
 class SettingsError(ValueError):
@@ -69,9 +71,11 @@ class Settings:
     model_bucket_name: str | None = None
     training_role_arn: str | None = None  # an existing role; None: the stack makes one
     data_bucket_names: tuple[str, ...] = ()  # buckets that the training role may read
+    kms_key_arns: tuple[str, ...] = ()  # of the buckets' default encryption, where no job file names the key
     subnet_ids: tuple[str, ...] = ()  # for jobs that state no VpcConfig of their own
     security_group_ids: tuple[str, ...] = ()
     checkpoint_days: int = 30  # how long checkpoints of finished runs are kept
+    checkpoint_version_days: int = 1  # how long checkpoints are kept that were deleted or overwritten
     log_days: int = 90
     reserved_concurrency: int = 0  # of each function; 0: none is taken out of the account's
     check_quotas: bool = False  # whether a plan asks Service Quotas, which takes it some seconds
@@ -97,8 +101,8 @@ class Settings:
 
     @property
     def removal_policy(self) -> RemovalPolicy:
-        """What `cdk destroy` does with what is kept."""
-        return RemovalPolicy.RETAIN if self.keep_data else RemovalPolicy.DESTROY
+        """What `cdk destroy` does with what is kept. A first deployment that fails keeps nothing."""
+        return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.keep_data else RemovalPolicy.DESTROY
 
     def __post_init__(self) -> None:
         if bool(self.subnet_ids) != bool(self.security_group_ids):
@@ -113,9 +117,17 @@ class Settings:
         _check_bucket_names("checkpoint_bucket_name", self.checkpoint_bucket_name)
         _check_bucket_names("model_bucket_name", self.model_bucket_name)
         _check_bucket_names("data_bucket_names", *self.data_bucket_names)
-        is_role = role is None or _ROLE_ARN.fullmatch(role)
+        is_role = role is None or ROLE_ARN.fullmatch(role)
         _check(is_role, "training_role_arn", role, "must be the ARN of an IAM role")
-        _check(self.checkpoint_days >= 1, "checkpoint_days", self.checkpoint_days, "must be at least 1")
+        for key in self.kms_key_arns:
+            _check(
+                KMS_KEY_ARN.fullmatch(key),
+                "kms_key_arns",
+                key,
+                "must be the ARN of a KMS key, not of an alias",
+            )
+        for name in ("checkpoint_days", "checkpoint_version_days"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
         reserved = self.reserved_concurrency
         _check(reserved >= 0, "reserved_concurrency", reserved, "must be 0 (none) or more")
         for name, value in (("api_rate", self.api_rate), ("api_burst", self.api_burst)):
@@ -132,7 +144,7 @@ def _check(is_right: object, key: str, given: object, rule: str) -> None:
 
 def _check_bucket_names(key: str, *names: str | None) -> None:
     for name in names:
-        is_name = name is None or _BUCKET_NAME.fullmatch(name)
+        is_name = name is None or BUCKET_NAME.fullmatch(name)
         _check(is_name, key, name, "must be the name of an S3 bucket, without s3://")
 
 

@@ -29,7 +29,8 @@ class TrainingRuns(Construct):
 
     `workflow.state_machine` starts a run with `{"job": name}`; `records.table` is its record; `data` the buckets
     and the role of the training jobs; `notices.topic` what people subscribe to; `identity.environment` what this
-    deployment is called among others of its account and region.
+    deployment is called among others of its account and region. Raises InvalidJobError where a job file names a
+    role, bucket or key that no permission can be given on.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class TrainingRuns(Construct):
         self._check_that_it_is_the_only_one()
         Tags.of(self).add("nightspot:environment", self.identity.environment)
         self.records = Records(self, chosen)
-        self.data = TrainingData(self, chosen)
+        self.data = TrainingData(self, chosen, jobs)
         self.functions = Functions(self, bundle, self.records, self.data, chosen, self.identity)
         if any(_DLC_ACCOUNT in json.dumps(job.training_job) for job in jobs.values()):
             self.functions.let_it_name_aws_images(self.functions.plan_run)
@@ -77,6 +78,19 @@ class TrainingRuns(Construct):
                 raise SettingsError(
                     f"nightspot:environment: {name!r} must be another one than that of {other.node.path}"
                 )
+
+    def roles_for_policies(self) -> dict[str, iam.IRole]:
+        """By name: the workflow's role, and of the functions that read or write the users' buckets."""
+        functions = self.functions
+        readers = {
+            "PlanRun": functions.plan_run,
+            "DecideNextStep": functions.decide_next_step,
+            "RecordOutcome": functions.record_outcome,
+            "CloseRun": functions.close_run,
+            "Reconcile": functions.reconcile,
+        }
+        roles = {name: function.role for name, function in readers.items() if function.role is not None}
+        return {**roles, "Workflow": self.workflow.state_machine.role}
 
     def grant_start(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` start runs and read how they go."""
@@ -129,3 +143,6 @@ class NightspotStack(Stack):
         tell("CheckpointBucket", data.checkpoints.bucket_name)
         tell("ModelBucket", data.models.bucket_name)
         tell("TrainingRoleArn", data.role.role_arn)
+        # What the policies of keys and buckets of the user's name, which only exist once the stack does.
+        for name, role in self.training.roles_for_policies().items():
+            tell(f"{name}RoleArn", role.role_arn, "For the policies of your keys and buckets")

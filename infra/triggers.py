@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import CfnResource, Duration, Stack
+from aws_cdk import CfnResource, Duration, Fn, Names, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as event_targets
 from aws_cdk import aws_iam as iam
@@ -17,9 +17,9 @@ from constructs import Construct
 
 import nightspot
 from nightspot.cdk.data import Records, TrainingData, make_log_group
-from nightspot.cdk.functions import BUS_NAME, Functions
+from nightspot.cdk.functions import BUS_NAME, Functions, let_it_send_notices
 from nightspot.cdk.identity import Identity
-from nightspot.cdk.permissions import accept_wildcard, allow, arn
+from nightspot.cdk.permissions import accept_wildcard, allow, arn, service
 from nightspot.cdk.settings import Settings
 from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.formats.statuses import ENDED, Status
@@ -43,11 +43,12 @@ class Workflow(Construct):
     ) -> None:
         super().__init__(scope, "Workflow")
         jobs = identity.training_jobs(self)
-        log_group = make_log_group(self, "Logs", settings)
+        log_group = make_log_group(self, "Logs", settings, _log_group_name(self))
         role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
+            # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html
+            assumed_by=service(self, "states", source=arn(self, "states", "stateMachine:*"), documented=True),
             description="What a run may do",
         )
         steps = (functions.plan_run, functions.decide_next_step, functions.record_outcome)
@@ -60,12 +61,12 @@ class Workflow(Construct):
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
-                resources=[data.role.role_arn],
+                resources=data.role_arns(),
                 conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
             )
         )
         allow(role, ["dynamodb:UpdateItem"], records.table.table_arn)
-        allow(role, ["events:PutEvents"], arn(self, "events", f"event-bus/{BUS_NAME}"))
+        let_it_send_notices(self, role)
         self.state_machine = sfn.StateMachine(
             self,
             "StateMachine",
@@ -85,7 +86,6 @@ class Workflow(Construct):
             comment="One night of one training job",
         )
         _let_cfn_lint_pass_computed_timeouts(self.state_machine)
-        allow(functions.wake_run, ["states:SendTaskSuccess"], self.state_machine.state_machine_arn)
         self._let_runs_take_turns(functions)
         for each in jobs:
             accept_wildcard(role, each, "Training jobs are named by their runs.")
@@ -97,22 +97,36 @@ class Workflow(Construct):
         return arn(self, "states", f"execution:{self.state_machine.state_machine_name}:*")
 
     def _let_runs_take_turns(self, functions: Functions) -> None:
-        """A run sees whether the one before it is still alive, and wakes the one whose place it takes.
+        """A run sees whether the one before it is still alive.
 
         Policies of their own: CloudFormation makes a function after its role's default policy, and the state
         machine after the function.
         """
-        machine, executions = self.state_machine, self.executions_arn
+        executions = self.executions_arn
         look = iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions])
-        wake = iam.PolicyStatement(actions=["states:SendTaskSuccess"], resources=[machine.state_machine_arn])
-        for name, function, statements in (
-            ("PlanRunTurns", functions.plan_run, [look, wake]),
-            ("DecideNextStepTurns", functions.decide_next_step, [look, wake]),
+        for name, function in (
+            ("PlanRunTurns", functions.plan_run),
+            ("DecideNextStepTurns", functions.decide_next_step),
         ):
             if function.role is None:
                 raise ValueError("the function has no role")
-            policy = iam.Policy(self, name, statements=statements, roles=[function.role])
+            policy = iam.Policy(self, name, statements=[look], roles=[function.role])
             accept_wildcard(policy, executions, "Executions are named by what starts them.")
+
+
+def _log_group_name(scope: Construct) -> str:
+    """Of a workflow's log: below the prefix that one entry in CloudWatch Logs' resource policy stands for.
+
+    Each log group elsewhere adds an entry of its own, and the policy may have 5,120 characters: in an account with
+    many workflows the next one could not be made. The name ends in eight digits of the stack's id, because the log
+    of a removed stack is kept and a new stack of the same name needs another.
+    https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+    https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html
+    """
+    # arn:PARTITION:cloudformation:REGION:ACCOUNT:stack/NAME/UUID
+    stack_id = Fn.select(2, Fn.split("/", Stack.of(scope).stack_id))
+    path = Names.unique_resource_name(scope, max_length=200, separator="-")
+    return f"/aws/vendedlogs/states/{path}-{Fn.select(0, Fn.split('-', stack_id))}"
 
 
 def _let_cfn_lint_pass_computed_timeouts(state_machine: sfn.StateMachine) -> None:
@@ -149,12 +163,8 @@ def add_schedules(
     role = iam.Role(
         here,
         "Role",
-        # Only a schedule of this account may become it.
         # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
-        assumed_by=iam.ServicePrincipal(
-            "scheduler.amazonaws.com",
-            conditions={"StringEquals": {"aws:SourceAccount": Stack.of(here).account}},
-        ),
+        assumed_by=service(here, "scheduler", documented=True),
         description="What a schedule may do",
     )
     allow(role, ["lambda:InvokeFunction"], functions.start_run.function_arn)
@@ -204,9 +214,8 @@ def _flexible(seconds: int | None) -> scheduler.CfnSchedule.FlexibleTimeWindowPr
 
 
 def _let_it_restart(function: lambda_.Function, workflow: Workflow) -> None:
-    """The function looks at executions, starts one that goes on with a run, and wakes a run that is silent."""
-    machine_arn = workflow.state_machine.state_machine_arn
-    allow(function, ["states:StartExecution", "states:SendTaskSuccess"], machine_arn)
+    """The function looks at executions, and starts one that goes on with a run."""
+    allow(function, ["states:StartExecution"], workflow.state_machine.state_machine_arn)
     _let_it_see_executions(function, workflow)
 
 

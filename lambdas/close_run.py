@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from nightspot.aws.faults import NotYetError
 from nightspot.aws.runs.executions import CONTINUE_RUN, said
 from nightspot.decide.audit import AuditKind, Execution, ExecutionState
+from nightspot.formats.event_times import read_event_ms
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import count, entry, logger, not_ours
@@ -28,6 +29,7 @@ PLANNING = timedelta(minutes=2)
 
 
 ENDS = frozenset({ExecutionState.ABORTED, ExecutionState.TIMED_OUT, ExecutionState.FAILED})
+EventMs = Annotated[int | None, BeforeValidator(read_event_ms)]
 
 
 class ExecutionDetail(BaseModel):
@@ -38,8 +40,8 @@ class ExecutionDetail(BaseModel):
 
     execution_arn: str = Field(alias="executionArn")
     status: str
-    start_ms: int = Field(alias="startDate")
-    stop_ms: int | None = Field(alias="stopDate", default=None)
+    start_ms: Annotated[int, BeforeValidator(read_event_ms)] = Field(alias="startDate")
+    stop_ms: EventMs = Field(alias="stopDate", default=None)
     input: str | None = None
     error: str | None = None
     cause: str | None = None
@@ -71,7 +73,7 @@ class ClosingEvent(BaseModel):
 
     detail_type: str = Field(alias="detail-type")
     detail: dict[str, Any]
-    time: AwareDatetime | None = None
+    time_ms: EventMs = Field(alias="time", default=None)
 
 
 def read_end(detail: ExecutionDetail) -> Execution | None:
@@ -97,7 +99,7 @@ def handler(
     try:
         settled = _settled(given, use)
     except NotYetError as error:
-        if given.time is not None and use.now() - given.time < use.event_life:
+        if given.time_ms is not None and use.now() - _moment(given.time_ms) < use.event_life:
             raise
         count("LeftToReconciler")
         logger.warning("left to the reconciler", extra={"error": repr(error)})

@@ -21,6 +21,7 @@ from nightspot.aws.runs.executions import Executions, Starter
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
+from nightspot.lambdas.observability import wake_refused
 
 if TYPE_CHECKING:
     from nightspot.job.model import Job
@@ -78,10 +79,11 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
     return Environment.model_validate(dict(environ))
 
 
-# botocore's Config of the clients that a plan can do without.
+# botocore's Config of the clients that a plan can do without. Nobody publishes how long the Price List takes; each
+# plan is the first to ask for a day, so an answer that comes too late once would come too late always.
 IMPATIENT: Mapping[str, Any] = {
     "connect_timeout": 1,
-    "read_timeout": 2,
+    "read_timeout": 5,
     "retries": {"mode": "standard", "total_max_attempts": 1},
 }
 
@@ -171,7 +173,7 @@ def dependencies() -> Dependencies:
         price=book.usd_per_hour,
         table=table,
         lock=JobLock(dynamodb, environment.table_name),
-        executions=Executions(step_functions),
+        executions=Executions(step_functions, wake_refused),
         quotas=Quotas(late_client("service-quotas")).limits if environment.check_quotas else None,
         training_jobs=TrainingJobs(late_client("sagemaker")),
         checkpoints=Checkpoints(late_client("s3")),

@@ -96,6 +96,11 @@ def not_ours(training_job_name: str) -> bool:
     return False
 
 
+def wake_refused() -> None:
+    """Count that AWS refused to wake a run: every run then looks by its timer alone."""
+    count("WakeRefused")
+
+
 def emit() -> None:
     """Emit what was counted so far, under its own dimensions; nothing where nothing was."""
     if metrics.metric_set:

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import CONTINUE_RUN
+from nightspot.failures.redaction import redact
 from nightspot.formats.statuses import ENDED
 from nightspot.job.errors import describe, nearest
 from nightspot.lambdas import turns
 from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import count, logger
 from nightspot.plan import planning
 from nightspot.plan.planning import ResumedRun, RunOrigin
 from nightspot.run.model import CONSOLE, Outcome, Run, evolve
@@ -227,7 +231,18 @@ def resume(resume_from: str, job: Job, *, run_id: str, execution_arn: str, use: 
     except InvalidInputError:
         turns.free_prefix(prefix, run_id, use)
         raise
-    return ResumedRun(before, use.checkpoints.progress(prefix), is_empty=use.checkpoints.is_empty(prefix))
+    return _resumed(before, prefix, use)
+
+
+def _resumed(before: Run, prefix: str, use: Dependencies) -> ResumedRun:
+    try:
+        return ResumedRun(before, use.checkpoints.progress(prefix), is_empty=use.checkpoints.is_empty(prefix))
+    except ClientError as error:
+        # The training job may read them all the same: the run counts on what is on record of the one before.
+        extra = {"run": before.run_id, "error": redact(str(error))}
+        logger.warning("planned without a look at its checkpoints", extra=extra)
+        count("DecidedWithout")
+        return ResumedRun(before, is_empty=False)
 
 
 def _ended_without_model(resume_from: str, job: str, use: Dependencies) -> Run:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws import doctor_jobs
+from nightspot.aws import doctor_grants, doctor_jobs
 from nightspot.aws.doctor_visit import Check, CheckFinding, CheckState, Visit, guarded, is_missing, unanswered
 from nightspot.aws.faults import NO_ANSWER, code_of
 from nightspot.failures.redaction import redact
@@ -242,6 +242,7 @@ CHECKS: Mapping[Check, Callable[[Visit], Iterable[CheckFinding]]] = {
     Check.SCHEDULES: doctor_jobs.schedules,
     Check.QUOTAS: doctor_jobs.quotas,
     Check.ROLE: doctor_jobs.role,
+    Check.GRANTS: doctor_grants.grants,
     Check.BUCKETS: doctor_jobs.buckets,
     Check.IMAGE: doctor_jobs.image,
     Check.NOTICES: notices,
@@ -249,8 +250,10 @@ CHECKS: Mapping[Check, Callable[[Visit], Iterable[CheckFinding]]] = {
 }
 # What a check needs to be worth asking for.
 _ASKS_NOBODY = frozenset({Check.REGION, Check.JOBS})
-_OF_THE_STACK = frozenset({Check.STATE_MACHINE, Check.SCHEDULES, Check.NOTICES, Check.DEAD_LETTERS})
-_OF_JOBS = frozenset({Check.SCHEDULES, Check.QUOTAS, Check.ROLE, Check.BUCKETS, Check.IMAGE})
+_OF_THE_STACK = frozenset(
+    {Check.STATE_MACHINE, Check.SCHEDULES, Check.GRANTS, Check.NOTICES, Check.DEAD_LETTERS}
+)
+_OF_JOBS = frozenset({Check.SCHEDULES, Check.QUOTAS, Check.ROLE, Check.GRANTS, Check.BUCKETS, Check.IMAGE})
 
 
 def examine(visit: Visit) -> Iterator[CheckFinding]:

@@ -239,20 +239,21 @@ def _image(visit: Visit, uri: str) -> Iterator[CheckFinding]:
         return
     key = "imageDigest" if parts["mark"] == "@" else "imageTag"
     try:
-        visit.client("ecr").describe_images(repositoryName=name, imageIds=[{key: which}])
+        wanted = [{key: which}]
+        images = visit.client("ecr").describe_images(repositoryName=name, imageIds=wanted)["imageDetails"]
     except ClientError as error:
         if is_missing(error, "RepositoryNotFoundException"):
             fix = f"aws ecr create-repository --repository-name {name}{visit.options}; then push the image"
             yield CheckFinding(Check.IMAGE, CheckState.PROBLEM, "there is no such repository", fix, subject)
-        elif is_missing(error, "ImageNotFoundException"):
-            fix = "build and push it (ECR in the console: the repository, View push commands)"
-            yield CheckFinding(
-                Check.IMAGE, CheckState.PROBLEM, "the repository has no such image", fix, subject
-            )
-        else:
+            return
+        if not is_missing(error, "ImageNotFoundException"):
             raise
-        return
-    yield CheckFinding(Check.IMAGE, CheckState.OK, "there", subject=subject)
+        images = []
+    if images:
+        yield CheckFinding(Check.IMAGE, CheckState.OK, "there", subject=subject)
+    else:
+        fix = "build and push it (ECR in the console: the repository, View push commands)"
+        yield CheckFinding(Check.IMAGE, CheckState.PROBLEM, "the repository has no such image", fix, subject)
 
 
 def _each(visit: Visit, check: Check, *keys: str, look: Any) -> Iterator[CheckFinding]:

@@ -42,6 +42,7 @@ class Check(StrEnum):
     SCHEDULES = "schedules"
     QUOTAS = "quotas"
     ROLE = "training role"
+    GRANTS = "stack's roles"
     BUCKETS = "buckets"
     IMAGE = "image"
     NOTICES = "notices"

@@ -257,7 +257,7 @@ class DrillJobs:
         self._s3 = s3
         self._sleep = sleep
         self._jobs = TrainingJobs(sagemaker)
-        self._checkpoints = Checkpoints(s3)
+        self._checkpoints = Checkpoints(s3, asks_list=False)
 
     def create(self, request: Mapping[str, Any]) -> None:
         """Start the training job of `request`. Asking twice for one name starts one job."""

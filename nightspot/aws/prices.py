@@ -268,7 +268,7 @@ def _asked_at(plan: PlanRate) -> dt.datetime:
 
 
 # After it no question is begun; the types that are left are asked about by the next plan.
-LONGEST_ASKING = dt.timedelta(seconds=5)
+LONGEST_ASKING = dt.timedelta(seconds=15)
 
 _TABLE_FAULTS = (TransientAwsError, ClientError, BotoCoreError)
 

@@ -72,7 +72,11 @@ class Transition:
 
 @dataclass(frozen=True)
 class JobView:
-    """DescribeTrainingJob, as far as the ledger cares. Seconds are None where SageMaker leaves them out."""
+    """DescribeTrainingJob, as far as the ledger cares. Seconds are None where SageMaker leaves them out.
+
+    AWS does not say when it fills in `training_seconds` and `billable_seconds`: they may be old until
+    the job is over.
+    """
 
     training_job_name: str
     status: str
@@ -225,7 +229,7 @@ def _fold_view(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
         queued_seconds=_queued_seconds(view, attempt),
         ready_seconds=_ready_seconds(view, attempt),
         waited_seconds=_waited_seconds(view, attempt, now),
-        billable_seconds=view.billable_seconds,
+        billable_seconds=view.billable_seconds if view.status in _TERMINAL else None,
         model_artifact=view.model_artifact,
         doubt=None,
         max_runtime_seconds=view.max_runtime_seconds,
@@ -291,7 +295,8 @@ def _last_phase(view: JobView) -> str | None:
 
 
 def _trained_seconds(view: JobView, now: datetime) -> float:
-    if view.training_seconds is not None:
+    is_final = view.status in _TERMINAL or not view.transitions
+    if view.training_seconds is not None and is_final:
         return view.training_seconds
     return sum(
         ((t.ended_at or now) - t.started_at).total_seconds()

@@ -6,7 +6,6 @@ attempt comes from the work that is left: interruptions repeat work, and what th
 
 from __future__ import annotations
 
-import re
 from math import ceil, fsum
 
 from nightspot.failures.classify import RESPONSES, Response
@@ -21,8 +20,6 @@ LONGEST_SECONDS = 28 * 24 * 3600  # SageMaker's most, for running and for waitin
 DEFAULT_MEAN_LIFE_SECONDS = 3 * 3600.0
 # With less than this of paid time left, no machine comes as far as training.
 LEAST_PAID_SECONDS = 60
-
-_SPOT_ONLY_FIELD = re.compile(r"\b(?:MaxWaitTimeInSeconds|EnableManagedSpotTraining)\b")
 
 
 def paid_cap_seconds(run: Run) -> int | None:
@@ -85,9 +82,20 @@ def response_to(attempt: Attempt, run: Run) -> Response:
     answer = RESPONSES[failure]
     if answer is Response.IF_PROGRESS:
         return Response.MARKET if _went_on(attempt, run) else Response.FINISH
-    if attempt.rung.market is Market.SPOT and (_is_refusal_of_spot(attempt) or _trained_in_vain(attempt)):
+    if is_refusal_of_spot(attempt) or (attempt.rung.market is Market.SPOT and _trained_in_vain(attempt)):
         return Response.WITHOUT_RUNG
     return answer
+
+
+def is_refusal_of_spot(attempt: Attempt) -> bool:
+    """Whether AWS refused the request for Spot as such, before there was a training job.
+
+    It may be for what Spot alone has: nothing in a request says that its algorithm cannot checkpoint, and may wait
+    for an hour at most; nobody publishes the words for a type that Spot does not have. Asking for another rung
+    tells, and costs nothing where that is refused as well.
+    """
+    is_spot = attempt.rung.market is Market.SPOT
+    return is_spot and attempt.failure is FailureClass.CONFIGURATION and not attempt.was_created
 
 
 def _has_newer_checkpoint(attempt: Attempt) -> bool:
@@ -106,15 +114,6 @@ def _went_on(attempt: Attempt, run: Run) -> bool:
     return _has_newer_checkpoint(attempt) and (
         attempt.step_after is not None or estimates.durable_fraction(run) < 1.0
     )
-
-
-def _is_refusal_of_spot(attempt: Attempt) -> bool:
-    """Whether AWS refused the request for a field that on-demand does not have.
-
-    Algorithms that do not checkpoint may wait for an hour at most, and nothing in a request says which ones.
-    """
-    refused = attempt.failure is FailureClass.CONFIGURATION and not attempt.was_created
-    return refused and _SPOT_ONLY_FIELD.search(attempt.failure_reason or "") is not None
 
 
 def _trained_in_vain(attempt: Attempt) -> bool:

@@ -241,6 +241,10 @@ def _start_best(run: Run, now: datetime, after: Figures) -> Step:
 
 
 def _give_up(run: Run, now: datetime, after: Figures) -> Step:
+    last = run.last_attempt
+    if last is not None and last.failure is not None and limits.is_refusal_of_spot(last):
+        # No other rung could show that the fault was in Spot alone.
+        return _end(run, last, last.failure, Response.FINISH, now)
     gone = {out.rung.key for out in ladder.left_out(run)}
     usable = [rung for rung in run.rungs if rung.key not in gone]
     fits = [rung for rung in usable if ladder.within_budget(run, rung)]

@@ -98,8 +98,10 @@ EXPLANATIONS: dict[FailureClass, Explanation] = {
     ),
     FailureClass.CONFIGURATION: Explanation(
         meaning="AWS refused the request, or could not use what it names: image, data, network, a parameter.",
-        answer="Ends the run: the same request would be refused again. No retry, no on-demand. If AWS names a "
-        "field that only Spot has, such as MaxWaitTimeInSeconds, the Spot rung is left out instead.",
+        answer="Ends the run: the same request would be refused again. No retry, no on-demand. A request for Spot "
+        "that is refused before there is a training job only takes its rung out: the fault may be in what Spot "
+        "alone has, such as MaxWaitTimeInSeconds. On-demand is then asked once, which costs nothing if it is "
+        "refused too.",
         advice="The text names the field or the resource. Fix the job file and check it with `nightspot "
         "validate`; check that image, S3 prefix, subnets and security groups exist in this region.",
     ),

@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 from math import ceil, fsum
 
 from nightspot.job.markets import Market
-from nightspot.learn.estimators import ENOUGH, FEWEST, MOST_ODD_SHARE, Wait, upper_limit, wait_limit
+from nightspot.learn.estimators import (
+    ENOUGH,
+    FEWEST,
+    MOST_ODD_SHARE,
+    Wait,
+    common_limit,
+    upper_limit,
+    wait_limit,
+)
 from nightspot.record.model import AttemptRecord, RunRecord
 from nightspot.run.pricing import ASSUMED_SPOT_DISCOUNT, Basis, SpotDiscount
 
@@ -69,16 +77,17 @@ def change_over(
     if len(past) >= FEWEST:
         limit = upper_limit(past, cap)
         used = [n for n in range(len(past)) if n not in limit.odd]
-        longest = ready[max(used, key=lambda n: past[n])].run
+        slowest = ready[max(used, key=lambda n: past[n])].run
         odd = tuple(ready[n].run for n in limit.odd)
-        learnt = LearntStart(ceil(limit.value), len(past), len(cut_short), longest, odd)
+        learnt = LearntStart(ceil(limit.value), len(past), len(cut_short), slowest, odd)
     longer = [start for start in cut_short if start.wait.seconds > learnt.seconds]
     if len(starts) < FEWEST or len(longer) <= MOST_ODD_SHARE * len(starts):
         return learnt
     # More than exceptions: they are lower bounds of what a start can take.
-    last = max(longer, key=lambda start: start.wait.seconds)
-    seconds = last.wait.seconds if len(starts) >= ENOUGH else min(last.wait.seconds, max(cap, learnt.seconds))
-    return replace(learnt, seconds=ceil(seconds), cut_short=len(cut_short), longest=last.run)
+    bound = common_limit([start.wait.seconds for start in longer])
+    longest = next(start.run for start in longer if start.wait.seconds == bound)
+    seconds = bound if len(starts) >= ENOUGH else min(bound, max(cap, learnt.seconds))
+    return replace(learnt, seconds=ceil(seconds), cut_short=len(cut_short), longest=longest)
 
 
 def change_over_seconds(

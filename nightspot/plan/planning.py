@@ -417,8 +417,8 @@ def _limit(run: Run) -> Iterator[str]:
         return
     took = f"{'its on-demand start' if limit.is_start else 'its training'} sets a limit of"
     yield (
-        f"On-demand alone, because of what past runs teach: run {limit.run_id}, {took}"
-        f" {format_duration(limit.seconds)}, leaves Spot no time. `nightspot history` shows all of them, and"
+        f"No Spot, because of what past runs teach: run {limit.run_id}, {took}"
+        f" {format_duration(limit.seconds)}, leaves it no time. `nightspot history` shows all of them, and"
         f" `--forget {limit.run_id}` takes it out."
     )
 

@@ -321,6 +321,46 @@ def test_a_refusal_is_not_taken_for_missing_progress(operation, code):
         Checkpoints(Refusing(operation, refusal(code))).progress(PREFIX)
 
 
+class OnePrefixAlone:
+    """S3 to who may read and list one prefix alone: of an object that is missing it may say "access denied"."""
+
+    def __init__(self, *keys: str, code: str = "AccessDenied") -> None:
+        self._keys, self._code = keys, code
+
+    def get_object(self, *, Key, **_bucket):  # noqa: N803
+        if Key not in self._keys:
+            raise refusal(self._code, 403)
+        return {"Body": io.BytesIO(json.dumps(GOOD).encode())}
+
+    def head_object(self, **_key):
+        raise refusal("403", 403)
+
+    def list_objects_v2(self, *, Prefix, **_bucket):  # noqa: N803
+        return {"Contents": [{"Key": key} for key in self._keys if key.startswith(Prefix)]}
+
+
+@pytest.mark.parametrize(
+    "others", [(), (f"nightly/20261121-abc123/{PROGRESS_FILE}.tmp",)], ids=["none", "a draft"]
+)
+@pytest.mark.parametrize("code", ["AccessDenied", "403"])
+def test_an_object_that_is_not_listed_is_missing_whatever_s3_calls_it(others, code):
+    assert Checkpoints(OnePrefixAlone(*others, code=code)).progress(PREFIX) is None
+
+
+def test_a_checkpoint_that_is_not_listed_is_not_uploaded_yet():
+    only = f"nightly/20261121-abc123/{PROGRESS_FILE}"
+    assert Checkpoints(OnePrefixAlone(only)).progress(PREFIX) is None
+
+
+def test_a_file_that_is_listed_and_may_not_be_read_is_no_missing_one():
+    class Locked(OnePrefixAlone):
+        def get_object(self, **_key):
+            raise refusal("AccessDenied", 403)
+
+    with pytest.raises(ClientError):
+        Checkpoints(Locked(f"nightly/20261121-abc123/{PROGRESS_FILE}")).progress(PREFIX)
+
+
 def test_a_prefix_is_empty_until_something_lies_below_it(bucket):
     assert bucket.checkpoints.is_empty(PREFIX)
     bucket.put("own.pt")

@@ -24,6 +24,7 @@ from nightspot.aws.doctor import (
     Visit,
     examine,
 )
+from nightspot.aws.doctor_grants import READ_CHECKPOINTS, READ_MODELS, WORKFLOW
 from nightspot.aws.doctor_visit import PERMISSIONS, job_of
 from nightspot.aws.faults import NO_ANSWER
 from nightspot.job.markets import Market
@@ -46,6 +47,7 @@ VARIABLES = {
     "NIGHTSPOT_MODEL_BUCKET": BUCKETS[1],
     "NIGHTSPOT_TRAINING_ROLE_ARN": ROLE_ARN,
 }
+ROLE_OUTPUTS = {WORKFLOW, *READ_CHECKPOINTS, *READ_MODELS}
 TEMPLATE = {
     "Resources": {
         "TrainingNoticesTopic1": {"Type": "AWS::SNS::Topic"},
@@ -55,6 +57,7 @@ TEMPLATE = {
         "NoticeTopicArn": {"Value": {"Ref": "TrainingNoticesTopic1"}},
         "StateMachineArn": {"Value": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:runs"},
         "Version": {"Value": "1.0"},
+        **{name: {"Value": f"arn:aws:iam::{ACCOUNT}:role/{name}"} for name in ROLE_OUTPUTS},
     },
 }
 
@@ -100,7 +103,7 @@ class Watched:
         answer = self._account.answers.get(name)
         if isinstance(answer, Exception):
             raise answer
-        return None if answer is None else lambda **request: answer
+        return answer if answer is None or callable(answer) else lambda **request: answer
 
     def _paginator(self, name: str) -> Any:
         answer = self._answer(name)
@@ -584,6 +587,82 @@ def test_a_role_passes_where_nobody_may_simulate_it(account):
     assert "iam:SimulatePrincipalPolicy" in account.only(Check.ROLE, CheckState.OK).found
 
 
+class Simulator:
+    """IAM's, which refuses some (role, action, resource), each by a part of it."""
+
+    def __init__(self, *refused: tuple[str, str, str]) -> None:
+        self.refused, self.asked = refused, []
+
+    def __call__(self, **request: Any) -> dict[str, Any]:
+        self.asked.append(request)
+        role, (*actions,) = request["PolicySourceArn"].rpartition("/")[2], request["ActionNames"]
+        results = [
+            {
+                "EvalActionName": action,
+                "EvalResourceName": resource,
+                "EvalDecision": "implicitDeny"
+                if any(r == role and a == action and part in resource for r, a, part in self.refused)
+                else "allowed",
+            }
+            for action in actions
+            for resource in request["ResourceArns"]
+        ]
+        return {"EvaluationResults": results}
+
+
+def test_a_role_that_the_deployed_workflow_may_not_pass_is_a_problem(account):
+    account.job = account.job.replace("${TrainingRoleArn}", f"arn:aws:iam::{ACCOUNT}:role/training")
+    account.answers["simulate_principal_policy"] = Simulator((WORKFLOW, "iam:PassRole", ":role/training"))
+    finding = account.only(Check.GRANTS, CheckState.PROBLEM)
+    assert finding.subject == "Workflow"
+    assert finding.found == f"may not iam:PassRole on arn:aws:iam::{ACCOUNT}:role/training"
+    assert finding.fix.startswith("make deploy")
+
+
+@pytest.mark.parametrize("output", READ_CHECKPOINTS)
+def test_checkpoints_that_a_function_may_not_read_are_a_problem(account, output):
+    account.answers["simulate_principal_policy"] = Simulator((output, "s3:GetObject", "/nightspot.json"))
+    finding = account.only(Check.GRANTS, CheckState.PROBLEM)
+    assert finding.subject == output.removesuffix("RoleArn")
+    assert finding.found.startswith("may not s3:GetObject on arn:aws:s3:::our-checkpoints/")
+
+
+def test_a_key_that_no_function_may_use_is_a_problem_of_each(account):
+    key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-aaaa-bbbb-cccc-000000000001"
+    account.job = account.job.replace("OutputDataConfig:", f"OutputDataConfig:\n    KmsKeyId: {key}")
+    simulator = Simulator(*((output, "kms:Decrypt", key) for output in ROLE_OUTPUTS))
+    account.answers["simulate_principal_policy"] = simulator
+    found = account.findings(Check.GRANTS)
+    problems = {each.subject for each in found if each.state is CheckState.PROBLEM}
+    assert problems == {name.removesuffix("RoleArn") for name in ROLE_OUTPUTS - {WORKFLOW}}
+    asked = next(each for each in simulator.asked if each["ActionNames"] == ["kms:Decrypt"])
+    assert asked["ContextEntries"] == [
+        {
+            "ContextKeyName": "kms:ViaService",
+            "ContextKeyValues": [f"s3.{REGION}.amazonaws.com"],
+            "ContextKeyType": "string",
+        }
+    ]
+
+
+def test_a_stack_without_the_outputs_of_its_roles_is_not_checked(account):
+    stacks = client("cloudformation").describe_stacks(StackName="Nightspot")
+    (stack,) = stacks["Stacks"]
+    stack["Outputs"] = [each for each in stack["Outputs"] if each["OutputKey"] not in ROLE_OUTPUTS]
+    account.answers["describe_stacks"] = stacks
+    found = account.findings(Check.GRANTS)
+    assert {each.state for each in found} == {CheckState.NOT_CHECKED}
+    assert {each.fix for each in found} == {"make deploy"}
+
+
+def test_the_stack_s_roles_are_not_checked_where_nobody_may_simulate_them(account):
+    account.answers["simulate_principal_policy"] = client_error("AccessDenied", "SimulatePrincipalPolicy")
+    found = account.findings(Check.GRANTS)
+    assert {(each.state, each.fix) for each in found} == {
+        (CheckState.NOT_CHECKED, "let these credentials iam:SimulatePrincipalPolicy")
+    }
+
+
 def test_a_role_of_another_account_is_not_checked(account):
     account.job = account.job.replace("${TrainingRoleArn}", "arn:aws:iam::${AWS::AccountId}:role/training")
     identity = account.answers["get_caller_identity"]
@@ -632,7 +711,10 @@ def test_a_placeholder_that_is_given_is_used_instead_of_the_stack_s(account):
     assert finding.subject == "elsewhere"
 
 
-def test_an_image_that_was_never_pushed_is_a_problem(account):
+@pytest.mark.parametrize("is_refused", [True, False], ids=["refused", "an empty list"])
+def test_an_image_that_was_never_pushed_is_a_problem(account, is_refused):
+    if not is_refused:
+        account.answers["describe_images"] = {"imageDetails": []}
     account.job = account.job.replace("recommender-training:latest", "recommender-training:v2")
     finding = account.only(Check.IMAGE, CheckState.PROBLEM)
     assert (finding.subject, finding.found) == ("recommender-training:v2", "the repository has no such image")

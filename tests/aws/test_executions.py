@@ -53,6 +53,9 @@ class Answering:
     def start_execution(self, **_given):
         raise self._answer
 
+    def send_task_success(self, **_given):
+        raise self._answer
+
 
 def refusal(code: str, status: int = 400) -> ClientError:
     return ClientError(
@@ -153,6 +156,26 @@ def test_a_restart_s_name_fits_however_long_the_job_s_is(story):
     name = restart_arn(story.run(job="j" * 90), 3, like=ARN).rpartition(":")[2]
     assert len(name) == 80
     assert name.endswith("-20261121-abc123-r3")
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_refused"),
+    [
+        (refusal("AccessDeniedException"), True),
+        (refusal("TaskTimedOut"), False),
+        (refusal("TaskDoesNotExist"), False),
+        (refusal("InvalidToken"), False),
+        (refusal("ThrottlingException"), False),
+        (EndpointConnectionError(endpoint_url="https://example.org"), False),
+        (NoCredentialsError(), False),
+    ],
+    ids=["forbidden", "too late", "unknown", "invalid", "throttled", "no answer", "no credentials"],
+)
+def test_a_wake_up_that_does_not_go_through_raises_nothing_and_tells_only_of_a_refusal(fault, is_refused):
+    told = []
+    executions = Executions(Answering(fault), wake_refused=lambda: told.append("refused"))
+    assert executions.wake("token") is False
+    assert told == (["refused"] if is_refused else [])
 
 
 @pytest.mark.parametrize(

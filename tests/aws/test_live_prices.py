@@ -224,7 +224,7 @@ def test_a_silent_list_is_asked_once_a_plan_and_again_after_an_hour(aws, table):
 
 def test_asking_ends_after_its_time_and_the_next_plan_asks_the_rest(aws, table):
     aws.training[P4D] = 30.0
-    aws.answer_takes = timedelta(seconds=5)
+    aws.answer_takes = timedelta(seconds=15)
     known = aws.prices(table).known([G5, P4D])
     assert aws.questions() == [("training", G5)]
     assert known.price(G5, REGION).usd_per_hour == 1.4
@@ -329,7 +329,7 @@ def test_a_cost_explorer_that_does_not_answer_costs_no_price_and_is_not_asked_ag
 
 
 def test_the_use_is_not_asked_once_the_time_for_asking_is_over(under_plan, table):
-    under_plan.answer_takes = timedelta(seconds=3)  # list and plans, and the five seconds are over
+    under_plan.answer_takes = timedelta(seconds=8)  # list and plans, and the fifteen seconds are over
     under_plan.prices(table).known([G5])
     assert uses_asked(under_plan) == []
     under_plan.answer_takes = timedelta(0)

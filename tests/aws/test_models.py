@@ -107,6 +107,17 @@ def test_a_large_model_is_not_fetched():
     assert Models(Large()).state(URI) is ModelState.STORED
 
 
+def test_a_model_that_is_not_listed_is_missing_whatever_s3_calls_it():
+    class OnePrefixAlone:
+        def head_object(self, **_key):
+            raise ClientError({"Error": {"Code": "403"}}, "HeadObject")
+
+        def list_objects_v2(self, **_prefix):
+            return {}
+
+    assert Models(OnePrefixAlone()).state(URI) is ModelState.MISSING
+
+
 def test_no_object_and_no_address_are_no_model(s3):
     assert Models(s3).state(URI) is ModelState.MISSING
     assert Models(s3).state(None) is ModelState.MISSING
@@ -146,7 +157,8 @@ def test_a_model_that_nobody_can_look_at_is_not_known_and_that_is_logged(operati
     class Refusing:
         def __getattr__(self, name):
             def call(**_arguments):
-                if name == operation:
+                # The list, too: it would say that there is none.
+                if name in {operation, "list_objects_v2"}:
                     raise error
                 return {"ContentLength": 10, "Body": io.BytesIO(b"")}
 

@@ -310,16 +310,16 @@ def test_a_token_that_the_workflow_stored_is_found(table, begin_to_wait):
 
 def test_a_token_is_taken_once_and_the_event_remembered(table, begin_to_wait):
     begin_to_wait("first")
-    assert table.take_token(JOB_NAME, "first", 1_795_219_200_000)
-    assert not table.take_token(JOB_NAME, "first", 1_795_219_300_000)
-    assert table.waiting(JOB_NAME) == Waiting(token=None, closed=False, woken_for_ms=1_795_219_200_000)
+    assert table.take_token(JOB_NAME, "first", 1_795_219_200_000, "Stopping/Stopping")
+    assert not table.take_token(JOB_NAME, "first", 1_795_219_300_000, "Stopped/Stopped")
+    assert table.waiting(JOB_NAME) == Waiting(None, False, 1_795_219_200_000, "Stopping/Stopping")
 
 
 def test_a_new_wait_keeps_the_memory_of_the_last_event(table, begin_to_wait):
     begin_to_wait("first")
-    table.take_token(JOB_NAME, "first", 1_795_219_200_000)
+    table.take_token(JOB_NAME, "first", 1_795_219_200_000, "Stopping/Stopping")
     begin_to_wait("second")
-    assert table.waiting(JOB_NAME) == Waiting("second", closed=False, woken_for_ms=1_795_219_200_000)
+    assert table.waiting(JOB_NAME) == Waiting("second", False, 1_795_219_200_000, "Stopping/Stopping")
 
 
 def test_an_event_without_a_time_leaves_the_memory_alone(table, begin_to_wait):

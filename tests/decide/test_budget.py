@@ -136,6 +136,19 @@ def test_money_that_a_bill_will_give_back_moves_no_last_safe_moment(story, recla
     assert (step.action, step.reason) == (Action.STOP, Reason.LAST_SAFE_MOMENT)
 
 
+@pytest.mark.parametrize("budget_usd", [45.0, 50.0, 60.0])
+def test_nor_where_both_markets_take_as_long_to_start(story, reclaimed, budget_usd):
+    """The review's d9: the wait went on 43 min too long."""
+
+    def alike(run):
+        rungs = tuple(replace(rung, change_over_seconds=600) for rung in run.rungs)
+        return replace(run, rungs=rungs, attempts=(replace(run.attempts[0], rung=rungs[0]),))
+
+    now = story.at("04:30")
+    free, run = alike(reclaimed(None, 0.7)), alike(reclaimed(budget_usd, 0.7))
+    assert ladder.last_safe_at(run, now) == ladder.last_safe_at(free, now)
+
+
 @pytest.mark.parametrize(
     ("billable", "rung"), [(3600.0, 1), (3.3 * 3600, 0)], ids=["billed $10", "billed $33"]
 )

@@ -105,9 +105,20 @@ def test_waiting_and_training_are_summed_over_all_stretches(story, seen):
     assert attempt.interruptions == 1
 
 
-def test_sagemakers_own_training_time_is_preferred(story, seen):
-    view = story.view(WAITED, LOADED, ("Training", "00:25", None), training_seconds=77)
-    assert seen(view, "01:00").trained_seconds == 77
+@pytest.mark.parametrize(
+    ("status", "trained", "billed"),
+    [("InProgress", 40 * 60, None), ("Stopping", 40 * 60, None), ("Stopped", 77, 30), ("Failed", 77, 30)],
+)
+def test_sagemakers_own_times_count_once_the_job_is_over(story, seen, status, trained, billed):
+    """AWS does not say when it fills them in: what an open job shows may be of an earlier machine."""
+    history = (WAITED, LOADED, ("Training", "00:25", None))
+    view = story.view(*history, status=status, training_seconds=77, billable_seconds=30)
+    attempt = seen(view, "01:00")
+    assert (attempt.trained_seconds, attempt.billable_seconds) == (trained, billed)
+
+
+def test_without_transitions_the_training_time_of_an_open_job_is_better_than_none(story, seen):
+    assert seen(story.view(training_seconds=77), "01:00").trained_seconds == 77
 
 
 def test_without_transitions_all_that_was_not_training_was_waiting(story, seen):

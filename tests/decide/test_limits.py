@@ -228,23 +228,30 @@ REFUSED = "ValidationException: MaxWaitTimeInSeconds above 3600 is not supported
     ("attempt", "answer"),
     [
         ({}, Response.WITHOUT_RUNG),
+        # Nobody publishes what AWS says of a type that Spot does not have.
+        ({"failure_reason": "ValidationException: words that nobody has seen"}, Response.WITHOUT_RUNG),
+        ({"failure_reason": None}, Response.WITHOUT_RUNG),
         # A training job that ran, and on-demand: no matter what is quoted.
         ({"status": "Failed"}, Response.FINISH),
         ({"rung": "on_demand"}, Response.FINISH),
-        ({"failure_reason": "ValidationException: Invalid training image."}, Response.FINISH),
         ({"failure": FailureClass.UNKNOWN}, Response.FINISH),
+        ({"failure": FailureClass.PERMISSION}, Response.FINISH),
         ({"failure": FailureClass.USER_CODE}, Response.FINISH),
     ],
 )
-def test_a_refusal_of_what_only_spot_has_takes_out_the_rung_and_not_the_run(story, response, attempt, answer):
+def test_a_refusal_of_the_request_for_spot_takes_out_the_rung_and_not_the_run(
+    story, response, attempt, answer
+):
     fields = {"failure": FailureClass.CONFIGURATION, "status": None, "failure_reason": REFUSED, **attempt}
     rung = getattr(story, fields.pop("rung", "spot"))
     assert response(fields.pop("failure"), rung, **fields) is answer
 
 
-def test_the_refusal_is_read_from_awss_answer(story):
+@pytest.mark.parametrize("cause", [REFUSED, "Words that nobody has seen."], ids=["known", "unknown"])
+@pytest.mark.parametrize("error", ["SageMaker.SageMakerException", "SageMaker.ValidationException"])
+def test_the_refusal_is_read_from_awss_answer(story, error, cause):
     run = story.run(attempts=[story.attempt(status=None)])
-    fault = Fault("SageMaker.SageMakerException", f"{REFUSED} (Service: SageMaker, Status Code: 400)")
+    fault = Fault(error, f"{cause} (Service: SageMaker, Status Code: 400)")
     folded = fold(run, story.look(None, fault=fault), story.midnight)
     assert limits.response_to(folded.last_attempt, folded) is Response.WITHOUT_RUNG
 

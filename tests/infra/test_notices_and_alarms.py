@@ -165,6 +165,7 @@ def test_there_is_an_alarm_for_each_thing_that_should_wake_a_person(deployed):
         "RunLate",
         "RunTimedOut",
         "UnknownFailure",
+        "WakeRefused",
     }
 
 
@@ -180,8 +181,19 @@ def test_one_occurrence_rings_and_half_of_the_runs_may_fall_back(deployed):
     for name, alarm in deployed.of_type("CloudWatch::Alarm").items():
         late = "RunLate" in name  # rings below a margin of nothing
         assert alarm["ComparisonOperator"] == ("LessThanThreshold" if late else "GreaterThanThreshold")
-        assert alarm["EvaluationPeriods"] == 1
+        # Of the four newest periods one is enough, for letters are counted late.
+        letters = "DeadLetters" in name
+        assert (alarm["EvaluationPeriods"], alarm.get("DatapointsToAlarm", 1)) == (4 if letters else 1, 1)
         assert alarm["Threshold"] == (50 if "FallbackRate" in name else 0)
+
+
+def test_every_dead_letter_rings_also_while_others_lie_in_the_queue(deployed):
+    """Their number stays above 0 until somebody empties the queue; those that arrive are counted once."""
+    queue, _ = deployed.only("SQS::Queue")
+    _, alarm = deployed.only("CloudWatch::Alarm", "DeadLetters")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "NumberOfMessagesSent")
+    assert (alarm["Statistic"], alarm["Period"], alarm["Threshold"]) == ("Sum", 300, 0)
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
 
 
 def test_a_crash_rings_by_the_rule_that_matches_it_and_not_by_every_failed_run(deployed):

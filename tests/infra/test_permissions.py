@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from nightspot.aws.notices import PREFIX
+from nightspot.aws.notices import PREFIX, SOURCE
+from nightspot.cdk.functions import WAKING
 from nightspot.plan.planning import training_job_name
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -14,6 +15,7 @@ OWN_JOBS = f"{TRAINING_JOBS}/nightspot-main-*"
 # Of the fixture's jobs: their runs may go on from before there were environments (docs/compatibility.md).
 OLDER_JOBS = {f"{TRAINING_JOBS}/nightspot-{job}-20*" for job in ("by-hand", "recommender", "search")}
 BUS = "arn:<AWS::Partition>:events:<AWS::Region>:<AWS::AccountId>:event-bus/default"
+MACHINES = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:stateMachine:*"
 EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<StateMachine.Name>:*"
 ROLE = "WorkflowRole"
 
@@ -58,6 +60,8 @@ KNOWS_NO_RESOURCE = {
     "ce:GetSavingsPlansUtilization",
     # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
     "sagemaker:ListTrainingJobs",
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
+    "states:SendTaskSuccess",
 }
 PRICES = {
     "ce:GetSavingsPlansUtilization",
@@ -74,6 +78,10 @@ KNOWN_WILDCARDS = {
     "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/aws/sagemaker/TrainingJobs*",
     "arn:<AWS::Partition>:ecr:<AWS::Region>:*:repository/*",
     "arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>:network-interface/*",
+    # A shared subnet's or group's ARN has the account of its owner.
+    "arn:<AWS::Partition>:ec2:<AWS::Region>:*:subnet/subnet-1",
+    "arn:<AWS::Partition>:ec2:<AWS::Region>:*:security-group/sg-1",
+    "arn:<AWS::Partition>:ec2:<AWS::Region>:*:security-group/sg-2",
     "<Checkpoints.Arn>/*",
     "<Models.Arn>/*",
     "<Models.Arn>/*/output/model.tar.gz",
@@ -319,11 +327,26 @@ def test_runs_look_only_at_the_executions_of_their_own_state_machine(variant, fu
     assert {short(resource) for resource in found} == {EXECUTIONS}
 
 
-@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "CloseRun", "Reconcile"])
-def test_runs_of_this_state_machine_are_all_that_another_run_wakes(variant, function):
-    machine, _ = variant.only("StepFunctions::StateMachine")
+@pytest.mark.parametrize("function", sorted(WAKING))
+def test_a_wake_up_hangs_on_nothing_that_aws_does_not_document(variant, function):
+    """By AWS's lists SendTaskSuccess knows no resource; the state machine's ARN may stop to work."""
     woken = resources_of("states:SendTaskSuccess", variant.allowed_to(f"{function}Role"))
-    assert woken == {f"<{machine}>"}
+    assert woken == {"*"}
+
+
+def test_only_what_wakes_runs_may_return_task_tokens(variant):
+    waking = {role for s in variant.statements if "states:SendTaskSuccess" in s.actions for role in s.roles}
+    assert waking == {variant.only("IAM::Role", f"Functions{name}Role")[0] for name in WAKING}
+
+
+def test_every_event_that_may_be_put_is_of_nightspot_s_own_source(variant):
+    """Else a function could pass off an event as SageMaker's, on the bus that all services use."""
+    putting = [s for s in variant.statements if "events:PutEvents" in s.actions]
+    assert {role for s in putting for role in s.roles} >= {variant.only("IAM::Role", ROLE)[0]}
+    for statement in putting:
+        assert statement.actions == {"events:PutEvents"}
+        assert statement.resources == (BUS,)
+        assert statement.conditions == {"StringEquals": {"events:source": SOURCE}}
 
 
 def test_only_the_messenger_publishes_and_only_on_this_stack_s_topics(deployed, chatting):
@@ -378,10 +401,34 @@ def test_a_run_cannot_wake_itself(deployed):
     assert not [name for name in names if "WakeRun" in name]
 
 
+def trust(synthesised):
+    """(service, the conditions under which it may become the role) by the role's logical id."""
+    for name, role in synthesised.of_type("IAM::Role").items():
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        yield name, statement["Principal"]["Service"], statement.get("Condition", {})
+
+
+def test_a_service_may_become_a_role_for_this_account_alone(variant, as_text):
+    """Where AWS does not document that the service names the account, a service that does not is not kept out."""
+    account = {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    expected = {
+        "lambda.amazonaws.com": {"StringEqualsIfExists": account},
+        "sagemaker.amazonaws.com": {"StringEqualsIfExists": account},
+        "scheduler.amazonaws.com": {"StringEquals": account},
+        "states.amazonaws.com": {"StringEquals": account, "ArnLike": {"aws:SourceArn": MACHINES}},
+    }
+    found = {name: (service, conditions) for name, service, conditions in trust(variant)}
+    assert len(found) >= 5
+    for name, (service, conditions) in found.items():
+        if "ArnLike" in conditions:
+            conditions["ArnLike"] = {key: as_text(value) for key, value in conditions["ArnLike"].items()}
+        assert conditions == expected[service], name
+
+
 def test_only_sagemaker_may_become_the_training_role(deployed):
-    _, role = deployed.only("IAM::Role", "DataRole")
-    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
-    assert statement["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    assert [service for name, service, _ in trust(deployed) if "DataRole" in name] == [
+        "sagemaker.amazonaws.com"
+    ]
 
 
 def test_training_jobs_read_and_write_nightspot_s_buckets_and_only_read_the_user_s_data(in_one_subnet):

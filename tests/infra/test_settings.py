@@ -64,6 +64,7 @@ def test_cdk_json_may_hold_lists_numbers_and_truth_values():
         ({"checkpoint_days": 30.5}, "nightspot:checkpoint_days: 30.5 must be a whole number"),
         ({"checkpoint_days": True}, "nightspot:checkpoint_days: True must be a whole number"),
         ({"checkpoint_days": 0}, "nightspot:checkpoint_days: 0 must be at least 1"),
+        ({"checkpoint_version_days": 0}, "nightspot:checkpoint_version_days: 0 must be at least 1"),
         (
             {"reserved_concurrency": -1},
             "nightspot:reserved_concurrency: -1 must be 0 (none) or more",
@@ -102,6 +103,11 @@ def test_cdk_json_may_hold_lists_numbers_and_truth_values():
         (
             {"data_bucket_names": "our-data,Ours"},
             "nightspot:data_bucket_names: 'Ours' must be the name of an S3 bucket, without s3://",
+        ),
+        (
+            {"kms_key_arns": "arn:aws:kms:eu-west-1:123456789012:alias/ours"},
+            "nightspot:kms_key_arns: 'arn:aws:kms:eu-west-1:123456789012:alias/ours' must be the ARN of a KMS key, "
+            "not of an alias",
         ),
         (
             {"training_role_arn": "our-training"},

@@ -15,7 +15,7 @@ from aws_cdk.assertions import Template
 import nightspot
 from nightspot.cdk import TrainingRuns
 from nightspot.cdk.triggers import WORKFLOW_FILE
-from nightspot.lambdas.dependencies import Environment
+from nightspot.lambdas.dependencies import BOUNDED, Environment
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -25,6 +25,7 @@ RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
 OF_THE_PLAN = {"NIGHTSPOT_CHECK_QUOTAS", "NIGHTSPOT_LIVE_PRICES"}
 OF_THE_MESSENGER = {"NIGHTSPOT_CHAT_TOPIC_ARN", "NIGHTSPOT_NOTICE_TOPIC_ARN", "NIGHTSPOT_TELL_SUCCESS"}
 OF_WHAT_STARTS_RUNS = {"NIGHTSPOT_STATE_MACHINE_ARN"}
+STACK_ID = {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}
 DLC_ACCOUNT = "NIGHTSPOT_DLC_ACCOUNT_ID"  # where a job asks for one of AWS's images
 FUNCTIONS = [
     "Api",
@@ -102,13 +103,22 @@ def test_a_bucket_speaks_tls_only(deployed, as_text, bucket):
     assert {as_text(r) for r in statement["Resource"]} == {f"<{name}.Arn>", f"<{name}.Arn>/*"}
 
 
-@pytest.mark.parametrize("bucket", ["Checkpoints", "Models"])
-def test_old_versions_and_broken_uploads_go(deployed, bucket):
-    _, properties = deployed.only("S3::Bucket", bucket)
+@pytest.mark.parametrize(
+    ("variant", "bucket", "days"),
+    [
+        ("deployed", "Checkpoints", 1),
+        ("in_one_subnet", "Checkpoints", 3),
+        ("deployed", "Models", 14),
+        ("in_one_subnet", "Models", 14),
+    ],
+)
+def test_old_versions_and_broken_uploads_go(request, variant, bucket, days):
+    """A script deletes all but its newest checkpoints: those versions are what the bill is made of."""
+    _, properties = request.getfixturevalue(variant).only("S3::Bucket", bucket)
     rules = properties["LifecycleConfiguration"]["Rules"]
     assert {rule["Status"] for rule in rules} == {"Enabled"}
     assert [r["NoncurrentVersionExpiration"] for r in rules if "NoncurrentVersionExpiration" in r] == [
-        {"NoncurrentDays": 14}
+        {"NoncurrentDays": days}
     ]
     assert [r["AbortIncompleteMultipartUpload"] for r in rules if "AbortIncompleteMultipartUpload" in r] == [
         {"DaysAfterInitiation": 7}
@@ -120,6 +130,26 @@ def test_checkpoints_go_after_the_days_that_were_set(request, variant, days):
     _, properties = request.getfixturevalue(variant).only("S3::Bucket", "Checkpoints")
     rules = properties["LifecycleConfiguration"]["Rules"]
     assert [rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule] == [days]
+
+
+def test_the_bill_of_stored_checkpoints_is_the_one_in_the_documentation(deployed, pytestconfig):
+    """Of the seed's night: eight checkpoints of 40 GB, of which the library keeps two."""
+    _, properties = deployed.only("S3::Bucket", "Checkpoints")
+    rules = properties["LifecycleConfiguration"]["Rules"]
+    (expiry,) = (rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule)
+    (old,) = (
+        r["NoncurrentVersionExpiration"]["NoncurrentDays"]
+        for r in rules
+        if "NoncurrentVersionExpiration" in r
+    )
+    page = (pytestconfig.rootpath / "docs" / "costs.md").read_text(encoding="utf-8")
+    usd = {}
+    for days in (old, 14):
+        # S3 works at midnight: half a day later, on average.
+        gigabytes = 6 * 40 * (days + 0.5), 2 * 40 * (expiry + 0.5), 2 * 40 * (days + 0.5)
+        usd[days] = [round(each * 0.023, 2) for each in (*gigabytes, sum(gigabytes))]
+    for row in zip(usd[old], usd[14], strict=True):
+        assert "| " + " | ".join(f"${each:,.2f}" for each in row) + " |" in page
 
 
 def test_models_stay(deployed):
@@ -148,8 +178,20 @@ def test_the_workflow_writes_the_attribute_by_which_the_table_forgets(deployed):
 
 @pytest.mark.parametrize("part", ["Table", "Checkpoints", "Models", "Logs"])
 def test_data_outlives_the_stack_unless_it_is_disposable(deployed, disposable, part):
-    assert policies_of(deployed, part) == {("Retain", "Retain")}
+    """And a first deployment that fails leaves nothing but the table, which is protected from deletion."""
+    kept = "Retain" if part == "Table" else "RetainExceptOnCreate"
+    assert policies_of(deployed, part) == {(kept, "Retain")}
     assert policies_of(disposable, part) == {("Delete", "Delete")}
+
+
+def test_nothing_that_is_not_protected_is_left_by_a_first_deployment_that_fails(deployed, chatting, joined):
+    for synthesised in (deployed, chatting, joined):
+        left = [
+            resource
+            for resource in synthesised.template["Resources"].values()
+            if resource.get("DeletionPolicy") == "Retain"
+        ]
+        assert [resource["Properties"]["DeletionProtectionEnabled"] for resource in left] == [True]
 
 
 def test_the_table_is_protected_from_deletion_unless_it_is_disposable(deployed, disposable):
@@ -170,6 +212,17 @@ def test_every_function_has_a_handler_of_its_own(deployed):
     assert handlers == {f"nightspot.lambdas.{module}.handler" for module in modules}
     for module in modules:
         assert callable(importlib.import_module(f"nightspot.lambdas.{module}").handler)
+
+
+def test_a_call_that_gets_no_answer_fits_into_every_function_s_time(deployed):
+    """So that the function can say what failed, instead of being killed in it."""
+    tries = BOUNDED["retries"]["total_max_attempts"]
+    # botocore's pauses between tries: up to 1 s, 2 s, …
+    pauses = sum(2**number for number in range(tries - 1))
+    longest = tries * (BOUNDED["connect_timeout"] + BOUNDED["read_timeout"]) + pauses
+    timeouts = {name: f["Timeout"] for name, f in deployed.of_type("Lambda::Function").items()}
+    assert len(timeouts) == len(FUNCTIONS)
+    assert {name for name, seconds in timeouts.items() if seconds <= longest} == set()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -300,6 +353,26 @@ def test_the_workflow_logs_everything_into_a_group_with_a_retention(deployed):
         for destination in logging["Destinations"]
     )
     assert deployed.of_type("Logs::LogGroup")[group]["RetentionInDays"] == 90
+
+
+def test_the_workflow_s_log_needs_no_entry_in_the_account_s_resource_policy(deployed, as_text):
+    """That policy has 5,120 characters. The rest of the name is this stack's own, also after it was made again."""
+    _, group = deployed.only("Logs::LogGroup", "Workflow")
+    digits = {"Fn::Select": [0, {"Fn::Split": ["-", {"Fn::Select": [2, STACK_ID]}]}]}
+    prefix, end = group["LogGroupName"]["Fn::Join"][1]
+    assert prefix.startswith("/aws/vendedlogs/states/Nightspot-Training-Workflow-")
+    assert end == digits
+    others = [g for name, g in deployed.of_type("Logs::LogGroup").items() if "Workflow" not in name]
+    assert not [g for g in others if "LogGroupName" in g]
+
+
+def test_two_workflows_of_one_stack_have_logs_of_their_own(jobs, bundle):
+    stack = Stack()
+    for name in ("One", "Two"):
+        TrainingRuns(stack, name, jobs=jobs, bundle=bundle, settings=Settings(environment=name.lower()))
+    groups = Template.from_stack(stack).find_resources("AWS::Logs::LogGroup").values()
+    names = [json.dumps(g["Properties"]["LogGroupName"]) for g in groups if "LogGroupName" in g["Properties"]]
+    assert len(set(names)) == 2
 
 
 def test_nothing_costs_money_while_it_is_idle(idle):

@@ -28,6 +28,7 @@ from nightspot.lambdas import api as http_api
 from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
 from nightspot.lambdas.api_reads import ApiDependencies
 from nightspot.lambdas.dependencies import Dependencies
+from nightspot.lambdas.observability import wake_refused
 from nightspot.local.serving import answer_of, event_of
 from nightspot.local.stage.emulated_aws import REGION, TABLE, WORKFLOW, LocalContext, create_resources
 from nightspot.run.model import Outcome, Run, run_from_json, to_json
@@ -197,7 +198,7 @@ class World:
             price=lambda _instance_type, _region: 2.0,
             table=self.table,
             lock=self.lock,
-            executions=Executions(self.step_functions),
+            executions=Executions(self.step_functions, wake_refused),
             quotas=self.quotas,
             training_jobs=TrainingJobs(self.sagemaker),
             checkpoints=Checkpoints(self.s3),

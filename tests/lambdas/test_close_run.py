@@ -462,6 +462,24 @@ def test_where_the_execution_s_event_was_lost_the_training_job_s_end_closes_the_
     assert world.table.history("recommender")[0].cost_usd == 2.0
 
 
+@pytest.mark.parametrize("time", [None, 1_795_219_200.5, "soon"], ids=["null", "seconds", "no time"])
+def test_no_form_of_an_events_own_time_keeps_a_run_from_being_closed(night, world, time):
+    run = night.trains()
+    name = run.attempts[0].training_job_name
+    world.step_functions.over.add(EXECUTION)
+    night.shows(name, "Stopped")
+    detail = {"TrainingJobName": name}
+    event = {"detail-type": "SageMaker Training Job State Change", "detail": detail, "time": time}
+    assert close_run.handler(event, LocalContext("CloseRun"), use=world.use)["closed"]
+
+
+def test_an_executions_times_are_read_as_text_too(night):
+    run = night.trains()
+    start = str(int(MIDNIGHT.timestamp() * 1000))
+    assert night.execution_ends(startDate=start, stopDate="2026-11-21T03:12:00Z")
+    assert night.recorded(run).outcome is Outcome.STOPPED
+
+
 def test_an_execution_that_step_functions_has_forgotten_is_over(night, world, aws_fault, monkeypatch):
     run = night.trains()
     name = run.attempts[0].training_job_name

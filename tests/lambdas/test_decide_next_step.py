@@ -214,6 +214,25 @@ def test_a_decision_needs_no_answer_of_s3_and_keeps_the_progress_that_is_known(w
     assert answer["run"]["progress"]["step"] == 7
 
 
+@pytest.mark.parametrize(
+    "code", ["AccessDenied", "KMS.DisabledException", "KMS.NotFoundException", "NoSuchBucket"]
+)
+def test_progress_that_may_not_be_read_stops_no_decision(world, asked, metrics, midnight, aws_fault, code):
+    class Locked:
+        def get_object(self, **_key):
+            raise aws_fault(code, "no")
+
+        def list_objects_v2(self, **_prefix):
+            raise aws_fault(code, "no")
+
+    world.sagemaker.shows(name_of(asked), "InProgress", ("Training", midnight))
+    world.s3 = Locked()
+    world.pass_time(minutes=10)
+    answer = world.decide(asked)
+    assert (answer["step"]["action"], answer["run"]["progress"]) == ("watch", None)
+    assert metrics()["DecidedWithout"] == [1]
+
+
 @pytest.fixture
 def table_away(world, away, monkeypatch):
     """table_away(True): no call of the table is answered."""

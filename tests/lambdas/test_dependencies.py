@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date
 
 import boto3
@@ -12,7 +13,8 @@ from pydantic import ValidationError
 
 from nightspot.job.model import Job, dump_jobs
 from nightspot.job.request_shape import PlaceholderError
-from nightspot.lambdas.dependencies import dependencies
+from nightspot.lambdas.dependencies import dependencies, late_client
+from nightspot.lambdas.observability import emit
 from nightspot.lambdas.plan_run import handler
 from nightspot.local.stage.emulated_aws import REGION, TABLE, LocalContext, create_resources
 
@@ -104,12 +106,42 @@ def test_prices_are_asked_where_they_are_told_without_patience_and_without_repet
     }
     for options in asked.values():
         config = options["config"]
-        assert config.connect_timeout + config.read_timeout <= 3
+        # Patient enough for a cold Price List, and with all the others far within PlanRun's minute.
+        assert 4 < config.connect_timeout + config.read_timeout <= 6
         assert config.retries["total_max_attempts"] == 1
+
+
+@pytest.mark.parametrize("service", ["dynamodb", "events", "s3", "sagemaker", "sns", "stepfunctions"])
+def test_no_client_waits_for_an_answer_for_as_long_as_boto3_would(deployed, service):
+    config = late_client(service).meta.config
+    assert (config.connect_timeout, config.read_timeout) == (2, 5)
+    assert config.retries["mode"] == "standard"
+    assert config.retries["total_max_attempts"] == 3
+
+
+def test_all_clients_of_the_functions_are_made_in_one_place(pytestconfig):
+    """One that somebody makes elsewhere would wait for a minute, five times, in a function that has one."""
+    root = pytestconfig.rootpath
+    sources = [*(root / "lambdas").glob("*.py"), *(root / "nightspot" / "aws").rglob("*.py")]
+    makes = re.compile(r"\b(?:boto3|session|Session\(\))\.(?:client|resource)\(")
+    found = [path.name for path in sources if makes.search(path.read_text(encoding="utf-8"))]
+    assert found == ["dependencies.py"]
 
 
 def test_a_request_that_was_checked_at_deployment_is_not_checked_against_an_older_model(deployed):
     assert dependencies().jobs()["recommender"].training_job["FieldOfTomorrow"]
+
+
+def test_a_refused_wake_up_is_counted_whichever_function_meets_it(deployed, monkeypatch, metrics, aws_fault):
+    def refuse(**_given):
+        raise aws_fault("AccessDeniedException")
+
+    use = dependencies()
+    monkeypatch.setattr(use.step_functions, "send_task_success", refuse, raising=False)
+    metrics()
+    assert not use.executions.wake("token")
+    emit()
+    assert metrics() == {"WakeRefused": [1]}
 
 
 def test_the_jobs_are_read_once(deployed):

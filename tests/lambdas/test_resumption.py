@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 
 from nightspot.decide.policy import next_step
 from nightspot.job.markets import Concurrency, Market
@@ -69,6 +70,27 @@ def test_its_first_decision_counts_what_is_saved_already(world):
     # 4 h 48 min at most, of which 40 % are left.
     assert "1 h 55 min of work left at most" in decided["step"]["because"]
     assert decided["step"]["request"]["CheckpointConfig"]["S3Uri"] == first.checkpoint_s3_uri
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDenied", "KMS.DisabledException", "KMS.NotFoundException", "NoSuchBucket"]
+)
+def test_checkpoints_that_may_not_be_read_do_not_stop_a_retry(world, metrics, code):
+    first = ended(world)
+
+    class Locked:
+        def get_object(self, **_key):
+            raise ClientError({"Error": {"Code": code}}, "GetObject")
+
+        def list_objects_v2(self, **_prefix):
+            raise ClientError({"Error": {"Code": code}}, "ListObjectsV2")
+
+    world.s3 = Locked()
+    metrics()
+    run = retry(world, first)
+    assert run.checkpoint_s3_uri == first.checkpoint_s3_uri
+    assert run.plan_note == f"Continues from the checkpoints of run {first.run_id} (how far, is not known)."
+    assert metrics()["DecidedWithout"] == [1]
 
 
 def started(world, run):

@@ -126,6 +126,15 @@ class TestReplace:
         newer, step = decided(world, newer)
         assert (step["action"], step["wait_seconds"]) == ("pause", 60)
 
+    def test_a_newer_run_that_may_not_wake_the_older_waits_and_rings_the_alarm(
+        self, world, training, metrics, aws_fault
+    ):
+        older, _ = training
+        world.step_functions.refusal = aws_fault("AccessDeniedException")
+        metrics()
+        assert world.plan(execution=OTHER)["run"]["waits_for_run"] == older["run_id"]
+        assert metrics()["WakeRefused"] == [1]
+
     def test_the_older_run_stops_its_job_keeps_its_books_and_frees_the_lock(self, world, training, midnight):
         older, name = training
         newer = world.plan(execution=OTHER)["run"]

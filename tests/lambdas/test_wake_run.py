@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from nightspot.aws.drill_plan import drill_id
 from nightspot.aws.faults import NotYetError, TransientAwsError
 from nightspot.formats.run_ids import read_training_job_name
+from nightspot.lambdas import wake_run
+from nightspot.local.stage.emulated_aws import TABLE, LocalContext
 from nightspot.run.model import Outcome, run_from_json
 
 JOB = "nightspot-recommender-20261121-abc123-1"
@@ -254,10 +256,22 @@ def test_a_wake_up_that_step_functions_throttles_is_not_lost(waiting, aws_fault)
     assert waiting.step_functions.returned == ["first"]
 
 
-def test_any_other_refusal_of_step_functions_is_an_error(waiting, aws_fault):
+def test_any_other_refusal_of_step_functions_is_an_error_that_rings_the_alarm(waiting, metrics, aws_fault):
+    """A role that may not wake runs: they would go on by their timers, and nobody would know why they are slow."""
     waiting.step_functions.refusal = aws_fault("AccessDeniedException")
+    metrics()
     with pytest.raises(ClientError, match="AccessDenied"):
         waiting.wake(**news())
+    assert metrics() == {"StateChange": [1], "WakeRefused": [1]}
+
+
+@pytest.mark.parametrize("code", ["TaskTimedOut", "ThrottlingException"])
+def test_a_wait_that_is_over_and_a_throttle_are_no_refusal(waiting, metrics, aws_fault, code):
+    waiting.step_functions.refusal = aws_fault(code)
+    metrics()
+    with pytest.raises(NotYetError):
+        waiting.wake(**news())
+    assert metrics() == {"StateChange": [1]}
 
 
 def test_an_event_without_a_time_still_wakes(waiting):
@@ -266,9 +280,97 @@ def test_an_event_without_a_time_still_wakes(waiting):
     assert waiting.wake(**event)
 
 
-def test_times_are_read_as_number_or_as_text(waiting):
-    assert waiting.wake(**news(LastModifiedTime=str(MOMENT)))
-    assert waiting.table.waiting(JOB).woken_for_ms == MOMENT
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        pytest.param(MOMENT, MOMENT, id="milliseconds"),
+        pytest.param(str(MOMENT), MOMENT, id="milliseconds as text"),
+        pytest.param(MOMENT + 0.4, MOMENT, id="milliseconds with a fraction"),
+        pytest.param(MOMENT / 1000, MOMENT, id="seconds"),
+        pytest.param(MOMENT / 1000 + 0.123, MOMENT + 123, id="seconds with a fraction"),
+        pytest.param(str(MOMENT // 1000), MOMENT, id="seconds as text"),
+        pytest.param("2026-11-21T00:00:00Z", MOMENT, id="ISO 8601"),
+        pytest.param("2026-11-21T01:00:00.25+01:00", MOMENT + 250, id="ISO 8601 of another zone"),
+        pytest.param(None, None, id="null"),
+        pytest.param("", None, id="empty"),
+        pytest.param("yesterday", None, id="no time"),
+        pytest.param([MOMENT], None, id="a list"),
+        pytest.param(True, None, id="true"),
+        pytest.param(10**400, None, id="beyond all numbers"),
+        pytest.param("9" * 5000, None, id="beyond all numbers as text"),
+        pytest.param(float("nan"), None, id="not a number"),
+        pytest.param(-MOMENT, None, id="before 1970"),
+        pytest.param(MOMENT * 1000, None, id="microseconds"),
+    ],
+)
+def test_an_event_s_time_is_read_in_every_form_and_wakes_without_any(waiting, given, kept):
+    assert waiting.wake(**news(LastModifiedTime=given))
+    assert waiting.step_functions.returned == ["first"]
+    assert waiting.table.waiting(JOB).woken_for_ms == kept
+
+
+@pytest.mark.parametrize("field", ["TrainingJobStatus", "SecondaryStatus", "LastModifiedTime"])
+@pytest.mark.parametrize("is_null", [False, True], ids=["missing", "null"])
+def test_what_an_event_leaves_out_wakes_no_less(waiting, field, is_null):
+    event = news(TrainingJobStatus="Stopped", SecondaryStatus="Stopped")
+    if is_null:
+        event[field] = None
+    else:
+        del event[field]
+    assert waiting.wake(**event)
+
+
+ENDS = [
+    pytest.param("Stopped", "Stopped", id="stopped"),
+    pytest.param("Stopped", "MaxWaitTimeExceeded", id="wait over"),
+    pytest.param("Completed", "Completed", id="completed"),
+    pytest.param("Failed", "Failed", id="failed"),
+]
+
+
+@pytest.mark.parametrize(("status", "secondary"), ENDS)
+@pytest.mark.parametrize("before_ms", [0, 1_000], ids=["the same stamp", "an earlier stamp"])
+def test_an_end_wakes_whatever_its_stamp_if_the_last_wake_was_for_another_status(
+    waiting, status, secondary, before_ms
+):
+    waiting.wake(**news(TrainingJobStatus="Stopping", SecondaryStatus="Stopping"))
+    waiting.begin_to_wait(JOB, "second")
+    end = news(TrainingJobStatus=status, SecondaryStatus=secondary, LastModifiedTime=MOMENT - before_ms)
+    assert waiting.wake(**end)
+    assert waiting.step_functions.returned == ["first", "second"]
+    # SageMaker may send it again.
+    waiting.begin_to_wait(JOB, "third")
+    assert not waiting.wake(**end)
+
+
+def test_of_two_events_with_one_stamp_both_wake(waiting):
+    waiting.wake(**news())
+    waiting.begin_to_wait(JOB, "second")
+    assert waiting.wake(**news(SecondaryStatus="Interrupted"))
+    assert waiting.step_functions.returned == ["first", "second"]
+
+
+def test_a_wake_up_that_an_older_version_kept_swallows_no_end(waiting):
+    waiting.wake(**news())
+    key = {"pk": {"S": f"TRAINING_JOB#{JOB}"}, "sk": {"S": "TOKEN"}}
+    waiting.dynamodb.update_item(TableName=TABLE, Key=key, UpdateExpression="REMOVE woken_for")
+    waiting.begin_to_wait(JOB, "second")
+    assert not waiting.wake(**news(SecondaryStatus="Interrupted", LastModifiedTime=MOMENT - 1))
+    assert waiting.wake(**news(TrainingJobStatus="Stopped", SecondaryStatus="Stopped"))
+
+
+def test_an_event_of_the_future_is_dropped_and_becomes_no_dead_letter(world, metrics):
+    name = planned(world)
+    metrics()
+    assert not world.wake(**news(TrainingJobName=name, LastModifiedTime=MOMENT + 3_600_000))
+    assert metrics()["WakeUpDropped"] == [1]
+
+
+@pytest.mark.parametrize("time", [1, "2026-11-21", "soon"], ids=["a number", "a day", "no time"])
+def test_no_form_of_an_event_s_own_time_loses_the_wake_up(waiting, time):
+    assert wake_run.handler({"detail": news(), "time": time}, LocalContext("WakeRun"), use=waiting.use) == {
+        "woke": True
+    }
 
 
 def test_an_event_without_a_name_is_refused(world):

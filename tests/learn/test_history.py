@@ -66,6 +66,10 @@ class TestChangeOvers:
         learnt = history.change_over(past, Market.ON_DEMAND, TYPE, 900)
         assert (learnt.seconds, learnt.starts, learnt.cut_short) == (1800, 6, 24)
 
+    def test_one_of_them_that_was_far_longer_does_not_set_the_limit_alone(self):
+        past = [start(420.0) for _ in range(6)] + [in_vain(1800.0) for _ in range(24)] + [in_vain(36_000.0)]
+        assert history.change_over(past, Market.ON_DEMAND, TYPE, 900).seconds == 1800
+
     def test_a_market_that_never_had_a_machine_is_no_quick_one(self):
         past = [in_vain(3600.0) for _ in range(25)]
         assert history.change_over(past, Market.ON_DEMAND, TYPE, 900).seconds == 3600

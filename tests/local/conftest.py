@@ -52,10 +52,11 @@ class Night:
     def request(
         self, name: str = "job", *, spot: bool = True, parameters: Any = None, **more: Any
     ) -> dict[str, Any]:
+        """A CreateTrainingJob request with `more` in place of its fields; None leaves one out."""
         limits = {"MaxRuntimeInSeconds": 86_400}
         if spot:
             limits["MaxWaitTimeInSeconds"] = 2 * 86_400
-        return {
+        request = {
             "TrainingJobName": name,
             "RoleArn": "arn:aws:iam::123456789012:role/training",
             "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "File"},
@@ -67,6 +68,7 @@ class Night:
             "HyperParameters": {key: str(value) for key, value in (parameters or {}).items()},
             **more,
         }
+        return {field: value for field, value in request.items() if value is not None}
 
     def ask(self, name: str = "job", **more: Any) -> None:
         self.simulator.create_training_job(self.request(name, **more))

@@ -98,6 +98,14 @@ def test_of_two_simultaneous_requests_for_a_name_one_wins(tonight):
             "greater than or equal to MaxRuntimeInSeconds",
         ),
         (
+            {
+                "AlgorithmSpecification": {"AlgorithmName": "forest", "TrainingInputMode": "File"},
+                "CheckpointConfig": None,
+                **condition(MaxRuntimeInSeconds=60, MaxWaitTimeInSeconds=3601),
+            },
+            "It must not be greater than 3600 for an algorithm that does not support checkpointing",
+        ),
+        (
             {"spot": False, **condition(MaxRuntimeInSeconds=60, MaxWaitTimeInSeconds=60)},
             "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to true",
         ),
@@ -116,6 +124,23 @@ def test_a_request_that_breaks_a_rule_is_invalid(tonight, changes, words):
     assert code == "ValidationException"
     assert words in message
     assert tonight.simulator.states() == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"AlgorithmSpecification": {"TrainingImage": "image"}}, id="an image"),
+        pytest.param({**condition(MaxRuntimeInSeconds=60, MaxWaitTimeInSeconds=3600)}, id="an hour"),
+        pytest.param({"CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints"}}, id="with checkpoints"),
+        pytest.param({"spot": False}, id="on-demand"),
+    ],
+)
+def test_an_algorithm_without_checkpoints_may_wait_for_an_hour_on_spot_and_nothing_else_is_limited(
+    tonight, changes
+):
+    algorithm = {"AlgorithmSpecification": {"AlgorithmName": "forest"}, "CheckpointConfig": None}
+    tonight.ask(**{**algorithm, **changes})
+    assert len(tonight.simulator.states()) == 1
 
 
 def test_a_spot_quota_of_zero_is_told_in_awss_words(tonight):

@@ -31,7 +31,7 @@ def test_a_wait_limit_used_up_waiting_stops_the_job_without_a_reason(night, stat
     tonight.ask(**limits(600, 1200))
     ended = tonight.until_ended()
     assert (ended["TrainingJobStatus"], ended["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
-    assert states_of(ended) == ["Starting", "Pending", "MaxWaitTimeExceeded"]
+    assert states_of(ended) == ["Starting", "Pending", "Stopping", "MaxWaitTimeExceeded"]
     assert ended["LastModifiedTime"] - ended["CreationTime"] >= 1200
     missing = {
         "FailureReason",

@@ -44,7 +44,7 @@ def descriptions() -> Mapping[str, Callable[[Description, Random], Description]]
         "no model's address": lambda answer, _random: _without(answer, "ModelArtifacts"),
         "a reason full of escapes": _escapes,
         "a reason of 1,024 characters": _long_reason,
-        "milliseconds": _milliseconds,
+        "bills of an open job": _early_bill,
     }
 
 
@@ -102,11 +102,11 @@ def _long_reason(answer: Description, _random: Random) -> Description:
     return {**answer, "FailureReason": (answer["FailureReason"] + " " + "é{'\"}%\\" * 300)[:1024]}
 
 
-def _milliseconds(answer: Description, _random: Random) -> Description:
-    return {
-        **answer,
-        "SecondaryStatusTransitions": [{**each} for each in answer["SecondaryStatusTransitions"]],
-    }
+def _early_bill(answer: Description, _random: Random) -> Description:
+    """AWS does not say when it fills these in; they may be those of an earlier machine."""
+    if answer["TrainingJobStatus"] in _OVER or "TrainingStartTime" not in answer:
+        return answer
+    return {**answer, "TrainingTimeInSeconds": 1, "BillableTimeInSeconds": 1}
 
 
 # --- events ---------------------------------------------------------------------------------------------------

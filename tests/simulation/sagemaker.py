@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
+from zlib import crc32
 
 from nightspot.local.sagemaker import request_rules
 from nightspot.local.sagemaker.request_rules import ServiceFault, ServiceFaultError
@@ -21,6 +22,17 @@ from tests.simulation.training import Process, Workload
 ENDS = frozenset({"Completed", "Failed", "Stopped"})
 GRACE_SECONDS = 120.0  # from SIGTERM to SIGKILL
 SPOT_DISCOUNT = 0.7
+# Forms of an event's LastModifiedTime, from epoch milliseconds.
+STAMPS: tuple[Callable[[int], Any], ...] = (
+    lambda ms: ms,
+    str,
+    lambda ms: ms + 0.5,
+    lambda ms: ms / 1000,
+    lambda ms: ms // 1000 * 1000,
+    lambda ms: ms // 60_000 * 60_000,  # so coarse that many events have the same
+    lambda ms: datetime.fromtimestamp(ms / 1000, UTC).isoformat(),
+    lambda ms: None,
+)
 _WITH_MACHINE = frozenset({"Downloading", "Training", "Uploading", "Stopping"})
 
 
@@ -460,7 +472,11 @@ class SageMaker(Paged):
         """The detail of its state change as it is now, without what events do not carry."""
         left_out = {"BillableTimeInSeconds", "TrainingTimeInSeconds", "EnableManagedSpotTraining"}
         detail = {key: value for key, value in self.description(job).items() if key not in left_out}
-        return {**_in_milliseconds(detail), "Tags": {tag["Key"]: tag["Value"] for tag in job.tags}}
+        detail = {**_in_milliseconds(detail), "Tags": {tag["Key"]: tag["Value"] for tag in job.tags}}
+        # One form for all events of a job: which one AWS uses, and how fine it is, nobody knows.
+        form = STAMPS[crc32(job.name.encode()) % len(STAMPS)]
+        detail["LastModifiedTime"] = form(detail["LastModifiedTime"])
+        return detail
 
 
 def _in_milliseconds(value: Any) -> Any:

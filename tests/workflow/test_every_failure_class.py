@@ -83,7 +83,8 @@ NIGHTS = {
         failed("ClientError: Please use an instance type with more memory, or reduce the size of the data."),
         ["spot"],
     ),
-    FailureClass.CONFIGURATION: (refused(ServiceFault("ValidationException", "Invalid training image.")), []),
+    # A request for Spot that is refused has another rung asked once: test_limits_in_the_workflow.py.
+    FailureClass.CONFIGURATION: (failed("ClientError: Data download failed: no such key."), ["spot"]),
     FailureClass.PERMISSION: (refused(DENIED), []),
     FailureClass.STOPPED_BY_PERSON: ("a person", ["spot"]),
     FailureClass.UNKNOWN: (failed("SomethingNew: that nobody has seen, CapacityError"), ["spot"]),

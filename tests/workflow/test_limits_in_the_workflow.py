@@ -1,5 +1,7 @@
 """SageMaker's own limits: what of them interruptions use up, and what is the job's own fault."""
 
+import pytest
+
 from nightspot.local.sagemaker.markets import Markets, SimulatedMarket
 from nightspot.local.sagemaker.request_rules import ServiceFault
 from nightspot.local.stage.night_files import Night
@@ -80,16 +82,32 @@ def test_no_attempt_follows_once_the_paid_time_is_used_up(play_virtually):
     assert "the run's limit of paid time (MaxRuntimeInSeconds 25 min) is used up (step" in played.cause
 
 
-def test_a_refusal_of_spots_own_field_leaves_spot_out_and_the_run_goes_on(play_virtually):
-    refused = ServiceFault(
-        "ValidationException", "MaxWaitTimeInSeconds above 3600 is not supported for the given algorithm."
-    )
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param("MaxWaitTimeInSeconds above 3600 is not supported for the given algorithm.", id="wait"),
+        pytest.param("Words that nobody has seen of a type that Spot does not have.", id="unknown words"),
+    ],
+)
+def test_a_refusal_of_the_request_for_spot_leaves_spot_out_and_the_run_goes_on(play_virtually, words):
+    refused = ServiceFault("ValidationException", words)
     played = play_virtually(Night("refused", "", create_faults=(refused,)))
 
     assert [market for market, _ in created(played)] == ["on_demand"]
     assert [a.failure_class for a in played.record.attempts] == ["configuration", None]
     assert played.record.deadline_met
     assert [out.because for out in played.record.left_out] == ["configuration, attempt 1"]
+
+
+def test_a_request_that_on_demand_refuses_too_ends_the_run_with_awss_words(play_virtually):
+    refused = ServiceFault("ValidationException", "Invalid training image.")
+    played = play_virtually(Night("refused", "", create_faults=(refused, refused)))
+
+    assert created(played) == []
+    assert [a.failure_class for a in played.record.attempts] == ["configuration", "configuration"]
+    assert played.record.outcome == "failed"
+    assert played.record.cost_usd == 0
+    assert "Invalid training image." in played.cause
 
 
 def test_a_pending_limit_on_on_demand_is_a_want_of_capacity_and_no_persons_stop(play_virtually):

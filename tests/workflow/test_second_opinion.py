@@ -126,7 +126,7 @@ def test_every_expression_means_the_same_to_the_reference_jsonata(play, asked):
     refused = ServiceFault("ValidationException", NASTY, 400)
     ends = [
         play(Night("throttled, then quiet", "", create_faults=(THROTTLED,)), **short).error,
-        play(Night("refused", "", create_faults=(refused,)), **short).error,
+        play(Night("refused", "", create_faults=(refused, refused)), **short).error,
         play(
             Night("no Spot", "", Markets(default_spot=SimulatedMarket.never())),
             **short,

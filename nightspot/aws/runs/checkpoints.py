@@ -24,14 +24,21 @@ LONGEST_KEY_BYTES = 1024  # of S3
 MOST_PAGES = 2 * MOST_FILES // 1000
 
 _MISSING = frozenset({"404", "NoSuchKey"})
+# HeadObject's answer has no body, so its status is the code.
+_DENIED = frozenset({"403", "AccessDenied", "Forbidden"})
 _log = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoint prefixes of runs in S3."""
+    """The checkpoint prefixes of runs in S3.
 
-    def __init__(self, client: Any) -> None:
+    `asks_list`: where S3 denies access to an object, a list tells whether it is only missing. A person whose keys may
+    list and not read shall hear of it instead.
+    """
+
+    def __init__(self, client: Any, *, asks_list: bool = True) -> None:
         self._client = client
+        self._asks_list = asks_list
 
     def progress(self, s3_uri: str) -> Progress | None:
         """What is durable below `s3_uri`, or None where the training script says nothing readable.
@@ -76,7 +83,7 @@ class Checkpoints:
             with asking_aws(), closing(self._client.get_object(Bucket=bucket, Key=key)["Body"]) as stream:
                 body: bytes = stream.read(MOST_BYTES + 1)
         except ClientError as error:
-            if code_of(error) not in _MISSING:
+            if not self._is_missing(error, bucket, key):
                 raise
             return None
         return body
@@ -101,10 +108,33 @@ class Checkpoints:
             with asking_aws():
                 self._client.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            if code_of(error) not in _MISSING:
+            if not self._is_missing(error, bucket, key):
                 raise
             return False
         return True
+
+    def _is_missing(self, error: ClientError, bucket: str, key: str) -> bool:
+        if self._asks_list:
+            return _is_missing(error, self._client, bucket, key)
+        return code_of(error) in _MISSING
+
+
+def _is_missing(error: ClientError, client: Any, bucket: str, key: str) -> bool:
+    """Whether S3 refused because there is no such object.
+
+    It says "access denied" of one that is missing to who may not list the bucket, and may say so to who may list
+    that prefix alone: the list knows.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    """
+    if code_of(error) in _MISSING:
+        return True
+    if code_of(error) not in _DENIED:
+        return False
+    try:
+        found = client.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents") or ()
+    except (ClientError, BotoCoreError):
+        return False
+    return all(each.get("Key") != key for each in found)
 
 
 ARCHIVE_END = ".tar.gz"
@@ -140,7 +170,12 @@ class Models:
             return None
 
     def _archive(self, bucket: str, key: str) -> ModelState | None:
-        size = self._client.head_object(Bucket=bucket, Key=key).get("ContentLength")
+        try:
+            size = self._client.head_object(Bucket=bucket, Key=key).get("ContentLength")
+        except ClientError as error:
+            if _is_missing(error, self._client, bucket, key):
+                return ModelState.MISSING
+            raise
         if size is None or size > MOST_ARCHIVE_BYTES:
             return ModelState.STORED
         with closing(self._client.get_object(Bucket=bucket, Key=key)["Body"]) as stream:

@@ -23,14 +23,18 @@ CONTINUE_RUN = "continue_run"  # of an execution's input: the run that it goes o
 MOST_SAID = 300  # characters of an execution's error and cause
 _MOST_NAME = 80  # characters of an execution's name
 _STATES = {state.value: state for state in ExecutionState}
+# SendTaskSuccess where the execution does not wait any more.
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html
+WAIT_IS_OVER = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 _log = logging.getLogger(__name__)
 
 
 class Executions:
-    """Executions of the state machine, by ARN."""
+    """Executions of the state machine, by ARN. `wake_refused` is called where AWS forbids to wake one."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, wake_refused: Callable[[], None] = lambda: None) -> None:
         self._client = client
+        self._wake_refused = wake_refused
 
     def is_running(self, execution_arn: str) -> bool | None:
         """Whether the execution goes on. Raises nothing. None: AWS does not say; see `describe`."""
@@ -83,9 +87,17 @@ class Executions:
         False where it does not wait any more, or AWS does not take the token: its next decision comes by itself.
         """
         try:
-            self._client.send_task_success(taskToken=token, output="{}")
-        except (ClientError, BotoCoreError) as error:
+            with asking_aws():
+                self._client.send_task_success(taskToken=token, output="{}")
+        except (TransientAwsError, BotoCoreError) as error:
             _log.info("the run could not be woken: %s", redact(str(error)))
+            return False
+        except ClientError as error:
+            if code_of(error) in WAIT_IS_OVER:
+                _log.info("the run does not wait any more: %s", redact(str(error)))
+            else:
+                _log.error("AWS does not let runs be woken: %s", redact(str(error)))
+                self._wake_refused()
             return False
         return True
 

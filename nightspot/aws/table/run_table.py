@@ -51,6 +51,7 @@ class Waiting:
     token: str | None  # None: the run is not waiting just now
     closed: bool  # the run is over
     woken_for_ms: int | None  # LastModifiedTime of the newest event that woke the run
+    woken_for: str | None = None  # "status/secondary status" of that event; None: an older version was woken
 
 
 @dataclass(frozen=True)
@@ -295,15 +296,21 @@ class RunTable:
             token=item.get("token"),
             closed=bool(item.get("closed")),
             woken_for_ms=None if woken is None else int(woken),
+            woken_for=item.get("woken_for"),
         )
 
-    def take_token(self, training_job_name: str, token: str, event_ms: int | None) -> bool:
-        """Take the token out, so that it is returned once. False where it is gone or another already."""
+    def take_token(
+        self, training_job_name: str, token: str, event_ms: int | None, woken_for: str = ""
+    ) -> bool:
+        """Take the token out, so that it is returned once. False where it is gone or another already.
+
+        `event_ms`, `woken_for`: moment and statuses of the event, see `Waiting`; without a moment neither is kept.
+        """
         values = {":token": {"S": token}}
         update = "REMOVE #token"
         if event_ms is not None:
-            update += " SET woken_for_ms = :event_ms"
-            values[":event_ms"] = {"N": str(event_ms)}
+            update += " SET woken_for_ms = :event_ms, woken_for = :woken_for"
+            values |= {":event_ms": {"N": str(event_ms)}, ":woken_for": {"S": woken_for}}
         return accepted(
             self._call,
             "update_item",

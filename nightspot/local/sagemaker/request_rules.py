@@ -69,6 +69,8 @@ def split_uri(uri: str) -> tuple[str, str]:
 JOB_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
 MAX_RUNTIME_SECONDS = 28 * 86_400
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400
+# https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
+MAX_WAIT_WITHOUT_CHECKPOINTS_SECONDS = 3600
 REQUIRED = (
     ("RoleArn",),
     ("OutputDataConfig", "S3OutputPath"),
@@ -173,6 +175,13 @@ def _check_wait_limit(request: Mapping[str, Any], runtime_seconds: float) -> Non
         raise invalid(
             "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to"
             " MaxRuntimeInSeconds when EnableManagedSpotTraining is set to true"
+        )
+    has_algorithm = "AlgorithmName" in request.get("AlgorithmSpecification", {})
+    cannot_checkpoint = has_algorithm and "CheckpointConfig" not in request
+    if cannot_checkpoint and wait_seconds > MAX_WAIT_WITHOUT_CHECKPOINTS_SECONDS:
+        raise invalid(
+            "Invalid MaxWaitTimeInSeconds. It must not be greater than"
+            f" {MAX_WAIT_WITHOUT_CHECKPOINTS_SECONDS} for an algorithm that does not support checkpointing"
         )
 
 

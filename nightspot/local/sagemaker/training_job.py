@@ -127,6 +127,9 @@ class TrainingJob:
                 retries -= 1
                 self.shared.enter(Secondary.RESTARTING, asked_at)
             else:
+                if outcome in WITH_A_GRACE:
+                    # AWS stops a job that never had a machine in the same way, see "Managed Spot Training".
+                    self.shared.enter(Secondary.STOPPING, asked_at, Status.STOPPING)
                 return self._scripted if outcome is Interruption.AS_SCRIPTED else ENDINGS.get(outcome)
 
     def _one_machine(self, asked_at: float, number: int) -> JobEnding | Interruption:

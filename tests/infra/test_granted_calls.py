@@ -1,0 +1,487 @@
+"""Every call of a function, of the workflow and of training, held against the policies.
+
+For jobs with things of their own (role, bucket, key), for two teams, for buckets and a role that the settings name.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from nightspot.aws.runs.checkpoints import PROGRESS_FILE
+from nightspot.cdk import Settings
+from nightspot.job.errors import InvalidJobError
+from nightspot.job.model import dig
+from nightspot.job.reading import parse_job
+from nightspot.job.request_shape import fill
+from nightspot.plan.planning import checkpoint_prefix
+from tests.infra.policies import ACCOUNT, REGION, Policies, call, verdicts
+
+pytestmark = pytest.mark.xdist_group("infra")
+
+SAGEMAKER = {"iam__PassedToService": "sagemaker.amazonaws.com"}
+BY_S3 = {"kms__ViaService": f"s3.{REGION}.amazonaws.com"}
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-aaaa-bbbb-cccc-000000000001"
+BUCKET_KEY = "arn:aws:kms:eu-west-1:123456789012:key/22222222-aaaa-bbbb-cccc-000000000002"
+VOLUME_KEY_ID = "33333333-aaaa-bbbb-cccc-000000000003"
+VOLUME_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{VOLUME_KEY_ID}"
+FOREIGN_KEY = "arn:aws:kms:eu-west-1:123456789012:key/44444444-aaaa-bbbb-cccc-000000000004"
+FOREIGN_JOB = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/payroll-forecast-1"
+FOREIGN_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:payroll"
+FOREIGN_ROLE = f"arn:aws:iam::{ACCOUNT}:role/administrator"
+SECRET = "arn:aws:s3:::payroll/salaries.csv"
+RUN_ID = "20261121-abc123"
+READ_PROGRESS = ("PlanRun", "DecideNextStep", "CloseRun", "Reconcile")
+READ_MODELS = ("RecordOutcome", "CloseRun", "Reconcile")
+
+
+def job(name, **parts):
+    """A job; `parts`: what is given instead in its request."""
+    key = f"\n    KmsKeyId: {parts['key']}" if "key" in parts else ""
+    volume = f"\n    VolumeKmsKeyId: {parts['volume']}" if "volume" in parts else ""
+    vpc = (
+        f"\n  VpcConfig: {{Subnets: [{parts['subnet']}], SecurityGroupIds: [sg-own]}}"
+        if "subnet" in parts
+        else ""
+    )
+    channel = (
+        f"""
+  InputDataConfig:
+    - ChannelName: train
+      DataSource:
+        S3DataSource: {{S3DataType: S3Prefix, S3Uri: "{parts["data"]}", S3DataDistributionType: FullyReplicated}}"""
+        if "data" in parts
+        else ""
+    )
+    return parse_job(f"""
+name: {name}
+deadline: {{within: 8h}}
+work: 4h
+capacity: {{spot: [ml.g5.xlarge], on_demand: [ml.g5.xlarge]}}
+training_job:
+  RoleArn: {parts.get("role", "${TrainingRoleArn}")}
+  AlgorithmSpecification: {{TrainingImage: training:latest, TrainingInputMode: File}}{channel}{vpc}
+  OutputDataConfig:
+    S3OutputPath: "{parts.get("models", "s3://${ModelBucket}/nightly/")}"{key}
+  CheckpointConfig: {{S3Uri: "{parts.get("checkpoints", "s3://${CheckpointBucket}/nightly/")}"}}
+  ResourceConfig:
+    InstanceCount: 1
+    VolumeSizeInGB: 50{volume}
+  StoppingCondition: {{MaxRuntimeInSeconds: 21600}}
+""")
+
+
+CASES = {
+    "nothing of their own": ([job("plain")], Settings()),
+    "their own role": ([job("owned", role="arn:aws:iam::${AWS::AccountId}:role/teams/ours")], Settings()),
+    "their own buckets": (
+        [
+            job(
+                "bucketed",
+                checkpoints="s3://our-checkpoints-${AWS::AccountId}/search/nightly/",
+                models="s3://our-models/search",
+                data="s3://our-data/clicks/2026/",
+            )
+        ],
+        Settings(),
+    ),
+    "a bucket without a prefix for models": ([job("topmost", models="s3://our-models")], Settings()),
+    "checkpoints beside the models": ([job("beside", checkpoints="s3://${ModelBucket}/saved/")], Settings()),
+    "their own keys": (
+        [job("keyed", key=KEY, volume=VOLUME_KEY_ID, checkpoints="s3://our-checkpoints/nightly/")],
+        Settings(kms_key_arns=(BUCKET_KEY,)),
+    ),
+    "two teams": (
+        [
+            job(
+                "ads",
+                role=f"arn:aws:iam::{ACCOUNT}:role/ads",
+                checkpoints="s3://teams/ads/",
+                models="s3://teams-models/ads/",
+                key=KEY,
+            ),
+            job(
+                "search",
+                role=f"arn:aws:iam::{ACCOUNT}:role/search",
+                checkpoints="s3://teams/search/",
+                models="s3://teams-models/search/",
+            ),
+        ],
+        Settings(),
+    ),
+    "more teams than a role's own policies have room for": (
+        [
+            job(
+                f"team-{n}",
+                role=f"arn:aws:iam::{ACCOUNT}:role/teams/training-of-team-{n}",
+                checkpoints=f"s3://checkpoints-of-team-{n}/nightly/",
+                models=f"s3://models-of-team-{n}/nightly/",
+            )
+            for n in range(30)
+        ],
+        Settings(),
+    ),
+    "buckets and a role of the settings": (
+        [job("joined", checkpoints="s3://our-checkpoints/nightly/")],
+        Settings(
+            checkpoint_bucket_name="our-checkpoints",
+            model_bucket_name="our-models",
+            training_role_arn=f"arn:aws:iam::{ACCOUNT}:role/our-training",
+            kms_key_arns=(BUCKET_KEY,),
+        ),
+    ),
+}
+
+
+class Deployed:
+    """A case: its policies, and what its jobs' requests say with the placeholders filled in."""
+
+    def __init__(self, synthesise, jobs, settings):
+        self.jobs = {each.name: each for each in jobs}
+        self.settings = settings
+        template = synthesise(settings, jobs=self.jobs).template
+        self.policies = Policies(template)
+        self.outputs = template["Outputs"]
+        output = {
+            name: self.policies.resolved(value["Value"])
+            for name, value in self.outputs.items()
+            if "Join" not in str(value)
+        }
+        self.role_arn = output["TrainingRoleArn"]
+        self.model_bucket = output["ModelBucket"]
+        names = {
+            "CheckpointBucket": output["CheckpointBucket"],
+            "ModelBucket": output["ModelBucket"],
+            "TrainingRoleArn": self.role_arn,
+            "AWS::AccountId": ACCOUNT,
+            "AWS::Region": REGION,
+        }
+        self.requests = [fill(each.training_job, names) for each in jobs]
+        pattern = next(
+            statement["Resource"][0]
+            for statement in self.policies.statements("WorkflowRole")
+            if "sagemaker:CreateTrainingJob" in statement["Action"]
+        )
+        self.training_job = pattern.replace("*", f"plain-{RUN_ID}-1")
+        self.job_name = self.training_job.rpartition("/")[2]
+
+
+@pytest.fixture(scope="module")
+def cases(synthesise):
+    known = {}
+
+    def get(name):
+        if name not in known:
+            known[name] = Deployed(synthesise, *CASES[name])
+        return known[name]
+
+    return get
+
+
+def needed(deployed):
+    """What runs of these jobs ask AWS for (review of every boto3 call of nightspot.lambdas and nightspot.aws)."""
+    policies, own_job = deployed.policies, deployed.training_job
+    table = policies.arn("DynamoDB::Table", "")
+    machine = policies.ref("StepFunctions::StateMachine", "")
+    execution = machine.replace(":stateMachine:", ":execution:") + ":one"
+    bus = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"
+    tables = {
+        "PlanRun": "PutItem GetItem UpdateItem DeleteItem Query",
+        "DecideNextStep": "PutItem GetItem UpdateItem",
+        "RecordOutcome": "PutItem UpdateItem DeleteItem Query",
+        "CloseRun": "PutItem GetItem UpdateItem DeleteItem Query",
+        "Reconcile": "PutItem GetItem UpdateItem DeleteItem Query",
+        "WakeRun": "GetItem UpdateItem",
+        "StartRun": "UpdateItem",
+        "Notify": "UpdateItem DeleteItem",
+        "ApiRole": "GetItem PutItem Query",
+        "Workflow": "UpdateItem",
+    }
+    for role, operations in tables.items():
+        for operation in operations.split():
+            yield call(
+                f"Functions{role}" if role == "ApiRole" else f"{role}Role", f"dynamodb:{operation}", table
+            )
+    for function in ("PlanRun", "DecideNextStep", "RecordOutcome"):
+        yield call(
+            "WorkflowRole", "lambda:InvokeFunction", policies.arn("Lambda::Function", f"Functions{function}")
+        )
+    for action in ("CreateTrainingJob", "StopTrainingJob", "AddTags"):
+        yield call("WorkflowRole", f"sagemaker:{action}", own_job)
+    yield call("WorkflowRole", "events:PutEvents", bus, events__source="nightspot")
+    for function in READ_PROGRESS:
+        role = f"{function}Role"
+        yield call(role, "sagemaker:DescribeTrainingJob", own_job)
+        yield call(role, "sagemaker:StopTrainingJob", own_job)
+        yield call(role, "states:DescribeExecution", execution)
+        yield call(role, "events:PutEvents", bus, events__source="nightspot")
+    for function in ("CloseRun", "Reconcile", "StartRun", "ApiRole"):
+        role = "FunctionsApiRole" if function == "ApiRole" else f"{function}Role"
+        yield call(role, "states:StartExecution", machine)
+    yield call("NotifyRole", "sns:Publish", policies.ref("SNS::Topic", ""))
+    yield call("ReconcileRole", "sagemaker:ListTrainingJobs")
+    for role in READ_MODELS:
+        yield call(
+            f"{role}Role", "s3:PutObject", f"arn:aws:s3:::{deployed.model_bucket}/reports/2026/{RUN_ID}.html"
+        )
+        for key in deployed.settings.kms_key_arns:
+            yield call(f"{role}Role", "kms:GenerateDataKey", key, **BY_S3)
+    for request in deployed.requests:
+        yield from of_a_request(deployed, request)
+
+
+def of_a_request(deployed, request):
+    """What one job's request leads to."""
+    yield call("WorkflowRole", "iam:PassRole", request["RoleArn"], **SAGEMAKER)
+    saved = checkpoint_prefix(request, RUN_ID).removeprefix("s3://")
+    bucket, _, prefix = saved.partition("/")
+    keys = [
+        key for key in (dig(request, "OutputDataConfig", "KmsKeyId"), *deployed.settings.kms_key_arns) if key
+    ]
+    for function in READ_PROGRESS:
+        role = f"{function}Role"
+        for name in (PROGRESS_FILE, "checkpoint-000000040-rank00000.nsck"):
+            yield call(role, "s3:GetObject", f"arn:aws:s3:::{saved}/{name}")
+            yield call(role, "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=f"{prefix}/{name}")
+        yield call(role, "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=f"{prefix}/")
+        for key in keys:
+            yield call(role, "kms:Decrypt", key, **BY_S3)
+    where = request["OutputDataConfig"]["S3OutputPath"].removeprefix("s3://").rstrip("/")
+    bucket, _, below = f"{where}/{deployed.job_name}/output".partition("/")
+    for function in READ_MODELS:
+        role = f"{function}Role"
+        yield call(role, "s3:GetObject", f"arn:aws:s3:::{bucket}/{below}/model.tar.gz")
+        for listed in ("model.tar.gz", "model/"):
+            yield call(role, "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=f"{below}/{listed}")
+        for key in keys:
+            yield call(role, "kms:Decrypt", key, **BY_S3)
+    if request["RoleArn"] != deployed.role_arn or deployed.settings.training_role_arn is not None:
+        return  # a role of the user's, whose permissions are the user's
+    saved_bucket, _, saved_below = saved.partition("/")
+    for action in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"):
+        yield call("DataRole", f"s3:{action}", f"arn:aws:s3:::{saved}/{PROGRESS_FILE}")
+    yield call("DataRole", "s3:ListBucket", f"arn:aws:s3:::{saved_bucket}", s3__prefix=f"{saved_below}/")
+    yield call("DataRole", "s3:PutObject", f"arn:aws:s3:::{bucket}/{below}/model.tar.gz")
+    for channel in request.get("InputDataConfig", ()):
+        uri = channel["DataSource"]["S3DataSource"]["S3Uri"].removeprefix("s3://")
+        bucket, _, below = uri.partition("/")
+        yield call("DataRole", "s3:GetObject", f"arn:aws:s3:::{bucket}/{below}part-1.parquet")
+        yield call("DataRole", "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=below)
+    for key in keys:
+        for action in ("Decrypt", "GenerateDataKey", "Encrypt"):
+            yield call("DataRole", f"kms:{action}", key, **BY_S3)
+    if "VolumeKmsKeyId" in request["ResourceConfig"]:
+        yield call("DataRole", "kms:CreateGrant", VOLUME_KEY, kms__GrantIsForAWSResource="true")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whatever_a_run_asks_for_is_allowed(cases, name):
+    found = verdicts(cases(name).policies, needed(cases(name)))
+    assert len(found) > 60
+    assert [text for text, allowed in found.items() if not allowed] == []
+
+
+def forbidden(deployed):
+    """What must be denied in every case, whatever its jobs name."""
+    yield from forbidden_to_workflow(deployed)
+    for function in sorted({*READ_PROGRESS, *READ_MODELS}):
+        yield from forbidden_to_function(deployed, f"{function}Role")
+    yield call("NotifyRole", "sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:payroll")
+    yield call("NotifyRole", "s3:GetObject", SECRET)
+    yield call(
+        "WakeRunRole", "states:StartExecution", deployed.policies.ref("StepFunctions::StateMachine", "")
+    )
+    yield call("StartRunRole", "sagemaker:CreateTrainingJob", deployed.training_job)
+    if deployed.settings.training_role_arn is None:
+        yield call("DataRole", "s3:GetObject", SECRET)
+        yield call("DataRole", "kms:Decrypt", FOREIGN_KEY, **BY_S3)
+        yield call("DataRole", "kms:CreateGrant", VOLUME_KEY)
+        yield call("DataRole", "sagemaker:CreateTrainingJob", deployed.training_job)
+        yield call("DataRole", "iam:PassRole", deployed.requests[0]["RoleArn"], **SAGEMAKER)
+        yield call("DataRole", "dynamodb:GetItem", deployed.policies.arn("DynamoDB::Table", ""))
+        yield call("DataRole", "cloudwatch:PutMetricData", cloudwatch__namespace="AWS/Billing")
+
+
+def forbidden_to_function(deployed, role):
+    policies = deployed.policies
+    table = policies.arn("DynamoDB::Table", "")
+    machine = policies.ref("StepFunctions::StateMachine", "")
+    model = f"arn:aws:s3:::{deployed.model_bucket}/nightly/{deployed.job_name}/output/model.tar.gz"
+    yield call(role, "dynamodb:DeleteTable", table)
+    yield call(role, "dynamodb:Scan", table)
+    yield call(role, "dynamodb:PutItem", table.replace(":table/", ":table/payroll"))
+    yield call(role, "iam:PassRole", deployed.requests[0]["RoleArn"], **SAGEMAKER)
+    yield call(role, "sagemaker:StopTrainingJob", FOREIGN_JOB)
+    yield call(role, "sagemaker:CreateTrainingJob", deployed.training_job)
+    yield call(role, "s3:GetObject", SECRET)
+    yield call(role, "s3:ListBucket", "arn:aws:s3:::payroll", s3__prefix="salaries")
+    yield call(role, "s3:PutObject", model)
+    yield call(role, "s3:DeleteObject", model)
+    yield call(role, "states:StopExecution", machine.replace(":stateMachine:", ":execution:") + ":one")
+    yield call(role, "states:StartExecution", FOREIGN_MACHINE)
+    yield call(role, "kms:Decrypt", FOREIGN_KEY, **BY_S3)
+    yield call(role, "kms:Decrypt", KEY)
+    yield call(role, "kms:CreateGrant", KEY, kms__GrantIsForAWSResource="true")
+    yield call(role, "kms:ScheduleKeyDeletion", KEY)
+    yield call(role, "sns:Publish", policies.ref("SNS::Topic", ""))
+    yield call(role, "iam:PutRolePolicy", FOREIGN_ROLE)
+
+
+def forbidden_to_workflow(deployed):
+    own_role = deployed.requests[0]["RoleArn"]
+    yield call("WorkflowRole", "iam:PassRole", FOREIGN_ROLE, **SAGEMAKER)
+    yield call("WorkflowRole", "iam:PassRole", f"{own_role}-admin", **SAGEMAKER)
+    yield call("WorkflowRole", "iam:PassRole", own_role.replace(ACCOUNT, "999999999999"), **SAGEMAKER)
+    yield call("WorkflowRole", "iam:PassRole", own_role)
+    yield call("WorkflowRole", "iam:PassRole", own_role, iam__PassedToService="lambda.amazonaws.com")
+    for action in ("CreateTrainingJob", "StopTrainingJob", "AddTags"):
+        yield call("WorkflowRole", f"sagemaker:{action}", FOREIGN_JOB)
+    yield call(
+        "WorkflowRole", "sagemaker:DeleteModel", f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model/nightspot-1"
+    )
+    yield call("WorkflowRole", "lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:payroll")
+    yield call("WorkflowRole", "dynamodb:DeleteTable", deployed.policies.arn("DynamoDB::Table", ""))
+    yield call("WorkflowRole", "s3:GetObject", SECRET)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whatever_no_run_needs_is_denied(cases, name):
+    found = verdicts(cases(name).policies, forbidden(cases(name)))
+    assert len(found) > 100
+    assert [text for text, allowed in found.items() if allowed] == []
+
+
+OF_A_NEIGHBOUR = {
+    "a notice in another's name": ("nothing of their own", "DecideNextStepRole", "events:PutEvents",
+        f"arn:aws:events:eu-west-1:{ACCOUNT}:event-bus/default", {"events__source": "payroll"}),
+    "a prefix that begins alike": ("their own buckets", "DecideNextStepRole", "s3:GetObject",
+        f"arn:aws:s3:::our-checkpoints-{ACCOUNT}/search/nightly-of-others/nightspot.json", {}),
+    "the rest of the bucket": ("their own buckets", "DecideNextStepRole", "s3:GetObject",
+        f"arn:aws:s3:::our-checkpoints-{ACCOUNT}/payroll/x", {}),
+    "the list of the whole bucket": ("their own buckets", "DecideNextStepRole", "s3:ListBucket",
+        f"arn:aws:s3:::our-checkpoints-{ACCOUNT}", {}),
+    "the list of another prefix": ("their own buckets", "PlanRunRole", "s3:ListBucket",
+        f"arn:aws:s3:::our-checkpoints-{ACCOUNT}", {"s3__prefix": "payroll/"}),
+    "a model that no run of Nightspot made": ("their own buckets", "RecordOutcomeRole", "s3:GetObject",
+        "arn:aws:s3:::our-models/search/payroll-1/output/model.tar.gz", {}),
+    "models for who reads progress alone": ("their own buckets", "DecideNextStepRole", "s3:GetObject",
+        f"arn:aws:s3:::our-models/search/nightspot-x-{RUN_ID}-1/output/model.tar.gz", {}),
+    "checkpoints for who reads models alone": ("their own buckets", "RecordOutcomeRole", "s3:GetObject",
+        f"arn:aws:s3:::our-checkpoints-{ACCOUNT}/search/nightly/{RUN_ID}/nightspot.json", {}),
+    "writing to the data": ("their own buckets", "DataRole", "s3:PutObject",
+        "arn:aws:s3:::our-data/clicks/2026/x", {}),
+    "data of another year": ("their own buckets", "DataRole", "s3:GetObject",
+        "arn:aws:s3:::our-data/clicks/2025/x", {}),
+    "the stack's role in a team's bucket": ("two teams", "DataRole", "s3:GetObject",
+        f"arn:aws:s3:::teams/ads/{RUN_ID}/nightspot.json", {}),
+    "the stack's role with a team's key": ("two teams", "DataRole", "kms:Decrypt", KEY, BY_S3),
+    "a third team's role": ("two teams", "WorkflowRole", "iam:PassRole",
+        f"arn:aws:iam::{ACCOUNT}:role/payroll", SAGEMAKER),
+    "a third team's prefix": ("two teams", "DecideNextStepRole", "s3:GetObject",
+        "arn:aws:s3:::teams/payroll/x", {}),
+    "the key of a volume for a function": ("their own keys", "DecideNextStepRole", "kms:Decrypt",
+        VOLUME_KEY, BY_S3),
+    "the key of a volume for reading S3": ("their own keys", "DataRole", "kms:Decrypt", VOLUME_KEY, BY_S3),
+    "a key for another service than S3": ("their own keys", "DecideNextStepRole", "kms:Decrypt",
+        KEY, {"kms__ViaService": f"secretsmanager.{REGION}.amazonaws.com"}),
+    "encrypting for who only reads": ("their own keys", "DecideNextStepRole", "kms:GenerateDataKey",
+        BUCKET_KEY, BY_S3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "action", "resource", "context"), OF_A_NEIGHBOUR.values(), ids=OF_A_NEIGHBOUR
+)
+def test_what_lies_beside_a_named_thing_is_denied(cases, name, role, action, resource, context):
+    assert not cases(name).policies.allows(role, action, resource, **context)
+
+
+def test_each_of_two_teams_roles_is_passed(cases):
+    policies = cases("two teams").policies
+    (passing,) = (s for s in policies.statements("WorkflowRole") if "iam:PassRole" in s["Action"])
+    own = policies.arn("IAM::Role", "DataRole")
+    assert set(passing["Resource"]) == {
+        own,
+        *(f"arn:aws:iam::{ACCOUNT}:role/{team}" for team in ("ads", "search")),
+    }
+
+
+def test_who_needs_a_key_is_told_in_outputs_for_the_key_s_policy(cases):
+    deployed = cases("their own keys")
+    using = {
+        role
+        for role in (
+            "PlanRun",
+            "DecideNextStep",
+            "RecordOutcome",
+            "CloseRun",
+            "Reconcile",
+            "WakeRun",
+            "StartRun",
+            "Notify",
+        )
+        if deployed.policies.allows(f"{role}Role", "kms:Decrypt", BUCKET_KEY, **BY_S3)
+    }
+    assert using == {*READ_PROGRESS, *READ_MODELS}
+    for role in using:
+        told = deployed.policies.resolved(deployed.outputs[f"{role}RoleArn"]["Value"])
+        assert told == deployed.policies.arn("IAM::Role", f"Functions{role}Role")
+    workflow = deployed.policies.resolved(deployed.outputs["WorkflowRoleArn"]["Value"])
+    assert workflow == deployed.policies.arn("IAM::Role", "WorkflowRole")
+
+
+def test_a_shared_subnet_is_its_owner_s_whose_account_nobody_here_knows(synthesise):
+    shared = job("shared", subnet="subnet-of-the-job")
+    settings = Settings(subnet_ids=("subnet-shared",), security_group_ids=("sg-1",))
+    policies = Policies(synthesise(settings, jobs={"shared": shared}).template)
+    for subnet in ("subnet-shared", "subnet-of-the-job"):
+        for owner in ("999999999999", ACCOUNT):
+            arn = f"arn:aws:ec2:{REGION}:{owner}:subnet/{subnet}"
+            assert policies.allows("DataRole", "ec2:CreateNetworkInterface", arn)
+    other = f"arn:aws:ec2:{REGION}:999999999999:subnet/subnet-of-others"
+    assert not policies.allows("DataRole", "ec2:CreateNetworkInterface", other)
+
+
+REFUSED = {
+    "a role of another account": (
+        {"role": "arn:aws:iam::999999999999:role/theirs"},
+        "refused: training_job.RoleArn: 'arn:aws:iam::999999999999:role/theirs': must be a role of account "
+        "123456789012, which is deployed to: no role of another one can be passed",
+    ),
+    "an access point": (
+        {"models": "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/ours/x"},
+        "refused: training_job.OutputDataConfig.S3OutputPath: "
+        "'s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/ours/x': must name its bucket, or "
+        "${CheckpointBucket} or ${ModelBucket}: no permission can be derived from anything else",
+    ),
+    "a wildcard in a prefix": (
+        {"checkpoints": "s3://teams/*/"},
+        "refused: training_job.CheckpointConfig.S3Uri: 's3://teams/*/': must have no * ? or $ in its prefix: "
+        "a permission would take it for a wildcard",
+    ),
+    "a key by its alias": (
+        {"key": "alias/ours"},
+        "refused: training_job.OutputDataConfig.KmsKeyId: 'alias/ours': must be the ARN of a KMS key, or its id: "
+        "an alias can be moved to a key that nobody granted",
+    ),
+}
+
+
+@pytest.mark.parametrize(("parts", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_granted_is_refused_with_field_value_and_rule(synthesise, monkeypatch, parts, message):
+    monkeypatch.setenv("CDK_DEFAULT_ACCOUNT", ACCOUNT)
+    with pytest.raises(InvalidJobError) as caught:
+        synthesise(jobs={"refused": job("refused", **parts)})
+    assert str(caught.value) == message
+
+
+def test_input_that_cannot_be_granted_is_warned_of(synthesise):
+    data = "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/ours/x"
+    stack = synthesise(jobs={"pointed": job("pointed", data=data)}).stack
+    (found,) = (
+        m.data
+        for child in stack.node.find_all()
+        for m in child.node.metadata
+        if "input-not-granted" in str(m.data)
+    )
+    assert "pointed: training_job.InputDataConfig[0].DataSource.S3DataSource.S3Uri" in found
+    assert "the training role may not read it" in found
