@@ -14,6 +14,7 @@ from aws_cdk.assertions import Template
 
 import nightspot
 from nightspot.cdk import TrainingRuns
+from nightspot.cdk.settings import Settings
 from nightspot.cdk.triggers import WORKFLOW_FILE
 from nightspot.lambdas.dependencies import BOUNDED, Environment
 

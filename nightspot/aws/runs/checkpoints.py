@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 class Checkpoints:
     """The checkpoint prefixes of runs in S3.
 
-    `asks_list`: where S3 denies access to an object, a list tells whether it is only missing. A person whose keys may
-    list and not read shall hear of it instead.
+    `asks_list`: where S3 denies access to an object, a list tells whether it is only missing. A person whose keys
+    may list and not read shall hear of it instead.
     """
 
     def __init__(self, client: Any, *, asks_list: bool = True) -> None:
