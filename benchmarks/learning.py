@@ -200,6 +200,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--histories", type=int, default=HISTORIES, metavar="N", help="of each case")
     options = parser.parse_args()
+    if options.histories < 1:
+        parser.error(f"--histories: {options.histories}: must be at least 1")
     if options.json:
         played = [play(case, options.histories) for case in CASES]
         print(json.dumps(as_json(played, options.histories), indent=2))

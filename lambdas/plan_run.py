@@ -20,16 +20,15 @@ from nightspot.lambdas import run_input, turns
 from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import entry, logger, metrics, tell
 from nightspot.lambdas.run_input import InvalidInputError, RunInput, check_deadline, read_input
+from nightspot.learn.history import LEARNT_FROM, teaches
 from nightspot.plan import planning
 from nightspot.plan.planning import Known, ResumedRun, plan_note, plan_run, quota_name
 from nightspot.record.events import RunEvent
-from nightspot.record.model import RunRecord
 from nightspot.run.model import Run, to_json
 
 if TYPE_CHECKING:
     from nightspot.job.model import Job
 
-HISTORY_RUNS = 60  # runs with attempts: two months of nights to learn from
 FIRST_MISSES = 30  # after which the workflow waits five minutes and no longer one
 LARGEST_OVERRIDES_BYTES = 64 * 1024  # the ledger carries them; the API takes no more either
 
@@ -134,7 +133,7 @@ def _plan(
     prices = _live_prices(job, use)
     known = Known(
         price=prices.price if prices else use.price,
-        history=use.table.history(job.name, limit=HISTORY_RUNS, where=_teaches),
+        history=use.table.history(job.name, limit=LEARNT_FROM, where=teaches),
         quotas=_quotas(job, use),
         spot_hints=prices.spot_hints if prices else {},
     )
@@ -166,10 +165,6 @@ def _plan(
         plan_note=plan_note(run, resumed) if run.refused_because is None else None,
         prefix_locked=prefix_locked,
     )
-
-
-def _teaches(run: RunRecord) -> bool:
-    return bool(run.attempts) and not run.forgotten
 
 
 def _live_prices(job: Job, use: Dependencies) -> KnownPrices | None:

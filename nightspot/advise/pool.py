@@ -13,7 +13,7 @@ from nightspot.formats.figures import format_duration
 from nightspot.job.markets import Market
 from nightspot.job.model import Job, dig
 from nightspot.learn.estimators import FEWEST
-from nightspot.learn.history import mean_life_seconds
+from nightspot.learn.history import attempts_on, mean_life_seconds
 from nightspot.market.fitting import LEAST_SHARE, profiles
 from nightspot.record.model import RunRecord
 from nightspot.run.pricing import Basis
@@ -111,13 +111,7 @@ def _of_traces(question: Question) -> Iterator[PoolEvidence]:
 
 
 def _of_history(history: Sequence[RunRecord], instance_type: str) -> Iterator[PoolEvidence]:
-    tries = [
-        attempt
-        for run in history
-        for attempt in run.attempts
-        if (attempt.market, attempt.instance_type) == (Market.SPOT, instance_type)
-        and attempt.status is not None
-    ]
+    tries = list(attempts_on(history, Market.SPOT, instance_type))
     if len(tries) < FEWEST:
         return
     waits = [attempt.queued_seconds for attempt in tries if attempt.queued_seconds is not None]

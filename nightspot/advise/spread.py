@@ -14,8 +14,9 @@ from nightspot.formats.figures import HOUR_SECONDS, format_duration
 from nightspot.job.markets import Market
 from nightspot.job.model import Job
 from nightspot.learn.estimators import FEWEST
+from nightspot.learn.history import attempts_on
 from nightspot.learn.work import learnt_work
-from nightspot.record.model import AttemptRecord, RunRecord
+from nightspot.record.model import RunRecord
 from nightspot.run.model import Run
 from nightspot.run.pricing import Basis
 
@@ -76,7 +77,7 @@ def _start(history: Sequence[RunRecord], market: Market, instance_type: str, sta
     """From the machine to the first step: the median of what was seen, else as the job file has it."""
     starts = [
         max(1.0, attempt.ready_seconds - attempt.queued_seconds)
-        for attempt in _attempts(history, market, instance_type)
+        for attempt in attempts_on(history, market, instance_type)
         if attempt.ready_seconds is not None and attempt.queued_seconds is not None
     ]
     return median(starts) if len(starts) >= FEWEST else float(stated_seconds)
@@ -103,17 +104,7 @@ def _waits(question: Question, instance_type: str) -> tuple[tuple[float, ...], B
 
 def _waited(history: Sequence[RunRecord], instance_type: str) -> Iterator[float]:
     """Waits for an on-demand machine. One that never came waited for at least as long as it was waited for."""
-    for attempt in _attempts(history, Market.ON_DEMAND, instance_type):
+    for attempt in attempts_on(history, Market.ON_DEMAND, instance_type):
         wait = attempt.waited_seconds if attempt.queued_seconds is None else attempt.queued_seconds
         if wait is not None:
             yield wait
-
-
-def _attempts(history: Sequence[RunRecord], market: Market, instance_type: str) -> Iterator[AttemptRecord]:
-    for run in history:
-        for attempt in run.attempts:
-            if (attempt.market, attempt.instance_type) == (
-                market,
-                instance_type,
-            ) and attempt.status is not None:
-                yield attempt

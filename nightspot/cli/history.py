@@ -17,15 +17,13 @@ from nightspot.job.markets import Market
 from nightspot.job.model import InstanceType, Job
 from nightspot.job.reading import load_job, load_jobs
 from nightspot.learn import history as machines
-from nightspot.learn.history import LearntStart
+from nightspot.learn.history import LEARNT_FROM, LearntStart, teaches
 from nightspot.learn.identity import work_key_in
 from nightspot.learn.work import UNLEARNT_WORK_MARGIN, LearntWork, WorkSeen, learnt_work, what_it_says
 from nightspot.local.stage import records
 from nightspot.record.model import RunRecord
 from nightspot.run.pricing import SpotDiscount
 from nightspot.terminal.lines import console_for, plain_table
-
-LEARNT_FROM = 60  # runs with attempts, as a plan reads them
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,10 @@ def history(
         place = where.place()
         if forget is not None:
             _forget(place, record_of(place, forget), chosen)
-        runs = [run for run in place.source.runs(chosen.name, None) if run.attempts][:LEARNT_FROM]
-    taught = [run for run in runs if not run.forgotten]
+        runs = [run for run in place.source.runs(chosen.name, None) if run.attempts]
+    taught = [run for run in runs if teaches(run)][:LEARNT_FROM]
+    listed_ids = {run.run_id for run in taught}
+    runs = [run for run in runs if run.forgotten or run.run_id in listed_ids]
     key = work_key_in(taught) or ""
     work = learnt_work(chosen, key, taught)
     rungs = [_rung(chosen, market, spec, taught, work) for market, spec in _types(chosen)]
@@ -125,12 +125,11 @@ def _rung(
     job: Job, market: Market, spec: InstanceType, runs: Sequence[RunRecord], work: LearntWork
 ) -> RungHistory:
     is_spot, name = market is Market.SPOT, spec.instance_type
-    stated = job.change_over.spot_seconds if is_spot else job.change_over.on_demand_seconds
     return RungHistory(
         market=market,
         spec=spec,
-        start=machines.change_over(runs, market, name, stated, work.spare_seconds / spec.speed),
-        stated_seconds=stated,
+        start=machines.start_of(job, market, spec, runs, work.spare_seconds),
+        stated_seconds=job.change_over.of(market),
         patience_seconds=spec.patience_seconds or machines.patience_seconds(runs, market, name),
         mean_life_seconds=machines.mean_life_seconds(runs, name) if is_spot else None,
         discount=machines.measured_spot_discount(runs, name) if is_spot else None,

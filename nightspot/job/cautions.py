@@ -184,8 +184,7 @@ def flexible_seconds(schedule: Schedule | None) -> int:
 def need(market: Market, work_seconds: float, capacity: Capacity, change_over: ChangeOver) -> Need:
     """What training once takes in `market`, which has a type."""
     fastest = max(capacity.rungs_of(market), key=lambda rung: rung.speed)
-    seconds = change_over.on_demand_seconds if market is Market.ON_DEMAND else change_over.spot_seconds
-    return Need(fastest, work_seconds / fastest.speed, seconds)
+    return Need(fastest, work_seconds / fastest.speed, change_over.of(market))
 
 
 def surest_market(capacity: Capacity) -> Market:

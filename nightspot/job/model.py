@@ -104,6 +104,10 @@ class ChangeOver(Section):
     spot_seconds: Seconds = Field(default=10 * MINUTE_SECONDS, alias="spot")
     on_demand_seconds: Seconds = Field(default=15 * MINUTE_SECONDS, alias="on_demand")
 
+    def of(self, market: Market) -> int:
+        """The estimate of one market, in seconds."""
+        return self.spot_seconds if market is Market.SPOT else self.on_demand_seconds
+
 
 class Budget(Section):
     """The most that one run may cost over all its attempts, and all runs of a calendar month (UTC) together.

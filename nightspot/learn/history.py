@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, fsum
+from typing import TYPE_CHECKING
 
 from nightspot.job.markets import Market
 from nightspot.learn.estimators import (
@@ -22,6 +23,10 @@ from nightspot.learn.estimators import (
 from nightspot.record.model import AttemptRecord, RunRecord
 from nightspot.run.pricing import ASSUMED_SPOT_DISCOUNT, Basis, SpotDiscount
 
+if TYPE_CHECKING:
+    from nightspot.job.model import InstanceType, Job
+
+LEARNT_FROM = 60  # runs with attempts: two months of nights
 DEFAULT_PATIENCE_SECONDS = 30 * 60
 SHORTEST_PATIENCE_SECONDS = 10 * 60
 LONGEST_PATIENCE_SECONDS = 2 * 3600
@@ -46,6 +51,19 @@ class _Start:
     run: RunRecord
     wait: Wait  # for a machine
     ready_seconds: float | None  # from the asking to training; None: it never came
+
+
+def teaches(run: RunRecord) -> bool:
+    """Whether plans learn from the run: one that asked for no training job has nothing to tell."""
+    return bool(run.attempts) and not run.forgotten
+
+
+def start_of(
+    job: Job, market: Market, spec: InstanceType, history: Iterable[RunRecord], spare_seconds: float
+) -> LearntStart:
+    """The change-over of a type of the job's ladder; `spare_seconds` at speed 1, see `change_over`."""
+    stated = job.change_over.of(market)
+    return change_over(history, market, spec.instance_type, stated, spare_seconds / spec.speed)
 
 
 def change_over(
@@ -131,7 +149,7 @@ def mean_life_seconds(history: Iterable[RunRecord], instance_type: str) -> float
     Where it is short, checkpoints pay more often (`nightspot.checkpoint.core.schedule`). None before there is
     enough.
     """
-    past = list(_attempts(history, Market.SPOT, instance_type))
+    past = list(attempts_on(history, Market.SPOT, instance_type))
     trained = sum(attempt.trained_seconds or 0.0 for attempt in past)
     taken = sum(attempt.interruptions for attempt in past)
     return trained / taken if len(past) >= FEWEST and taken and trained else None
@@ -152,7 +170,7 @@ def patience_seconds(history: Iterable[RunRecord], market: Market, instance_type
     return round(min(max(wait, SHORTEST_PATIENCE_SECONDS), LONGEST_PATIENCE_SECONDS))
 
 
-def _attempts(history: Iterable[RunRecord], market: Market, instance_type: str) -> Iterator[AttemptRecord]:
+def attempts_on(history: Iterable[RunRecord], market: Market, instance_type: str) -> Iterator[AttemptRecord]:
     """The attempts on a rung; a request that was refused has no status and never queued."""
     for run in history:
         for attempt in () if run.forgotten else run.attempts:

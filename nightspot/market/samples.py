@@ -27,7 +27,6 @@ from nightspot.run.model import STOP_SECONDS, Run, evolve
 
 HOUR = 3600.0
 SIGMA = 0.6  # of the logarithm of a random change-over
-PAST_NIGHTS = 60  # what a deployment remembers, see lambdas.plan_run
 DRAWN_CHANGEOVERS = 24  # a launch beyond them takes the last one again
 SHORTEST_WORK_SECONDS = 60.0
 INSTANCE_TYPE = "simulated"
@@ -239,9 +238,9 @@ _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)  # when past runs began is of no ac
 
 
 def _past_nights(setting: BacktestSetting, random: np.random.Generator) -> list[RunRecord]:
-    works = setting.work_seconds * (1 + setting.work_error * random.standard_normal(PAST_NIGHTS))
-    starts = [_changeovers(setting, market, random, PAST_NIGHTS) for market in Market]
-    rows = [row if len(row) == PAST_NIGHTS else row * PAST_NIGHTS for row in starts]
+    works = setting.work_seconds * (1 + setting.work_error * random.standard_normal(history.LEARNT_FROM))
+    starts = [_changeovers(setting, market, random, history.LEARNT_FROM) for market in Market]
+    rows = [row if len(row) == history.LEARNT_FROM else row * history.LEARNT_FROM for row in starts]
     return [
         RunRecord(
             job="backtest",
@@ -262,7 +261,7 @@ def _past_nights(setting: BacktestSetting, random: np.random.Generator) -> list[
                 for number, (market, row) in enumerate(zip(Market, rows, strict=True), start=1)
             ),
         )
-        for night in range(PAST_NIGHTS)
+        for night in range(history.LEARNT_FROM)
     ]
 
 

@@ -199,7 +199,9 @@ def plan_run(
     work_key = known.work_key or work_key_of(job)
     work = learnt_work(job, work_key, known.history)
     types = [(market, spec) for market in Market for spec in job.capacity.rungs_of(market)]
-    starts = [_start(job, market, spec, known, work) for market, spec in types]
+    starts = [
+        history.start_of(job, market, spec, known.history, work.spare_seconds) for market, spec in types
+    ]
     rungs = tuple(
         _rung(job, market, spec, region, known, work.speeds[spec.instance_type], start)
         for (market, spec), start in zip(types, starts, strict=True)
@@ -276,9 +278,7 @@ def _limited_by(run: Run, job: Job, work: LearntWork, starts: Sequence[LearntSta
         work_upper_seconds=job.work_seconds * UNLEARNT_WORK_MARGIN,
         overhead_seconds=0.0,
     )
-    rungs = tuple(
-        replace(rung, change_over_seconds=_stated_change_over(job, rung.market)) for rung in run.rungs
-    )
+    rungs = tuple(replace(rung, change_over_seconds=job.change_over.of(rung.market)) for rung in run.rungs)
     if not _begins_with_spot(evolve(stated, rungs=rungs)):
         return None
     slow = [(start.seconds, start.longest) for start in starts if start.longest is not None]
@@ -293,17 +293,6 @@ def _limited_by(run: Run, job: Job, work: LearntWork, starts: Sequence[LearntSta
 def _begins_with_spot(run: Run) -> bool:
     step = next_step(run, run.started_at)
     return step.rung is not None and step.rung.market is Market.SPOT
-
-
-def _start(job: Job, market: Market, spec: InstanceType, known: Known, work: LearntWork) -> LearntStart:
-    """What past runs say of a rung's change-over."""
-    stated, spare = _stated_change_over(job, market), work.spare_seconds / spec.speed
-    return history.change_over(known.history, market, spec.instance_type, stated, spare)
-
-
-def _stated_change_over(job: Job, market: Market) -> int:
-    change_over = job.change_over
-    return change_over.spot_seconds if market is Market.SPOT else change_over.on_demand_seconds
 
 
 def resumed_prefix(own_prefix: str | None, previous: Run) -> str | None:
