@@ -70,6 +70,20 @@ def test_one_run_on_another_type_costs_no_night_of_spot(world, midnight, night):
     assert run.work_upper_seconds < 4.3 * 3600
 
 
+def test_a_rung_is_planned_with_the_speed_that_was_measured(world, midnight, night):
+    """A stated speed is checked against the paces on its type and on the first one."""
+    ladder = {"spot": ["ml.g5.xlarge"], "on_demand": [{"instance_type": "ml.g5.2xlarge", "speed": 2.0}]}
+    job = world.jobs["recommender"]
+    capacity = type(job.capacity).model_validate(ladder)
+    world.jobs["recommender"] = job.model_copy(update={"capacity": capacity})
+    for days in range(6, 0, -1):
+        over = night(days)
+        first = replace(over.attempts[0], seconds_per_step=3.0)
+        second = replace(first, number=2, rung=over.rungs[1], seconds_per_step=2.0)
+        world.table.record_outcome(replace(over, steps=10, attempts=(first, second)))
+    assert [rung.speed for rung in plan(world, midnight).rungs] == [1.0, 1.5]
+
+
 def test_refused_runs_take_no_place_of_those_that_teach(world, midnight, night):
     """L5: a start each 20 minutes with `concurrency: forbid` left three nights of sixty."""
     for days in range(8, 0, -1):

@@ -235,6 +235,20 @@ def test_every_run_that_ended_without_a_model_can_be_resumed(world, outcome):
     assert retry(world, first).resume_from == first.run_id
 
 
+def test_refused_runs_do_not_hide_one_that_went_on_from_the_checkpoints_and_succeeded(world):
+    """The review's L5: a start each quarter of an hour is refused while another run goes on."""
+    first = ended(world)
+    second = replace(retry(world, first), steps=9, outcome=Outcome.SUCCEEDED, outcome_because="done")
+    world.record(to_json(second))
+    for number in range(70):
+        start = second.started_at + timedelta(minutes=1 + number)
+        refused = {"run_id": f"20261121-r{number:07d}", "started_at": start, "outcome": Outcome.REFUSED}
+        world.table.record_outcome(replace(first, checkpoint_s3_uri=None, **refused))
+    assert f"run {second.run_id}, which went on from its checkpoints, has succeeded" in refusal(
+        world, first.run_id, execution=THIRD
+    )
+
+
 @pytest.mark.parametrize("concurrency", list(Concurrency))
 def test_of_two_retries_of_one_run_only_the_first_trains_on_its_checkpoints(world, concurrency):
     world.jobs["recommender"] = world.jobs["recommender"].model_copy(update={"concurrency": concurrency})
