@@ -94,11 +94,12 @@ def _wake(run_id: str, detail: WakeDetail, use: Dependencies) -> bool:
             return not_ours(detail.training_job_name)
         if run.outcome is not None:
             return _left(detail, "its run is over")
-    if waiting is not None and waiting.closed:
+        raise NotYetError(detail.training_job_name)
+    if waiting.closed:
         return _left(detail, "the run knows its end")
-    if waiting is not None and _was_woken_for(detail, waiting):
+    if _was_woken_for(detail, waiting):
         return _left(detail, "already woken for it")
-    if waiting is None or waiting.token is None:
+    if waiting.token is None:
         raise NotYetError(detail.training_job_name)
     # Returned before it is taken out: whatever fails in between, Lambda's retry finds the token again, and Step
     # Functions takes a token once only.
