@@ -57,6 +57,7 @@ LEFT_OUT = (
     "nightspot/cli",
     "nightspot/demo",
     "nightspot/drill",
+    "nightspot/facts",
     "nightspot/job/from_request.py",
     "nightspot/job/from_request.py",
     "nightspot/job/schema.py",

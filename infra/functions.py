@@ -47,6 +47,7 @@ def let_it_send_notices(scope: Construct, grantee: iam.IGrantable) -> None:
     allow(grantee, ["events:PutEvents"], bus, conditions={"StringEquals": {"events:source": SOURCE}})
 
 
+# fact: stepfunctions.token.resource
 class Functions(Construct):
     """The functions, each named as its module in nightspot.lambdas; `api` is None where the settings want none."""
 

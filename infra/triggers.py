@@ -142,6 +142,7 @@ def _let_cfn_lint_pass_computed_timeouts(state_machine: sfn.StateMachine) -> Non
 
 # The most that Scheduler does: how long it goes on is for the age to say.
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html
+# fact: scheduler.tries
 MOST_TRIES = 185
 # How long a run can be without a loop that watches it, where the event of its crash was lost.
 RECONCILE_EVERY = Duration.minutes(5)

@@ -81,6 +81,7 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
 
 # botocore's Config of the clients that a plan can do without. Nobody publishes how long the Price List takes; each
 # plan is the first to ask for a day, so an answer that comes too late once would come too late always.
+# fact: pricing.seconds, savingsplans.seconds, ec2.spotprices.seconds
 IMPATIENT: Mapping[str, Any] = {
     "connect_timeout": 1,
     "read_timeout": 5,
@@ -89,6 +90,7 @@ IMPATIENT: Mapping[str, Any] = {
 
 # Lambda brings an event that its function did not take back after one minute and after two more, so one that is
 # older has come for the last time: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+# fact: lambda.async.return.seconds
 EVENT_LIFE = timedelta(seconds=126)
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nightspot.job.model import Job
 
 FIRST_MISSES = 30  # after which the workflow waits five minutes and no longer one
+# fact: stepfunctions.payload.bytes
 LARGEST_OVERRIDES_BYTES = 64 * 1024  # the ledger carries them; the API takes no more either
 
 

@@ -67,6 +67,7 @@ def better_founded(one: Price | None, other: Price | None) -> Price | None:
     return max(given, key=lambda price: (not price.assumed, price.date), default=None)
 
 
+# fact: quotas.seconds
 _PAGE_SIZE = 100  # the most that Service Quotas gives; SageMaker has thousands of quotas
 
 

@@ -204,8 +204,11 @@ def _matches(pattern: str, value: str) -> bool:
         return True
 
 
+# fact: sagemaker.hyperparameters.count
 LARGEST_COUNT = 100
+# fact: sagemaker.hyperparameters.count
 LONGEST_NAME = 256
+# fact: sagemaker.hyperparameters.count
 LONGEST_VALUE = 2500
 
 

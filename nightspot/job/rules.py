@@ -27,9 +27,11 @@ from nightspot.job.model import (
 )
 from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
 
+# fact: sagemaker.tags.count
 LARGEST_TAG_COUNT = 50  # per training job
 # As JSON. Step Functions' limit for a payload less what an attempt adds to it, the largest ledger that comes beside
 # it out of the plan, and some room.
+# fact: stepfunctions.payload.bytes
 LARGEST_REQUEST_BYTES = 192 * 1024
 OWN_TAG_COUNT = 5  # what Nightspot may add
 

@@ -24,6 +24,7 @@ from nightspot.formats.statuses import ENDED, GOES_ON, Status
 from nightspot.job.markets import Market
 from nightspot.run.model import Attempt, Run
 
+# fact: sagemaker.runtime.most.seconds
 LONGEST_JOB = timedelta(days=30)  # SageMaker's limit is 28 days
 MOST_PAGES = 50  # of a list: without a page size, AWS decides what one holds
 _log = logging.getLogger(__name__)

@@ -72,6 +72,7 @@ class JobHost:
     on_log: Callable[[str, str], None] | None
 
 
+# fact: sagemaker.stop.order
 class TrainingJob:
     """One job's life, in a thread of its own from `start()` on."""
 
