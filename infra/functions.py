@@ -42,9 +42,15 @@ WAKING = frozenset({"Api", "CloseRun", "DecideNextStep", "PlanRun", "Reconcile",
 
 
 def let_it_send_notices(scope: Construct, grantee: iam.IGrantable) -> None:
-    """It may put events on the bus, of Nightspot's own source alone: rules for other sources never see them."""
+    """It may put events on the bus, of Nightspot's own source alone: rules for other sources never see them.
+
+    A request has several events, so the key has several values, which are compared by a set operator alone.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+    """
     bus = arn(scope, "events", f"event-bus/{BUS_NAME}")
-    allow(grantee, ["events:PutEvents"], bus, conditions={"StringEquals": {"events:source": SOURCE}})
+    own = {"ForAllValues:StringEquals": {"events:source": SOURCE}, "Null": {"events:source": "false"}}
+    allow(grantee, ["events:PutEvents"], bus, conditions=own)
 
 
 # fact: stepfunctions.token.resource
