@@ -242,6 +242,19 @@ class Job(Section):
         count = dig(self.training_job, "ResourceConfig", "InstanceCount")
         return count if isinstance(count, int) else 1
 
+    @property
+    def instance_types(self) -> tuple[str, ...]:
+        """Every type that a run of the job may buy: the ladder's, then what a start may add; each once."""
+        found = [
+            rung.instance_type
+            for market in Market
+            for rung in (
+                *self.capacity.rungs_of(market),
+                *(types_of(self.overrides.instance_types, market) or ()),
+            )
+        ]
+        return tuple(dict.fromkeys(found))
+
 
 def dig(request: Any, *keys: str) -> Any:
     """The value below `keys` of nested mappings, or None where any of them is missing."""
