@@ -128,6 +128,16 @@ class Functions(Construct):
             # What SNS or the table would not take is tried again, and then told.
             **_brought_back(records, Duration.hours(6)),
         )
+        self.ask_prices = (
+            self._function(
+                "AskPrices",
+                "Asks AWS once a day what instance types cost",
+                # The next hour asks again.
+                **_brought_back(records, Duration.hours(1), retries=0),
+            )
+            if settings.live_prices
+            else None
+        )
         # API Gateway waits no longer than 29 seconds. Its permissions and addresses are nightspot.cdk.api's.
         self.api = (
             self._function("Api", "Answers the HTTP API", timeout=Duration.seconds(29))
@@ -138,13 +148,16 @@ class Functions(Construct):
         for function in (self.plan_run, self.decide_next_step, self.record_outcome, *settling):
             let_it_send_notices(self, function)
         self._let_them_use_the_table(records)
-        for name, is_asked, actions in (
-            ("NIGHTSPOT_CHECK_QUOTAS", settings.check_quotas, QUOTA_ACTIONS),
-            ("NIGHTSPOT_LIVE_PRICES", settings.live_prices, PRICE_ACTIONS),
+        for name, is_asked in (
+            ("NIGHTSPOT_CHECK_QUOTAS", settings.check_quotas),
+            ("NIGHTSPOT_LIVE_PRICES", settings.live_prices),
         ):
             self.plan_run.add_environment(name, "true" if is_asked else "false")
-            if is_asked:
-                allow(self.plan_run, actions, "*")
+        if settings.check_quotas:
+            allow(self.plan_run, QUOTA_ACTIONS, "*")
+        if self.ask_prices is not None:
+            allow(self.ask_prices, PRICE_ACTIONS, "*")
+            allow(self.ask_prices, ["dynamodb:PutItem", "dynamodb:Query"], records.table.table_arn)
         for function in (self.plan_run, self.decide_next_step, *settling):
             self._let_it_look(function, data)
             # Of a run that is over, or that has lost its lock.
@@ -280,7 +293,7 @@ class Functions(Construct):
         blind = ["X-Ray's actions"]
         if name == "PlanRun" and self._settings.check_quotas:
             blind.append("lists of quotas")
-        if name == "PlanRun" and self._settings.live_prices:
+        if name == "AskPrices":
             blind.append("prices, the listing of Savings Plans")
         if name == "Reconcile":
             blind.append("lists of training jobs")

@@ -146,6 +146,8 @@ def _let_cfn_lint_pass_computed_timeouts(state_machine: sfn.StateMachine) -> Non
 MOST_TRIES = 185
 # How long a run can be without a loop that watches it, where the event of its crash was lost.
 RECONCILE_EVERY = Duration.minutes(5)
+# Each type is asked for once a day; so often it is looked whether one is due, and asked again where AWS was silent.
+ASK_PRICES_EVERY = Duration.hours(1)
 
 
 def add_schedules(
@@ -288,6 +290,41 @@ def add_rules(
         age=RECONCILE_EVERY,
         description="Checks unfinished runs and repairs what nothing else would",
         schedule=events.Schedule.rate(RECONCILE_EVERY),
+    )
+    if functions.ask_prices is not None:
+        _ask_for_prices(scope, functions.ask_prices, records)
+
+
+def _ask_for_prices(scope: Construct, function: lambda_.Function, records: Records) -> None:
+    """Every hour, and at once where a deployment may have brought types that nobody has asked for yet.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/event-detail-stack-status-change.html
+    """
+    asking = Construct(scope, "Prices")
+    _rule(
+        asking,
+        "EveryHour",
+        function,
+        records,
+        age=ASK_PRICES_EVERY,
+        description="Asks AWS what instance types cost, each once a day",
+        schedule=events.Schedule.rate(ASK_PRICES_EVERY),
+    )
+    _rule(
+        asking,
+        "Deployed",
+        function,
+        records,
+        age=ASK_PRICES_EVERY,
+        description="Asks AWS what the instance types of new job files cost",
+        event_pattern=events.EventPattern(
+            source=["aws.cloudformation"],
+            detail_type=["CloudFormation Stack Status Change"],
+            detail={
+                "stack-id": [Stack.of(scope).stack_id],
+                "status-details": {"status": ["CREATE_COMPLETE", "UPDATE_COMPLETE"]},
+            },
+        ),
     )
 
 

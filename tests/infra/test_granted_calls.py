@@ -193,6 +193,7 @@ def needed(deployed):
         "WakeRun": "GetItem UpdateItem",
         "StartRun": "UpdateItem",
         "Notify": "UpdateItem DeleteItem",
+        "AskPrices": "PutItem Query",
         "ApiRole": "GetItem PutItem Query",
         "Workflow": "UpdateItem",
     }
@@ -219,6 +220,14 @@ def needed(deployed):
         yield call(role, "states:StartExecution", machine)
     yield call("NotifyRole", "sns:Publish", policies.ref("SNS::Topic", ""))
     yield call("ReconcileRole", "sagemaker:ListTrainingJobs")
+    for action in (
+        "pricing:GetProducts",
+        "savingsplans:DescribeSavingsPlans",
+        "savingsplans:DescribeSavingsPlanRates",
+        "ce:GetSavingsPlansUtilization",
+        "ec2:DescribeSpotPriceHistory",
+    ):
+        yield call("AskPricesRole", action)
     for role in READ_MODELS:
         yield call(
             f"{role}Role", "s3:PutObject", f"arn:aws:s3:::{deployed.model_bucket}/reports/2026/{RUN_ID}.html"

@@ -228,9 +228,9 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "sagemaker:StopTrainingJob",
                 "states:DescribeExecution",
                 "states:SendTaskSuccess",
-                *PRICES,
             },
         ),
+        ("AskPrices", {"dynamodb:PutItem", "dynamodb:Query", *PRICES, *HANDS_OVER}),
         (
             "DecideNextStep",
             {
@@ -305,6 +305,7 @@ def test_a_function_has_only_what_it_uses(deployed, function, its_own):
         "StartRun",
         "Notify",
         "WakeRun",
+        "AskPrices",
     ],
 )
 def test_a_function_touches_the_one_table_alone(deployed, function):
@@ -370,12 +371,13 @@ def test_quotas_are_listed_only_by_the_plan_and_only_where_the_deployment_says_s
     assert not quotas & actions(deployed.statements)
 
 
-def test_prices_are_asked_only_by_the_plan_and_only_where_the_deployment_says_so(deployed, by_the_book):
-    plan, _ = deployed.only("IAM::Role", "PlanRunRole")
-    assert {role for s in deployed.statements if s.actions & PRICES for role in s.roles} == {plan}
+def test_prices_are_asked_by_one_function_alone_and_only_where_the_deployment_says_so(deployed, by_the_book):
+    asking, _ = deployed.only("IAM::Role", "AskPricesRole")
+    assert {role for s in deployed.statements if s.actions & PRICES for role in s.roles} == {asking}
     for action in PRICES:
-        assert resources_of(action, deployed.allowed_to("PlanRunRole")) == {"*"}
+        assert resources_of(action, deployed.allowed_to("AskPricesRole")) == {"*"}
     assert not PRICES & actions(by_the_book.statements)
+    assert not [name for name in by_the_book.of_type("Lambda::Function") if "AskPrices" in name]
 
 
 def test_a_run_may_do_what_its_workflow_says_and_no_more(deployed):

@@ -30,6 +30,7 @@ STACK_ID = {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}
 DLC_ACCOUNT = "NIGHTSPOT_DLC_ACCOUNT_ID"  # where a job asks for one of AWS's images
 FUNCTIONS = [
     "Api",
+    "AskPrices",
     "CloseRun",
     "DecideNextStep",
     "PlanRun",
