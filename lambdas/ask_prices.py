@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # botocore's Config of the clients. Nobody publishes how long the Price List takes. The last question is begun
 # within 40 seconds (`nightspot.aws.prices.LONGEST_ASKING`), and its answer may take 15; the function has 60.
+# fact: pricing.seconds, savingsplans.seconds, ec2.spotprices.seconds
 PATIENT: Mapping[str, Any] = {
     "connect_timeout": 3,
     "read_timeout": 12,
