@@ -144,7 +144,7 @@ STEP_FUNCTIONS = (
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html",
         designed=one_of("both", "* alone"),
         safe=one_of("both", "* alone"),
-        used_by=("infra/functions.py:Functions",),
+        used_by=("infra/functions.py:WAKING",),
         meaning="every wake-up hangs on it",
     ),
     Fact(
