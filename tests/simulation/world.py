@@ -242,9 +242,10 @@ class World:
 
     def _training_job_changed(self, job: Job) -> None:
         self.tell(job.name, f"{job.status}/{job.secondary}" + (f": {job.reason}" if job.reason else ""))
-        self.bus.emit(
-            "aws.sagemaker", "SageMaker Training Job State Change", self.sagemaker.event_detail(job)
-        )
+        if self.sagemaker.has_event(job):
+            self.bus.emit(
+                "aws.sagemaker", "SageMaker Training Job State Change", self.sagemaker.event_detail(job)
+            )
 
     def _execution_ended(self, execution: Execution) -> None:
         self.tell(
