@@ -11,6 +11,8 @@ from aws_cdk import Validations
 from cdk_nag import AwsSolutionsChecks
 
 from nightspot.cdk import BundleError, NightspotStack, SettingsError, build_bundle, read_settings
+from nightspot.cdk.bundle import PYTHON_VERSION
+from nightspot.cdk.byte_code import missing_note
 from nightspot.job.errors import InvalidJobError
 from nightspot.job.reading import load_jobs
 
@@ -23,11 +25,14 @@ def main() -> None:
     try:
         jobs = load_jobs(Path("jobs"))
         settings = read_settings(app.node.try_get_context)
+        bundle = build_bundle(jobs, Path("build"))
+        if not bundle.has_byte_code:
+            print(missing_note(PYTHON_VERSION), file=sys.stderr)  # noqa: T201 - the CDK CLI passes it on
         NightspotStack(
             app,
             app.node.try_get_context("nightspot:stack_name") or "Nightspot",
             jobs=jobs,
-            bundle=build_bundle(jobs, Path("build")),
+            bundle=bundle,
             settings=settings,
             description="Nightspot: nightly SageMaker training on Spot that is ready by the deadline",
         )

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import nightspot
+from nightspot.cdk.byte_code import compile_all, python_of
 from nightspot.cdk.wheels import BundleError, Target, content_of, installed, locked, whole
 from nightspot.job.model import Job, dump_jobs
 from nightspot.view.html import charts_script
@@ -26,6 +27,7 @@ JOBS_FILE = "jobs.json"
 CHARTS_FILE = Path("nightspot", "view", "html", charts_script.FILE.name)
 # Where this package is, in a checkout or installed; the functions' lock file is in it.
 PACKAGE = Path(nightspot.__file__).parent
+PACKAGE_NAME = "nightspot"
 LOCK_FILE = Path("lambdas", "requirements.txt")
 OWN_SUFFIXES = frozenset({".css", ".j2", ".js", ".json", ".py"})
 # What never runs in a function.
@@ -56,10 +58,11 @@ LEFT_OUT = (
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder to deploy and the digest of all that went into it."""
+    """A folder to deploy and the digest of all that went into it; whether byte code is in it."""
 
     path: Path
     digest: str
+    has_byte_code: bool = True
 
 
 def build_bundle(
@@ -69,30 +72,52 @@ def build_bundle(
     package: Path = PACKAGE,
     python_version: str = PYTHON_VERSION,
     platform: str = PLATFORM,
+    byte_code: bool = True,
 ) -> Bundle:
     """The bundle of these jobs and of Nightspot's own code, made in `build` unless it is there already.
 
     `python_version`, such as "3.13", and `platform`, one of uv's (`--python-platform`), are those of the wheels: on
-    AWS, of the functions' runtime; an emulator runs the bundle on a machine of its own.
-    Raises BundleError where uv cannot install the wheels, or where nothing can make the charts' script.
+    AWS, of the functions' runtime; an emulator runs the bundle on a machine of its own. `byte_code`: put it in,
+    where there is a Python of that version here to write it.
+
+    Raises BundleError where uv cannot install the wheels, nothing can make the charts' script, or a source does not
+    compile.
     """
     lock = locked(package / LOCK_FILE)
     root = package.parent
     sources = sorted(_sources(package))
     document = dump_jobs(jobs)
     target = Target(python_version, platform)
-    digest = _digest(root, content_of(lock, target), sources, document)
+    python = python_of(python_version) if byte_code else None
+    # A bundle with byte code and one without are two: else the first of them to be uploaded would stand for both.
+    content = f"{content_of(lock, target)}\n{'byte code' if python else 'sources'}"
+    digest = _digest(root, content, sources, document)
     path = build / "bundle" / digest[:16]
     if not path.exists():
         with whole(path) as fresh:
-            shutil.copytree(installed(lock, build, target), fresh, dirs_exist_ok=True)
+            shutil.copytree(_packages(lock, build, target, python), fresh, dirs_exist_ok=True)
             for source in sources:
                 copy = fresh / source.relative_to(root)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, copy)
             (fresh / JOBS_FILE).write_text(document, encoding="utf-8")
             (fresh / CHARTS_FILE).write_text(charts_script.make(), encoding="utf-8")
-    return Bundle(path, digest)
+            if python is not None:
+                compile_all(fresh / PACKAGE_NAME, fresh, python)
+    return Bundle(path, digest, has_byte_code=python is not None)
+
+
+def _packages(lock: str, build: Path, target: Target, python: str | None) -> Path:
+    """The installed packages, with byte code where there is a `python` to write it. Made once, as they are slow."""
+    sources = installed(lock, build, target)
+    if python is None:
+        return sources
+    compiled = sources.with_name(f"{sources.name}-compiled")
+    if not compiled.exists():
+        with whole(compiled) as fresh:
+            shutil.copytree(sources, fresh, dirs_exist_ok=True)
+            compile_all(fresh, fresh, python)
+    return compiled
 
 
 def _sources(package: Path) -> Iterable[Path]:

@@ -55,9 +55,6 @@ class Target:
     python_version: str
     platform: str
 
-    def __str__(self) -> str:
-        return f"{self.python_version}\n{self.platform}"
-
 
 def locked(lock_file: Path) -> str:
     """The locked requirements, without what no function needs. Entries keep their hashes."""
@@ -69,7 +66,7 @@ def locked(lock_file: Path) -> str:
 
 def content_of(lock: str, target: Target) -> str:
     """What decides what `installed` gives."""
-    return f"{target}\n{WASTE}\n{AWS_SERVICES}\n{lock}"
+    return f"{target.python_version}\n{target.platform}\n{WASTE}\n{AWS_SERVICES}\n{lock}"
 
 
 def installed(lock: str, build: Path, target: Target) -> Path:

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import sysconfig
 from importlib.metadata import PackageNotFoundError
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
 
-from nightspot.cdk import Bundle, BundleError, build_bundle, wheels
+from nightspot.cdk import Bundle, BundleError, SettingsError, build_bundle, byte_code, wheels
 from nightspot.cdk.bundle import (
     JOBS_FILE,
     LEFT_OUT,
@@ -47,8 +48,10 @@ def tree(tmp_path):
 
 @pytest.fixture
 def build(tree, jobs):
-    def make(some_jobs=jobs, **target):
-        return build_bundle(some_jobs, tree / "build", package=tree / "nightspot", **target)
+    def make(some_jobs=jobs, *, byte_code=False, **target):
+        return build_bundle(
+            some_jobs, tree / "build", package=tree / "nightspot", byte_code=byte_code, **target
+        )
 
     return make
 
@@ -138,7 +141,8 @@ def test_two_that_make_the_same_bundle_at_once_get_one_and_leave_nothing_else(bu
 def test_the_same_sources_elsewhere_give_the_same_digest(build, tree, jobs, tmp_path):
     first = build()
     elsewhere = tree.rename(tmp_path / "elsewhere")
-    assert build_bundle(jobs, elsewhere / "build2", package=elsewhere / "nightspot").digest == first.digest
+    again = build_bundle(jobs, elsewhere / "build2", package=elsewhere / "nightspot", byte_code=False)
+    assert again.digest == first.digest
 
 
 @pytest.mark.parametrize(
@@ -319,7 +323,7 @@ print(sys.modules["nightspot.decide.policy"].__file__)
 def test_the_real_bundle_is_small_and_complete(jobs):
     """Installs the wheels from PyPI, unless the build folder holds them already."""
     bundle = build_bundle(jobs, ROOT / "build")
-    assert size_bytes(bundle.path) < 30_000_000
+    assert size_bytes(bundle.path) < (45_000_000 if bundle.has_byte_code else 25_000_000)
     top = {path.name for path in bundle.path.iterdir()}
     assert {"nightspot", "pydantic", "aws_lambda_powertools", "aws_xray_sdk", "tzdata", "boto3"} <= top
     assert not top & {"yaml", "moto", "aws_cdk", "bin"}
@@ -330,6 +334,92 @@ def test_the_real_bundle_is_small_and_complete(jobs):
     assert any(name.startswith("_pydantic_core.") for name in compiled)
     assert [name for name in compiled if "cpython-313-aarch64" not in name] == []
     assert json.loads((bundle.path / JOBS_FILE).read_text()).keys() == jobs.keys()
+
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def test_byte_code_is_written_for_the_functions_python_and_says_where_the_files_lie_in_lambda(build):
+    """By this interpreter, for functions of its version."""
+    bundle = build(byte_code=True, python_version=HERE)
+    assert bundle.has_byte_code
+    sources = sorted(path for path in bundle.path.rglob("*.py"))
+    compiled = [Path(cache_from_source(str(path))) for path in sources]
+    assert sources
+    assert [path for path in compiled if not path.is_file()] == []
+    policy = compiled[sources.index(bundle.path / "nightspot" / "decide" / "policy.py")].read_bytes()
+    # https://docs.python.org/3/library/importlib.html (PEP 552): by a digest of the source that nobody checks.
+    assert int.from_bytes(policy[4:8], "little") == 0b01
+    assert b"/var/task/nightspot/decide/policy.py" in policy
+    assert str(bundle.path).encode() not in policy
+
+
+def test_what_is_compiled_is_loaded_as_it_is_however_old_its_source_looks(build):
+    bundle = build(byte_code=True, python_version=HERE)
+    policy = bundle.path / "nightspot" / "decide" / "policy.py"
+    # Of another time and content than the byte code: Lambda's files have the times of the upload.
+    policy.write_text("raise RuntimeError('compiled anew')\n")
+    path = f"import sys; sys.path.insert(0, {str(bundle.path)!r})"
+    script = f"{path}; import nightspot.decide.policy as it; print(it.next_step)"
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", script], capture_output=True, text=True, check=False, cwd=bundle.path
+    )
+    assert "next_step" in done.stdout, done.stderr
+
+
+def test_the_same_sources_give_the_same_byte_code_wherever_they_are_built(build, tree, tmp_path, jobs):
+    first = build(byte_code=True, python_version=HERE)
+    elsewhere = build_bundle(
+        jobs, tmp_path / "elsewhere", package=tree / "nightspot", python_version=HERE, byte_code=True
+    )
+    assert elsewhere.digest == first.digest
+    for path in first.path.rglob("*.pyc"):
+        assert (elsewhere.path / path.relative_to(first.path)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_without_a_python_of_the_functions_version_the_sources_are_deployed(build, monkeypatch):
+    compiled = build(byte_code=True, python_version=HERE)
+    monkeypatch.setattr("nightspot.cdk.bundle.python_of", lambda _version: None)
+    bundle = build(byte_code=True, python_version=HERE)
+    assert not bundle.has_byte_code
+    assert not [name for name in files(bundle) if name.endswith(".pyc")]
+    # Under one name, the one that was uploaded first would stand for both.
+    assert bundle.digest != compiled.digest
+
+
+@pytest.mark.parametrize("has_byte_code", [True, False])
+def test_who_deploys_without_byte_code_is_told_so(bundle, monkeypatch, capsys, has_byte_code):
+    from nightspot.cdk import __main__ as deploying
+
+    def stop(*_args, **_options):
+        raise SettingsError("nightspot:x: the end of this test")
+
+    made = Bundle(bundle.path, bundle.digest, has_byte_code=has_byte_code)
+    monkeypatch.setattr(deploying, "load_jobs", lambda _folder: {})
+    monkeypatch.setattr(deploying, "build_bundle", lambda _jobs, _build: made)
+    monkeypatch.setattr(deploying, "NightspotStack", stop)
+    with pytest.raises(SystemExit, match="the end of this test"):
+        deploying.main()
+    told = capsys.readouterr().err
+    assert ("there is no Python 3.13 on this machine" in told) is not has_byte_code
+
+
+def test_a_source_that_does_not_compile_is_no_bundle(build, tree):
+    (tree / "nightspot" / "decide" / "policy.py").write_text("def half(:\n")
+    with pytest.raises(BundleError, match=r"(?s)could not compile the functions' code.*policy\.py"):
+        build(byte_code=True, python_version=HERE)
+    assert not [path for path in (tree / "build" / "bundle").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize(
+    "said", ["", "cpython-312", "pypy311-pp73"], ids=["nothing", "another", "no CPython"]
+)
+def test_what_only_looks_like_the_functions_python_compiles_nothing(monkeypatch, said):
+    """A shim that finds no interpreter, or finds another one."""
+    monkeypatch.setattr(byte_code, "_output", lambda command: "/usr/bin/python" if "uv" in command else said)
+    byte_code.python_of.cache_clear()
+    assert byte_code.python_of("3.13") is None
+    byte_code.python_of.cache_clear()
 
 
 # Calls SageMaker through the deployed function, traced, on a wire that answers; X-Ray's daemon is this socket.
