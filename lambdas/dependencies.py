@@ -96,7 +96,7 @@ def deployed_jobs(environment: Environment) -> Mapping[str, Job]:
     """The jobs of this deployment, by name."""
     from nightspot.job.model import read_jobs  # noqa: PLC0415 - only a plan needs the job's model
 
-    # Validated against AWS's model when they were deployed; the runtime's botocore may be older.
+    # Validated against AWS's model when they were deployed.
     return read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
 
 
