@@ -140,5 +140,5 @@ $(VENV)/.frameworks: requirements/frameworks.txt $(VENV)/.dev
 
 node_modules/.installed: package.json package-lock.json $(VENV)/.dev
 	@mkdir -p $(VENV)/node && ln -sf "$(NODE_HOME)/bin/node" $(VENV)/node/node
-	@$(WITH_NODE) node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error --no-audit --no-fund
+	@$(WITH_NODE) node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --loglevel=error --no-audit --no-fund
 	@touch $@

@@ -169,7 +169,7 @@ def _plan(
 
 
 def _live_prices(job: Job, use: Dependencies) -> KnownPrices | None:
-    """What AWS says of the ladder's prices; None where it is not asked. It never fails a plan."""
+    """What AWS has said of the ladder's prices; None where it is not asked. It never fails a plan."""
     if use.live_prices is None:
         return None
     prices = use.live_prices(

@@ -86,6 +86,8 @@ class Cassette(BaseModel):
     recorded_on: str | None = None  # the day, ISO 8601; None: written by hand
     # What was not seen, and is filled in only so that the cassette can be played. Empty in recordings.
     assumed: tuple[str, ...] = ()
+    # The fields of DescribeTrainingJob whose presence, or absence, it tells of; None: all.
+    knows_fields: tuple[str, ...] | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     entries: tuple[Entry, ...]
 
@@ -187,19 +189,20 @@ def rendered(value: Any, start: datetime) -> Any:
     A moment without a form becomes an aware datetime, as boto3 gives it.
     """
     if is_moment(value):
-        return _written(start + timedelta(seconds=float(value[MOMENT])), value.get("form"))
+        at = start + timedelta(seconds=float(value[MOMENT]))
+        return stamp(at, Form(value["form"])) if "form" in value else at
     if isinstance(value, dict):
         return {key: rendered(inner, start) for key, inner in value.items()}
     return [rendered(inner, start) for inner in value] if isinstance(value, list) else value
 
 
-def _written(at: datetime, form: str | None) -> Any:
+def stamp(at: datetime, form: Form) -> Any:
+    """An aware moment in one of an event's forms."""
     ms = round(at.timestamp() * 1000)
-    forms: dict[str | None, Any] = {
-        Form.MS: ms,
-        Form.MS_TEXT: str(ms),
-        Form.MS_FRACTION: ms + 0.5,
-        Form.SECONDS: ms / 1000,
-        Form.ISO: at.astimezone(UTC).isoformat(),
-    }
-    return forms.get(form, at)
+    if form is Form.MS_TEXT:
+        return str(ms)
+    if form is Form.MS_FRACTION:
+        return ms + 0.5
+    if form is Form.SECONDS:
+        return ms / 1000
+    return at.astimezone(UTC).isoformat() if form is Form.ISO else ms

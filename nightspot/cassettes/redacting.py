@@ -58,11 +58,18 @@ class Redactor:
         self._job_name = job_name
         self._names = tuple(sorted((name for name in names if name), key=len, reverse=True))
         self._keys = keys
+        self._texts: dict[str, str] = {}
         self._files: dict[str, str] = {}
         self._events: dict[str, str] = {}
 
     def text(self, text: str) -> str:
         """A text without names, ARNs, request ids, addresses and what `failures.redaction` takes out."""
+        # The same messages come with every look at a job.
+        if text not in self._texts:
+            self._texts[text] = self._redacted(text)
+        return self._texts[text]
+
+    def _redacted(self, text: str) -> str:
         # What has a name in it goes first: its rest tells as much.
         for pattern, stands in ((_ARNS, ARN), (_URIS, URI), (_HOSTS, "<image>"), (_IDS, "<id>")):
             text = pattern.sub(stands, text)

@@ -144,7 +144,7 @@ STEP_FUNCTIONS = (
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html",
         designed=one_of("both", "* alone"),
         safe=one_of("both", "* alone"),
-        used_by=("infra/functions.py:Functions",),
+        used_by=("infra/functions.py:WAKING",),
         meaning="every wake-up hangs on it",
     ),
     Fact(
@@ -309,10 +309,10 @@ OTHERS = (
     Fact(
         "pricing.seconds",
         "How long the Price List takes for one type, in seconds",
-        "5 at most; AWS publishes nothing",
+        "12 at most; AWS publishes nothing",
         Grade.UNKNOWN,
-        designed=at_most(5),
-        used_by=("lambdas/dependencies.py:IMPATIENT",),
+        designed=at_most(12),
+        used_by=("lambdas/ask_prices.py:PATIENT",),
         meaning="else the shipped price book stands in, and a problem is logged",
     ),
     Fact(
@@ -325,19 +325,19 @@ OTHERS = (
     Fact(
         "savingsplans.seconds",
         "How long DescribeSavingsPlans takes, in seconds",
-        "5 at most",
+        "12 at most",
         Grade.UNKNOWN,
-        designed=at_most(5),
-        used_by=("lambdas/dependencies.py:IMPATIENT",),
+        designed=at_most(12),
+        used_by=("lambdas/ask_prices.py:PATIENT",),
         meaning="without the answer on-demand list prices count",
     ),
     Fact(
         "ec2.spotprices.seconds",
         "How long DescribeSpotPriceHistory takes for a week of one type, in seconds",
-        "5 at most",
+        "12 at most",
         Grade.UNKNOWN,
-        designed=at_most(5),
-        used_by=("lambdas/dependencies.py:IMPATIENT", "nightspot/aws/price_list.py:PRODUCT"),
+        designed=at_most(12),
+        used_by=("lambdas/ask_prices.py:PATIENT", "nightspot/aws/price_list.py:PRODUCT"),
         meaning="without the answer an assumed discount counts",
     ),
     Fact(
