@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 ENVIRONMENT = "selftest"
+STACK_ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/Nightspot/one"
 MACHINE_ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:nightspot"
 _JOB_CHANGED = "SageMaker Training Job State Change"
+_STACK_CHANGED = "CloudFormation Stack Status Change"
 _ENDS = ["Completed", "Failed", "Stopped"]
 _EXECUTIONS = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:"
 _TOLD = (
@@ -51,6 +53,14 @@ PATTERNS: Mapping[str, dict[str, Any]] = {
         "detail-type": ["Step Functions Execution Status Change"],
         "detail": {"stateMachineArn": [MACHINE_ARN], "status": ["ABORTED", "FAILED", "TIMED_OUT"]},
     },
+    "a deployment": {
+        "source": ["aws.cloudformation"],
+        "detail-type": [_STACK_CHANGED],
+        "detail": {
+            "stack-id": [STACK_ID],
+            "status-details": {"status": ["CREATE_COMPLETE", "UPDATE_COMPLETE"]},
+        },
+    },
     "a decision that fails": {
         "source": ["nightspot"],
         "detail-type": ["Nightspot Decision Failing", "Nightspot Decision Crashed"],
@@ -89,7 +99,7 @@ def _job(name: str, status: str, secondary: str, modified: object = 1_785_000_00
 
 
 _OURS, _OTHERS = f"nightspot-{ENVIRONMENT}-recommender-20261205-abcdefgh-1", "nightspot-prod-recommender-1"
-_NEWS, _END, _EXECUTION, _CRASH, _NOTICE = PATTERNS
+_NEWS, _END, _EXECUTION, _DEPLOYMENT, _CRASH, _NOTICE = PATTERNS
 
 # (event, the patterns that must match it): every other must not.
 EVENTS: tuple[tuple[str, dict[str, Any], frozenset[str]], ...] = (
@@ -120,6 +130,24 @@ EVENTS: tuple[tuple[str, dict[str, Any], frozenset[str]], ...] = (
             "aws.states",
             "Step Functions Execution Status Change",
             {"stateMachineArn": MACHINE_ARN, "status": "SUCCEEDED", "name": "one"},
+        ),
+        frozenset(),
+    ),
+    (
+        "our stack was updated",
+        _event(
+            "aws.cloudformation",
+            _STACK_CHANGED,
+            {"stack-id": STACK_ID, "status-details": {"status": "UPDATE_COMPLETE"}},
+        ),
+        frozenset({_DEPLOYMENT}),
+    ),
+    (
+        "our stack is being updated",
+        _event(
+            "aws.cloudformation",
+            _STACK_CHANGED,
+            {"stack-id": STACK_ID, "status-details": {"status": "UPDATE_IN_PROGRESS"}},
         ),
         frozenset(),
     ),

@@ -30,9 +30,10 @@ class Grant:
 
 
 def _needed() -> Iterator[Grant]:
-    for action in ("CreateTrainingJob", "StopTrainingJob", "AddTags"):
-        yield Grant("Workflow", f"sagemaker:{action}", "{job}")
-    yield Grant("Workflow", "iam:PassRole", "{training_role}", context=_TO_SAGEMAKER)
+    yield Grant("Workflow", "sagemaker:StopTrainingJob", "{job}")
+    for action in ("CreateTrainingJob", "AddTags"):
+        yield Grant("StartTrainingJob", f"sagemaker:{action}", "{job}")
+    yield Grant("StartTrainingJob", "iam:PassRole", "{training_role}", context=_TO_SAGEMAKER)
     yield Grant("Workflow", "dynamodb:UpdateItem", "{table}")
     yield Grant("Workflow", "events:PutEvents", "{bus}", context=_OURS)
     for role in FUNCTIONS:
@@ -58,16 +59,16 @@ def _forbidden() -> Iterator[Grant]:
             ("iam:PassRole", "{foreign_role}"),
         ):
             yield Grant(role, action, resource, allowed=False)
-    for action, resource in (
-        ("sagemaker:CreateTrainingJob", "{foreign_job}"),
-        ("sagemaker:StopTrainingJob", "{foreign_job}"),
-        ("iam:PassRole", "{foreign_role}"),
-        ("s3:GetObject", "{checkpoints}/nightly/x"),
-        ("dynamodb:DeleteTable", "{table}"),
+    for role, action, resource in (
+        ("StartTrainingJob", "sagemaker:CreateTrainingJob", "{foreign_job}"),
+        ("StartTrainingJob", "iam:PassRole", "{foreign_role}"),
+        ("StartTrainingJob", "dynamodb:DeleteTable", "{table}"),
+        ("Workflow", "sagemaker:StopTrainingJob", "{foreign_job}"),
+        ("Workflow", "iam:PassRole", "{foreign_role}"),
+        ("Workflow", "s3:GetObject", "{checkpoints}/nightly/x"),
+        ("Workflow", "dynamodb:DeleteTable", "{table}"),
     ):
-        yield Grant(
-            "Workflow", action, resource, allowed=False, context=_TO_SAGEMAKER if "Pass" in action else {}
-        )
+        yield Grant(role, action, resource, allowed=False, context=_TO_SAGEMAKER if "Pass" in action else {})
     for action, resource in (
         ("s3:GetObject", "arn:{partition}:s3:::payroll/salaries.csv"),
         ("sagemaker:CreateTrainingJob", "{job}"),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from nightspot.cdk import Settings
-from nightspot.selftest.patterns import ENVIRONMENT, MACHINE_ARN, PATTERNS
+from nightspot.selftest.patterns import ENVIRONMENT, MACHINE_ARN, PATTERNS, STACK_ID
 from nightspot.selftest.roles import GRANTS, filled, names_of
 from tests.infra.policies import ACCOUNT, REGION, Policies
 
@@ -40,6 +40,8 @@ def test_the_patterns_are_those_of_the_template(synthesised):
 
 def resolved(value, policies):
     match value:
+        case {"Ref": "AWS::StackId"}:
+            return STACK_ID
         case {"Ref": _} | {"Fn::Join": _} | {"Fn::GetAtt": _}:
             return policies.resolved(value)
         case dict():

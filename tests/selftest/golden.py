@@ -157,6 +157,7 @@ def questions():
     """Every case without its answer: (state, what is special, changes)."""
     yield "Begin", "whatever the input is", {"variables": {}, "input": {"job": "recommender"}}
     yield from _functions()
+    yield from _starts()
     for action in ("start", "watch", "stop", "pause", "finish", "dance", 'a "quoted" one', None):
         yield "Which step?", f"the action {action}", {"step": {**STEP, "action": action}}
         if action in {"dance", 'a "quoted" one', None}:
@@ -199,6 +200,26 @@ def questions():
         "the function's own words",
         {"crash": {"Error": "InvalidInputError", "Cause": said}},
     )
+
+
+def _starts():
+    state = "Start the training job"
+    fault = {"Error": "SageMaker.ResourceLimitExceeded", "Cause": QUOTED}
+    yield state, "it is there", {"result": {"StatusCode": 200, "Payload": {"fault": None}}}
+    yield state, "a refusal", {"result": {"StatusCode": 200, "Payload": {"fault": fault}}}
+    yield (
+        state,
+        "a request without environment and tags",
+        {
+            "result": {"StatusCode": 200, "Payload": {"fault": None}},
+            "request": {"RoleArn": REQUEST["RoleArn"]},
+        },
+    )
+    for name in FUNCTION_ERRORS:
+        yield state, f"{name}: nobody knows", {"error": {"Error": name, "Cause": QUOTED}}
+    yield state, "an error without a cause", {"error": {"Error": "States.Timeout"}}
+    for given in (None, fault):
+        yield "Was it started?", "no fault" if given is None else "a fault", {"fault": given}
 
 
 def _functions():
@@ -253,7 +274,7 @@ def _calls():
         yield state, "none that is open", {"result": {}, **over}
 
 
-_ANSWERED = {"Plan the run", "Decide the next step", "Record the outcome"}
+_ANSWERED = {"Plan the run", "Decide the next step", "Record the outcome", "Start the training job"}
 _RESULTS = {"putEvents": {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}}
 
 
