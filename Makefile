@@ -30,7 +30,7 @@ demo: $(VENV)/.local ## Run a whole night on this machine: Spot missing, reclaim
 
 .PHONY: test
 test: $(VENV)/.dev node_modules/.installed ## Run the tests, but for those that take long or need make frameworks
-	@$(WITH_NODE) $(BIN)/python -m pytest -m "not long" --ignore-glob='*/frameworks' $(IN_PROCESSES)
+	@$(WITH_NODE) $(BIN)/python -m pytest -m "not long and not aws" --ignore-glob='*/frameworks' $(IN_PROCESSES)
 
 .PHONY: test-long
 test-long: $(VENV)/.dev node_modules/.installed ## Run the other tests, and try more examples of all properties

@@ -55,6 +55,7 @@ LEFT_OUT = (
     "nightspot/job/schema.py",
     "nightspot/local",
     "nightspot/market",
+    "nightspot/selftest",
     "nightspot/statemachine",
     "nightspot/terminal",
 )

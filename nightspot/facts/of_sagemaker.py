@@ -66,6 +66,7 @@ LIMITS = (
         used_by=(
             "nightspot/formats/run_ids.py:TRAINING_JOB_NAME_CHARACTERS",
             "nightspot/local/sagemaker/request_rules.py:JOB_NAME",
+            "nightspot/local/sagemaker/request_rules.py:JOB_NAME_CHARACTERS",
         ),
         limit="names of training jobs",
         meaning="a job's name has 32",

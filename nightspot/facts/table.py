@@ -69,7 +69,10 @@ def evidence(file: FactsFile | None) -> str:
         "nothing, the worse is assumed."
     )
     if file is None:
-        return f"No account was used to build it, and there is no facts file. Every {others}"
+        return (
+            "No account was used to build it, and nobody has run `nightspot selftest` ([what it asks](selftest.md))"
+            f" yet. Every {others}"
+        )
     seen = sum(bool(each.observed) for each in file.facts)
     where = f"in {file.region} on {file.ended_at.astimezone(UTC):%Y-%m-%d}"
     return f"{seen} facts were measured {where}; the tables below mark them. Every other {others}"

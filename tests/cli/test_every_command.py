@@ -62,6 +62,7 @@ CASES = {
     "doctor": Case(
         ("job.yaml", "--local"), ("--region", "EU"), "--region: 'EU': must be the name of a region"
     ),
+    "selftest": Case(("--plan",), ("--only", "Z9"), "--only: Z9: must be one of A1"),
     "facts diff": Case(None, ("gone.json", "gone.json"), "gone.json: No such file or directory", 1),
     "synth": Case(None, ("--context", "log_days"), "--context: 'log_days': must be KEY=VALUE"),
     "deploy": Case(None, ("--region", "EU"), "--region: 'EU': must be the name of a region", json=None),

@@ -67,6 +67,8 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 # fact: sagemaker.name.characters
+JOB_NAME_CHARACTERS = 63
+# fact: sagemaker.name.characters
 JOB_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
 # fact: sagemaker.runtime.most.seconds
 MAX_RUNTIME_SECONDS = 28 * 86_400
@@ -139,6 +141,12 @@ def check_request(request: Mapping[str, Any], cannot_checkpoint: Collection[str]
         raise invalid(
             f"1 validation error detected: Value '{name}' at 'trainingJobName' failed to satisfy"
             f" constraint: Member must satisfy regular expression pattern: {JOB_NAME}"
+        )
+    # The pattern counts a row of hyphens with the letter behind it as one.
+    if len(name) > JOB_NAME_CHARACTERS:
+        raise invalid(
+            f"1 validation error detected: Value '{name}' at 'trainingJobName' failed to satisfy"
+            f" constraint: Member must have length less than or equal to {JOB_NAME_CHARACTERS}"
         )
     for path in REQUIRED:
         _require(request, path)
