@@ -11,6 +11,7 @@ from aws_cdk import Validations
 from cdk_nag import AwsSolutionsChecks
 
 from nightspot.cdk import BundleError, NightspotStack, SettingsError, build_bundle, read_settings
+from nightspot.cdk.placement import TooManySchedulesError
 from nightspot.job.errors import InvalidJobError
 from nightspot.job.reading import load_jobs
 
@@ -31,7 +32,7 @@ def main() -> None:
             settings=settings,
             description="Nightspot: nightly SageMaker training on Spot that is ready by the deadline",
         )
-    except (InvalidJobError, SettingsError, BundleError) as error:
+    except (InvalidJobError, SettingsError, BundleError, TooManySchedulesError) as error:
         sys.exit(f"error: {error}")
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()

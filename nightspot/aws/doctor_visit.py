@@ -158,16 +158,17 @@ class Visit:
 
     @cached_property
     def resources(self) -> tuple[tuple[str, str, str], ...]:
-        """(type, logical id, physical id) of everything in the stack."""
-        pages = (
-            self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.stack)
-        )
-        return tuple(
-            (each["ResourceType"], each["LogicalResourceId"], each["PhysicalResourceId"])
-            for page in pages
-            for each in page["StackResourceSummaries"]
-            if "PhysicalResourceId" in each
-        )
+        """(type, logical id, physical id) of everything in the stack and in those nested in it."""
+        return tuple(self._resources_of(self.stack))
+
+    def _resources_of(self, stack: str) -> Iterator[tuple[str, str, str]]:
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+        for each in (each for page in pages for each in page["StackResourceSummaries"]):
+            if "PhysicalResourceId" not in each:
+                continue
+            yield each["ResourceType"], each["LogicalResourceId"], each["PhysicalResourceId"]
+            if each["ResourceType"] == "AWS::CloudFormation::Stack":
+                yield from self._resources_of(each["PhysicalResourceId"])
 
     @cached_property
     def deployment(self) -> Deployment:
