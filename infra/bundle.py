@@ -52,6 +52,7 @@ LEFT_OUT = (
     "nightspot/aws/drill_plan.py",
     "nightspot/aws/runs/api_client.py",
     "nightspot/aws/runs/operating.py",
+    "nightspot/aws/smoke.py",
     "nightspot/cdk",
     "nightspot/checkpoint",
     "nightspot/cli",
