@@ -56,9 +56,12 @@ class Check(StrEnum):
 
 @dataclass(frozen=True)
 class CheckFinding:
-    """What a check found. `subject`: of what of several. `fix`: a command, or a place in the console."""
+    """What a check found. `subject`: of what of several. `fix`: a command, or a place in the console.
 
-    check: Check
+    `check`: one of the doctor's, or of `nightspot.aws.smoke.SmokeCheck`.
+    """
+
+    check: StrEnum
     state: CheckState
     found: str
     fix: str = ""
@@ -95,6 +98,12 @@ PERMISSIONS: Mapping[str, str] = {
     "ListSubscriptionsByTopic": "sns:ListSubscriptionsByTopic",
     "GetQueueAttributes": "sqs:GetQueueAttributes",
     "Query": "dynamodb:Query",
+}
+# The same of what is looked at after a first run alone.
+PERMISSIONS_AFTER_A_RUN: Mapping[str, str] = {
+    "GetItem": "dynamodb:GetItem",
+    "HeadObject": "s3:GetObject",
+    "DescribeAlarms": "cloudwatch:DescribeAlarms",
 }
 # What the services call a missing permission; HeadBucket's answer has no body, so its status is the code.
 DENIED = frozenset(
@@ -158,16 +167,17 @@ class Visit:
 
     @cached_property
     def resources(self) -> tuple[tuple[str, str, str], ...]:
-        """(type, logical id, physical id) of everything in the stack."""
-        pages = (
-            self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.stack)
-        )
-        return tuple(
-            (each["ResourceType"], each["LogicalResourceId"], each["PhysicalResourceId"])
-            for page in pages
-            for each in page["StackResourceSummaries"]
-            if "PhysicalResourceId" in each
-        )
+        """(type, logical id, physical id) of everything in the stack and in those nested in it."""
+        return tuple(self._resources_of(self.stack))
+
+    def _resources_of(self, stack: str) -> Iterator[tuple[str, str, str]]:
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+        for each in (each for page in pages for each in page["StackResourceSummaries"]):
+            if "PhysicalResourceId" not in each:
+                continue
+            yield each["ResourceType"], each["LogicalResourceId"], each["PhysicalResourceId"]
+            if each["ResourceType"] == "AWS::CloudFormation::Stack":
+                yield from self._resources_of(each["PhysicalResourceId"])
 
     @cached_property
     def deployment(self) -> Deployment:
@@ -190,7 +200,7 @@ class Visit:
 
 
 def guarded(
-    check: Check, look: Callable[[], Iterable[CheckFinding]], subject: str = ""
+    check: StrEnum, look: Callable[[], Iterable[CheckFinding]], subject: str = ""
 ) -> Iterator[CheckFinding]:
     """What `look` finds; where AWS refuses or does not answer, a finding that says so in its place."""
     try:
@@ -205,7 +215,7 @@ def unanswered(error: Exception) -> tuple[str, str]:
     if isinstance(error, ClientError):
         operation = error.operation_name
         if code_of(error) in DENIED:
-            permission = PERMISSIONS.get(operation, operation)
+            permission = {**PERMISSIONS, **PERMISSIONS_AFTER_A_RUN}.get(operation, operation)
             return f"needs the permission {permission}", f"let these credentials {permission}"
         return f"AWS refused {operation}: {redact(str(error))}", ""
     if isinstance(error, NO_ANSWER):

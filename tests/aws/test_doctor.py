@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import cache
@@ -473,6 +474,29 @@ def test_a_schedule_that_says_other_than_the_file_is_a_warning(account):
     finding = account.only(Check.SCHEDULES, CheckState.WARNING)
     assert finding.found == "deployed as cron(30 1 * * ? *) UTC, the file says cron(0 0 * * ? *) UTC"
     assert finding.fix == "make deploy"
+
+
+def test_a_schedule_in_a_nested_stack_is_found_as_well(account):
+    nested = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/Nightspot-More1/1"
+    listed = account.answers["list_stack_resources"]["StackResourceSummaries"]
+    schedules = [each for each in listed if each["ResourceType"] == "AWS::Scheduler::Schedule"]
+    others = [each for each in listed if each not in schedules]
+    summary = {
+        "LogicalResourceId": "TrainingSchedulesMore1",
+        "ResourceType": "AWS::CloudFormation::Stack",
+        "PhysicalResourceId": nested,
+    }
+    by_stack = {"Nightspot": [*others, summary], nested: schedules}
+
+    class Cloudformation:
+        def get_paginator(self, operation):
+            return self
+
+        def paginate(self, **request):
+            return [{"StackResourceSummaries": by_stack[request["StackName"]]}]
+
+    visit = replace(account.visit(), client=lambda service: Cloudformation())
+    assert {name for _, _, name in visit.resources} >= {nested, "nightly"}
 
 
 PAUSED = ("schedule: {", "schedule: {paused: true, ")
