@@ -52,11 +52,13 @@ LEFT_OUT = (
     "nightspot/aws/drill_plan.py",
     "nightspot/aws/runs/api_client.py",
     "nightspot/aws/runs/operating.py",
+    "nightspot/cassettes/recording.py",
     "nightspot/cdk",
     "nightspot/checkpoint",
     "nightspot/cli",
     "nightspot/demo",
     "nightspot/drill",
+    "nightspot/facts",
     "nightspot/job/from_request.py",
     "nightspot/job/from_request.py",
     "nightspot/job/schema.py",
@@ -79,24 +81,35 @@ class Bundle:
     digest: str
 
 
-def build_bundle(jobs: Mapping[str, Job], build: Path, *, package: Path = PACKAGE) -> Bundle:
+def build_bundle(
+    jobs: Mapping[str, Job],
+    build: Path,
+    *,
+    package: Path = PACKAGE,
+    python_version: str = PYTHON_VERSION,
+    platform: str = PLATFORM,
+) -> Bundle:
     """The bundle of these jobs and of Nightspot's own code, made in `build` unless it is there already.
 
+    `python_version`, such as "3.13", and `platform`, one of uv's (`--python-platform`), are those of the wheels: on
+    AWS, of the functions' runtime; an emulator runs the bundle on a machine of its own.
     Raises BundleError where uv cannot install the wheels, or where nothing can make the charts' script.
     """
     lock = _needed(package / LOCK_FILE)
     root = package.parent
     sources = sorted(_sources(package))
     document = dump_jobs(jobs)
-    digest = _digest(root, lock, sources, document)
+    target = f"{python_version}\n{platform}"
+    digest = _digest(root, target, lock, sources, document)
     path = build / "bundle" / digest[:16]
     if not path.exists():
         with _whole(path) as fresh:
-            shutil.copytree(_dependencies(lock, build), fresh, dirs_exist_ok=True)
+            wheels = _dependencies(lock, build, python_version, platform)
+            shutil.copytree(wheels, fresh, dirs_exist_ok=True)
             for source in sources:
-                target = fresh / source.relative_to(root)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+                copy = fresh / source.relative_to(root)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
             (fresh / JOBS_FILE).write_text(document, encoding="utf-8")
             (fresh / CHARTS_FILE).write_text(charts_script.make(), encoding="utf-8")
     return Bundle(path, digest)
@@ -138,8 +151,8 @@ def _sources(package: Path) -> Iterable[Path]:
                 yield path
 
 
-def _digest(root: Path, lock: str, sources: Iterable[Path], jobs: str) -> str:
-    versions = f"{PYTHON_VERSION}\n{PLATFORM}\n{_charts_maker()}"
+def _digest(root: Path, target: str, lock: str, sources: Iterable[Path], jobs: str) -> str:
+    versions = f"{target}\n{_charts_maker()}"
     digest = hashlib.sha256(f"{versions}\n{WASTE}\n{lock}\n{jobs}\n".encode())
     for source in sources:
         digest.update(f"{source.relative_to(root).as_posix()}\n".encode())
@@ -154,25 +167,26 @@ def _charts_maker() -> str:
         raise BundleError("the package vl-convert-python is missing: install nightspot[cdk]") from error
 
 
-def _dependencies(lock: str, build: Path) -> Path:
-    path = build / "dependencies" / hashlib.sha256(f"{WASTE}\n{lock}".encode()).hexdigest()[:16]
+def _dependencies(lock: str, build: Path, python_version: str, platform: str) -> Path:
+    content = f"{python_version}\n{platform}\n{WASTE}\n{lock}"
+    path = build / "dependencies" / hashlib.sha256(content.encode()).hexdigest()[:16]
     if path.exists():
         return path
     with _whole(path) as fresh:
-        _install(lock, fresh)
+        _install(lock, fresh, python_version, platform)
         for waste in WASTE:
             target = fresh / waste
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
     return path
 
 
-def _install(lock: str, fresh: Path) -> None:
+def _install(lock: str, fresh: Path, python_version: str, platform: str) -> None:
     requirements = fresh.with_suffix(".txt")
     requirements.write_text(lock + "\n", encoding="utf-8")
     command = [
         *(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
         *("--target", str(fresh), "--only-binary", ":all:", "--no-compile"),
-        *("--python-version", PYTHON_VERSION, "--python-platform", PLATFORM),
+        *("--python-version", python_version, "--python-platform", platform),
         *("--requirements", str(requirements)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command

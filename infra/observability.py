@@ -178,6 +178,13 @@ class Observability(Construct):
             self._metric("ReportLost", period=_SHORT),
             "A run's page was not written. Its record is complete: report it again.",
         )
+        if functions.ask_prices is not None:
+            self._alarm(
+                "PriceMissing",
+                # It is counted every hour while it is so.
+                self._metric("PriceMissing"),
+                "AWS's Price List has no price of a type of the job files: the book's counts, or none.",
+            )
         self._alarm(
             "DecisionCrashed",
             _matches(notices.crashed),

@@ -25,6 +25,7 @@ from nightspot.record import events as run_events
 from nightspot.run.model import Action, Attempt, Phase, Run, Step, run_from_json, to_json
 
 # As JSON: Step Functions carries 256 KiB, and the step comes beside it.
+# fact: stepfunctions.payload.bytes
 LARGEST_LEDGER_BYTES = 224 * 1024
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nightspot.job.model import Job
 
 FIRST_MISSES = 30  # after which the workflow waits five minutes and no longer one
+# fact: stepfunctions.payload.bytes
 LARGEST_OVERRIDES_BYTES = 64 * 1024  # the ledger carries them; the API takes no more either
 
 
@@ -170,7 +171,7 @@ def _plan(
 
 
 def _live_prices(job: Job, use: Dependencies) -> KnownPrices | None:
-    """What AWS says of the ladder's prices; None where it is not asked. It never fails a plan."""
+    """What AWS has said of the ladder's prices; None where it is not asked. It never fails a plan."""
     if use.live_prices is None:
         return None
     prices = use.live_prices(

@@ -30,6 +30,7 @@ from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, evolve
 from nightspot.run.reasons import Reason, clock, sentence
 
+# fact: lambda.async.return.seconds
 TURN = timedelta(seconds=90)  # longer than an invocation, shorter than until an event's last return
 
 

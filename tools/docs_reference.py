@@ -1,4 +1,7 @@
-"""Writes what of docs/reference is made from the code, or says with --check which of it is out of date.
+"""Writes what of the documentation is made from the code, or says with --check which of it is out of date.
+
+That is docs/reference, and the tables of docs/limits.md, which come from the registry of facts and the newest facts
+file in facts/; the rest of that page is written by hand.
 
 python -m tools.docs_reference            # writes it
 python -m tools.docs_reference --check    # exit status 1, and the first lines that differ
@@ -11,7 +14,9 @@ import difflib
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -19,6 +24,8 @@ from typer.cli import get_docs_for_click
 
 from nightspot.cli import app
 from nightspot.cli._shared import MEANINGS
+from nightspot.facts import table
+from nightspot.facts.files import newest_facts_file
 from nightspot.lambdas.api import document
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +76,34 @@ def openapi_file() -> str:
     return json.dumps(document("/"), indent=1, ensure_ascii=False) + "\n"
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"commands.md": commands_page, "openapi.json": openapi_file}
+def limits_page() -> str:
+    """docs/limits.md with the parts between its markers made again."""
+    text = (ROOT / "docs/limits.md").read_text(encoding="utf-8")
+    file, today = newest_facts_file(ROOT / "facts"), datetime.now(UTC).date()
+    parts = {
+        "evidence": wrapped(table.evidence(file)),
+        "limits": table.limits_table(file, today),
+        "open": table.open_table(file, today),
+    }
+    for name, part in parts.items():
+        before, begin, rest = text.partition(f"<!-- facts: {name} -->\n")
+        _, end, after = rest.partition("\n<!-- facts end -->")
+        if not begin or not end:
+            raise ValueError(f"docs/limits.md: the markers of facts: {name} must stand there")
+        text = f"{before}{begin}\n{part}\n{end}{after}"
+    return text
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines as the other pages have them."""
+    return textwrap.fill(text, 118, break_on_hyphens=False)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "openapi.json": openapi_file,
+    "../limits.md": limits_page,
+}
 
 
 def main(arguments: list[str] | None = None, folder: Path = ROOT / FOLDER) -> int:

@@ -45,6 +45,7 @@ class Check(StrEnum):
     GRANTS = "stack's roles"
     BUCKETS = "buckets"
     IMAGE = "image"
+    PRICES = "prices"
     NOTICES = "notices"
     DEAD_LETTERS = "dead letters"
     PYTHON = "Python"
@@ -93,6 +94,7 @@ PERMISSIONS: Mapping[str, str] = {
     "DescribeImages": "ecr:DescribeImages",
     "ListSubscriptionsByTopic": "sns:ListSubscriptionsByTopic",
     "GetQueueAttributes": "sqs:GetQueueAttributes",
+    "Query": "dynamodb:Query",
 }
 # What the services call a missing permission; HeadBucket's answer has no body, so its status is the code.
 DENIED = frozenset(

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "Deploy": {
         "doctor": ("doctor:doctor", "Check everything a run needs, and say how to fix what is wrong."),
+        "facts": ("facts:app", "List what Nightspot believes of AWS, and how each fact is known."),
         "synth": ("deploy:synth", "Make the CloudFormation template of the jobs in jobs/."),
         "deploy": ("deploy:deploy", "Deploy the jobs in jobs/ to your AWS account."),
     },

@@ -24,10 +24,13 @@ MOST_STEPS = 10**15
 MOST_ATTEMPTS = 10**6
 MOST_FILES = 10_000  # of one checkpoint: one for each rank that writes
 # SageMaker's longest job. A step of less than a nanosecond is no measurement; 0 means "faster than the clock".
+# fact: sagemaker.runtime.most.seconds
 MOST_SECONDS_PER_STEP = 28 * 24 * 3600.0
 LEAST_SECONDS_PER_STEP = 1e-9
 # DynamoDB's numbers end at 9.99…e125 and begin at 1e-130: what is nearer to zero is zero.
+# fact: dynamodb.item.bytes
 LARGEST_METRIC = 9.9e125
+# fact: dynamodb.item.bytes
 SMALLEST_METRIC = 1e-130
 FIRST_YEAR, LAST_YEAR = 2000, 2100
 MOST_CHECKPOINT_NAME_BYTES = 255

@@ -24,16 +24,17 @@ from nightspot.aws.doctor import (
     Visit,
     examine,
 )
-from nightspot.aws.doctor_grants import READ_CHECKPOINTS, READ_MODELS, WORKFLOW
+from nightspot.aws.doctor_grants import PASSES_ROLES, READ_CHECKPOINTS, READ_MODELS
 from nightspot.aws.doctor_visit import PERMISSIONS, job_of
 from nightspot.aws.faults import NO_ANSWER
+from nightspot.aws.table.dynamodb import to_dynamodb
 from nightspot.job.markets import Market
 from nightspot.job.reading import check_files
 from nightspot.plan.planning import quota_name
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-P4D = "ml.p4d.24xlarge"
+P4D, G5 = "ml.p4d.24xlarge", "ml.g5.48xlarge"
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -47,7 +48,7 @@ VARIABLES = {
     "NIGHTSPOT_MODEL_BUCKET": BUCKETS[1],
     "NIGHTSPOT_TRAINING_ROLE_ARN": ROLE_ARN,
 }
-ROLE_OUTPUTS = {WORKFLOW, *READ_CHECKPOINTS, *READ_MODELS}
+ROLE_OUTPUTS = {PASSES_ROLES, *READ_CHECKPOINTS, *READ_MODELS}
 TEMPLATE = {
     "Resources": {
         "TrainingNoticesTopic1": {"Type": "AWS::SNS::Topic"},
@@ -57,6 +58,7 @@ TEMPLATE = {
         "NoticeTopicArn": {"Value": {"Ref": "TrainingNoticesTopic1"}},
         "StateMachineArn": {"Value": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:runs"},
         "Version": {"Value": "1.0"},
+        "TableName": {"Value": "nightspot-table"},
         **{name: {"Value": f"arn:aws:iam::{ACCOUNT}:role/{name}"} for name in ROLE_OUTPUTS},
     },
 }
@@ -126,6 +128,7 @@ class Account:
             "simulate_principal_policy": {"EvaluationResults": []},
             "get_function_configuration": {"Environment": {"Variables": VARIABLES}},
         }
+        self.price(P4D, G5)
         self._deploy()
 
     def _deploy(self) -> None:
@@ -157,6 +160,7 @@ class Account:
         for logical, kind, physical in (
             ("SchedulesRecommender", "AWS::Scheduler::Schedule", "nightly"),  # moto skips these
             ("TrainingFunctionsPlanRun1", "AWS::Lambda::Function", "plan-run"),
+            ("TrainingFunctionsAskPrices1", "AWS::Lambda::Function", "ask-prices"),
         ):
             found.append({"LogicalResourceId": logical, "ResourceType": kind, "PhysicalResourceId": physical})
         self.answers["list_stack_resources"] = {"StackResourceSummaries": found}
@@ -166,6 +170,27 @@ class Account:
             Endpoint="https://example.com/hook",
         )
         self.schedule(client("scheduler").create_schedule)
+
+    def price(self, *types: str, day: str = "2026-11-21") -> None:
+        """What the table has of prices: these types' in AWS's list, asked that day."""
+        items = [
+            {
+                "pk": f"PRICE#{REGION}",
+                "sk": each,
+                "record": {
+                    "ask_after": "2026-11-22T00:00:00Z",
+                    "price": {
+                        "usd_per_hour": 30.0,
+                        "source": "AWS",
+                        "date": day,
+                        "assumed": False,
+                        "origin": "price_list",
+                    },
+                },
+            }
+            for each in types
+        ]
+        self.answers["query"] = {"Items": [to_dynamodb(item) for item in items]}
 
     def keep_versions(self, status: str) -> None:
         client("s3").put_bucket_versioning(Bucket=BUCKETS[0], VersioningConfiguration={"Status": status})
@@ -234,6 +259,23 @@ def test_each_problem_and_warning_comes_with_a_mend(account):
     bad = [each for each in account.examined() if each.state in {CheckState.PROBLEM, CheckState.WARNING}]
     assert len(bad) == 5
     assert all(finding.fix for finding in bad)
+
+
+def test_a_type_without_a_price_of_these_days_is_a_warning_with_what_counts_instead(account):
+    account.price(G5)
+    finding = account.only(Check.PRICES, CheckState.WARNING)
+    assert (finding.subject, "the book's of" in finding.found) == (P4D, True)
+    assert "aws lambda invoke --function-name ask-prices" in finding.fix
+    account.price(P4D, G5, day="2026-11-18")
+    assert {found.subject for found in account.findings(Check.PRICES)} == {P4D, G5}
+
+
+def test_a_stack_that_asks_for_no_prices_has_the_book_s(account):
+    listed = account.answers["list_stack_resources"]["StackResourceSummaries"]
+    account.answers["list_stack_resources"] = {
+        "StackResourceSummaries": [each for each in listed if "AskPrices" not in each["LogicalResourceId"]]
+    }
+    assert "the shipped book" in account.only(Check.PRICES, CheckState.OK).found
 
 
 def test_the_credentials_finding_says_whose_account_it_is(account):
@@ -612,9 +654,9 @@ class Simulator:
 
 def test_a_role_that_the_deployed_workflow_may_not_pass_is_a_problem(account):
     account.job = account.job.replace("${TrainingRoleArn}", f"arn:aws:iam::{ACCOUNT}:role/training")
-    account.answers["simulate_principal_policy"] = Simulator((WORKFLOW, "iam:PassRole", ":role/training"))
+    account.answers["simulate_principal_policy"] = Simulator((PASSES_ROLES, "iam:PassRole", ":role/training"))
     finding = account.only(Check.GRANTS, CheckState.PROBLEM)
-    assert finding.subject == "Workflow"
+    assert finding.subject == "StartTrainingJob"
     assert finding.found == f"may not iam:PassRole on arn:aws:iam::{ACCOUNT}:role/training"
     assert finding.fix.startswith("make deploy")
 
@@ -634,7 +676,7 @@ def test_a_key_that_no_function_may_use_is_a_problem_of_each(account):
     account.answers["simulate_principal_policy"] = simulator
     found = account.findings(Check.GRANTS)
     problems = {each.subject for each in found if each.state is CheckState.PROBLEM}
-    assert problems == {name.removesuffix("RoleArn") for name in ROLE_OUTPUTS - {WORKFLOW}}
+    assert problems == {name.removesuffix("RoleArn") for name in ROLE_OUTPUTS - {PASSES_ROLES}}
     asked = next(each for each in simulator.asked if each["ActionNames"] == ["kms:Decrypt"])
     assert asked["ContextEntries"] == [
         {

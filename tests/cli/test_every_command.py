@@ -62,6 +62,7 @@ CASES = {
     "doctor": Case(
         ("job.yaml", "--local"), ("--region", "EU"), "--region: 'EU': must be the name of a region"
     ),
+    "facts diff": Case(None, ("gone.json", "gone.json"), "gone.json: No such file or directory", 1),
     "synth": Case(None, ("--context", "log_days"), "--context: 'log_days': must be KEY=VALUE"),
     "deploy": Case(None, ("--region", "EU"), "--region: 'EU': must be the name of a region", json=None),
     "demo": Case(("--night", "quiet"), ("--night", "foggy"), "night: 'foggy': must be one of"),
@@ -106,6 +107,7 @@ CASES = {
 }
 # The test that has the good one.
 GOOD_ELSEWHERE = {
+    "facts diff": "tests/cli/test_facts_command.py::test_diff_fails_where_what_changed_breaks_something",
     "synth": "tests/wheel/test_wheel.py::test_a_new_project_is_synthesised",
     "deploy": "tests/cli/test_deploy_commands.py::test_what_is_deployed_is_left_to_the_cdk_command_line",
     "audit": "tests/cli/test_audit_command.py::test_a_deployment_without_a_fault_is_said_to_be_so",

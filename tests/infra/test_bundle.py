@@ -35,8 +35,8 @@ def tree(tmp_path):
 
 @pytest.fixture
 def build(tree, jobs):
-    def make(some_jobs=jobs):
-        return build_bundle(some_jobs, tree / "build", package=tree / "nightspot")
+    def make(some_jobs=jobs, **target):
+        return build_bundle(some_jobs, tree / "build", package=tree / "nightspot", **target)
 
     return make
 
@@ -164,10 +164,31 @@ def test_another_version_of_what_is_installed_gives_another_bundle(tree, jobs):
     def digest(version):
         (tree / "nightspot" / LOCK_FILE).write_text(f"{NOTHING_TO_INSTALL}pydantic=={version}\n")
         lock = bundle._needed(tree / "nightspot" / LOCK_FILE)
-        return bundle._digest(tree, lock, [], "{}")
+        return bundle._digest(tree, "3.13", lock, [], "{}")
 
     assert digest("2.14.1") != digest("2.14.2")
     assert digest("2.14.1") == digest("2.14.1")
+
+
+@pytest.mark.parametrize(
+    "target", [{"python_version": "3.12"}, {"platform": "x86_64-manylinux2014"}], ids=str
+)
+def test_a_bundle_for_another_machine_is_another_one(build, target, monkeypatch):
+    from nightspot.cdk import bundle
+
+    asked = []
+
+    def install(lock, fresh, python_version, platform):
+        asked.append((python_version, platform))
+        (fresh / "wheel.txt").write_text(str(asked[-1]))
+
+    monkeypatch.setattr(bundle, "_install", install)
+    ours = build()
+    other = build(**target)
+    whole = {"python_version": bundle.PYTHON_VERSION, "platform": bundle.PLATFORM, **target}
+    assert asked == [(bundle.PYTHON_VERSION, bundle.PLATFORM), (whole["python_version"], whole["platform"])]
+    assert (other.path / "wheel.txt").read_text() != (ours.path / "wheel.txt").read_text()
+    assert other.digest != ours.digest
 
 
 def test_the_runtime_s_own_packages_are_not_asked_for(tree):

@@ -17,6 +17,7 @@ from nightspot.cdk import TrainingRuns
 from nightspot.cdk.settings import Settings
 from nightspot.cdk.triggers import WORKFLOW_FILE
 from nightspot.lambdas.dependencies import BOUNDED, Environment
+from nightspot.lambdas.start_training_job import ASKED_ONCE
 from nightspot.lambdas.time_left import SPARE_SECONDS, longest_seconds
 from tests.lambdas.test_no_answer import TIMEOUTS
 
@@ -32,12 +33,14 @@ STACK_ID = {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}
 DLC_ACCOUNT = "NIGHTSPOT_DLC_ACCOUNT_ID"  # where a job asks for one of AWS's images
 FUNCTIONS = [
     "Api",
+    "AskPrices",
     "CloseRun",
     "DecideNextStep",
     "PlanRun",
     "Reconcile",
     "RecordOutcome",
     "StartRun",
+    "StartTrainingJob",
     "Notify",
     "WakeRun",
 ]
@@ -227,6 +230,14 @@ def test_a_call_that_gets_no_answer_fits_into_every_function_s_time(deployed):
     }
     assert TIMEOUTS.items() <= by_module.items()
     assert {name for name, seconds in timeouts.items() if seconds <= longest} == set()
+    once = longest_seconds(ASKED_ONCE)
+    (starting,) = (seconds for name, seconds in timeouts.items() if "StartTrainingJob" in name)
+    # And as long again as a cold start takes.
+    assert once + 10 < starting
+    # A state that ended before its function would be followed by a decision that looks too early.
+    assert (
+        starting < json.loads(WORKFLOW_FILE.read_text())["States"]["Start the training job"]["TimeoutSeconds"]
+    )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -334,7 +345,7 @@ def test_the_workflow_s_names_are_this_stack_s_functions_and_table(deployed, as_
     substitutions = {key: as_text(value) for key, value in machine["DefinitionSubstitutions"].items()}
     expected = {
         f"{name}FunctionArn": f"<{deployed.only('Lambda::Function', name)[0]}.Arn>"
-        for name in ("PlanRun", "DecideNextStep", "RecordOutcome")
+        for name in ("PlanRun", "DecideNextStep", "StartTrainingJob", "RecordOutcome")
     }
     table, _ = deployed.only("DynamoDB::Table")
     assert substitutions == {

@@ -37,6 +37,7 @@ ATTEMPTS = [
     {"state": "waiting", "training_job_name": "nightspot-one-2"},
     {"state": "training", "training_job_name": "nightspot-one-3"},
 ]
+CRASH = {"Error": NASTY, "Cause": LONG}
 STATES = {"context": {"Execution": {"Id": "arn:aws:states:eu-west-1:123456789012:execution:a:b"}}}
 AROUND = Surroundings(lambda: datetime(2026, 11, 21, 2, 30, tzinfo=UTC), lambda: UUID(int=7), lambda: 0.25)
 SHAPED = re.compile(r"\$(millis|now)\(")
@@ -68,11 +69,17 @@ RARE: dict[str, dict[str, Any]] = {
     "a cause that is null": {"crash": {"Error": "RuntimeError", "Cause": None}},
     "an error without a cause": {"crash": {"Error": "RuntimeError"}},
     "a cause of 5,000 characters": {"crash": {"Error": "RuntimeError", "Cause": "x" * 5000}},
+    "a fault of a start": {"states": {"result": {"Payload": {"training_job_arn": None, "fault": CRASH}}}},
+    "a training job": {"states": {"result": {"Payload": {"training_job_arn": "arn", "fault": None}}}},
+    "an empty answer of a start": {"states": {"result": {"Payload": {}}}},
+    "a start that crashed": {"states": {"errorOutput": CRASH}},
+    "a start that timed out": {"states": {"errorOutput": {"Error": "States.Timeout"}}},
+    "a fault for the decision": {"fault": CRASH},
     "a cause of emoji": {"crash": {"Error": "RuntimeError", "Cause": "😀" * 2500}},
     **{
         f"a crash with {len(attempts)} attempts": {
             "run": {"job": "a", "run_id": "b", "attempts": attempts},
-            "crash": {"Error": NASTY, "Cause": LONG},
+            "crash": CRASH,
             "states": STATES,
         }
         for attempts in ([], ATTEMPTS[:1], ATTEMPTS[:2], ATTEMPTS)
@@ -162,7 +169,7 @@ def comparable(expression: str, answer: dict[str, Any]) -> dict[str, Any]:
     value = answer.get("value")
     if isinstance(value, str) and SHAPED.search(expression):
         return {"shape": re.sub(r"[0-9]", "0", value)}
-    if isinstance(value, str) and expression.startswith("$string({"):
+    if isinstance(value, str) and expression.startswith(("$string({", "$string($states.errorOutput")):
         # jsonata-python escapes what is not ASCII, the reference does not: the same document.
         return {"document": json.loads(value)}
     return answer

@@ -18,13 +18,16 @@ from nightspot.run.model import Progress
 from nightspot.run.progress_file import MOST_BYTES, MOST_FILES, read_progress
 
 PROGRESS_FILE = "nightspot.json"
+# fact: sagemaker.checkpoints.partial
 CHECKPOINT_END = ".nsck"  # what half-written files, which may be uploaded too, do not end with
+# fact: s3.key.bytes
 LONGEST_KEY_BYTES = 1024  # of S3
 # Of 1,000 keys each: twice as many as the largest checkpoint has files, for half-written ones beside them.
 MOST_PAGES = 2 * MOST_FILES // 1000
 
 _MISSING = frozenset({"404", "NoSuchKey"})
 # HeadObject's answer has no body, so its status is the code.
+# fact: kms.denied.words
 _DENIED = frozenset({"403", "AccessDenied", "Forbidden"})
 _log = logging.getLogger(__name__)
 

@@ -95,7 +95,7 @@ class SimulatedSageMaker:
     def create_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateTrainingJob. Raises `ServiceFaultError` for what AWS would refuse."""
         self._refuse("CreateTrainingJob")
-        request_rules.check_request(request)
+        request_rules.check_request(request, self._options.behaviour.cannot_checkpoint)
         name = str(request["TrainingJobName"])
         with self._lock:
             if self._closed:
@@ -108,14 +108,16 @@ class SimulatedSageMaker:
                 )
             utilization = self._utilization(request_rules.quota_name(request))
             request_rules.check_quota(request, self._options.quotas, utilization)
-            job = self._jobs[name] = self._new_job(request, name)
+            job = self._jobs[name] = self._new_job(request, name, len(self._jobs) + 1)
             job.start()
         return {"TrainingJobArn": self._arn(name)}
 
     def describe_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeTrainingJob. Raises `ServiceFaultError` for a job that does not exist."""
         self._refuse("DescribeTrainingJob")
-        return description(self._job(request).shared.state)
+        state = self._job(request).shared.state
+        shown = self._options.behaviour.figures_while_running
+        return description(state, now=self._clock.now(), figures_while_running=shown)
 
     def stop_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """StopTrainingJob. Raises `ServiceFaultError` unless the job is in progress."""
@@ -163,7 +165,7 @@ class SimulatedSageMaker:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _new_job(self, request: Mapping[str, Any], name: str) -> TrainingJob:
+    def _new_job(self, request: Mapping[str, Any], name: str, number: int) -> TrainingJob:
         spot = request_rules.is_spot(request)
         market = self._markets.market_for(request_rules.instance_type(request), spot=spot)
         state = asked(
@@ -172,7 +174,7 @@ class SimulatedSageMaker:
             spot_discount=self._options.spot_discount if spot else 0.0,
             at=self._clock.now(),
         )
-        return TrainingJob(state, market, self._host, self._post.send)
+        return TrainingJob(state, market, self._host, self._post.send, number)
 
     def _job(self, request: Mapping[str, Any]) -> TrainingJob:
         with self._lock:
