@@ -11,6 +11,7 @@ from aws_cdk import Validations
 from cdk_nag import AwsSolutionsChecks
 
 from nightspot.cdk import BundleError, NightspotStack, SettingsError, build_bundle, read_settings
+from nightspot.cdk.bundle import target_named
 from nightspot.job.errors import InvalidJobError
 from nightspot.job.reading import load_jobs
 
@@ -23,11 +24,13 @@ def main() -> None:
     try:
         jobs = load_jobs(Path("jobs"))
         settings = read_settings(app.node.try_get_context)
+        # Not one of the stack's settings: for another machine than Lambda's, the stack runs in an emulator alone.
+        python_version, platform = target_named(app.node.try_get_context("nightspot:bundle_for"))
         NightspotStack(
             app,
             app.node.try_get_context("nightspot:stack_name") or "Nightspot",
             jobs=jobs,
-            bundle=build_bundle(jobs, Path("build")),
+            bundle=build_bundle(jobs, Path("build"), python_version=python_version, platform=platform),
             settings=settings,
             description="Nightspot: nightly SageMaker training on Spot that is ready by the deadline",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform as platforms
 import re
 import shutil
 import subprocess
@@ -113,6 +114,31 @@ def build_bundle(
             (fresh / JOBS_FILE).write_text(document, encoding="utf-8")
             (fresh / CHARTS_FILE).write_text(charts_script.make(), encoding="utf-8")
     return Bundle(path, digest)
+
+
+# uv's names of what Nightspot runs on, by platform.system() and platform.machine().
+_HERE = {
+    ("Darwin", "arm64"): "aarch64-apple-darwin",
+    ("Darwin", "x86_64"): "x86_64-apple-darwin",
+    ("Linux", "aarch64"): "aarch64-unknown-linux-gnu",
+    ("Linux", "x86_64"): "x86_64-unknown-linux-gnu",
+}
+
+
+def target_named(name: str | None) -> tuple[str, str]:
+    """Python version and platform of "lambda" (or None), Lambda's runtime, or of "this-machine", an emulator's.
+
+    Raises BundleError for another name, and for a machine whose wheels uv has no name for.
+    """
+    if name in (None, "lambda"):
+        return PYTHON_VERSION, PLATFORM
+    if name != "this-machine":
+        raise BundleError(f"nightspot:bundle_for: {name!r} must be lambda or this-machine")
+    here = (platforms.system(), platforms.machine())
+    if here not in _HERE:
+        known = ", ".join(" ".join(each) for each in _HERE)
+        raise BundleError(f"nightspot:bundle_for: this machine is {' '.join(here)}; it must be {known}")
+    return f"{sys.version_info.major}.{sys.version_info.minor}", _HERE[here]
 
 
 @contextmanager

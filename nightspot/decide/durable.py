@@ -1,4 +1,4 @@
-"""Folds the progress file into the ledger: what is durable, and whether resumes and interruptions bring more."""
+"""Folds the progress files into the ledger: what is durable, and whether resumes and interruptions bring more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from nightspot.run.model import BEFORE_THE_FIRST, Attempt, Progress, Resume, Run
 def fold(before: Run, run: Run) -> Run:
     """`run`, a look after `before`, with what its progress file says of its newest attempt."""
     return with_proof(before, with_fruits(before, with_long_stretch(_with_pace(run))))
+
+
+def with_progress(run: Run, seen: Progress) -> Run:
+    """`run` with what is durable now.
+
+    What is older than what was seen before is not news: the newer file is on its way, or one of several hosts has
+    uploaded its old copy.
+    """
+    if run.progress is not None and seen.is_older_than(run.progress):
+        return run
+    return evolve(run, progress=own_or_inherited(run, seen))
 
 
 def own_or_inherited(run: Run, progress: Progress) -> Progress:

@@ -112,7 +112,7 @@ def fold(run: Run, seen: Observation, now: datetime) -> Run:
     """
     before = run
     if seen.progress is not None:
-        run = evolve(run, progress=durable.own_or_inherited(run, seen.progress))
+        run = durable.with_progress(run, seen.progress)
     for attempt in run.attempts:
         if attempt.is_open or attempt.unsettled:
             run = run.with_attempt(_fold_attempt(run, attempt, seen, now))

@@ -134,7 +134,7 @@ class LimitingRun:
 
 @dataclass(frozen=True)
 class Progress:
-    """What `nightspot.json` in the checkpoint prefix says is durable."""
+    """What a progress file in the checkpoint prefix says is durable."""
 
     step: int
     saved_at: datetime
@@ -146,6 +146,23 @@ class Progress:
     process_started_at: datetime | None = None  # of the process that wrote it: each machine has its own
     metrics: Mapping[str, float] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()  # what the file says besides and what cannot be true, see `progress_file`
+    # Which of the processes that wrote progress files here, from 1 on, and which of its files. None: an older
+    # library, or a script without it.
+    process: int | None = None
+    number: int | None = None
+
+    def is_older_than(self, other: Progress) -> bool:
+        """Whether `other` was written later; where one of the two has no number, it is not known to be.
+
+        By numbers, because each machine has a clock of its own. But a process that began later and counts from 1
+        again has found its checkpoints gone, and is the newer one.
+        """
+        if self.process is None or other.process is None:
+            return False
+        mine, its = self.process_started_at, other.process_started_at
+        began_later = mine is not None and its is not None and mine > its
+        numbers = self.process, self.step, self.number or 0
+        return numbers < (other.process, other.step, other.number or 0) and not began_later
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,12 @@ def of_a_request(deployed, request):
     ]
     for function in READ_PROGRESS:
         role = f"{function}Role"
-        for name in (PROGRESS_FILE, "checkpoint-000000040-rank00000.nsck"):
+        yield call(role, "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=f"{prefix}/nightspot")
+        for name in (
+            PROGRESS_FILE,
+            "nightspot-000001-000000040-000003.json",
+            "checkpoint-000000040-rank00000.nsck",
+        ):
             yield call(role, "s3:GetObject", f"arn:aws:s3:::{saved}/{name}")
             yield call(role, "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=f"{prefix}/{name}")
         yield call(role, "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=f"{prefix}/")
