@@ -20,6 +20,7 @@ from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.lambdas.observability import wake_refused
+from nightspot.lambdas.time_left import longest_seconds, watched
 
 if TYPE_CHECKING:
     from nightspot.job.model import Job
@@ -186,10 +187,9 @@ class _LateClient:
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
-        options = dict(self._options)
-        if "config" in options:
-            options["config"] = Config(**options["config"])
-        return boto3.client(self._service, **options)
+        longest = longest_seconds(self._options["config"])
+        options = {**self._options, "config": Config(**self._options["config"])}
+        return watched(boto3.client(self._service, **options), longest)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)

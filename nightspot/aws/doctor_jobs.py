@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -14,9 +13,12 @@ from nightspot.aws.doctor_visit import (
     CheckFinding,
     CheckState,
     Visit,
+    buckets_of,
     guarded,
     is_missing,
     job_of,
+    key_of_bucket,
+    listed,
     unanswered,
 )
 from nightspot.aws.prices import Quotas, QuotasUnknownError
@@ -114,9 +116,9 @@ def _role(visit: Visit, arn: str) -> Iterator[CheckFinding]:
 
 
 def _trusts(policy: Any) -> bool:
-    for statement in _listed(dig(policy, "Statement")):
-        services = _listed(dig(statement, "Principal", "Service"))
-        actions = {str(action).lower() for action in _listed(dig(statement, "Action"))}
+    for statement in listed(dig(policy, "Statement")):
+        services = listed(dig(statement, "Principal", "Service"))
+        actions = {str(action).lower() for action in listed(dig(statement, "Action"))}
         if dig(statement, "Effect") == "Allow" and SERVICE in services:
             return bool(actions & {"sts:assumerole", "sts:*", "*"})
     return False
@@ -125,7 +127,7 @@ def _trusts(policy: Any) -> bool:
 def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> CheckFinding:
     """What IAM's simulator says; the role passes without it, because few may ask it."""
     partition = arn.split(":")[1]
-    objects = [f"arn:{partition}:s3:::{bucket}/*" for bucket, _ in _buckets_of(visit)]
+    objects = [f"arn:{partition}:s3:::{bucket}/*" for bucket, _ in buckets_of(visit)]
     trusted = f"trusts {SERVICE}"
     try:
         answer = iam.simulate_principal_policy(
@@ -146,27 +148,13 @@ def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> CheckFindin
 
 
 def buckets(visit: Visit) -> Iterator[CheckFinding]:
-    """The buckets of checkpoints and models are there, in this region, versioned and encrypted."""
-    for bucket, has_checkpoints in _buckets_of(visit):
+    """The buckets of checkpoints and models are there, in this region, versioned; by which key they encrypt."""
+    for bucket, has_checkpoints in buckets_of(visit):
         yield from guarded(
             Check.BUCKETS,
             lambda bucket=bucket, kept=has_checkpoints: _bucket(visit, bucket, kept),  # type: ignore[misc]
             bucket,
         )
-
-
-def _buckets_of(visit: Visit) -> list[tuple[str, bool]]:
-    """(bucket, whether checkpoints go there) of all jobs."""
-    found: dict[str, bool] = {}
-    for job in visit.jobs:
-        for keys, kept in (
-            (("CheckpointConfig", "S3Uri"), True),
-            (("OutputDataConfig", "S3OutputPath"), False),
-        ):
-            if isinstance(uri := dig(job.training_job, *keys), str):
-                bucket = urlsplit(visit.filled(uri)).netloc
-                found[bucket] = found.get(bucket, False) or kept
-    return list(found.items())
 
 
 def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[CheckFinding]:
@@ -201,22 +189,9 @@ def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[CheckF
             yield CheckFinding(Check.BUCKETS, CheckState.WARNING, found, fix, bucket)
         else:
             good.append("versioned")
-    if _is_encrypted(s3, bucket):
-        good.append("encrypted")
-    else:
-        fix = f"S3 in the console: {bucket}, Properties, Default encryption"
-        yield CheckFinding(Check.BUCKETS, CheckState.WARNING, "has no default encryption", fix, bucket)
+    key = key_of_bucket(visit, bucket)
+    good.append("encrypted by S3's own keys" if key is None else f"encrypted by the key {key}")
     yield CheckFinding(Check.BUCKETS, CheckState.OK, ", ".join(good), subject=bucket)
-
-
-def _is_encrypted(s3: Any, bucket: str) -> bool:
-    try:
-        s3.get_bucket_encryption(Bucket=bucket)
-    except ClientError as error:
-        if is_missing(error, "ServerSideEncryptionConfigurationNotFoundError"):
-            return False
-        raise
-    return True
 
 
 def image(visit: Visit) -> Iterator[CheckFinding]:
@@ -270,11 +245,6 @@ def _each(visit: Visit, check: Check, *keys: str, look: Any) -> Iterator[CheckFi
 def _rungs(job: Job) -> Iterator[tuple[Market, str]]:
     for market in Market:
         yield from ((market, spec.instance_type) for spec in job.capacity.rungs_of(market))
-
-
-def _listed(value: Any) -> Iterable[Any]:
-    """IAM writes one of a thing bare, several as a list."""
-    return value if isinstance(value, list) else [value]
 
 
 def _and_more(count: int) -> str:

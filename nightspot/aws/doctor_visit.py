@@ -10,13 +10,14 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import NO_ANSWER, code_of
 from nightspot.aws.runs.operating import VARIABLES, Deployment, DeploymentError, read_deployment
 from nightspot.failures.redaction import redact
-from nightspot.job.model import Job
+from nightspot.job.model import Job, dig
 from nightspot.job.reading import CheckedFile
 from nightspot.job.request_shape import PlaceholderError, fill
 
@@ -44,6 +45,7 @@ class Check(StrEnum):
     ROLE = "training role"
     GRANTS = "stack's roles"
     BUCKETS = "buckets"
+    KEYS = "keys"
     IMAGE = "image"
     PRICES = "prices"
     NOTICES = "notices"
@@ -94,6 +96,8 @@ PERMISSIONS: Mapping[str, str] = {
     "HeadBucket": "s3:ListBucket",
     "GetBucketVersioning": "s3:GetBucketVersioning",
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "DescribeKey": "kms:DescribeKey",
+    "GetKeyPolicy": "kms:GetKeyPolicy",
     "DescribeImages": "ecr:DescribeImages",
     "ListSubscriptionsByTopic": "sns:ListSubscriptionsByTopic",
     "GetQueueAttributes": "sqs:GetQueueAttributes",
@@ -199,6 +203,42 @@ class Visit:
         return str(fill(text, {**self.deployment.names, **names}))
 
 
+def buckets_of(visit: Visit) -> list[tuple[str, bool]]:
+    """(bucket, whether checkpoints go there) of all jobs."""
+    found: dict[str, bool] = {}
+    for job in visit.jobs:
+        for keys, kept in (
+            (("CheckpointConfig", "S3Uri"), True),
+            (("OutputDataConfig", "S3OutputPath"), False),
+        ):
+            if isinstance(uri := dig(job.training_job, *keys), str):
+                bucket = urlsplit(visit.filled(uri)).netloc
+                found[bucket] = found.get(bucket, False) or kept
+    return list(found.items())
+
+
+def key_of_bucket(visit: Visit, bucket: str) -> str | None:
+    """The KMS key by which a bucket encrypts what names none: an ARN, an id or an alias. None: S3's own keys.
+
+    Every bucket encrypts; without a configuration of its own by S3's keys.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/default-encryption-faq.html
+    """
+    try:
+        answer = visit.client("s3").get_bucket_encryption(Bucket=bucket)
+    except ClientError as error:
+        if is_missing(error, "ServerSideEncryptionConfigurationNotFoundError"):
+            return None
+        raise
+    rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
+    chosen = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
+    by_kms = (each for each in chosen if str(each.get("SSEAlgorithm", "")).startswith("aws:kms"))
+    return next((str(each.get("KMSMasterKeyID") or AWS_S3_KEY) for each in by_kms), None)
+
+
+# What S3 takes where a bucket says "by KMS" and names no key.
+AWS_S3_KEY = "alias/aws/s3"
+
+
 def guarded(
     check: StrEnum, look: Callable[[], Iterable[CheckFinding]], subject: str = ""
 ) -> Iterator[CheckFinding]:
@@ -221,6 +261,11 @@ def unanswered(error: Exception) -> tuple[str, str]:
     if isinstance(error, NO_ANSWER):
         return f"AWS could not be reached: {redact(str(error))}", "check the network, proxy and region"
     return redact(str(error)), ""
+
+
+def listed(value: Any) -> Iterable[Any]:
+    """IAM writes one of a thing bare, several as a list."""
+    return value if isinstance(value, (list, tuple)) else [value]
 
 
 def is_missing(error: ClientError, *codes: str) -> bool:

@@ -18,6 +18,8 @@ from nightspot.cdk.settings import Settings
 from nightspot.cdk.triggers import WORKFLOW_FILE
 from nightspot.lambdas.dependencies import BOUNDED, Environment
 from nightspot.lambdas.start_training_job import ASKED_ONCE
+from nightspot.lambdas.time_left import SPARE_SECONDS, longest_seconds
+from tests.lambdas.test_no_answer import TIMEOUTS
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -220,16 +222,15 @@ def test_every_function_has_a_handler_of_its_own(deployed):
 
 def test_a_call_that_gets_no_answer_fits_into_every_function_s_time(deployed):
     """So that the function can say what failed, instead of being killed in it."""
-    tries = BOUNDED["retries"]["total_max_attempts"]
-    # botocore's pauses between tries: up to 1 s, 2 s, …
-    pauses = sum(2**number for number in range(tries - 1))
-    longest = tries * (BOUNDED["connect_timeout"] + BOUNDED["read_timeout"]) + pauses
+    longest = longest_seconds(BOUNDED) + SPARE_SECONDS
     timeouts = {name: f["Timeout"] for name, f in deployed.of_type("Lambda::Function").items()}
     assert len(timeouts) == len(FUNCTIONS)
+    by_module = {
+        f["Handler"].split(".")[2]: f["Timeout"] for f in deployed.of_type("Lambda::Function").values()
+    }
+    assert TIMEOUTS.items() <= by_module.items()
     assert {name for name, seconds in timeouts.items() if seconds <= longest} == set()
-    once = ASKED_ONCE["retries"]["total_max_attempts"] * (
-        ASKED_ONCE["connect_timeout"] + ASKED_ONCE["read_timeout"]
-    )
+    once = longest_seconds(ASKED_ONCE)
     (starting,) = (seconds for name, seconds in timeouts.items() if "StartTrainingJob" in name)
     # And as long again as a cold start takes.
     assert once + 10 < starting
