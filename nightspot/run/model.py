@@ -341,6 +341,7 @@ class Run:
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None
     furthest_step: int = 0  # the highest durable step that was ever seen
+    progress_unreadable: str | None = None  # why AWS refused to show the progress, the first time; redacted
     # The lowest mean pace of an uninterrupted stretch that is long enough to be that of all steps, at speed 1.
     paced_seconds_per_step: float | None = None
     steps: int = 0  # decisions taken so far
