@@ -120,7 +120,7 @@ def fold(run: Run, seen: Observation, now: datetime) -> Run:
     for attempt in run.attempts:
         if attempt.is_open or attempt.unsettled:
             run = run.with_attempt(_fold_attempt(run, attempt, seen, now))
-    return durable.fold(before, run)
+    return durable.with_delay(durable.fold(before, run), now)
 
 
 def _fold_attempt(run: Run, attempt: Attempt, seen: Observation, now: datetime) -> Attempt:
