@@ -15,7 +15,6 @@ from nightspot.aws.doctor_visit import (
     CheckFinding,
     CheckState,
     Visit,
-    buckets_of,
     guarded,
     is_missing,
     key_of_bucket,
@@ -110,17 +109,38 @@ def _questions(visit: Visit) -> Iterator[_Question]:
 
 
 def _used_keys(visit: Visit) -> dict[str, tuple[str, ...]]:
-    """By key that job files or their buckets name (ARN, id or alias): the outputs of the roles that read by it."""
+    """By KMS key (ARN, id or alias): the outputs of the roles that read by it.
+
+    The keys are those that job files name, those that their buckets encrypt by, and those of one object of each
+    place, which may be older than the bucket's choice.
+    """
     readers: dict[str, dict[str, None]] = {}
     for key in _filled(visit, "OutputDataConfig", "KmsKeyId"):
         readers.setdefault(key, {}).update(dict.fromkeys((*READ_CHECKPOINTS, *READ_MODELS)))
-    for bucket, has_checkpoints in buckets_of(visit):
-        key_of_it = key_of_bucket(visit, bucket)
-        # Its policy lets in whoever S3 lets in: https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html
-        if key_of_it is not None and not key_of_it.endswith(AWS_S3_KEY):
-            reading: tuple[str, ...] = READ_CHECKPOINTS if has_checkpoints else READ_MODELS
-            readers.setdefault(key_of_it, {}).update(dict.fromkeys(reading))
+    places: tuple[tuple[tuple[str, str], tuple[str, ...]], ...] = (
+        (("CheckpointConfig", "S3Uri"), READ_CHECKPOINTS),
+        (("OutputDataConfig", "S3OutputPath"), READ_MODELS),
+    )
+    for keys, outputs in places:
+        for uri in _filled(visit, *keys):
+            bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+            for found in (key_of_bucket(visit, bucket), _key_of_an_object(visit, bucket, prefix)):
+                # Whoever may use the bucket may use AWS's own key for S3.
+                if found is not None and not found.endswith(AWS_S3_KEY):
+                    readers.setdefault(found, {}).update(dict.fromkeys(outputs))
     return {key: tuple(outputs) for key, outputs in readers.items()}
+
+
+def _key_of_an_object(visit: Visit, bucket: str, prefix: str) -> str | None:
+    """The ARN of the key of some object below the prefix; None without one, or where the caller may not look."""
+    s3 = visit.client("s3")
+    try:
+        there = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1).get("Contents", ())
+        head = s3.head_object(Bucket=bucket, Key=there[0]["Key"]) if there else {}
+    except (ClientError, BotoCoreError):
+        return None
+    key = head.get("SSEKMSKeyId")
+    return None if key is None else str(key)
 
 
 def keys(visit: Visit) -> Iterator[CheckFinding]:

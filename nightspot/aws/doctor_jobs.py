@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -13,7 +14,6 @@ from nightspot.aws.doctor_visit import (
     CheckFinding,
     CheckState,
     Visit,
-    buckets_of,
     guarded,
     is_missing,
     job_of,
@@ -127,7 +127,7 @@ def _trusts(policy: Any) -> bool:
 def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> CheckFinding:
     """What IAM's simulator says; the role passes without it, because few may ask it."""
     partition = arn.split(":")[1]
-    objects = [f"arn:{partition}:s3:::{bucket}/*" for bucket, _ in buckets_of(visit)]
+    objects = [f"arn:{partition}:s3:::{bucket}/*" for bucket, _ in _buckets_of(visit)]
     trusted = f"trusts {SERVICE}"
     try:
         answer = iam.simulate_principal_policy(
@@ -149,12 +149,26 @@ def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> CheckFindin
 
 def buckets(visit: Visit) -> Iterator[CheckFinding]:
     """The buckets of checkpoints and models are there, in this region, versioned; by which key they encrypt."""
-    for bucket, has_checkpoints in buckets_of(visit):
+    for bucket, has_checkpoints in _buckets_of(visit):
         yield from guarded(
             Check.BUCKETS,
             lambda bucket=bucket, kept=has_checkpoints: _bucket(visit, bucket, kept),  # type: ignore[misc]
             bucket,
         )
+
+
+def _buckets_of(visit: Visit) -> list[tuple[str, bool]]:
+    """(bucket, whether checkpoints go there) of all jobs."""
+    found: dict[str, bool] = {}
+    for job in visit.jobs:
+        for keys, kept in (
+            (("CheckpointConfig", "S3Uri"), True),
+            (("OutputDataConfig", "S3OutputPath"), False),
+        ):
+            if isinstance(uri := dig(job.training_job, *keys), str):
+                bucket = urlsplit(visit.filled(uri)).netloc
+                found[bucket] = found.get(bucket, False) or kept
+    return list(found.items())
 
 
 def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[CheckFinding]:

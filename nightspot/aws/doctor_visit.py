@@ -10,14 +10,13 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import NO_ANSWER, code_of
 from nightspot.aws.runs.operating import VARIABLES, Deployment, DeploymentError, read_deployment
 from nightspot.failures.redaction import redact
-from nightspot.job.model import Job, dig
+from nightspot.job.model import Job
 from nightspot.job.reading import CheckedFile
 from nightspot.job.request_shape import PlaceholderError, fill
 
@@ -201,20 +200,6 @@ class Visit:
         if all(f"${{{name}}}" not in text or name in names for name in VARIABLES):
             return str(fill(text, names))
         return str(fill(text, {**self.deployment.names, **names}))
-
-
-def buckets_of(visit: Visit) -> list[tuple[str, bool]]:
-    """(bucket, whether checkpoints go there) of all jobs."""
-    found: dict[str, bool] = {}
-    for job in visit.jobs:
-        for keys, kept in (
-            (("CheckpointConfig", "S3Uri"), True),
-            (("OutputDataConfig", "S3OutputPath"), False),
-        ):
-            if isinstance(uri := dig(job.training_job, *keys), str):
-                bucket = urlsplit(visit.filled(uri)).netloc
-                found[bucket] = found.get(bucket, False) or kept
-    return list(found.items())
 
 
 def key_of_bucket(visit: Visit, bucket: str) -> str | None:

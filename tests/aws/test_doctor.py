@@ -826,6 +826,33 @@ def test_roles_that_a_key_s_policy_does_not_know_are_named(account):
     assert finding.fix.startswith("add them to the key's policy")
 
 
+def put_model(key):
+    client("s3").put_object(
+        Bucket="our-models",
+        Key="recommender/nightspot-recommender-1/output/model.tar.gz",
+        ServerSideEncryption="aws:kms",
+        SSEKMSKeyId=key,
+    )
+
+
+def test_the_key_of_objects_that_are_older_than_the_bucket_s_choice_counts_too(account):
+    other = KEY_ARN.replace("11111111", "22222222")
+    encrypt(account, "our-models", KEY_ARN)
+    put_model(other)
+    account.answers["simulate_principal_policy"] = Simulator(("ReconcileRoleArn", "kms:Decrypt", "22222222"))
+    finding = account.only(Check.GRANTS, CheckState.PROBLEM)
+    assert (finding.subject, finding.found) == ("Reconcile", f"may not kms:Decrypt on {other}")
+    assert len(account.findings(Check.KEYS)) == 2
+
+
+@pytest.mark.parametrize("call", ["list_objects_v2", "head_object"])
+def test_where_the_caller_may_not_read_objects_the_bucket_s_key_alone_counts(account, call):
+    encrypt(account, "our-models", KEY_ARN)
+    put_model(KEY_ARN.replace("11111111", "22222222"))
+    account.answers[call] = client_error("403", "HeadObject")
+    assert account.only(Check.KEYS, CheckState.OK).subject == KEY_ID
+
+
 def test_roles_that_iam_does_not_let_use_a_bucket_s_key_are_a_problem(account):
     encrypt(account, "our-checkpoints", KEY_ARN)
     account.answers["simulate_principal_policy"] = Simulator(("PlanRunRoleArn", "kms:Decrypt", KEY_ID))
