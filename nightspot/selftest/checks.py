@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightspot.selftest import free, refusals
+from nightspot.selftest import free, jobs, refusals
 from nightspot.selftest.model import Check
 
-CHECKS: tuple[Check, ...] = (*free.CHECKS, *refusals.CHECKS)
+CHECKS: tuple[Check, ...] = (*free.CHECKS, *refusals.CHECKS, *jobs.CHECKS)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Event, Lock
+from threading import Event, Lock, RLock
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -78,7 +78,9 @@ class Desk:
     _billed: dict[str, float] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
     _kept: dict[str, Any] = field(default_factory=dict)
-    _making: Lock = field(default_factory=Lock)
+    _making: Any = field(default_factory=RLock)
+    _draining: Lock = field(default_factory=Lock)
+    _events: dict[str, list[tuple[dict[str, Any], datetime]]] = field(default_factory=dict)
 
     def name(self, part: str) -> str:
         """A name that is this self-test's: "nightspot-selftest-1a2b3c-c1"."""
@@ -268,6 +270,25 @@ class Desk:
             for message in found:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 yield json.loads(message["Body"])
+
+    def events_of(self, job: str) -> list[tuple[dict[str, Any], datetime]]:
+        """The state-change events of one job that have arrived since it was asked last, each with its arrival."""
+        with self._draining:
+            for event in self.messages():
+                name = event.get("detail", {}).get("TrainingJobName", "")
+                self._events.setdefault(name, []).append((event, self.now()))
+            return self._events.pop(job, [])
+
+    def log_of(self, job: str) -> list[str]:
+        """The lines of a job's log, from all its machines. Raises ClientError."""
+        if self.logs is not None:
+            return list(self.logs(job))
+        pages = (
+            self.client("logs")
+            .get_paginator("filter_log_events")
+            .paginate(logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=f"{job}/")
+        )
+        return [event["message"].strip() for page in pages for event in page.get("events", ())]
 
     def request(self, part: str, **changes: Any) -> dict[str, Any]:
         """A CreateTrainingJob request that is right, with `changes` in place of its fields; None leaves one out."""

@@ -32,6 +32,17 @@ _ACTIONS = {
 }
 
 
+def in_story_time(clock, seen):
+    """moto's S3 has this machine's time, in whole seconds: a version counts from when it was first seen."""
+
+    def told(parsed, **_rest):
+        for each in (*parsed.get("Versions", ()), *parsed.get("DeleteMarkers", ())):
+            key = (each["Key"], each["VersionId"])
+            each["LastModified"] = seen.setdefault(key, clock.now())
+
+    return told
+
+
 @pytest.fixture
 def account(tmp_path, monkeypatch):
     """account(scale=…, market=…, command=…, **options): a desk in an empty account, and what was called there."""
@@ -48,7 +59,9 @@ def account(tmp_path, monkeypatch):
                 if service not in made:
                     name, _, region = service.partition("@")
                     made[service] = boto3.client(name, region_name=region or REGION)
-                    made[service].meta.events.register(
+                    events = made[service].meta.events
+                    events.register("after-call.s3.ListObjectVersions", in_story_time(clock, {}))
+                    events.register(
                         "before-call", lambda model, n=name, **_rest: calls.append((n, model.name))
                     )
                 return made[service]
