@@ -30,7 +30,7 @@ ACCOUNT_ID = "123456789012"
 ACCESS_KEY, SECRET_KEY = "AKIANIGHTSPOTLOCAL00", "local"
 IN_MINISTACK = Path(__file__).with_name("in_ministack.py")
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 2.0  # there is nothing to save
 _POLL_SECONDS = 0.1
 # All that the emulator and its functions get of the surrounding shell's.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL")
@@ -92,12 +92,13 @@ def emulated_account(
     region: str = "eu-west-1",
     functions_url: str | None = None,
     certificate: Path | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[EmulatedAccount]:
     """Inside: the account is there, empty, with IAM enforced. Afterwards no process of it is left.
 
     `python` is that of an environment with ministack and awslambdaric. `scratch` gets its log, its certificate and
     what functions unpack. `functions_url` is where functions find AWS, for a proxy that stands before the account;
-    the account itself by default. Raises EmulatorError.
+    the account itself by default. `settings` are ministack's own variables. Raises EmulatorError.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     temporary = scratch / "tmp"
@@ -130,6 +131,7 @@ def emulated_account(
         "TMPDIR": str(temporary),
         "LOG_LEVEL": "INFO",
         "PYTHONUNBUFFERED": "1",
+        **(settings or {}),
     }
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command
