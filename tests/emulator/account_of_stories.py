@@ -1,28 +1,27 @@
 """The emulated account that the stories share: what it is made of, and what they ask it."""
 
+import http.client
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nightspot.local.clock import StoryClock
-from nightspot.local.emulator.account import EmulatedAccount, emulated_account, make_certificate
-from nightspot.local.emulator.sagemaker_server import sagemaker_server
-from nightspot.local.sagemaker.markets import Markets, SimulationOptions
+from nightspot.local.emulator.account import EmulatedAccount, make_certificate
+from nightspot.local.emulator.training import account_that_trains
+from nightspot.local.sagemaker.markets import SimulationOptions
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
+from nightspot.local.sagemaker.training_job import TrainingCommand
 
 ROOT = Path(__file__).parents[2]
 EMULATORS = ROOT / ".venv-emulators" / "bin" / "python"
@@ -89,7 +88,9 @@ training_job:
   StoppingCondition: {{MaxRuntimeInSeconds: 1800}}
   Environment: {environment}
 """
-RUNS_AT_ONCE = ("quick", "quick-2", "quick-3")
+# A job has one run at a time, so that stories with runs of their own have jobs of their own.
+BURST = ("burst-1", "burst-2", "burst-3")
+JOBS = ("quick", "crashed", "refused-wake", *BURST)
 SIMULATION = SimulationOptions(
     spot_provisioning_seconds=0.1,
     on_demand_provisioning_seconds=0.1,
@@ -127,9 +128,14 @@ class Wire:
 
     def _ask(self, method: str, what: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_microburst/{what}", data, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)
+        try:
+            connection.request(method, f"/_microburst/{what}", data)
+            answer = connection.getresponse()
             text = answer.read()
+            assert answer.status == 200, text
+        finally:
+            connection.close()
         return json.loads(text) if text else None
 
 
@@ -142,9 +148,16 @@ class Account:
     wire: Wire
     folder: Path
     stacks: dict[str, "Stack"] = field(default_factory=dict)
+    clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
-        return self.emulated.client(service)
+        if service not in self.clients:
+            self.clients[service] = self.emulated.client(service)
+        return self.clients[service]
+
+    def close(self) -> None:
+        for client in self.clients.values():
+            client.close()
 
     @property
     def release_file(self) -> Path:
@@ -374,36 +387,25 @@ def account_with_both_stacks(folder: Path) -> Iterator[Account]:
     ports = (_free_port(), _free_port())
     certificate = make_certificate(folder)
     with ExitStack() as stack:
-        server = stack.enter_context(sagemaker_server())
         wire = stack.enter_context(
             _wire(ports[1], f"https://127.0.0.1:{ports[0]}", certificate, folder / "microburst.log")
         )
-        emulated = stack.enter_context(
-            emulated_account(
+        training = TrainingCommand(["python", str(folder / "trainer.py")], {"PYTHONPATH": str(ROOT)}, folder)
+        emulated, simulator = stack.enter_context(
+            account_that_trains(
                 EMULATORS,
                 folder / "account",
+                lambda _request: training,
                 port=ports[0],
-                sagemaker_url=server.url,
                 region=REGION,
+                options=SIMULATION,
                 functions_url=wire.url,
                 certificate=certificate,
                 settings={"SFN_WAIT_SCALE": WAIT_SCALE, "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "2"},
             )
         )
-        server.simulator = stack.enter_context(
-            SimulatedSageMaker(
-                StoryClock(datetime.now(UTC), 1.0),
-                Markets(),
-                scratch=folder / "training",
-                command=["python", str(folder / "trainer.py")],
-                environment={"PYTHONPATH": str(ROOT)},
-                on_event=server.put_event,
-                region=REGION,
-                options=SIMULATION,
-                s3=emulated.client("s3"),
-            )
-        )
-        made = Account(emulated, server.simulator, wire, folder)
+        made = Account(emulated, simulator, wire, folder)
+        stack.callback(made.close)
         made.command(sys.executable, "app.py", CDK_OUTDIR=str(folder / "cdk.out"))
         made.cdk("bootstrap", f"aws://123456789012/{REGION}")
         made.cdk("deploy", "--all", "--concurrency", "2", "--require-approval", "never")
@@ -414,7 +416,7 @@ def account_with_both_stacks(folder: Path) -> Iterator[Account]:
 
 def _write_project(folder: Path) -> None:
     (folder / "jobs").mkdir()
-    jobs = {**dict.fromkeys(RUNS_AT_ONCE, "{}"), "held": f"{{RELEASE_FILE: {folder / 'release'}}}"}
+    jobs = {**dict.fromkeys(JOBS, "{}"), "held": f"{{RELEASE_FILE: {folder / 'release'}}}"}
     for name, environment in jobs.items():
         (folder / "jobs" / f"{name}.yaml").write_text(JOB.format(name=name, environment=environment))
     (folder / "app.py").write_text(APP.format(build=str(ROOT / "build"), stacks=STACKS))

@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from types import SimpleNamespace
 
 import pytest
 from botocore.credentials import Credentials
@@ -15,7 +14,23 @@ REGION = "eu-west-1"
 
 
 @pytest.fixture
-def api_of(production, account):
+def client_with(production, account):
+    """The API as somebody with these credentials calls it."""
+    api_id = production.outputs["ApiUrl"].removeprefix("https://").partition(".")[0]
+    url = f"{account.emulated.address}/_aws/execute-api/{api_id}/v1"
+    sends = []
+
+    def client(credentials):
+        sends.append(transport(url, ca_bundle=str(account.emulated.certificate)))
+        return ApiClient(url, credentials=credentials, region=REGION, send=sends[-1])
+
+    yield client
+    for send in sends:
+        send.__self__.close()
+
+
+@pytest.fixture
+def api_of(production, client_with):
     """By the name of an IAM user, whether with the right: the API as they call it."""
 
     def client(name, *, may_call, secret=None):
@@ -28,28 +43,14 @@ def api_of(production, account):
             statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": every}
             policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
             iam.put_user_policy(UserName=user, PolicyName="calls", PolicyDocument=policy)
-        return _client(production, account, Credentials(key["AccessKeyId"], secret or key["SecretAccessKey"]))
+        return client_with(Credentials(key["AccessKeyId"], secret or key["SecretAccessKey"]))
 
     return client
 
 
-def _client(stack, account, credentials):
-    api_id = stack.outputs["ApiUrl"].removeprefix("https://").partition(".")[0]
-    url = f"{account.emulated.address}/_aws/execute-api/{api_id}/v1"
-    holder = (
-        SimpleNamespace(get_frozen_credentials=credentials.get_frozen_credentials) if credentials else None
-    )
-    return ApiClient(
-        url,
-        credentials=holder,
-        region=REGION,
-        send=transport(url, ca_bundle=str(account.emulated.certificate)),
-    )
-
-
-def test_only_who_signs_and_has_the_right_gets_through(production, account, api_of):
+def test_only_who_signs_and_has_the_right_gets_through(client_with, api_of):
     refused = {
-        "nobody": _client(production, account, None),
+        "nobody": client_with(None),
         "a user without the right": api_of("guest", may_call=False),
         "a user with a wrong secret": api_of("forger", may_call=True, secret="x" * 40),
     }

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.emulator.account_of_stories import RUNS_AT_ONCE
+from tests.emulator.account_of_stories import BURST
 
 pytestmark = [pytest.mark.emulator, pytest.mark.long, pytest.mark.xdist_group("emulator")]
 
@@ -53,7 +53,7 @@ def test_every_run_succeeds_with_one_training_job_under_eighty_faults(production
     outputs = []
     try:
         for _ in range(MOST_ROUNDS):
-            started = [production.start({"job": name}) for name in RUNS_AT_ONCE]
+            started = [production.start({"job": name}) for name in BURST]
             for arn in started:
                 # What was lost in spite of all retries is found by the reconciler, as on AWS.
                 execution = production.end_of(arn, reconciled=True)

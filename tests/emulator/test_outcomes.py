@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from nightspot.lambdas.plan_run import FIRST_MISSES
 from nightspot.local.sagemaker.request_rules import ServiceFault
 from tests.emulator.account_of_stories import until
 
@@ -57,22 +56,39 @@ def test_a_function_that_cannot_be_called_ends_a_run_with_messages(production):
     # No concurrency at all: each call is throttled.
     functions.put_function_concurrency(FunctionName=decide, ReservedConcurrentExecutions=0)
     try:
-        arn = production.start({"job": "quick-2"})
-        execution = production.end_of(arn)
+        with misses_counted_in_hundreds(production):
+            arn = production.start({"job": "crashed"})
+            execution = production.end_of(arn)
     finally:
         functions.delete_function_concurrency(FunctionName=decide)
 
     assert execution["error"] == "Nightspot.DecisionCrashed"
     states = production.states_of(arn)
-    assert states.count("Decide the next step") > FIRST_MISSES
+    assert states.count("Report the failure") == 1
+    assert states.count("Decide the next step") > 2
     assert states[-3:] == ["Record the crash", "Sound the alarm", "The decision crashed"]
-    assert production.message("quick-2")
+    assert production.message("crashed")
     item = production.client("dynamodb").scan(
         TableName=production.outputs["TableName"],
         FilterExpression="sk = :crash",
         ExpressionAttributeValues={":crash": {"S": "CRASH"}},
     )["Items"]
-    assert [each["job"]["S"] for each in item] == ["quick-2"]
+    assert [each["job"]["S"] for each in item] == ["crashed"]
+
+
+@contextmanager
+def misses_counted_in_hundreds(stack):
+    """After the first, each call of a function that fails counts for a hundred: hours of tries are a few."""
+    workflows, arn = stack.client("stepfunctions"), stack.outputs["StateMachineArn"]
+    deployed = workflows.describe_state_machine(stateMachineArn=arn)["definition"]
+    counted = "{% $misses + 1 %}"
+    assert counted in deployed
+    changed = deployed.replace(counted, "{% $misses = 0 ? 1 : $misses + 100 %}")
+    workflows.update_state_machine(stateMachineArn=arn, definition=changed)
+    try:
+        yield
+    finally:
+        workflows.update_state_machine(stateMachineArn=arn, definition=deployed)
 
 
 @contextmanager
@@ -96,7 +112,7 @@ def test_a_refused_wake_is_counted_where_an_alarm_looks_and_the_reconciler_wakes
     (metric,) = (each["MetricStat"]["Metric"] for each in alarm["Properties"]["Metrics"])
 
     with denied(production, "states:SendTaskSuccess", "WakeRun", "CloseRun"):
-        arn = production.start({"job": "quick-3"})
+        arn = production.start({"job": "refused-wake"})
         counted = until_counted(production, "WakeRun", "WakeRefused")
     (about,) = counted["_aws"]["CloudWatchMetrics"]
     assert about["Namespace"] == metric["Namespace"]

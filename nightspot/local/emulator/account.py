@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import ipaddress
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -31,13 +32,14 @@ ACCESS_KEY, SECRET_KEY = "AKIANIGHTSPOTLOCAL00", "local"
 IN_MINISTACK = Path(__file__).with_name("in_ministack.py")
 START_SECONDS = 60.0
 STOP_SECONDS = 2.0  # there is nothing to save
+LAST_LINES = 20  # of its log, where it does not start
 _POLL_SECONDS = 0.1
 # All that the emulator and its functions get of the surrounding shell's.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL")
 
 
 class EmulatorError(Exception):
-    """The emulator cannot be started; the text says why, and where its log is."""
+    """The emulator cannot be installed or started; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def emulated_account(
         "PYTHONUNBUFFERED": "1",
         **(settings or {}),
     }
-    with log.open("ab") as output:
+    with log.open("ab") as output, _said_by_the_system(python):
         process = subprocess.Popen(  # noqa: S603 - our own command
             [str(python), str(IN_MINISTACK)],
             env=environment,
@@ -151,6 +153,14 @@ def emulated_account(
         _end(process)
 
 
+@contextmanager
+def _said_by_the_system(python: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EmulatorError(f"{python}: cannot be started: {error.strerror or error}") from error
+
+
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, trusted: Path, log: Path) -> None:
     context = create_default_context(cafile=str(trusted))
     deadline = time.monotonic() + START_SECONDS
@@ -162,7 +172,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, trusted: Path,
         time.sleep(_POLL_SECONDS)
     ended = process.poll()
     what = f"took longer than {START_SECONDS:g} s" if ended is None else f"ended with status {ended}"
-    raise EmulatorError(f"the emulator's start {what}: its log is {log}")
+    last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
+    raise EmulatorError(f"the emulator's start {what}: {last}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -217,4 +228,4 @@ def make_certificate(folder: Path) -> Path:
 
 def exports(environment: Mapping[str, str]) -> str:
     """The lines that give a shell these variables."""
-    return "\n".join(f"export {name}={value}" for name, value in environment.items())
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())

@@ -102,7 +102,7 @@ def _ask_the_simulation(target: str, body: bytes | str) -> tuple[int, dict[str, 
 def _put_state_changes() -> None:
     """The simulation's events, one after the other, on the account's bus.
 
-    Where the simulation is gone, however it ended, nothing is left behind: this ends the emulator and its functions.
+    Where the simulation is gone, however it ended, this ends the emulator and its functions: nothing is left.
     """
     with contextlib.suppress(OSError):
         while True:
