@@ -44,7 +44,7 @@ RULES = [
     },
     {"service": "s3", "sequence": {"fail": 1, "pass": 3}, "error": {"code": "SlowDown", "status": 503}},
     {"service": "events", "sequence": {"fail": 1, "pass": 3}, "response": LOST},
-    {"service": "states", "sequence": {"fail": 1, "pass": 3}, "response": LOST},
+    {"service": "stepfunctions", "sequence": {"fail": 1, "pass": 3}, "response": LOST},
 ]
 
 
@@ -66,7 +66,7 @@ def test_every_run_succeeds_with_one_training_job_under_eighty_faults(production
         account.wire.inject()
 
     assert len(fired) >= FAULTS
-    assert {each["service"] for each in fired} == {"dynamodb", "sagemaker", "s3", "events", "states"}
+    assert {each["service"] for each in fired} == {"dynamodb", "sagemaker", "s3", "events", "stepfunctions"}
     assert [len(output["attempts"]) for output in outputs] == [1] * len(outputs)
     runs = {output["run_id"] for output in outputs}
     jobs = [state.name for state in account.simulator.states() if any(run in state.name for run in runs)]
