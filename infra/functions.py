@@ -47,6 +47,17 @@ def let_it_send_notices(scope: Construct, grantee: iam.IGrantable) -> None:
     allow(grantee, ["events:PutEvents"], bus, conditions={"StringEquals": {"events:source": SOURCE}})
 
 
+def let_it_start_training_jobs(
+    scope: Construct, grantee: iam.IGrantable, data: TrainingData, identity: Identity
+) -> None:
+    """It may make this environment's training jobs, as the roles that jobs run as and no others."""
+    jobs = identity.training_jobs(scope)
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
+    allow(grantee, ["sagemaker:CreateTrainingJob", "sagemaker:AddTags"], *jobs)
+    to_sagemaker = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+    allow(grantee, ["iam:PassRole"], *data.role_arns(), conditions=to_sagemaker)
+
+
 class Functions(Construct):
     """The functions, each named as its module in nightspot.lambdas; `api` is None where the settings want none."""
 
@@ -121,6 +132,8 @@ class Functions(Construct):
             # What SNS or the table would not take is tried again, and then told.
             **_brought_back(records, Duration.hours(6)),
         )
+        # One call, of 42 seconds at most.
+        self.start_training_job = self._function("StartTrainingJob", "Asks SageMaker for a training job")
         # API Gateway waits no longer than 29 seconds. Its permissions and addresses are nightspot.cdk.api's.
         self.api = (
             self._function("Api", "Answers the HTTP API", timeout=Duration.seconds(29))
@@ -147,6 +160,9 @@ class Functions(Construct):
         for function in (self.record_outcome, *settling):
             self._let_it_write_reports(function, data)
             self._let_it_see_models(function, data)
+        let_it_start_training_jobs(self, self.start_training_job, data, identity)
+        for each in identity.training_jobs(self):
+            accept_wildcard(self.start_training_job.role, each, "Training jobs are named by their runs.")
 
     def let_it_name_aws_images(self, function: lambda_.Function) -> None:
         """Tell it whose account the region's Deep Learning Containers are in, as far as CDK knows; else "".

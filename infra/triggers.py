@@ -17,7 +17,12 @@ from constructs import Construct
 
 import nightspot
 from nightspot.cdk.data import Records, TrainingData, make_log_group
-from nightspot.cdk.functions import BUS_NAME, Functions, let_it_send_notices
+from nightspot.cdk.functions import (
+    BUS_NAME,
+    Functions,
+    let_it_send_notices,
+    let_it_start_training_jobs,
+)
 from nightspot.cdk.identity import Identity
 from nightspot.cdk.permissions import accept_wildcard, allow, arn, service
 from nightspot.cdk.settings import Settings
@@ -51,20 +56,18 @@ class Workflow(Construct):
             assumed_by=service(self, "states", source=arn(self, "states", "stateMachine:*"), documented=True),
             description="What a run may do",
         )
-        steps = (functions.plan_run, functions.decide_next_step, functions.record_outcome)
+        steps = (
+            functions.plan_run,
+            functions.decide_next_step,
+            functions.start_training_job,
+            functions.record_outcome,
+        )
         allow(role, ["lambda:InvokeFunction"], *(function.function_arn for function in steps))
-        allow(
-            role,
-            ["sagemaker:CreateTrainingJob", "sagemaker:StopTrainingJob", "sagemaker:AddTags"],
-            *jobs,
-        )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["iam:PassRole"],
-                resources=data.role_arns(),
-                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-            )
-        )
+        allow(role, ["sagemaker:StopTrainingJob"], *jobs)
+        if identity.has_older_runs:
+            # An execution goes on with the workflow that it began with, and with what the role may do now. Before
+            # there was StartTrainingJob, the workflow itself asked SageMaker.
+            let_it_start_training_jobs(self, role, data, identity)
         allow(role, ["dynamodb:UpdateItem"], records.table.table_arn)
         let_it_send_notices(self, role)
         self.state_machine = sfn.StateMachine(
@@ -74,6 +77,7 @@ class Workflow(Construct):
             definition_substitutions={
                 "PlanRunFunctionArn": functions.plan_run.function_arn,
                 "DecideNextStepFunctionArn": functions.decide_next_step.function_arn,
+                "StartTrainingJobFunctionArn": functions.start_training_job.function_arn,
                 "RecordOutcomeFunctionArn": functions.record_outcome.function_arn,
                 "TableName": records.table.table_name,
                 "EventBusName": BUS_NAME,

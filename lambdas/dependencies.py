@@ -139,7 +139,7 @@ def dependencies() -> Dependencies:
     def jobs() -> Mapping[str, Job]:
         from nightspot.job.model import read_jobs  # noqa: PLC0415 - only a plan needs the job's model
 
-        # Validated against AWS's model when they were deployed; the runtime's botocore may be older.
+        # Validated against AWS's model when they were deployed.
         return read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
 
     def localise(job: Job, execution_arn: str) -> Job:

@@ -11,7 +11,7 @@ from nightspot.aws.runs.checkpoints import PROGRESS_FILE
 from nightspot.job.model import dig
 
 # The stack's outputs that name its roles, by what they do with the things of a job.
-WORKFLOW = "WorkflowRoleArn"
+PASSES_ROLES = "StartTrainingJobRoleArn"
 READ_CHECKPOINTS = ("PlanRunRoleArn", "DecideNextStepRoleArn", "CloseRunRoleArn", "ReconcileRoleArn")
 READ_MODELS = ("RecordOutcomeRoleArn", "CloseRunRoleArn", "ReconcileRoleArn")
 _ANY_RUN = "20260101-abc123"
@@ -45,7 +45,7 @@ class _Question:
 
 
 def grants(visit: Visit) -> Iterator[CheckFinding]:
-    """The workflow may pass the jobs' roles; the functions may read their checkpoints and models.
+    """What starts training jobs may pass the jobs' roles; the others may read their checkpoints and models.
 
     By IAM's simulator, which does not know the policies of buckets and keys.
     """
@@ -78,7 +78,7 @@ def _questions(visit: Visit) -> Iterator[_Question]:
     roles = _filled(visit, "RoleArn")
     partition = next((role.split(":")[1] for role in roles if role.startswith("arn:")), "aws")
     to_sagemaker = (("iam:PassedToService", "sagemaker.amazonaws.com"),)
-    yield _Question(WORKFLOW, "iam:PassRole", roles, to_sagemaker)
+    yield _Question(PASSES_ROLES, "iam:PassRole", roles, to_sagemaker)
     saved = _objects(partition, _filled(visit, "CheckpointConfig", "S3Uri"), f"{_ANY_RUN}/{PROGRESS_FILE}")
     models = _filled(visit, "OutputDataConfig", "S3OutputPath")
     models = _objects(partition, models, f"nightspot-job-{_ANY_RUN}-1/output/model.tar.gz")

@@ -78,6 +78,9 @@ _PYTHON_NAMES = "ConnectionError ConnectTimeout ReadTimeout SSLError HTTPClientE
 # stop of a job that is over.
 GENERIC = frozenset({"sagemakerexception", "amazonsagemakerexception", "clienterror"})
 _VALIDATION = frozenset({"validationexception", "validationerror"})
+# The name under which a decision hears that nobody knows what became of its CreateTrainingJob: the function that
+# makes the call, or SageMaker, gave no answer. statemachine/training_run.asl.json has it too.
+START_UNANSWERED = "Nightspot.StartUnanswered"
 # Step Functions' name for a job that has failed: why is in the cause.
 TASK_FAILED = "states.taskfailed"
 

@@ -183,6 +183,23 @@ def quota_name(text: str) -> str | None:
     return match["name"] if match else None
 
 
+def is_server_fault(cause: str) -> bool:
+    """Whether a fault's cause ends with an HTTP status by which the service itself has failed."""
+    status, _ = _service_part(cause)
+    return status is not None and codes.class_of_status(status) is FailureClass.SERVICE_FAULT
+
+
+def innermost(cause: str) -> str:
+    """The words of a cause that is JSON, as Step Functions and Lambda write theirs; else the cause itself."""
+    for _ in range(_MOST_WRAPPERS):
+        words = parse(cause)
+        if not isinstance(words, FaultWords):
+            break
+        inner = words.cause if isinstance(parse(words.cause), FaultWords) else ""
+        cause = inner or ": ".join(filter(None, (words.error, words.cause)))
+    return cause
+
+
 def _unwrapped(text: str, code: str) -> tuple[str, str]:
     """The text from AWS's own words on, its white space single, and the innermost code before them."""
     text = " ".join(text[: 2 * _READ_CHARACTERS].split())[:_READ_CHARACTERS]

@@ -24,7 +24,7 @@ from nightspot.aws.doctor import (
     Visit,
     examine,
 )
-from nightspot.aws.doctor_grants import READ_CHECKPOINTS, READ_MODELS, WORKFLOW
+from nightspot.aws.doctor_grants import PASSES_ROLES, READ_CHECKPOINTS, READ_MODELS
 from nightspot.aws.doctor_visit import PERMISSIONS, job_of
 from nightspot.aws.faults import NO_ANSWER
 from nightspot.job.markets import Market
@@ -47,7 +47,7 @@ VARIABLES = {
     "NIGHTSPOT_MODEL_BUCKET": BUCKETS[1],
     "NIGHTSPOT_TRAINING_ROLE_ARN": ROLE_ARN,
 }
-ROLE_OUTPUTS = {WORKFLOW, *READ_CHECKPOINTS, *READ_MODELS}
+ROLE_OUTPUTS = {PASSES_ROLES, *READ_CHECKPOINTS, *READ_MODELS}
 TEMPLATE = {
     "Resources": {
         "TrainingNoticesTopic1": {"Type": "AWS::SNS::Topic"},
@@ -612,9 +612,9 @@ class Simulator:
 
 def test_a_role_that_the_deployed_workflow_may_not_pass_is_a_problem(account):
     account.job = account.job.replace("${TrainingRoleArn}", f"arn:aws:iam::{ACCOUNT}:role/training")
-    account.answers["simulate_principal_policy"] = Simulator((WORKFLOW, "iam:PassRole", ":role/training"))
+    account.answers["simulate_principal_policy"] = Simulator((PASSES_ROLES, "iam:PassRole", ":role/training"))
     finding = account.only(Check.GRANTS, CheckState.PROBLEM)
-    assert finding.subject == "Workflow"
+    assert finding.subject == "StartTrainingJob"
     assert finding.found == f"may not iam:PassRole on arn:aws:iam::{ACCOUNT}:role/training"
     assert finding.fix.startswith("make deploy")
 
@@ -634,7 +634,7 @@ def test_a_key_that_no_function_may_use_is_a_problem_of_each(account):
     account.answers["simulate_principal_policy"] = simulator
     found = account.findings(Check.GRANTS)
     problems = {each.subject for each in found if each.state is CheckState.PROBLEM}
-    assert problems == {name.removesuffix("RoleArn") for name in ROLE_OUTPUTS - {WORKFLOW}}
+    assert problems == {name.removesuffix("RoleArn") for name in ROLE_OUTPUTS - {PASSES_ROLES}}
     asked = next(each for each in simulator.asked if each["ActionNames"] == ["kms:Decrypt"])
     assert asked["ContextEntries"] == [
         {

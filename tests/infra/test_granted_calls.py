@@ -158,7 +158,7 @@ class Deployed:
         self.requests = [fill(each.training_job, names) for each in jobs]
         pattern = next(
             statement["Resource"][0]
-            for statement in self.policies.statements("WorkflowRole")
+            for statement in self.policies.statements("StartTrainingJobRole")
             if "sagemaker:CreateTrainingJob" in statement["Action"]
         )
         self.training_job = pattern.replace("*", f"plain-{RUN_ID}-1")
@@ -201,12 +201,15 @@ def needed(deployed):
             yield call(
                 f"Functions{role}" if role == "ApiRole" else f"{role}Role", f"dynamodb:{operation}", table
             )
-    for function in ("PlanRun", "DecideNextStep", "RecordOutcome"):
+    for function in ("PlanRun", "DecideNextStep", "StartTrainingJob", "RecordOutcome"):
         yield call(
             "WorkflowRole", "lambda:InvokeFunction", policies.arn("Lambda::Function", f"Functions{function}")
         )
-    for action in ("CreateTrainingJob", "StopTrainingJob", "AddTags"):
-        yield call("WorkflowRole", f"sagemaker:{action}", own_job)
+    yield call("WorkflowRole", "sagemaker:StopTrainingJob", own_job)
+    # The workflow itself, in executions of before there was StartTrainingJob.
+    for role in ("StartTrainingJobRole", "WorkflowRole"):
+        for action in ("CreateTrainingJob", "AddTags"):
+            yield call(role, f"sagemaker:{action}", own_job)
     yield call("WorkflowRole", "events:PutEvents", bus, events__source="nightspot")
     for function in READ_PROGRESS:
         role = f"{function}Role"
@@ -226,12 +229,13 @@ def needed(deployed):
         for key in deployed.settings.kms_key_arns:
             yield call(f"{role}Role", "kms:GenerateDataKey", key, **BY_S3)
     for request in deployed.requests:
+        for role in ("StartTrainingJobRole", "WorkflowRole"):
+            yield call(role, "iam:PassRole", request["RoleArn"], **SAGEMAKER)
         yield from of_a_request(deployed, request)
 
 
 def of_a_request(deployed, request):
     """What one job's request leads to."""
-    yield call("WorkflowRole", "iam:PassRole", request["RoleArn"], **SAGEMAKER)
     saved = checkpoint_prefix(request, RUN_ID).removeprefix("s3://")
     bucket, _, prefix = saved.partition("/")
     keys = [
@@ -283,6 +287,13 @@ def test_whatever_a_run_asks_for_is_allowed(cases, name):
 def forbidden(deployed):
     """What must be denied in every case, whatever its jobs name."""
     yield from forbidden_to_workflow(deployed)
+    for role in ("StartTrainingJobRole", "WorkflowRole"):
+        yield from forbidden_to_what_starts(deployed, role)
+    yield call("StartTrainingJobRole", "sagemaker:StopTrainingJob", deployed.training_job)
+    yield call("StartTrainingJobRole", "dynamodb:UpdateItem", deployed.policies.arn("DynamoDB::Table", ""))
+    yield call(
+        "StartTrainingJobRole", "lambda:InvokeFunction", deployed.policies.arn("Lambda::Function", "PlanRun")
+    )
     for function in sorted({*READ_PROGRESS, *READ_MODELS}):
         yield from forbidden_to_function(deployed, f"{function}Role")
     yield call("NotifyRole", "sns:Publish", f"arn:aws:sns:{REGION}:{ACCOUNT}:payroll")
@@ -326,13 +337,20 @@ def forbidden_to_function(deployed, role):
     yield call(role, "iam:PutRolePolicy", FOREIGN_ROLE)
 
 
-def forbidden_to_workflow(deployed):
+def forbidden_to_what_starts(deployed, role):
+    """To what makes training jobs."""
     own_role = deployed.requests[0]["RoleArn"]
-    yield call("WorkflowRole", "iam:PassRole", FOREIGN_ROLE, **SAGEMAKER)
-    yield call("WorkflowRole", "iam:PassRole", f"{own_role}-admin", **SAGEMAKER)
-    yield call("WorkflowRole", "iam:PassRole", own_role.replace(ACCOUNT, "999999999999"), **SAGEMAKER)
-    yield call("WorkflowRole", "iam:PassRole", own_role)
-    yield call("WorkflowRole", "iam:PassRole", own_role, iam__PassedToService="lambda.amazonaws.com")
+    yield call(role, "iam:PassRole", FOREIGN_ROLE, **SAGEMAKER)
+    yield call(role, "iam:PassRole", f"{own_role}-admin", **SAGEMAKER)
+    yield call(role, "iam:PassRole", own_role.replace(ACCOUNT, "999999999999"), **SAGEMAKER)
+    yield call(role, "iam:PassRole", own_role)
+    yield call(role, "iam:PassRole", own_role, iam__PassedToService="lambda.amazonaws.com")
+    for action in ("CreateTrainingJob", "AddTags"):
+        yield call(role, f"sagemaker:{action}", FOREIGN_JOB)
+    yield call(role, "s3:GetObject", SECRET)
+
+
+def forbidden_to_workflow(deployed):
     for action in ("CreateTrainingJob", "StopTrainingJob", "AddTags"):
         yield call("WorkflowRole", f"sagemaker:{action}", FOREIGN_JOB)
     yield call(
@@ -374,7 +392,7 @@ OF_A_NEIGHBOUR = {
     "the stack's role in a team's bucket": ("two teams", "DataRole", "s3:GetObject",
         f"arn:aws:s3:::teams/ads/{RUN_ID}/nightspot.json", {}),
     "the stack's role with a team's key": ("two teams", "DataRole", "kms:Decrypt", KEY, BY_S3),
-    "a third team's role": ("two teams", "WorkflowRole", "iam:PassRole",
+    "a third team's role": ("two teams", "StartTrainingJobRole", "iam:PassRole",
         f"arn:aws:iam::{ACCOUNT}:role/payroll", SAGEMAKER),
     "a third team's prefix": ("two teams", "DecideNextStepRole", "s3:GetObject",
         "arn:aws:s3:::teams/payroll/x", {}),
@@ -395,9 +413,10 @@ def test_what_lies_beside_a_named_thing_is_denied(cases, name, role, action, res
     assert not cases(name).policies.allows(role, action, resource, **context)
 
 
-def test_each_of_two_teams_roles_is_passed(cases):
+@pytest.mark.parametrize("role", ["StartTrainingJobRole", "WorkflowRole"])
+def test_each_of_two_teams_roles_is_passed(cases, role):
     policies = cases("two teams").policies
-    (passing,) = (s for s in policies.statements("WorkflowRole") if "iam:PassRole" in s["Action"])
+    (passing,) = (s for s in policies.statements(role) if "iam:PassRole" in s["Action"])
     own = policies.arn("IAM::Role", "DataRole")
     assert set(passing["Resource"]) == {
         own,
@@ -425,8 +444,9 @@ def test_who_needs_a_key_is_told_in_outputs_for_the_key_s_policy(cases):
     for role in using:
         told = deployed.policies.resolved(deployed.outputs[f"{role}RoleArn"]["Value"])
         assert told == deployed.policies.arn("IAM::Role", f"Functions{role}Role")
-    workflow = deployed.policies.resolved(deployed.outputs["WorkflowRoleArn"]["Value"])
-    assert workflow == deployed.policies.arn("IAM::Role", "WorkflowRole")
+    for role in ("Workflow", "StartTrainingJob"):
+        told = deployed.policies.resolved(deployed.outputs[f"{role}RoleArn"]["Value"])
+        assert told == deployed.policies.arn("IAM::Role", f"{role}Role")
 
 
 def test_a_shared_subnet_is_its_owner_s_whose_account_nobody_here_knows(synthesise):

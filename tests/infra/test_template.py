@@ -17,6 +17,7 @@ from nightspot.cdk import TrainingRuns
 from nightspot.cdk.settings import Settings
 from nightspot.cdk.triggers import WORKFLOW_FILE
 from nightspot.lambdas.dependencies import BOUNDED, Environment
+from nightspot.lambdas.start_training_job import ASKED_ONCE
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -36,6 +37,7 @@ FUNCTIONS = [
     "Reconcile",
     "RecordOutcome",
     "StartRun",
+    "StartTrainingJob",
     "Notify",
     "WakeRun",
 ]
@@ -224,6 +226,16 @@ def test_a_call_that_gets_no_answer_fits_into_every_function_s_time(deployed):
     timeouts = {name: f["Timeout"] for name, f in deployed.of_type("Lambda::Function").items()}
     assert len(timeouts) == len(FUNCTIONS)
     assert {name for name, seconds in timeouts.items() if seconds <= longest} == set()
+    once = ASKED_ONCE["retries"]["total_max_attempts"] * (
+        ASKED_ONCE["connect_timeout"] + ASKED_ONCE["read_timeout"]
+    )
+    (starting,) = (seconds for name, seconds in timeouts.items() if "StartTrainingJob" in name)
+    # And as long again as a cold start takes.
+    assert once + 10 < starting
+    # A state that ended before its function would be followed by a decision that looks too early.
+    assert (
+        starting < json.loads(WORKFLOW_FILE.read_text())["States"]["Start the training job"]["TimeoutSeconds"]
+    )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -331,7 +343,7 @@ def test_the_workflow_s_names_are_this_stack_s_functions_and_table(deployed, as_
     substitutions = {key: as_text(value) for key, value in machine["DefinitionSubstitutions"].items()}
     expected = {
         f"{name}FunctionArn": f"<{deployed.only('Lambda::Function', name)[0]}.Arn>"
-        for name in ("PlanRun", "DecideNextStep", "RecordOutcome")
+        for name in ("PlanRun", "DecideNextStep", "StartTrainingJob", "RecordOutcome")
     }
     table, _ = deployed.only("DynamoDB::Table")
     assert substitutions == {

@@ -43,6 +43,12 @@ RARE: tuple[dict[str, Any], ...] = (
     {"step": {"action": None}},
     {"step": {}},
     {"outcome": {"outcome": "failed", "because": LONG}},
+    {"fault": CRASH},
+    {"states": {"errorOutput": CRASH}},
+    {"states": {"errorOutput": {"Error": "States.Timeout"}}},
+    {"states": {"result": {"Payload": {"training_job_arn": "arn", "fault": None}}}},
+    {"states": {"result": {"Payload": {"training_job_arn": None, "fault": CRASH}}}},
+    {"states": {"result": {"Payload": {}}}},
     {"crash": {"Error": "InvalidInputError", "Cause": json.dumps({"errorMessage": LONG, "n": None})}},
     {"crash": {"Error": "Sandbox.Timedout", "Cause": "Task timed out after 60.00 seconds"}},
     *(
@@ -85,7 +91,7 @@ def comparable(expression: str, answer: dict[str, Any]) -> dict[str, Any]:
     value = answer.get("value")
     if isinstance(value, str) and re.search(r"\$(millis|now)\(", expression):
         return {"shape": re.sub(r"[0-9]", "0", value)}
-    if isinstance(value, str) and expression.startswith("$string({"):
+    if isinstance(value, str) and expression.startswith(("$string({", "$string($states.errorOutput")):
         # jsonata-python escapes what is not ASCII, the reference does not: the same document.
         return {"document": json.loads(value)}
     return answer
@@ -116,6 +122,18 @@ def crash_at_the_second_decision(name, handler):
     return call
 
 
+def die_at_the_first_start(name, handler):
+    """Before SageMaker was asked."""
+    left = [RuntimeError(NASTY)]
+
+    def call(event):
+        if name == "StartTrainingJob" and left:
+            raise left.pop()
+        return handler(event)
+
+    return call
+
+
 def test_every_expression_means_the_same_to_the_reference_jsonata(play, asked):
     short = {
         "work": "5m",
@@ -126,6 +144,7 @@ def test_every_expression_means_the_same_to_the_reference_jsonata(play, asked):
     refused = ServiceFault("ValidationException", NASTY, 400)
     ends = [
         play(Night("throttled, then quiet", "", create_faults=(THROTTLED,)), **short).error,
+        play(wrap=die_at_the_first_start, **short).error,
         play(Night("refused", "", create_faults=(refused, refused)), **short).error,
         play(
             Night("no Spot", "", Markets(default_spot=SimulatedMarket.never())),
@@ -138,6 +157,7 @@ def test_every_expression_means_the_same_to_the_reference_jsonata(play, asked):
         play(run_input={"job": NASTY}, **short).error,
     ]
     assert ends == [
+        None,
         None,
         "Nightspot.failed",
         "Nightspot.skipped",

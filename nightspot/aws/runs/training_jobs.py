@@ -48,6 +48,11 @@ class TrainingJobs:
                 return None
             raise
 
+    def create(self, request: Mapping[str, Any]) -> str:
+        """Ask for a training job; its ARN. `request` is CreateTrainingJob's, whole. Raises what boto3 does."""
+        arn: str = self._client.create_training_job(**request)["TrainingJobArn"]
+        return arn
+
     def stop(self, training_job_name: str) -> None:
         """Ask for the stop of a training job. One that is over, stopping or not there is left as it is.
 
