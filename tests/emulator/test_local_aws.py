@@ -4,9 +4,11 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -43,7 +45,7 @@ def nightspot(tmp_path):
     return run, environment, project
 
 
-def test_a_new_project_is_deployed_and_runs_on_this_machine(nightspot):
+def test_a_new_project_is_deployed_and_runs_on_this_machine(nightspot, socket_enabled):
     run, environment, project = nightspot
     command = [sys.executable, "-m", "nightspot", "local", "aws", "--port", "0", "--json"]
     server = subprocess.Popen(
@@ -65,5 +67,7 @@ def test_a_new_project_is_deployed_and_runs_on_this_machine(nightspot):
         status = server.wait(60)
         server.stdout.close()
     assert status == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", urlsplit(told["url"]).port)) != 0
     assert not Path(told["log"]).parent.exists()
     assert told["jobs"] == ["first"]

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import ipaddress
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from ssl import create_default_context
 from typing import Any
@@ -27,8 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 ACCOUNT_ID = "123456789012"
-# The root user's, and of no account anywhere.
-ACCESS_KEY, SECRET_KEY = "AKIANIGHTSPOTLOCAL00", "local"
+ACCESS_KEY = "AKIANIGHTSPOTLOCAL00"  # of its root user, and of no account anywhere
 IN_MINISTACK = Path(__file__).with_name("in_ministack.py")
 START_SECONDS = 60.0
 STOP_SECONDS = 2.0  # there is nothing to save
@@ -50,7 +50,8 @@ class EmulatedAccount:
     region: str
     certificate: Path  # which its TLS is to be trusted by
     log: Path
-    process_id: int
+    # New each time: whoever may make functions there runs code as the user of this machine.
+    secret_key: str = field(repr=False)
 
     def environment(self) -> dict[str, str]:
         """What every AWS SDK and the CDK command line need to come here, as the account's root user."""
@@ -61,7 +62,7 @@ class EmulatedAccount:
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_CA_BUNDLE": str(self.certificate),
             "NODE_EXTRA_CA_CERTS": str(self.certificate),
         }
@@ -71,14 +72,14 @@ class EmulatedAccount:
         """The same place, by its address."""
         return self.url.replace("localhost", "127.0.0.1")
 
-    def client(self, service: str, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY) -> Any:
-        """boto3's client for a service here: the root user's, or that of another key."""
+    def client(self, service: str) -> Any:
+        """boto3's client for a service here, as the root user."""
         return boto3.client(
             service,
             region_name=self.region,
             endpoint_url=self.address,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=self.secret_key,
             verify=str(self.certificate),
             config=Config(retries={"mode": "standard", "total_max_attempts": 3}, read_timeout=30),
         )
@@ -106,7 +107,7 @@ def emulated_account(
     temporary = scratch / "tmp"
     temporary.mkdir(exist_ok=True)
     trusted = certificate or make_certificate(scratch)
-    log = scratch / "emulator.log"
+    log, secret_key = scratch / "emulator.log", secrets.token_urlsafe(24)
     url = f"https://localhost:{port}"
     address = f"https://127.0.0.1:{port}"
     environment = {
@@ -124,7 +125,7 @@ def emulated_account(
         "SFTP_ENABLED": "0",
         "PERSIST_STATE": "0",
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_ENDPOINT_URL": functions_url or address,
@@ -148,7 +149,7 @@ def emulated_account(
         )
     try:
         _wait_until_ready(process, f"{address}/_ministack/health", trusted, log)
-        yield EmulatedAccount(url, region, trusted, log, process.pid)
+        yield EmulatedAccount(url, region, trusted, log, secret_key)
     finally:
         _end(process)
 
