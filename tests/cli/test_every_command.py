@@ -103,6 +103,7 @@ CASES = {
     ),
     "schema": Case((), ("--wrong",), "--wrong", json=()),
     "completion": Case(("bash",), ("tcsh",), "tcsh", json=None),
+    "local aws": Case(None, ("no-such-folder",), "no-such-folder"),
     "local serve": Case(
         None, ("jobs", "--time-scale", "0.5"), "--time-scale: 0.5: must be a number from 1 on"
     ),
@@ -116,6 +117,7 @@ GOOD_ELSEWHERE = {
     "audit": "tests/cli/test_audit_command.py::test_a_deployment_without_a_fault_is_said_to_be_so",
     "stop": "tests/cli/test_operate_commands.py::test_a_person_who_says_yes_stops_the_run_and_sees_its_end",
     "retry": "tests/cli/test_run_aws.py::test_retry_takes_the_old_run_s_overrides_along_and_says_so",
+    "local aws": "tests/emulator/test_local_aws.py::test_a_new_project_is_deployed_and_runs_on_this_machine",
     "local serve": "tests/cli/test_every_command.py::test_the_served_api_says_where_it_is_and_ends_with_ctrl_c",
 }
 
