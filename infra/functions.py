@@ -138,6 +138,9 @@ class Functions(Construct):
             self.plan_run.add_environment(name, "true" if is_asked else "false")
             if is_asked:
                 allow(self.plan_run, actions, "*")
+        if settings.harvest_cassettes:
+            # It hears of each training job's end, may look at it, and writes beside the reports.
+            self.close_run.add_environment("NIGHTSPOT_HARVEST_CASSETTES", "true")
         for function in (self.plan_run, self.decide_next_step, *settling):
             self._let_it_look(function, data)
             # Of a run that is over, or that has lost its lock.

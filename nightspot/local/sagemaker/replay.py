@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from nightspot.cassettes.life import unfolded
 from nightspot.cassettes.model import (
     ARN,
     JOB,
@@ -107,6 +108,7 @@ class CassetteSageMaker:
     def __post_init__(self) -> None:
         if not self.cassettes:
             raise ValueError("cassettes: must be at least one")
+        self.cassettes = [unfolded(cassette) for cassette in self.cassettes]
 
     def create_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateTrainingJob.
@@ -184,7 +186,7 @@ class CassetteSageMaker:
     # --- events ---------------------------------------------------------------------------------------------
 
     def _events(self, job: _Playing) -> list[Entry]:
-        recorded = list(job.cassette.of(Source.EVENT))
+        recorded = list(job.cassette.of(Source.EVENT)) if job.cassette.knows_events else []
         return recorded or [_event_of(entry) for entry in job.cassette.of(Source.DESCRIBE)]
 
     def _plan_next(self, job: _Playing) -> None:
