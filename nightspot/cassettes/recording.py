@@ -14,6 +14,8 @@ from nightspot.cassettes.model import Cassette, Entry, Origin, Source, versions
 from nightspot.cassettes.redacting import Redactor
 from nightspot.formats.statuses import ENDED
 
+__all__ = ["Recorder", "versions"]
+
 
 class Recorder:
     """Records one job. Not thread safe; nothing is redacted later than it is recorded.
