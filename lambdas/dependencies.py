@@ -48,6 +48,7 @@ class Environment(BaseModel):
     notice_topic_arn: str = Field(alias="NIGHTSPOT_NOTICE_TOPIC_ARN", default="")
     chat_topic_arn: str = Field(alias="NIGHTSPOT_CHAT_TOPIC_ARN", default="")
     tell_success: bool = Field(alias="NIGHTSPOT_TELL_SUCCESS", default=False)
+    harvest_cassettes: bool = Field(alias="NIGHTSPOT_HARVEST_CASSETTES", default=False)
     subnet_ids: str = Field(alias="NIGHTSPOT_SUBNET_IDS", default="")  # comma-separated
     security_group_ids: str = Field(alias="NIGHTSPOT_SECURITY_GROUP_IDS", default="")
 
@@ -126,6 +127,7 @@ class Dependencies:
     starter: Starter | None = None  # None: runs are started by others (nightspot audit)
     models: Models | None = None  # None: nobody looks at models
     event_life: timedelta = EVENT_LIFE  # an event that is older is not asked to come again
+    harvest_cassettes: bool = False  # whether the lives of ended training jobs are kept beside the reports
     environment: str = ""  # the deployment's, for the names of training jobs; "": they have none
 
 
@@ -168,6 +170,7 @@ def dependencies() -> Dependencies:
         live_prices=prices.known if environment.live_prices else None,
         reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
         models=Models(late_client("s3")),
+        harvest_cassettes=environment.harvest_cassettes,
         environment=environment.environment,
     )
 

@@ -269,6 +269,7 @@ def test_a_function_gets_an_environment_that_it_can_read(request, as_text, varia
     _, function = request.getfixturevalue(variant).only("Lambda::Function", name)
     variables = {key: as_text(v) for key, v in function["Environment"]["Variables"].items()}
     known = {field.alias for field in Environment.model_fields.values()} - {"AWS_REGION", DLC_ACCOUNT}
+    known -= {"NIGHTSPOT_HARVEST_CASSETTES"}  # only where it is asked for
     if name != "PlanRun":
         known -= OF_THE_PLAN
     if name != "Notify":
@@ -311,6 +312,18 @@ def test_the_plan_asks_for_quotas_where_the_deployment_says_so(deployed, checkin
 
     assert asks(checking_quotas) is True
     assert asks(deployed) is False
+
+
+def test_lives_are_kept_by_what_hears_of_each_end_where_the_deployment_says_so(
+    deployed, checking_quotas, as_text
+):
+    def keeps(synthesised, name):
+        _, function = synthesised.only("Lambda::Function", name)
+        variables = {key: as_text(value) for key, value in function["Environment"]["Variables"].items()}
+        return Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"}).harvest_cassettes
+
+    assert keeps(checking_quotas, "CloseRun") is True
+    assert [keeps(checking_quotas, "RecordOutcome"), keeps(deployed, "CloseRun")] == [False, False]
 
 
 def test_the_plan_asks_for_prices_unless_the_deployment_says_otherwise(deployed, by_the_book, as_text):
