@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from aws_cdk import Annotations, Duration, RemovalPolicy, Stack, Token
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
@@ -34,8 +36,45 @@ _USE = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", *_MULTIPART]
 _WHY_BELOW = "A job file names the prefix; what lies below it is named by runs and by training."
 
 
-# Of models that were overwritten or deleted.
+# Of models and pages that were overwritten or deleted.
 _OLD_MODEL_DAYS = 14
+# What DynamoDB asks a table's user for, and what SNS and SQS ask a sender for.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+# https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+_KEY_USES = {
+    "dynamodb": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"],
+    "sns": ["kms:Decrypt", "kms:GenerateDataKey"],
+    "sqs": ["kms:Decrypt", "kms:GenerateDataKey"],
+}
+
+
+def own_key(scope: Construct, settings: Settings) -> kms.IKey | None:
+    """The key of all that the stack makes, None for AWS's own keys. One construct in each scope."""
+    if settings.kms_key_arn is None:
+        return None
+    known = scope.node.try_find_child("Key")
+    return known if known is not None else kms.Key.from_key_arn(scope, "Key", settings.kms_key_arn)  # type: ignore[return-value]
+
+
+def let_it_use_the_key(grantee: iam.IGrantable, scope: Construct, settings: Settings, *services: str) -> None:
+    """It may use the stack's own key for what it does with "dynamodb", "sns" or "sqs", through them alone."""
+    if settings.kms_key_arn is None:
+        return
+    for service_name in services:
+        allow(
+            grantee,
+            _KEY_USES[service_name],
+            settings.kms_key_arn,
+            conditions=via(scope, service_name),
+        )
+
+
+def via(scope: Construct, *services: str) -> dict[str, dict[str, Any]]:
+    """IAM's condition that a key is used by one of these services alone, on its user's behalf."""
+    stack = Stack.of(scope)
+    names = [f"{name}.{stack.region}.{stack.url_suffix}" for name in services]
+    return {"StringEquals": {"kms:ViaService": names[0] if len(names) == 1 else names}}
 
 
 def make_log_group(
@@ -46,6 +85,7 @@ def make_log_group(
         scope,
         name,
         log_group_name=group_name,
+        encryption_key=own_key(scope, settings),
         retention=settings.log_retention,
         removal_policy=settings.removal_policy,
     )
@@ -56,13 +96,17 @@ class Records(Construct):
 
     def __init__(self, scope: Construct, settings: Settings) -> None:
         super().__init__(scope, "Records")
+        key = own_key(self, settings)
         self.table = dynamodb.Table(
             self,
             "Table",
             partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
             sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED
+            if key
+            else dynamodb.TableEncryption.AWS_MANAGED,
+            encryption_key=key,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
@@ -77,15 +121,19 @@ class Records(Construct):
             "DeadLetters",
             retention_period=Duration.days(14),
             enforce_ssl=True,
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            encryption=None if key else sqs.QueueEncryption.SQS_MANAGED,
         )
+        queue = self.dead_letters.node.default_child
+        if key is not None and isinstance(queue, sqs.CfnQueue):
+            # Not by CDK's own way: it would let each sender encrypt anew, by `kms:ReEncrypt*`, without a condition.
+            queue.kms_master_key_id = key.key_arn
         accept(
             self.dead_letters, "AwsSolutions-SQS3", "It is itself the dead-letter queue; an alarm watches it."
         )
 
 
 class TrainingData(Construct):
-    """`checkpoints` and `models`: versioned, encrypted, TLS-only buckets. `role`: what training jobs run as.
+    """`checkpoints`, `models`, `reports`: versioned, encrypted, TLS-only buckets. `role`: that of training jobs.
 
     The user's own take their place where the settings name them. `named`: what the job files name beside them.
 
@@ -104,6 +152,7 @@ class TrainingData(Construct):
         old_days = settings.checkpoint_version_days
         self.checkpoints = self._bucket("Checkpoints", settings.checkpoint_bucket_name, old_days)
         self.models = self._bucket("Models", settings.model_bucket_name, _OLD_MODEL_DAYS)
+        self.reports = self._bucket("Reports", settings.report_bucket_name, _OLD_MODEL_DAYS)
         if isinstance(self.checkpoints, s3.Bucket):
             # A run's prefix is never written again once the run is over, so age alone tells.
             self.checkpoints.add_lifecycle_rule(expiration=Duration.days(settings.checkpoint_days))
@@ -143,10 +192,9 @@ class TrainingData(Construct):
             dict.fromkeys(k if k.startswith("arn:") else arn(self, "kms", f"key/{k}") for k in filled)
         )
 
-    def s3_only(self) -> dict[str, dict[str, str]]:
+    def s3_only(self) -> dict[str, dict[str, Any]]:
         """IAM's condition that a key is used by S3 alone, on its user's behalf."""
-        stack = Stack.of(self)
-        return {"StringEquals": {"kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}"}}
+        return via(self, "s3")
 
     @staticmethod
     def _outside(places: Iterable[Prefix], own: str, own_name: str | None) -> list[Prefix]:
@@ -170,11 +218,15 @@ class TrainingData(Construct):
     def _bucket(self, name: str, existing: str | None, old_version_days: int) -> s3.IBucket:
         if existing is not None:
             return s3.Bucket.from_bucket_name(self, name, existing)
+        key, logs_go_to = own_key(self, self._settings), self._settings.access_log_bucket_name
         bucket = s3.Bucket(
             self,
             name,
             versioned=True,
-            encryption=s3.BucketEncryption.S3_MANAGED,
+            encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=key,
+            # Else each object is a call of KMS, which is paid for and limited.
+            bucket_key_enabled=True if key else None,
             enforce_ssl=True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
@@ -187,11 +239,19 @@ class TrainingData(Construct):
                 )
             ],
         )
-        accept(
-            bucket,
-            "AwsSolutions-S1",
-            "Only training jobs and Nightspot's functions read it; CloudTrail data events tell more.",
-        )
+        resource = bucket.node.default_child
+        if logs_go_to is None:
+            accept(
+                bucket,
+                "AwsSolutions-S1",
+                "Only training jobs and Nightspot's functions read it; CloudTrail data events tell more.",
+            )
+        elif isinstance(resource, s3.CfnBucket):
+            # Not by a construct: CDK would warn that it cannot change the other bucket's policy.
+            resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
+                destination_bucket_name=logs_go_to,
+                log_file_prefix=f"{Stack.of(self).stack_name}/{name.lower()}/",
+            )
         return bucket
 
     def _role(self) -> iam.IRole:
@@ -237,7 +297,7 @@ class TrainingData(Construct):
                 allow(role, ["s3:GetBucketLocation"], bucket)
                 allow(role, actions, f"{bucket}/{keys}")
                 accept_wildcard(role, f"{bucket}/{keys}", _WHY_BELOW)
-        stored = self.key_arns([*named.output_keys, *self._settings.kms_key_arns])
+        stored = self.key_arns([*named.output_keys, *self._settings.bucket_keys])
         if stored:
             # kms:Encrypt: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_OutputDataConfig.html
             actions = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]

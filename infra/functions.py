@@ -13,9 +13,10 @@ from aws_cdk.region_info import FactName
 from constructs import Construct
 
 from nightspot.cdk.bundle import JOBS_FILE, Bundle
-from nightspot.cdk.data import Records, TrainingData, make_log_group
+from nightspot.cdk.data import Records, TrainingData, let_it_use_the_key, make_log_group, own_key
 from nightspot.cdk.identity import Identity
 from nightspot.cdk.named import Prefix
+from nightspot.cdk.network import FunctionNetwork
 from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, service
 from nightspot.cdk.settings import Settings
 
@@ -62,6 +63,7 @@ class Functions(Construct):
         super().__init__(scope, "Functions")
         self._settings = settings
         self._identity = identity
+        self._network = FunctionNetwork(self, settings)
         self._code = lambda_.Code.from_asset(
             str(bundle.path), asset_hash=bundle.digest, asset_hash_type=AssetHashType.CUSTOM
         )
@@ -72,6 +74,7 @@ class Functions(Construct):
             "NIGHTSPOT_JOBS_FILE": JOBS_FILE,
             "NIGHTSPOT_CHECKPOINT_BUCKET": data.checkpoints.bucket_name,
             "NIGHTSPOT_MODEL_BUCKET": data.models.bucket_name,
+            "NIGHTSPOT_REPORT_BUCKET": data.reports.bucket_name,
             "NIGHTSPOT_TRAINING_ROLE_ARN": data.role.role_arn,
             "NIGHTSPOT_SUBNET_IDS": ",".join(settings.subnet_ids),
             "NIGHTSPOT_SECURITY_GROUP_IDS": ",".join(settings.security_group_ids),
@@ -127,6 +130,7 @@ class Functions(Construct):
             if settings.api
             else None
         )
+        self._network.keep_their_code_out()
         settling = (self.close_run, self.reconcile)
         for function in (self.plan_run, self.decide_next_step, self.record_outcome, *settling):
             let_it_send_notices(self, function)
@@ -166,6 +170,11 @@ class Functions(Construct):
             description=f"What {name} may do",
         )
         log_group.grant_write(role)
+        # Every function reads or writes the table; what Lambda gives up for them goes to the queue.
+        let_it_use_the_key(
+            role, self, self._settings, "dynamodb", *(["sqs"] if "on_failure" in options else [])
+        )
+        self._network.let_in(role)
         function = lambda_.Function(
             self,
             name,
@@ -179,6 +188,7 @@ class Functions(Construct):
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             environment=self._environment,
+            environment_encryption=own_key(self, self._settings),
             description=description,
             **{
                 "timeout": Duration.seconds(60),
@@ -186,6 +196,7 @@ class Functions(Construct):
                 **options,
             },
         )
+        self._network.place(function)
         if name in WAKING:
             # It knows no resources, say AWS's lists. The state machine's ARN works as well, but that is documented
             # nowhere, and every wake-up hangs on it. Who has no token wakes nothing.
@@ -227,12 +238,13 @@ class Functions(Construct):
             accept_wildcard(function.role, each, "Training jobs are named by their runs.")
 
     def _let_it_write_reports(self, function: lambda_.Function, data: TrainingData) -> None:
-        reports = data.models.arn_for_objects("reports/*")
+        reports = data.reports.arn_for_objects("reports/*")
         allow(function, ["s3:PutObject"], reports)
         accept_wildcard(function.role, reports, "Every run has a page of its own below this prefix.")
-        if self._settings.kms_key_arns:
+        keys = self._settings.bucket_keys
+        if keys:
             # What is put into a bucket with a default key is encrypted in its writer's name.
-            allow(function, ["kms:GenerateDataKey"], *self._settings.kms_key_arns, conditions=data.s3_only())
+            allow(function, ["kms:GenerateDataKey"], *keys, conditions=data.s3_only())
 
     def _let_it_see_models(self, function: lambda_.Function, data: TrainingData) -> None:
         """Whether a model is there, and not empty."""
@@ -264,7 +276,7 @@ class Functions(Construct):
 
     def _let_it_decrypt(self, function: lambda_.Function, data: TrainingData) -> None:
         """What is stored under a key of the user's. The key's own policy has to name the role as well."""
-        keys = data.key_arns([*data.named.output_keys, *self._settings.kms_key_arns])
+        keys = data.key_arns([*data.named.output_keys, *self._settings.bucket_keys])
         if keys:
             allow(function, ["kms:Decrypt"], *keys, conditions=data.s3_only())
 
@@ -279,6 +291,8 @@ class Functions(Construct):
             blind.append("lists of training jobs")
         if name in WAKING:
             blind.append("the return of task tokens")
+        if self._settings.function_subnet_ids:
+            blind.append("EC2's Describe actions")
         return f"{', '.join(blind)} know no resources that could be named beforehand."
 
 

@@ -16,7 +16,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 import nightspot
-from nightspot.cdk.data import Records, TrainingData, make_log_group
+from nightspot.cdk.data import Records, TrainingData, let_it_use_the_key, make_log_group
 from nightspot.cdk.functions import BUS_NAME, Functions, let_it_send_notices
 from nightspot.cdk.identity import Identity
 from nightspot.cdk.permissions import accept_wildcard, allow, arn, service
@@ -66,6 +66,7 @@ class Workflow(Construct):
             )
         )
         allow(role, ["dynamodb:UpdateItem"], records.table.table_arn)
+        let_it_use_the_key(role, self, settings, "dynamodb")
         let_it_send_notices(self, role)
         self.state_machine = sfn.StateMachine(
             self,
@@ -148,7 +149,12 @@ RECONCILE_EVERY = Duration.minutes(5)
 
 
 def add_schedules(
-    scope: Construct, jobs: Mapping[str, Job], functions: Functions, workflow: Workflow, records: Records
+    scope: Construct,
+    jobs: Mapping[str, Job],
+    functions: Functions,
+    workflow: Workflow,
+    records: Records,
+    settings: Settings,
 ) -> None:
     """One EventBridge Scheduler schedule for each job that has one; each calls the function that starts runs."""
     here = Construct(scope, "Schedules")
@@ -169,6 +175,7 @@ def add_schedules(
     )
     allow(role, ["lambda:InvokeFunction"], functions.start_run.function_arn)
     allow(role, ["sqs:SendMessage"], records.dead_letters.queue_arn)
+    let_it_use_the_key(role, here, settings, "sqs")
     for name, job in scheduled.items():
         schedule = _schedule(here, name, job, functions.start_run, role, records)
         # Else the first start could come before the role may call the function.

@@ -1,7 +1,7 @@
-"""IAM's verdict on a call, as far as the identity policies of a synthesised template say it.
+"""IAM's verdict on a call, as far as a synthesised template and the documents beside it say it.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html: an explicit denial wins,
-else one statement that allows is enough. Resource policies, boundaries and organisations are not looked at.
+else one statement that allows is enough; a role's boundary has to allow as well. Organisations are not looked at.
 """
 
 from __future__ import annotations
@@ -39,10 +39,16 @@ _ARNS = {
 
 
 class Policies:
-    """The roles of a template. A resource's name is its logical id, a bucket's in lower case."""
+    """The roles of a template. A resource's name is its logical id, a bucket's in lower case.
 
-    def __init__(self, template: Mapping[str, Any]) -> None:
+    `boundaries`: the documents of the managed policies that roles have as their boundary, by ARN.
+    """
+
+    def __init__(
+        self, template: Mapping[str, Any], boundaries: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         self._resources = template["Resources"]
+        self._boundaries = boundaries or {}
 
     def the(self, kind: str, part: str) -> str:
         """The logical id of the only resource of `kind`, such as "IAM::Role", that has `part` in it."""
@@ -67,14 +73,13 @@ class Policies:
         `"*"`, as AWS asks for an action that knows no resource.
         """
         keys = {name.replace("__", ":").lower(): value for name, value in context.items()}
-        found = [
-            statement["Effect"]
-            for statement in self.statements(role)
-            if _applies(statement, "Action", action.lower(), lower=True)
-            and _applies(statement, "Resource", resource, lower=False)
-            and _holds(statement.get("Condition", {}), keys)
-        ]
-        return "Allow" in found and "Deny" not in found
+        name = self.the("IAM::Role", role)
+        boundary = self._resources[name]["Properties"].get("PermissionsBoundary")
+        limits = [] if boundary is None else [_listed(self._boundaries[boundary]["Statement"])]
+        return all(
+            _verdict([self._plain(s) for s in statements], action, resource, keys)
+            for statements in (self.statements(role), *limits)
+        )
 
     def statements(self, role: str) -> list[dict[str, Any]]:
         """Every statement of that role's own policies, without CloudFormation's functions."""
@@ -110,6 +115,8 @@ class Policies:
                 return _REFS.get(self._resources[name]["Type"], "{0}").format(self._name(name))
             case {"Fn::GetAtt": [name, "Arn"]}:
                 return _ARNS[self._resources[name]["Type"]].format(self._name(name))
+            case {"Fn::GetAtt": [name, "BackupVaultArn"]}:
+                return f"arn:aws:backup:{_HERE}:backup-vault:{self._name(name)}"
             case {"Fn::GetAtt": [name, "Name"]}:
                 return self._name(name)
             case {"Fn::Join": [separator, parts]}:
@@ -120,6 +127,36 @@ class Policies:
         is_bucket = self._resources[logical_id]["Type"] == "AWS::S3::Bucket"
         given = self._resources[logical_id].get("Properties", {}).get("BucketName") if is_bucket else None
         return str(given or (logical_id.lower() if is_bucket else logical_id))
+
+
+def key_allows(document: Mapping[str, Any], principal: str, action: str, **context: str) -> bool:
+    """Whether a key's own policy lets `principal` use it: a service, such as "events.amazonaws.com", or an ARN.
+
+    For a principal of the key's account "root" stands for whatever IAM allows.
+    """
+    keys = {name.replace("__", ":").lower(): value for name, value in context.items()}
+    account = principal.split(":")[4] if principal.startswith("arn:") else None
+    statements = [
+        {"Effect": s["Effect"], "Action": _listed(s["Action"]), "Resource": ["*"],
+         "Condition": {o: {k: _listed(v) for k, v in w.items()} for o, w in s.get("Condition", {}).items()}}
+        for s in document["Statement"]
+        if principal in {*_listed(s["Principal"].get("Service", [])), *_listed(s["Principal"].get("AWS", []))}
+        or (account and f"arn:aws:iam::{account}:root" in _listed(s["Principal"].get("AWS", [])))
+    ]  # fmt: skip
+    return _verdict(statements, action, "*", keys)
+
+
+def _verdict(
+    statements: Iterable[Mapping[str, Any]], action: str, resource: str, keys: Mapping[str, str]
+) -> bool:
+    found = [
+        statement["Effect"]
+        for statement in statements
+        if _applies(statement, "Action", action.lower(), lower=True)
+        and _applies(statement, "Resource", resource, lower=False)
+        and _holds(statement.get("Condition", {}), keys)
+    ]
+    return "Allow" in found and "Deny" not in found
 
 
 @dataclass(frozen=True)
@@ -172,7 +209,7 @@ def _fits(operator: str, given: str, wanted: str) -> bool:
     match operator:
         case "StringEquals":
             return given == wanted
-        case "StringLike" | "ArnLike":
+        case "StringLike" | "ArnLike" | "ArnEquals":
             return _like(given, wanted)
         case "Bool":
             return given.lower() == wanted.lower()

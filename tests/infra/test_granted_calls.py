@@ -125,6 +125,7 @@ CASES = {
         Settings(
             checkpoint_bucket_name="our-checkpoints",
             model_bucket_name="our-models",
+            report_bucket_name="our-reports",
             training_role_arn=f"arn:aws:iam::{ACCOUNT}:role/our-training",
             kms_key_arns=(BUCKET_KEY,),
         ),
@@ -132,14 +133,17 @@ CASES = {
 }
 
 
+# With everything that a setting can ask for, below a permissions boundary.
+HARDENED = "the hardened profile"
+
+
 class Deployed:
     """A case: its policies, and what its jobs' requests say with the placeholders filled in."""
 
-    def __init__(self, synthesise, jobs, settings):
+    def __init__(self, template, jobs, settings, boundaries=None):
         self.jobs = {each.name: each for each in jobs}
         self.settings = settings
-        template = synthesise(settings, jobs=self.jobs).template
-        self.policies = Policies(template)
+        self.policies = Policies(template, boundaries)
         self.outputs = template["Outputs"]
         output = {
             name: self.policies.resolved(value["Value"])
@@ -148,6 +152,7 @@ class Deployed:
         }
         self.role_arn = output["TrainingRoleArn"]
         self.model_bucket = output["ModelBucket"]
+        self.report_bucket = output["ReportBucket"]
         names = {
             "CheckpointBucket": output["CheckpointBucket"],
             "ModelBucket": output["ModelBucket"],
@@ -166,12 +171,17 @@ class Deployed:
 
 
 @pytest.fixture(scope="module")
-def cases(synthesise):
-    known = {}
+def cases(synthesise, hardened, jobs, documented):
+    boundary = {hardened.settings.permissions_boundary_arn: documented("NightspotRolesAtMost")}
+    known = {
+        HARDENED: Deployed(hardened.synthesised.template, jobs.values(), hardened.settings, boundary),
+    }
 
     def get(name):
         if name not in known:
-            known[name] = Deployed(synthesise, *CASES[name])
+            jobs, settings = CASES[name]
+            template = synthesise(settings, jobs={each.name: each for each in jobs}).template
+            known[name] = Deployed(template, jobs, settings)
         return known[name]
 
     return get
@@ -221,12 +231,34 @@ def needed(deployed):
     yield call("ReconcileRole", "sagemaker:ListTrainingJobs")
     for role in READ_MODELS:
         yield call(
-            f"{role}Role", "s3:PutObject", f"arn:aws:s3:::{deployed.model_bucket}/reports/2026/{RUN_ID}.html"
+            f"{role}Role", "s3:PutObject", f"arn:aws:s3:::{deployed.report_bucket}/reports/{RUN_ID}.html"
         )
-        for key in deployed.settings.kms_key_arns:
+        for key in deployed.settings.bucket_keys:
             yield call(f"{role}Role", "kms:GenerateDataKey", key, **BY_S3)
+    if deployed.settings.kms_key_arn:
+        yield from of_the_stack_s_key(deployed.settings.kms_key_arn, tables)
     for request in deployed.requests:
         yield from of_a_request(deployed, request)
+
+
+def through(service):
+    return {"kms__ViaService": f"{service}.{REGION}.amazonaws.com"}
+
+
+def of_the_stack_s_key(key, tables):
+    """What the table, the topics and the queue ask the key for, in the name of who uses them."""
+    for role in tables:
+        for action in ("Decrypt", "Encrypt", "GenerateDataKey"):
+            name = f"Functions{role}" if role == "ApiRole" else f"{role}Role"
+            yield call(name, f"kms:{action}", key, **through("dynamodb"))
+    senders = {
+        "sns": ["Notify"],
+        "sqs": ["CloseRun", "Notify", "Reconcile", "Schedules", "StartRun", "WakeRun"],
+    }
+    for service, roles in senders.items():
+        for role in roles:
+            for action in ("Decrypt", "GenerateDataKey"):
+                yield call(f"{role}Role", f"kms:{action}", key, **through(service))
 
 
 def of_a_request(deployed, request):
@@ -235,7 +267,7 @@ def of_a_request(deployed, request):
     saved = checkpoint_prefix(request, RUN_ID).removeprefix("s3://")
     bucket, _, prefix = saved.partition("/")
     keys = [
-        key for key in (dig(request, "OutputDataConfig", "KmsKeyId"), *deployed.settings.kms_key_arns) if key
+        key for key in (dig(request, "OutputDataConfig", "KmsKeyId"), *deployed.settings.bucket_keys) if key
     ]
     for function in READ_PROGRESS:
         role = f"{function}Role"
@@ -273,7 +305,7 @@ def of_a_request(deployed, request):
         yield call("DataRole", "kms:CreateGrant", VOLUME_KEY, kms__GrantIsForAWSResource="true")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, HARDENED])
 def test_whatever_a_run_asks_for_is_allowed(cases, name):
     found = verdicts(cases(name).policies, needed(cases(name)))
     assert len(found) > 60
@@ -316,12 +348,20 @@ def forbidden_to_function(deployed, role):
     yield call(role, "s3:ListBucket", "arn:aws:s3:::payroll", s3__prefix="salaries")
     yield call(role, "s3:PutObject", model)
     yield call(role, "s3:DeleteObject", model)
+    yield call(role, "s3:PutObject", f"arn:aws:s3:::{deployed.model_bucket}/reports/{RUN_ID}.html")
+    yield call(role, "s3:GetObject", f"arn:aws:s3:::{deployed.report_bucket}/reports/{RUN_ID}.html")
+    yield call(role, "s3:PutObject", f"arn:aws:s3:::{deployed.report_bucket}/index.html")
     yield call(role, "states:StopExecution", machine.replace(":stateMachine:", ":execution:") + ":one")
     yield call(role, "states:StartExecution", FOREIGN_MACHINE)
     yield call(role, "kms:Decrypt", FOREIGN_KEY, **BY_S3)
     yield call(role, "kms:Decrypt", KEY)
     yield call(role, "kms:CreateGrant", KEY, kms__GrantIsForAWSResource="true")
     yield call(role, "kms:ScheduleKeyDeletion", KEY)
+    for own in [deployed.settings.kms_key_arn] if deployed.settings.kms_key_arn else []:
+        yield call(role, "kms:Decrypt", own)
+        yield call(role, "kms:Decrypt", own, **through("secretsmanager"))
+        yield call(role, "kms:CreateGrant", own, kms__GrantIsForAWSResource="true")
+        yield call(role, "kms:PutKeyPolicy", own)
     yield call(role, "sns:Publish", policies.ref("SNS::Topic", ""))
     yield call(role, "iam:PutRolePolicy", FOREIGN_ROLE)
 
@@ -343,7 +383,7 @@ def forbidden_to_workflow(deployed):
     yield call("WorkflowRole", "s3:GetObject", SECRET)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, HARDENED])
 def test_whatever_no_run_needs_is_denied(cases, name):
     found = verdicts(cases(name).policies, forbidden(cases(name)))
     assert len(found) > 100

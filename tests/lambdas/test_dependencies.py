@@ -44,6 +44,7 @@ def deployed(monkeypatch, tmp_path):
         "NIGHTSPOT_JOBS_FILE": str(tmp_path / "jobs.json"),
         "NIGHTSPOT_CHECKPOINT_BUCKET": "our-checkpoints",
         "NIGHTSPOT_MODEL_BUCKET": "our-models",
+        "NIGHTSPOT_REPORT_BUCKET": "our-reports",
         "NIGHTSPOT_TRAINING_ROLE_ARN": "arn:aws:iam::123456789012:role/ours",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -194,3 +195,60 @@ def test_a_function_without_its_environment_says_what_is_missing(deployed, monke
     monkeypatch.delenv("NIGHTSPOT_BUS_NAME")
     with pytest.raises(ValidationError, match="NIGHTSPOT_BUS_NAME"):
         dependencies()
+
+
+def test_pages_go_to_the_bucket_for_pages_and_nowhere_where_there_is_none(deployed, monkeypatch):
+    written = []
+
+    class S3:
+        def put_object(self, **given):
+            written.append((given["Bucket"], given["Key"]))
+
+    monkeypatch.setattr(boto3, "client", lambda *_given, **_options: S3())
+    assert dependencies().reports.write("one", "page") == "s3://our-reports/reports/one.html"
+    assert written == [("our-reports", "reports/one.html")]
+    dependencies.cache_clear()
+    monkeypatch.delenv("NIGHTSPOT_REPORT_BUCKET")
+    assert dependencies().reports is None
+
+
+def test_training_jobs_get_the_deployment_s_tags_and_a_job_s_own_win(deployed, monkeypatch):
+    monkeypatch.setenv("NIGHTSPOT_TAGS", '{"cost-center": "4711", "owner": "platform"}')
+    use = dependencies()
+    job = use.jobs()["recommender"]
+    own = [{"Key": "owner", "Value": "ads"}, {"Key": "model", "Value": "bpr"}]
+    tagged = job.model_copy(update={"training_job": {**job.training_job, "Tags": own}})
+    assert use.localise(tagged, EXECUTION).training_job["Tags"] == [
+        *own,
+        {"Key": "cost-center", "Value": "4711"},
+    ]
+    assert {tag["Key"] for tag in use.localise(job, EXECUTION).training_job["Tags"]} == {
+        "cost-center",
+        "owner",
+    }
+
+
+def test_without_tags_of_the_deployment_a_request_gets_none(deployed):
+    use = dependencies()
+    assert "Tags" not in use.localise(use.jobs()["recommender"], EXECUTION).training_job
+
+
+OUTPUT_KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-aaaa-bbbb-cccc-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("output", "key"),
+    [
+        ({"S3OutputPath": "s3://${ModelBucket}/nightly/"}, OUTPUT_KEY),
+        ({"S3OutputPath": "s3://${ModelBucket}"}, OUTPUT_KEY),
+        ({"S3OutputPath": "s3://${ModelBucket}/nightly/", "KmsKeyId": "theirs"}, "theirs"),
+        ({"S3OutputPath": "s3://our-models-of-ads/nightly/"}, None),
+    ],
+    ids=["the stack's bucket", "without a prefix", "a key of the job's", "a bucket of the job's"],
+)
+def test_models_in_the_stack_s_bucket_are_encrypted_with_its_key(deployed, monkeypatch, output, key):
+    monkeypatch.setenv("NIGHTSPOT_OUTPUT_KEY_ARN", OUTPUT_KEY)
+    use = dependencies()
+    job = use.jobs()["recommender"]
+    job = job.model_copy(update={"training_job": {**job.training_job, "OutputDataConfig": output}})
+    assert use.localise(job, EXECUTION).training_job["OutputDataConfig"].get("KmsKeyId") == key
