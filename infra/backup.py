@@ -8,8 +8,8 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from nightspot.cdk.data import Records, own_key, via
-from nightspot.cdk.permissions import accept_wildcard, allow, service
+from nightspot.cdk.data import Records, own_key
+from nightspot.cdk.permissions import accept_wildcard, allow, service, via
 from nightspot.cdk.settings import Settings
 
 # What AWS Backup does with a DynamoDB table, from AWSBackupServiceRolePolicyForBackup:

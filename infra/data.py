@@ -1,10 +1,9 @@
-"""What outlives a run: the table, the queue of what failed, the buckets, and the role that training jobs run as."""
+"""What outlives a run: the table, the queue of what failed, the buckets; and what training jobs run as."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from aws_cdk import Annotations, Duration, RemovalPolicy, Stack, Token
 from aws_cdk import aws_dynamodb as dynamodb
@@ -16,25 +15,18 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from nightspot.cdk.named import (
-    ACCOUNT,
     OWN_CHECKPOINTS,
     OWN_MODELS,
-    REGION,
     Prefix,
-    of_the_own_role,
+    check_teams,
+    jobs_by_team,
     read_named,
     ungranted_inputs,
 )
-from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, service
-from nightspot.cdk.settings import Settings
+from nightspot.cdk.permissions import accept, allow, via
+from nightspot.cdk.settings import Settings, SettingsError
+from nightspot.cdk.training_roles import Places, make_training_role
 from nightspot.job.model import Job
-from nightspot.job.request_shape import fill
-
-# What the upload of large checkpoints needs.
-_MULTIPART = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
-_USE = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", *_MULTIPART]
-_WHY_BELOW = "A job file names the prefix; what lies below it is named by runs and by training."
-
 
 # Of models and pages that were overwritten or deleted.
 _OLD_MODEL_DAYS = 14
@@ -68,13 +60,6 @@ def let_it_use_the_key(grantee: iam.IGrantable, scope: Construct, settings: Sett
             settings.kms_key_arn,
             conditions=via(scope, service_name),
         )
-
-
-def via(scope: Construct, *services: str) -> dict[str, dict[str, Any]]:
-    """IAM's condition that a key is used by one of these services alone, on its user's behalf."""
-    stack = Stack.of(scope)
-    names = [f"{name}.{stack.region}.{stack.url_suffix}" for name in services]
-    return {"StringEquals": {"kms:ViaService": names[0] if len(names) == 1 else names}}
 
 
 def make_log_group(
@@ -135,9 +120,12 @@ class Records(Construct):
 class TrainingData(Construct):
     """`checkpoints`, `models`, `reports`: versioned, encrypted, TLS-only buckets. `role`: that of training jobs.
 
+    `team_roles`: those of teams, by name. `places`: where what job files name lies.
+
     The user's own take their place where the settings name them. `named`: what the job files name beside them.
 
-    Raises InvalidJobError for what a job file names and no permission can be given on.
+    Raises InvalidJobError for what a job file names and no permission can be given on, and for teams whose places
+    are not apart; SettingsError for a role of a team that no job file names.
     """
 
     def __init__(self, scope: Construct, settings: Settings, jobs: Mapping[str, Job]) -> None:
@@ -147,8 +135,10 @@ class TrainingData(Construct):
         # A stack of no account goes to that of the CLI's credentials, which the CLI names here.
         # https://docs.aws.amazon.com/cdk/v2/guide/environments.html
         known = os.environ.get("CDK_DEFAULT_ACCOUNT") if Token.is_unresolved(stack.account) else stack.account
-        self.named = read_named(jobs, known or None)
-        self._named_by_own = read_named(of_the_own_role(jobs), known or None)
+        self._account = known or None
+        self.named = read_named(jobs, self._account)
+        self._jobs = jobs_by_team(jobs)
+        self._check_teams()
         old_days = settings.checkpoint_version_days
         self.checkpoints = self._bucket("Checkpoints", settings.checkpoint_bucket_name, old_days)
         self.models = self._bucket("Models", settings.model_bucket_name, _OLD_MODEL_DAYS)
@@ -156,13 +146,10 @@ class TrainingData(Construct):
         if isinstance(self.checkpoints, s3.Bucket):
             # A run's prefix is never written again once the run is over, so age alone tells.
             self.checkpoints.add_lifecycle_rule(expiration=Duration.days(settings.checkpoint_days))
-        self.role = self._role()
-        if settings.training_role_arn is None:
-            for found in ungranted_inputs(jobs):
-                Annotations.of(self).add_warning_v2(
-                    f"nightspot:input-not-granted:{found.field}",
-                    f"{found}: the training role may not read it.",
-                )
+        self.places = Places(self, self.checkpoints, self.models)
+        self._teams = Construct(self, "Teams")
+        self.role = self._made(None)
+        self.team_roles = {team: self._made(team) for team in sorted(filter(None, self._jobs))}
         if len(settings.subnet_ids) == 1:
             Annotations.of(self).add_warning_v2(
                 "nightspot:one-subnet",
@@ -177,43 +164,14 @@ class TrainingData(Construct):
         """Where job files send models, outside `models`."""
         return self._outside(self.named.models, OWN_MODELS, self._settings.model_bucket_name)
 
-    def bucket_arn(self, place: Prefix) -> str:
-        """The ARN of its bucket."""
-        return f"arn:{Stack.of(self).partition}:s3:::{self._filled(place.bucket)}"
-
-    def key_pattern(self, place: Prefix, below: str = "*") -> str:
-        """What the keys there are like, for IAM."""
-        return self._filled(place.below(below))
-
-    def key_arns(self, keys: Iterable[str]) -> list[str]:
-        """ARNs of keys that are named by ARN or id."""
-        filled = [self._filled(key) for key in keys]
-        return list(
-            dict.fromkeys(k if k.startswith("arn:") else arn(self, "kms", f"key/{k}") for k in filled)
-        )
-
-    def s3_only(self) -> dict[str, dict[str, Any]]:
-        """IAM's condition that a key is used by S3 alone, on its user's behalf."""
-        return via(self, "s3")
-
     @staticmethod
     def _outside(places: Iterable[Prefix], own: str, own_name: str | None) -> list[Prefix]:
         return [place for place in places if place.bucket not in {own, own_name}]
 
-    def _filled(self, text: str) -> str:
-        stack = Stack.of(self)
-        names = {
-            "CheckpointBucket": self.checkpoints.bucket_name,
-            "ModelBucket": self.models.bucket_name,
-            ACCOUNT: stack.account,
-            REGION: stack.region,
-        }
-        return str(fill(text, names))
-
     def role_arns(self) -> list[str]:
-        """Every role that training jobs run as: `role`, and those of the job files."""
-        own = self._settings.training_role_arn
-        return [self.role.role_arn, *(self._filled(text) for text in self.named.roles if text != own)]
+        """Every role that training jobs run as: `role`, those of teams, and those of the job files, each once."""
+        made = [self.role.role_arn, *(role.role_arn for role in self.team_roles.values())]
+        return list(dict.fromkeys([*made, *map(self.places.filled, self.named.roles)]))
 
     def _bucket(self, name: str, existing: str | None, old_version_days: int) -> s3.IBucket:
         if existing is not None:
@@ -254,148 +212,38 @@ class TrainingData(Construct):
             )
         return bucket
 
-    def _role(self) -> iam.IRole:
-        if self._settings.training_role_arn is not None:
-            return iam.Role.from_role_arn(self, "Role", self._settings.training_role_arn, mutable=False)
-        role = iam.Role(
-            self,
-            "Role",
-            # SageMaker's own example names the ARNs of training jobs, for one feature each; the account is enough.
-            # https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html
-            assumed_by=service(self, "sagemaker"),
-            description="What Nightspot's training jobs run as",
-        )
-        for bucket in (self.checkpoints, self.models):
-            self._let_it_use(role, bucket, _USE)
-        for number, name in enumerate(self._settings.data_bucket_names):
-            self._let_it_use(role, s3.Bucket.from_bucket_name(self, f"Data{number}", name), ["s3:GetObject"])
-        self._let_it_use_what_its_jobs_name(role)
-        self._let_it_run_containers(role)
-        return role
-
-    def _let_it_use_what_its_jobs_name(self, role: iam.Role) -> None:
-        """Those jobs' own prefixes and keys. A role of the user's gets its permissions from the user."""
-        named = self._named_by_own
-        own = {
-            OWN_CHECKPOINTS,
-            OWN_MODELS,
-            self._settings.checkpoint_bucket_name,
-            self._settings.model_bucket_name,
+    def _check_teams(self) -> None:
+        settings = self._settings
+        teams = {team: jobs for team, jobs in self._jobs.items() if team is not None}
+        for team, arn in settings.training_role_values.items():
+            if team not in teams:
+                known = ", ".join(sorted(teams)) or "none does"
+                rule = f"must be of a team that a job file names as ${{TrainingRoleArn.TEAM}}: {known}"
+                raise SettingsError(f"nightspot:training_roles: {f'{team}={arn}'!r} {rule}")
+        buckets = {
+            OWN_CHECKPOINTS: settings.checkpoint_bucket_name or OWN_CHECKPOINTS,
+            OWN_MODELS: settings.model_bucket_name or OWN_MODELS,
         }
-        for places, pattern, actions in (
-            (named.checkpoints, "*", _USE),
-            (named.models, "*", ["s3:PutObject", *_MULTIPART]),
-            (named.inputs, "", ["s3:GetObject"]),
-        ):
-            for place in places:
-                if place.bucket in own or (not pattern and place.bucket in self._settings.data_bucket_names):
-                    continue
-                bucket = self.bucket_arn(place)
-                # S3Prefix means every key that begins so.
-                keys = self.key_pattern(place, pattern) if pattern else f"{self._filled(place.key)}*"
-                allow(role, ["s3:ListBucket"], bucket, conditions={"StringLike": {"s3:prefix": keys}})
-                allow(role, ["s3:GetBucketLocation"], bucket)
-                allow(role, actions, f"{bucket}/{keys}")
-                accept_wildcard(role, f"{bucket}/{keys}", _WHY_BELOW)
-        stored = self.key_arns([*named.output_keys, *self._settings.bucket_keys])
-        if stored:
-            # kms:Encrypt: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_OutputDataConfig.html
-            actions = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]
-            allow(role, actions, *stored, conditions=self.s3_only())
-        volumes = self.key_arns(named.volume_keys)
-        if volumes:
-            # For the volume's own service to go on with:
-            # https://docs.aws.amazon.com/sagemaker/latest/dg/api-permissions-reference.html
-            allow(
-                role,
-                ["kms:CreateGrant"],
-                *volumes,
-                conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
-            )
-            allow(role, ["kms:DescribeKey"], *volumes)
+        check_teams(teams, buckets, made=teams.keys() - settings.training_role_values.keys())
 
-    def _let_it_use(self, role: iam.Role, bucket: s3.IBucket, actions: list[str]) -> None:
-        listing = ["s3:ListBucket", "s3:GetBucketLocation"]
-        allow(role, listing, bucket.bucket_arn)
-        objects = bucket.arn_for_objects("*")
-        allow(role, actions, objects)
-        accept_wildcard(role, objects, "Runs name their objects themselves, below prefixes of their own.")
-
-    def _let_it_run_containers(self, role: iam.Role) -> None:
-        job_logs = arn(self, "logs", "log-group:/aws/sagemaker/TrainingJobs*")
-        allow(
-            role,
-            [
-                f"logs:{name}"
-                for name in ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")
-            ],
-            job_logs,
-        )
-        accept_wildcard(
-            role, job_logs, "SageMaker names the streams; the group is its one for training jobs."
-        )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],
-                conditions={"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "Nightspot*"]}},
+    def _made(self, team: str | None) -> iam.IRole:
+        """The role of a team's jobs, or of those without a team: the one of the settings, or one of the stack's."""
+        settings = self._settings
+        jobs = self._jobs.get(team, {})
+        given = settings.training_role_arn if team is None else settings.training_role_values.get(team)
+        scope, name = (self, "Role") if team is None else (self._teams, team)
+        if given is not None:
+            return iam.Role.from_role_arn(scope, name, given, mutable=False)
+        for found in ungranted_inputs(jobs):
+            Annotations.of(self).add_warning_v2(
+                f"nightspot:input-not-granted:{found.field}",
+                f"{found}: the training role may not read it.",
             )
-        )
-        allow(role, ["ecr:GetAuthorizationToken"], "*")
-        accept_wildcard(
-            role,
-            "*",
-            "Neither action knows a resource: cloudwatch:PutMetricData is held to two "
-            "namespaces, ecr:GetAuthorizationToken only opens the door. EC2's Describe actions likewise.",
-        )
-        images = arn(self, "ecr", "repository/*", account="*")
-        allow(
-            role,
-            ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            images,
-        )
-        accept_wildcard(
-            role, images, "Jobs name their images; AWS's own training images live in other accounts."
-        )
-        named = self._named_by_own
-        subnets = dict.fromkeys([*self._settings.subnet_ids, *named.subnet_ids])
-        if subnets:
-            groups = dict.fromkeys([*self._settings.security_group_ids, *named.security_group_ids])
-            self._let_it_join_the_vpc(role, subnets, groups)
-
-    def _let_it_join_the_vpc(self, role: iam.Role, subnets: Iterable[str], groups: Iterable[str]) -> None:
-        interfaces = arn(self, "ec2", "network-interface/*")
-        # Of any account: a shared subnet's ARN has its owner's, and an id is one subnet's in all of AWS.
-        # https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing.html
-        shared = [
-            arn(self, "ec2", each, account="*")
-            for each in (
-                *(f"subnet/{subnet}" for subnet in subnets),
-                *(f"security-group/{group}" for group in groups),
-            )
-        ]
-        allow(
-            role,
-            [
-                "ec2:CreateNetworkInterface",
-                "ec2:CreateNetworkInterfacePermission",
-                "ec2:DeleteNetworkInterface",
-                "ec2:DeleteNetworkInterfacePermission",
-            ],
-            interfaces,
-            *shared,
-        )
-        accept_wildcard(role, interfaces, "SageMaker makes the interfaces, in the named subnets only.")
-        for each in shared:
-            accept_wildcard(role, each, "One subnet or group, whichever account shares it.")
-        allow(
-            role,
-            [
-                "ec2:DescribeDhcpOptions",
-                "ec2:DescribeNetworkInterfaces",
-                "ec2:DescribeSecurityGroups",
-                "ec2:DescribeSubnets",
-                "ec2:DescribeVpcs",
-            ],
-            "*",
+        return make_training_role(
+            scope,
+            name,
+            self.places,
+            settings,
+            read_named(jobs, self._account),
+            whole=(self.checkpoints, self.models) if team is None else (),
         )

@@ -244,7 +244,7 @@ class Functions(Construct):
         keys = self._settings.bucket_keys
         if keys:
             # What is put into a bucket with a default key is encrypted in its writer's name.
-            allow(function, ["kms:GenerateDataKey"], *keys, conditions=data.s3_only())
+            allow(function, ["kms:GenerateDataKey"], *keys, conditions=data.places.s3_only())
 
     def _let_it_see_models(self, function: lambda_.Function, data: TrainingData) -> None:
         """Whether a model is there, and not empty."""
@@ -263,9 +263,11 @@ class Functions(Construct):
         """What job files' prefixes have `below` them, and the list of those prefixes alone."""
         listed: dict[str, list[str]] = {}
         for place in places:
-            bucket = data.bucket_arn(place)
-            listed.setdefault(bucket, []).append(data.key_pattern(place, below.partition("*")[0] + "*"))
-            objects = f"{bucket}/{data.key_pattern(place, below)}"
+            bucket = data.places.bucket_arn(place)
+            listed.setdefault(bucket, []).append(
+                data.places.key_pattern(place, below.partition("*")[0] + "*")
+            )
+            objects = f"{bucket}/{data.places.key_pattern(place, below)}"
             allow(function, ["s3:GetObject"], objects)
             accept_wildcard(
                 function.role, objects, "A job file names the prefix; runs have their own below it."
@@ -276,9 +278,9 @@ class Functions(Construct):
 
     def _let_it_decrypt(self, function: lambda_.Function, data: TrainingData) -> None:
         """What is stored under a key of the user's. The key's own policy has to name the role as well."""
-        keys = data.key_arns([*data.named.output_keys, *self._settings.bucket_keys])
+        keys = data.places.key_arns([*data.named.output_keys, *self._settings.bucket_keys])
         if keys:
-            allow(function, ["kms:Decrypt"], *keys, conditions=data.s3_only())
+            allow(function, ["kms:Decrypt"], *keys, conditions=data.places.s3_only())
 
     def _why_any_resource(self, name: str) -> str:
         """Why a statement of this function's role stands on `*`; one reason for all, as cdk-nag counts it once."""

@@ -11,6 +11,7 @@ from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
 from nightspot.formats.run_ids import ENVIRONMENT_CHARACTERS, is_environment
+from nightspot.job.request_shape import TEAM, TEAM_CHARACTERS
 
 GITHUB_HOST = "token.actions.githubusercontent.com"
 # What AWS's own GitHub action asks a token for; a token for AWS is of no use elsewhere.
@@ -56,6 +57,7 @@ _TAG_NAME = re.compile(r"[\w .:/=+@-]{1,128}")
 _TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
 # CreateTrainingJob takes 50: the rest is for the job file's and Nightspot's own.
 _MOST_TAGS = 10
+_PAIRS = {"tags", "training_roles"}
 # A plan of AWS Backup's keeps a copy so long.
 _LONGEST_BACKUP_DAYS = 36_500
 
@@ -79,6 +81,9 @@ class Settings:
     model_bucket_name: str | None = None
     report_bucket_name: str | None = None
     training_role_arn: str | None = None  # an existing role; None: the stack makes one
+    training_roles: tuple[
+        str, ...
+    ] = ()  # each TEAM=ARN, an existing role; of other teams the stack makes one
     data_bucket_names: tuple[str, ...] = ()  # buckets that the training role may read
     kms_key_arn: str | None = None  # of all that the stack makes and that keeps data; None: AWS's own keys
     kms_key_arns: tuple[str, ...] = ()  # of your buckets' default encryption, where no job file names the key
@@ -121,6 +126,11 @@ class Settings:
         return (*((self.kms_key_arn,) if self.kms_key_arn else ()), *self.kms_key_arns)
 
     @property
+    def training_role_values(self) -> dict[str, str]:
+        """The teams' existing roles by team."""
+        return dict(_pair(each) for each in self.training_roles)
+
+    @property
     def tag_values(self) -> dict[str, str]:
         """The tags by name."""
         return dict(_pair(tag) for tag in self.tags)
@@ -149,6 +159,7 @@ class Settings:
         _check_bucket_names("data_bucket_names", *self.data_bucket_names)
         is_role = role is None or ROLE_ARN.fullmatch(role)
         _check(is_role, "training_role_arn", role, "must be the ARN of an IAM role")
+        _check_training_roles(self.training_roles)
         _check_keys(self)
         boundary = self.permissions_boundary_arn
         is_policy = boundary is None or _POLICY_ARN.fullmatch(boundary)
@@ -177,6 +188,15 @@ def _check_bucket_names(key: str, *names: str | None) -> None:
     for name in names:
         is_name = name is None or BUCKET_NAME.fullmatch(name)
         _check(is_name, key, name, "must be the name of an S3 bucket, without s3://")
+
+
+def _check_training_roles(pairs: tuple[str, ...]) -> None:
+    teams = [_pair(each)[0] for each in pairs]
+    for each, team in zip(pairs, teams, strict=True):
+        is_pair = TEAM.fullmatch(team) and ROLE_ARN.fullmatch(_pair(each)[1])
+        rule = f"must be TEAM=ARN of an IAM role; a team is named by {TEAM_CHARACTERS}"
+        _check(is_pair, "training_roles", each, rule)
+        _check(teams.count(team) == 1, "training_roles", each, "must have a team of its own")
 
 
 def _check_keys(settings: Settings) -> None:
@@ -215,7 +235,7 @@ def _check_tags(tags: tuple[str, ...]) -> None:
 def read_settings(context: Callable[[str], Any]) -> Settings:
     """The settings in a CDK node's context (`node.try_get_context`).
 
-    Lists may be comma-separated text, tags a mapping as well.
+    Lists may be comma-separated text, and lists of pairs mappings.
 
     Raises SettingsError for a value of the wrong kind.
     """
@@ -237,7 +257,7 @@ def _read(name: str, default: object, value: Any) -> Any:
             return int(str(value))
         except ValueError as error:
             raise SettingsError(f"nightspot:{name}: {value!r} must be a whole number") from error
-    if name == "tags" and isinstance(value, Mapping):
+    if name in _PAIRS and isinstance(value, Mapping):
         return tuple(f"{key}={text}" for key, text in value.items())
     if isinstance(default, tuple):
         _check(isinstance(value, str | list | tuple), name, value, "must be a list, or text with commas")

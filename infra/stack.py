@@ -62,6 +62,10 @@ class TrainingRuns(Construct):
         if chosen.tags:
             # The bill is that of training jobs, which no stack makes.
             self.functions.plan_run.add_environment("NIGHTSPOT_TAGS", json.dumps(chosen.tag_values))
+        if self.data.team_roles:
+            arns = {team: role.role_arn for team, role in self.data.team_roles.items()}
+            as_json = Stack.of(self).to_json_string(arns)
+            self.functions.plan_run.add_environment("NIGHTSPOT_TRAINING_ROLE_ARNS", as_json)
         if chosen.kms_key_arn and chosen.model_bucket_name is None:
             self.functions.plan_run.add_environment("NIGHTSPOT_OUTPUT_KEY_ARN", chosen.kms_key_arn)
         self.workflow = Workflow(self, self.functions, self.records, self.data, chosen, self.identity)
@@ -192,6 +196,9 @@ class NightspotStack(Stack):
         tell("ModelBucket", data.models.bucket_name)
         tell("ReportBucket", data.reports.bucket_name)
         tell("TrainingRoleArn", data.role.role_arn)
+        for team, role in data.team_roles.items():
+            name = "".join(word.capitalize() for word in team.split("-"))
+            tell(f"TrainingRoleArnOf{name}", role.role_arn, f"What the jobs of {team} run as")
         # What the policies of keys and buckets of the user's name, which only exist once the stack does.
         for name, role in self.training.roles_for_policies().items():
             tell(f"{name}RoleArn", role.role_arn, "For the policies of your keys and buckets")

@@ -43,6 +43,9 @@ class Environment(BaseModel):
     model_bucket: str = Field(alias="NIGHTSPOT_MODEL_BUCKET", default="")
     report_bucket: str = Field(alias="NIGHTSPOT_REPORT_BUCKET", default="")
     training_role_arn: str = Field(alias="NIGHTSPOT_TRAINING_ROLE_ARN", default="")
+    training_role_arns: Json[dict[str, str]] = Field(  # of teams
+        alias="NIGHTSPOT_TRAINING_ROLE_ARNS", default_factory=dict
+    )
     dlc_account_id: str = Field(alias="NIGHTSPOT_DLC_ACCOUNT_ID", default="")
     state_machine_arn: str = Field(alias="NIGHTSPOT_STATE_MACHINE_ARN", default="")
     check_quotas: bool = Field(alias="NIGHTSPOT_CHECK_QUOTAS", default=False)
@@ -71,6 +74,7 @@ class Environment(BaseModel):
             "CheckpointBucket": self.checkpoint_bucket,
             "ModelBucket": self.model_bucket,
             "TrainingRoleArn": self.training_role_arn,
+            **{f"TrainingRoleArn.{team}": arn for team, arn in self.training_role_arns.items()},
             "AWS::AccountId": account_id,
             "AWS::Region": self.region,
             "DlcAccountId": self.dlc_account_id,

@@ -5,10 +5,12 @@ For jobs with things of their own (role, bucket, key), for two teams, for bucket
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from nightspot.aws.runs.checkpoints import PROGRESS_FILE
-from nightspot.cdk import Settings
+from nightspot.cdk import Settings, SettingsError
 from nightspot.job.errors import InvalidJobError
 from nightspot.job.model import dig
 from nightspot.job.reading import parse_job
@@ -108,6 +110,38 @@ CASES = {
         ],
         Settings(),
     ),
+    "teams with roles that the stack makes": (
+        [
+            job(
+                "search",
+                role="${TrainingRoleArn.search}",
+                checkpoints="s3://${CheckpointBucket}/search/",
+                models="s3://${ModelBucket}/search/",
+                data="s3://our-data/search/",
+            ),
+            job(
+                "ads",
+                role="${TrainingRoleArn.ads-ranking}",
+                checkpoints="s3://${CheckpointBucket}/ads/",
+                models="s3://models-of-ads/",
+                key=KEY,
+                volume=VOLUME_KEY_ID,
+            ),
+            job("plain"),
+        ],
+        Settings(),
+    ),
+    "teams with roles of the settings": (
+        [
+            job(
+                "search",
+                role="${TrainingRoleArn.search}",
+                checkpoints="s3://${CheckpointBucket}/search/",
+                models="s3://${ModelBucket}/search/",
+            )
+        ],
+        Settings(training_roles=(f"search=arn:aws:iam::{ACCOUNT}:role/search-training",)),
+    ),
     "more teams than a role's own policies have room for": (
         [
             job(
@@ -153,12 +187,28 @@ class Deployed:
         self.role_arn = output["TrainingRoleArn"]
         self.model_bucket = output["ModelBucket"]
         self.report_bucket = output["ReportBucket"]
+        self.buckets = {key: output[key] for key in ("CheckpointBucket", "ModelBucket", "ReportBucket")}
         names = {
             "CheckpointBucket": output["CheckpointBucket"],
             "ModelBucket": output["ModelBucket"],
             "TrainingRoleArn": self.role_arn,
             "AWS::AccountId": ACCOUNT,
             "AWS::Region": REGION,
+        }
+        plan = template["Resources"][self.policies.the("Lambda::Function", "PlanRun")]["Properties"]
+        teams = json.loads(
+            self.policies.resolved(plan["Environment"]["Variables"].get("NIGHTSPOT_TRAINING_ROLE_ARNS", "{}"))
+        )
+        names |= {f"TrainingRoleArn.{team}": arn for team, arn in teams.items()}
+        # By ARN: the roles that the stack makes for training, as the template names them.
+        self.made = {
+            self.policies.arn("IAM::Role", part): part
+            for part in ("DataRole", *(f"DataTeams{team.replace('-', '')}" for team in teams))
+            if any(
+                part in name
+                for name, each in template["Resources"].items()
+                if each["Type"] == "AWS::IAM::Role"
+            )
         }
         self.requests = [fill(each.training_job, names) for each in jobs]
         pattern = next(
@@ -286,23 +336,24 @@ def of_a_request(deployed, request):
             yield call(role, "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=f"{below}/{listed}")
         for key in keys:
             yield call(role, "kms:Decrypt", key, **BY_S3)
-    if request["RoleArn"] != deployed.role_arn or deployed.settings.training_role_arn is not None:
+    made = deployed.made.get(request["RoleArn"])
+    if made is None:
         return  # a role of the user's, whose permissions are the user's
     saved_bucket, _, saved_below = saved.partition("/")
     for action in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"):
-        yield call("DataRole", f"s3:{action}", f"arn:aws:s3:::{saved}/{PROGRESS_FILE}")
-    yield call("DataRole", "s3:ListBucket", f"arn:aws:s3:::{saved_bucket}", s3__prefix=f"{saved_below}/")
-    yield call("DataRole", "s3:PutObject", f"arn:aws:s3:::{bucket}/{below}/model.tar.gz")
+        yield call(made, f"s3:{action}", f"arn:aws:s3:::{saved}/{PROGRESS_FILE}")
+    yield call(made, "s3:ListBucket", f"arn:aws:s3:::{saved_bucket}", s3__prefix=f"{saved_below}/")
+    yield call(made, "s3:PutObject", f"arn:aws:s3:::{bucket}/{below}/model.tar.gz")
     for channel in request.get("InputDataConfig", ()):
         uri = channel["DataSource"]["S3DataSource"]["S3Uri"].removeprefix("s3://")
         bucket, _, below = uri.partition("/")
-        yield call("DataRole", "s3:GetObject", f"arn:aws:s3:::{bucket}/{below}part-1.parquet")
-        yield call("DataRole", "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=below)
+        yield call(made, "s3:GetObject", f"arn:aws:s3:::{bucket}/{below}part-1.parquet")
+        yield call(made, "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=below)
     for key in keys:
         for action in ("Decrypt", "GenerateDataKey", "Encrypt"):
-            yield call("DataRole", f"kms:{action}", key, **BY_S3)
+            yield call(made, f"kms:{action}", key, **BY_S3)
     if "VolumeKmsKeyId" in request["ResourceConfig"]:
-        yield call("DataRole", "kms:CreateGrant", VOLUME_KEY, kms__GrantIsForAWSResource="true")
+        yield call(made, "kms:CreateGrant", VOLUME_KEY, kms__GrantIsForAWSResource="true")
 
 
 @pytest.mark.parametrize("name", [*CASES, HARDENED])
@@ -423,6 +474,28 @@ OF_A_NEIGHBOUR = {
     "the key of a volume for reading S3": ("their own keys", "DataRole", "kms:Decrypt", VOLUME_KEY, BY_S3),
     "a key for another service than S3": ("their own keys", "DecideNextStepRole", "kms:Decrypt",
         KEY, {"kms__ViaService": f"secretsmanager.{REGION}.amazonaws.com"}),
+    "a team's role at another team's checkpoints": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:GetObject", f"arn:aws:s3:::{{CheckpointBucket}}/ads/{RUN_ID}/a1/nightspot.json", {}),
+    "a team's role at checkpoints of no team": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:PutObject", f"arn:aws:s3:::{{CheckpointBucket}}/nightly/{RUN_ID}/a1/nightspot.json", {}),
+    "a team's role at a prefix that begins alike": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:GetObject", f"arn:aws:s3:::{{CheckpointBucket}}/search-ads/{RUN_ID}/a1/nightspot.json", {}),
+    "a team's role and the list of the bucket": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:ListBucket", "arn:aws:s3:::{CheckpointBucket}", {"s3__prefix": "ads/"}),
+    "a team's role at models of no team": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:PutObject", "arn:aws:s3:::{ModelBucket}/nightly/nightspot-x-1/output/model.tar.gz", {}),
+    "a team's role reading a model": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:GetObject", "arn:aws:s3:::{ModelBucket}/search/nightspot-x-1/output/model.tar.gz", {}),
+    "a team's role at pages": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:PutObject", f"arn:aws:s3:::{{ReportBucket}}/reports/{RUN_ID}.html", {}),
+    "a team's role with another team's key": ("teams with roles that the stack makes", "DataTeamssearch",
+        "kms:Decrypt", KEY, BY_S3),
+    "a team's role with another team's volume key": ("teams with roles that the stack makes", "DataTeamssearch",
+        "kms:CreateGrant", VOLUME_KEY, {"kms__GrantIsForAWSResource": "true"}),
+    "a team's role at another team's data": ("teams with roles that the stack makes", "DataTeamsadsranking",
+        "s3:GetObject", "arn:aws:s3:::our-data/search/x", {}),
+    "the stack's role at a team's data": ("teams with roles that the stack makes", "DataRole",
+        "s3:GetObject", "arn:aws:s3:::our-data/search/x", {}),
     "encrypting for who only reads": ("their own keys", "DecideNextStepRole", "kms:GenerateDataKey",
         BUCKET_KEY, BY_S3),
 }  # fmt: skip
@@ -432,7 +505,8 @@ OF_A_NEIGHBOUR = {
     ("name", "role", "action", "resource", "context"), OF_A_NEIGHBOUR.values(), ids=OF_A_NEIGHBOUR
 )
 def test_what_lies_beside_a_named_thing_is_denied(cases, name, role, action, resource, context):
-    assert not cases(name).policies.allows(role, action, resource, **context)
+    where = resource.format(**cases(name).buckets)
+    assert not cases(name).policies.allows(role, action, where, **context)
 
 
 def test_each_of_two_teams_roles_is_passed(cases):
@@ -443,6 +517,82 @@ def test_each_of_two_teams_roles_is_passed(cases):
         own,
         *(f"arn:aws:iam::{ACCOUNT}:role/{team}" for team in ("ads", "search")),
     }
+
+
+def test_a_team_s_role_is_passed_and_told_like_any_other(cases):
+    deployed = cases("teams with roles that the stack makes")
+    (passing,) = (s for s in deployed.policies.statements("WorkflowRole") if "iam:PassRole" in s["Action"])
+    roles = [deployed.policies.arn("IAM::Role", part) for part in deployed.made.values()]
+    assert len(roles) == 3
+    assert set(passing["Resource"]) == set(roles)
+    told = {
+        name: deployed.policies.resolved(deployed.outputs[f"TrainingRoleArnOf{name}"]["Value"])
+        for name in ("Search", "AdsRanking")
+    }
+    assert told == dict(zip(("AdsRanking", "Search"), roles[1:], strict=True))
+
+
+def test_a_team_s_role_of_the_settings_is_passed_and_gets_nothing_from_the_stack(cases):
+    deployed = cases("teams with roles of the settings")
+    (passing,) = (s for s in deployed.policies.statements("WorkflowRole") if "iam:PassRole" in s["Action"])
+    assert f"arn:aws:iam::{ACCOUNT}:role/search-training" in passing["Resource"]
+    assert list(deployed.made.values()) == ["DataRole"]
+
+
+def team_job(name, team, checkpoints, models="s3://${ModelBucket}/"):
+    return job(name, role=f"${{TrainingRoleArn.{team}}}", checkpoints=checkpoints, models=f"{models}{team}/")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "settings"),
+    [
+        ("s3://${CheckpointBucket}/all/", Settings()),
+        ("s3://${CheckpointBucket}/all/ads/", Settings()),
+        ("s3://our-checkpoints/all/ads", Settings(checkpoint_bucket_name="our-checkpoints")),
+    ],
+    ids=["the same prefix", "a prefix below", "the bucket by its name"],
+)
+def test_teams_whose_places_are_not_apart_are_refused(synthesise, theirs, settings):
+    two = [
+        team_job("one", "search", "s3://${CheckpointBucket}/all/"),
+        team_job("two", "ads", theirs),
+    ]
+    with pytest.raises(InvalidJobError) as caught:
+        synthesise(settings, jobs={each.name: each for each in two})
+    assert (
+        "one: training_job.CheckpointConfig.S3Uri: 's3://${CheckpointBucket}/all/': "
+        f"must not hold {theirs} of two, which is of team ads and not of search"
+    ) in str(caught.value)
+
+
+def test_jobs_of_one_team_may_share_a_prefix_and_a_team_may_lie_below_a_job_of_none(synthesise):
+    jobs = [
+        team_job("one", "search", "s3://${CheckpointBucket}/nightly/search"),
+        team_job("two", "search", "s3://${CheckpointBucket}/nightly/search/"),
+        job("plain"),
+    ]
+    assert synthesise(jobs={each.name: each for each in jobs}).only("IAM::Role", "DataTeamssearch")
+
+
+def test_more_teams_than_the_plan_s_environment_has_room_for_are_refused(synthesise):
+    jobs = [team_job(f"j{n:02}", f"t{n:02}", f"s3://${{CheckpointBucket}}/t{n:02}/") for n in range(21)]
+    with pytest.raises(InvalidJobError) as caught:
+        synthesise(jobs={each.name: each for each in jobs})
+    rule = "must be one of at most 20 teams: the job files name 21"
+    assert str(caught.value) == f"j20: training_job.RoleArn: 't20': {rule}"
+
+
+def test_a_role_for_a_team_that_no_job_file_names_is_refused(synthesise):
+    given = f"serach=arn:aws:iam::{ACCOUNT}:role/search"
+    with pytest.raises(SettingsError) as caught:
+        synthesise(
+            Settings(training_roles=(given,)),
+            jobs={"one": team_job("one", "search", "s3://${CheckpointBucket}/search/")},
+        )
+    assert str(caught.value) == (
+        f"nightspot:training_roles: '{given}' must be of a team that a job file names as "
+        "${TrainingRoleArn.TEAM}: search"
+    )
 
 
 def test_who_needs_a_key_is_told_in_outputs_for_the_key_s_policy(cases):

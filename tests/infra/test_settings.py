@@ -11,6 +11,9 @@ pytestmark = pytest.mark.xdist_group("infra")
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-aaaa-bbbb-cccc-000000000001"
 
 
+ROLE = "arn:aws:iam::123456789012:role/search-training"
+
+
 def read(**context):
     return read_settings({f"nightspot:{key}": value for key, value in context.items()}.get)
 
@@ -62,6 +65,11 @@ def test_cdk_json_may_hold_lists_numbers_and_truth_values():
 )  # fmt: skip
 def test_tags_are_read_from_a_mapping_a_list_or_text(given):
     assert read(tags=given).tag_values == {"cost-center": "4711", "formula": "a=b"}
+
+
+def test_roles_of_teams_are_read_from_a_mapping_as_well():
+    assert read(training_roles={"search": ROLE}) == read(training_roles=[f"search={ROLE}"])
+    assert read(training_roles={"search": ROLE}).training_role_values == {"search": ROLE}
 
 
 def test_a_mapping_is_no_list_for_other_settings():
@@ -177,6 +185,24 @@ def test_the_stack_s_key_counts_among_those_of_buckets():
                 f"nightspot:tags: {tag!r} must not start with aws: or nightspot:, which are taken",
             )
             for tag in ("aws:owner=us", "Nightspot:environment=prod")
+        ),
+        *(
+            (
+                {"training_roles": role},
+                f"nightspot:training_roles: {role!r} must be TEAM=ARN of an IAM role; a team is named by 1 to 20 "
+                "lower-case letters and digits, a letter first, with hyphens between",
+            )
+            for role in (
+                "search",
+                "search=our-role",
+                f"Search={ROLE}",
+                f"search-={ROLE}",
+                f"{'s' * 21}={ROLE}",
+            )
+        ),
+        (
+            {"training_roles": [f"search={ROLE}", f"search={ROLE}2"]},
+            f"nightspot:training_roles: 'search={ROLE}' must have a team of its own",
         ),
         ({"tags": ["a=1", "a=2"]}, "nightspot:tags: 'a=1' must have a name of its own"),
         (

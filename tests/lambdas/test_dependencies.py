@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, date
 
@@ -252,3 +253,27 @@ def test_models_in_the_stack_s_bucket_are_encrypted_with_its_key(deployed, monke
     job = use.jobs()["recommender"]
     job = job.model_copy(update={"training_job": {**job.training_job, "OutputDataConfig": output}})
     assert use.localise(job, EXECUTION).training_job["OutputDataConfig"].get("KmsKeyId") == key
+
+
+TEAM_ROLE = "arn:aws:iam::123456789012:role/search-training"
+
+
+def test_a_job_of_a_team_runs_as_the_team_s_role(deployed, monkeypatch):
+    monkeypatch.setenv("NIGHTSPOT_TRAINING_ROLE_ARNS", json.dumps({"search": TEAM_ROLE}))
+    use = dependencies()
+    job = use.jobs()["recommender"]
+    of_search = job.model_copy(
+        update={"training_job": {**job.training_job, "RoleArn": "${TrainingRoleArn.search}"}}
+    )
+    assert use.localise(of_search, EXECUTION).training_job["RoleArn"] == TEAM_ROLE
+    assert use.localise(job, EXECUTION).training_job["RoleArn"] != TEAM_ROLE
+
+
+def test_a_team_that_the_deployment_does_not_know_gets_no_other_role(deployed):
+    use = dependencies()
+    job = use.jobs()["recommender"]
+    of_ads = job.model_copy(
+        update={"training_job": {**job.training_job, "RoleArn": "${TrainingRoleArn.ads}"}}
+    )
+    with pytest.raises(PlaceholderError, match=r"TrainingRoleArn\.ads"):
+        use.localise(of_ads, EXECUTION)
