@@ -170,10 +170,8 @@ class Functions(Construct):
             description=f"What {name} may do",
         )
         log_group.grant_write(role)
-        # Every function reads or writes the table; what Lambda gives up for them goes to the queue.
-        let_it_use_the_key(
-            role, self, self._settings, "dynamodb", *(["sqs"] if "on_failure" in options else [])
-        )
+        if "on_failure" in options:
+            let_it_use_the_key(role, self, self._settings, "sqs")
         self._network.let_in(role)
         function = lambda_.Function(
             self,
@@ -222,6 +220,7 @@ class Functions(Construct):
         ):
             actions = [f"dynamodb:{action}" for action in ("UpdateItem", *also)]
             allow(function, actions, records.table.table_arn)
+            let_it_use_the_key(function, self, self._settings, "dynamodb")
 
     def _let_it_look(self, function: lambda_.Function, data: TrainingData) -> None:
         """At training jobs and at how far they have come."""

@@ -166,6 +166,8 @@ class NightspotStack(Stack):
         # The roles beside the construct as well: the pipelines' and CDK's own.
         govern(self, settings)
         self.training = TrainingRuns(self, "Training", jobs=jobs, bundle=bundle, settings=settings)
+        # What lies beside the construct is of the environment as well.
+        Tags.of(self).add("nightspot:environment", self.training.identity.environment)
         # One that waits for somebody to start it, where there is any.
         first_job = min(jobs, key=lambda name: (jobs[name].schedule is not None, name), default="JOB")
         machine_arn = self.training.workflow.state_machine.state_machine_arn

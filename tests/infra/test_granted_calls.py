@@ -129,7 +129,7 @@ CASES = {
             ),
             job("plain"),
         ],
-        Settings(),
+        Settings(data_bucket_names=("read-by-all",)),
     ),
     "teams with roles of the settings": (
         [
@@ -530,6 +530,14 @@ def test_a_team_s_role_is_passed_and_told_like_any_other(cases):
         for name in ("Search", "AdsRanking")
     }
     assert told == dict(zip(("AdsRanking", "Search"), roles[1:], strict=True))
+
+
+@pytest.mark.parametrize("role", ["DataRole", "DataTeamssearch", "DataTeamsadsranking"])
+def test_buckets_of_data_are_read_by_every_role_that_the_stack_makes(cases, role):
+    policies = cases("teams with roles that the stack makes").policies
+    assert policies.allows(role, "s3:GetObject", "arn:aws:s3:::read-by-all/manifest.json")
+    assert policies.allows(role, "s3:ListBucket", "arn:aws:s3:::read-by-all", s3__prefix="x/")
+    assert not policies.allows(role, "s3:PutObject", "arn:aws:s3:::read-by-all/manifest.json")
 
 
 def test_a_team_s_role_of_the_settings_is_passed_and_gets_nothing_from_the_stack(cases):

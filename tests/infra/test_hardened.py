@@ -236,6 +236,8 @@ def test_the_boundary_is_on_the_roles_of_cdk_and_of_pipelines_as_well(synthesise
     assert [name for name in roles if "CustomS3AutoDelete" in name]
     assert [name for name in roles if "Pipelines" in name]
     assert {role.get("PermissionsBoundary") for role in roles.values()} == {BOUNDARY}
+    of_pipelines = next(role for name, role in roles.items() if "Pipelines" in name)
+    assert {"Key": "nightspot:environment", "Value": "main"} in of_pipelines["Tags"]
 
 
 def test_in_an_app_of_the_user_s_boundary_and_tags_stay_within_the_construct(bundle):
@@ -449,7 +451,7 @@ def test_every_row_of_the_page_is_a_finding_still(hardened, page):
     assert gone == []
 
 
-def test_a_finding_of_aws_solutions_would_not_be_explained(hardened):
+def test_aws_solutions_leaves_nothing_open(hardened):
     assert not [rule for rule, _ in hardened.findings if rule.startswith("AwsSolutions")]
 
 
