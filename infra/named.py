@@ -17,7 +17,7 @@ OWN_CHECKPOINTS = "${CheckpointBucket}"
 OWN_MODELS = "${ModelBucket}"
 ACCOUNT, REGION = "AWS::AccountId", "AWS::Region"
 # The roles' ARNs stand in PlanRun's environment, which has 4 KB in all.
-MOST_TEAMS = 20
+MOST_TEAMS = 15
 
 _ROLE = ("RoleArn",)
 _CHECKPOINTS = ("CheckpointConfig", "S3Uri")

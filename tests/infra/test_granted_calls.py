@@ -582,12 +582,34 @@ def test_jobs_of_one_team_may_share_a_prefix_and_a_team_may_lie_below_a_job_of_n
     assert synthesise(jobs={each.name: each for each in jobs}).only("IAM::Role", "DataTeamssearch")
 
 
+def test_the_plan_s_environment_has_room_for_all_that_settings_and_job_files_may_name(synthesise):
+    """Lambda takes 4 KB, and refuses the deployment of more."""
+    teams = [f"team-with-a-name-{n:03}" for n in range(15)]
+    settings = Settings(
+        tags=tuple(f"name-of-tag-{n}={'x' * 36}" for n in range(10)),
+        kms_key_arn=BUCKET_KEY,
+        check_quotas=True,
+        subnet_ids=tuple(f"subnet-{n:017}" for n in range(16)),
+        security_group_ids=tuple(f"sg-{n:017}" for n in range(5)),
+    )
+    jobs = {team: team_job(team, team, f"s3://${{CheckpointBucket}}/{team}/") for team in teams}
+    template = synthesise(settings, jobs=jobs).template
+    policies = Policies(template)
+    plan = template["Resources"][policies.the("Lambda::Function", "PlanRun")]["Properties"]
+    variables = {key: policies.resolved(value) for key, value in plan["Environment"]["Variables"].items()}
+    roles = json.loads(variables["NIGHTSPOT_TRAINING_ROLE_ARNS"])
+    assert roles.keys() == set(teams)
+    # Names are shorter here than the 64 characters that CloudFormation may give a role, and those of the buckets.
+    longer = sum(64 - len(arn.rpartition("/")[2]) for arn in roles.values()) + 5 * 30
+    assert sum(len(key) + len(value) for key, value in variables.items()) + longer < 4_096
+
+
 def test_more_teams_than_the_plan_s_environment_has_room_for_are_refused(synthesise):
-    jobs = [team_job(f"j{n:02}", f"t{n:02}", f"s3://${{CheckpointBucket}}/t{n:02}/") for n in range(21)]
+    jobs = [team_job(f"j{n:02}", f"t{n:02}", f"s3://${{CheckpointBucket}}/t{n:02}/") for n in range(16)]
     with pytest.raises(InvalidJobError) as caught:
         synthesise(jobs={each.name: each for each in jobs})
-    rule = "must be one of at most 20 teams: the job files name 21"
-    assert str(caught.value) == f"j20: training_job.RoleArn: 't20': {rule}"
+    rule = "must be one of at most 15 teams: the job files name 16"
+    assert str(caught.value) == f"j15: training_job.RoleArn: 't15': {rule}"
 
 
 def test_a_role_for_a_team_that_no_job_file_names_is_refused(synthesise):

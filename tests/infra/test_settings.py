@@ -204,6 +204,10 @@ def test_the_stack_s_key_counts_among_those_of_buckets():
             {"training_roles": [f"search={ROLE}", f"search={ROLE}2"]},
             f"nightspot:training_roles: 'search={ROLE}' must have a team of its own",
         ),
+        (
+            {"tags": {f"t{n}": "1" * 210 for n in range(3)}},
+            "nightspot:tags: 639 characters together must be at most 500: a function's environment holds them",
+        ),
         ({"tags": ["a=1", "a=2"]}, "nightspot:tags: 'a=1' must have a name of its own"),
         (
             {"tags": {f"t{n}": "1" for n in range(11)}},
