@@ -35,7 +35,7 @@ class FunctionNetwork:
         if not self._subnets:
             return
         # AWS says so: "specify a unique resource ID, or include all resource IDs", and an id is not known before.
-        every = arn(self._scope, "ec2", "*/*")
+        every = arn(self._scope, "ec2", "*")
         # A shared subnet's ARN has the account of its owner.
         shared = [arn(self._scope, "ec2", f"subnet/{subnet}", account="*") for subnet in self._subnets]
         shared += [arn(self._scope, "ec2", f"security-group/{group}", account="*") for group in self._groups]

@@ -19,7 +19,8 @@ from aws_cdk.assertions import Template
 from nightspot.cdk import Settings, SettingsError, TrainingRuns
 from nightspot.cdk.network import CHANGES, LOOKS
 from nightspot.job.errors import InvalidJobError
-from tests.infra.policies import ACCOUNT, REGION, Policies, key_allows
+from tests.infra.key_policies import key_allows
+from tests.infra.policies import ACCOUNT, REGION, Policies
 from tests.infra.test_linters import findings as lint_findings
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -81,12 +82,23 @@ def test_buckets_ask_the_key_for_all_their_objects_at_once(stack):
         assert rule["BucketKeyEnabled"] is True
 
 
-def test_the_plan_names_the_key_for_models_in_the_stack_s_own_bucket_alone(stack, synthesise):
+@pytest.fixture(scope="module")
+def keyed(synthesise):
+    """With a key and little else, in which prices are asked for."""
+    return synthesise(Settings(kms_key_arn=KEY, model_bucket_name="our-models", api=False), jobs={})
+
+
+def test_the_plan_names_the_key_for_models_in_the_stack_s_own_bucket_alone(stack, keyed):
     _, plan = stack.only("Lambda::Function", "PlanRun")
     assert plan["Environment"]["Variables"]["NIGHTSPOT_OUTPUT_KEY_ARN"] == KEY
-    settings = Settings(kms_key_arn=KEY, model_bucket_name="our-models", api=False)
-    _, plan = synthesise(settings, jobs={}).only("Lambda::Function", "PlanRun")
+    _, plan = keyed.only("Lambda::Function", "PlanRun")
     assert "NIGHTSPOT_OUTPUT_KEY_ARN" not in plan["Environment"]["Variables"]
+
+
+def test_what_asks_for_prices_may_use_the_table_s_key(keyed):
+    via = {"kms__ViaService": f"dynamodb.{REGION}.amazonaws.com"}
+    for action in ("Decrypt", "Encrypt", "GenerateDataKey"):
+        assert Policies(keyed.template).allows("AskPricesRole", f"kms:{action}", KEY, **via)
 
 
 def test_without_a_key_of_the_user_s_no_role_may_use_any(deployed):
@@ -158,7 +170,7 @@ def test_the_key_s_policy_lets_cloudwatch_logs_encrypt_each_log_group_and_no_oth
     logs = f"logs.{REGION}.amazonaws.com"
     uses = ("Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "DescribeKey")
     groups = [group_arn(stack, policies, name) for name in stack.of_type("Logs::LogGroup")]
-    assert len(groups) == 11
+    assert len(groups) == 12
     for arn in groups:
         assert key_policy.lets(logs, *uses, **{"kms:EncryptionContext:aws:logs:arn": arn}), arn
     theirs = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:payroll"
@@ -264,7 +276,8 @@ def test_the_tags_are_on_everything_that_takes_tags(stack, deployed):
         assert found.items() >= wanted.items(), name
         seen += 1
     tagged = [r for r in deployed.template["Resources"].values() if "Tags" in r.get("Properties", {})]
-    assert seen >= len(tagged) > 40
+    # The profile asks for no prices: it lacks that function, its role, log group, rule.
+    assert seen >= len(tagged) - 4 > 40
 
 
 def test_the_tags_reach_the_training_jobs(stack):
@@ -300,27 +313,40 @@ def test_every_function_is_in_the_vpc(stack):
         "SecurityGroupIds": ["sg-0aaaaaaaaaaaaaaa2"],
     }
     functions = stack.of_type("Lambda::Function")
-    assert len(functions) == 9
+    assert len(functions) == 10
     assert {name for name, function in functions.items() if function.get("VpcConfig") != wanted} == set()
 
 
-def test_lambda_may_make_interfaces_for_a_function_and_the_function_s_code_may_not(stack, policies):
+def role_of(function):
+    return function["Role"]["Fn::GetAtt"][0]
+
+
+def test_lambda_may_make_interfaces_for_a_function_in_its_subnets(stack, policies):
     interface = f"arn:aws:ec2:{REGION}:{ACCOUNT}:network-interface/eni-1"
     shared = f"arn:aws:ec2:{REGION}:999999999999:subnet/subnet-0aaaaaaaaaaaaaaa1"
-    for name in stack.of_type("Lambda::Function"):
-        (role,) = [
-            f["Role"]["Fn::GetAtt"][0] for n, f in stack.of_type("Lambda::Function").items() if n == name
-        ]
-        own = {"lambda__SourceFunctionArn": policies.arn("Lambda::Function", name)}
-        for action in CHANGES:
-            assert policies.allows(role, action, interface)
-            assert not policies.allows(role, action, interface, **own)
-        for action in LOOKS:
-            assert policies.allows(role, action)
-            assert not policies.allows(role, action, **own)
+    for function in stack.of_type("Lambda::Function").values():
+        role = role_of(function)
+        assert all(policies.allows(role, action, interface) for action in CHANGES)
+        assert all(policies.allows(role, action) for action in LOOKS)
         assert policies.allows(role, "ec2:CreateNetworkInterface", shared)
         assert not policies.allows(role, "ec2:CreateNetworkInterface", shared.replace("aaa1", "aaa9"))
-        assert not policies.allows(role, "ec2:RunInstances", interface)
+        instance = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-1"
+        assert not policies.allows(role, "ec2:TerminateInstances", instance)
+
+
+def test_the_code_of_every_function_is_denied_what_lambda_may_do_for_it(stack):
+    """By the statement itself: the simulator drops lambda:SourceFunctionArn, which is no key of EC2's own."""
+    _, policy = stack.only("IAM::Policy", "NoNetworkInterfaces")
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    functions = stack.of_type("Lambda::Function")
+    assert statement["Effect"] == "Deny"
+    assert set(statement["Action"]) >= {*CHANGES, *LOOKS}
+    assert statement["Resource"] == "*"
+    (operator, keys), *others = statement["Condition"].items()
+    assert (operator, others, list(keys)) == ("ArnEquals", [], ["lambda:SourceFunctionArn"])
+    arns = [{"Fn::GetAtt": [name, "Arn"]} for name in functions]
+    assert sorted(map(str, keys["lambda:SourceFunctionArn"])) == sorted(map(str, arns))
+    assert {role["Ref"] for role in policy["Roles"]} == {role_of(f) for f in functions.values()}
 
 
 def test_a_function_is_made_after_the_policy_that_lambda_checks(stack):
@@ -332,7 +358,7 @@ def test_a_function_is_made_after_the_policy_that_lambda_checks(stack):
 
 def clients_of_the_functions(root):
     """The services that the functions' code makes clients of, by its calls."""
-    makers = {"late_client", "_impatient_client"}
+    makers = {"late_client", "client"}
     calls = [
         node
         for path in (root / "lambdas").glob("*.py")

@@ -17,13 +17,21 @@ from nightspot.cdk import TrainingRuns
 from nightspot.cdk.settings import Settings
 from nightspot.cdk.triggers import WORKFLOW_FILE
 from nightspot.lambdas.dependencies import BOUNDED, Environment
+from nightspot.lambdas.start_training_job import ASKED_ONCE
+from nightspot.lambdas.time_left import SPARE_SECONDS, longest_seconds
+from tests.lambdas.test_no_answer import TIMEOUTS
 
 pytestmark = pytest.mark.xdist_group("infra")
 
 SNAPSHOT = Path(__file__).with_name("snapshot.json")
 KEPT = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::S3::Bucket"}
 RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
-OF_SOME_SETTINGS = {"NIGHTSPOT_OUTPUT_KEY_ARN", "NIGHTSPOT_TAGS", "NIGHTSPOT_TRAINING_ROLE_ARNS"}
+OF_SOME_SETTINGS = {
+    "NIGHTSPOT_HARVEST_CASSETTES",
+    "NIGHTSPOT_OUTPUT_KEY_ARN",
+    "NIGHTSPOT_TAGS",
+    "NIGHTSPOT_TRAINING_ROLE_ARNS",
+}
 OF_THE_PLAN = {"NIGHTSPOT_CHECK_QUOTAS", "NIGHTSPOT_LIVE_PRICES"}
 OF_THE_MESSENGER = {"NIGHTSPOT_CHAT_TOPIC_ARN", "NIGHTSPOT_NOTICE_TOPIC_ARN", "NIGHTSPOT_TELL_SUCCESS"}
 OF_WHAT_STARTS_RUNS = {"NIGHTSPOT_STATE_MACHINE_ARN"}
@@ -31,12 +39,14 @@ STACK_ID = {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}
 DLC_ACCOUNT = "NIGHTSPOT_DLC_ACCOUNT_ID"  # where a job asks for one of AWS's images
 FUNCTIONS = [
     "Api",
+    "AskPrices",
     "CloseRun",
     "DecideNextStep",
     "PlanRun",
     "Reconcile",
     "RecordOutcome",
     "StartRun",
+    "StartTrainingJob",
     "Notify",
     "WakeRun",
 ]
@@ -220,13 +230,22 @@ def test_every_function_has_a_handler_of_its_own(deployed):
 
 def test_a_call_that_gets_no_answer_fits_into_every_function_s_time(deployed):
     """So that the function can say what failed, instead of being killed in it."""
-    tries = BOUNDED["retries"]["total_max_attempts"]
-    # botocore's pauses between tries: up to 1 s, 2 s, …
-    pauses = sum(2**number for number in range(tries - 1))
-    longest = tries * (BOUNDED["connect_timeout"] + BOUNDED["read_timeout"]) + pauses
+    longest = longest_seconds(BOUNDED) + SPARE_SECONDS
     timeouts = {name: f["Timeout"] for name, f in deployed.of_type("Lambda::Function").items()}
     assert len(timeouts) == len(FUNCTIONS)
+    by_module = {
+        f["Handler"].split(".")[2]: f["Timeout"] for f in deployed.of_type("Lambda::Function").values()
+    }
+    assert TIMEOUTS.items() <= by_module.items()
     assert {name for name, seconds in timeouts.items() if seconds <= longest} == set()
+    once = longest_seconds(ASKED_ONCE)
+    (starting,) = (seconds for name, seconds in timeouts.items() if "StartTrainingJob" in name)
+    # And as long again as a cold start takes.
+    assert once + 10 < starting
+    # A state that ended before its function would be followed by a decision that looks too early.
+    assert (
+        starting < json.loads(WORKFLOW_FILE.read_text())["States"]["Start the training job"]["TimeoutSeconds"]
+    )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -257,11 +276,8 @@ def test_every_log_group_has_a_retention(deployed):
 def test_a_function_gets_an_environment_that_it_can_read(request, as_text, variant, name):
     _, function = request.getfixturevalue(variant).only("Lambda::Function", name)
     variables = {key: as_text(v) for key, v in function["Environment"]["Variables"].items()}
-    known = (
-        {field.alias for field in Environment.model_fields.values()}
-        - {"AWS_REGION", DLC_ACCOUNT}
-        - OF_SOME_SETTINGS
-    )
+    known = {field.alias for field in Environment.model_fields.values()} - {"AWS_REGION", DLC_ACCOUNT}
+    known -= OF_SOME_SETTINGS
     if name != "PlanRun":
         known -= OF_THE_PLAN
     if name != "Notify":
@@ -308,6 +324,18 @@ def test_the_plan_asks_for_quotas_where_the_deployment_says_so(deployed, checkin
     assert asks(deployed) is False
 
 
+def test_lives_are_kept_by_what_hears_of_each_end_where_the_deployment_says_so(
+    deployed, checking_quotas, as_text
+):
+    def keeps(synthesised, name):
+        _, function = synthesised.only("Lambda::Function", name)
+        variables = {key: as_text(value) for key, value in function["Environment"]["Variables"].items()}
+        return Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"}).harvest_cassettes
+
+    assert keeps(checking_quotas, "CloseRun") is True
+    assert [keeps(checking_quotas, "RecordOutcome"), keeps(deployed, "CloseRun")] == [False, False]
+
+
 def test_the_plan_asks_for_prices_unless_the_deployment_says_otherwise(deployed, by_the_book, as_text):
     def asks(synthesised):
         _, function = synthesised.only("Lambda::Function", "PlanRun")
@@ -340,7 +368,7 @@ def test_the_workflow_s_names_are_this_stack_s_functions_and_table(deployed, as_
     substitutions = {key: as_text(value) for key, value in machine["DefinitionSubstitutions"].items()}
     expected = {
         f"{name}FunctionArn": f"<{deployed.only('Lambda::Function', name)[0]}.Arn>"
-        for name in ("PlanRun", "DecideNextStep", "RecordOutcome")
+        for name in ("PlanRun", "DecideNextStep", "StartTrainingJob", "RecordOutcome")
     }
     table, _ = deployed.only("DynamoDB::Table")
     assert substitutions == {

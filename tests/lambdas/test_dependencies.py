@@ -12,8 +12,10 @@ from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 from pydantic import ValidationError
 
+from nightspot.aws.prices import LONGEST_ASKING
 from nightspot.job.model import Job, dump_jobs
 from nightspot.job.request_shape import PlaceholderError
+from nightspot.lambdas.ask_prices import asking_dependencies
 from nightspot.lambdas.dependencies import dependencies, late_client
 from nightspot.lambdas.observability import emit
 from nightspot.lambdas.plan_run import handler
@@ -94,11 +96,21 @@ class Clients:
         raise EndpointConnectionError(endpoint_url="https://example.org")
 
 
-def test_prices_are_asked_where_they_are_told_without_patience_and_without_repetition(deployed, monkeypatch):
+def test_a_plan_asks_nobody_but_the_table_for_prices(deployed, monkeypatch):
     monkeypatch.setenv("NIGHTSPOT_LIVE_PRICES", "true")
     clients = Clients()
     monkeypatch.setattr(boto3, "client", clients)
     known = dependencies().live_prices(["ml.g5.xlarge"])
+    assert known.prices["ml.g5.xlarge"].date == date(2023, 12, 31)
+    assert {service for service, _ in clients.made} == {"dynamodb"}
+
+
+def test_prices_are_asked_where_they_are_told_with_patience_and_without_repetition(deployed, monkeypatch):
+    clients = Clients()
+    monkeypatch.setattr(boto3, "client", clients)
+    asking_dependencies.cache_clear()
+    known = asking_dependencies().known(["ml.g5.xlarge"])
+    asking_dependencies.cache_clear()
     assert known.prices["ml.g5.xlarge"].date == date(2023, 12, 31)
     assert len(known.problems) == 4
     asked = {service: options for service, options in clients.made if service != "dynamodb"}
@@ -108,8 +120,9 @@ def test_prices_are_asked_where_they_are_told_without_patience_and_without_repet
     }
     for options in asked.values():
         config = options["config"]
-        # Patient enough for a cold Price List, and with all the others far within PlanRun's minute.
-        assert 4 < config.connect_timeout + config.read_timeout <= 6
+        one_answer = config.connect_timeout + config.read_timeout
+        # The last question is begun and answered within AskPrices' minute.
+        assert LONGEST_ASKING.total_seconds() + one_answer < 60
         assert config.retries["total_max_attempts"] == 1
 
 
@@ -199,15 +212,10 @@ def test_a_function_without_its_environment_says_what_is_missing(deployed, monke
 
 
 def test_pages_go_to_the_bucket_for_pages_and_nowhere_where_there_is_none(deployed, monkeypatch):
-    written = []
-
-    class S3:
-        def put_object(self, **given):
-            written.append((given["Bucket"], given["Key"]))
-
-    monkeypatch.setattr(boto3, "client", lambda *_given, **_options: S3())
+    s3 = boto3.client("s3", region_name=REGION)
+    s3.create_bucket(Bucket="our-reports", CreateBucketConfiguration={"LocationConstraint": REGION})
     assert dependencies().reports.write("one", "page") == "s3://our-reports/reports/one.html"
-    assert written == [("our-reports", "reports/one.html")]
+    assert s3.get_object(Bucket="our-reports", Key="reports/one.html")["Body"].read() == b"page"
     dependencies.cache_clear()
     monkeypatch.delenv("NIGHTSPOT_REPORT_BUCKET")
     assert dependencies().reports is None

@@ -32,6 +32,7 @@ from nightspot.lambdas import (
     plan_run,
     record_outcome,
     start_run,
+    start_training_job,
     wake_run,
 )
 from nightspot.lambdas.dependencies import Dependencies
@@ -127,7 +128,26 @@ class World:
             self.faults.fails_entry,
             self.tell,
         )
-        self.sagemaker = SageMaker(
+        self.sagemaker = self._sagemaker()
+        self.states = StepFunctions(
+            self.clock,
+            self.calls,
+            self.functions,
+            self._random("workflow"),
+            # Of a version of before, until the code is updated: what has begun with it goes on with it.
+            asl.read_workflow(SUBSTITUTIONS)
+            if self.scenario.old_code_until is None
+            else older.read_workflow(SUBSTITUTIONS),
+            {"sagemaker": self.sagemaker, "dynamodb": self.dynamodb, "events": self.bus, "sns": self.sns},
+            self._execution_ended,
+            lambda: self.faults.away_until("states") if self.scenario.executions_stall else 0.0,
+            self.tell,
+        )
+        self.table = RunTable(self.dynamodb, TABLE)
+        self._add_functions()
+
+    def _sagemaker(self) -> SageMaker:
+        return SageMaker(
             self.clock,
             self.calls,
             self.s3,
@@ -137,19 +157,6 @@ class World:
             self.scenario.habits,
             self._training_job_changed,
         )
-        self.states = StepFunctions(
-            self.clock,
-            self.calls,
-            self.functions,
-            self._random("workflow"),
-            asl.read_workflow(SUBSTITUTIONS),
-            {"sagemaker": self.sagemaker, "dynamodb": self.dynamodb, "events": self.bus, "sns": self.sns},
-            self._execution_ended,
-            lambda: self.faults.away_until("states") if self.scenario.executions_stall else 0.0,
-            self.tell,
-        )
-        self.table = RunTable(self.dynamodb, TABLE)
-        self._add_functions()
 
     def _random(self, of: str) -> Random:
         return Random(f"{self.scenario.seed} {self.scenario.kind} {of}")
@@ -181,6 +188,8 @@ class World:
         for name, module in FUNCTIONS.items():
             self.functions.handlers[name] = (module.handler, use.__getitem__)
         starting = start_run.StartDependencies(known["starter"], self.table.pending, self._now_of("StartRun"))
+        jobs = TrainingJobs(self.sagemaker)
+        self.functions.handlers["StartTrainingJob"] = (start_training_job.handler, lambda _name: jobs)
         self.functions.handlers["StartRun"] = (start_run.handler, lambda _name: starting)
         messenger = notify.Messenger(
             topics=NoticeTopics(self.sns, self.dynamodb, TABLE, mail_arn=MAIL),
@@ -210,6 +219,7 @@ class World:
 
     def _code_is_updated(self) -> None:
         """What is there was left by a version that knows fewer fields: in the workflow and in the table."""
+        self.states.machine = asl.read_workflow(SUBSTITUTIONS)
         for execution in self.states.executions.values():
             if execution.is_running:
                 for key in ("run", "step"):
@@ -235,9 +245,10 @@ class World:
 
     def _training_job_changed(self, job: Job) -> None:
         self.tell(job.name, f"{job.status}/{job.secondary}" + (f": {job.reason}" if job.reason else ""))
-        self.bus.emit(
-            "aws.sagemaker", "SageMaker Training Job State Change", self.sagemaker.event_detail(job)
-        )
+        if self.sagemaker.has_event(job):
+            self.bus.emit(
+                "aws.sagemaker", "SageMaker Training Job State Change", self.sagemaker.event_detail(job)
+            )
 
     def _execution_ended(self, execution: Execution) -> None:
         self.tell(
@@ -377,6 +388,8 @@ FUNCTIONS: Mapping[str, ModuleType] = {
     "WakeRun": wake_run,
     "CloseRun": close_run,
 }
+# What has collaborators of its own.
+OTHER_FUNCTIONS = ("Notify", "StartRun", "StartTrainingJob", "Reconcile")
 # What a handler may raise of itself: who called it comes back.
 TRANSIENT = frozenset(
     {
@@ -386,7 +399,7 @@ TRANSIENT = frozenset(
     }
 )
 SUBSTITUTIONS = {
-    **{f"{name}FunctionArn": function_arn(name) for name in (*FUNCTIONS, "Notify", "StartRun", "Reconcile")},
+    **{f"{name}FunctionArn": function_arn(name) for name in (*FUNCTIONS, *OTHER_FUNCTIONS)},
     "TableName": TABLE,
     "EventBusName": BUS,
     "Environment": ENVIRONMENT,
