@@ -216,6 +216,8 @@ def test_pages_go_to_the_bucket_for_pages_and_nowhere_where_there_is_none(deploy
     s3.create_bucket(Bucket="our-reports", CreateBucketConfiguration={"LocationConstraint": REGION})
     assert dependencies().reports.write("one", "page") == "s3://our-reports/reports/one.html"
     assert s3.get_object(Bucket="our-reports", Key="reports/one.html")["Body"].read() == b"page"
+    kept = dependencies().reports.write_cassette("one", 1, "{}")
+    assert kept == "s3://our-reports/reports/cassettes/one-1.json"
     dependencies.cache_clear()
     monkeypatch.delenv("NIGHTSPOT_REPORT_BUCKET")
     assert dependencies().reports is None
