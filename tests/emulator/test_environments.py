@@ -13,6 +13,7 @@ STATES = [
     "Decide the next step",
     "Which step?",
     "Start the training job",
+    "Was it started?",
     "Wait for news",
     "Decide the next step",
     "Which step?",
