@@ -33,7 +33,7 @@ demo: $(VENV)/.local ## Run a whole night on this machine: Spot missing, reclaim
 
 .PHONY: test
 test: $(VENV)/.dev node_modules/.installed ## Run the tests, but for those that take long or need make frameworks
-	@$(WITH_NODE) $(BIN)/python -m pytest -m "not long" --ignore-glob='*/frameworks' $(IN_PROCESSES)
+	@$(WITH_NODE) $(BIN)/python -m pytest -m "not long and not aws" --ignore-glob='*/frameworks' $(IN_PROCESSES)
 
 .PHONY: test-long
 test-long: $(VENV)/.dev node_modules/.installed ## Run the other tests, and try more examples of all properties
@@ -157,5 +157,5 @@ $(EMULATORS)/.installed: $(EMULATORS_LOCK) $(VENV)/.uv
 
 node_modules/.installed: package.json package-lock.json $(VENV)/.dev
 	@mkdir -p $(VENV)/node && ln -sf "$(NODE_HOME)/bin/node" $(VENV)/node/node
-	@$(WITH_NODE) node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error --no-audit --no-fund
+	@$(WITH_NODE) node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --loglevel=error --no-audit --no-fund
 	@touch $@

@@ -13,6 +13,7 @@ from cdk_nag import AwsSolutionsChecks
 from nightspot.cdk import BundleError, NightspotStack, SettingsError, build_bundle, read_settings
 from nightspot.cdk.bundle import target_named
 from nightspot.cdk.byte_code import missing_note
+from nightspot.cdk.placement import TooManySchedulesError
 from nightspot.job.errors import InvalidJobError
 from nightspot.job.reading import load_jobs
 
@@ -38,7 +39,7 @@ def main() -> None:
             settings=settings,
             description="Nightspot: nightly SageMaker training on Spot that is ready by the deadline",
         )
-    except (InvalidJobError, SettingsError, BundleError) as error:
+    except (InvalidJobError, SettingsError, BundleError, TooManySchedulesError) as error:
         sys.exit(f"error: {error}")
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()

@@ -40,7 +40,7 @@ WASTE = (
     "boto3/data",
     "boto3/examples",
 )
-_SDK_DATA = Path("botocore", "data")
+SDK_DATA = Path("botocore", "data")
 _EXAMPLES = "examples-1.json*"
 
 
@@ -80,7 +80,7 @@ def installed(lock: str, build: Path, target: Target) -> Path:
         for waste in WASTE:
             unwanted = fresh / waste
             shutil.rmtree(unwanted) if unwanted.is_dir() else unwanted.unlink(missing_ok=True)
-        _cut_sdk_data(fresh / _SDK_DATA)
+        _cut_sdk_data(fresh / SDK_DATA)
     return path
 
 

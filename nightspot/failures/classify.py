@@ -28,6 +28,7 @@ class Response(StrEnum):
 
 
 # What an answer depends on beside the class is in `limits.response_to`.
+# fact: sagemaker.refusal.*
 RESPONSES: dict[FailureClass, Response] = {
     FailureClass.NO_CAPACITY: Response.MARKET,
     FailureClass.INTERRUPTED: Response.MARKET,
@@ -63,6 +64,7 @@ class Fault:
 # Nothing is known of the training job after one of these: it may exist although CreateTrainingJob failed.
 _IN_DOUBT = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED, FailureClass.UNKNOWN})
 _A_REFUSAL = re.compile(r"Status Code: 4\d\d\b")
+# fact: sagemaker.name.reuse
 _EXISTS = re.compile(r"(?:.*\.)?ResourceInUse(?:Exception)?")
 
 
@@ -79,6 +81,7 @@ class Failure:
 
 
 # What the secondary status alone says; the same names stand in SecondaryStatusTransitions.
+# fact: sagemaker.spot.neverlaunched, sagemaker.maxruntime.end
 _BY_SECONDARY: Mapping[str, FailureClass] = {
     Secondary.MAX_WAIT_TIME_EXCEEDED: FailureClass.WAIT_LIMIT,
     Secondary.MAX_RUNTIME_EXCEEDED: FailureClass.RUNTIME_LIMIT,

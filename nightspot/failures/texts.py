@@ -57,6 +57,7 @@ _PREFIXES = tuple(
 )
 _NAME_AT_START = re.compile(r"\s*(?P<code>[A-Za-z][\w.]{2,80}\w)\s*(?::\s*|\.?\s*$)")
 
+# fact: sagemaker.failure.exit
 _USERS_TEXT = _start(
     r"Algorithm ?Error\b|ENTRYPOINT FAILURE|ExecuteUserScriptError|Framework Error\b|Exit ?Code:? \d"
     r"|No training job succeeded after \d+ attempts|Traceback \(most recent call last\)"
@@ -143,6 +144,7 @@ _NOT_ALLOWED = re.compile(
     r"|(?:does not|doesn't) have (?:the )?(?:\S+ )?permission|not allowed to access",
     re.IGNORECASE,
 )
+# fact: sagemaker.failure.memory
 _TOO_BIG = re.compile(
     r"instance (?:type )?with more memory|out of memory|OutOfMemory|insufficient memory|exceed\w* (?:the )?memory",
     re.IGNORECASE,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from threading import Event
+
+LONGEST_WAIT_REAL_SECONDS = 60.0
 
 
 class StoryClock:
@@ -59,6 +62,10 @@ class StoryClock:
         """Sleep for so many story seconds; returns at once for none or less."""
         if story_seconds > 0:
             self._pause(self.real_seconds(story_seconds))
+
+    def wait_for(self, news: Event, story_seconds: float) -> None:
+        """Wait until `news` is set, for so many story seconds, or for a real minute, whichever is first."""
+        news.wait(min(self.real_seconds(story_seconds), LONGEST_WAIT_REAL_SECONDS))
 
     def environment(self) -> dict[str, str]:
         """What tells a training process the story's time.

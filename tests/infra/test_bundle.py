@@ -1,6 +1,7 @@
 """The functions' code: what is in it, and that the same sources give the same deployment."""
 
 import ast
+import gzip
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.util import cache_from_source
 from pathlib import Path
 
+import botocore
 import pytest
 
 from nightspot.cdk import Bundle, BundleError, SettingsError, build_bundle, byte_code, wheels
@@ -25,6 +27,7 @@ from nightspot.cdk.bundle import (
     size_bytes,
 )
 from nightspot.cdk.wheels import Target
+from nightspot.job.errors import InvalidJobError
 from nightspot.view.html import charts_script
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -385,6 +388,31 @@ def test_without_a_python_of_the_functions_version_the_sources_are_deployed(buil
     assert not [name for name in files(bundle) if name.endswith(".pyc")]
     # Under one name, the one that was uploaded first would stand for both.
     assert bundle.digest != compiled.digest
+
+
+def test_a_field_that_the_functions_botocore_does_not_know_is_refused_before_the_deployment(
+    build, jobs, monkeypatch
+):
+    """As where the botocore that checks the job files is newer than the locked one."""
+
+    def install(_lock, fresh, _machine):
+        installed = Path(botocore.__file__).parent / "data" / "sagemaker" / "2017-07-24"
+        model = json.loads(gzip.decompress((installed / "service-2.json.gz").read_bytes()))
+        del model["shapes"]["CreateTrainingJobRequest"]["members"]["RetryStrategy"]
+        older = fresh / "botocore" / "data" / "sagemaker" / "2017-07-24" / "service-2.json"
+        older.parent.mkdir(parents=True)
+        older.write_text(json.dumps(model))
+
+    monkeypatch.setattr(wheels, "_install", install)
+    build()
+    job = jobs["by-hand"]
+    newer = {**job.training_job, "RetryStrategy": {"MaximumRetryAttempts": 1}}
+    with pytest.raises(InvalidJobError) as refused:
+        build({"by-hand": job.model_copy(update={"training_job": newer})})
+    (problem,) = refused.value.problems
+    assert problem.field == "by-hand: training_job.RetryStrategy"
+    assert problem.rule.startswith("is not a field of CreateTrainingJob")
+    assert "the functions' botocore" in problem.rule
 
 
 @pytest.mark.parametrize("has_byte_code", [True, False])

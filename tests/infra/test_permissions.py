@@ -256,9 +256,9 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "sagemaker:StopTrainingJob",
                 "states:DescribeExecution",
                 "states:SendTaskSuccess",
-                *PRICES,
             },
         ),
+        ("AskPrices", {"dynamodb:PutItem", "dynamodb:Query", *PRICES, *HANDS_OVER}),
         (
             "DecideNextStep",
             {
@@ -334,6 +334,7 @@ def test_a_function_has_only_what_it_uses(deployed, function, its_own):
         "StartRun",
         "Notify",
         "WakeRun",
+        "AskPrices",
     ],
 )
 def test_a_function_touches_the_one_table_alone(deployed, function):
@@ -375,7 +376,11 @@ def test_every_event_that_may_be_put_is_of_nightspot_s_own_source(variant):
     for statement in putting:
         assert statement.actions == {"events:PutEvents"}
         assert statement.resources == (BUS,)
-        assert statement.conditions == {"StringEquals": {"events:source": SOURCE}}
+        # One request has several events: all of them count, and none at all is no event of ours.
+        assert statement.conditions == {
+            "ForAllValues:StringEquals": {"events:source": SOURCE},
+            "Null": {"events:source": "false"},
+        }
 
 
 def test_only_the_messenger_publishes_and_only_on_this_stack_s_topics(deployed, chatting):
@@ -395,12 +400,13 @@ def test_quotas_are_listed_only_by_the_plan_and_only_where_the_deployment_says_s
     assert not quotas & actions(deployed.statements)
 
 
-def test_prices_are_asked_only_by_the_plan_and_only_where_the_deployment_says_so(deployed, by_the_book):
-    plan, _ = deployed.only("IAM::Role", "PlanRunRole")
-    assert {role for s in deployed.statements if s.actions & PRICES for role in s.roles} == {plan}
+def test_prices_are_asked_by_one_function_alone_and_only_where_the_deployment_says_so(deployed, by_the_book):
+    asking, _ = deployed.only("IAM::Role", "AskPricesRole")
+    assert {role for s in deployed.statements if s.actions & PRICES for role in s.roles} == {asking}
     for action in PRICES:
-        assert resources_of(action, deployed.allowed_to("PlanRunRole")) == {"*"}
+        assert resources_of(action, deployed.allowed_to("AskPricesRole")) == {"*"}
     assert not PRICES & actions(by_the_book.statements)
+    assert not [name for name in by_the_book.of_type("Lambda::Function") if "AskPrices" in name]
 
 
 def test_a_run_may_do_what_its_workflow_says_and_no_more(deployed):

@@ -67,7 +67,7 @@ def test_a_pending_limit_stops_an_on_demand_job(night, states_of):
     condition = {"MaxRuntimeInSeconds": 3600, "MaxPendingTimeInSeconds": 1800}
     tonight.ask(spot=False, StoppingCondition=condition)
     ended = tonight.until_ended()
-    assert states_of(ended) == ["Starting", "Pending", "Stopped"]
+    assert states_of(ended) == ["Starting", "Pending", "Stopping", "Stopped"]
     assert ended["LastModifiedTime"] - ended["CreationTime"] >= 1800
 
 

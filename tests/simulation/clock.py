@@ -68,6 +68,13 @@ class Clock:
                 self._nested -= 1
         self.now = max(self.now, until)
 
+    def pass_until(self, until: float, is_over: Callable[[], bool]) -> None:
+        """The same up to a moment, or until `is_over`; at any depth."""
+        while not is_over() and self._planned and self._planned[0].when <= until:
+            self._next()
+        if not is_over():
+            self.now = max(self.now, until)
+
     def run(self, until: float, *, quiet_seconds: float = 0.0) -> None:
         """Let everything happen up to `until`, or until for `quiet_seconds` only background events did."""
         quiet_since: float | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from tests.simulation import odd, poison
+from tests.simulation import odd, poison, truths
 from tests.simulation.clock import HOUR, MINUTE
 from tests.simulation.faults import SERVICES, Burst, Outage
 from tests.simulation.scenarios import FUNCTION_NAMES, Scenario, quiet
@@ -384,6 +384,9 @@ _FAULTS: dict[str, Family] = {
     "throttles": _throttles,
     "stops refused": _stops_refused,
     "stops hang": _stops_hang,
+    "slow stops": truths.slow_stops,
+    "slow uploads": truths.slow_uploads,
+    "stale hosts": truths.stale_hosts,
     "away": _away,
     "away at the worst moment": _away_at_the_worst_moment,
     "events": _events,
@@ -438,6 +441,9 @@ FAMILIES: dict[str, Family] = {
     "large request": _large_request,
     "tight runtime limit": _tight_runtime,
     "resumed run": _resumed,
+    "slow stops": truths.slow_stops,
+    "slow uploads": truths.slow_uploads,
+    "stale hosts": truths.stale_hosts,
     "mixed": _mixed,
 }
 
@@ -455,4 +461,5 @@ def scenario_of(seed: int, kind: str | None = None) -> Scenario:
     """The world of a seed."""
     kind = kind or kind_of(seed)
     scenario, random = quiet(seed, kind)
-    return FAMILIES[kind](scenario, random)
+    # A stream of its own: another question changes nothing else of a seed.
+    return truths.after_all(FAMILIES[kind](scenario, random), Random(f"{seed} {kind} truths"))

@@ -341,13 +341,20 @@ def _budget(world: World, runs: dict[str, Run]) -> Iterator[Violation]:
         if run.budget_usd is None:
             continue
         spent = sum(
-            job.billable_seconds(world.clock.now) / 3600 * world.scenario.prices[job.instance_type]
+            _decided_seconds(world, job) / 3600 * world.scenario.prices[job.instance_type]
             for job in _jobs_of(world, run.run_id)
         )
         if spent > run.budget_usd * (1 + BUDGET_TOLERANCE):
             yield Violation(
                 Invariant.WITHIN_BUDGET, f"run {run.run_id} cost ${spent:.2f} of ${run.budget_usd:.2f}"
             )
+
+
+def _decided_seconds(world: World, job: Job) -> float:
+    """Its bill, without what a stop that hangs adds to it: whether AWS bills that nobody knows."""
+    billed = job.billable_seconds(world.clock.now)
+    seconds = job.training_seconds(world.clock.now)
+    return billed * max(0.0, 1 - job.hung_seconds / seconds) if seconds else billed
 
 
 def _rest(world: World) -> Iterator[Violation]:

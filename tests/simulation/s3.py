@@ -29,6 +29,16 @@ class Stored:
         return f'"{hashlib.md5(self.body, usedforsecurity=False).hexdigest()}"'
 
 
+@dataclass(frozen=True)
+class Version:
+    """What became of a key at a moment; `size` None: it was deleted."""
+
+    at: float
+    bucket: str
+    key: str
+    size: int | None
+
+
 class Body:
     """The answer's stream."""
 
@@ -68,10 +78,17 @@ class S3(Paged):
     calls: Calls
     tears_body: Callable[[], bool] = lambda: False
     objects: dict[tuple[str, str], Stored] = field(default_factory=dict)
+    history: list[Version] = field(default_factory=list)
 
     def store(self, bucket: str, key: str, body: bytes) -> None:
         """Put an object past all faults."""
         self.objects[bucket, key] = Stored(body, self.clock.now)
+        self.history.append(Version(self.clock.now, bucket, key, len(body)))
+
+    def forget(self, bucket: str, key: str) -> None:
+        """Delete an object past all faults, if it is there."""
+        if self.objects.pop((bucket, key), None) is not None:
+            self.history.append(Version(self.clock.now, bucket, key, None))
 
     def keys(self, bucket: str, prefix: str) -> list[str]:
         """The keys below a prefix, in order."""
@@ -88,13 +105,26 @@ class S3(Paged):
 
     def delete_object(self, **given: Any) -> dict[str, Any]:
         def delete(_call: Call) -> dict[str, Any]:
-            self.objects.pop((given["Bucket"], given["Key"]), None)
+            self.forget(given["Bucket"], given["Key"])
             return {}
 
         return self.calls.make("s3", "delete_object", given, delete)
 
     def list_objects_v2(self, **given: Any) -> dict[str, Any]:
         return self.calls.make("s3", "list_objects_v2", given, lambda _call: self._list(given))
+
+    def list_object_versions(self, **given: Any) -> dict[str, Any]:
+        """All on one page."""
+        answer: dict[str, Any] = {"Versions": [], "DeleteMarkers": []}
+        for number, each in enumerate(self.history):
+            if each.bucket != given["Bucket"] or not each.key.startswith(given.get("Prefix", "")):
+                continue
+            said = {"Key": each.key, "VersionId": str(number), "LastModified": self.clock.moment(each.at)}
+            if each.size is None:
+                answer["DeleteMarkers"].append(said)
+            else:
+                answer["Versions"].append({**said, "Size": each.size})
+        return answer
 
     def _get(self, given: Mapping[str, Any]) -> dict[str, Any]:
         found = self._find(given, "NoSuchKey", "The specified key does not exist.", "GetObject")
@@ -144,6 +174,7 @@ class S3(Paged):
         body = given.get("Body", b"")
         stored = Stored(body.encode() if isinstance(body, str) else bytes(body), self.clock.now)
         self.objects[key] = stored
+        self.history.append(Version(self.clock.now, *key, len(stored.body)))
         return {"ETag": stored.etag}
 
     def _list(self, given: Mapping[str, Any]) -> dict[str, Any]:

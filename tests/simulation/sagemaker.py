@@ -10,7 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from zlib import crc32
 
+from nightspot.formats.statuses import Secondary
 from nightspot.local.sagemaker import request_rules
+from nightspot.local.sagemaker.behaviour import Behaviour, Duration, EventsOf, RuntimeLimit, Waits
+from nightspot.local.sagemaker.descriptions import FLAGS
 from nightspot.local.sagemaker.request_rules import ServiceFault, ServiceFaultError
 from tests.simulation.calls import ACCOUNT, REGION, Call, Calls, client_error
 from tests.simulation.clock import Clock, Planned
@@ -44,8 +47,12 @@ class Habits:
     downloading: tuple[float, float] = (20.0, 90.0)
     uploading: tuple[float, float] = (10.0, 60.0)
     stopping: tuple[float, float] = (5.0, 100.0)  # to the end, the upload included
-    # (name of the job) -> how much longer its Stopping or Uploading hangs
+    # (name of the job) -> how much longer its end hangs: the Uploading of one that completes, and of one that is
+    # stopped `hangs_in`
     hangs: Callable[[str], float] = lambda _name: 0.0
+    hangs_in: Secondary = Secondary.UPLOADING
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    events_of: EventsOf = EventsOf.TRANSITIONS
     # seconds before a new job is visible to Describe and List
     visible_after: Callable[[], float] = lambda: 0.0
     # What DescribeTrainingJob answers in place of an answer.
@@ -84,6 +91,9 @@ class Job:
     planned: list[Planned] = field(default_factory=list)
     process: Process | None = None
     limit: Planned | None = None
+    failing: str | None = None  # the reason, from the script's exit on
+    told_status: str | None = None  # of the last event
+    hung_seconds: float = 0.0  # of its stop, longer than any decision can reckon with
 
     @property
     def name(self) -> str:
@@ -174,7 +184,7 @@ class SageMaker(Paged):
         try:
             if (refused := self._habits.refusal()) is not None:
                 raise refused.error()
-            request_rules.check_request(request)
+            request_rules.check_request(request, self._habits.behaviour.cannot_checkpoint)
             quota = request_rules.quota_name(request)
             used = sum(
                 1
@@ -254,6 +264,7 @@ class SageMaker(Paged):
         moment = self.clock.moment
         answer: dict[str, Any] = {
             **{key: value for key, value in job.request.items() if key != "Tags"},
+            **{key: bool(job.request.get(key, False)) for key in FLAGS},
             "TrainingJobArn": _arn(job.name),
             "TrainingJobStatus": job.status,
             "SecondaryStatus": job.secondary,
@@ -270,11 +281,14 @@ class SageMaker(Paged):
             answer["ModelArtifacts"] = {"S3ModelArtifacts": job.model}
         if job.machines:
             answer["TrainingStartTime"] = moment(job.machines[0].begin)
+            figures = {
+                "TrainingTimeInSeconds": max(1, round(job.training_seconds(self.clock.now))),
+                "BillableTimeInSeconds": max(1, round(job.billable_seconds(self.clock.now))),
+            }
             if job.is_over:
-                end = job.machines[-1].gone
-                answer["TrainingEndTime"] = moment(end)
-                answer["TrainingTimeInSeconds"] = max(1, round(job.training_seconds(self.clock.now)))
-                answer["BillableTimeInSeconds"] = max(1, round(job.billable_seconds(self.clock.now)))
+                answer |= {"TrainingEndTime": moment(job.machines[-1].gone), **figures}
+            else:
+                answer |= {name: figures[name] for name in self._habits.behaviour.figures_while_running}
         return answer
 
     # --- the life of a job --------------------------------------------------------------------------------
@@ -301,6 +315,11 @@ class SageMaker(Paged):
             self.clock.cancel(job.limit)
         self._on_change(job)
 
+    def has_event(self, job: Job) -> bool:
+        """Whether SageMaker sends an event of the state that the job has just entered."""
+        before, job.told_status = job.told_status, job.status
+        return self._habits.events_of is EventsOf.TRANSITIONS or before != job.status
+
     def _seek(self, job: Job) -> None:
         """Wait for a machine."""
         now, kind = self.clock.now, job.instance_type
@@ -311,7 +330,7 @@ class SageMaker(Paged):
             at = self.market.given_from(kind, now)
             fails = self.market.no_capacity.get(kind)
             if fails is not None:
-                self._enter(job, "Pending")
+                self._show_pending(job)
                 reason = (
                     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a"
                     " different ML instance type."
@@ -321,19 +340,35 @@ class SageMaker(Paged):
         if at is not None and at <= now + 1:
             self._provision(job)
             return
-        self._enter(job, "Pending")
+        if at is None or at > now + self._habits.behaviour.seconds_to_pending:
+            self._show_pending(job)
         if at is not None:
             self._plan(job, at - now, lambda: self._given(job))
         longest = request_rules.max_pending_seconds(job.request)
         if longest is not None:
             self._plan(job, longest, lambda: self._too_long(job, "Stopped") if not job.machines else None)
 
+    def _show_pending(self, job: Job) -> None:
+        if self._habits.behaviour.waits is Waits.STARTING:
+            return
+        after = self._habits.behaviour.seconds_to_pending
+        if after:
+            self._plan(job, after, lambda: self._enter(job, "Pending"))
+        else:
+            self._enter(job, "Pending")
+
     def _given(self, job: Job) -> None:
-        self._enter(job, "Starting")
+        if job.secondary == "Pending":
+            self._enter(job, "Starting")
         self._provision(job)
 
+    def _drawn(self, given: Duration | None, between: tuple[float, float], number: int = 1) -> float:
+        return self._random.uniform(*between) if given is None else given.draw(self._random, number)
+
     def _provision(self, job: Job) -> None:
-        seconds = self._random.uniform(*self._habits.provisioning)
+        seconds = self._drawn(
+            self._habits.behaviour.provisioning, self._habits.provisioning, len(job.machines) + 1
+        )
         self._plan(job, seconds, lambda: self._download(job))
 
     def _download(self, job: Job) -> None:
@@ -347,11 +382,15 @@ class SageMaker(Paged):
         job.machines.append(Machine(self.clock.now))
         self._enter(job, "Downloading")
         self._limit_runtime(job)
-        self._plan(job, self._random.uniform(*self._habits.downloading), lambda: self._train(job))
+        seconds = self._drawn(self._habits.behaviour.downloading, self._habits.downloading, len(job.machines))
+        self._plan(job, seconds, lambda: self._train(job))
 
     def _limit_runtime(self, job: Job) -> None:
         """A job is billed until its model is uploaded (TrainingEndTime), and its limit holds as long."""
-        left = request_rules.max_runtime_seconds(job.request) - job.training_seconds(self.clock.now)
+        used = job.training_seconds(self.clock.now)
+        if self._habits.behaviour.runtime_limit is RuntimeLimit.PER_LIFE:
+            used = self.clock.now - job.machines[-1].begin
+        left = request_rules.max_runtime_seconds(job.request) - used
         self._plan(job, max(1.0, left), lambda: self._too_long(job, "MaxRuntimeExceeded"))
 
     def _train(self, job: Job) -> None:
@@ -377,17 +416,22 @@ class SageMaker(Paged):
             environment=dict(job.request.get("Environment", {})),
             name=job.name,
             on_exit=on_exit,
+            agent=self._habits.behaviour.uploads,
+            hosts=request_rules.instance_count(job.request),
         )
 
     def _exited(self, job: Job, failure: str | None) -> None:
-        if failure is not None:
-            self._fail(job, failure)
-            return
         self._forget_plans(job)  # no interruption matters any more
+        job.process, job.failing = None, failure
         self._enter(job, "Uploading")
+        if failure is not None:
+            # What a script that failed has left is not much.
+            seconds = self._drawn(self._habits.behaviour.uploading, (5.0, 5.0))
+            self._plan(job, seconds, lambda: self._fail(job, failure))
+            return
         self._limit_runtime(job)
-        seconds = self._random.uniform(*self._habits.uploading) + self._habits.hangs(job.name)
-        self._plan(job, seconds, lambda: self._complete(job))
+        seconds = self._drawn(self._habits.behaviour.uploading, self._habits.uploading)
+        self._plan(job, seconds + self._habits.hangs(job.name), lambda: self._complete(job))
 
     def _complete(self, job: Job) -> None:
         self._store_model(job)
@@ -404,10 +448,14 @@ class SageMaker(Paged):
         self._forget_plans(job)
         self._release(job)
         self._enter(job, "Interrupted")
-        self._plan(job, 1.0, lambda: self._again(job))
+        number = len(job.machines)
+        seconds = self._habits.behaviour.interrupted.draw(self._random, number) or 1.0
+        self._plan(job, seconds, lambda: self._again(job))
 
     def _again(self, job: Job) -> None:
-        self._enter(job, "Starting")
+        interruptions = sum(each["Status"] == "Interrupted" for each in job.transitions)
+        if self._habits.behaviour.shows_starting(interruptions):
+            self._enter(job, "Starting")
         self._seek(job)
 
     def _release(self, job: Job) -> None:
@@ -428,10 +476,11 @@ class SageMaker(Paged):
         job.reason = reason
         self._enter(job, secondary, status)
 
-    def end_all(self, status: str, secondary: str, reason: str | None) -> None:
-        """End every job that has a machine, in a way that no market and no script brings about."""
+    def end_all(self, status: str, secondary: str, reason: str | None, *, with_machine: bool = True) -> None:
+        """End every job (that has a machine), in a way that no market and no script brings about."""
         for job in self.jobs.values():
-            if job.status == "InProgress" and job.machines and job.machines[-1].gone is None:
+            has_machine = bool(job.machines) and job.machines[-1].gone is None
+            if job.status == "InProgress" and (has_machine or not with_machine):
                 self._end_at_once(job, status, secondary, reason)
 
     def _too_long(self, job: Job, secondary: str) -> None:
@@ -441,15 +490,34 @@ class SageMaker(Paged):
     def _begin_to_stop(self, job: Job, secondary: str) -> None:
         """SIGTERM, the last upload, and the end; a container lives for two minutes at the most."""
         self._forget_plans(job)
-        has_machine = bool(job.machines) and job.machines[-1].gone is None
-        was_uploading = job.secondary == "Uploading"
+        before = job.secondary
+        hang, behaviour = self._habits.hangs(job.name), self._habits.behaviour
+        in_stopping = hang if self._habits.hangs_in is Secondary.STOPPING else 0.0
+        job.hung_seconds = hang
         self._enter(job, "Stopping", "Stopping")
-        seconds = self._random.uniform(*self._habits.stopping) if has_machine else self._random.uniform(1, 20)
-        container = min(seconds, GRACE_SECONDS)
-        if has_machine:
-            self._plan(job, container, lambda: self._end_container(job))
-        hang = self._habits.hangs(job.name)
-        self._plan(job, seconds + hang, lambda: self._stopped(job, secondary, with_model=was_uploading))
+        if job.process is None:
+            # No container runs: there is nothing to end, or it has ended and its files are being uploaded.
+            drawn = behaviour.stop_waiting if before == "Pending" else behaviour.stop_starting
+            self._plan(
+                job,
+                drawn.draw(self._random) + hang,
+                lambda: self._stopped(job, secondary, with_model=before == "Uploading"),
+            )
+            return
+        total = self._random.uniform(*self._habits.stopping)
+        # It needs most of the time, and the upload of the checkpoints and the model the rest.
+        container = min(0.8 * total, GRACE_SECONDS) + behaviour.stop_training.draw(self._random)
+        self._plan(job, min(container, GRACE_SECONDS), lambda: self._end_container(job))
+        rest = max(0.0, total - container)
+        uploading = self._drawn(behaviour.uploading, (rest, rest)) + hang - in_stopping
+
+        def upload() -> None:
+            if behaviour.stop_shows_uploading:
+                self._enter(job, "Uploading")
+            with_model = behaviour.stopped_has_model
+            self._plan(job, uploading, lambda: self._stopped(job, secondary, with_model=with_model))
+
+        self._plan(job, container + in_stopping, upload)
 
     def _end_container(self, job: Job) -> None:
         if job.process is not None:
@@ -457,13 +525,14 @@ class SageMaker(Paged):
             job.process = None
         if job.machines[-1].end is None:
             job.machines[-1].end = self.clock.now
-        job.machines[-1].gone = self.clock.now
 
     def _stopped(self, job: Job, secondary: str, *, with_model: bool) -> None:
+        if job.failing is not None:
+            self._fail(job, job.failing)
+            return
         if with_model:
             self._store_model(job)
-        if job.machines and job.machines[-1].gone is None:
-            self._end_container(job)
+        self._release(job)
         self._enter(job, secondary, "Stopped")
 
     # --- events -------------------------------------------------------------------------------------------

@@ -128,16 +128,7 @@ class World:
             self.faults.fails_entry,
             self.tell,
         )
-        self.sagemaker = SageMaker(
-            self.clock,
-            self.calls,
-            self.s3,
-            self._random("training"),
-            self.scenario.market,
-            lambda _job: self.scenario.workload,
-            self.scenario.habits,
-            self._training_job_changed,
-        )
+        self.sagemaker = self._sagemaker()
         self.states = StepFunctions(
             self.clock,
             self.calls,
@@ -154,6 +145,18 @@ class World:
         )
         self.table = RunTable(self.dynamodb, TABLE)
         self._add_functions()
+
+    def _sagemaker(self) -> SageMaker:
+        return SageMaker(
+            self.clock,
+            self.calls,
+            self.s3,
+            self._random("training"),
+            self.scenario.market,
+            lambda _job: self.scenario.workload,
+            self.scenario.habits,
+            self._training_job_changed,
+        )
 
     def _random(self, of: str) -> Random:
         return Random(f"{self.scenario.seed} {self.scenario.kind} {of}")
@@ -242,9 +245,10 @@ class World:
 
     def _training_job_changed(self, job: Job) -> None:
         self.tell(job.name, f"{job.status}/{job.secondary}" + (f": {job.reason}" if job.reason else ""))
-        self.bus.emit(
-            "aws.sagemaker", "SageMaker Training Job State Change", self.sagemaker.event_detail(job)
-        )
+        if self.sagemaker.has_event(job):
+            self.bus.emit(
+                "aws.sagemaker", "SageMaker Training Job State Change", self.sagemaker.event_detail(job)
+            )
 
     def _execution_ended(self, execution: Execution) -> None:
         self.tell(

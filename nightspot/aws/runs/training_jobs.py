@@ -24,6 +24,7 @@ from nightspot.formats.statuses import ENDED, GOES_ON, Status
 from nightspot.job.markets import Market
 from nightspot.run.model import Attempt, Run
 
+# fact: sagemaker.runtime.most.seconds
 LONGEST_JOB = timedelta(days=30)  # SageMaker's limit is 28 days
 MOST_PAGES = 50  # of a list: without a page size, AWS decides what one holds
 _log = logging.getLogger(__name__)
@@ -40,9 +41,17 @@ class TrainingJobs:
 
         Raises TransientAwsError where the call is worth repeating, ClientError for all else.
         """
+        description = self.description(training_job_name)
+        return None if description is None else view_of(description)
+
+    def description(self, training_job_name: str) -> Mapping[str, Any] | None:
+        """DescribeTrainingJob's whole answer; None and errors as of `describe`."""
         try:
             with asking_aws():
-                return view_of(self._client.describe_training_job(TrainingJobName=training_job_name))
+                answer: Mapping[str, Any] = self._client.describe_training_job(
+                    TrainingJobName=training_job_name
+                )
+                return answer
         except ClientError as error:
             if _says_not_found(error):
                 return None

@@ -5,14 +5,17 @@ from __future__ import annotations
 import heapq
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
 from threading import Condition, Thread
 from typing import Any
 
+from nightspot.cassettes.model import Form, stamp
+from nightspot.formats.statuses import Status
 from nightspot.local.clock import StoryClock
+from nightspot.local.sagemaker.behaviour import EventsOf
 from nightspot.local.sagemaker.job_state import JobState, billable_seconds, machine_lives, training_seconds
 from nightspot.local.sagemaker.markets import EventOptions
 from nightspot.local.sagemaker.request_rules import invalid
@@ -45,17 +48,32 @@ FLAGS = (
 )
 NOT_IN_EVENTS = ("BillableTimeInSeconds", "TrainingTimeInSeconds", "EnableManagedSpotTraining")
 
-TimeFormat = Callable[[datetime], float]
+TimeFormat = Callable[[datetime], Any]
 
 
-def description(state: JobState) -> dict[str, Any]:
-    """DescribeTrainingJob's answer as it goes over the wire, times as epoch seconds."""
-    return _describe(state, _epoch_seconds)
+def description(
+    state: JobState,
+    *,
+    now: datetime | None = None,
+    figures_while_running: Collection[str] = (),
+) -> dict[str, Any]:
+    """DescribeTrainingJob's answer as it goes over the wire, times as epoch seconds.
+
+    `figures_while_running`: which of TrainingTimeInSeconds and BillableTimeInSeconds it has before the end, as of
+    `now`.
+    """
+    answer = _describe(state, _epoch_seconds)
+    if now is not None and not state.ended and machine_lives(state):
+        figures = {
+            "TrainingTimeInSeconds": max(1, round(training_seconds(state, now))),
+            "BillableTimeInSeconds": max(1, round(billable_seconds(state, now))),
+        }
+        answer |= {name: figures[name] for name in figures_while_running}
+    return answer
 
 
-def summary(state: JobState) -> dict[str, Any]:
-    """The job's entry in ListTrainingJobs' answer, as it goes over the wire."""
-    whole = description(state)
+def summary_of(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """A described job's entry in ListTrainingJobs' answer, as it goes over the wire."""
     wanted = (
         "TrainingJobName",
         "TrainingJobArn",
@@ -68,12 +86,14 @@ def summary(state: JobState) -> dict[str, Any]:
     return {key: whole[key] for key in wanted if key in whole}
 
 
-def state_change_event(state: JobState, event_id: str, region: str, account: str) -> dict[str, Any]:
-    """The event EventBridge would deliver, times in its detail as epoch milliseconds.
+def state_change_event(
+    state: JobState, event_id: str, region: str, account: str, form: Form = Form.MS
+) -> dict[str, Any]:
+    """The event EventBridge would deliver, times in its detail as `form` says.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
     """
-    detail = _describe(state, lambda moment: round(moment.timestamp() * 1000))
+    detail = _describe(state, lambda moment: stamp(moment, form))
     for key in NOT_IN_EVENTS:
         detail.pop(key, None)
     tags = {tag["Key"]: tag["Value"] for tag in state.request.get("Tags", [])}
@@ -148,15 +168,14 @@ DEFAULT_PAGE = 10
 SORT_KEYS = {"Name": "TrainingJobName", "CreationTime": "CreationTime", "Status": "TrainingJobStatus"}
 
 
-def list_answer(states: Sequence[JobState], request: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to a ListTrainingJobs request over these jobs.
+def list_answer(summaries: Sequence[Mapping[str, Any]], request: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to a ListTrainingJobs request over these jobs, in the order of their creation.
 
     As on AWS, a page is cut before StatusEquals is applied, so it may hold fewer jobs than asked
     for, or none, and still not be the last (botocore's documentation of ListTrainingJobs).
     Raises `ServiceFaultError` (ValidationException) for an unknown SortBy, and for a NextToken that
     this did not give.
     """
-    summaries = [summary(state) for state in states]
     chosen = [entry for entry in summaries if _is_wanted(entry, request)]
     sort_by = str(request.get("SortBy", "CreationTime"))
     if sort_by not in SORT_KEYS:
@@ -222,6 +241,7 @@ class EventPost:
         self._numbers = count()
         self._letters: list[_Letter] = []
         self._changed = Condition()
+        self._statuses: dict[str, Status] = {}
         self._closed = False
         self._thread = Thread(target=self._deliver, name="state-change-events", daemon=True)
         self._thread.start()
@@ -230,6 +250,9 @@ class EventPost:
         """Put the event of this state in the post; returns at once."""
         options = self._options
         with self._changed:
+            if options.of is EventsOf.STATUSES and self._statuses.get(state.name) is state.status:
+                return
+            self._statuses[state.name] = state.status
             if self._random.random() < options.lost_share:
                 return
             copies = 2 if self._random.random() < options.doubled_share else 1
@@ -239,7 +262,7 @@ class EventPost:
                 # SageMaker repeats itself with a new id; EventBridge's own repeats are the same to
                 # a consumer that never looks at the id.
                 event_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-                event = state_change_event(state, event_id, self._region, self._account)
+                event = state_change_event(state, event_id, self._region, self._account, options.form)
                 heapq.heappush(self._letters, _Letter(due_seconds, next(self._numbers), event))
             self._changed.notify()
 

@@ -222,7 +222,6 @@ CLOSED_BY_A_STOP = frozenset(
         Secondary.RESTARTING,
     }
 )
-LONGEST_WAIT_REAL_SECONDS = 60.0
 
 Cuts = Mapping[Interruption, float]
 
@@ -313,7 +312,7 @@ class SharedJob:
             remaining = min(end, cut_at) - self._clock.elapsed_seconds()
             if remaining <= 0:
                 return cut if cut_at < end else None
-            self._poke.wait(min(self._clock.real_seconds(remaining), LONGEST_WAIT_REAL_SECONDS))
+            self._clock.wait_for(self._poke, remaining)
 
     def _next_order(self) -> Interruption | None:
         with self._lock:

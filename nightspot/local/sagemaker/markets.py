@@ -12,6 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from nightspot.cassettes.model import Form
+from nightspot.local.sagemaker.behaviour import Behaviour, EventsOf
 from nightspot.local.sagemaker.job_state import JobEnding
 
 REST = "rest"
@@ -230,7 +232,8 @@ def _read_trace(path: Path) -> tuple[float, list[int]]:
 class EventOptions:
     """What befalls the state-change events; shares are between 0 and 1, drawn with `seed`.
 
-    A delayed event is delivered `delay_seconds` (story time) later, so behind its successors.
+    A delayed event is delivered `delay_seconds` (story time) later, so behind its successors. `form`: how an event
+    writes moments; `of`: which events there are.
     """
 
     lost_share: float = 0.0
@@ -238,6 +241,8 @@ class EventOptions:
     delayed_share: float = 0.0
     delay_seconds: float = 600.0
     seed: int = 0
+    form: Form = Form.MS
+    of: EventsOf = EventsOf.TRANSITIONS
 
     def __post_init__(self) -> None:
         for name in ("lost_share", "doubled_share", "delayed_share"):
@@ -245,6 +250,7 @@ class EventOptions:
         _require_between("delay_seconds", self.delay_seconds, 0, float("inf"))
 
 
+# fact: sagemaker.stop.signal.seconds, sagemaker.checkpoints.lag.seconds
 @dataclass(frozen=True)
 class SimulationOptions:
     """Durations in story seconds; `spot_discount` is what Spot saves of the on-demand price.
@@ -259,6 +265,7 @@ class SimulationOptions:
       "ml.p4d.24xlarge for spot training job usage"; absent: no limit.
     * `speeds`: how fast an instance type trains, 1.0 where it is absent. This machine cannot be made slower, so a
       script is told, by NIGHTSPOT_SIMULATED_SPEED; the example pads its epochs by it.
+    * `behaviour`: what AWS does not publish.
 
     Raises `ValueError` for negative durations and shares outside 0 to 1.
     """
@@ -276,6 +283,7 @@ class SimulationOptions:
     quotas: Mapping[str, int] = field(default_factory=dict)
     speeds: Mapping[str, float] = field(default_factory=dict)
     events: EventOptions = field(default_factory=EventOptions)
+    behaviour: Behaviour = field(default_factory=Behaviour)
 
     def __post_init__(self) -> None:
         _require_between("spot_discount", self.spot_discount, 0, 1)

@@ -6,7 +6,7 @@ botocore checks shapes on the client's side; here stand the rules that only AWS'
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,10 +66,16 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key.strip("/")
 
 
+# fact: sagemaker.name.characters
+JOB_NAME_CHARACTERS = 63
+# fact: sagemaker.name.characters
 JOB_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
+# fact: sagemaker.runtime.most.seconds
 MAX_RUNTIME_SECONDS = 28 * 86_400
+# fact: sagemaker.runtime.default.seconds
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
+# fact: sagemaker.wait.nocheckpoints.seconds
 MAX_WAIT_WITHOUT_CHECKPOINTS_SECONDS = 3600
 REQUIRED = (
     ("RoleArn",),
@@ -116,15 +122,17 @@ def max_retries(request: Mapping[str, Any]) -> int:
     return int(request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0))
 
 
+# fact: sagemaker.quota.names
 def quota_name(request: Mapping[str, Any]) -> str:
     """AWS's name of the quota that the job draws on; Spot's and on-demand's are separate."""
     kind = "spot training job usage" if is_spot(request) else "training job usage"
     return f"{instance_type(request)} for {kind}"
 
 
-def check_request(request: Mapping[str, Any]) -> None:
+def check_request(request: Mapping[str, Any], cannot_checkpoint: Collection[str] = ()) -> None:
     """Raise `ServiceFaultError` (ValidationException) for what AWS would not accept.
 
+    `cannot_checkpoint`: algorithms and images of which AWS knows that they do not; by an image, nobody else does.
     The texts on MaxWaitTimeInSeconds without Spot and on the name are AWS's, as reported in public
     issues; AWS's own words for the other rules are not published.
     """
@@ -134,6 +142,12 @@ def check_request(request: Mapping[str, Any]) -> None:
             f"1 validation error detected: Value '{name}' at 'trainingJobName' failed to satisfy"
             f" constraint: Member must satisfy regular expression pattern: {JOB_NAME}"
         )
+    # The pattern counts a row of hyphens with the letter behind it as one.
+    if len(name) > JOB_NAME_CHARACTERS:
+        raise invalid(
+            f"1 validation error detected: Value '{name}' at 'trainingJobName' failed to satisfy"
+            f" constraint: Member must have length less than or equal to {JOB_NAME_CHARACTERS}"
+        )
     for path in REQUIRED:
         _require(request, path)
     for uri in _s3_uris(request):
@@ -141,7 +155,7 @@ def check_request(request: Mapping[str, Any]) -> None:
     runtime_seconds = max_runtime_seconds(request)
     if not 1 <= runtime_seconds <= MAX_RUNTIME_SECONDS:
         raise invalid(f"Invalid MaxRuntimeInSeconds. It must be between 1 and {MAX_RUNTIME_SECONDS}")
-    _check_wait_limit(request, runtime_seconds)
+    _check_wait_limit(request, runtime_seconds, cannot_checkpoint)
     if is_spot(request) and request["ResourceConfig"].get("KeepAlivePeriodInSeconds"):
         raise invalid(
             "Invalid KeepAlivePeriodInSeconds. It is not supported when"
@@ -162,7 +176,9 @@ def check_quota(request: Mapping[str, Any], quotas: Mapping[str, int], utilizati
         )
 
 
-def _check_wait_limit(request: Mapping[str, Any], runtime_seconds: float) -> None:
+def _check_wait_limit(
+    request: Mapping[str, Any], runtime_seconds: float, cannot_checkpoint: Collection[str]
+) -> None:
     wait_seconds = max_wait_seconds(request)
     if not is_spot(request):
         if wait_seconds is not None:
@@ -176,9 +192,12 @@ def _check_wait_limit(request: Mapping[str, Any], runtime_seconds: float) -> Non
             "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to"
             " MaxRuntimeInSeconds when EnableManagedSpotTraining is set to true"
         )
-    has_algorithm = "AlgorithmName" in request.get("AlgorithmSpecification", {})
-    cannot_checkpoint = has_algorithm and "CheckpointConfig" not in request
-    if cannot_checkpoint and wait_seconds > MAX_WAIT_WITHOUT_CHECKPOINTS_SECONDS:
+    algorithm = request.get("AlgorithmSpecification", {})
+    is_known = not {algorithm.get("AlgorithmName"), algorithm.get("TrainingImage")}.isdisjoint(
+        cannot_checkpoint
+    )
+    has_none = "AlgorithmName" in algorithm and "CheckpointConfig" not in request
+    if (is_known or has_none) and wait_seconds > MAX_WAIT_WITHOUT_CHECKPOINTS_SECONDS:
         raise invalid(
             "Invalid MaxWaitTimeInSeconds. It must not be greater than"
             f" {MAX_WAIT_WITHOUT_CHECKPOINTS_SECONDS} for an algorithm that does not support checkpointing"

@@ -17,8 +17,9 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import request_rules
+from nightspot.local.sagemaker.client import TrainingJobOperations
 from nightspot.local.sagemaker.container import Reaper
-from nightspot.local.sagemaker.descriptions import EventPost, description, list_answer
+from nightspot.local.sagemaker.descriptions import EventPost, description, list_answer, summary_of
 from nightspot.local.sagemaker.job_state import JobState, asked
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
 from nightspot.local.sagemaker.request_rules import (
@@ -95,7 +96,7 @@ class SimulatedSageMaker:
     def create_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateTrainingJob. Raises `ServiceFaultError` for what AWS would refuse."""
         self._refuse("CreateTrainingJob")
-        request_rules.check_request(request)
+        request_rules.check_request(request, self._options.behaviour.cannot_checkpoint)
         name = str(request["TrainingJobName"])
         with self._lock:
             if self._closed:
@@ -108,14 +109,16 @@ class SimulatedSageMaker:
                 )
             utilization = self._utilization(request_rules.quota_name(request))
             request_rules.check_quota(request, self._options.quotas, utilization)
-            job = self._jobs[name] = self._new_job(request, name)
+            job = self._jobs[name] = self._new_job(request, name, len(self._jobs) + 1)
             job.start()
         return {"TrainingJobArn": self._arn(name)}
 
     def describe_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeTrainingJob. Raises `ServiceFaultError` for a job that does not exist."""
         self._refuse("DescribeTrainingJob")
-        return description(self._job(request).shared.state)
+        state = self._job(request).shared.state
+        shown = self._options.behaviour.figures_while_running
+        return description(state, now=self._clock.now(), figures_while_running=shown)
 
     def stop_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """StopTrainingJob. Raises `ServiceFaultError` unless the job is in progress."""
@@ -125,7 +128,7 @@ class SimulatedSageMaker:
 
     def list_training_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListTrainingJobs. Raises `ServiceFaultError` for a token it did not give."""
-        return list_answer(self.states(), request)
+        return list_answer([summary_of(description(state)) for state in self.states()], request)
 
     def fail_next(self, operation: str, fault: ServiceFault, times: int = 1) -> None:
         """Refuse the next calls of CreateTrainingJob, StopTrainingJob or DescribeTrainingJob."""
@@ -163,7 +166,7 @@ class SimulatedSageMaker:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _new_job(self, request: Mapping[str, Any], name: str) -> TrainingJob:
+    def _new_job(self, request: Mapping[str, Any], name: str, number: int) -> TrainingJob:
         spot = request_rules.is_spot(request)
         market = self._markets.market_for(request_rules.instance_type(request), spot=spot)
         state = asked(
@@ -172,7 +175,7 @@ class SimulatedSageMaker:
             spot_discount=self._options.spot_discount if spot else 0.0,
             at=self._clock.now(),
         )
-        return TrainingJob(state, market, self._host, self._post.send)
+        return TrainingJob(state, market, self._host, self._post.send, number)
 
     def _job(self, request: Mapping[str, Any]) -> TrainingJob:
         with self._lock:
@@ -199,7 +202,7 @@ Response = tuple[int, dict[str, Any], str]
 
 
 @contextmanager
-def installed(simulator: SimulatedSageMaker) -> Iterator[None]:
+def installed(simulator: TrainingJobOperations) -> Iterator[None]:
     """While it lasts, training-job calls of every boto3 client inside moto reach `simulator`.
 
     Whatever the client's region: a simulator is one account and region. All other SageMaker calls

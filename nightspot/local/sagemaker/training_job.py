@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from threading import Thread
 from typing import Any
 
@@ -18,6 +19,7 @@ from nightspot.formats.statuses import Secondary, Status
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker import job_state, request_rules
+from nightspot.local.sagemaker.behaviour import AT_ONCE, Duration, RuntimeLimit, Waits
 from nightspot.local.sagemaker.container import (
     CheckpointSync,
     CommandError,
@@ -44,7 +46,16 @@ POLL_REAL_SECONDS = 0.01
 # However fast the story runs, a process needs real time to react, and S3 to be written to.
 SHORTEST_GRACE_REAL_SECONDS = 0.3
 SHORTEST_SYNC_REAL_SECONDS = 0.2
-WITH_A_GRACE = frozenset({Interruption.STOP_REQUESTED, Interruption.MAX_RUNTIME, Interruption.MAX_WAIT})
+# What ends a job by a stop: SIGTERM where a container runs, and Stopping in any case.
+# https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training-status.html
+STOPS = frozenset(
+    {
+        Interruption.STOP_REQUESTED,
+        Interruption.MAX_RUNTIME,
+        Interruption.MAX_WAIT,
+        Interruption.MAX_PENDING,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -72,8 +83,9 @@ class JobHost:
     on_log: Callable[[str, str], None] | None
 
 
+# fact: sagemaker.stop.order
 class TrainingJob:
-    """One job's life, in a thread of its own from `start()` on."""
+    """One job's life, in a thread of its own from `start()` on. `number`: in the order of creation, from 1."""
 
     def __init__(
         self,
@@ -81,14 +93,19 @@ class TrainingJob:
         market: SimulatedMarket,
         host: JobHost,
         on_change: Callable[[JobState], None],
+        number: int = 1,
     ) -> None:
         self.shared = SharedJob(state, host.clock, on_change)
+        self._number = number
+        self._behaviour = host.options.behaviour
+        self._random = Random(f"{host.options.events.seed} {number} {state.name}")  # noqa: S311 - a simulation
         self._request = state.request
         self._spot = request_rules.is_spot(state.request)
         self._created = (state.created_at - host.clock.start).total_seconds()
         self._market = market
         self._host = host
         self._warned = False
+        self._agent_dies_at = float("inf")
         self._scripted: JobEnding | None = None
         self._thread = Thread(target=self._live, name=f"training-job-{state.name}", daemon=True)
 
@@ -123,40 +140,56 @@ class TrainingJob:
             asked_at = self._host.clock.elapsed_seconds()
             if outcome is Interruption.RECLAIMED:
                 self.shared.enter(Secondary.INTERRUPTED, asked_at)
+                asked_at += self._behaviour.interrupted.draw(self._random, number)
+                cut = self.shared.wait(asked_at, self._limit_on_waiting())
+                if cut is not None:
+                    return ENDINGS.get(self._stopped(cut, self._behaviour.stop_waiting))
             elif outcome is Interruption.INTERNAL_ERROR and retries > 0:
                 retries -= 1
                 self.shared.enter(Secondary.RESTARTING, asked_at)
             else:
-                if outcome in WITH_A_GRACE:
-                    # AWS stops a job that never had a machine in the same way, see "Managed Spot Training".
-                    self.shared.enter(Secondary.STOPPING, asked_at, Status.STOPPING)
                 return self._scripted if outcome is Interruption.AS_SCRIPTED else ENDINGS.get(outcome)
 
     def _one_machine(self, asked_at: float, number: int) -> JobEnding | Interruption:
         """Wait for a machine and use it until the job ends or the machine is gone."""
-        given_at = self._wait_for_capacity(asked_at)
+        given_at = self._wait_for_capacity(asked_at, number)
         if isinstance(given_at, Interruption):
-            return given_at
+            return self._stopped(given_at, self._behaviour.stop_waiting)
         cuts = self._cuts_of_a_machine(given_at)
-        ready_at = given_at + self._host.options.provisioning_seconds(spot=self._spot)
+        fixed = self._host.options.provisioning_seconds(spot=self._spot)
+        ready_at = given_at + self._drawn(self._behaviour.provisioning, fixed, number)
         if (cut := self.shared.wait(ready_at, cuts)) is not None:
-            return cut
+            return self._stopped(cut, self._behaviour.stop_starting)
         self.shared.enter(Secondary.DOWNLOADING, ready_at)
         root = self._host.scratch / "machines" / f"{self.shared.state.name}-{number}"
         container = containers.prepare(root, self._request)
         try:
-            return self._use_machine(container, ready_at, cuts)
+            return self._use_machine(container, ready_at, cuts, number)
         finally:
             container.remove()
 
-    def _wait_for_capacity(self, asked_at: float) -> float | Interruption:
-        """When the machine was given; or what ended the wait."""
+    def _drawn(self, duration: Duration | None, fixed: float, number: int) -> float:
+        return fixed if duration is None else duration.draw(self._random, number)
+
+    def _stopped(self, cut: Interruption, lasts: Duration) -> Interruption:
+        """`cut`, after the Stopping leg where it is a stop."""
+        if cut not in STOPS:
+            return cut
+        begun_at = self._host.clock.elapsed_seconds()
+        self.shared.enter(Secondary.STOPPING, begun_at, Status.STOPPING)
+        seconds = lasts.draw(self._random) + self._behaviour.hang_seconds(Secondary.STOPPING, self._number)
+        # A stop that is asked for now has been granted: it brings nothing new.
+        while (news := self.shared.wait(begun_at + seconds, {})) is Interruption.STOP_REQUESTED:
+            pass
+        return news or cut
+
+    def _wait_for_capacity(self, asked_at: float, number: int) -> float | Interruption:
+        """When the machine of this number was given; or what ended the wait."""
         given_at = self._market.next_available(asked_at)
-        if asked_at > self._created:
+        if number > 1 and self._behaviour.shows_starting(number - 1):
             self.shared.enter(Secondary.STARTING, asked_at)
         if given_at == asked_at:
             return given_at
-        self.shared.enter(Secondary.PENDING, asked_at)
         cuts = self._limit_on_waiting()
         if not self._spot:
             fails_after = self._host.options.on_demand_fails_after_seconds
@@ -165,11 +198,18 @@ class TrainingJob:
             pending_seconds = request_rules.max_pending_seconds(self._request)
             if pending_seconds is not None:
                 cuts[Interruption.MAX_PENDING] = asked_at + pending_seconds
+        shown_at = asked_at + self._behaviour.seconds_to_pending
+        is_shown = self._behaviour.waits is Waits.PENDING and (given_at is None or shown_at < given_at)
+        if is_shown:
+            if (cut := self.shared.wait(shown_at, cuts)) is not None:
+                return cut
+            self.shared.enter(Secondary.PENDING, shown_at)
         if (cut := self.shared.wait(given_at, cuts)) is not None:
             return cut
         if given_at is None:
             return Interruption.CLOSED
-        self.shared.enter(Secondary.STARTING, given_at)
+        if is_shown:
+            self.shared.enter(Secondary.STARTING, given_at)
         return given_at
 
     def _limit_on_waiting(self) -> dict[Interruption, float]:
@@ -191,20 +231,24 @@ class TrainingJob:
             cuts[Interruption.RECLAIMED], self._warned = reclaim
         return cuts
 
-    def _use_machine(self, container: Container, ready_at: float, cuts: Cuts) -> JobEnding | Interruption:
+    def _use_machine(
+        self, container: Container, ready_at: float, cuts: Cuts, number: int
+    ) -> JobEnding | Interruption:
         clock = self._host.clock
-        used_seconds = training_seconds(self.shared.state, clock.at(ready_at))
+        is_counted = self._behaviour.runtime_limit is RuntimeLimit.TOTAL
+        used_seconds = training_seconds(self.shared.state, clock.at(ready_at)) if is_counted else 0.0
         runtime_seconds = request_rules.max_runtime_seconds(self._request) - used_seconds
         cuts = {**cuts, Interruption.MAX_RUNTIME: ready_at + runtime_seconds}
         sync = self._download(container)
-        downloaded_at = ready_at + self._host.options.download_seconds
+        fixed = self._host.options.download_seconds
+        downloaded_at = ready_at + self._drawn(self._behaviour.downloading, fixed, number)
         if (cut := self.shared.wait(downloaded_at, cuts)) is not None:
-            return cut
+            return self._stopped(cut, self._behaviour.stop_starting)
         self.shared.enter(Secondary.TRAINING, max(downloaded_at, clock.elapsed_seconds()))
         outcome = self._train(container, sync, cuts)
         if isinstance(outcome, Interruption):
             return outcome
-        return self._upload(container, outcome, cuts)
+        return self._upload(container, sync, outcome, cuts)
 
     def _download(self, container: Container) -> CheckpointSync | None:
         """Bring the inputs and the checkpoints to the machine."""
@@ -216,7 +260,10 @@ class TrainingJob:
         if "CheckpointConfig" not in self._request:
             return None
         uri = self._request["CheckpointConfig"]["S3Uri"]
-        sync = CheckpointSync(self._host.s3, uri, container.checkpoints)
+        hosts = request_rules.instance_count(self._request)
+        sync = CheckpointSync(
+            self._host.s3, uri, container.checkpoints, self._behaviour.uploads, self._random, hosts=hosts
+        )
         sync.restore()
         return sync
 
@@ -231,18 +278,24 @@ class TrainingJob:
         try:
             outcome = self._watch(process, sync, cuts)
             if isinstance(outcome, int):
-                _push(sync)
                 return job_state.of_exit(outcome, container.failure_text())
-            if outcome in WITH_A_GRACE:
+            if outcome in STOPS:
                 self.shared.enter(Secondary.STOPPING, self._host.clock.elapsed_seconds(), Status.STOPPING)
             elif not (outcome is Interruption.RECLAIMED and self._warned):
                 return outcome
-            news = self._wind_down(process)
+            gone_at = self._host.clock.elapsed_seconds() + self._grace_seconds()
+            news = self._wind_down(process, gone_at)
             if news is Interruption.CLOSED:
                 return news
-            _push(sync)
+            if outcome in STOPS:
+                ended = self._stopped(outcome, self._behaviour.stop_training)
+                return ended if ended is Interruption.CLOSED else ENDINGS[outcome]
+            if news is None:
+                news = self._carry_the_rest(sync, {}, until=gone_at)
             # A reclaimed machine is gone, so a stop that came meanwhile finds nothing to upload.
-            return ENDINGS[outcome] if outcome in WITH_A_GRACE else news or outcome
+            if news in STOPS:
+                return self._stopped(news, self._behaviour.stop_training)
+            return news or outcome
         finally:
             process.kill()
 
@@ -272,24 +325,32 @@ class TrainingJob:
             self._host.options.sync_interval_seconds,
             clock.story_seconds(SHORTEST_SYNC_REAL_SECONDS),
         )
-        sync_at = clock.elapsed_seconds() + every_seconds
+        began_at = clock.elapsed_seconds()
+        sync_at = began_at + every_seconds
+        agent_lives = self._behaviour.uploads.dies_after_seconds
+        self._agent_dies_at = float("inf") if agent_lives is None else began_at + agent_lives
         while (code := process.exit_code()) is None:
             look_at = clock.elapsed_seconds() + clock.story_seconds(POLL_REAL_SECONDS)
             if (cut := self.shared.wait(look_at, cuts)) is not None:
                 return cut
-            if clock.elapsed_seconds() >= sync_at:
-                _push(sync)
-                sync_at = clock.elapsed_seconds() + every_seconds
+            now = clock.elapsed_seconds()
+            if sync is not None and now < self._agent_dies_at:
+                sync.work(now)
+                if now >= sync_at:
+                    sync.begin(now)
+                    sync.work(now)
+                    sync_at = now + every_seconds
         return code
 
-    def _wind_down(self, process: TrainingProcess) -> Interruption | None:
-        """SIGTERM, and time to react; returns the order that came meanwhile, if one did."""
+    def _grace_seconds(self) -> float:
+        """From SIGTERM to SIGKILL."""
+        shortest = self._host.clock.story_seconds(SHORTEST_GRACE_REAL_SECONDS)
+        return max(self._host.options.stop_grace_seconds, shortest)
+
+    def _wind_down(self, process: TrainingProcess, deadline: float) -> Interruption | None:
+        """SIGTERM, and time to react until `deadline`; returns the order that came meanwhile, if one did."""
         clock = self._host.clock
         process.terminate()
-        deadline = clock.elapsed_seconds() + max(
-            self._host.options.stop_grace_seconds,
-            clock.story_seconds(SHORTEST_GRACE_REAL_SECONDS),
-        )
         news = None
         while process.exit_code() is None and (now := clock.elapsed_seconds()) < deadline:
             look_at = min(now + clock.story_seconds(POLL_REAL_SECONDS), deadline)
@@ -298,11 +359,36 @@ class TrainingJob:
                 break
         return news
 
-    def _upload(self, container: Container, ending: JobEnding, cuts: Cuts) -> JobEnding | Interruption:
-        """Store the model, or what there is of it; a failed job's stays behind."""
+    def _carry_the_rest(
+        self, sync: CheckpointSync | None, cuts: Cuts, *, until: float = float("inf")
+    ) -> Interruption | None:
+        """Carry what is not in S3 yet, until a moment at the latest; what broke in, if something did.
+
+        A stop is heard, and breaks nothing off.
+        """
+        news = None
+        if sync is None or self._agent_dies_at <= self._host.clock.elapsed_seconds():
+            return None
+        for _ in range(2):  # what was under way, and then what changed since that began
+            now = self._host.clock.elapsed_seconds()
+            sync.begin(now)
+            sync.work(now)
+            while sync.next_at is not None and sync.next_at <= until:
+                ready_at = sync.next_at
+                while (cut := self.shared.wait(ready_at, cuts)) is Interruption.STOP_REQUESTED:
+                    news = cut
+                if cut is not None:
+                    return cut
+                sync.work(ready_at)
+        return news
+
+    def _upload(
+        self, container: Container, sync: CheckpointSync | None, ending: JobEnding, cuts: Cuts
+    ) -> JobEnding | Interruption:
+        """Store checkpoints and the model, or what there is of it; a failed job's stays behind."""
         clock = self._host.clock
-        begun_at = clock.elapsed_seconds()
-        self.shared.enter(Secondary.UPLOADING, begun_at)
+        if ending.status is not Status.STOPPED or self._behaviour.stop_shows_uploading:
+            self.shared.enter(Secondary.UPLOADING, clock.elapsed_seconds())
         # A decided ending does not need the machine any more, so losing it changes nothing.
         breaking = (
             {Interruption.RECLAIMED, Interruption.INTERNAL_ERROR, Interruption.AS_SCRIPTED}
@@ -310,12 +396,21 @@ class TrainingJob:
             else set()
         )
         cuts = {cut: at for cut, at in cuts.items() if cut in breaking}
-        cut = self.shared.wait(begun_at + self._host.options.upload_seconds, cuts)
+        seconds = self._drawn(self._behaviour.uploading, self._host.options.upload_seconds, 1)
+        if ending.status is Status.STOPPED:
+            seconds += self._behaviour.hang_seconds(Secondary.UPLOADING, self._number)
+        cut = self._carry_the_rest(sync, cuts)
+        if cut is None:
+            cut = self.shared.wait(clock.elapsed_seconds() + seconds, cuts)
         if cut is Interruption.STOP_REQUESTED:
             ending = STOPPED if ending is COMPLETED else ending
-        elif cut is not None:
+            cut = self._stopped(cut, AT_ONCE)
+        if cut is not Interruption.STOP_REQUESTED and cut is not None:
             return cut
-        if ending.status is not Status.FAILED:
+        if sync is not None and self._agent_dies_at > clock.elapsed_seconds():
+            sync.end()
+        keeps = ending.status is not Status.STOPPED or self._behaviour.stopped_has_model
+        if keeps and ending.status is not Status.FAILED:
             path = self._request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
             folder = f"{path}/{self.shared.state.name}/output"
             upload_archive(self._host.s3, container.model, f"{folder}/model.tar.gz")
@@ -323,8 +418,3 @@ class TrainingJob:
             if any(container.output_data.iterdir()):
                 upload_archive(self._host.s3, container.output_data, f"{folder}/output.tar.gz")
         return ending
-
-
-def _push(sync: CheckpointSync | None) -> None:
-    if sync is not None:
-        sync.push()

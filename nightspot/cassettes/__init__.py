@@ -1,0 +1,1 @@
+"""Recorded lives of training jobs: what SageMaker, EventBridge and S3 said of a job, and when; no names."""
