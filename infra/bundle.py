@@ -141,6 +141,8 @@ def target_named(name: str | None) -> tuple[str, str]:
         known = ", ".join(" ".join(each) for each in _HERE)
         raise BundleError(f"nightspot:bundle_for: this machine is {' '.join(here)}; it must be {known}")
     return f"{sys.version_info.major}.{sys.version_info.minor}", _HERE[here]
+
+
 def _check_requests(jobs: Mapping[str, Job], data: Path) -> None:
     """The botocore that checked the job files may be newer than the locked one, which starts the training jobs."""
     if not data.exists():
