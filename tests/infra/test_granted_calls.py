@@ -225,6 +225,8 @@ def needed(deployed):
         )
         for key in deployed.settings.kms_key_arns:
             yield call(f"{role}Role", "kms:GenerateDataKey", key, **BY_S3)
+    cassette = f"arn:aws:s3:::{deployed.model_bucket}/reports/cassettes/{RUN_ID}-1.json"
+    yield call("CloseRunRole", "s3:PutObject", cassette)
     for request in deployed.requests:
         yield from of_a_request(deployed, request)
 
