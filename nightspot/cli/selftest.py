@@ -65,7 +65,7 @@ def selftest(
 
     It names its highest price first, and leaves nothing behind.
     """
-    options = frozenset({"kms"} if kms else ())
+    options = frozenset({"kms", "only"} if plan else {"kms"} if kms else ())
     choice = Choice(frozenset(part or Part), frozenset(only or ()), options, stack is not None or plan)
     try:
         checks = choice.of(CHECKS)

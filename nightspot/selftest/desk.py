@@ -30,6 +30,7 @@ _GONE = frozenset(
         "ResourceNotFound",
         "AWS.SimpleQueueService.NonExistentQueue",
         "QueueDoesNotExist",
+        "ExecutionDoesNotExist",
         "NoSuchKey",
         "StateMachineDoesNotExist",
     }
@@ -136,16 +137,22 @@ class Desk:
     def caller_arn(self) -> str:
         """A role that this account alone may assume."""
         trust = [{"AWS": f"arn:{self.partition}:iam::{self.account_id}:root"}]
-        policy = _policy(
-            (
-                "sagemaker:CreateTrainingJob",
-                "sagemaker:AddTags",
-                "states:SendTaskSuccess",
-                "iam:PassRole",
-                "s3:GetObject",
-            ),
-            "*",
-        )
+        here, ours = f"{self.region}:{self.account_id}", f"{PREFIX}{self.token}-*"
+        arn = f"arn:{self.partition}"
+        allowed = {
+            "sagemaker:CreateTrainingJob": f"{arn}:sagemaker:{here}:training-job/{ours}",
+            "sagemaker:AddTags": f"{arn}:sagemaker:{here}:training-job/{ours}",
+            "iam:PassRole": f"{arn}:iam::{self.account_id}:role/{ours}",
+            "s3:GetObject": f"{arn}:s3:::{ours}/*",
+            "states:SendTaskSuccess": "*",
+        }
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": action, "Resource": resource}
+                for action, resource in allowed.items()
+            ],
+        }
         return str(self.once("caller", lambda: self._make_role("caller", trust, policy)))
 
     def as_caller(self, policy: Mapping[str, Any]) -> Client:
@@ -206,6 +213,7 @@ class Desk:
         resources += [
             f"{arn}:{service}:{self.region}:{self.account_id}:{kind}{ours}" for service, kind in kinds.items()
         ]
+        mine += ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:GetBucketLocation"]
         anything = [
             "logs:CreateLogGroup",
             "logs:CreateLogStream",
@@ -213,16 +221,14 @@ class Desk:
             "logs:DescribeLogStreams",
         ]
         anything += ["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-        anything += [
-            "ecr:BatchCheckLayerAvailability",
-            "events:PutEvents",
-            "iam:PassRole",
-            "sagemaker:AddTags",
-        ]
+        anything += ["ecr:BatchCheckLayerAvailability", "events:PutEvents", "cloudwatch:PutMetricData"]
+        mine.append("sagemaker:AddTags")
+        own_role = f"{arn}:iam::{self.account_id}:role/{ours}"
         return {
             "Version": "2012-10-17",
             "Statement": [
                 {"Effect": "Allow", "Action": mine, "Resource": resources},
+                {"Effect": "Allow", "Action": "iam:PassRole", "Resource": own_role},
                 {"Effect": "Allow", "Action": anything, "Resource": "*"},
             ],
         }
@@ -392,11 +398,6 @@ class Desk:
 _SERVICES = [{"Service": f"{name}.amazonaws.com"} for name in ("sagemaker", "states", "lambda")]
 
 
-def _policy(actions: Iterable[str], resource: str | list[str]) -> dict[str, Any]:
-    statement = {"Effect": "Allow", "Action": list(actions), "Resource": resource}
-    return {"Version": "2012-10-17", "Statement": [statement]}
-
-
 def _remove_bucket(desk: Desk, name: str) -> None:
     s3 = desk.client("s3")
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
@@ -438,6 +439,7 @@ def _remove_machine(desk: Desk, name: str) -> None:
 _REMOVE: Mapping[str, Callable[[Desk, str], None]] = {
     "rule": _remove_rule,
     "queue": _remove_queue,
+    "execution": lambda desk, name: desk.client("stepfunctions").stop_execution(executionArn=name),
     "state machine": _remove_machine,
     "function": lambda desk, name: desk.client("lambda").delete_function(FunctionName=name),
     "schedule": lambda desk, name: desk.client("scheduler").delete_schedule(Name=name),

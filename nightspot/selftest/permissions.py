@@ -29,8 +29,17 @@ _NAMED: Mapping[str, tuple[str, ...]] = {
     },
     **{
         f"sagemaker:{action}": (f"arn:aws:sagemaker:*:*:training-job/{_OURS}",)
-        for action in ("CreateTrainingJob", "AddTags", "StopTrainingJob", "DescribeTrainingJob")
+        for action in ("CreateTrainingJob", "AddTags")
     },
+    # Also of the runs of --stack.
+    **{
+        f"sagemaker:{action}": ("arn:aws:sagemaker:*:*:training-job/nightspot-*",)
+        for action in ("StopTrainingJob", "DescribeTrainingJob")
+    },
+    # The role of the stack's schedules is passed to one of ours.
+    "iam:PassRole": (f"arn:aws:iam::*:role/{_OURS}", "arn:aws:iam::*:role/*SchedulesRole*"),
+    # Also of the stack's dead letters.
+    "sqs:GetQueueAttributes": ("*",),
     **{
         f"states:{action}": (f"arn:aws:states:*:*:stateMachine:{_OURS}",)
         for action in ("CreateStateMachine", "DeleteStateMachine")
