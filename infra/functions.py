@@ -171,6 +171,9 @@ class Functions(Construct):
         if self.ask_prices is not None:
             allow(self.ask_prices, PRICE_ACTIONS, "*")
             allow(self.ask_prices, ["dynamodb:PutItem", "dynamodb:Query"], records.table.table_arn)
+        if settings.harvest_cassettes:
+            # It hears of each training job's end, may look at it, and writes beside the reports.
+            self.close_run.add_environment("NIGHTSPOT_HARVEST_CASSETTES", "true")
         for function in (self.plan_run, self.decide_next_step, *settling):
             self._let_it_look(function, data)
             # Of a run that is over, or that has lost its lock.

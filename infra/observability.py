@@ -27,6 +27,7 @@ TOLD = (
     "Nightspot At Risk Of Being Late",
     "Nightspot Unknown Failure",
     "Nightspot Resume Broken",
+    "Nightspot Progress Unreadable",
     "Nightspot Stop Refused",
     "Nightspot Run Succeeded",
     "Nightspot Run Failed",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import CfnResource, Duration, Fn, Names, Stack
+from aws_cdk import CfnResource, Duration, Fn, Names, NestedStack, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as event_targets
 from aws_cdk import aws_iam as iam
@@ -25,6 +25,7 @@ from nightspot.cdk.functions import (
 )
 from nightspot.cdk.identity import Identity
 from nightspot.cdk.permissions import accept_wildcard, allow, arn, service
+from nightspot.cdk.placement import placed
 from nightspot.cdk.settings import Settings
 from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.formats.statuses import ENDED, Status
@@ -157,7 +158,10 @@ ASK_PRICES_EVERY = Duration.hours(1)
 def add_schedules(
     scope: Construct, jobs: Mapping[str, Job], functions: Functions, workflow: Workflow, records: Records
 ) -> None:
-    """One EventBridge Scheduler schedule for each job that has one; each calls the function that starts runs."""
+    """One EventBridge Scheduler schedule for each job that has one; each calls the function that starts runs.
+
+    In nested stacks where there are very many (`nightspot.cdk.placement`). Raises TooManySchedulesError.
+    """
     here = Construct(scope, "Schedules")
     machine_arn = workflow.state_machine.state_machine_arn
     # It looks whether the night's run is there already.
@@ -176,8 +180,16 @@ def add_schedules(
     )
     allow(role, ["lambda:InvokeFunction"], functions.start_run.function_arn)
     allow(role, ["sqs:SendMessage"], records.dead_letters.queue_arn)
+    places = placed(scheduled)
+    numbers = sorted({number for number in places.values() if number is not None})
+    nested = {
+        number: NestedStack(here, f"More{number}", description="Schedules that its parent has no room for")
+        for number in numbers
+    }
     for name, job in scheduled.items():
-        schedule = _schedule(here, name, job, functions.start_run, role, records)
+        number = places[name]
+        home = here if number is None else nested[number]
+        schedule = _schedule(home, name, job, functions.start_run, role, records)
         # Else the first start could come before the role may call the function.
         schedule.node.add_dependency(role)
 

@@ -99,6 +99,8 @@ def handler(
     use = use or dependencies()
     try:
         settled = _settled(given, use)
+        if use.harvest_cassettes and given.detail_type != _EXECUTION_CHANGED:
+            _harvest(given, event, use)
     except NotYetError as error:
         if given.time_ms is not None and use.now() - _moment(given.time_ms) < use.event_life:
             raise
@@ -106,6 +108,13 @@ def handler(
         logger.warning("left to the reconciler", extra={"error": repr(error)})
         settled = Settled()
     return {"closed": settled.has_closed, "repaired": [each.kind.value for each in settled.repaired]}
+
+
+def _harvest(given: ClosingEvent, event: dict[str, Any], use: Dependencies) -> None:
+    # Few deployments want it: it is no part of any other call.
+    from nightspot.lambdas.harvesting import keep_cassette  # noqa: PLC0415
+
+    keep_cassette(TrainingJobDetail.model_validate(given.detail).training_job_name, event, use)
 
 
 def _settled(given: ClosingEvent, use: Dependencies) -> Settled:

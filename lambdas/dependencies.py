@@ -20,6 +20,7 @@ from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.lambdas.observability import wake_refused
+from nightspot.lambdas.time_left import longest_seconds, watched
 
 if TYPE_CHECKING:
     from nightspot.job.model import Job
@@ -47,6 +48,7 @@ class Environment(BaseModel):
     notice_topic_arn: str = Field(alias="NIGHTSPOT_NOTICE_TOPIC_ARN", default="")
     chat_topic_arn: str = Field(alias="NIGHTSPOT_CHAT_TOPIC_ARN", default="")
     tell_success: bool = Field(alias="NIGHTSPOT_TELL_SUCCESS", default=False)
+    harvest_cassettes: bool = Field(alias="NIGHTSPOT_HARVEST_CASSETTES", default=False)
     subnet_ids: str = Field(alias="NIGHTSPOT_SUBNET_IDS", default="")  # comma-separated
     security_group_ids: str = Field(alias="NIGHTSPOT_SECURITY_GROUP_IDS", default="")
 
@@ -96,7 +98,7 @@ def deployed_jobs(environment: Environment) -> Mapping[str, Job]:
     """The jobs of this deployment, by name."""
     from nightspot.job.model import read_jobs  # noqa: PLC0415 - only a plan needs the job's model
 
-    # Validated against AWS's model when they were deployed; the runtime's botocore may be older.
+    # Validated against AWS's model when they were deployed.
     return read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
 
 
@@ -125,6 +127,7 @@ class Dependencies:
     starter: Starter | None = None  # None: runs are started by others (nightspot audit)
     models: Models | None = None  # None: nobody looks at models
     event_life: timedelta = EVENT_LIFE  # an event that is older is not asked to come again
+    harvest_cassettes: bool = False  # whether the lives of ended training jobs are kept beside the reports
     environment: str = ""  # the deployment's, for the names of training jobs; "": they have none
 
 
@@ -167,6 +170,7 @@ def dependencies() -> Dependencies:
         live_prices=prices.known if environment.live_prices else None,
         reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
         models=Models(late_client("s3")),
+        harvest_cassettes=environment.harvest_cassettes,
         environment=environment.environment,
     )
 
@@ -186,10 +190,9 @@ class _LateClient:
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
-        options = dict(self._options)
-        if "config" in options:
-            options["config"] = Config(**options["config"])
-        return boto3.client(self._service, **options)
+        longest = longest_seconds(self._options["config"])
+        options = {**self._options, "config": Config(**self._options["config"])}
+        return watched(boto3.client(self._service, **options), longest)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)

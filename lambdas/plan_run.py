@@ -131,10 +131,12 @@ def _plan(
     use: Dependencies,
 ) -> Run:
     """The run with its turn and its budget. What it needs to know of AWS beside the job is asked here."""
+    # First what there is no plan without: where the table is away, nothing else is waited for.
+    history = use.table.history(job.name, limit=LEARNT_FROM, where=teaches)
     prices = _live_prices(job, use)
     known = Known(
         price=prices.price if prices else use.price,
-        history=use.table.history(job.name, limit=LEARNT_FROM, where=teaches),
+        history=history,
         quotas=_quotas(job, use),
         spot_hints=prices.spot_hints if prices else {},
     )

@@ -279,6 +279,7 @@ CHECKS: Mapping[Check, Callable[[Visit], Iterable[CheckFinding]]] = {
     Check.ROLE: doctor_jobs.role,
     Check.GRANTS: doctor_grants.grants,
     Check.BUCKETS: doctor_jobs.buckets,
+    Check.KEYS: doctor_grants.keys,
     Check.IMAGE: doctor_jobs.image,
     Check.PRICES: prices,
     Check.NOTICES: notices,
@@ -287,10 +288,27 @@ CHECKS: Mapping[Check, Callable[[Visit], Iterable[CheckFinding]]] = {
 # What a check needs to be worth asking for.
 _ASKS_NOBODY = frozenset({Check.REGION, Check.JOBS})
 _OF_THE_STACK = frozenset(
-    {Check.STATE_MACHINE, Check.SCHEDULES, Check.GRANTS, Check.PRICES, Check.NOTICES, Check.DEAD_LETTERS}
+    {
+        Check.STATE_MACHINE,
+        Check.SCHEDULES,
+        Check.GRANTS,
+        Check.KEYS,
+        Check.PRICES,
+        Check.NOTICES,
+        Check.DEAD_LETTERS,
+    }
 )
 _OF_JOBS = frozenset(
-    {Check.SCHEDULES, Check.QUOTAS, Check.ROLE, Check.GRANTS, Check.BUCKETS, Check.IMAGE, Check.PRICES}
+    {
+        Check.SCHEDULES,
+        Check.QUOTAS,
+        Check.ROLE,
+        Check.GRANTS,
+        Check.BUCKETS,
+        Check.KEYS,
+        Check.IMAGE,
+        Check.PRICES,
+    }
 )
 
 

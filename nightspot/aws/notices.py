@@ -92,10 +92,16 @@ class Reports:
 
         Raises TransientAwsError where the call is worth repeating, ClientError for all else.
         """
-        key = f"{PREFIX}/{run_id}.html"
+        return self._put(f"{PREFIX}/{run_id}.html", page, "text/html; charset=utf-8")
+
+    def write_cassette(self, run_id: str, attempt: int, cassette: str) -> str:
+        """Keep the recorded life (JSON) of an attempt's training job, as `write` does."""
+        return self._put(f"{PREFIX}/cassettes/{run_id}-{attempt}.json", cassette, "application/json")
+
+    def _put(self, key: str, text: str, content_type: str) -> str:
         with asking_aws():
             self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=page.encode(), ContentType="text/html; charset=utf-8"
+                Bucket=self._bucket, Key=key, Body=text.encode(), ContentType=content_type
             )
         return f"s3://{self._bucket}/{key}"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nightspot.cassettes.model import Cassette, Source, seconds_of
-from nightspot.formats.statuses import ENDED
+from nightspot.cassettes.model import Cassette, Entry, Source, seconds_of
+from nightspot.formats.statuses import ENDED, Secondary, Status
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Life:
     word: tuple[State, ...]
     always: Mapping[str, frozenset[str]]
     ever: Mapping[str, frozenset[str]]
-    events: Mapping[str, int]
+    events: Mapping[str, int]  # by state; none where the cassette does not know all of them
     files: tuple[File, ...]
     final: str | None  # the last TrainingJobStatus, where the job is over
 
@@ -62,18 +62,61 @@ def life_of(cassette: Cassette) -> Life:
     spans = _spans(cassette.description)
     answers = [entry.payload for entry in cassette.of(Source.DESCRIBE)]
     details = [entry.payload["detail"] for entry in cassette.of(Source.EVENT)]
+    events = Counter(map(_state_of, details)) if cassette.knows_events else Counter[str]()
     last = str(answers[-1]["TrainingJobStatus"])
     return Life(
         spans=spans,
         word=_word(spans, [*answers, *details], last),
         always=_fields(answers, frozenset.intersection),
         ever=_fields(answers, frozenset.union),
-        events=Counter(_state_of(detail) for detail in details),
+        events=events,
         files=tuple(
             File(entry.t, entry.payload["kind"], entry.payload["key"]) for entry in cassette.of(Source.S3)
         ),
         final=last if last in ENDED else None,
     )
+
+
+# What a description has of a job that is over, and of no other.
+_AT_THE_END = frozenset(
+    {
+        "FailureReason",
+        "ModelArtifacts",
+        "TrainingEndTime",
+        "TrainingTimeInSeconds",
+        "BillableTimeInSeconds",
+    }
+)
+
+
+def unfolded(cassette: Cassette) -> Cassette:
+    """The cassette with an answer for each status that lies before its first answer.
+
+    A harvested one has the last answer alone; what came before it is read off its transitions.
+    """
+    described = list(cassette.of(Source.DESCRIBE))
+    if not described:
+        return cassette
+    first = described[0]
+    transitions = first.payload["SecondaryStatusTransitions"]
+    made: list[Entry] = []
+    status = Status.IN_PROGRESS
+    for number, transition in enumerate(transitions):
+        start = seconds_of(transition.get("StartTime"))
+        status = Status.STOPPING if transition["Status"] == Secondary.STOPPING else status
+        if start is None or start >= first.t:
+            continue
+        entered = {key: value for key, value in transition.items() if key != "EndTime"}
+        answer = {key: value for key, value in first.payload.items() if key not in _AT_THE_END}
+        answer |= {
+            "TrainingJobStatus": status.value,
+            "SecondaryStatus": transition["Status"],
+            "LastModifiedTime": transition["StartTime"],
+            "SecondaryStatusTransitions": [*transitions[:number], entered],
+        }
+        made.append(Entry(t=start, source=Source.DESCRIBE, payload=answer))
+    entries = sorted((*cassette.entries, *made), key=lambda entry: entry.t)
+    return cassette.model_copy(update={"entries": tuple(entries)})
 
 
 def _spans(description: Mapping[str, Any]) -> tuple[Span, ...]:

@@ -9,10 +9,13 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import nightspot
 
 SCHEMA_VERSION = 1
 MOMENT = "$t"
@@ -31,6 +34,11 @@ class Origin(StrEnum):
     HARVEST = "harvest"  # kept of a real run at its end
     SIMULATION = "simulation"  # recorded from this project's own simulated SageMaker
     BY_HAND = "by_hand"  # written from a public source, which `evidence` names; nothing was recorded
+
+    @property
+    def tells_of_aws(self) -> bool:
+        """Whether its times were measured on AWS."""
+        return self in {Origin.AWS, Origin.HARVEST}
 
 
 class Source(StrEnum):
@@ -88,6 +96,7 @@ class Cassette(BaseModel):
     assumed: tuple[str, ...] = ()
     # The fields of DescribeTrainingJob whose presence, or absence, it tells of; None: all.
     knows_fields: tuple[str, ...] | None = None
+    knows_events: bool = True  # whether its events, if it has any, are all that came
     versions: dict[str, str] = Field(default_factory=dict)
     entries: tuple[Entry, ...]
 
@@ -153,6 +162,17 @@ def _problem(error: Any) -> str:
     given = error.get("input")
     shown = f" (is {given!r})" if isinstance(given, str | int | float | bool | None) else ""
     return f"{where}: {said}{shown}" if where else said
+
+
+def versions() -> dict[str, str]:
+    """Nightspot's version and those of AWS's SDK, where it is installed."""
+    known = {"nightspot": nightspot.__version__}
+    for package in ("boto3", "botocore"):
+        try:
+            known[package] = version(package)
+        except PackageNotFoundError:  # Lambda's runtime may bring it without metadata
+            continue
+    return known
 
 
 # --- moments --------------------------------------------------------------------------------------------------

@@ -5,29 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-import nightspot
-from nightspot.cassettes.model import Cassette, Entry, Origin, Source
+from nightspot.cassettes.model import Cassette, Entry, Origin, Source, versions
 from nightspot.cassettes.redacting import Redactor
 from nightspot.formats.statuses import ENDED
 
-_PACKAGES = ("boto3", "botocore")
-
-
-def versions() -> dict[str, str]:
-    """Nightspot's version and those of AWS's SDK, where it is installed."""
-    known = {"nightspot": nightspot.__version__}
-    for package in _PACKAGES:
-        try:
-            known[package] = version(package)
-        except PackageNotFoundError:  # Lambda's runtime may bring it without metadata
-            continue
-    return known
+__all__ = ["Recorder", "versions"]
 
 
 class Recorder:

@@ -156,7 +156,7 @@ def desk_of(
         aws.region,
         account_id,
         secrets.token_hex(3),
-        image=image or (_probe_image(aws.region) if needs_image else ""),
+        image=image or (probe_image(aws.region) if needs_image else ""),
         builtin_image=builtin_image or "",
         hasty=clients(hasty),
         stack=stack,
@@ -164,7 +164,7 @@ def desk_of(
     )
 
 
-def _probe_image(region: str) -> str:
+def probe_image(region: str) -> str:
     """One of AWS's Deep Learning Containers, as jobs/smoke.yaml has it."""
     try:
         from aws_cdk.region_info import RegionInfo  # noqa: PLC0415 - seconds, and only with nightspot[cdk]

@@ -47,7 +47,7 @@ STEP_FUNCTIONS = (
         Grade.SEEN,
         "https://github.com/aws/aws-step-functions-data-science-sdk-python/issues/15",
         designed=exactly(0),
-        meaning="such a field fails every start; a function with its own botocore does not have this limit",
+        meaning="none is needed: a function with the locked botocore starts the training jobs",
     ),
     Fact(
         "stepfunctions.event.detail",

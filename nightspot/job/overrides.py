@@ -181,9 +181,17 @@ def _rungs(job: Job, overrides: Overrides, market: Market) -> tuple[InstanceType
     own = job.capacity.rungs_of(market)
     if given is None:
         return own
-    here = {rung.instance_type: rung for rung in own}
-    anywhere = {rung.instance_type: rung for known in Market for rung in job.capacity.rungs_of(known)} | here
+    # What the ladder says of a type counts before what is said of the types that a start may add.
+    here = {rung.instance_type: rung for rung in (*_addable(job, market), *own)}
+    added = [rung for each in Market for rung in _addable(job, each)]
+    ladder = [rung for each in Market for rung in job.capacity.rungs_of(each)]
+    anywhere = {rung.instance_type: rung for rung in (*added, *ladder, *own)}
     return tuple(_completed(rung, here, anywhere) for rung in given)
+
+
+def _addable(job: Job, market: Market) -> tuple[InstanceType, ...]:
+    """What the job file lets a start buy beside the ladder."""
+    return types_of(job.overrides.instance_types, market) or ()
 
 
 def _completed(

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -87,9 +88,12 @@ _PYTHON_TYPES: dict[str, tuple[Any, str]] = {
 _Path = tuple[PathPart, ...]
 
 
-def request_problems(request: dict[str, Any]) -> list[Problem]:
-    """Everything in `request` (without what Nightspot sets) that SageMaker's model refuses."""
-    return shape_problems({**request, **_FILLED_IN}, input_shape(), (_ROOT,))
+def request_problems(request: Mapping[str, Any], data: Path | None = None) -> list[Problem]:
+    """Everything in `request` (without what Nightspot sets) that SageMaker's model refuses.
+
+    `data`: the data folder of a botocore other than the installed one.
+    """
+    return shape_problems({**request, **_FILLED_IN}, input_shape(data), (_ROOT,))
 
 
 def instance_type_problems(capacity: Capacity | None, limits: OverrideLimits | None) -> list[Problem]:
@@ -125,13 +129,14 @@ def shape_problems(value: Any, shape: Any, path: _Path) -> list[Problem]:
 
 
 @cache
-def input_shape() -> Any:
-    """CreateTrainingJob's, of botocore's model."""
+def input_shape(data: Path | None = None) -> Any:
+    """CreateTrainingJob's, of botocore's model: of the installed one, or of that in the folder `data`."""
     # The model is a megabyte of JSON: only those who check a request pay for it.
     from botocore.loaders import Loader  # noqa: PLC0415
     from botocore.model import ServiceModel  # noqa: PLC0415
 
-    service = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
+    loader = Loader() if data is None else Loader([str(data)], include_default_search_paths=False)
+    service = ServiceModel(loader.load_service_model("sagemaker", "service-2"), "sagemaker")
     return service.operation_model("CreateTrainingJob").input_shape
 
 

@@ -342,6 +342,10 @@ class Run:
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None
     furthest_step: int = 0  # the highest durable step that was ever seen
+    # The longest that a training was seen to go on with nothing newer in S3: the interval between two checkpoints
+    # and their upload, as it really is.
+    behind_seconds: float = 0.0
+    progress_unreadable: str | None = None  # why AWS refused to show the progress, the first time; redacted
     # The lowest mean pace of an uninterrupted stretch that is long enough to be that of all steps, at speed 1.
     paced_seconds_per_step: float | None = None
     steps: int = 0  # decisions taken so far

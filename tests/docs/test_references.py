@@ -121,7 +121,7 @@ def test_every_setting_has_a_row_with_its_default(root, settings):
     text = (root / docs_reference.FOLDER / "settings.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `nightspot:(\w+)` \| [^|]+ \| ([^|]+) \|", text, re.MULTILINE))
 
-    assert set(rows) == {*settings, "stack_name"}
+    assert set(rows) == {*settings, "bundle_for", "stack_name"}
     for name, default in settings.items():
         if isinstance(default, ast.Constant) and default.value is not None:
             assert rows[name] == f"`{str(default.value).lower()}`", name

@@ -212,7 +212,7 @@ def joined(synthesise: Callable[..., Synthesised]) -> Synthesised:
 @pytest.fixture(scope="session")
 def checking_quotas(synthesise: Callable[..., Synthesised]) -> Synthesised:
     """Asks Service Quotas before every run."""
-    return synthesise(Settings(check_quotas=True))
+    return synthesise(Settings(check_quotas=True, harvest_cassettes=True))
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ def test_without_context_everything_has_a_safe_default():
     assert read().notice_email is None
     assert read().chat_topic is False
     assert read().tell_success is False
+    assert read().harvest_cassettes is False
 
 
 def test_other_keys_of_the_context_are_none_of_its_business():

@@ -18,6 +18,8 @@ from nightspot.cdk.settings import Settings
 from nightspot.cdk.triggers import WORKFLOW_FILE
 from nightspot.lambdas.dependencies import BOUNDED, Environment
 from nightspot.lambdas.start_training_job import ASKED_ONCE
+from nightspot.lambdas.time_left import SPARE_SECONDS, longest_seconds
+from tests.lambdas.test_no_answer import TIMEOUTS
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -220,16 +222,15 @@ def test_every_function_has_a_handler_of_its_own(deployed):
 
 def test_a_call_that_gets_no_answer_fits_into_every_function_s_time(deployed):
     """So that the function can say what failed, instead of being killed in it."""
-    tries = BOUNDED["retries"]["total_max_attempts"]
-    # botocore's pauses between tries: up to 1 s, 2 s, …
-    pauses = sum(2**number for number in range(tries - 1))
-    longest = tries * (BOUNDED["connect_timeout"] + BOUNDED["read_timeout"]) + pauses
+    longest = longest_seconds(BOUNDED) + SPARE_SECONDS
     timeouts = {name: f["Timeout"] for name, f in deployed.of_type("Lambda::Function").items()}
     assert len(timeouts) == len(FUNCTIONS)
+    by_module = {
+        f["Handler"].split(".")[2]: f["Timeout"] for f in deployed.of_type("Lambda::Function").values()
+    }
+    assert TIMEOUTS.items() <= by_module.items()
     assert {name for name, seconds in timeouts.items() if seconds <= longest} == set()
-    once = ASKED_ONCE["retries"]["total_max_attempts"] * (
-        ASKED_ONCE["connect_timeout"] + ASKED_ONCE["read_timeout"]
-    )
+    once = longest_seconds(ASKED_ONCE)
     (starting,) = (seconds for name, seconds in timeouts.items() if "StartTrainingJob" in name)
     # And as long again as a cold start takes.
     assert once + 10 < starting
@@ -268,6 +269,7 @@ def test_a_function_gets_an_environment_that_it_can_read(request, as_text, varia
     _, function = request.getfixturevalue(variant).only("Lambda::Function", name)
     variables = {key: as_text(v) for key, v in function["Environment"]["Variables"].items()}
     known = {field.alias for field in Environment.model_fields.values()} - {"AWS_REGION", DLC_ACCOUNT}
+    known -= {"NIGHTSPOT_HARVEST_CASSETTES"}  # only where it is asked for
     if name != "PlanRun":
         known -= OF_THE_PLAN
     if name != "Notify":
@@ -310,6 +312,18 @@ def test_the_plan_asks_for_quotas_where_the_deployment_says_so(deployed, checkin
 
     assert asks(checking_quotas) is True
     assert asks(deployed) is False
+
+
+def test_lives_are_kept_by_what_hears_of_each_end_where_the_deployment_says_so(
+    deployed, checking_quotas, as_text
+):
+    def keeps(synthesised, name):
+        _, function = synthesised.only("Lambda::Function", name)
+        variables = {key: as_text(value) for key, value in function["Environment"]["Variables"].items()}
+        return Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"}).harvest_cassettes
+
+    assert keeps(checking_quotas, "CloseRun") is True
+    assert [keeps(checking_quotas, "RecordOutcome"), keeps(deployed, "CloseRun")] == [False, False]
 
 
 def test_the_plan_asks_for_prices_unless_the_deployment_says_otherwise(deployed, by_the_book, as_text):

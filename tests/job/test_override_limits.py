@@ -171,6 +171,25 @@ def test_one_type_for_both_markets_is_told_once(refused):
     assert len(refused({"instance_types": [P5]})) == 1
 
 
+def test_a_type_that_a_start_may_add_brings_its_pace_and_its_patience_from_the_file(started):
+    added = {"instance_type": P5, "speed": 2.0, "patience": "20m"}
+    job = started(
+        {"instance_types": {"spot": [P5, {"instance_type": G5, "speed": 0.5}], "on_demand": [P5]}},
+        {"overrides.instance_types": [added, {"instance_type": G5, "speed": 0.1}]},
+    )
+    spot, slower = job.capacity.spot
+    assert (spot.speed, spot.patience_seconds) == (2.0, 1200)
+    assert (slower.speed, job.capacity.on_demand[0].speed) == (0.5, 2.0)
+
+
+def test_the_ladder_s_own_pace_counts_before_that_of_the_types_to_add(started):
+    job = started(
+        {"market": "spot", "instance_types": [G5]},
+        {"overrides.instance_types": [{"instance_type": G5, "speed": 0.1}]},
+    )
+    assert job.capacity.spot[0].speed == 0.8
+
+
 def test_everything_that_goes_too_far_is_said_at_once(refused):
     given = {
         "budget": 999,

@@ -246,7 +246,10 @@ def test_the_deployed_function_asks_so(monkeypatch):
 
     def client(service, **options):
         made[service] = options["config"]
-        return SimpleNamespace(create_training_job=lambda **_: {"TrainingJobArn": ARN})
+        events = SimpleNamespace(register=lambda *_: None)
+        return SimpleNamespace(
+            create_training_job=lambda **_: {"TrainingJobArn": ARN}, meta=SimpleNamespace(events=events)
+        )
 
     monkeypatch.setattr(boto3, "client", client)
     monkeypatch.delenv("LAMBDA_TASK_ROOT", raising=False)

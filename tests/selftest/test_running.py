@@ -14,8 +14,6 @@ from nightspot.selftest import desk as desks
 from nightspot.selftest.model import Check, Choice, Machine, NotTriedError, Part
 from nightspot.selftest.running import lanes, play, worst_usd
 
-STOP, TMP = "sagemaker.stop.starting.seconds", "sagemaker.checkpoints.partial"
-
 
 def check(id_, run=lambda _desk, _seen: None, **more):
     return Check(id_, "?", (), (), run, **more)
@@ -61,7 +59,7 @@ def test_each_result_stands_in_the_file_with_its_verdict(account):
 
     checks = [
         check("A1", saw(sagemaker__stop__starting__seconds=47)),
-        check("A2", saw(sagemaker__stop__starting__seconds=700)),
+        check("A2", saw(sagemaker__stop__training__seconds=700)),
         check("A3", saw(sagemaker__refusal__role="unknown")),
         check("A4", fails),
         check("A5", cannot),
@@ -83,6 +81,20 @@ def test_each_result_stands_in_the_file_with_its_verdict(account):
     assert "123456789012" not in text
     assert {"nightspot", "botocore", "python", "image"} <= report.file.versions.keys()
     assert not report.interrupted
+
+
+def test_a_fact_that_two_checks_have_seen_stands_once_with_both_answers(account):
+    checks = [
+        check("A1", saw(sagemaker__stop__starting__seconds=47)),
+        check("A2", saw(sagemaker__stop__starting__seconds=700)),
+    ]
+
+    report = play(account().desk, checks)
+
+    (fact,) = report.file.facts
+    assert fact.observed == (47, 700)
+    assert fact.verdict is Verdict.SAFE
+    assert fact.evidence == ("as said", "as said")
 
 
 def test_what_was_made_is_removed_at_the_end(account):

@@ -13,6 +13,7 @@ from zlib import crc32
 from nightspot.formats.statuses import Secondary
 from nightspot.local.sagemaker import request_rules
 from nightspot.local.sagemaker.behaviour import Behaviour, Duration, EventsOf, RuntimeLimit, Waits
+from nightspot.local.sagemaker.descriptions import FLAGS
 from nightspot.local.sagemaker.request_rules import ServiceFault, ServiceFaultError
 from tests.simulation.calls import ACCOUNT, REGION, Call, Calls, client_error
 from tests.simulation.clock import Clock, Planned
@@ -263,6 +264,7 @@ class SageMaker(Paged):
         moment = self.clock.moment
         answer: dict[str, Any] = {
             **{key: value for key, value in job.request.items() if key != "Tags"},
+            **{key: bool(job.request.get(key, False)) for key in FLAGS},
             "TrainingJobArn": _arn(job.name),
             "TrainingJobStatus": job.status,
             "SecondaryStatus": job.secondary,
@@ -512,7 +514,8 @@ class SageMaker(Paged):
         def upload() -> None:
             if behaviour.stop_shows_uploading:
                 self._enter(job, "Uploading")
-            self._plan(job, uploading, lambda: self._stopped(job, secondary, with_model=False))
+            with_model = behaviour.stopped_has_model
+            self._plan(job, uploading, lambda: self._stopped(job, secondary, with_model=with_model))
 
         self._plan(job, container + in_stopping, upload)
 

@@ -38,6 +38,7 @@ def with_truths(scenario: Scenario, random: Random) -> Scenario:
         stop_starting=stop_starting,
         stop_training=Duration((0.0, random.choice((0.0, 60.0)))),
         stop_shows_uploading=random.random() < 0.7,
+        stopped_has_model=random.random() < 0.5,
         runtime_limit=random.choice(list(RuntimeLimit)),
         figures_while_running=frozenset(random.sample(sorted(FIGURES), random.choice((0, 0, 1, 2)))),
         uploads=_agent(scenario.habits.behaviour.uploads, random),

@@ -128,16 +128,7 @@ class World:
             self.faults.fails_entry,
             self.tell,
         )
-        self.sagemaker = SageMaker(
-            self.clock,
-            self.calls,
-            self.s3,
-            self._random("training"),
-            self.scenario.market,
-            lambda _job: self.scenario.workload,
-            self.scenario.habits,
-            self._training_job_changed,
-        )
+        self.sagemaker = self._sagemaker()
         self.states = StepFunctions(
             self.clock,
             self.calls,
@@ -154,6 +145,18 @@ class World:
         )
         self.table = RunTable(self.dynamodb, TABLE)
         self._add_functions()
+
+    def _sagemaker(self) -> SageMaker:
+        return SageMaker(
+            self.clock,
+            self.calls,
+            self.s3,
+            self._random("training"),
+            self.scenario.market,
+            lambda _job: self.scenario.workload,
+            self.scenario.habits,
+            self._training_job_changed,
+        )
 
     def _random(self, of: str) -> Random:
         return Random(f"{self.scenario.seed} {self.scenario.kind} {of}")

@@ -6,6 +6,7 @@ import io
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -102,6 +103,17 @@ class Checkpoints:
             _log.info("s3://%s/%s%s: checkpoint %s is not there", bucket, prefix, name, file.checkpoint)
             return None
         return file.progress
+
+    def files(self, s3_uri: str) -> tuple[tuple[str, int, datetime], ...]:
+        """The first thousand objects below `s3_uri`: key below it, bytes, S3's moment. Raises like `progress`."""
+        parts = urlsplit(s3_uri)
+        prefix = f"{parts.path.strip('/')}/"
+        with asking_aws():
+            answer = self._client.list_objects_v2(Bucket=parts.netloc, Prefix=prefix)
+        return tuple(
+            (each["Key"].removeprefix(prefix), int(each["Size"]), each["LastModified"])
+            for each in answer.get("Contents") or ()
+        )
 
     def is_empty(self, s3_uri: str) -> bool:
         """Whether nothing at all lies below `s3_uri`. Raises like `progress`."""

@@ -41,9 +41,17 @@ class TrainingJobs:
 
         Raises TransientAwsError where the call is worth repeating, ClientError for all else.
         """
+        description = self.description(training_job_name)
+        return None if description is None else view_of(description)
+
+    def description(self, training_job_name: str) -> Mapping[str, Any] | None:
+        """DescribeTrainingJob's whole answer; None and errors as of `describe`."""
         try:
             with asking_aws():
-                return view_of(self._client.describe_training_job(TrainingJobName=training_job_name))
+                answer: Mapping[str, Any] = self._client.describe_training_job(
+                    TrainingJobName=training_job_name
+                )
+                return answer
         except ClientError as error:
             if _says_not_found(error):
                 return None

@@ -6,13 +6,15 @@ import contextlib
 import datetime
 import ipaddress
 import os
+import secrets
+import shlex
 import signal
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from ssl import create_default_context
 from typing import Any
@@ -26,18 +28,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 ACCOUNT_ID = "123456789012"
-# The root user's, and of no account anywhere.
-ACCESS_KEY, SECRET_KEY = "AKIANIGHTSPOTLOCAL00", "local"
+ACCESS_KEY = "AKIANIGHTSPOTLOCAL00"  # of its root user, and of no account anywhere
 IN_MINISTACK = Path(__file__).with_name("in_ministack.py")
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 2.0  # there is nothing to save
+LAST_LINES = 20  # of its log, where it does not start
 _POLL_SECONDS = 0.1
 # All that the emulator and its functions get of the surrounding shell's.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL")
 
 
 class EmulatorError(Exception):
-    """The emulator cannot be started; the text says why, and where its log is."""
+    """The emulator cannot be installed or started; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class EmulatedAccount:
     region: str
     certificate: Path  # which its TLS is to be trusted by
     log: Path
-    process_id: int
+    # New each time: whoever may make functions there runs code as the user of this machine.
+    secret_key: str = field(repr=False)
 
     def environment(self) -> dict[str, str]:
         """What every AWS SDK and the CDK command line need to come here, as the account's root user."""
@@ -59,7 +62,7 @@ class EmulatedAccount:
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_CA_BUNDLE": str(self.certificate),
             "NODE_EXTRA_CA_CERTS": str(self.certificate),
         }
@@ -69,14 +72,14 @@ class EmulatedAccount:
         """The same place, by its address."""
         return self.url.replace("localhost", "127.0.0.1")
 
-    def client(self, service: str, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY) -> Any:
-        """boto3's client for a service here: the root user's, or that of another key."""
+    def client(self, service: str) -> Any:
+        """boto3's client for a service here, as the root user."""
         return boto3.client(
             service,
             region_name=self.region,
             endpoint_url=self.address,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=self.secret_key,
             verify=str(self.certificate),
             config=Config(retries={"mode": "standard", "total_max_attempts": 3}, read_timeout=30),
         )
@@ -92,18 +95,19 @@ def emulated_account(
     region: str = "eu-west-1",
     functions_url: str | None = None,
     certificate: Path | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[EmulatedAccount]:
     """Inside: the account is there, empty, with IAM enforced. Afterwards no process of it is left.
 
     `python` is that of an environment with ministack and awslambdaric. `scratch` gets its log, its certificate and
     what functions unpack. `functions_url` is where functions find AWS, for a proxy that stands before the account;
-    the account itself by default. Raises EmulatorError.
+    the account itself by default. `settings` are ministack's own variables. Raises EmulatorError.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     temporary = scratch / "tmp"
     temporary.mkdir(exist_ok=True)
     trusted = certificate or make_certificate(scratch)
-    log = scratch / "emulator.log"
+    log, secret_key = scratch / "emulator.log", secrets.token_urlsafe(24)
     url = f"https://localhost:{port}"
     address = f"https://127.0.0.1:{port}"
     environment = {
@@ -121,7 +125,7 @@ def emulated_account(
         "SFTP_ENABLED": "0",
         "PERSIST_STATE": "0",
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_ENDPOINT_URL": functions_url or address,
@@ -130,8 +134,9 @@ def emulated_account(
         "TMPDIR": str(temporary),
         "LOG_LEVEL": "INFO",
         "PYTHONUNBUFFERED": "1",
+        **(settings or {}),
     }
-    with log.open("ab") as output:
+    with log.open("ab") as output, _said_by_the_system(python):
         process = subprocess.Popen(  # noqa: S603 - our own command
             [str(python), str(IN_MINISTACK)],
             env=environment,
@@ -144,9 +149,17 @@ def emulated_account(
         )
     try:
         _wait_until_ready(process, f"{address}/_ministack/health", trusted, log)
-        yield EmulatedAccount(url, region, trusted, log, process.pid)
+        yield EmulatedAccount(url, region, trusted, log, secret_key)
     finally:
         _end(process)
+
+
+@contextmanager
+def _said_by_the_system(python: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EmulatorError(f"{python}: cannot be started: {error.strerror or error}") from error
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, trusted: Path, log: Path) -> None:
@@ -160,7 +173,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, trusted: Path,
         time.sleep(_POLL_SECONDS)
     ended = process.poll()
     what = f"took longer than {START_SECONDS:g} s" if ended is None else f"ended with status {ended}"
-    raise EmulatorError(f"the emulator's start {what}: its log is {log}")
+    last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
+    raise EmulatorError(f"the emulator's start {what}: {last}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -215,4 +229,4 @@ def make_certificate(folder: Path) -> Path:
 
 def exports(environment: Mapping[str, str]) -> str:
     """The lines that give a shell these variables."""
-    return "\n".join(f"export {name}={value}" for name, value in environment.items())
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())

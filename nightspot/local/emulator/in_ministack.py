@@ -12,6 +12,7 @@ import contextvars
 import http.client
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -99,7 +100,10 @@ def _ask_the_simulation(target: str, body: bytes | str) -> tuple[int, dict[str, 
 
 
 def _put_state_changes() -> None:
-    """The simulation's events, one after the other, on the account's bus; ends with the simulation."""
+    """The simulation's events, one after the other, on the account's bus.
+
+    Where the simulation is gone, however it ended, this ends the emulator and its functions: nothing is left.
+    """
     with contextlib.suppress(OSError):
         while True:
             status, answer = _exchange("GET")
@@ -113,6 +117,8 @@ def _put_state_changes() -> None:
                 "Resources": event["resources"],
             }
             eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
 
 
 def _exchange(
@@ -158,7 +164,7 @@ def timeouts_may_be_jsonata() -> None:
 
 
 def rules_retry_and_keep_what_failed() -> None:
-    """EventBridge calls functions asynchronously: what fails is tried again, then goes to the OnFailure destination.
+    """EventBridge calls functions asynchronously: what fails is tried again, then goes where OnFailure says.
 
     ministack does both for other callers, and calls a rule's function once.
     """

@@ -93,10 +93,12 @@ class SageMakerServer:
                     with contextlib.suppress(queue.Empty):
                         event = server._events.get(timeout=EVENT_SECONDS)
                 answer = b"" if event is None else json.dumps(event).encode()
-                self.send_response(200 if event is not None else 204)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+                # The emulator may have ended meanwhile.
+                with contextlib.suppress(ConnectionError):
+                    self.send_response(200 if event is not None else 204)
+                    self.send_header("Content-Length", str(len(answer)))
+                    self.end_headers()
+                    self.wfile.write(answer)
 
             def log_message(self, *_arguments: object) -> None:
                 """Nothing: the emulator's log has the calls."""

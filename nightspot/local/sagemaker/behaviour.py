@@ -167,6 +167,7 @@ class Behaviour:
       SIGTERM comes on top. After it comes Uploading, where a container has run. Unknown: minutes are plausible.
     * `stop_shows_uploading`: a stopped job whose container ran is Uploading before it ends (seen), else it uploads
       while it is Stopping (AWS's page of the lifecycle shows no Uploading after a stop).
+    * `stopped_has_model`: what a stopped job has left in its model's folder is stored, as of one that completes.
     * `hangs`: see `Hang`.
     * `figures_while_running`: DescribeTrainingJob has TrainingTimeInSeconds, and BillableTimeInSeconds, of a job
       that is not over.
@@ -185,6 +186,7 @@ class Behaviour:
     stop_starting: Duration = Duration((1.0, 20.0))
     stop_training: Duration = AT_ONCE
     stop_shows_uploading: bool = True
+    stopped_has_model: bool = True
     hangs: tuple[Hang, ...] = ()
     runtime_limit: RuntimeLimit = RuntimeLimit.TOTAL
     figures_while_running: frozenset[str] = frozenset()

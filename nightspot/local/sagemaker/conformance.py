@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from nightspot.cassettes import folding
+from nightspot.cassettes.folding import Quantiles
 from nightspot.cassettes.life import Life, Span, life_of
 from nightspot.cassettes.model import LEFT_OUT, Cassette, Source
 from nightspot.formats.statuses import Secondary, Status
@@ -109,6 +111,24 @@ def life_to_live(cassette: Cassette) -> LifeToLive:
     )
 
 
+def behaviour_of(facts: Mapping[str, Quantiles], otherwise: Behaviour | None = None) -> Behaviour:
+    """The behaviour that draws between what was measured; where nothing was, that of `otherwise`."""
+    behaviour = otherwise or Behaviour()
+    known = {
+        "downloading": folding.DOWNLOADING,
+        "uploading": folding.UPLOADING,
+        "provisioning": folding.STARTING,
+        "interrupted": folding.INTERRUPTED,
+        "stop_waiting": folding.STOP_WAITING,
+        "stop_starting": folding.STOP_STARTING,
+        "stop_training": folding.STOPPING_TRAINING,
+    }
+    measured: dict[str, Any] = {
+        name: Duration(facts[fact].spread) for name, fact in known.items() if fact in facts
+    }
+    return replace(behaviour, **measured)
+
+
 def _machines(spans: tuple[Span, ...]) -> list[_Machine]:
     machines: list[_Machine] = []
     asked = given = 0.0
@@ -203,9 +223,16 @@ def _behaviour(
         stop_starting=lasts,
         stop_training=lasts,
         stop_shows_uploading=bool(uploading),
+        stopped_has_model=_tells(cassette, "ModelArtifacts") is not False,
         runtime_limit=_runtime_limit(machines, stopping, request),
         figures_while_running=FIGURES & running if cassette.knows_fields is None else frozenset(),
     )
+
+
+def _tells(cassette: Cassette, name: str) -> bool | None:
+    """Whether the last description has a field; None where the cassette does not know."""
+    known = cassette.knows_fields
+    return name in cassette.description if known is None or name in known else None
 
 
 def _in_turn(seconds: list[float]) -> Duration:

@@ -72,9 +72,8 @@ def description(
     return answer
 
 
-def summary(state: JobState) -> dict[str, Any]:
-    """The job's entry in ListTrainingJobs' answer, as it goes over the wire."""
-    whole = description(state)
+def summary_of(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """A described job's entry in ListTrainingJobs' answer, as it goes over the wire."""
     wanted = (
         "TrainingJobName",
         "TrainingJobArn",
@@ -169,15 +168,14 @@ DEFAULT_PAGE = 10
 SORT_KEYS = {"Name": "TrainingJobName", "CreationTime": "CreationTime", "Status": "TrainingJobStatus"}
 
 
-def list_answer(states: Sequence[JobState], request: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to a ListTrainingJobs request over these jobs.
+def list_answer(summaries: Sequence[Mapping[str, Any]], request: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to a ListTrainingJobs request over these jobs, in the order of their creation.
 
     As on AWS, a page is cut before StatusEquals is applied, so it may hold fewer jobs than asked
     for, or none, and still not be the last (botocore's documentation of ListTrainingJobs).
     Raises `ServiceFaultError` (ValidationException) for an unknown SortBy, and for a NextToken that
     this did not give.
     """
-    summaries = [summary(state) for state in states]
     chosen = [entry for entry in summaries if _is_wanted(entry, request)]
     sort_by = str(request.get("SortBy", "CreationTime"))
     if sort_by not in SORT_KEYS:

@@ -17,8 +17,9 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import request_rules
+from nightspot.local.sagemaker.client import TrainingJobOperations
 from nightspot.local.sagemaker.container import Reaper
-from nightspot.local.sagemaker.descriptions import EventPost, description, list_answer
+from nightspot.local.sagemaker.descriptions import EventPost, description, list_answer, summary_of
 from nightspot.local.sagemaker.job_state import JobState, asked
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
 from nightspot.local.sagemaker.request_rules import (
@@ -127,7 +128,7 @@ class SimulatedSageMaker:
 
     def list_training_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """ListTrainingJobs. Raises `ServiceFaultError` for a token it did not give."""
-        return list_answer(self.states(), request)
+        return list_answer([summary_of(description(state)) for state in self.states()], request)
 
     def fail_next(self, operation: str, fault: ServiceFault, times: int = 1) -> None:
         """Refuse the next calls of CreateTrainingJob, StopTrainingJob or DescribeTrainingJob."""
@@ -201,7 +202,7 @@ Response = tuple[int, dict[str, Any], str]
 
 
 @contextmanager
-def installed(simulator: SimulatedSageMaker) -> Iterator[None]:
+def installed(simulator: TrainingJobOperations) -> Iterator[None]:
     """While it lasts, training-job calls of every boto3 client inside moto reach `simulator`.
 
     Whatever the client's region: a simulator is one account and region. All other SageMaker calls

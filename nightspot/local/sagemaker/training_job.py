@@ -409,7 +409,8 @@ class TrainingJob:
             return cut
         if sync is not None and self._agent_dies_at > clock.elapsed_seconds():
             sync.end()
-        if ending.status is not Status.FAILED:
+        keeps = ending.status is not Status.STOPPED or self._behaviour.stopped_has_model
+        if keeps and ending.status is not Status.FAILED:
             path = self._request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
             folder = f"{path}/{self.shared.state.name}/output"
             upload_archive(self._host.s3, container.model, f"{folder}/model.tar.gz")
