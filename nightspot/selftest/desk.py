@@ -329,6 +329,16 @@ class Desk:
                 usd for name, usd in billed if ours is None or name == ours or name.startswith(f"{ours}-")
             )
 
+    def find_left(self) -> list[tuple[str, str]]:
+        """What earlier self-tests, whatever their token, have left: (kind, name). It is then removed by `clean_up`.
+
+        Raises ClientError where something may not be listed.
+        """
+        found = [(kind, name) for kind, names in _listed(self) for name in names if name.startswith(PREFIX)]
+        for kind, name in found:
+            self.made(kind, name)
+        return found
+
     def clean_up(self) -> list[str]:
         """Stop every job and remove everything that was made; what could not be removed, each with the reason.
 
@@ -450,3 +460,26 @@ _REMOVE: Mapping[str, Callable[[Desk, str], None]] = {
 }
 # Jobs first; roles last, since what else is there may still use them.
 _ORDER = ("training job", *_REMOVE)
+
+
+def _listed(desk: Desk) -> Iterator[tuple[str, Iterable[str]]]:
+    """The names of everything that could be a self-test's, by kind."""
+
+    def named(service: str, operation: str, key: str, name: str, **asked: Any) -> list[str]:
+        pages = desk.client(service).get_paginator(operation).paginate(**asked)
+        return [str(each[name] if name else each) for page in pages for each in page.get(key, ())]
+
+    open_jobs = {"NameContains": PREFIX, "StatusEquals": "InProgress"}
+    yield (
+        "training job",
+        named("sagemaker", "list_training_jobs", "TrainingJobSummaries", "TrainingJobName", **open_jobs),
+    )
+    yield "rule", named("events", "list_rules", "Rules", "Name", NamePrefix=PREFIX)
+    urls = named("sqs", "list_queues", "QueueUrls", "", QueueNamePrefix=PREFIX)
+    yield "queue", [url.rpartition("/")[2] for url in urls]
+    yield "state machine", named("stepfunctions", "list_state_machines", "stateMachines", "name")
+    yield "function", named("lambda", "list_functions", "Functions", "FunctionName")
+    yield "schedule", named("scheduler", "list_schedules", "Schedules", "Name", NamePrefix=PREFIX)
+    yield "table", named("dynamodb", "list_tables", "TableNames", "")
+    yield "bucket", [str(each["Name"]) for each in desk.client("s3").list_buckets()["Buckets"]]
+    yield "role", named("iam", "list_roles", "Roles", "RoleName")

@@ -11,6 +11,12 @@ from nightspot.selftest.model import Check
 
 # What every self-test calls, beside its checks.
 ALWAYS = ("sts:GetCallerIdentity",)
+# What --clean lists.
+LISTS = (
+    *("sagemaker:ListTrainingJobs", "events:ListRules", "sqs:ListQueues", "states:ListStateMachines"),
+    *("lambda:ListFunctions", "scheduler:ListSchedules", "dynamodb:ListTables", "s3:ListAllMyBuckets"),
+    "iam:ListRoles",
+)
 _OURS = f"{PREFIX}*"
 # The things of each service that are named by the self-test.
 _RESOURCES: Mapping[str, tuple[str, ...]] = {
@@ -51,7 +57,7 @@ _ANY = frozenset({"sts:GetCallerIdentity", "iam:SimulatePrincipalPolicy"})
 
 def policy(checks: Iterable[Check]) -> dict[str, object]:
     """The policy document for these checks."""
-    actions = sorted({*ALWAYS, *(call for check in checks for call in check.calls)})
+    actions = sorted({*ALWAYS, *LISTS, *(call for check in checks for call in check.calls)})
     by_resources: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for action in actions:
         by_resources[resources(action)].append(action)
@@ -66,7 +72,7 @@ def policy(checks: Iterable[Check]) -> dict[str, object]:
 
 def resources(action: str) -> tuple[str, ...]:
     """On what an action is needed."""
-    if action in _ANY:
+    if action in _ANY or action in LISTS:
         return ("*",)
     named = _NAMED.get(action) or _RESOURCES.get(action.partition(":")[0], ("*",))
     return (*named, f"{named[0]}/*") if action.startswith("s3:") else named

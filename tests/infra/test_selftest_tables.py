@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-import typer
 import pytest
+import typer
 
 from nightspot.cdk import Settings
 from nightspot.cli.selftest import probe_image

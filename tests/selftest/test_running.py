@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from nightspot.facts.model import Verdict
 from nightspot.selftest import desk as desks
 from nightspot.selftest.model import Check, Choice, Machine, NotTriedError, Part
+from nightspot.selftest.permissions import LISTS
 from nightspot.selftest.running import lanes, play, worst_usd
 
 
@@ -199,6 +200,24 @@ def test_a_job_whose_creation_nobody_answered_is_stopped(account):
     with pytest.raises(ConnectionError):
         play(opened.desk, [check("A1", cut_off)])
     assert left(opened) == []
+
+
+def test_what_a_killed_self_test_has_left_is_found_and_removed_and_nothing_else(account, actions):
+    opened = account()
+    makes_everything(opened.desk, None)
+    opened.desk.client("s3").create_bucket(
+        Bucket="payroll", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    opened.desk._made.clear()
+    opened.calls.clear()
+
+    found = opened.desk.find_left()
+
+    assert {kind for kind, _ in found} == {"training job", "rule", "queue", "bucket", "role"}
+    assert actions(opened.calls) <= set(LISTS)
+    assert opened.desk.clean_up() == []
+    assert left(opened) == ["payroll"]
+    assert opened.desk.find_left() == []
 
 
 def test_the_worst_price_is_that_of_limits_and_stops():
