@@ -238,6 +238,8 @@ def needed(deployed):
         )
         for key in deployed.settings.kms_key_arns:
             yield call(f"{role}Role", "kms:GenerateDataKey", key, **BY_S3)
+    cassette = f"arn:aws:s3:::{deployed.model_bucket}/reports/cassettes/{RUN_ID}-1.json"
+    yield call("CloseRunRole", "s3:PutObject", cassette)
     for request in deployed.requests:
         for role in ("StartTrainingJobRole", "WorkflowRole"):
             yield call(role, "iam:PassRole", request["RoleArn"], **SAGEMAKER)
