@@ -424,7 +424,7 @@ def test_who_deploys_without_byte_code_is_told_so(bundle, monkeypatch, capsys, h
 
     made = Bundle(bundle.path, bundle.digest, has_byte_code=has_byte_code)
     monkeypatch.setattr(deploying, "load_jobs", lambda _folder: {})
-    monkeypatch.setattr(deploying, "build_bundle", lambda _jobs, _build: made)
+    monkeypatch.setattr(deploying, "build_bundle", lambda _jobs, _build, **_target: made)
     monkeypatch.setattr(deploying, "NightspotStack", stop)
     with pytest.raises(SystemExit, match="the end of this test"):
         deploying.main()
