@@ -9,6 +9,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 TORCH := 2.13.0
+# The emulated AWS account (tests/emulator): it pins botocore, so that it has an environment of its own.
+EMULATORS := .venv-emulators
+EMULATORS_LOCK := nightspot/local/emulator/requirements.txt
 # Writes the SBOM of a release. It comes by uv alone, at this version: no lock file has it.
 CYCLONEDX := cyclonedx-bom==7.5.0
 BIN := $(VENV)/bin
@@ -30,11 +33,15 @@ demo: $(VENV)/.local ## Run a whole night on this machine: Spot missing, reclaim
 
 .PHONY: test
 test: $(VENV)/.dev node_modules/.installed ## Run the tests, but for those that take long or need make frameworks
-	@$(WITH_NODE) $(BIN)/python -m pytest -m "not long" --ignore-glob='*/frameworks' $(IN_PROCESSES)
+	@$(WITH_NODE) $(BIN)/python -m pytest -m "not long and not aws" --ignore-glob='*/frameworks' $(IN_PROCESSES)
 
 .PHONY: test-long
 test-long: $(VENV)/.dev node_modules/.installed ## Run the other tests, and try more examples of all properties
 	@$(WITH_NODE) $(BIN)/python -m pytest -m "long or framework or hypothesis" --hypothesis-profile long $(IN_PROCESSES)
+
+.PHONY: test-emulator
+test-emulator: $(VENV)/.dev node_modules/.installed $(EMULATORS)/.installed ## Run the stories on the emulated AWS account alone
+	@$(WITH_NODE) $(BIN)/python -m pytest tests/emulator
 
 SEEDS ?= 300
 
@@ -88,6 +95,9 @@ bench: $(VENV)/.dev ## Print the benchmark tables
 .PHONY: frameworks
 frameworks: $(VENV)/.frameworks ## Install PyTorch, XGBoost and others, for the tests of the adapters (large)
 
+.PHONY: emulators
+emulators: $(EMULATORS)/.installed ## Install the emulated AWS account, for tests/emulator, in an environment of its own
+
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff format .
@@ -99,6 +109,7 @@ lock: $(VENV)/.uv ## Write requirements/*.txt again from pyproject.toml
 	@$(UV_COMPILE) --extra local --extra build -c requirements/dev.txt -o requirements/local.txt
 	@$(UV_COMPILE) --extra frameworks -c requirements/dev.txt --override requirements/not-from-the-lock.txt -o requirements/frameworks.txt
 	@$(UV_COMPILE) --extra lambda -c requirements/dev.txt -o lambdas/requirements.txt
+	@$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate requirements/emulators.in -o $(EMULATORS_LOCK)
 	@echo 'uv' | $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -c requirements/dev.txt - -o requirements/bootstrap.txt
 
 .PHONY: dist
@@ -111,7 +122,7 @@ dist: $(VENV)/.local ## Build what a release has, in dist/: wheel, sdist, SBOM o
 
 .PHONY: clean
 clean: ## Remove what the commands made
-	@rm -rf $(VENV) node_modules build cdk.out dist
+	@rm -rf $(VENV) $(EMULATORS) node_modules build cdk.out dist
 
 # --- set-up -------------------------------------------------------------------
 
@@ -138,7 +149,13 @@ $(VENV)/.frameworks: requirements/frameworks.txt $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$(TORCH)
 	@touch $@
 
+# Its Python is the one that bundles for this machine are made for.
+$(EMULATORS)/.installed: $(EMULATORS_LOCK) $(VENV)/.uv
+	@test -x $(EMULATORS)/bin/python || $(UV) venv --quiet --python $(BIN)/python $(EMULATORS)
+	@$(UV) pip sync --quiet --require-hashes --python $(EMULATORS)/bin/python $(EMULATORS_LOCK)
+	@touch $@
+
 node_modules/.installed: package.json package-lock.json $(VENV)/.dev
 	@mkdir -p $(VENV)/node && ln -sf "$(NODE_HOME)/bin/node" $(VENV)/node/node
-	@$(WITH_NODE) node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error --no-audit --no-fund
+	@$(WITH_NODE) node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --loglevel=error --no-audit --no-fund
 	@touch $@

@@ -8,19 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
+import platform as platforms
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import nightspot
+from nightspot.cdk.byte_code import compile_all, python_of
+from nightspot.cdk.wheels import SDK_DATA, BundleError, Target, content_of, installed, locked, whole
+from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.model import Job, dump_jobs
+from nightspot.job.request_shape import SAMPLES, fill, request_problems
 from nightspot.view.html import charts_script
 
 PYTHON_VERSION = "3.13"
@@ -28,17 +29,9 @@ PLATFORM = "aarch64-manylinux2014"
 JOBS_FILE = "jobs.json"
 # What draws the charts of reports; made here, because what makes it is ten times the size of the rest.
 CHARTS_FILE = Path("nightspot", "view", "html", charts_script.FILE.name)
-# Lambda's runtime brings boto3 and what it needs; the X-Ray SDK asks for it once more.
-IN_THE_RUNTIME = frozenset(
-    {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"}
-)
-# The job files travel as checked JSON, so nothing reads YAML there.
-NOT_NEEDED = frozenset({"pyyaml"})
-# Of what the wheels bring: what only installs or only a browser needs. A page for the API's document is not served.
-_SWAGGER = "aws_lambda_powertools/event_handler/openapi/swagger_ui"
-WASTE = ("bin", ".lock", f"{_SWAGGER}/swagger-ui-bundle.min.js", f"{_SWAGGER}/swagger-ui.min.css")
 # Where this package is, in a checkout or installed; the functions' lock file is in it.
 PACKAGE = Path(nightspot.__file__).parent
+PACKAGE_NAME = "nightspot"
 LOCK_FILE = Path("lambdas", "requirements.txt")
 OWN_SUFFIXES = frozenset({".css", ".j2", ".js", ".json", ".py"})
 # What never runs in a function.
@@ -52,6 +45,7 @@ LEFT_OUT = (
     "nightspot/aws/drill_plan.py",
     "nightspot/aws/runs/api_client.py",
     "nightspot/aws/runs/operating.py",
+    "nightspot/aws/smoke.py",
     "nightspot/cassettes/comparing.py",
     "nightspot/cassettes/folding.py",
     "nightspot/cassettes/life.py",
@@ -61,74 +55,122 @@ LEFT_OUT = (
     "nightspot/cli",
     "nightspot/demo",
     "nightspot/drill",
-    "nightspot/job/from_request.py",
+    "nightspot/facts",
     "nightspot/job/from_request.py",
     "nightspot/job/schema.py",
     "nightspot/local",
     "nightspot/market",
+    "nightspot/selftest",
     "nightspot/statemachine",
     "nightspot/terminal",
 )
 
 
-class BundleError(Exception):
-    """The functions' dependencies could not be installed."""
-
-
 @dataclass(frozen=True)
 class Bundle:
-    """A folder to deploy and the digest of all that went into it."""
+    """A folder to deploy and the digest of all that went into it; whether byte code is in it."""
 
     path: Path
     digest: str
+    has_byte_code: bool = True
 
 
-def build_bundle(jobs: Mapping[str, Job], build: Path, *, package: Path = PACKAGE) -> Bundle:
+def build_bundle(
+    jobs: Mapping[str, Job],
+    build: Path,
+    *,
+    package: Path = PACKAGE,
+    python_version: str = PYTHON_VERSION,
+    platform: str = PLATFORM,
+    byte_code: bool = True,
+) -> Bundle:
     """The bundle of these jobs and of Nightspot's own code, made in `build` unless it is there already.
 
-    Raises BundleError where uv cannot install the wheels, or where nothing can make the charts' script.
+    `python_version`, such as "3.13", and `platform`, one of uv's (`--python-platform`), are those of the wheels: on
+    AWS, of the functions' runtime; an emulator runs the bundle on a machine of its own. `byte_code`: put it in,
+    where there is a Python of that version here to write it.
+
+    Raises BundleError where uv cannot install the wheels, nothing can make the charts' script, or a source does not
+    compile; InvalidJobError where a request has what the functions' botocore does not know.
     """
-    lock = _needed(package / LOCK_FILE)
+    lock = locked(package / LOCK_FILE)
     root = package.parent
     sources = sorted(_sources(package))
     document = dump_jobs(jobs)
-    digest = _digest(root, lock, sources, document)
+    target = Target(python_version, platform)
+    python = python_of(python_version) if byte_code else None
+    # A bundle with byte code and one without are two: else the first of them to be uploaded would stand for both.
+    content = f"{content_of(lock, target)}\n{'byte code' if python else 'sources'}"
+    digest = _digest(root, content, sources, document)
     path = build / "bundle" / digest[:16]
     if not path.exists():
-        with _whole(path) as fresh:
-            shutil.copytree(_dependencies(lock, build), fresh, dirs_exist_ok=True)
+        with whole(path) as fresh:
+            shutil.copytree(_packages(lock, build, target, python), fresh, dirs_exist_ok=True)
             for source in sources:
-                target = fresh / source.relative_to(root)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+                copy = fresh / source.relative_to(root)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
             (fresh / JOBS_FILE).write_text(document, encoding="utf-8")
             (fresh / CHARTS_FILE).write_text(charts_script.make(), encoding="utf-8")
-    return Bundle(path, digest)
+            if python is not None:
+                compile_all(fresh / PACKAGE_NAME, fresh, python)
+    _check_requests(jobs, path / SDK_DATA)
+    return Bundle(path, digest, has_byte_code=python is not None)
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A folder to fill, which then is `path`: whole or not at all, and once, however many make it at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as scratch:
-        fresh = Path(scratch, "new")
-        fresh.mkdir()
-        yield fresh
-        try:
-            fresh.rename(path)
-        except OSError:
-            # Another process was faster, with the same content: the name is a digest of it.
-            if not path.exists():
-                raise
+# uv's names of what Nightspot runs on, by platform.system() and platform.machine().
+_HERE = {
+    ("Darwin", "arm64"): "aarch64-apple-darwin",
+    ("Darwin", "x86_64"): "x86_64-apple-darwin",
+    ("Linux", "aarch64"): "aarch64-unknown-linux-gnu",
+    ("Linux", "x86_64"): "x86_64-unknown-linux-gnu",
+}
 
 
-def _needed(lock_file: Path) -> str:
-    """The locked requirements without what the runtime brings. Entries keep their hashes."""
-    entries = re.split(r"\n(?=\S)", lock_file.read_text(encoding="utf-8"))
-    left_out = IN_THE_RUNTIME | NOT_NEEDED
-    return "\n".join(
-        entry for entry in entries if "==" in entry and entry.partition("==")[0].strip() not in left_out
-    )
+def target_named(name: str | None) -> tuple[str, str]:
+    """Python version and platform of "lambda" (or None), Lambda's runtime, or of "this-machine", an emulator's.
+
+    Raises BundleError for another name, and for a machine whose wheels uv has no name for.
+    """
+    if name in (None, "lambda"):
+        return PYTHON_VERSION, PLATFORM
+    if name != "this-machine":
+        raise BundleError(f"nightspot:bundle_for: {name!r} must be lambda or this-machine")
+    here = (platforms.system(), platforms.machine())
+    if here not in _HERE:
+        known = ", ".join(" ".join(each) for each in _HERE)
+        raise BundleError(f"nightspot:bundle_for: this machine is {' '.join(here)}; it must be {known}")
+    return f"{sys.version_info.major}.{sys.version_info.minor}", _HERE[here]
+
+
+def _check_requests(jobs: Mapping[str, Job], data: Path) -> None:
+    """The botocore that checked the job files may be newer than the locked one, which starts the training jobs."""
+    if not data.exists():
+        return
+    problems = [
+        Problem(
+            f"{name}: {found.field}",
+            found.value,
+            f"{found.rule}, for the functions' botocore (lambdas/{LOCK_FILE.name})",
+        )
+        for name, job in sorted(jobs.items())
+        for found in request_problems(fill(job.training_job, SAMPLES), data)
+    ]
+    if problems:
+        raise InvalidJobError(problems, "the jobs")
+
+
+def _packages(lock: str, build: Path, target: Target, python: str | None) -> Path:
+    """The installed packages, with byte code where there is a `python` to write it. Made once, as they are slow."""
+    sources = installed(lock, build, target)
+    if python is None:
+        return sources
+    compiled = sources.with_name(f"{sources.name}-compiled")
+    if not compiled.exists():
+        with whole(compiled) as fresh:
+            shutil.copytree(sources, fresh, dirs_exist_ok=True)
+            compile_all(fresh, fresh, python)
+    return compiled
 
 
 def _sources(package: Path) -> Iterable[Path]:
@@ -142,9 +184,8 @@ def _sources(package: Path) -> Iterable[Path]:
                 yield path
 
 
-def _digest(root: Path, lock: str, sources: Iterable[Path], jobs: str) -> str:
-    versions = f"{PYTHON_VERSION}\n{PLATFORM}\n{_charts_maker()}"
-    digest = hashlib.sha256(f"{versions}\n{WASTE}\n{lock}\n{jobs}\n".encode())
+def _digest(root: Path, wheels: str, sources: Iterable[Path], jobs: str) -> str:
+    digest = hashlib.sha256(f"{_charts_maker()}\n{wheels}\n{jobs}\n".encode())
     for source in sources:
         digest.update(f"{source.relative_to(root).as_posix()}\n".encode())
         digest.update(source.read_bytes())
@@ -156,32 +197,6 @@ def _charts_maker() -> str:
         return charts_script.made_by()
     except PackageNotFoundError as error:
         raise BundleError("the package vl-convert-python is missing: install nightspot[cdk]") from error
-
-
-def _dependencies(lock: str, build: Path) -> Path:
-    path = build / "dependencies" / hashlib.sha256(f"{WASTE}\n{lock}".encode()).hexdigest()[:16]
-    if path.exists():
-        return path
-    with _whole(path) as fresh:
-        _install(lock, fresh)
-        for waste in WASTE:
-            target = fresh / waste
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-    return path
-
-
-def _install(lock: str, fresh: Path) -> None:
-    requirements = fresh.with_suffix(".txt")
-    requirements.write_text(lock + "\n", encoding="utf-8")
-    command = [
-        *(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
-        *("--target", str(fresh), "--only-binary", ":all:", "--no-compile"),
-        *("--python-version", PYTHON_VERSION, "--python-platform", PLATFORM),
-        *("--requirements", str(requirements)),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
-    if done.returncode != 0:
-        raise BundleError(f"uv could not install the functions' dependencies:\n{done.stderr.strip()}")
 
 
 def size_bytes(path: Path) -> int:

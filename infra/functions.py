@@ -38,13 +38,31 @@ QUOTA_ACTIONS = ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaul
 BUS_NAME = "default"  # where SageMaker's own events arrive as well
 SOURCE = "nightspot"  # of Nightspot's events; a test compares it with nightspot.aws.notices
 # What returns task tokens.
+# fact: stepfunctions.token.resource
 WAKING = frozenset({"Api", "CloseRun", "DecideNextStep", "PlanRun", "Reconcile", "WakeRun"})
 
 
 def let_it_send_notices(scope: Construct, grantee: iam.IGrantable) -> None:
-    """It may put events on the bus, of Nightspot's own source alone: rules for other sources never see them."""
+    """It may put events on the bus, of Nightspot's own source alone: rules for other sources never see them.
+
+    A request has several events, so the key has several values, which are compared by a set operator alone.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+    """
     bus = arn(scope, "events", f"event-bus/{BUS_NAME}")
-    allow(grantee, ["events:PutEvents"], bus, conditions={"StringEquals": {"events:source": SOURCE}})
+    own = {"ForAllValues:StringEquals": {"events:source": SOURCE}, "Null": {"events:source": "false"}}
+    allow(grantee, ["events:PutEvents"], bus, conditions=own)
+
+
+def let_it_start_training_jobs(
+    scope: Construct, grantee: iam.IGrantable, data: TrainingData, identity: Identity
+) -> None:
+    """It may make this environment's training jobs, as the roles that jobs run as and no others."""
+    jobs = identity.training_jobs(scope)
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerai.html
+    allow(grantee, ["sagemaker:CreateTrainingJob", "sagemaker:AddTags"], *jobs)
+    to_sagemaker = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+    allow(grantee, ["iam:PassRole"], *data.role_arns(), conditions=to_sagemaker)
 
 
 class Functions(Construct):
@@ -121,6 +139,18 @@ class Functions(Construct):
             # What SNS or the table would not take is tried again, and then told.
             **_brought_back(records, Duration.hours(6)),
         )
+        self.ask_prices = (
+            self._function(
+                "AskPrices",
+                "Asks AWS once a day what instance types cost",
+                # The next hour asks again.
+                **_brought_back(records, Duration.hours(1), retries=0),
+            )
+            if settings.live_prices
+            else None
+        )
+        # One call, of 42 seconds at most.
+        self.start_training_job = self._function("StartTrainingJob", "Asks SageMaker for a training job")
         # API Gateway waits no longer than 29 seconds. Its permissions and addresses are nightspot.cdk.api's.
         self.api = (
             self._function("Api", "Answers the HTTP API", timeout=Duration.seconds(29))
@@ -131,13 +161,16 @@ class Functions(Construct):
         for function in (self.plan_run, self.decide_next_step, self.record_outcome, *settling):
             let_it_send_notices(self, function)
         self._let_them_use_the_table(records)
-        for name, is_asked, actions in (
-            ("NIGHTSPOT_CHECK_QUOTAS", settings.check_quotas, QUOTA_ACTIONS),
-            ("NIGHTSPOT_LIVE_PRICES", settings.live_prices, PRICE_ACTIONS),
+        for name, is_asked in (
+            ("NIGHTSPOT_CHECK_QUOTAS", settings.check_quotas),
+            ("NIGHTSPOT_LIVE_PRICES", settings.live_prices),
         ):
             self.plan_run.add_environment(name, "true" if is_asked else "false")
-            if is_asked:
-                allow(self.plan_run, actions, "*")
+        if settings.check_quotas:
+            allow(self.plan_run, QUOTA_ACTIONS, "*")
+        if self.ask_prices is not None:
+            allow(self.ask_prices, PRICE_ACTIONS, "*")
+            allow(self.ask_prices, ["dynamodb:PutItem", "dynamodb:Query"], records.table.table_arn)
         if settings.harvest_cassettes:
             # It hears of each training job's end, may look at it, and writes beside the reports.
             self.close_run.add_environment("NIGHTSPOT_HARVEST_CASSETTES", "true")
@@ -150,6 +183,9 @@ class Functions(Construct):
         for function in (self.record_outcome, *settling):
             self._let_it_write_reports(function, data)
             self._let_it_see_models(function, data)
+        let_it_start_training_jobs(self, self.start_training_job, data, identity)
+        for each in identity.training_jobs(self):
+            accept_wildcard(self.start_training_job.role, each, "Training jobs are named by their runs.")
 
     def let_it_name_aws_images(self, function: lambda_.Function) -> None:
         """Tell it whose account the region's Deep Learning Containers are in, as far as CDK knows; else "".
@@ -276,7 +312,7 @@ class Functions(Construct):
         blind = ["X-Ray's actions"]
         if name == "PlanRun" and self._settings.check_quotas:
             blind.append("lists of quotas")
-        if name == "PlanRun" and self._settings.live_prices:
+        if name == "AskPrices":
             blind.append("prices, the listing of Savings Plans")
         if name == "Reconcile":
             blind.append("lists of training jobs")

@@ -27,10 +27,14 @@ _CENTURY = "20"
 
 @dataclass(frozen=True)
 class Identity:
-    """`environment`: what a deployment is called; `prefixes`: what the names of its training jobs begin with."""
+    """`environment`: what a deployment is called; `prefixes`: what the names of its training jobs begin with.
+
+    `has_older_runs`: whether runs of an older version may still go on, with what they began with.
+    """
 
     environment: str
     prefixes: tuple[str, ...]
+    has_older_runs: bool = False
 
     def training_jobs(self, scope: Construct) -> tuple[str, ...]:
         """The ARNs of this environment's training jobs, and of nobody else's."""
@@ -67,7 +71,7 @@ def identity_of(scope: Construct, settings: Settings, jobs: Collection[str]) -> 
     own = names_of(default_environment(name))
     older = [f"{NAME_PREFIX}{job}-{_CENTURY}" for job in sorted(jobs)]
     prefixes = (own, *older) if len(older) <= MOST_NAMED_JOBS else (NAME_PREFIX,)
-    return Identity(default_environment(name), prefixes)
+    return Identity(default_environment(name), prefixes, has_older_runs=True)
 
 
 def default_environment(stack_name: str) -> str:

@@ -27,6 +27,7 @@ TOLD = (
     "Nightspot At Risk Of Being Late",
     "Nightspot Unknown Failure",
     "Nightspot Resume Broken",
+    "Nightspot Progress Unreadable",
     "Nightspot Stop Refused",
     "Nightspot Run Succeeded",
     "Nightspot Run Failed",
@@ -178,6 +179,13 @@ class Observability(Construct):
             self._metric("ReportLost", period=_SHORT),
             "A run's page was not written. Its record is complete: report it again.",
         )
+        if functions.ask_prices is not None:
+            self._alarm(
+                "PriceMissing",
+                # It is counted every hour while it is so.
+                self._metric("PriceMissing"),
+                "AWS's Price List has no price of a type of the job files: the book's counts, or none.",
+            )
         self._alarm(
             "DecisionCrashed",
             _matches(notices.crashed),

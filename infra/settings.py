@@ -79,7 +79,7 @@ class Settings:
     log_days: int = 90
     reserved_concurrency: int = 0  # of each function; 0: none is taken out of the account's
     check_quotas: bool = False  # whether a plan asks Service Quotas, which takes it some seconds
-    live_prices: bool = True  # whether a plan asks AWS for prices once a day; False: the shipped book alone
+    live_prices: bool = True  # whether AWS is asked for prices once a day; False: the shipped book alone
     harvest_cassettes: bool = False  # whether the recorded, redacted life of each training job is kept
     api: bool = True  # whether runs can be started and read over HTTP
     api_rate: int = 10  # requests a second that the API takes from all callers together

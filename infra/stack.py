@@ -80,16 +80,17 @@ class TrainingRuns(Construct):
                 )
 
     def roles_for_policies(self) -> dict[str, iam.IRole]:
-        """By name: the workflow's role, and of the functions that read or write the users' buckets."""
+        """By name: the workflow's role, and of the functions that pass roles or use the users' buckets."""
         functions = self.functions
-        readers = {
+        those = {
             "PlanRun": functions.plan_run,
             "DecideNextStep": functions.decide_next_step,
             "RecordOutcome": functions.record_outcome,
             "CloseRun": functions.close_run,
             "Reconcile": functions.reconcile,
+            "StartTrainingJob": functions.start_training_job,
         }
-        roles = {name: function.role for name, function in readers.items() if function.role is not None}
+        roles = {name: function.role for name, function in those.items() if function.role is not None}
         return {**roles, "Workflow": self.workflow.state_machine.role}
 
     def grant_start(self, grantee: iam.IGrantable) -> None:

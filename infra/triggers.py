@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import CfnResource, Duration, Fn, Names, Stack
+from aws_cdk import CfnResource, Duration, Fn, Names, NestedStack, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as event_targets
 from aws_cdk import aws_iam as iam
@@ -17,9 +17,15 @@ from constructs import Construct
 
 import nightspot
 from nightspot.cdk.data import Records, TrainingData, make_log_group
-from nightspot.cdk.functions import BUS_NAME, Functions, let_it_send_notices
+from nightspot.cdk.functions import (
+    BUS_NAME,
+    Functions,
+    let_it_send_notices,
+    let_it_start_training_jobs,
+)
 from nightspot.cdk.identity import Identity
 from nightspot.cdk.permissions import accept_wildcard, allow, arn, service
+from nightspot.cdk.placement import placed
 from nightspot.cdk.settings import Settings
 from nightspot.formats.figures import MINUTE_SECONDS
 from nightspot.formats.statuses import ENDED, Status
@@ -51,20 +57,18 @@ class Workflow(Construct):
             assumed_by=service(self, "states", source=arn(self, "states", "stateMachine:*"), documented=True),
             description="What a run may do",
         )
-        steps = (functions.plan_run, functions.decide_next_step, functions.record_outcome)
+        steps = (
+            functions.plan_run,
+            functions.decide_next_step,
+            functions.start_training_job,
+            functions.record_outcome,
+        )
         allow(role, ["lambda:InvokeFunction"], *(function.function_arn for function in steps))
-        allow(
-            role,
-            ["sagemaker:CreateTrainingJob", "sagemaker:StopTrainingJob", "sagemaker:AddTags"],
-            *jobs,
-        )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["iam:PassRole"],
-                resources=data.role_arns(),
-                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-            )
-        )
+        allow(role, ["sagemaker:StopTrainingJob"], *jobs)
+        if identity.has_older_runs:
+            # An execution goes on with the workflow that it began with, and with what the role may do now. Before
+            # there was StartTrainingJob, the workflow itself asked SageMaker.
+            let_it_start_training_jobs(self, role, data, identity)
         allow(role, ["dynamodb:UpdateItem"], records.table.table_arn)
         let_it_send_notices(self, role)
         self.state_machine = sfn.StateMachine(
@@ -74,6 +78,7 @@ class Workflow(Construct):
             definition_substitutions={
                 "PlanRunFunctionArn": functions.plan_run.function_arn,
                 "DecideNextStepFunctionArn": functions.decide_next_step.function_arn,
+                "StartTrainingJobFunctionArn": functions.start_training_job.function_arn,
                 "RecordOutcomeFunctionArn": functions.record_outcome.function_arn,
                 "TableName": records.table.table_name,
                 "EventBusName": BUS_NAME,
@@ -142,15 +147,21 @@ def _let_cfn_lint_pass_computed_timeouts(state_machine: sfn.StateMachine) -> Non
 
 # The most that Scheduler does: how long it goes on is for the age to say.
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html
+# fact: scheduler.tries
 MOST_TRIES = 185
 # How long a run can be without a loop that watches it, where the event of its crash was lost.
 RECONCILE_EVERY = Duration.minutes(5)
+# Each type is asked for once a day; so often it is looked whether one is due, and asked again where AWS was silent.
+ASK_PRICES_EVERY = Duration.hours(1)
 
 
 def add_schedules(
     scope: Construct, jobs: Mapping[str, Job], functions: Functions, workflow: Workflow, records: Records
 ) -> None:
-    """One EventBridge Scheduler schedule for each job that has one; each calls the function that starts runs."""
+    """One EventBridge Scheduler schedule for each job that has one; each calls the function that starts runs.
+
+    In nested stacks where there are very many (`nightspot.cdk.placement`). Raises TooManySchedulesError.
+    """
     here = Construct(scope, "Schedules")
     machine_arn = workflow.state_machine.state_machine_arn
     # It looks whether the night's run is there already.
@@ -169,8 +180,16 @@ def add_schedules(
     )
     allow(role, ["lambda:InvokeFunction"], functions.start_run.function_arn)
     allow(role, ["sqs:SendMessage"], records.dead_letters.queue_arn)
+    places = placed(scheduled)
+    numbers = sorted({number for number in places.values() if number is not None})
+    nested = {
+        number: NestedStack(here, f"More{number}", description="Schedules that its parent has no room for")
+        for number in numbers
+    }
     for name, job in scheduled.items():
-        schedule = _schedule(here, name, job, functions.start_run, role, records)
+        number = places[name]
+        home = here if number is None else nested[number]
+        schedule = _schedule(home, name, job, functions.start_run, role, records)
         # Else the first start could come before the role may call the function.
         schedule.node.add_dependency(role)
 
@@ -287,6 +306,41 @@ def add_rules(
         age=RECONCILE_EVERY,
         description="Checks unfinished runs and repairs what nothing else would",
         schedule=events.Schedule.rate(RECONCILE_EVERY),
+    )
+    if functions.ask_prices is not None:
+        _ask_for_prices(scope, functions.ask_prices, records)
+
+
+def _ask_for_prices(scope: Construct, function: lambda_.Function, records: Records) -> None:
+    """Every hour, and at once where a deployment may have brought types that nobody has asked for yet.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/event-detail-stack-status-change.html
+    """
+    asking = Construct(scope, "Prices")
+    _rule(
+        asking,
+        "EveryHour",
+        function,
+        records,
+        age=ASK_PRICES_EVERY,
+        description="Asks AWS what instance types cost, each once a day",
+        schedule=events.Schedule.rate(ASK_PRICES_EVERY),
+    )
+    _rule(
+        asking,
+        "Deployed",
+        function,
+        records,
+        age=ASK_PRICES_EVERY,
+        description="Asks AWS what the instance types of new job files cost",
+        event_pattern=events.EventPattern(
+            source=["aws.cloudformation"],
+            detail_type=["CloudFormation Stack Status Change"],
+            detail={
+                "stack-id": [Stack.of(scope).stack_id],
+                "status-details": {"status": ["CREATE_COMPLETE", "UPDATE_COMPLETE"]},
+            },
+        ),
     )
 
 

@@ -172,6 +172,7 @@ DEFAULT_LIMIT = 20
 MOST_RUNS = 100  # of a page
 MOST_READ = 500  # summaries that one request looks at: a rare outcome must not read years
 # Lambda answers with 6 MB at the most: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+# fact: lambda.response.bytes
 MOST_BYTES = 4_000_000
 MOST_STEPS = 4000  # about 500 bytes each
 _MOST_NAMED = 5  # ids in a refusal

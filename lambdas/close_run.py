@@ -28,6 +28,7 @@ _EXECUTION_CHANGED = "Step Functions Execution Status Change"
 PLANNING = timedelta(minutes=2)
 
 
+# fact: stepfunctions.execution.event
 ENDS = frozenset({ExecutionState.ABORTED, ExecutionState.TIMED_OUT, ExecutionState.FAILED})
 EventMs = Annotated[int | None, BeforeValidator(read_event_ms)]
 

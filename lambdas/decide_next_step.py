@@ -22,9 +22,10 @@ from nightspot.lambdas.dependencies import Dependencies, dependencies
 from nightspot.lambdas.observability import count, entry, logger, metrics, tell
 from nightspot.plan import planning
 from nightspot.record import events as run_events
-from nightspot.run.model import Action, Attempt, Phase, Run, Step, run_from_json, to_json
+from nightspot.run.model import Action, Attempt, Phase, Progress, Run, Step, run_from_json, to_json
 
 # As JSON: Step Functions carries 256 KiB, and the step comes beside it.
+# fact: stepfunctions.payload.bytes
 LARGEST_LEDGER_BYTES = 224 * 1024
 
 
@@ -104,12 +105,22 @@ def _look(run: Run, fault: CallFault | None, use: Dependencies) -> ledger.Observ
         return True
 
     _answer_of("a look at its training jobs", describe)
-    uri = run.checkpoint_s3_uri
-    progress = None
-    if uri is not None and run.attempts:
-        progress = _answer_of("its progress", lambda: use.checkpoints.progress(uri))
+    refused: list[str] = []
+
+    def progress() -> Progress | None:
+        if run.checkpoint_s3_uri is None or not run.attempts:
+            return None
+        try:
+            return use.checkpoints.progress(run.checkpoint_s3_uri)
+        except ClientError as error:  # what may pass is another error
+            refused.append(redact(str(error)))
+            raise
+
     return ledger.Observation(
-        jobs=jobs, progress=progress, fault=None if fault is None else Fault(fault.error, fault.cause)
+        jobs=jobs,
+        progress=_answer_of("its progress", progress),
+        fault=None if fault is None else Fault(fault.error, fault.cause),
+        unreadable=refused[0] if refused else None,
     )
 
 
@@ -165,6 +176,7 @@ def _say(before: Run, after: Run, step: Step, use: Dependencies) -> None:
         "market": attempt.rung.market.value if attempt else None,
         "instance_type": attempt.rung.instance_type if attempt else None,
         "failure_class": attempt.failure.value if attempt and attempt.failure else None,
+        "progress_unreadable": after.progress_unreadable,
     }
     logger.info(
         step.because, extra={"job": after.job, "run": after.run_id, **detail, "figures": step.figures}

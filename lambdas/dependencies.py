@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightspot.aws.notices import Notices, Reports
-from nightspot.aws.price_list import PLANS_API_REGION as SAVINGS_PLANS_REGION
-from nightspot.aws.price_list import PriceList, SavingsPlans, SpotPrices, api_region
-from nightspot.aws.prices import KnownPrices, LivePrices, Quotas, Sources, load_price_book
+from nightspot.aws.prices import KeptPrices, KnownPrices, Quotas, load_price_book
 from nightspot.aws.runs.checkpoints import Checkpoints, Models
 from nightspot.aws.runs.executions import Executions, Starter
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.lambdas.observability import wake_refused
+from nightspot.lambdas.time_left import longest_seconds, watched
 
 if TYPE_CHECKING:
     from nightspot.job.model import Job
@@ -80,16 +79,9 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
     return Environment.model_validate(dict(environ))
 
 
-# botocore's Config of the clients that a plan can do without. Nobody publishes how long the Price List takes; each
-# plan is the first to ask for a day, so an answer that comes too late once would come too late always.
-IMPATIENT: Mapping[str, Any] = {
-    "connect_timeout": 1,
-    "read_timeout": 5,
-    "retries": {"mode": "standard", "total_max_attempts": 1},
-}
-
 # Lambda brings an event that its function did not take back after one minute and after two more, so one that is
 # older has come for the last time: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+# fact: lambda.async.return.seconds
 EVENT_LIFE = timedelta(seconds=126)
 
 
@@ -100,6 +92,14 @@ BOUNDED: Mapping[str, Any] = {
     "read_timeout": 5,
     "retries": {"mode": "standard", "total_max_attempts": 3},
 }
+
+
+def deployed_jobs(environment: Environment) -> Mapping[str, Job]:
+    """The jobs of this deployment, by name."""
+    from nightspot.job.model import read_jobs  # noqa: PLC0415 - only a plan needs the job's model
+
+    # Validated against AWS's model when they were deployed.
+    return read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Dependencies:
     checkpoints: Checkpoints
     notices: Notices
     step_functions: Any  # boto3's client
-    # (instance types) -> what AWS says, or has said, of their prices; None: not asked, `price` decides
+    # (instance types) -> what AWS has said of their prices; None: it is not asked, `price` decides
     live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
     reports: Reports | None = None  # None: no pages are kept
     starter: Starter | None = None  # None: runs are started by others (nightspot audit)
@@ -137,13 +137,6 @@ def dependencies() -> Dependencies:
     environment = read_environment()
     book = load_price_book()
 
-    @cache
-    def jobs() -> Mapping[str, Job]:
-        from nightspot.job.model import read_jobs  # noqa: PLC0415 - only a plan needs the job's model
-
-        # Validated against AWS's model when they were deployed; the runtime's botocore may be older.
-        return read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
-
     def localise(job: Job, execution_arn: str) -> Job:
         from nightspot.job.request_shape import fill  # noqa: PLC0415 - the same
 
@@ -158,19 +151,11 @@ def dependencies() -> Dependencies:
 
     dynamodb, step_functions = late_client("dynamodb"), late_client("stepfunctions")
     table = RunTable(dynamodb, environment.table_name)
-    sources = Sources(
-        PriceList(_impatient_client("pricing", api_region(environment.region))),
-        SavingsPlans(
-            _impatient_client("savingsplans", SAVINGS_PLANS_REGION),
-            _impatient_client("ce", api_region(environment.region)),
-        ),
-        SpotPrices(_impatient_client("ec2", environment.region)),
-    )
-    live_prices = LivePrices(sources, book, table, region=environment.region, now=now)
+    prices = KeptPrices(book, table, region=environment.region, now=now)
     return Dependencies(
         region=environment.region,
         now=now,
-        jobs=jobs,
+        jobs=cache(lambda: deployed_jobs(environment)),
         localise=localise,
         price=book.usd_per_hour,
         table=table,
@@ -182,7 +167,7 @@ def dependencies() -> Dependencies:
         notices=Notices(late_client("events"), environment.bus_name),
         step_functions=step_functions,
         starter=Starter(step_functions, environment.state_machine_arn),
-        live_prices=live_prices.known if environment.live_prices else None,
+        live_prices=prices.known if environment.live_prices else None,
         reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
         models=Models(late_client("s3")),
         harvest_cassettes=environment.harvest_cassettes,
@@ -205,10 +190,9 @@ class _LateClient:
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
-        options = dict(self._options)
-        if "config" in options:
-            options["config"] = Config(**options["config"])
-        return boto3.client(self._service, **options)
+        longest = longest_seconds(self._options["config"])
+        options = {**self._options, "config": Config(**self._options["config"])}
+        return watched(boto3.client(self._service, **options), longest)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)
@@ -217,8 +201,3 @@ class _LateClient:
 def late_client(service: str, **options: Any) -> Any:
     """boto3's client of a service, made at its first call; `config` is a mapping of botocore's Config."""
     return _LateClient(service, **{"config": BOUNDED, **options})
-
-
-def _impatient_client(service: str, region: str) -> Any:
-    """One that gives up soon and does not try again: without its answer a plan is only less exact."""
-    return _LateClient(service, region_name=region, config=IMPATIENT)

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.notices import Notices
 from nightspot.failures.redaction import redact
+from nightspot.lambdas import time_left
 from nightspot.record.events import RunEvent
 from nightspot.run.model import Run
 
@@ -67,11 +68,12 @@ def traced(handler: Handler) -> Handler:
 
 
 def entry(counted: str) -> Callable[[Handler], Handler]:
-    """What every handler is wrapped in: log, trace and metrics, the first of which counts its calls."""
+    """What every handler is wrapped in: its time, log, trace and metrics, the first of which counts its calls."""
 
     def wrap(handler: Handler) -> Handler:
         @wraps(handler)
         def call(event: dict[str, Any], context: LambdaContext, **use: Any) -> dict[str, Any]:
+            time_left.begins(context)
             count(counted)
             return handler(event, context, **use)
 

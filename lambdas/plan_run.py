@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nightspot.job.model import Job
 
 FIRST_MISSES = 30  # after which the workflow waits five minutes and no longer one
+# fact: stepfunctions.payload.bytes
 LARGEST_OVERRIDES_BYTES = 64 * 1024  # the ledger carries them; the API takes no more either
 
 
@@ -130,10 +131,12 @@ def _plan(
     use: Dependencies,
 ) -> Run:
     """The run with its turn and its budget. What it needs to know of AWS beside the job is asked here."""
+    # First what there is no plan without: where the table is away, nothing else is waited for.
+    history = use.table.history(job.name, limit=LEARNT_FROM, where=teaches)
     prices = _live_prices(job, use)
     known = Known(
         price=prices.price if prices else use.price,
-        history=use.table.history(job.name, limit=LEARNT_FROM, where=teaches),
+        history=history,
         quotas=_quotas(job, use),
         spot_hints=prices.spot_hints if prices else {},
     )
@@ -168,7 +171,7 @@ def _plan(
 
 
 def _live_prices(job: Job, use: Dependencies) -> KnownPrices | None:
-    """What AWS says of the ladder's prices; None where it is not asked. It never fails a plan."""
+    """What AWS has said of the ladder's prices; None where it is not asked. It never fails a plan."""
     if use.live_prices is None:
         return None
     prices = use.live_prices(

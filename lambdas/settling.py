@@ -20,6 +20,7 @@ from nightspot.decide.audit import AuditFinding, Execution, ExecutionState, Repa
 from nightspot.decide.ledger import JobView, phases_of
 from nightspot.decide.steps import asked_to_stop
 from nightspot.failures.codes import FailureClass
+from nightspot.failures.redaction import redact
 from nightspot.formats.run_ids import read_training_job_name
 from nightspot.formats.statuses import GOES_ON, Status
 from nightspot.lambdas import turns
@@ -30,6 +31,7 @@ from nightspot.record.summary import summarise
 from nightspot.run.model import Action, Attempt, AttemptState, Outcome, Run, Step, evolve
 from nightspot.run.reasons import Reason, clock, sentence
 
+# fact: lambda.async.return.seconds
 TURN = timedelta(seconds=90)  # longer than an invocation, shorter than until an event's last return
 
 
@@ -307,16 +309,17 @@ def _of_training_job(attempt: Attempt | None, view: JobView | None) -> str:
 
 def _folded(run: Run, attempt: Attempt | None, view: JobView | None, now: datetime, use: Dependencies) -> Run:
     """`run` as its training job and its checkpoints are; a training job that is not there will never be."""
-    progress = None
+    progress = unreadable = None
     if run.checkpoint_s3_uri is not None and run.attempts:
         try:
             progress = use.checkpoints.progress(run.checkpoint_s3_uri)
         except (TransientAwsError, ClientError) as error:
             # What is known of it already has to do.
+            unreadable = None if isinstance(error, TransientAwsError) else redact(str(error))
             logger.warning("the progress cannot be read", extra={"run": run.run_id, "error": str(error)})
     jobs = {} if attempt is None else {attempt.training_job_name: view}
     fault = ledger.NEVER_SEEN if view is None else None
-    return ledger.fold(run, ledger.Observation(jobs=jobs, progress=progress, fault=fault), now)
+    return ledger.fold(run, ledger.Observation(jobs, progress, fault, unreadable), now)
 
 
 def _record_phases(run: Run, attempt: Attempt | None, view: JobView | None, use: Dependencies) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from jsonata import Jsonata
 
+from nightspot.failures.classify import Fault, of_start
+from nightspot.failures.codes import START_UNANSWERED, FailureClass
 from nightspot.local.stage.engine import evaluate as evaluate_jsonata
 
 WORKFLOW = Path(__file__).parents[1] / "statemachine" / "training_run.asl.json"
@@ -25,6 +27,8 @@ RESERVED = {*Jsonata.static_frame.bindings, "states", "partition", "range", "has
 
 TASKS = sorted(name for name, state in STATES.items() if state["Type"] == "Task")
 LAMBDA_TASKS = [name for name in TASKS if STATES[name]["Resource"] == LAMBDA]
+START = "Start the training job"
+REPEATED = [name for name in LAMBDA_TASKS if name != START]
 
 
 def next_states(state: dict[str, Any]) -> list[str]:
@@ -104,7 +108,7 @@ def test_no_task_fails_unseen(name):
     assert name not in {catcher["Next"] for catcher in catchers}
 
 
-@pytest.mark.parametrize("name", LAMBDA_TASKS)
+@pytest.mark.parametrize("name", REPEATED)
 def test_a_function_is_called_again_whatever_it_failed_with(name):
     """Nobody knows all names of Lambda's errors, and a decision is safe to repeat."""
     *exceptions, retry = STATES[name]["Retry"]
@@ -118,7 +122,7 @@ def test_a_function_is_called_again_whatever_it_failed_with(name):
     assert exceptions == (refused if name == "Plan the run" else [])
 
 
-@pytest.mark.parametrize("name", LAMBDA_TASKS)
+@pytest.mark.parametrize("name", REPEATED)
 def test_a_function_that_keeps_failing_ends_no_run(name):
     catcher = STATES[name]["Catch"][-1]
     assert catcher["Next"] == "How often has it failed?"
@@ -163,11 +167,11 @@ def test_it_waits_a_minute_and_after_half_an_hour_five():
     assert [seconds(n) for n in (1, FIRST_MISSES, FIRST_MISSES + 1)] == [60, 60, 300]
 
 
-def test_there_are_three_functions_to_call():
-    assert LAMBDA_TASKS == ["Decide the next step", "Plan the run", "Record the outcome"]
+def test_there_are_four_functions_to_call():
+    assert LAMBDA_TASKS == ["Decide the next step", "Plan the run", "Record the outcome", START]
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if name not in LAMBDA_TASKS])
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in REPEATED])
 def test_only_a_stop_is_repeated_without_a_look(name):
     """It does no harm twice, and the deadline may hang on it; all else is the next decision's to repeat."""
     assert ("Retry" in STATES[name]) == (name == "Stop the training job")
@@ -201,7 +205,8 @@ def test_every_expression_is_jsonata(name):
 
 def test_the_training_job_is_asked_for_and_not_waited_for_by_the_service():
     resources = {name: STATES[name]["Resource"] for name in TASKS}
-    assert resources["Start the training job"] == "arn:aws:states:::aws-sdk:sagemaker:createTrainingJob"
+    assert resources[START] == LAMBDA
+    assert STATES[START]["Arguments"]["FunctionName"] == "${StartTrainingJobFunctionArn}"
     assert not [name for name, resource in resources.items() if ".sync" in resource]
 
 
@@ -224,7 +229,7 @@ def test_the_request_is_the_user_s_with_what_the_decision_changes():
             "Tags": [{"Key": "nightspot:job", "Value": "x"}, {"Key": "nightspot:run", "Value": "y"}],
         }
     }
-    merge = STATES["Start the training job"]["Arguments"]
+    merge = STATES[START]["Arguments"]["Payload"]["request"]
     own = step["request"]
     assert evaluate(merge, request=request, step=step) == {
         **request,
@@ -247,11 +252,43 @@ def test_the_wait_ends_when_the_policy_wants_to_look_again():
     assert STATES["Look again in a minute"]["Seconds"] == 60
 
 
-@pytest.mark.parametrize("name", ["Start the training job", "Stop the training job"])
-def test_a_refused_call_goes_back_to_the_decision_with_its_fault(name):
-    (catcher,) = STATES[name]["Catch"]
+def test_a_refused_stop_goes_back_to_the_decision_with_its_fault():
+    (catcher,) = STATES["Stop the training job"]["Catch"]
     assert catcher["Next"] == "Decide the next step"
     assert catcher["Assign"] == {"fault": "{% $states.errorOutput %}"}
+
+
+FAULT = {"Error": "SageMaker.ResourceInUse", "Cause": "it exists"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "following"),
+    [(None, "Wait for news"), (FAULT, "Decide the next step")],
+    ids=["taken", "refused"],
+)
+def test_what_sagemaker_said_to_the_start_goes_back_to_the_decision(fault, following):
+    states = {"result": {"Payload": {"training_job_arn": None, "fault": fault}}}
+    assert evaluate(STATES[START]["Assign"]["fault"], states=states) == fault
+    choice = STATES[STATES[START]["Next"]]
+    (rule,) = choice["Choices"]
+    was_taken = evaluate(rule["Condition"], fault=fault)
+    assert (rule["Next"] if was_taken else choice["Default"]) == following
+
+
+@pytest.mark.parametrize(
+    "error",
+    [{"Error": "Lambda.Unknown", "Cause": 'a "quote"'}, {"Error": "States.Timeout"}, {}],
+    ids=["with a cause", "without a cause", "without anything"],
+)
+def test_a_start_without_an_answer_is_told_so_whatever_its_error_is_called(error):
+    (catcher,) = STATES[START]["Catch"]
+    assert catcher["Next"] == "Decide the next step"
+    fault = catcher["Assign"]["fault"]
+    assert fault["Error"] == START_UNANSWERED
+    assert json.loads(evaluate(fault["Cause"], states={"errorOutput": error})) == error
+    told = Fault(fault["Error"], evaluate(fault["Cause"], states={"errorOutput": error}))
+    failure, in_doubt = of_start(told)
+    assert (failure.failure, in_doubt) == (FailureClass.SERVICE_FAULT, True)
 
 
 def test_a_fault_is_shown_to_one_decision_only():

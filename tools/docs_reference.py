@@ -1,4 +1,7 @@
-"""Writes what of docs/reference is made from the code, or says with --check which of it is out of date.
+"""Writes what of the documentation is made from the code, or says with --check which of it is out of date.
+
+That is docs/reference, and tables of docs/limits.md (from the registry of facts and the newest facts file) and of
+docs/selftest.md. The rest of these two pages is written by hand.
 
 python -m tools.docs_reference            # writes it
 python -m tools.docs_reference --check    # exit status 1, and the first lines that differ
@@ -11,7 +14,9 @@ import difflib
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -19,7 +24,11 @@ from typer.cli import get_docs_for_click
 
 from nightspot.cli import app
 from nightspot.cli._shared import MEANINGS
+from nightspot.facts import table
+from nightspot.facts.files import newest_facts_file
 from nightspot.lambdas.api import document
+from nightspot.selftest.checks import CHECKS
+from nightspot.selftest.permissions import policy_text
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("docs/reference")
@@ -69,7 +78,54 @@ def openapi_file() -> str:
     return json.dumps(document("/"), indent=1, ensure_ascii=False) + "\n"
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"commands.md": commands_page, "openapi.json": openapi_file}
+def limits_page() -> str:
+    """docs/limits.md with the parts between its markers made again."""
+    file, today = newest_facts_file(ROOT / "facts"), datetime.now(UTC).date()
+    return _filled(
+        "limits.md",
+        "facts",
+        {
+            "evidence": wrapped(table.evidence(file)),
+            "limits": table.limits_table(file, today),
+            "open": table.open_table(file, today),
+        },
+    )
+
+
+def selftest_page() -> str:
+    """docs/selftest.md, with the table of checks and the policy of who makes them."""
+    rows = ["| check | what | minutes | at most | |", "|---|---|---|---|---|"]
+    price = {"ml.m5.large": 0.115}  # us-east-1's; others are cheap enough for the column
+    for check in CHECKS:
+        usd = check.worst_usd(lambda kind: price.get(kind, 1.0))
+        extra = f"`--{check.opt_in}`" if check.opt_in else "`--stack`" if check.needs_stack else ""
+        rows.append(f"| {check.id} | {check.question} | {check.minutes:g} | ${usd:.2f} | {extra} |")
+    policy = f"```json\n{policy_text(CHECKS)}\n```"
+    return _filled("selftest.md", "selftest", {"checks": "\n".join(rows), "policy": policy})
+
+
+def _filled(page: str, topic: str, parts: Mapping[str, str]) -> str:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for name, part in parts.items():
+        before, begin, rest = text.partition(f"<!-- {topic}: {name} -->\n")
+        _, end, after = rest.partition(f"\n<!-- {topic} end -->")
+        if not begin or not end:
+            raise ValueError(f"docs/{page}: the markers of {topic}: {name} must stand there")
+        text = f"{before}{begin}\n{part}\n{end}{after}"
+    return text
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines as the other pages have them."""
+    return textwrap.fill(text, 118, break_on_hyphens=False)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "openapi.json": openapi_file,
+    "../limits.md": limits_page,
+    "../selftest.md": selftest_page,
+}
 
 
 def main(arguments: list[str] | None = None, folder: Path = ROOT / FOLDER) -> int:

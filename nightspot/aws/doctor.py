@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 from nightspot.aws import doctor_grants, doctor_jobs
 from nightspot.aws.doctor_visit import Check, CheckFinding, CheckState, Visit, guarded, is_missing, unanswered
 from nightspot.aws.faults import NO_ANSWER, code_of
+from nightspot.aws.prices import KeptPrices, load_price_book, unlisted
+from nightspot.aws.table.run_table import RunTable
 from nightspot.failures.redaction import redact
 from nightspot.formats.figures import format_duration
 
@@ -188,6 +190,39 @@ def notices(visit: Visit) -> Iterator[CheckFinding]:
         )
 
 
+def prices(visit: Visit) -> Iterator[CheckFinding]:
+    """What plans count with: a price of AWS's list, of these days, for each type that a run may buy."""
+    table = visit.output("TableName")
+    if table is None:
+        yield _no_output(Check.PRICES, "TableName", visit)
+        return
+    functions = [
+        (logical, name) for kind, logical, name in visit.resources if kind == "AWS::Lambda::Function"
+    ]
+    asking = next((name for logical, name in functions if "AskPrices" in logical), None)
+    if asking is None:
+        yield CheckFinding(Check.PRICES, CheckState.OK, "of the shipped book: this stack does not ask AWS")
+        return
+    runs = RunTable(visit.client("dynamodb"), table)
+    runs.price_records(str(visit.region))  # who may not read it is told so
+    types = sorted({each for job in visit.jobs for each in job.instance_types})
+    kept = KeptPrices(load_price_book(), runs, region=str(visit.region), now=visit.now)
+    known = kept.known(types)
+    missing = unlisted(known, types, visit.now())
+    for each in missing:
+        price = known.price(each, str(visit.region))
+        counts = (
+            f"the book's of {price.date} counts"
+            if price
+            else "costs are not known, and no budget can be kept"
+        )
+        fix = f"aws lambda invoke --function-name {asking} /dev/stdout{visit.options}, and read its log"
+        found = f"AWS's Price List has said none in two days: {counts}"
+        yield CheckFinding(Check.PRICES, CheckState.WARNING, found, fix, each)
+    if not missing:
+        yield CheckFinding(Check.PRICES, CheckState.OK, f"known of each type: {len(types)}")
+
+
 def dead_letters(visit: Visit) -> Iterator[CheckFinding]:
     """No start of a run and no news was given up for good."""
     urls = [
@@ -244,16 +279,37 @@ CHECKS: Mapping[Check, Callable[[Visit], Iterable[CheckFinding]]] = {
     Check.ROLE: doctor_jobs.role,
     Check.GRANTS: doctor_grants.grants,
     Check.BUCKETS: doctor_jobs.buckets,
+    Check.KEYS: doctor_grants.keys,
     Check.IMAGE: doctor_jobs.image,
+    Check.PRICES: prices,
     Check.NOTICES: notices,
     Check.DEAD_LETTERS: dead_letters,
 }
 # What a check needs to be worth asking for.
 _ASKS_NOBODY = frozenset({Check.REGION, Check.JOBS})
 _OF_THE_STACK = frozenset(
-    {Check.STATE_MACHINE, Check.SCHEDULES, Check.GRANTS, Check.NOTICES, Check.DEAD_LETTERS}
+    {
+        Check.STATE_MACHINE,
+        Check.SCHEDULES,
+        Check.GRANTS,
+        Check.KEYS,
+        Check.PRICES,
+        Check.NOTICES,
+        Check.DEAD_LETTERS,
+    }
 )
-_OF_JOBS = frozenset({Check.SCHEDULES, Check.QUOTAS, Check.ROLE, Check.GRANTS, Check.BUCKETS, Check.IMAGE})
+_OF_JOBS = frozenset(
+    {
+        Check.SCHEDULES,
+        Check.QUOTAS,
+        Check.ROLE,
+        Check.GRANTS,
+        Check.BUCKETS,
+        Check.KEYS,
+        Check.IMAGE,
+        Check.PRICES,
+    }
+)
 
 
 def examine(visit: Visit) -> Iterator[CheckFinding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,8 @@ from nightspot.aws.doctor_visit import (
     guarded,
     is_missing,
     job_of,
+    key_of_bucket,
+    listed,
     unanswered,
 )
 from nightspot.aws.prices import Quotas, QuotasUnknownError
@@ -114,9 +116,9 @@ def _role(visit: Visit, arn: str) -> Iterator[CheckFinding]:
 
 
 def _trusts(policy: Any) -> bool:
-    for statement in _listed(dig(policy, "Statement")):
-        services = _listed(dig(statement, "Principal", "Service"))
-        actions = {str(action).lower() for action in _listed(dig(statement, "Action"))}
+    for statement in listed(dig(policy, "Statement")):
+        services = listed(dig(statement, "Principal", "Service"))
+        actions = {str(action).lower() for action in listed(dig(statement, "Action"))}
         if dig(statement, "Effect") == "Allow" and SERVICE in services:
             return bool(actions & {"sts:assumerole", "sts:*", "*"})
     return False
@@ -146,7 +148,7 @@ def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> CheckFindin
 
 
 def buckets(visit: Visit) -> Iterator[CheckFinding]:
-    """The buckets of checkpoints and models are there, in this region, versioned and encrypted."""
+    """The buckets of checkpoints and models are there, in this region, versioned; by which key they encrypt."""
     for bucket, has_checkpoints in _buckets_of(visit):
         yield from guarded(
             Check.BUCKETS,
@@ -201,22 +203,9 @@ def _bucket(visit: Visit, bucket: str, has_checkpoints: bool) -> Iterator[CheckF
             yield CheckFinding(Check.BUCKETS, CheckState.WARNING, found, fix, bucket)
         else:
             good.append("versioned")
-    if _is_encrypted(s3, bucket):
-        good.append("encrypted")
-    else:
-        fix = f"S3 in the console: {bucket}, Properties, Default encryption"
-        yield CheckFinding(Check.BUCKETS, CheckState.WARNING, "has no default encryption", fix, bucket)
+    key = key_of_bucket(visit, bucket)
+    good.append("encrypted by S3's own keys" if key is None else f"encrypted by the key {key}")
     yield CheckFinding(Check.BUCKETS, CheckState.OK, ", ".join(good), subject=bucket)
-
-
-def _is_encrypted(s3: Any, bucket: str) -> bool:
-    try:
-        s3.get_bucket_encryption(Bucket=bucket)
-    except ClientError as error:
-        if is_missing(error, "ServerSideEncryptionConfigurationNotFoundError"):
-            return False
-        raise
-    return True
 
 
 def image(visit: Visit) -> Iterator[CheckFinding]:
@@ -270,11 +259,6 @@ def _each(visit: Visit, check: Check, *keys: str, look: Any) -> Iterator[CheckFi
 def _rungs(job: Job) -> Iterator[tuple[Market, str]]:
     for market in Market:
         yield from ((market, spec.instance_type) for spec in job.capacity.rungs_of(market))
-
-
-def _listed(value: Any) -> Iterable[Any]:
-    """IAM writes one of a thing bare, several as a list."""
-    return value if isinstance(value, list) else [value]
 
 
 def _and_more(count: int) -> str:

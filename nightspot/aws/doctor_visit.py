@@ -44,7 +44,9 @@ class Check(StrEnum):
     ROLE = "training role"
     GRANTS = "stack's roles"
     BUCKETS = "buckets"
+    KEYS = "keys"
     IMAGE = "image"
+    PRICES = "prices"
     NOTICES = "notices"
     DEAD_LETTERS = "dead letters"
     PYTHON = "Python"
@@ -55,9 +57,12 @@ class Check(StrEnum):
 
 @dataclass(frozen=True)
 class CheckFinding:
-    """What a check found. `subject`: of what of several. `fix`: a command, or a place in the console."""
+    """What a check found. `subject`: of what of several. `fix`: a command, or a place in the console.
 
-    check: Check
+    `check`: one of the doctor's, or of `nightspot.aws.smoke.SmokeCheck`.
+    """
+
+    check: StrEnum
     state: CheckState
     found: str
     fix: str = ""
@@ -90,9 +95,18 @@ PERMISSIONS: Mapping[str, str] = {
     "HeadBucket": "s3:ListBucket",
     "GetBucketVersioning": "s3:GetBucketVersioning",
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "DescribeKey": "kms:DescribeKey",
+    "GetKeyPolicy": "kms:GetKeyPolicy",
     "DescribeImages": "ecr:DescribeImages",
     "ListSubscriptionsByTopic": "sns:ListSubscriptionsByTopic",
     "GetQueueAttributes": "sqs:GetQueueAttributes",
+    "Query": "dynamodb:Query",
+}
+# The same of what is looked at after a first run alone.
+PERMISSIONS_AFTER_A_RUN: Mapping[str, str] = {
+    "GetItem": "dynamodb:GetItem",
+    "HeadObject": "s3:GetObject",
+    "DescribeAlarms": "cloudwatch:DescribeAlarms",
 }
 # What the services call a missing permission; HeadBucket's answer has no body, so its status is the code.
 DENIED = frozenset(
@@ -156,16 +170,17 @@ class Visit:
 
     @cached_property
     def resources(self) -> tuple[tuple[str, str, str], ...]:
-        """(type, logical id, physical id) of everything in the stack."""
-        pages = (
-            self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.stack)
-        )
-        return tuple(
-            (each["ResourceType"], each["LogicalResourceId"], each["PhysicalResourceId"])
-            for page in pages
-            for each in page["StackResourceSummaries"]
-            if "PhysicalResourceId" in each
-        )
+        """(type, logical id, physical id) of everything in the stack and in those nested in it."""
+        return tuple(self._resources_of(self.stack))
+
+    def _resources_of(self, stack: str) -> Iterator[tuple[str, str, str]]:
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+        for each in (each for page in pages for each in page["StackResourceSummaries"]):
+            if "PhysicalResourceId" not in each:
+                continue
+            yield each["ResourceType"], each["LogicalResourceId"], each["PhysicalResourceId"]
+            if each["ResourceType"] == "AWS::CloudFormation::Stack":
+                yield from self._resources_of(each["PhysicalResourceId"])
 
     @cached_property
     def deployment(self) -> Deployment:
@@ -187,8 +202,30 @@ class Visit:
         return str(fill(text, {**self.deployment.names, **names}))
 
 
+def key_of_bucket(visit: Visit, bucket: str) -> str | None:
+    """The KMS key by which a bucket encrypts what names none: an ARN, an id or an alias. None: S3's own keys.
+
+    Every bucket encrypts; without a configuration of its own by S3's keys.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/default-encryption-faq.html
+    """
+    try:
+        answer = visit.client("s3").get_bucket_encryption(Bucket=bucket)
+    except ClientError as error:
+        if is_missing(error, "ServerSideEncryptionConfigurationNotFoundError"):
+            return None
+        raise
+    rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
+    chosen = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
+    by_kms = (each for each in chosen if str(each.get("SSEAlgorithm", "")).startswith("aws:kms"))
+    return next((str(each.get("KMSMasterKeyID") or AWS_S3_KEY) for each in by_kms), None)
+
+
+# What S3 takes where a bucket says "by KMS" and names no key.
+AWS_S3_KEY = "alias/aws/s3"
+
+
 def guarded(
-    check: Check, look: Callable[[], Iterable[CheckFinding]], subject: str = ""
+    check: StrEnum, look: Callable[[], Iterable[CheckFinding]], subject: str = ""
 ) -> Iterator[CheckFinding]:
     """What `look` finds; where AWS refuses or does not answer, a finding that says so in its place."""
     try:
@@ -203,12 +240,17 @@ def unanswered(error: Exception) -> tuple[str, str]:
     if isinstance(error, ClientError):
         operation = error.operation_name
         if code_of(error) in DENIED:
-            permission = PERMISSIONS.get(operation, operation)
+            permission = {**PERMISSIONS, **PERMISSIONS_AFTER_A_RUN}.get(operation, operation)
             return f"needs the permission {permission}", f"let these credentials {permission}"
         return f"AWS refused {operation}: {redact(str(error))}", ""
     if isinstance(error, NO_ANSWER):
         return f"AWS could not be reached: {redact(str(error))}", "check the network, proxy and region"
     return redact(str(error)), ""
+
+
+def listed(value: Any) -> Iterable[Any]:
+    """IAM writes one of a thing bare, several as a list."""
+    return value if isinstance(value, (list, tuple)) else [value]
 
 
 def is_missing(error: ClientError, *codes: str) -> bool:

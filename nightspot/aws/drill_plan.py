@@ -32,6 +32,7 @@ TRAINING_JOBS = 2
 ID_CHARACTERS = 12  # more would not fit into a training job's name beside the longest job name
 _TOKEN_CHARACTERS = 5
 # A queue for a machine is not billed; on-demand GPUs have been seen to take most of an hour.
+# fact: sagemaker.capacity.pending.seconds
 MOST_WAIT_SECONDS = 2 * 3600
 
 Price = Callable[[str, str], float | None]
@@ -213,6 +214,7 @@ def no_word(how_long: str) -> AwsDrillVerdict:
 
 # How long after a fault that may pass the call is made again; boto3 has repeated it a few times by then.
 RETRY_SECONDS = (2, 5, 15, 30)
+# fact: s3.delete.count
 _PAGE = 1000  # the most that DeleteObjects takes
 
 _PASSING = {FailureClass.THROTTLED, FailureClass.SERVICE_FAULT}

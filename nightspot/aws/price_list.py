@@ -17,7 +17,9 @@ from nightspot.run.pricing import Basis, PlanRate, SpotDiscount
 
 # https://docs.aws.amazon.com/general/latest/gr/billing.html: us-east-1, eu-central-1 and ap-south-1 alone, with the
 # prices of all regions; China has its own.
+# fact: pricing.regions
 API_REGION = "us-east-1"
+# fact: pricing.regions
 CHINA_API_REGION = "cn-northwest-1"
 
 _MOST_PAGES = 3  # the filters leave a handful of products
@@ -38,6 +40,7 @@ class Listed:
     usage_type: str
 
 
+# fact: pricing.training.filter
 class PriceList:
     """The Price List. `client` is boto3's Pricing client, in a region of `api_region`."""
 
@@ -168,6 +171,7 @@ def _mapping(value: Any, name: str) -> Mapping[str, Any]:
 
 
 # One endpoint for all regions, signed for this one: https://docs.aws.amazon.com/general/latest/gr/savingsplans.html
+# fact: pricing.regions
 PLANS_API_REGION = "us-east-1"
 SAGEMAKER = "SageMaker"  # product type and type of plan alike
 SERVICE_CODE = "AmazonSageMaker"
@@ -282,6 +286,7 @@ def _moment(text: Any) -> dt.datetime | None:
 
 
 WINDOW = dt.timedelta(days=7)
+# fact: ec2.spotprices.seconds
 PRODUCT = "Linux/UNIX"
 
 _MOST_PRICES = 3000  # of a week, all zones: a price changes a few times a day

@@ -1,4 +1,4 @@
-"""The prices a plan works with: AWS's, asked once a day; else what AWS said before; else the price book's."""
+"""The prices a plan works with: what AWS says, asked once a day and kept in the table; else the price book's."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ def better_founded(one: Price | None, other: Price | None) -> Price | None:
     return max(given, key=lambda price: (not price.assumed, price.date), default=None)
 
 
+# fact: quotas.seconds
 _PAGE_SIZE = 100  # the most that Service Quotas gives; SageMaker has thousands of quotas
 
 
@@ -267,8 +268,10 @@ def _asked_at(plan: PlanRate) -> dt.datetime:
     return plan.use_asked_at or dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
-# After it no question is begun; the types that are left are asked about by the next plan.
-LONGEST_ASKING = dt.timedelta(seconds=15)
+# After it no question is begun; the types that are left are asked about the next time.
+LONGEST_ASKING = dt.timedelta(seconds=40)
+# So old a price says that AWS has not answered for a while: it is asked every day.
+STALE_AFTER = dt.timedelta(days=2)
 
 _TABLE_FAULTS = (TransientAwsError, ClientError, BotoCoreError)
 
@@ -287,47 +290,40 @@ class KnownPrices:
         return self.prices.get(instance_type) if region == self.region else None
 
 
-class LivePrices:
-    """The prices of `region`, asked of `sources`, with the table as memory and the book as the last resort.
+class KeptPrices:
+    """The prices of `region` as AWS said them before and the table has kept them; the book is the last resort.
 
-    Without a `table` nothing is kept, and every call asks. `now` gives aware UTC times.
+    Nobody is asked but the table. Without a `table` the book's alone. `now` gives aware UTC times.
     """
 
     def __init__(
-        self,
-        sources: Sources,
-        book: PriceBook,
-        table: RunTable | None,
-        *,
-        region: str,
-        now: Callable[[], dt.datetime],
-        longest_asking: dt.timedelta = LONGEST_ASKING,
+        self, book: PriceBook, table: RunTable | None, *, region: str, now: Callable[[], dt.datetime]
     ) -> None:
-        self._sources = sources
         self._book = book
         self._table = table
         self._region = region
         self._now = now
-        self._longest_asking = longest_asking
 
     def known(self, instance_types: Iterable[str]) -> KnownPrices:
-        """What is known of the prices of `instance_types` (ml.…), asked where it is time.
+        """What is known of the prices of `instance_types` (ml.…).
 
-        No fault of AWS is raised: it is one of the `problems`.
+        No fault of AWS is raised: it is one of the `problems`, as is a type of which AWS has said nothing lately.
         """
-        types, now = tuple(instance_types), self._now()
+        types = tuple(dict.fromkeys(instance_types))
         problems: list[str] = []
-        records = self._kept(problems)
-        due = {
-            each: records.get(each) for each in types if each not in records or records[each].ask_after <= now
-        }
-        if due:
-            plans = [plan for record in records.values() for plan in record.plans]
-            asking = PriceRound(self._sources, self._region, self._now, self._longest_asking, plans)
-            asked = asking.about(due)
-            problems += asking.problems
-            self._keep(asked, problems)
-            records |= asked
+        found = self._found(types, self._kept(problems), problems)
+        return replace(found, problems=(*problems, *self._silences(found, types)))
+
+    def _silences(self, found: KnownPrices, types: Iterable[str]) -> Iterator[str]:
+        for each in unlisted(found, types, self._now()):
+            price = found.prices.get(each)
+            stands_in = f"the price of {price.date} counts" if price else "no price is known"
+            yield f"the Price List has not said in two days what {each} costs in {self._region}: {stands_in}"
+
+    def _found(
+        self, types: Iterable[str], records: Mapping[str, PriceRecord], problems: Iterable[str]
+    ) -> KnownPrices:
+        now = self._now()
         prices = {each: self._price(each, records.get(each), now) for each in types}
         hints = {each: records[each].spot_hint for each in types if each in records}
         return KnownPrices(
@@ -355,6 +351,47 @@ class LivePrices:
             return {}
         return dict(_readable(kept, problems))
 
+
+class LivePrices(KeptPrices):
+    """The prices of `region`, asked of `sources` where the table's are a day old, and kept there.
+
+    Without a `table` nothing is kept, and every call asks.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        book: PriceBook,
+        table: RunTable | None,
+        *,
+        region: str,
+        now: Callable[[], dt.datetime],
+        longest_asking: dt.timedelta = LONGEST_ASKING,
+    ) -> None:
+        super().__init__(book, table, region=region, now=now)
+        self._sources = sources
+        self._longest_asking = longest_asking
+
+    def known(self, instance_types: Iterable[str]) -> KnownPrices:
+        """What is known of the prices of `instance_types` (ml.…), asked where it is time.
+
+        No fault of AWS is raised: it is one of the `problems`.
+        """
+        types, now = tuple(instance_types), self._now()
+        problems: list[str] = []
+        records = self._kept(problems)
+        due = {
+            each: records.get(each) for each in types if each not in records or records[each].ask_after <= now
+        }
+        if due:
+            plans = [plan for record in records.values() for plan in record.plans]
+            asking = PriceRound(self._sources, self._region, self._now, self._longest_asking, plans)
+            asked = asking.about(due)
+            problems += asking.problems
+            self._keep(asked, problems)
+            records |= asked
+        return self._found(types, records, problems)
+
     def _keep(self, records: Mapping[str, PriceRecord], problems: list[str]) -> None:
         if self._table is None:
             return
@@ -364,6 +401,20 @@ class LivePrices:
                 self._table.record_price(self._region, instance_type, kept)
         except _TABLE_FAULTS as error:
             problems.append(f"the table did not take what AWS says of prices: {error}")
+
+
+def unlisted(known: KnownPrices, instance_types: Iterable[str], now: dt.datetime) -> list[str]:
+    """Those of `instance_types` for which `known` has no price of AWS's Price List, or an old one. `now`: aware.
+
+    A type that the list does not name, or not as it is asked for; or a list that nobody answers for.
+    """
+    latest = now.date() - STALE_AFTER
+    found = []
+    for each in instance_types:
+        price = known.prices.get(each)
+        if price is None or price.origin is not PriceSource.PRICE_LIST or price.date < latest:
+            found.append(each)
+    return found
 
 
 def _as_of(plan: PlanRate, now: dt.datetime) -> PlanRate:

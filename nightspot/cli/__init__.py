@@ -30,8 +30,17 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "Deploy": {
         "doctor": ("doctor:doctor", "Check everything a run needs, and say how to fix what is wrong."),
+        "selftest": (
+            "selftest:selftest",
+            "Ask AWS about the facts that Nightspot rests on: for cents, in your account.",
+        ),
+        "facts": ("facts:app", "List what Nightspot believes of AWS, and how each fact is known."),
         "synth": ("deploy:synth", "Make the CloudFormation template of the jobs in jobs/."),
         "deploy": ("deploy:deploy", "Deploy the jobs in jobs/ to your AWS account."),
+        "smoke": (
+            "smoke:smoke",
+            "Try a fresh deployment: check it, run a cheap job, check all it leaves.",
+        ),
     },
     "Run and watch": {
         "run": ("night:run", "Start a run of a deployed job; with --local, play one here."),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -235,3 +237,28 @@ def utc_now() -> datetime:
 def print_json(value: Any) -> None:
     """Print `value` as JSON and nothing else."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+@contextmanager
+def until_told_to_end() -> Iterator[Callable[[], None]]:
+    """Inside: SIGINT and SIGTERM end nothing but the wait that this gives; a second one ends it all at once."""
+    ended = threading.Event()
+    before: dict[signal.Signals, Any] = {}
+
+    def end(_number: int, _frame: object) -> None:
+        ended.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    def wait() -> None:
+        # Not without a limit: that would keep the signal's handler from running on some platforms.
+        while not ended.wait(0.5):
+            pass
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, end)
+    try:
+        yield wait
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

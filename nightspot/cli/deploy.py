@@ -131,6 +131,11 @@ def _own_cdk_json() -> dict[str, Any]:
     return given
 
 
+def stack_name() -> str:
+    """What the stack of this folder is called: by its cdk.json, or as always."""
+    return str(_own_cdk_json().get("context", {}).get("nightspot:stack_name") or account.STACK)
+
+
 def _named(context: list[str]) -> dict[str, str]:
     """What --context says, by key. Raises typer.BadParameter."""
     named = {}

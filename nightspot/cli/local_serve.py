@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import getpass
 import json
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
 from nightspot.aws.prices import load_price_book
+from nightspot.cli import local_aws
 from nightspot.cli import night as nights
-from nightspot.cli._shared import fail, mistakes
+from nightspot.cli._shared import fail, mistakes, until_told_to_end
 from nightspot.job.reading import load_jobs
 from nightspot.local import serving
 from nightspot.local.served_runs import KeptRun, ServedRuns
@@ -40,6 +38,9 @@ app = typer.Typer(
 @app.callback()
 def local() -> None:
     """What runs on this machine alone; AWS is not asked."""
+
+
+app.command("aws")(local_aws.aws)
 
 
 @app.command()
@@ -167,7 +168,7 @@ def _serve(setting: ServeSetting, told: ServeOutput) -> None:
         on_sighting=told.seen,
     )
     facts = {"job_file": str(setting.folder), "scratch": str(setting.scratch)}
-    with _until_told_to_end() as wait, ExitStack() as stack:
+    with until_told_to_end() as wait, ExitStack() as stack:
         stack.enter_context(staging.python_logs_in(setting.scratch / "python.log"))
         stage = stack.enter_context(aws.open())
         stack.enter_context(
@@ -178,28 +179,3 @@ def _serve(setting: ServeSetting, told: ServeOutput) -> None:
         )
         told.ready(url, setting)
         wait()
-
-
-@contextmanager
-def _until_told_to_end() -> Iterator[Callable[[], None]]:
-    """Inside: SIGINT and SIGTERM end nothing but the wait that this gives; a second one ends it all at once."""
-    ended = threading.Event()
-    before: dict[signal.Signals, Any] = {}
-
-    def end(_number: int, _frame: object) -> None:
-        ended.set()
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    def wait() -> None:
-        # Not without a limit: that would keep the signal's handler from running on some platforms.
-        while not ended.wait(0.5):
-            pass
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, end)
-    try:
-        yield wait
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

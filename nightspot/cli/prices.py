@@ -19,7 +19,6 @@ from nightspot.aws.prices import KnownPrices, LivePrices, Sources, load_price_bo
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, mistakes, print_json
 from nightspot.formats.figures import NOT_KNOWN
-from nightspot.job.markets import Market
 from nightspot.job.reading import load_job
 from nightspot.learn.history import expected_spot_discount
 from nightspot.run.pricing import Price, SpotDiscount
@@ -32,7 +31,7 @@ LONGEST_ASKING = timedelta(minutes=1)
 
 def prices(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="The job file whose ladder is priced.")
+        Path | None, typer.Argument(metavar="FILE", help="The job file whose types are priced.")
     ] = None,
     *,
     instance_type: Annotated[
@@ -89,8 +88,7 @@ def _checked(instance_types: list[str]) -> list[str]:
 
 
 def _types_of(file: Path) -> list[str]:
-    capacity = load_job(file).capacity
-    return list(dict.fromkeys(spec.instance_type for market in Market for spec in capacity.rungs_of(market)))
+    return list(load_job(file).instance_types)
 
 
 def _shipped(types: list[str], region: str) -> KnownPrices:

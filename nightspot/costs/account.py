@@ -98,6 +98,7 @@ class Account:
     unpriced_attempts: tuple[int, ...]  # the numbers of the attempts whose cost is not known
 
 
+# fact: sagemaker.spot.discount
 def hourly_usd(rung: Rung) -> float | None:
     """On-demand list price of all instances of a rung for one hour."""
     return None if rung.usd_per_hour is None else rung.usd_per_hour * rung.instance_count

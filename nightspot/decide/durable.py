@@ -1,9 +1,11 @@
-"""Folds the progress file into the ledger: what is durable, and whether resumes and interruptions bring more."""
+"""Folds the progress files into the ledger: what is durable, and whether resumes and interruptions bring more."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from math import ceil
 
+from nightspot.formats.statuses import Secondary
 from nightspot.run import estimates
 from nightspot.run.model import BEFORE_THE_FIRST, Attempt, Progress, Resume, Run, evolve
 
@@ -11,6 +13,32 @@ from nightspot.run.model import BEFORE_THE_FIRST, Attempt, Progress, Resume, Run
 def fold(before: Run, run: Run) -> Run:
     """`run`, a look after `before`, with what its progress file says of its newest attempt."""
     return with_proof(before, with_fruits(before, with_long_stretch(_with_pace(run))))
+
+
+def with_progress(run: Run, seen: Progress) -> Run:
+    """`run` with what is durable now.
+
+    What is older than what was seen before is not news: the newer file is on its way, or one of several hosts has
+    uploaded its old copy.
+    """
+    if run.progress is not None and seen.is_older_than(run.progress):
+        return run
+    return evolve(run, progress=own_or_inherited(run, seen))
+
+
+def with_delay(run: Run, now: datetime) -> Run:
+    """`run` with how far what is safe was seen to be behind the training, at its longest.
+
+    What the machine has saved is safe once it is uploaded, and AWS does not say how long that takes: so an
+    interruption can take more than one checkpoint interval. How much more is not known before it is seen.
+    """
+    attempt, progress = run.open_attempt, run.progress
+    if attempt is None or attempt.secondary_status != Secondary.TRAINING or attempt.state_since is None:
+        return run
+    if progress is None or progress.attempt != attempt.number:
+        return run  # until its first word nobody knows whether it has one to say
+    behind = (now - max(attempt.state_since, progress.saved_at)).total_seconds()
+    return evolve(run, behind_seconds=behind) if behind > run.behind_seconds else run
 
 
 def own_or_inherited(run: Run, progress: Progress) -> Progress:

@@ -97,12 +97,14 @@ class JobView:
 class Observation:
     """The world at one look: training jobs by name (None: not there), progress, the last call's fault.
 
-    A job that is not among `jobs` could not be looked at: SageMaker gave no answer.
+    A job that is not among `jobs` could not be looked at: SageMaker gave no answer. unreadable: why S3 or a key
+    refused the progress, redacted.
     """
 
     jobs: Mapping[str, JobView | None]
     progress: Progress | None = None
     fault: Fault | None = None
+    unreadable: str | None = None
 
 
 def fold(run: Run, seen: Observation, now: datetime) -> Run:
@@ -112,11 +114,13 @@ def fold(run: Run, seen: Observation, now: datetime) -> Run:
     """
     before = run
     if seen.progress is not None:
-        run = evolve(run, progress=durable.own_or_inherited(run, seen.progress))
+        run = durable.with_progress(run, seen.progress)
+    if seen.unreadable is not None and run.progress_unreadable is None:
+        run = evolve(run, progress_unreadable=seen.unreadable)
     for attempt in run.attempts:
         if attempt.is_open or attempt.unsettled:
             run = run.with_attempt(_fold_attempt(run, attempt, seen, now))
-    return durable.fold(before, run)
+    return durable.with_delay(durable.fold(before, run), now)
 
 
 def _fold_attempt(run: Run, attempt: Attempt, seen: Observation, now: datetime) -> Attempt:

@@ -14,7 +14,9 @@ from nightspot.job.markets import Market
 from nightspot.run import estimates
 from nightspot.run.model import Attempt, Run, Rung
 
+# fact: sagemaker.runtime.default.seconds
 DEFAULT_RUNTIME_SECONDS = 24 * 3600  # SageMaker's own, where a request states none
+# fact: sagemaker.runtime.most.seconds
 LONGEST_SECONDS = 28 * 24 * 3600  # SageMaker's most, for running and for waiting
 # Where nothing is learnt yet; Spot machines in the traces of "Can't Be Late" (NSDI'24) lived 3.2 hours.
 DEFAULT_MEAN_LIFE_SECONDS = 3 * 3600.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from nightspot.failures import texts
-from nightspot.failures.codes import FailureClass
+from nightspot.failures.codes import START_UNANSWERED, FailureClass
 from nightspot.failures.redaction import MAX_REASON_CHARACTERS, redact
 from nightspot.formats.statuses import Secondary, Status
 from nightspot.job.markets import Market
@@ -28,6 +28,7 @@ class Response(StrEnum):
 
 
 # What an answer depends on beside the class is in `limits.response_to`.
+# fact: sagemaker.refusal.*
 RESPONSES: dict[FailureClass, Response] = {
     FailureClass.NO_CAPACITY: Response.MARKET,
     FailureClass.INTERRUPTED: Response.MARKET,
@@ -49,7 +50,12 @@ RESPONSES: dict[FailureClass, Response] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """An AWS call that was refused: Step Functions' error name and cause, or boto3's code and message."""
+    """An AWS call that was refused: Step Functions' error name and cause, or boto3's code and message.
+
+    Of CreateTrainingJob it is `SageMaker.` and AWS's code, and a cause that ends with the HTTP status
+    (`lambdas/start_training_job.py`), or START_UNANSWERED. Workflows of before call it themselves, and have
+    `SageMaker.SageMakerException` for most codes.
+    """
 
     error: str
     cause: str = ""
@@ -58,6 +64,7 @@ class Fault:
 # Nothing is known of the training job after one of these: it may exist although CreateTrainingJob failed.
 _IN_DOUBT = frozenset({FailureClass.SERVICE_FAULT, FailureClass.THROTTLED, FailureClass.UNKNOWN})
 _A_REFUSAL = re.compile(r"Status Code: 4\d\d\b")
+# fact: sagemaker.name.reuse
 _EXISTS = re.compile(r"(?:.*\.)?ResourceInUse(?:Exception)?")
 
 
@@ -74,6 +81,7 @@ class Failure:
 
 
 # What the secondary status alone says; the same names stand in SecondaryStatusTransitions.
+# fact: sagemaker.spot.neverlaunched, sagemaker.maxruntime.end
 _BY_SECONDARY: Mapping[str, FailureClass] = {
     Secondary.MAX_WAIT_TIME_EXCEEDED: FailureClass.WAIT_LIMIT,
     Secondary.MAX_RUNTIME_EXCEEDED: FailureClass.RUNTIME_LIMIT,
@@ -145,6 +153,9 @@ def of_start(fault: Fault) -> tuple[Failure, bool]:
     understands leave that open; AWS's refusal of the request does not.
     """
     failure = classify(fault=fault)
+    if failure.failure not in _IN_DOUBT and texts.is_server_fault(fault.cause):
+        # Whatever the code's name says.
+        failure = replace(failure, failure=FailureClass.SERVICE_FAULT)
     if failure.failure is FailureClass.RUNTIME_LIMIT:
         # The call's own time-out, not a training job's.
         failure = replace(failure, failure=FailureClass.SERVICE_FAULT)
@@ -153,6 +164,10 @@ def of_start(fault: Fault) -> tuple[Failure, bool]:
 
 
 def _of_fault(fault: Fault, stop_requested: bool) -> Failure:
+    if fault.error.strip() == START_UNANSWERED:
+        # What ended the function tells nothing of SageMaker, whatever it is called.
+        said = ": ".join(filter(None, (START_UNANSWERED, texts.innermost(fault.cause))))
+        return Failure(FailureClass.SERVICE_FAULT, redact(said))
     words = texts.parse(fault.cause)
     if isinstance(words, texts.FaultWords):
         return _of_fault(Fault(words.error or fault.error, words.cause), stop_requested)

@@ -76,8 +76,12 @@ _PYTHON_NAMES = "ConnectionError ConnectTimeout ReadTimeout SSLError HTTPClientE
 # Names that say "refused" and nothing more: the words decide. Step Functions gives the first two to all
 # unmodelled faults; SageMaker says ValidationException to a bad field, to a role that it cannot assume, and to the
 # stop of a job that is over.
+# fact: stepfunctions.sdk.error
 GENERIC = frozenset({"sagemakerexception", "amazonsagemakerexception", "clienterror"})
 _VALIDATION = frozenset({"validationexception", "validationerror"})
+# The name under which a decision hears that nobody knows what became of its CreateTrainingJob: the function that
+# makes the call, or SageMaker, gave no answer. statemachine/training_run.asl.json has it too.
+START_UNANSWERED = "Nightspot.StartUnanswered"
 # Step Functions' name for a job that has failed: why is in the cause.
 TASK_FAILED = "states.taskfailed"
 

@@ -9,6 +9,7 @@ import re
 
 from nightspot.formats.figures import visible
 
+# fact: sagemaker.failurereason.characters
 MAX_REASON_CHARACTERS = 1024  # SageMaker's own limit for FailureReason
 _READ_CHARACTERS = (
     8_192  # of what is stored or sent, 1,024: what stands behind them only counts if secrets go

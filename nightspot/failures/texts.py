@@ -57,6 +57,7 @@ _PREFIXES = tuple(
 )
 _NAME_AT_START = re.compile(r"\s*(?P<code>[A-Za-z][\w.]{2,80}\w)\s*(?::\s*|\.?\s*$)")
 
+# fact: sagemaker.failure.exit
 _USERS_TEXT = _start(
     r"Algorithm ?Error\b|ENTRYPOINT FAILURE|ExecuteUserScriptError|Framework Error\b|Exit ?Code:? \d"
     r"|No training job succeeded after \d+ attempts|Traceback \(most recent call last\)"
@@ -143,6 +144,7 @@ _NOT_ALLOWED = re.compile(
     r"|(?:does not|doesn't) have (?:the )?(?:\S+ )?permission|not allowed to access",
     re.IGNORECASE,
 )
+# fact: sagemaker.failure.memory
 _TOO_BIG = re.compile(
     r"instance (?:type )?with more memory|out of memory|OutOfMemory|insufficient memory|exceed\w* (?:the )?memory",
     re.IGNORECASE,
@@ -181,6 +183,23 @@ def quota_name(text: str) -> str | None:
     """The quota that a text names, as Service Quotas lists it; None where it names none."""
     match = _QUOTA_NAME.search(" ".join(text.split()))
     return match["name"] if match else None
+
+
+def is_server_fault(cause: str) -> bool:
+    """Whether a fault's cause ends with an HTTP status by which the service itself has failed."""
+    status, _ = _service_part(cause)
+    return status is not None and codes.class_of_status(status) is FailureClass.SERVICE_FAULT
+
+
+def innermost(cause: str) -> str:
+    """The words of a cause that is JSON, as Step Functions and Lambda write theirs; else the cause itself."""
+    for _ in range(_MOST_WRAPPERS):
+        words = parse(cause)
+        if not isinstance(words, FaultWords):
+            break
+        inner = words.cause if isinstance(parse(words.cause), FaultWords) else ""
+        cause = inner or ": ".join(filter(None, (words.error, words.cause)))
+    return cause
 
 
 def _unwrapped(text: str, code: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 # A number is epoch seconds below this (until the year 5138), and epoch milliseconds from it on (since 1973).
+# fact: sagemaker.events.time
 _FIRST_MS = 100_000_000_000
 _LAST_MS = 253_402_300_799_999  # 31 December 9999, where Python's dates end
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 # SageMaker's TrainingJobName: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
+# fact: sagemaker.name.characters
 TRAINING_JOB_NAME_CHARACTERS = 63
 RUN_ID_CHARACTERS = 17
 ATTEMPT_DIGITS = 2  # a run has at most `ladder.MOST_ATTEMPTS`

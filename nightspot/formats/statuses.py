@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
+# fact: sagemaker.status.names
 class Status(StrEnum):
     """TrainingJobStatus of DescribeTrainingJob and of SageMaker's events."""
 
@@ -20,6 +21,7 @@ class Status(StrEnum):
     DELETING = "Deleting"
 
 
+# fact: sagemaker.status.names
 class Secondary(StrEnum):
     """SecondaryStatus of DescribeTrainingJob, of its transitions, and of SageMaker's events."""
 

@@ -115,6 +115,7 @@ _RULES = {
     "finite_number": "must be a finite number",
     "invalid_key": "must have a text as its key: put it in quotes",
     "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
     "greater_than": "must be above {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
     "less_than_equal": "must be at most {le:g}",

@@ -65,6 +65,7 @@ class Policy(StrEnum):
 
 # For algorithms that do not checkpoint: built-in ones, and those of the Marketplace.
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
+# fact: sagemaker.wait.nocheckpoints.seconds
 LONGEST_WITHOUT_CHECKPOINTS_SECONDS = HOUR_SECONDS
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from nightspot.formats.figures import MINUTE_SECONDS, format_duration
 from nightspot.formats.run_ids import (
@@ -125,6 +125,74 @@ class Budget(Section):
         return self
 
 
+def _not_empty(types: tuple[InstanceType, ...]) -> tuple[InstanceType, ...]:
+    # Not by Field: that counts the sound ones, and calls a list of nothing but mistakes empty.
+    if not types:
+        raise broken_rule("must not be empty")
+    return types
+
+
+_Types = Annotated[tuple[InstanceType, ...], AfterValidator(_not_empty)]
+
+
+class MarketTypes(Section):
+    """Instance types for each market by itself; of a market that is not named nothing is said."""
+
+    spot: _Types | None = None
+    on_demand: _Types | None = None
+
+    @model_validator(mode="after")
+    def _some_market(self) -> MarketTypes:
+        if self.spot is None and self.on_demand is None:
+            raise broken_rule("must name instance types under spot or on_demand")
+        return self
+
+
+def _list_or_mapping(given: object) -> str | None:
+    if isinstance(given, list | tuple):
+        return InstanceType.__name__
+    return MarketTypes.__name__ if isinstance(given, Mapping | MarketTypes) else None
+
+
+EitherTypes = Annotated[
+    # The tags are the models' names: so a problem's path can leave them out again (see `errors`).
+    Annotated[_Types, Tag(InstanceType.__name__)] | Annotated[MarketTypes, Tag(MarketTypes.__name__)],
+    Discriminator(
+        _list_or_mapping,
+        custom_error_type="rule",
+        custom_error_message="must be a list of instance types, or a mapping with such lists as spot and on_demand",
+    ),
+]
+"""Instance types for both markets (a list) or for each (MarketTypes)."""
+
+
+def types_of(
+    given: tuple[InstanceType, ...] | MarketTypes | None, market: Market
+) -> tuple[InstanceType, ...] | None:
+    """The types that `given` names for `market`, as they were given; None where there are none."""
+    if isinstance(given, MarketTypes):
+        return given.spot if market is Market.SPOT else given.on_demand
+    return given
+
+
+OverrideName = Literal["market", "instance_types", "deadline", "hyperparameters", "budget", "fallback"]
+
+
+class OverrideLimits(Section):
+    """What the start of a run may change of its job, and how far (`nightspot.job.limits` applies it).
+
+    `instance_types` may be bought beside those of the ladder, with their pace and patience. `per_run_usd`: the
+    largest budget; None: the job's own. `deadline_seconds`: the longest deadline from the start; None: a day, or
+    the job's own. `hyperparameters`: the names that may be set; None: all but SageMaker's own.
+    """
+
+    allow: tuple[OverrideName, ...] | None = None  # None: every override
+    instance_types: EitherTypes | None = None
+    per_run_usd: Usd | None = None
+    deadline_seconds: Seconds | None = Field(default=None, alias="deadline")
+    hyperparameters: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+
+
 class Local(Section):
     """How to train the job on this machine.
 
@@ -164,6 +232,7 @@ class Job(Section):
     concurrency: Concurrency = Concurrency.FORBID
     policy: Policy = Policy.PATIENT
     budget: Budget | None = None
+    overrides: OverrideLimits = OverrideLimits()
     training_job: dict[str, Any]
     local: Local | None = None
 
@@ -172,6 +241,19 @@ class Job(Section):
         """How many instances an attempt has: ResourceConfig.InstanceCount, 1 where it is silent."""
         count = dig(self.training_job, "ResourceConfig", "InstanceCount")
         return count if isinstance(count, int) else 1
+
+    @property
+    def instance_types(self) -> tuple[str, ...]:
+        """Every type that a run of the job may buy: the ladder's, then what a start may add; each once."""
+        found = [
+            rung.instance_type
+            for market in Market
+            for rung in (
+                *self.capacity.rungs_of(market),
+                *(types_of(self.overrides.instance_types, market) or ()),
+            )
+        ]
+        return tuple(dict.fromkeys(found))
 
 
 def dig(request: Any, *keys: str) -> Any:

@@ -1,7 +1,8 @@
 """What one run may change of its job, and gives back the job as that run shall have it.
 
 The overrides stand beside `job` in an execution's input. Their values keep the rules of the job file, and
-the new job those between fields; what was true of the request when it was deployed is not asked again.
+the new job those between fields; what was true of the request when it was deployed is not asked again. How far
+they may go is the job file's word (`nightspot.job.limits`): every way to start a run ends in `apply_overrides`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, ValidationError, model_validator
+from pydantic import BeforeValidator, ValidationError, model_validator
 
 from nightspot.formats.figures import DurationError, parse_duration
 from nightspot.job.errors import (
@@ -23,8 +24,19 @@ from nightspot.job.errors import (
     nearest,
     problem,
 )
+from nightspot.job.limits import beyond_limits
 from nightspot.job.markets import Fallback, Market, MarketChoice, Policy
-from nightspot.job.model import Budget, Capacity, InstanceType, Job, Usd, dig
+from nightspot.job.model import (
+    Budget,
+    Capacity,
+    EitherTypes,
+    InstanceType,
+    Job,
+    MarketTypes,
+    Usd,
+    dig,
+    types_of,
+)
 from nightspot.job.request_shape import LARGEST_COUNT, HyperParameters
 from nightspot.job.rules import Draft, broken_rules
 from nightspot.job.times import Deadline, Section, broken_rule
@@ -100,7 +112,7 @@ def apply_overrides(job: Job, overrides: Overrides) -> Job:
             "training_job": _training_job(job, overrides),
         }
     )
-    problems = list(_new_problems(job, changed, overrides))
+    problems = [*beyond_limits(job, changed, overrides), *_new_problems(job, changed, overrides)]
     if problems:
         raise InvalidOverridesError(problems)
     return changed
@@ -169,9 +181,17 @@ def _rungs(job: Job, overrides: Overrides, market: Market) -> tuple[InstanceType
     own = job.capacity.rungs_of(market)
     if given is None:
         return own
-    here = {rung.instance_type: rung for rung in own}
-    anywhere = {rung.instance_type: rung for known in Market for rung in job.capacity.rungs_of(known)} | here
+    # What the ladder says of a type counts before what is said of the types that a start may add.
+    here = {rung.instance_type: rung for rung in (*_addable(job, market), *own)}
+    added = [rung for each in Market for rung in _addable(job, each)]
+    ladder = [rung for each in Market for rung in job.capacity.rungs_of(each)]
+    anywhere = {rung.instance_type: rung for rung in (*added, *ladder, *own)}
     return tuple(_completed(rung, here, anywhere) for rung in given)
+
+
+def _addable(job: Job, market: Market) -> tuple[InstanceType, ...]:
+    """What the job file lets a start buy beside the ladder."""
+    return types_of(job.overrides.instance_types, market) or ()
 
 
 def _completed(
@@ -306,46 +326,6 @@ class BudgetOverride(Section):
         return given
 
 
-def _not_empty(types: tuple[InstanceType, ...]) -> tuple[InstanceType, ...]:
-    # Not by Field: that counts the sound ones, and calls a list of nothing but mistakes empty.
-    if not types:
-        raise broken_rule("must not be empty")
-    return types
-
-
-_Types = Annotated[tuple[InstanceType, ...], AfterValidator(_not_empty)]
-
-
-class MarketTypes(Section):
-    """Instance types for each market by itself; a market that is not named keeps the job's own."""
-
-    spot: _Types | None = None
-    on_demand: _Types | None = None
-
-    @model_validator(mode="after")
-    def _some_market(self) -> MarketTypes:
-        if self.spot is None and self.on_demand is None:
-            raise broken_rule("must name instance types under spot or on_demand")
-        return self
-
-
-def _list_or_mapping(given: object) -> str | None:
-    if isinstance(given, list | tuple):
-        return InstanceType.__name__
-    return MarketTypes.__name__ if isinstance(given, Mapping | MarketTypes) else None
-
-
-_EitherTypes = Annotated[
-    # The tags are the models' names: so a problem's path can leave them out again (see `validation`).
-    Annotated[_Types, Tag(InstanceType.__name__)] | Annotated[MarketTypes, Tag(MarketTypes.__name__)],
-    Discriminator(
-        _list_or_mapping,
-        custom_error_type="rule",
-        custom_error_message="must be a list of instance types, or a mapping with such lists as spot and on_demand",
-    ),
-]
-
-
 class Overrides(Section):
     """What one run changes of its job; None is no change.
 
@@ -357,7 +337,7 @@ class Overrides(Section):
     """
 
     market: MarketChoice | None = None
-    instance_types: _EitherTypes | None = None
+    instance_types: EitherTypes | None = None
     deadline: Annotated[Deadline, BeforeValidator(_deadline_in_short)] | None = None
     hyperparameters: HyperParameters | None = None
     budget: BudgetOverride | None = None
@@ -365,6 +345,4 @@ class Overrides(Section):
 
     def types_for(self, market: Market) -> tuple[InstanceType, ...] | None:
         """The types that are given for `market`, as they were given; None where there are none."""
-        if isinstance(self.instance_types, MarketTypes):
-            return self.instance_types.spot if market is Market.SPOT else self.instance_types.on_demand
-        return self.instance_types
+        return types_of(self.instance_types, market)

@@ -239,8 +239,7 @@ def _request_problems(draft: Draft) -> list[Problem]:
     from nightspot.job import request_shape  # noqa: PLC0415
 
     problems: list[Problem] = []
-    if draft.capacity is not None:
-        problems += request_shape.instance_type_problems(draft.capacity)
+    problems += request_shape.instance_type_problems(draft.capacity, draft.overrides)
     if draft.training_job is not None:
         problems += request_shape.request_problems(without_refused(draft.training_job))
     return problems

@@ -7,12 +7,14 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from nightspot.job.errors import PathPart, Problem, nearest, problem
-from nightspot.job.model import Capacity
+from nightspot.job.markets import Market
+from nightspot.job.model import Capacity, MarketTypes, OverrideLimits, types_of
 from nightspot.job.times import broken_rule
 
 # What stands in for each name where a request is checked before it is deployed.
@@ -86,21 +88,28 @@ _PYTHON_TYPES: dict[str, tuple[Any, str]] = {
 _Path = tuple[PathPart, ...]
 
 
-def request_problems(request: dict[str, Any]) -> list[Problem]:
-    """Everything in `request` (without what Nightspot sets) that SageMaker's model refuses."""
-    return shape_problems({**request, **_FILLED_IN}, input_shape(), (_ROOT,))
+def request_problems(request: Mapping[str, Any], data: Path | None = None) -> list[Problem]:
+    """Everything in `request` (without what Nightspot sets) that SageMaker's model refuses.
+
+    `data`: the data folder of a botocore other than the installed one.
+    """
+    return shape_problems({**request, **_FILLED_IN}, input_shape(data), (_ROOT,))
 
 
-def instance_type_problems(capacity: Capacity) -> list[Problem]:
-    """The rungs whose instance type SageMaker does not train on."""
+def instance_type_problems(capacity: Capacity | None, limits: OverrideLimits | None) -> list[Problem]:
+    """The types of the ladder, and of those that a start may add, that SageMaker does not train on."""
     known = training_instance_types()
+    ladder = [] if capacity is None else [(("capacity", m.value), capacity.rungs_of(m)) for m in Market]
+    more = limits.instance_types if limits else None
+    by_market = [(("overrides", "instance_types", m.value), types_of(more, m) or ()) for m in Market]
+    added = by_market if isinstance(more, MarketTypes) else [(("overrides", "instance_types"), more or ())]
     return [
         problem(
-            ("capacity", market, n, "instance_type"),
+            (*path, n, "instance_type"),
             rung.instance_type,
             "must be an instance type that SageMaker trains on" + nearest(rung.instance_type, known),
         )
-        for market, rungs in (("spot", capacity.spot), ("on_demand", capacity.on_demand))
+        for path, rungs in (*ladder, *added)
         for n, rung in enumerate(rungs)
         if rung.instance_type not in known
     ]
@@ -120,13 +129,14 @@ def shape_problems(value: Any, shape: Any, path: _Path) -> list[Problem]:
 
 
 @cache
-def input_shape() -> Any:
-    """CreateTrainingJob's, of botocore's model."""
+def input_shape(data: Path | None = None) -> Any:
+    """CreateTrainingJob's, of botocore's model: of the installed one, or of that in the folder `data`."""
     # The model is a megabyte of JSON: only those who check a request pay for it.
     from botocore.loaders import Loader  # noqa: PLC0415
     from botocore.model import ServiceModel  # noqa: PLC0415
 
-    service = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
+    loader = Loader() if data is None else Loader([str(data)], include_default_search_paths=False)
+    service = ServiceModel(loader.load_service_model("sagemaker", "service-2"), "sagemaker")
     return service.operation_model("CreateTrainingJob").input_shape
 
 
@@ -204,8 +214,11 @@ def _matches(pattern: str, value: str) -> bool:
         return True
 
 
+# fact: sagemaker.hyperparameters.count
 LARGEST_COUNT = 100
+# fact: sagemaker.hyperparameters.count
 LONGEST_NAME = 256
+# fact: sagemaker.hyperparameters.count
 LONGEST_VALUE = 2500
 
 

@@ -23,13 +23,16 @@ from nightspot.job.model import (
     Capacity,
     ChangeOver,
     Local,
+    OverrideLimits,
     dig,
 )
 from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
 
+# fact: sagemaker.tags.count
 LARGEST_TAG_COUNT = 50  # per training job
 # As JSON. Step Functions' limit for a payload less what an attempt adds to it, the largest ledger that comes beside
 # it out of the plan, and some room.
+# fact: stepfunctions.payload.bytes
 LARGEST_REQUEST_BYTES = 192 * 1024
 OWN_TAG_COUNT = 5  # what Nightspot may add
 
@@ -82,6 +85,7 @@ class Draft:
     concurrency: Concurrency = Concurrency.FORBID
     policy: Policy = Policy.PATIENT
     budget: Budget | None = None
+    overrides: OverrideLimits | None = None
     training_job: dict[str, Any] | None = None
     local: Local | None = None
 
@@ -276,6 +280,18 @@ def _month_is_spent_once(draft: Draft) -> Iterator[Problem]:
         yield problem(("budget", "per_run_usd"), None, rule)
 
 
+def _starts_may_spend_what_runs_may(draft: Draft) -> Iterator[Problem]:
+    most = draft.overrides.per_run_usd if draft.overrides else None
+    if most is None or draft.budget is None:
+        return
+    run, month = draft.budget.per_run_usd, draft.budget.per_month_usd
+    path = ("overrides", "per_run_usd")
+    if run is not None and most < run:
+        yield problem(path, most, f"must be at least budget.per_run_usd ({run:g}), which every run has")
+    if month is not None and most > month:
+        yield problem(path, most, f"must be at most budget.per_month_usd ({month:g}): no run may spend more")
+
+
 def _own_names_are_free(draft: Draft) -> Iterator[Problem]:
     for name in _keys(dig(draft.training_job, "Environment")):
         if name.upper().startswith("NIGHTSPOT_"):
@@ -334,6 +350,7 @@ _RULES = (
 # others refuse, each attempt's request sets or drops by itself; in a file it is a slip of the pen.
 _FILE_RULES = (
     _flexible_start_leaves_time,
+    _starts_may_spend_what_runs_may,
     _first_rung_has_pace_one,
     _request_names_a_rung,
     _waits_for_spot_alone,

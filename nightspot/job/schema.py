@@ -193,6 +193,7 @@ RULES: dict[str, dict[str, Any]] = {
     "Deadline.timezone": TIME_ZONE,
     "Deadline.within": DURATION,
     "InstanceType.patience": DURATION,
+    "OverrideLimits.deadline": DURATION,
     "ChangeOver.spot": DURATION,
     "ChangeOver.on_demand": DURATION,
 }
@@ -203,6 +204,7 @@ ONE_OF: dict[str, tuple[str, ...]] = {
     "Deadline": ("at", "within"),
     "Capacity": ("spot", "on_demand"),
     "Budget": ("per_run_usd", "per_month_usd"),
+    "MarketTypes": ("spot", "on_demand"),
 }
 
 MODELS: dict[str, str] = {
@@ -213,6 +215,8 @@ MODELS: dict[str, str] = {
     "InstanceType": "An instance type by name, or a mapping with its pace and patience.",
     "ChangeOver": "Start-up plus restore in each market, estimated high; used until history takes over.",
     "Budget": "The most that one run, and all runs of a calendar month (UTC), may cost.",
+    "OverrideLimits": "What the start of a run may change of the job, and how far.",
+    "MarketTypes": "Instance types for each market by itself.",
     "Local": "How to train this job on this machine.",
     "Fallback": "What follows when Spot cannot make the deadline.",
     "Interruptible": "Where training goes on after an interruption.",
@@ -235,6 +239,7 @@ DESCRIPTIONS: dict[str, str] = {
     "Job.policy": "patient: Spot as long as on-demand can still be in time. eager: each Spot type gets its "
     "patience once. on_demand: no Spot.",
     "Job.budget": "The most that may be spent; no limit without it.",
+    "Job.overrides": "What the start of a run may change of the job, and how far.",
     "Job.training_job": "A CreateTrainingJob request as AWS writes it, without what Nightspot sets for each "
     "attempt. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html",
     "Job.local": "How to train this job on this machine.",
@@ -258,6 +263,16 @@ DESCRIPTIONS: dict[str, str] = {
     "Budget.per_run_usd": "The most that one run may cost over all its attempts, in USD.",
     "Budget.per_month_usd": "The most that all runs of a calendar month (UTC) may cost, in USD; "
     "at least per_run_usd.",
+    "OverrideLimits.allow": "The overrides that a start may give; all of them without it.",
+    "OverrideLimits.instance_types": "What a start may buy beside the ladder's own: a list for both markets, or a "
+    "mapping with lists as spot and on_demand.",
+    "OverrideLimits.per_run_usd": "The largest budget of a start, in USD; without it the job's own.",
+    "OverrideLimits.deadline": "The longest deadline of a start, counted from it; without it a day, or the job's "
+    "own if that is longer.",
+    "OverrideLimits.hyperparameters": "The hyperparameters that a start may set; without it all whose names do not "
+    "begin with sagemaker_.",
+    "MarketTypes.spot": "Instance types to buy as Spot.",
+    "MarketTypes.on_demand": "Instance types to buy on-demand.",
     "Local.command": "How to train, as a list of words.",
     "Local.time_scale": "Seconds of the story that pass in one real second.",
     "Local.environment": "Variables for the command; texts, so numbers are quoted.",

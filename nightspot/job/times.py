@@ -147,10 +147,12 @@ def _number(text: str, field: _Field) -> int | None:
 
 # The longest that SageMaker lets a job run; no night is longer.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
+# fact: sagemaker.runtime.most.seconds
 LONGEST_SECONDS = 28 * DAY_SECONDS
 
 # EventBridge Scheduler's MaximumWindowInMinutes.
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_FlexibleTimeWindow.html
+# fact: scheduler.window.minutes
 LONGEST_FLEXIBLE_SECONDS = 1440 * MINUTE_SECONDS
 
 _RATE = re.compile(r"([1-9][0-9]{0,8}) (minute|hour|day)s?")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from nightspot.job.model import InstanceType, Job
 
 
+# fact: sagemaker.checkpoints.path
 DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
 # What an attempt changes of the user's request. The ledger carries these alone through the state machine, whose
 # payloads hold 256 KiB, and the rest of the request goes beside it.
@@ -324,6 +325,7 @@ def _inherited(resumed: ResumedRun, own_prefix: str | None, work_key: str) -> di
     return fields
 
 
+# fact: sagemaker.quota.names
 def quota_name(market: Market, instance_type: str) -> str:
     """What Service Quotas calls the limit that a rung draws on. Spot's and on-demand's are separate."""
     return f"{instance_type} for {'spot ' if market is Market.SPOT else ''}training job usage"

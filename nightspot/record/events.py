@@ -20,6 +20,7 @@ class RunEvent(StrEnum):
     AT_RISK = "AtRiskOfBeingLate"
     UNKNOWN_FAILURE = "UnknownFailure"
     RESUME_BROKEN = "ResumeBroken"
+    PROGRESS_UNREADABLE = "ProgressUnreadable"  # AWS refuses to show it
     RUN_SUCCEEDED = "RunSucceeded"
     RUN_FAILED = "RunFailed"
     RUN_SKIPPED = "RunSkipped"
@@ -62,6 +63,8 @@ def between(before: Run, after: Run, step: Step) -> tuple[RunEvent, ...]:
         happened.append(RunEvent.UNKNOWN_FAILURE)
     if after.resume_is_broken and not before.resume_is_broken:
         happened.append(RunEvent.RESUME_BROKEN)
+    if after.progress_unreadable and not before.progress_unreadable:
+        happened.append(RunEvent.PROGRESS_UNREADABLE)
     if _refused_stops(before) < REFUSED_STOPS <= _refused_stops(after):
         happened.append(RunEvent.STOP_REFUSED)
     if step.action is Action.START and step.rung is not None:
@@ -86,6 +89,7 @@ def of_run(run: Run) -> tuple[RunEvent, ...]:
         RunEvent.AT_RISK: run.said_late,
         RunEvent.UNKNOWN_FAILURE: _unknown(run) > 0,
         RunEvent.RESUME_BROKEN: run.resume_is_broken,
+        RunEvent.PROGRESS_UNREADABLE: run.progress_unreadable is not None,
         RunEvent.STOP_REFUSED: _refused_stops(run) >= REFUSED_STOPS,
     }
     return tuple(run_event for run_event, has_happened in seen.items() if has_happened)

@@ -301,6 +301,10 @@ class RunRecord(Figures):
     metrics: Mapping[str, Amount | None] = {}
     execution_arn: str | None = None
     resume: Resume | None = None
+    progress_unreadable: str | None = Field(
+        default=None,
+        description="Why AWS refused to show its progress files, the first time; null: it did not.",
+    )
     decisions: Count = 0
     overrides: Mapping[str, Any] = {}
     rungs_left: Count | None = Field(default=None, description="Rungs of its ladder that are not left out.")

@@ -253,6 +253,8 @@ def how_it_went(run: RunRecord) -> str:
         said.append("Training went on from its checkpoint, as its progress file proves.")
     elif run.resume is Resume.BROKEN:
         said.append("Training did not continue from its checkpoint: fix its script.")
+    if run.progress_unreadable:
+        said.append(f"Its progress files could not be read: {run.progress_unreadable.rstrip('.')}.")
     return " ".join(said)
 
 

@@ -80,6 +80,7 @@ def summarise(run: Run) -> RunRecord:
         metrics=dict(run.progress.metrics) if run.progress else {},
         execution_arn=run.execution_arn,
         resume=_resume(run),
+        progress_unreadable=run.progress_unreadable,
         decisions=run.steps,
         overrides=dict(run.overrides),
         rungs_left=len({rung.key for rung in run.rungs} - {out.rung.key for out in left_out}),

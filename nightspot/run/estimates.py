@@ -173,10 +173,13 @@ def _trains_since(run: Run, attempt: Attempt, state_since: datetime, now: dateti
 
 
 def interval_seconds(run: Run) -> float:
-    """The most work that a reclaim can take: what was done since the last checkpoint. inf: all of it."""
+    """The most work that a reclaim can take: what was done since the last checkpoint in S3. inf: all of it.
+
+    No upload takes any time until one was seen to.
+    """
     if run.checkpoint_s3_uri is None or run.resume_is_broken:
         return inf
-    return float(run.checkpoint_every_seconds)
+    return max(float(run.checkpoint_every_seconds), run.behind_seconds)
 
 
 def lost_work_seconds(run: Run, rung: Rung) -> float:

@@ -17,6 +17,7 @@ from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run.pricing import Basis, PriceSource
 from nightspot.run.reasons import Figures, Reason, sentence
 
+# fact: sagemaker.stop.signal.seconds, sagemaker.stop.starting.seconds, sagemaker.stop.training.seconds
 STOP_SECONDS = 180  # StopTrainingJob: SIGTERM, 120 s, SIGKILL, and the upload after it
 # Ten years: a longer estimate comes from a number that cannot be true, and dates end.
 MOST_WORK_SECONDS = 10 * 365 * 24 * 3600.0
@@ -133,7 +134,7 @@ class LimitingRun:
 
 @dataclass(frozen=True)
 class Progress:
-    """What `nightspot.json` in the checkpoint prefix says is durable."""
+    """What a progress file in the checkpoint prefix says is durable."""
 
     step: int
     saved_at: datetime
@@ -145,6 +146,23 @@ class Progress:
     process_started_at: datetime | None = None  # of the process that wrote it: each machine has its own
     metrics: Mapping[str, float] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()  # what the file says besides and what cannot be true, see `progress_file`
+    # Which of the processes that wrote progress files here, from 1 on, and which of its files. None: an older
+    # library, or a script without it.
+    process: int | None = None
+    number: int | None = None
+
+    def is_older_than(self, other: Progress) -> bool:
+        """Whether `other` was written later; where one of the two has no number, it is not known to be.
+
+        By numbers, because each machine has a clock of its own. But a process that began later and counts from 1
+        again has found its checkpoints gone, and is the newer one.
+        """
+        if self.process is None or other.process is None:
+            return False
+        mine, its = self.process_started_at, other.process_started_at
+        began_later = mine is not None and its is not None and mine > its
+        numbers = self.process, self.step, self.number or 0
+        return numbers < (other.process, other.step, other.number or 0) and not began_later
 
 
 @dataclass(frozen=True)
@@ -324,6 +342,10 @@ class Run:
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None
     furthest_step: int = 0  # the highest durable step that was ever seen
+    # The longest that a training was seen to go on with nothing newer in S3: the interval between two checkpoints
+    # and their upload, as it really is.
+    behind_seconds: float = 0.0
+    progress_unreadable: str | None = None  # why AWS refused to show the progress, the first time; redacted
     # The lowest mean pace of an uninterrupted stretch that is long enough to be that of all steps, at speed 1.
     paced_seconds_per_step: float | None = None
     steps: int = 0  # decisions taken so far

@@ -1,6 +1,9 @@
-"""The progress file `nightspot.json`, as the scheduler reads it: any bytes give a result, and nothing is raised.
+"""Progress files, as the scheduler reads them: any bytes and any names give a result, and nothing is raised.
 
-A training container writes the file, so nothing in it is trusted. What breaks a rule is left out and said in
+The library writes a new `nightspot-<process>-<step>-<number>.json` for each thing that it has to say, and the
+newest once more as `nightspot.json`; a script without the library may write that one alone.
+
+A training container writes the files, so nothing in them is trusted. What breaks a rule is left out and said in
 `ProgressFile.left_out`; without a usable `step` and `saved_at` no progress is visible. The side that writes has the
 same bounds, in `nightspot.checkpoint.core.progress`.
 """
@@ -8,6 +11,7 @@ same bounds, in `nightspot.checkpoint.core.progress`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,14 +28,21 @@ MOST_STEPS = 10**15
 MOST_ATTEMPTS = 10**6
 MOST_FILES = 10_000  # of one checkpoint: one for each rank that writes
 # SageMaker's longest job. A step of less than a nanosecond is no measurement; 0 means "faster than the clock".
+# fact: sagemaker.runtime.most.seconds
 MOST_SECONDS_PER_STEP = 28 * 24 * 3600.0
 LEAST_SECONDS_PER_STEP = 1e-9
 # DynamoDB's numbers end at 9.99…e125 and begin at 1e-130: what is nearer to zero is zero.
+# fact: dynamodb.item.bytes
 LARGEST_METRIC = 9.9e125
+# fact: dynamodb.item.bytes
 SMALLEST_METRIC = 1e-130
 FIRST_YEAR, LAST_YEAR = 2000, 2100
 MOST_CHECKPOINT_NAME_BYTES = 255
 MOST_REMARKS = 10
+MOST_PROCESSES = 10**6
+MOST_NUMBER = 10**9
+# The digits are those of the bounds above: a longer number is nobody's.
+_NAME = re.compile(r"nightspot-(\d{6,7})-(\d{9,16})-(\d{6,10})\.json", re.ASCII)
 _SHOWN_CHARACTERS = 40
 
 T = TypeVar("T")
@@ -47,6 +58,30 @@ class ProgressFile:
     )
     files: int = 1  # how many such files, one of each rank that writes, make it complete
     left_out: tuple[str, ...] = ()  # field, value and rule of what was not usable
+
+
+Order = tuple[int, int, int]  # process, step, number: a higher one is newer
+
+
+def order_of(name: str) -> Order | None:
+    """What the name of a progress file says of its age; None of any other name, also of `nightspot.json`."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    process, step, number = (int(digits) for digits in match.groups())
+    return (process, step, number) if process <= MOST_PROCESSES and step <= MOST_STEPS else None
+
+
+def is_newer(one: Progress, other: Progress) -> bool:
+    """Whether `one`, as `nightspot.json` has it, is newer than `other`, as a file of its own has it.
+
+    Of an older library, which does not count processes, times have to tell.
+    """
+    if one.process is not None and other.process is not None:
+        return not one.is_older_than(other)
+    if one.process_started_at is not None and other.process_started_at is not None:
+        return one.process_started_at > other.process_started_at
+    return one.saved_at > other.saved_at
 
 
 class _RuleError(Exception):
@@ -77,11 +112,20 @@ class _Reader:
         return self.document.get(name) is not None
 
 
-def read_progress(body: bytes) -> ProgressFile:
+def read_progress(body: bytes, order: Order | None = None) -> ProgressFile:
     """What the file's bytes say. Never raises; of a file of more than MOST_BYTES nothing is read.
 
-    `Progress.left_out` is `ProgressFile.left_out`, for the run's record.
+    order: what its name says, with which they must agree. `Progress.left_out` is `ProgressFile.left_out`, for the
+    run's record.
     """
+    file = _of_bytes(body)
+    said = file.progress and (file.progress.process, file.progress.step, file.progress.number)
+    if file.progress is not None and order is not None and said != order:
+        return ProgressFile(left_out=(f"the whole file: its name says {order}, and it says {said}",))
+    return file
+
+
+def _of_bytes(body: bytes) -> ProgressFile:
     if len(body) > MOST_BYTES:
         return ProgressFile(left_out=(f"the whole file: more than {MOST_BYTES // 1024} KiB",))
     try:
@@ -115,6 +159,8 @@ def _read(reader: _Reader) -> ProgressFile:
         attempt = None
     seconds_per_step = reader.read("seconds_per_step", _pace)
     process_started_at = reader.read("started_at", _moment)
+    process = reader.read("process", _integer(1, MOST_PROCESSES))
+    number = reader.read("number", _integer(1, MOST_NUMBER))
     metrics = _metrics(reader)
     left_out = _remarks(reader.left_out)
     progress = Progress(
@@ -128,6 +174,8 @@ def _read(reader: _Reader) -> ProgressFile:
         process_started_at=process_started_at,
         metrics=metrics,
         left_out=left_out,
+        process=process,
+        number=number,
     )
     return ProgressFile(progress, checkpoint, files or 1, left_out)
 

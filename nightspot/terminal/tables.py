@@ -162,6 +162,8 @@ def _sums(run: LocalRecord) -> Iterator[tuple[str, str]]:
     ]
     if resumes:
         yield "Resume", f"{'; '.join(resumes)}."
+    if run.progress_unreadable:
+        yield "Progress", f"could not be read: {run.progress_unreadable}"
     yield "Cost", _cost(run)
     if doubt := how_too_high(run):
         yield "Caution", doubt

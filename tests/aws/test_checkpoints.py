@@ -153,6 +153,8 @@ def test_more_ranks_than_one_page_of_a_listing_holds_are_counted():
             return {"Body": io.BytesIO(json.dumps({**GOOD, "files": 2}).encode())}
 
         def list_objects_v2(self, *, Prefix, ContinuationToken=None, **_bucket):  # noqa: N803
+            if Prefix.endswith("/nightspot"):
+                return super().list_objects_v2(Prefix=Prefix)
             name = f"{Prefix}0000{len(pages) if ContinuationToken else 0}.nsck"
             return {"Contents": [{"Key": name}], **pages[ContinuationToken]}
 
@@ -203,6 +205,8 @@ def test_what_the_checkpoint_library_writes_is_what_is_read(bucket, tmp_path):
         resumed_from_step=30,
         process_started_at=MIDNIGHT + timedelta(seconds=300),
         metrics={"loss": 0.25},
+        process=2,
+        number=2,
     )
 
 
@@ -254,6 +258,8 @@ def test_what_another_run_has_uploaded_proves_nothing():
             return {"Body": io.BytesIO(json.dumps(document).encode())}
 
         def list_objects_v2(self, *, Prefix, **_page):  # noqa: N803
+            if Prefix.endswith("/nightspot"):
+                return super().list_objects_v2(Prefix=Prefix)
             return {"Contents": [{"Key": f"{Prefix}ed/{n}.nsck"} for n in range(9)]}
 
     assert Checkpoints(S3("none", ValueError())).progress("s3://b/high-ranked/20261121-abc123") is None
@@ -274,7 +280,7 @@ def test_an_odd_listing_ends_the_count(listing):
 
         def list_objects_v2(self, **_page):
             self.pages += 1
-            return listing
+            return {"IsTruncated": True} if self.pages == 1 else listing
 
     s3 = S3("list", ValueError())
     assert Checkpoints(s3).progress(PREFIX) is None
@@ -296,7 +302,9 @@ class Refusing:
     def head_object(self, **_key):
         raise self._error
 
-    def list_objects_v2(self, **_prefix):
+    def list_objects_v2(self, *, Prefix, **_page):  # noqa: N803
+        if Prefix.endswith("/nightspot"):
+            return {"Contents": [{"Key": f"{Prefix}.json"}]}
         raise self._error
 
 
@@ -312,6 +320,27 @@ def refusal(code: str, status: int = 400) -> ClientError:
 def test_a_service_fault_is_worth_repeating(operation, error):
     with pytest.raises(TransientAwsError):
         Checkpoints(Refusing(operation, error)).progress(PREFIX)
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "500"])
+def test_a_listing_that_fails_for_a_moment_is_worth_repeating(code):
+    class S3(Refusing):
+        def list_objects_v2(self, **_page):
+            raise refusal(code, 503)
+
+    with pytest.raises(TransientAwsError):
+        Checkpoints(S3("none", ValueError())).progress(PREFIX)
+
+
+def test_who_may_read_and_not_list_gets_the_file_without_a_number(bucket):
+    class Unlisted(Refusing):
+        def list_objects_v2(self, **_page):
+            raise refusal("AccessDenied", 403)
+
+        def head_object(self, **_key):
+            return {}
+
+    assert Checkpoints(Unlisted("none", ValueError())).progress(PREFIX).step == 40
 
 
 @pytest.mark.parametrize("operation", ["get", "head", "list"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import cache
@@ -24,16 +25,17 @@ from nightspot.aws.doctor import (
     Visit,
     examine,
 )
-from nightspot.aws.doctor_grants import READ_CHECKPOINTS, READ_MODELS, WORKFLOW
+from nightspot.aws.doctor_grants import PASSES_ROLES, READ_CHECKPOINTS, READ_MODELS
 from nightspot.aws.doctor_visit import PERMISSIONS, job_of
 from nightspot.aws.faults import NO_ANSWER
+from nightspot.aws.table.dynamodb import to_dynamodb
 from nightspot.job.markets import Market
 from nightspot.job.reading import check_files
 from nightspot.plan.planning import quota_name
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-P4D = "ml.p4d.24xlarge"
+P4D, G5 = "ml.p4d.24xlarge", "ml.g5.48xlarge"
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -47,7 +49,7 @@ VARIABLES = {
     "NIGHTSPOT_MODEL_BUCKET": BUCKETS[1],
     "NIGHTSPOT_TRAINING_ROLE_ARN": ROLE_ARN,
 }
-ROLE_OUTPUTS = {WORKFLOW, *READ_CHECKPOINTS, *READ_MODELS}
+ROLE_OUTPUTS = {PASSES_ROLES, *READ_CHECKPOINTS, *READ_MODELS}
 TEMPLATE = {
     "Resources": {
         "TrainingNoticesTopic1": {"Type": "AWS::SNS::Topic"},
@@ -57,6 +59,7 @@ TEMPLATE = {
         "NoticeTopicArn": {"Value": {"Ref": "TrainingNoticesTopic1"}},
         "StateMachineArn": {"Value": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:runs"},
         "Version": {"Value": "1.0"},
+        "TableName": {"Value": "nightspot-table"},
         **{name: {"Value": f"arn:aws:iam::{ACCOUNT}:role/{name}"} for name in ROLE_OUTPUTS},
     },
 }
@@ -126,6 +129,7 @@ class Account:
             "simulate_principal_policy": {"EvaluationResults": []},
             "get_function_configuration": {"Environment": {"Variables": VARIABLES}},
         }
+        self.price(P4D, G5)
         self._deploy()
 
     def _deploy(self) -> None:
@@ -157,6 +161,7 @@ class Account:
         for logical, kind, physical in (
             ("SchedulesRecommender", "AWS::Scheduler::Schedule", "nightly"),  # moto skips these
             ("TrainingFunctionsPlanRun1", "AWS::Lambda::Function", "plan-run"),
+            ("TrainingFunctionsAskPrices1", "AWS::Lambda::Function", "ask-prices"),
         ):
             found.append({"LogicalResourceId": logical, "ResourceType": kind, "PhysicalResourceId": physical})
         self.answers["list_stack_resources"] = {"StackResourceSummaries": found}
@@ -166,6 +171,27 @@ class Account:
             Endpoint="https://example.com/hook",
         )
         self.schedule(client("scheduler").create_schedule)
+
+    def price(self, *types: str, day: str = "2026-11-21") -> None:
+        """What the table has of prices: these types' in AWS's list, asked that day."""
+        items = [
+            {
+                "pk": f"PRICE#{REGION}",
+                "sk": each,
+                "record": {
+                    "ask_after": "2026-11-22T00:00:00Z",
+                    "price": {
+                        "usd_per_hour": 30.0,
+                        "source": "AWS",
+                        "date": day,
+                        "assumed": False,
+                        "origin": "price_list",
+                    },
+                },
+            }
+            for each in types
+        ]
+        self.answers["query"] = {"Items": [to_dynamodb(item) for item in items]}
 
     def keep_versions(self, status: str) -> None:
         client("s3").put_bucket_versioning(Bucket=BUCKETS[0], VersioningConfiguration={"Status": status})
@@ -234,6 +260,23 @@ def test_each_problem_and_warning_comes_with_a_mend(account):
     bad = [each for each in account.examined() if each.state in {CheckState.PROBLEM, CheckState.WARNING}]
     assert len(bad) == 5
     assert all(finding.fix for finding in bad)
+
+
+def test_a_type_without_a_price_of_these_days_is_a_warning_with_what_counts_instead(account):
+    account.price(G5)
+    finding = account.only(Check.PRICES, CheckState.WARNING)
+    assert (finding.subject, "the book's of" in finding.found) == (P4D, True)
+    assert "aws lambda invoke --function-name ask-prices" in finding.fix
+    account.price(P4D, G5, day="2026-11-18")
+    assert {found.subject for found in account.findings(Check.PRICES)} == {P4D, G5}
+
+
+def test_a_stack_that_asks_for_no_prices_has_the_book_s(account):
+    listed = account.answers["list_stack_resources"]["StackResourceSummaries"]
+    account.answers["list_stack_resources"] = {
+        "StackResourceSummaries": [each for each in listed if "AskPrices" not in each["LogicalResourceId"]]
+    }
+    assert "the shipped book" in account.only(Check.PRICES, CheckState.OK).found
 
 
 def test_the_credentials_finding_says_whose_account_it_is(account):
@@ -321,6 +364,8 @@ def test_a_call_that_is_not_allowed_names_the_permission_and_the_rest_goes_on(
     method = boto3_name(operation)
     if method == "list_aws_default_service_quotas":
         account.answers["list_service_quotas"] = {"Quotas": []}
+    if permission.startswith("kms:"):
+        encrypt(account, "our-models", KEY_ARN)
     account.answers[method] = client_error(code, operation)
     found = account.examined()
     missing = [each for each in found if each.state is CheckState.NOT_CHECKED]
@@ -431,6 +476,29 @@ def test_a_schedule_that_says_other_than_the_file_is_a_warning(account):
     finding = account.only(Check.SCHEDULES, CheckState.WARNING)
     assert finding.found == "deployed as cron(30 1 * * ? *) UTC, the file says cron(0 0 * * ? *) UTC"
     assert finding.fix == "make deploy"
+
+
+def test_a_schedule_in_a_nested_stack_is_found_as_well(account):
+    nested = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/Nightspot-More1/1"
+    listed = account.answers["list_stack_resources"]["StackResourceSummaries"]
+    schedules = [each for each in listed if each["ResourceType"] == "AWS::Scheduler::Schedule"]
+    others = [each for each in listed if each not in schedules]
+    summary = {
+        "LogicalResourceId": "TrainingSchedulesMore1",
+        "ResourceType": "AWS::CloudFormation::Stack",
+        "PhysicalResourceId": nested,
+    }
+    by_stack = {"Nightspot": [*others, summary], nested: schedules}
+
+    class Cloudformation:
+        def get_paginator(self, operation):
+            return self
+
+        def paginate(self, **request):
+            return [{"StackResourceSummaries": by_stack[request["StackName"]]}]
+
+    visit = replace(account.visit(), client=lambda service: Cloudformation())
+    assert {name for _, _, name in visit.resources} >= {nested, "nightly"}
 
 
 PAUSED = ("schedule: {", "schedule: {paused: true, ")
@@ -612,9 +680,9 @@ class Simulator:
 
 def test_a_role_that_the_deployed_workflow_may_not_pass_is_a_problem(account):
     account.job = account.job.replace("${TrainingRoleArn}", f"arn:aws:iam::{ACCOUNT}:role/training")
-    account.answers["simulate_principal_policy"] = Simulator((WORKFLOW, "iam:PassRole", ":role/training"))
+    account.answers["simulate_principal_policy"] = Simulator((PASSES_ROLES, "iam:PassRole", ":role/training"))
     finding = account.only(Check.GRANTS, CheckState.PROBLEM)
-    assert finding.subject == "Workflow"
+    assert finding.subject == "StartTrainingJob"
     assert finding.found == f"may not iam:PassRole on arn:aws:iam::{ACCOUNT}:role/training"
     assert finding.fix.startswith("make deploy")
 
@@ -634,7 +702,7 @@ def test_a_key_that_no_function_may_use_is_a_problem_of_each(account):
     account.answers["simulate_principal_policy"] = simulator
     found = account.findings(Check.GRANTS)
     problems = {each.subject for each in found if each.state is CheckState.PROBLEM}
-    assert problems == {name.removesuffix("RoleArn") for name in ROLE_OUTPUTS - {WORKFLOW}}
+    assert problems == {name.removesuffix("RoleArn") for name in ROLE_OUTPUTS - {PASSES_ROLES}}
     asked = next(each for each in simulator.asked if each["ActionNames"] == ["kms:Decrypt"])
     assert asked["ContextEntries"] == [
         {
@@ -701,14 +769,121 @@ def test_checkpoints_without_versions_are_a_warning_with_the_command(account):
     )
 
 
-def test_a_bucket_without_encryption_is_a_warning(account):
-    client("s3").delete_bucket_encryption(Bucket="our-models")
-    assert account.only(Check.BUCKETS, CheckState.WARNING).subject == "our-models"
+KEY_ID = "11111111-aaaa-bbbb-cccc-000000000001"
+KEY_ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{KEY_ID}"
 
 
-def test_a_placeholder_that_is_given_is_used_instead_of_the_stack_s(account):
-    finding = account.only(Check.BUCKETS, CheckState.PROBLEM, given={"ModelBucket": "elsewhere"})
-    assert finding.subject == "elsewhere"
+def encrypt(account, bucket, key=None, *, policy=None, **metadata):
+    """The bucket by a KMS key, which KMS describes so."""
+    rule = {"SSEAlgorithm": "aws:kms", **({} if key is None else {"KMSMasterKeyID": key})}
+    client("s3").put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": rule}]},
+    )
+    described = {"KeyId": KEY_ID, "Arn": KEY_ARN, "AWSAccountId": ACCOUNT, "KeyState": "Enabled", **metadata}
+    account.answers["describe_key"] = {"KeyMetadata": described}
+    account.answers["get_key_policy"] = {"Policy": json.dumps({"Statement": policy or OF_THE_ACCOUNT})}
+    account.answers["simulate_principal_policy"] = Simulator()
+
+
+def lets_decrypt(*principals, **changes):
+    return [{"Effect": "Allow", "Principal": {"AWS": list(principals)}, "Action": ["kms:Decrypt"], **changes}]
+
+
+OF_THE_ACCOUNT = lets_decrypt(f"arn:aws:iam::{ACCOUNT}:root", Action="kms:*")
+
+
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["nothing configured", "as S3 does by itself"])
+def test_a_bucket_always_encrypts_and_by_s3_s_own_keys_is_well(account, is_deleted):
+    if is_deleted:
+        client("s3").delete_bucket_encryption(Bucket="our-models")
+    found = {each.subject: each for each in account.findings(Check.BUCKETS)}
+    assert found["our-models"].state is CheckState.OK
+    assert found["our-models"].found == "there, encrypted by S3's own keys"
+    assert account.only(Check.KEYS, CheckState.OK).found == "no KMS key of yours is used"
+
+
+def test_a_bucket_s_key_is_named_and_well_where_its_policy_hands_over_to_iam(account):
+    encrypt(account, "our-models", KEY_ARN)
+    found = {each.subject: each.found for each in account.findings(Check.BUCKETS)}
+    assert found["our-models"] == f"there, encrypted by the key {KEY_ARN}"
+    finding = account.only(Check.KEYS, CheckState.OK)
+    assert (finding.subject, finding.found) == (KEY_ID, "enabled; its policy lets the stack's roles decrypt")
+
+
+def test_a_key_of_aws_s_own_for_s3_needs_no_permission(account):
+    encrypt(account, "our-models")
+    assert account.only(Check.KEYS, CheckState.OK).found == "no KMS key of yours is used"
+    assert "describe_key" not in account.calls
+
+
+def test_roles_that_a_key_s_policy_does_not_know_are_named(account):
+    known = lets_decrypt(f"arn:aws:iam::{ACCOUNT}:role/RecordOutcomeRoleArn")
+    denied = lets_decrypt(f"arn:aws:iam::{ACCOUNT}:root", Action="kms:Describe*")
+    encrypt(account, "our-models", KEY_ARN, policy=[*known, *denied])
+    finding = account.only(Check.KEYS, CheckState.PROBLEM)
+    assert finding.found == ("its policy does not let these roles decrypt: CloseRunRoleArn, ReconcileRoleArn")
+    assert finding.fix.startswith("add them to the key's policy")
+
+
+def put_model(key):
+    client("s3").put_object(
+        Bucket="our-models",
+        Key="recommender/nightspot-recommender-1/output/model.tar.gz",
+        ServerSideEncryption="aws:kms",
+        SSEKMSKeyId=key,
+    )
+
+
+def test_the_key_of_objects_that_are_older_than_the_bucket_s_choice_counts_too(account):
+    other = KEY_ARN.replace("11111111", "22222222")
+    encrypt(account, "our-models", KEY_ARN)
+    put_model(other)
+    account.answers["simulate_principal_policy"] = Simulator(("ReconcileRoleArn", "kms:Decrypt", "22222222"))
+    finding = account.only(Check.GRANTS, CheckState.PROBLEM)
+    assert (finding.subject, finding.found) == ("Reconcile", f"may not kms:Decrypt on {other}")
+    assert len(account.findings(Check.KEYS)) == 2
+
+
+@pytest.mark.parametrize("call", ["list_objects_v2", "head_object"])
+def test_where_the_caller_may_not_read_objects_the_bucket_s_key_alone_counts(account, call):
+    encrypt(account, "our-models", KEY_ARN)
+    put_model(KEY_ARN.replace("11111111", "22222222"))
+    account.answers[call] = client_error("403", "HeadObject")
+    assert account.only(Check.KEYS, CheckState.OK).subject == KEY_ID
+
+
+def test_roles_that_iam_does_not_let_use_a_bucket_s_key_are_a_problem(account):
+    encrypt(account, "our-checkpoints", KEY_ARN)
+    account.answers["simulate_principal_policy"] = Simulator(("PlanRunRoleArn", "kms:Decrypt", KEY_ID))
+    finding = account.only(Check.GRANTS, CheckState.PROBLEM)
+    assert (finding.subject, finding.found) == ("PlanRun", f"may not kms:Decrypt on {KEY_ARN}")
+
+
+@pytest.mark.parametrize("state", ["Disabled", "PendingDeletion"])
+def test_a_key_that_cannot_be_used_is_a_problem(account, state):
+    encrypt(account, "our-models", KEY_ARN, KeyState=state)
+    assert account.only(Check.KEYS, CheckState.PROBLEM).found == f"is {state}: nothing can be read"
+
+
+def test_a_key_that_is_not_there_is_a_problem(account):
+    encrypt(account, "our-models", "alias/ours")
+    account.answers["describe_key"] = client_error("NotFoundException", "DescribeKey")
+    finding = account.only(Check.KEYS, CheckState.PROBLEM)
+    assert (finding.subject, finding.found) == ("ours", "there is no such key in this region")
+
+
+def test_another_account_s_key_is_not_checked(account):
+    encrypt(account, "our-models", KEY_ARN, AWSAccountId="999999999999")
+    assert "account 999999999999" in account.only(Check.KEYS, CheckState.NOT_CHECKED).found
+
+
+@pytest.mark.parametrize("call", ["DescribeKey", "GetKeyPolicy"])
+def test_a_key_that_nobody_may_look_at_is_not_checked(account, call):
+    encrypt(account, "our-models", KEY_ARN)
+    name = {"DescribeKey": "describe_key", "GetKeyPolicy": "get_key_policy"}[call]
+    account.answers[name] = client_error("AccessDeniedException", call)
+    assert account.only(Check.KEYS, CheckState.NOT_CHECKED).fix == f"let these credentials kms:{call}"
 
 
 @pytest.mark.parametrize("is_refused", [True, False], ids=["refused", "an empty list"])

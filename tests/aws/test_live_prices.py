@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from nightspot.aws.price_list import Listed, PricesUnknownError
-from nightspot.aws.prices import LivePrices, Sources, read_price_book
+from nightspot.aws.prices import KeptPrices, LivePrices, Sources, read_price_book, unlisted
 from nightspot.aws.table.run_table import RunTable
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.run.pricing import Basis, PlanRate, Price, PriceSource
@@ -177,6 +177,56 @@ def test_without_a_table_everything_is_asked_every_time(aws):
     assert aws.asked.count(("training", G5)) == 2
 
 
+def kept(aws, table):
+    """What a plan knows: it reads the table, and asks nobody."""
+    return KeptPrices(BOOK, table, region=REGION, now=lambda: aws.now)
+
+
+def test_a_plan_reads_what_was_asked_and_asks_nobody(aws, table):
+    asked = aws.prices(table).known([G5])
+    aws.questions()
+    assert kept(aws, table).known([G5]) == asked
+    assert aws.questions() == []
+
+
+def test_before_anybody_has_asked_the_book_s_price_counts_and_the_plan_says_so(aws, table):
+    known = kept(aws, table).known([G5, NEVER, G5])
+    assert known.price(G5, REGION) == FROM_THE_BOOK
+    assert known.price(NEVER, REGION) is None
+    first, second = known.problems
+    assert (G5 in first, "the price of 2023-12-31 counts" in first) == (True, True)
+    assert (NEVER in second, "no price is known" in second) == (True, True)
+
+
+def test_a_kept_price_counts_on_with_its_date_and_is_said_to_be_old_after_two_days(aws, table):
+    aws.prices(table).known([G5])
+    aws.now = NIGHT + 2 * DAY
+    assert kept(aws, table).known([G5]).problems == ()
+    aws.now = NIGHT + 3 * DAY
+    known = kept(aws, table).known([G5])
+    assert known.price(G5, REGION) == FROM_THE_LIST
+    assert [f"the price of {NIGHT.date()} counts" in said for said in known.problems] == [True]
+
+
+def test_a_table_that_does_not_answer_leaves_the_book(aws):
+    class Silent:
+        def price_records(self, region):
+            raise EndpointConnectionError(endpoint_url="https://example.org")
+
+    known = kept(aws, Silent()).known([G5])
+    assert known.price(G5, REGION) == FROM_THE_BOOK
+    assert known.problems[0].startswith("the table did not tell what AWS said of prices before")
+
+
+def test_what_the_list_does_not_name_or_has_not_said_lately_is_unlisted(aws, table):
+    prices = aws.prices(table)
+    assert unlisted(prices.known([G5, P4D, NEVER]), [G5, P4D, NEVER], aws.now) == [P4D, NEVER]
+    aws.silent, aws.now = {"training"}, NIGHT + 2 * DAY
+    assert unlisted(prices.known([G5]), [G5], aws.now) == []
+    aws.now = NIGHT + 3 * DAY
+    assert unlisted(prices.known([G5]), [G5], aws.now) == [G5]
+
+
 def test_where_the_list_is_silent_the_book_s_price_stands_in_with_its_date(aws, table):
     aws.silent = {"training"}
     known = aws.prices(table).known([G5])
@@ -222,14 +272,15 @@ def test_a_silent_list_is_asked_once_a_plan_and_again_after_an_hour(aws, table):
     assert prices.known([G5]).price(G5, REGION).usd_per_hour == 1.4
 
 
-def test_asking_ends_after_its_time_and_the_next_plan_asks_the_rest(aws, table):
+def test_asking_ends_after_its_time_and_the_next_time_asks_the_rest(aws, table):
     aws.training[P4D] = 30.0
     aws.answer_takes = timedelta(seconds=15)
-    known = aws.prices(table).known([G5, P4D])
+    known = aws.prices(table, longest_asking=timedelta(seconds=15)).known([G5, P4D])
     assert aws.questions() == [("training", G5)]
     assert known.price(G5, REGION).usd_per_hour == 1.4
     assert known.price(P4D, REGION).usd_per_hour == 33.0
-    assert aws.prices(table).known([G5, P4D]).price(P4D, REGION).usd_per_hour == 30.0
+    later = aws.prices(table, longest_asking=timedelta(seconds=15)).known([G5, P4D])
+    assert later.price(P4D, REGION).usd_per_hour == 30.0
     assert aws.questions() == [("training", P4D)]
 
 
@@ -329,7 +380,7 @@ def test_a_cost_explorer_that_does_not_answer_costs_no_price_and_is_not_asked_ag
 
 
 def test_the_use_is_not_asked_once_the_time_for_asking_is_over(under_plan, table):
-    under_plan.answer_takes = timedelta(seconds=8)  # list and plans, and the fifteen seconds are over
+    under_plan.answer_takes = timedelta(seconds=20)  # list and plans, and the forty seconds are over
     under_plan.prices(table).known([G5])
     assert uses_asked(under_plan) == []
     under_plan.answer_takes = timedelta(0)

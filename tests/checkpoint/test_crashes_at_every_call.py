@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from nightspot.checkpoint import Checkpointer
+from nightspot.checkpoint.core.files import checkpoint_name, progress_files
 
 # Python 3.12 warns of forks beside threads, and pytest-xdist's workers have some.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -28,9 +29,12 @@ def before(tmp_path, training):
     return directory
 
 
-def go_on(directory, training, report, **options):
+JOB = {"TRAINING_JOB_NAME": "job-1"}
+
+
+def go_on(directory, training, report, environ=JOB, **options):
     """A whole attempt: restore, four saves, each reported once it is known to be durable."""
-    checkpointer = Checkpointer(directory, environ={}, keep_last=1, **options)
+    checkpointer = Checkpointer(directory, environ=environ, keep_last=1, upload_seconds=0, **options)
     restored = checkpointer.restore()
     for step in range(restored.step + 1, restored.step + 5):
         checkpointer.save(step, training.state(step))
@@ -48,6 +52,11 @@ def durable_of(reading):
 def check(directory, durable, training):
     """What holds after any kill."""
     announced = json.loads((directory / "nightspot.json").read_text())["step"]
+    numbered = progress_files(directory)
+    assert all(json.loads(each.path.read_text())["number"] == each.number for each in numbered), (
+        "half written"
+    )
+    assert any((directory / checkpoint_name(each.step, 0)).exists() for each in numbered)
 
     restored = Checkpointer(directory, environ={}).restore()
 
@@ -59,22 +68,22 @@ def check(directory, durable, training):
 
 
 @pytest.mark.parametrize(
-    ("asynchronous", "half"),
+    ("asynchronous", "half", "environ"),
     [
-        pytest.param(False, False, id="in the loop, before the call"),
-        pytest.param(False, True, id="in the loop, in the middle of the write"),
-        pytest.param(True, False, id="in the background, before the call", marks=pytest.mark.long),
-        pytest.param(True, True, id="in the background, in the middle of the write"),
+        pytest.param(False, False, JOB, id="in the loop, before the call"),
+        pytest.param(False, True, {}, id="in the loop, in the middle of the write, in no training job"),
+        pytest.param(True, False, {}, id="in the background, before the call", marks=pytest.mark.long),
+        pytest.param(True, True, JOB, id="in the background, in the middle of the write"),
     ],
 )
 def test_a_kill_at_any_call_loses_nothing_that_was_durable(
-    before, tmp_path, training, disk, forked, asynchronous, half
+    before, tmp_path, training, disk, forked, asynchronous, half, environ
 ):
     rehearsal = tmp_path / "rehearsal"
     shutil.copytree(before, rehearsal)
     sink = os.open(os.devnull, os.O_WRONLY)
     disk.names.clear()
-    go_on(rehearsal, training, sink, asynchronous=asynchronous)
+    go_on(rehearsal, training, sink, environ, asynchronous=asynchronous)
     os.close(sink)
     names = list(disk.names)
     assert len(names) > 60
@@ -89,7 +98,7 @@ def test_a_kill_at_any_call_loses_nothing_that_was_durable(
         def attempt(report, directory=directory, number=number):
             disk.calls = 0
             disk.kill_at(number, half=half)
-            go_on(directory, training, report, asynchronous=asynchronous)
+            go_on(directory, training, report, environ, asynchronous=asynchronous)
 
         with forked(attempt) as child:
             durable = durable_of(child.reading)
@@ -98,9 +107,10 @@ def test_a_kill_at_any_call_loses_nothing_that_was_durable(
         reached.add(check(directory, durable, training))
         disk.act = lambda number, name, half: None
         sink = os.open(os.devnull, os.O_WRONLY)
-        go_on(directory, training, sink)
+        go_on(directory, training, sink, environ)
         os.close(sink)
-        assert not [each for each in directory.iterdir() if TEMPORARY.fullmatch(each.name)]
+        left = [*directory.iterdir(), *tmp_path.iterdir()]
+        assert not [each for each in left if TEMPORARY.fullmatch(each.name)]
         shutil.rmtree(directory)
 
     assert reached == {2, 3, 4, 5, 6}

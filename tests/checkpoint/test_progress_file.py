@@ -1,4 +1,4 @@
-"""nightspot.json never promises more than what is durable, and shows a resume at once."""
+"""Progress files never promise more than what is durable, and show a resume at once."""
 
 import json
 import os
@@ -39,6 +39,8 @@ def test_the_progress_file_says_how_far_and_how_fast(process, clock, tmp_path):
         "world_size": 1,
         "files": 1,
         "library_version": LIBRARY_VERSION,
+        "process": 1,
+        "number": 1,
     }
 
 
@@ -183,11 +185,14 @@ def test_content_is_synced_before_the_rename_and_the_directory_after_it(process,
     monkeypatch.setattr(os, "fsync", recording)
     name = process().save(3, b"s").name
 
+    numbered = "nightspot-000001-000000003-000001.json"
     assert events == [
         (f"{name} (temporary)", []),
         ("directory", [name]),
-        ("nightspot.json (temporary)", [name]),
-        ("directory", [name, "nightspot.json"]),
+        (f"{numbered} (temporary)", [name]),
+        ("directory", [name, numbered]),
+        ("nightspot.json (temporary)", [name, numbered]),
+        ("directory", [name, numbered, "nightspot.json"]),
     ]
 
 
@@ -205,4 +210,117 @@ def test_with_no_whole_checkpoint_left_there_is_no_announcement_either(process, 
     process().save(3, b"s").write_bytes(b"half")
 
     assert process().restore() is None
-    assert not (tmp_path / "nightspot.json").exists()
+    assert not list(tmp_path.glob("nightspot*"))
+
+
+def numbered(directory):
+    return [path.name for path in sorted(directory.glob("nightspot-*.json"))]
+
+
+def test_each_word_is_a_file_of_its_own_that_is_never_written_again(process, clock, tmp_path):
+    first = process(keep_last=9)
+    before = {}
+    for step in (1, 1, 2):
+        clock.move(60)
+        first.save(step, b"s")
+        for name, body in before.items():
+            path = tmp_path / name
+            assert not path.exists() or path.read_bytes() == body
+        before = {name: (tmp_path / name).read_bytes() for name in numbered(tmp_path)}
+    process(keep_last=9).restore()
+
+    # In a training job, the older word about a step stays until the newer one should be in S3.
+    assert numbered(tmp_path) == [
+        "nightspot-000001-000000001-000002.json",
+        "nightspot-000002-000000002-000001.json",
+    ]
+
+
+def test_the_newest_by_name_is_what_nightspot_json_says_as_well(process, tmp_path):
+    process().save(1, b"s")
+    second = process()
+    second.restore()
+    second.save(2, b"s")
+
+    newest = numbered(tmp_path)[-1]
+    assert newest == "nightspot-000002-000000002-000002.json"
+    assert (tmp_path / newest).read_bytes() == (tmp_path / "nightspot.json").read_bytes()
+    assert {key: progress(tmp_path)[key] for key in ("process", "step", "number")} == {
+        "process": 2,
+        "step": 2,
+        "number": 2,
+    }
+
+
+def test_a_process_that_goes_back_is_newer_all_the_same(process, tmp_path):
+    writer = process()
+    writer.save(3, b"s")
+    writer.save(6, b"s").write_bytes(b"half")
+
+    process().restore()
+
+    assert numbered(tmp_path)[-1] == "nightspot-000002-000000003-000001.json"
+
+
+def test_the_count_of_processes_outlives_a_directory_of_broken_checkpoints(process, tmp_path):
+    process().save(3, b"s").write_bytes(b"half")
+    second = process()
+    assert second.restore() is None
+    second.save(1, b"s")
+
+    assert numbered(tmp_path)[-1] == "nightspot-000002-000000001-000001.json"
+
+
+def test_a_progress_file_goes_with_its_checkpoint(process, tmp_path):
+    trainer = process(keep_last=2)
+    stale = tmp_path / "nightspot-000001-000000099-000001.json"
+    stale.write_text("{}")
+    for step in range(1, 6):
+        trainer.save(step, b"s")
+
+    assert numbered(tmp_path) == [
+        "nightspot-000002-000000004-000004.json",
+        "nightspot-000002-000000005-000005.json",
+    ]
+
+
+def test_in_a_training_job_the_older_word_about_a_step_stays_until_the_newer_should_be_in_s3(
+    process, clock, tmp_path
+):
+    process(environ=ENVIRON).save(3, b"s")
+    second = process(environ=ENVIRON)
+    second.restore()
+    assert len(numbered(tmp_path)) == 2
+
+    clock.move(599)
+    second.save(4, b"s")
+    assert len(numbered(tmp_path)) == 3
+    clock.move(1)
+    second.save(5, b"s")
+    assert numbered(tmp_path)[0] == "nightspot-000002-000000003-000001.json"
+
+
+def test_restarts_without_a_save_between_them_leave_few_files(process, clock, tmp_path):
+    process(environ=ENVIRON).save(3, b"s")
+    for _ in range(20):
+        clock.move(60)
+        process(environ=ENVIRON).restore()
+
+    assert len(numbered(tmp_path)) <= 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nightspot-99999999999999999999.json",
+        "nightspot-9999999-000000001-000001.json",
+        "nightspot-000007-000000001-000001.json.bak",
+        "nightspot-.json",
+    ],
+)
+def test_a_name_that_nobody_counts_so_far_is_not_counted_on(process, tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    process().save(3, b"s")
+
+    assert (tmp_path / "nightspot-000001-000000003-000001.json").exists()
+    assert (tmp_path / name).exists()

@@ -62,8 +62,11 @@ CASES = {
     "doctor": Case(
         ("job.yaml", "--local"), ("--region", "EU"), "--region: 'EU': must be the name of a region"
     ),
+    "selftest": Case(("--plan",), ("--only", "Z9"), "--only: Z9: must be one of A1"),
+    "facts diff": Case(None, ("gone.json", "gone.json"), "gone.json: No such file or directory", 1),
     "synth": Case(None, ("--context", "log_days"), "--context: 'log_days': must be KEY=VALUE"),
     "deploy": Case(None, ("--region", "EU"), "--region: 'EU': must be the name of a region", json=None),
+    "smoke": Case(None, ("--timeout", "soon"), "--timeout: 'soon': must be a duration"),
     "demo": Case(("--night", "quiet"), ("--night", "foggy"), "night: 'foggy': must be one of"),
     "run": Case(
         ("job.yaml", "--local"), ("job.yaml", "--local", "--deadline", "soon"), "deadline: 'soon'", 1
@@ -100,17 +103,21 @@ CASES = {
     ),
     "schema": Case((), ("--wrong",), "--wrong", json=()),
     "completion": Case(("bash",), ("tcsh",), "tcsh", json=None),
+    "local aws": Case(None, ("no-such-folder",), "no-such-folder"),
     "local serve": Case(
         None, ("jobs", "--time-scale", "0.5"), "--time-scale: 0.5: must be a number from 1 on"
     ),
 }
 # The test that has the good one.
 GOOD_ELSEWHERE = {
+    "facts diff": "tests/cli/test_facts_command.py::test_diff_fails_where_what_changed_breaks_something",
     "synth": "tests/wheel/test_wheel.py::test_a_new_project_is_synthesised",
     "deploy": "tests/cli/test_deploy_commands.py::test_what_is_deployed_is_left_to_the_cdk_command_line",
+    "smoke": "tests/cli/test_smoke_command.py::test_from_a_deployed_stack_to_a_model_and_all_that_a_run_leaves",
     "audit": "tests/cli/test_audit_command.py::test_a_deployment_without_a_fault_is_said_to_be_so",
     "stop": "tests/cli/test_operate_commands.py::test_a_person_who_says_yes_stops_the_run_and_sees_its_end",
     "retry": "tests/cli/test_run_aws.py::test_retry_takes_the_old_run_s_overrides_along_and_says_so",
+    "local aws": "tests/emulator/test_local_aws.py::test_a_new_project_is_deployed_and_runs_on_this_machine",
     "local serve": "tests/cli/test_every_command.py::test_the_served_api_says_where_it_is_and_ends_with_ctrl_c",
 }
 

@@ -194,6 +194,11 @@ def test_the_same_key_is_the_same_run_and_with_another_input_refused(nightspot, 
         (("recommender", "--fallback", "nowhere"), "fallback: 'nowhere'"),
         (("recommender", "--instance-type", "ml.p9.huge"), "instance_types"),
         (("recommender", "--market", "spot", "--fallback", "on_demand"), "contradicts market: spot"),
+        (
+            ("recommender", "--budget", "301"),
+            "must be at most 300: set overrides.per_run_usd in the job file",
+        ),
+        (("recommender", "--instance-type", "ml.p5.48xlarge"), "add it to overrides.instance_types"),
     ],
 )
 def test_a_mistake_costs_nothing(nightspot, aws, arguments, words):

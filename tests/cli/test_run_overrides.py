@@ -12,7 +12,7 @@ from nightspot.cli import app
 from nightspot.local.stage import staging
 from nightspot.local.stage.emulated_aws import NightNotOverError
 
-P4D, G5, G4 = "ml.p4d.24xlarge", "ml.g5.xlarge", "ml.g4dn.xlarge"
+P4D, G5, G4 = "ml.p4d.24xlarge", "ml.g5.48xlarge", "ml.g4dn.xlarge"
 TRAINER = Path(__file__).parents[1] / "workflow" / "scripts" / "trainer.py"
 MARKET = f"spot: {{{P4D}: [{{missing: 40m}}, {{available: rest}}]}}"
 TRACE = '{"metadata": {"gap_seconds": 3600}, "data": [0, 1, 1, 1]}'
@@ -239,6 +239,13 @@ def test_a_bad_option_is_one_clear_line_and_starts_nothing(
     assert {path for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_what_the_job_file_does_not_let_a_start_change_is_refused_here_as_well(nightspot, folder, played):
+    answer = nightspot("run", "job.yaml", "--local", "--budget", "301")
+    assert answer.status == 1
+    assert "budget.per_run_usd: 301.0: must be at most 300: set overrides.per_run_usd" in answer.err
+    assert played == []
+
+
 def test_the_rules_between_the_job_and_its_overrides_hold(nightspot, folder, played, good_job):
     spot_only = good_job.replace("  on_demand: [ml.p4d.24xlarge]\n", "").replace(
         "fallback: on_demand", "fallback: never"
@@ -258,6 +265,7 @@ deadline: {{within: 3h}}
 work: 20m
 checkpoint_every: 10m
 capacity: {{spot: [{G5}], on_demand: [{G5}]}}
+overrides: {{instance_types: {{spot: [{G4}]}}}}
 training_job:
   RoleArn: arn:aws:iam::123456789012:role/counter
   AlgorithmSpecification: {{TrainingImage: "counter:1", TrainingInputMode: File}}

@@ -1,5 +1,6 @@
 """What is seen and decided goes into the ledger; only the newest truth counts."""
 
+import json
 from dataclasses import replace
 from unittest.mock import ANY
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from nightspot.decide import ledger, steps
 from nightspot.decide.ledger import Observation, Transition, book, fold
 from nightspot.failures.classify import Fault
-from nightspot.failures.codes import FailureClass
+from nightspot.failures.codes import START_UNANSWERED, FailureClass
 from nightspot.job.markets import Market
 from nightspot.run.model import Action, AttemptState, Doubt, Outcome, Step, StopCall
 from nightspot.run.reasons import Reason
@@ -262,6 +263,23 @@ IN_DOUBT = [
     ("SageMaker.SdkClientException", "Unable to execute HTTP request", FailureClass.SERVICE_FAULT),
     ("States.Timeout", "", FailureClass.SERVICE_FAULT),
     ("SageMaker.SomethingNewException", "what?", FailureClass.UNKNOWN),
+    ("SageMaker.InvalidState", "x (Service: SageMaker, Status Code: 500)", FailureClass.SERVICE_FAULT),
+    # The function that starts training jobs ended without an answer; by its own names it would be other classes.
+    (START_UNANSWERED, "ReadTimeoutError: Read timeout on endpoint URL", FailureClass.SERVICE_FAULT),
+    *(
+        (START_UNANSWERED, json.dumps({"Error": error, "Cause": "x"}), FailureClass.SERVICE_FAULT)
+        for error in (
+            "AccessDeniedException",
+            "KeyError",
+            "Lambda.ResourceNotFoundException",
+            "Lambda.TooManyRequestsException",
+            "Lambda.Unknown",
+            "Runtime.ExitError",
+            "Sandbox.Timedout",
+            "States.Timeout",
+            "ValidationException",
+        )
+    ),
 ]
 
 
@@ -272,6 +290,14 @@ def test_a_start_without_an_answer_stays_in_doubt_for_a_quarter_of_an_hour(seen,
     assert (attempt.doubt.failure, attempt.doubt.calls) == (failure, 1)
     closed = seen(None, "00:15", attempt)
     assert (closed.state, closed.failure) == (AttemptState.ENDED, failure)
+
+
+def test_why_a_start_has_no_answer_is_kept_and_read_by_people(seen):
+    """Step Functions' JSON around Lambda's."""
+    inside = json.dumps({"errorType": "KeyError", "errorMessage": "'x' of 123456789012", "stackTrace": []})
+    fault = Fault(START_UNANSWERED, json.dumps({"Error": "KeyError", "Cause": inside}))
+    attempt = seen(None, "00:01", fault=fault)
+    assert attempt.doubt.reason == f"{START_UNANSWERED}: KeyError: 'x' of <account>"
 
 
 def test_a_start_that_is_asked_for_again_is_in_doubt_from_then_on(story, seen):

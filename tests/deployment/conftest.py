@@ -32,6 +32,7 @@ from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
 from nightspot.lambdas.api_reads import ApiDependencies, api_dependencies
 from nightspot.lambdas.dependencies import dependencies
+from nightspot.lambdas.start_training_job import training_jobs
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
@@ -46,6 +47,7 @@ REGION = "eu-west-1"
 NODE = ROOT / ".venv" / "node"
 CDK = ROOT / "node_modules" / ".bin" / "cdk"
 API_MODULE = "nightspot.lambdas.api.handler"
+START_MODULE = "nightspot.lambdas.start_training_job.handler"
 SCALE = 1800.0
 TRAINER = """
 import os, time
@@ -194,6 +196,7 @@ def alive(
     clock = StoryClock(datetime(2026, 11, 21, tzinfo=UTC), SCALE)
     dependencies.cache_clear()
     api_dependencies.cache_clear()
+    training_jobs.cache_clear()
     handlers = _in_story_time(functions, deployment.state_machine_arn, clock)
     wake = AsyncInvoker(
         handlers[functions["nightspot.lambdas.wake_run.handler"]["FunctionName"]], clock, DeadLetters()
@@ -213,6 +216,7 @@ def alive(
     wake.close()
     dependencies.cache_clear()
     api_dependencies.cache_clear()
+    training_jobs.cache_clear()
 
 
 def _in_story_time(
@@ -225,10 +229,15 @@ def _in_story_time(
     of_api: ApiDependencies = replace(api_dependencies(), now=clock.now, starter=starter, stopper=stopper)
     named = {each["FunctionName"]: _handler(each) for each in functions.values()}
     api = functions[API_MODULE]["FunctionName"]
-    of_loop = {name: handler for name, handler in named.items() if name != api}
+    start = functions[START_MODULE]["FunctionName"]
+    of_loop = {name: handler for name, handler in named.items() if name not in {api, start}}
     # Each of AWS's environments serves one event at a time; all of them are this process.
     lock = threading.Lock()
-    return {**bound(of_loop, use, lock), **bound({api: named[api]}, of_api, lock)}
+    return {
+        **bound(of_loop, use, lock),
+        **bound({api: named[api]}, of_api, lock),
+        **bound({start: named[start]}, training_jobs(), lock),
+    }
 
 
 def _handler(function: dict[str, Any]) -> Callable[..., Any]:

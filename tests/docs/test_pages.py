@@ -35,7 +35,7 @@ def test_every_page_is_in_the_menu_once(root, menu):
 
 
 def test_every_setting_that_a_document_names_exists(document, settings):
-    known = {*settings, "stack_name"}
+    known = {*settings, "bundle_for", "stack_name"}
     named = set(_SETTING.findall(document.read_text(encoding="utf-8")))
 
     assert named - known - _NO_SETTINGS == set()

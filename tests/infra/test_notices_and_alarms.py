@@ -157,6 +157,7 @@ def test_there_is_an_alarm_for_each_thing_that_should_wake_a_person(deployed):
         "DecisionCrashed",
         "FallbackRate",
         "NoticeLost",
+        "PriceMissing",
         "Reconciled",
         "ReportLost",
         "ResumeBroken",

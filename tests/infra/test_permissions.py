@@ -6,7 +6,10 @@ import pytest
 
 from nightspot.aws.notices import PREFIX, SOURCE
 from nightspot.cdk.functions import WAKING
+from nightspot.cdk.settings import Settings
 from nightspot.plan.planning import training_job_name
+from tests.infra.policies import ACCOUNT, REGION, Policies
+from tests.simulation.older import older_workflow
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -17,7 +20,7 @@ OLDER_JOBS = {f"{TRAINING_JOBS}/nightspot-{job}-20*" for job in ("by-hand", "rec
 BUS = "arn:<AWS::Partition>:events:<AWS::Region>:<AWS::AccountId>:event-bus/default"
 MACHINES = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:stateMachine:*"
 EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<StateMachine.Name>:*"
-ROLE = "WorkflowRole"
+ROLE, STARTER = "WorkflowRole", "StartTrainingJobRole"
 
 # What AWS lets nobody narrow to a resource; each with the page that says so.
 KNOWS_NO_RESOURCE = {
@@ -174,12 +177,37 @@ def test_metrics_may_be_put_in_two_namespaces_only(deployed):
 
 def test_only_the_training_role_is_passed_and_only_to_sagemaker(variant):
     passing = [statement for statement in variant.statements if "iam:PassRole" in statement.actions]
-    (statement,) = passing
-    assert statement.actions == {"iam:PassRole"}
-    assert statement.roles == (variant.only("IAM::Role", ROLE)[0],)
-    assert statement.conditions == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     own = {f"<{name}.Arn>" for name in variant.of_type("IAM::Role") if "DataRole" in name}
-    assert set(statement.resources) == (own or {"arn:aws:iam::123456789012:role/our-training"})
+    for statement in passing:
+        assert statement.actions == {"iam:PassRole"}
+        assert statement.conditions == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+        assert set(statement.resources) == (own or {"arn:aws:iam::123456789012:role/our-training"})
+    # The workflow's, for the executions of before there was StartTrainingJob.
+    roles = [role for statement in passing for role in statement.roles]
+    assert sorted(roles) == sorted(variant.only("IAM::Role", part)[0] for part in (ROLE, STARTER))
+
+
+@pytest.mark.parametrize("action", ["iam:PassRole", "sagemaker:CreateTrainingJob", "sagemaker:AddTags"])
+def test_a_named_environment_starts_training_jobs_by_one_function_alone(synthesise, action):
+    """No run of it is older than that function (docs/deploy.md, "From a stack without environments")."""
+    named = synthesise(Settings(environment="prod"))
+    starting = {role for s in named.statements if action in s.actions for role in s.roles}
+    assert starting == {named.only("IAM::Role", STARTER)[0]}
+
+
+def test_a_run_of_an_older_workflow_may_start_its_training_jobs_as_before(deployed):
+    """Step Functions goes on with the definition that an execution began with, and with the role as it is now."""
+    (state,) = (
+        s for s in older_workflow()["States"].values() if "createTrainingJob" in s.get("Resource", "")
+    )
+    assert state["Resource"] == "arn:aws:states:::aws-sdk:sagemaker:createTrainingJob"
+    policies = Policies(deployed.template)
+    job = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/nightspot-main-recommender-20261121-abc123-1"
+    role = policies.arn("IAM::Role", "DataRole")
+    for starter in (ROLE, STARTER):
+        assert policies.allows(starter, "sagemaker:CreateTrainingJob", job)
+        assert policies.allows(starter, "sagemaker:AddTags", job)
+        assert policies.allows(starter, "iam:PassRole", role, iam__PassedToService="sagemaker.amazonaws.com")
 
 
 @pytest.mark.parametrize("action", ["CreateTrainingJob", "StopTrainingJob", "AddTags", "DescribeTrainingJob"])
@@ -228,9 +256,9 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "sagemaker:StopTrainingJob",
                 "states:DescribeExecution",
                 "states:SendTaskSuccess",
-                *PRICES,
             },
         ),
+        ("AskPrices", {"dynamodb:PutItem", "dynamodb:Query", *PRICES, *HANDS_OVER}),
         (
             "DecideNextStep",
             {
@@ -259,6 +287,7 @@ def test_the_names_that_runs_give_are_the_names_that_the_roles_know(story):
                 "s3:PutObject",
             },
         ),
+        ("StartTrainingJob", {"iam:PassRole", "sagemaker:AddTags", "sagemaker:CreateTrainingJob"}),
         (
             "StartRun",
             {
@@ -305,6 +334,7 @@ def test_a_function_has_only_what_it_uses(deployed, function, its_own):
         "StartRun",
         "Notify",
         "WakeRun",
+        "AskPrices",
     ],
 )
 def test_a_function_touches_the_one_table_alone(deployed, function):
@@ -346,7 +376,11 @@ def test_every_event_that_may_be_put_is_of_nightspot_s_own_source(variant):
     for statement in putting:
         assert statement.actions == {"events:PutEvents"}
         assert statement.resources == (BUS,)
-        assert statement.conditions == {"StringEquals": {"events:source": SOURCE}}
+        # One request has several events: all of them count, and none at all is no event of ours.
+        assert statement.conditions == {
+            "ForAllValues:StringEquals": {"events:source": SOURCE},
+            "Null": {"events:source": "false"},
+        }
 
 
 def test_only_the_messenger_publishes_and_only_on_this_stack_s_topics(deployed, chatting):
@@ -366,12 +400,13 @@ def test_quotas_are_listed_only_by_the_plan_and_only_where_the_deployment_says_s
     assert not quotas & actions(deployed.statements)
 
 
-def test_prices_are_asked_only_by_the_plan_and_only_where_the_deployment_says_so(deployed, by_the_book):
-    plan, _ = deployed.only("IAM::Role", "PlanRunRole")
-    assert {role for s in deployed.statements if s.actions & PRICES for role in s.roles} == {plan}
+def test_prices_are_asked_by_one_function_alone_and_only_where_the_deployment_says_so(deployed, by_the_book):
+    asking, _ = deployed.only("IAM::Role", "AskPricesRole")
+    assert {role for s in deployed.statements if s.actions & PRICES for role in s.roles} == {asking}
     for action in PRICES:
-        assert resources_of(action, deployed.allowed_to("PlanRunRole")) == {"*"}
+        assert resources_of(action, deployed.allowed_to("AskPricesRole")) == {"*"}
     assert not PRICES & actions(by_the_book.statements)
+    assert not [name for name in by_the_book.of_type("Lambda::Function") if "AskPrices" in name]
 
 
 def test_a_run_may_do_what_its_workflow_says_and_no_more(deployed):
@@ -397,7 +432,7 @@ def test_a_run_cannot_delete_anything_but_a_log_delivery(deployed):
 
 def test_a_run_cannot_wake_itself(deployed):
     names = resources_of("lambda:InvokeFunction", deployed.allowed_to(ROLE))
-    assert len(names) == 3
+    assert len(names) == 4
     assert not [name for name in names if "WakeRun" in name]
 
 

@@ -17,6 +17,9 @@ from nightspot.cdk import TrainingRuns
 from nightspot.cdk.settings import Settings
 from nightspot.cdk.triggers import WORKFLOW_FILE
 from nightspot.lambdas.dependencies import BOUNDED, Environment
+from nightspot.lambdas.start_training_job import ASKED_ONCE
+from nightspot.lambdas.time_left import SPARE_SECONDS, longest_seconds
+from tests.lambdas.test_no_answer import TIMEOUTS
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -30,12 +33,14 @@ STACK_ID = {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}
 DLC_ACCOUNT = "NIGHTSPOT_DLC_ACCOUNT_ID"  # where a job asks for one of AWS's images
 FUNCTIONS = [
     "Api",
+    "AskPrices",
     "CloseRun",
     "DecideNextStep",
     "PlanRun",
     "Reconcile",
     "RecordOutcome",
     "StartRun",
+    "StartTrainingJob",
     "Notify",
     "WakeRun",
 ]
@@ -217,13 +222,22 @@ def test_every_function_has_a_handler_of_its_own(deployed):
 
 def test_a_call_that_gets_no_answer_fits_into_every_function_s_time(deployed):
     """So that the function can say what failed, instead of being killed in it."""
-    tries = BOUNDED["retries"]["total_max_attempts"]
-    # botocore's pauses between tries: up to 1 s, 2 s, …
-    pauses = sum(2**number for number in range(tries - 1))
-    longest = tries * (BOUNDED["connect_timeout"] + BOUNDED["read_timeout"]) + pauses
+    longest = longest_seconds(BOUNDED) + SPARE_SECONDS
     timeouts = {name: f["Timeout"] for name, f in deployed.of_type("Lambda::Function").items()}
     assert len(timeouts) == len(FUNCTIONS)
+    by_module = {
+        f["Handler"].split(".")[2]: f["Timeout"] for f in deployed.of_type("Lambda::Function").values()
+    }
+    assert TIMEOUTS.items() <= by_module.items()
     assert {name for name, seconds in timeouts.items() if seconds <= longest} == set()
+    once = longest_seconds(ASKED_ONCE)
+    (starting,) = (seconds for name, seconds in timeouts.items() if "StartTrainingJob" in name)
+    # And as long again as a cold start takes.
+    assert once + 10 < starting
+    # A state that ended before its function would be followed by a decision that looks too early.
+    assert (
+        starting < json.loads(WORKFLOW_FILE.read_text())["States"]["Start the training job"]["TimeoutSeconds"]
+    )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -344,7 +358,7 @@ def test_the_workflow_s_names_are_this_stack_s_functions_and_table(deployed, as_
     substitutions = {key: as_text(value) for key, value in machine["DefinitionSubstitutions"].items()}
     expected = {
         f"{name}FunctionArn": f"<{deployed.only('Lambda::Function', name)[0]}.Arn>"
-        for name in ("PlanRun", "DecideNextStep", "RecordOutcome")
+        for name in ("PlanRun", "DecideNextStep", "StartTrainingJob", "RecordOutcome")
     }
     table, _ = deployed.only("DynamoDB::Table")
     assert substitutions == {

@@ -88,6 +88,27 @@ def test_what_ended_goes_to_the_function_that_closes_and_else_to_the_dead_letter
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 6 * 3600, "MaximumRetryAttempts": 10}
 
 
+def test_prices_are_asked_for_every_hour_and_at_the_end_of_each_deployment(deployed, as_text, by_the_book):
+    function, _ = deployed.only("Lambda::Function", "AskPrices")
+    rules = {
+        name: rule
+        for name, rule in deployed.of_type("Events::Rule").items()
+        if [as_text(target["Arn"]) for target in rule["Targets"]] == [f"<{function}.Arn>"]
+    }
+    (hourly,) = (rule for rule in rules.values() if "ScheduleExpression" in rule)
+    (told,) = (rule for rule in rules.values() if "EventPattern" in rule)
+    assert hourly["ScheduleExpression"] == "rate(1 hour)"
+    assert told["EventPattern"] == {
+        "source": ["aws.cloudformation"],
+        "detail-type": ["CloudFormation Stack Status Change"],
+        "detail": {
+            "stack-id": [{"Ref": "AWS::StackId"}],
+            "status-details": {"status": ["CREATE_COMPLETE", "UPDATE_COMPLETE"]},
+        },
+    }
+    assert not [rule for rule in by_the_book.of_type("Events::Rule") if "Prices" in rule]
+
+
 def test_every_end_without_a_model_of_this_state_machine_is_looked_at(deployed, as_text):
     pattern = deployed.only("Events::Rule", "ExecutionEnded")[1]["EventPattern"]
     (machine,) = pattern["detail"]["stateMachineArn"]

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from nightspot.job.cautions import warnings_for
 from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.markets import Fallback, Market
-from nightspot.job.model import Budget, Capacity, ChangeOver, InstanceType, Job, Local
+from nightspot.job.model import Budget, Capacity, ChangeOver, InstanceType, Job, Local, OverrideLimits
 from nightspot.job.reading import load_job, parse_job
 from nightspot.job.times import Deadline, Schedule
 
@@ -36,6 +36,9 @@ def test_the_example_tells_the_reference_story(recommender):
         change_over=ChangeOver(spot_seconds=600, on_demand_seconds=900),
         fallback=Fallback.ON_DEMAND,
         budget=Budget(per_run_usd=200),
+        overrides=OverrideLimits(
+            instance_types=(InstanceType(instance_type="ml.g5.48xlarge"),), per_run_usd=300
+        ),
         training_job=request,
         local=Local(
             command=("python", "examples/recommender/train.py"),

@@ -28,6 +28,9 @@ FILES = (
         f"{REQUEST}.StoppingCondition.MaxWaitTimeInSeconds": 40000,
     },
 )
+# What a start may change is wide for half of them.
+WIDE = {"overrides.instance_types": [P4D, G5, P5, "ml.m5.large"], "overrides.per_run_usd": 3000}
+FILES = (*FILES, *({**changes, **WIDE} for changes in FILES))
 
 
 @pytest.mark.parametrize("changes", FILES)

@@ -298,7 +298,7 @@ job = Job(
     capacity=Capacity(on_demand=(InstanceType(instance_type="ml.m5.large"),)),
     training_job={},
 )
-given = {"deadline": "2h", "instance_types": ["ml.m5.xlarge"], "hyperparameters": {"a": 1}}
+given = {"deadline": "2h", "instance_types": ["ml.m5.large"], "hyperparameters": {"a": 1}}
 assert apply_overrides(job, read_overrides(given)).deadline.within_seconds == 7200
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"yaml", "botocore", "boto3"}))
 """

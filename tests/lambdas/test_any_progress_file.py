@@ -40,6 +40,8 @@ class S3:
         return {"ContentLength": 1}
 
     def list_objects_v2(self, *, Prefix: str, **_page: Any) -> dict[str, Any]:  # noqa: N803
+        if Prefix.endswith("/nightspot"):
+            return {"Contents": [{"Key": f"{Prefix}.json"}]}
         return {"Contents": [{"Key": f"{Prefix}{n:05d}.nsck"} for n in range(9)]}
 
 

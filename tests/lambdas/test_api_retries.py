@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from nightspot.job.markets import Concurrency
+from nightspot.job.model import OverrideLimits
 from nightspot.run.model import Outcome, run_from_json, to_json
 
 START = "/jobs/recommender/runs"
@@ -60,6 +61,16 @@ def test_a_retry_with_a_key_is_one_run_and_not_the_start_of_that_key(api, failed
 def test_what_does_not_fit_the_retried_run_s_overrides_is_refused(api, failed):
     answer = api.ask("POST", f"/runs/{failed.run_id}/retry", {"fallback": "on_demand"})
     assert (answer.status, answer.json["errors"][0]["field"]) == (422, "fallback")
+
+
+def test_what_the_job_file_allows_no_longer_is_refused_until_it_is_taken_back(api, world, failed):
+    job = world.jobs["recommender"]
+    limits = OverrideLimits(hyperparameters=())
+    world.jobs["recommender"] = job.model_copy(update={"overrides": limits})
+    answer = api.ask("POST", f"/runs/{failed.run_id}/retry")
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "hyperparameters.epochs")
+    assert api.machine.inputs == []
+    assert api.ask("POST", f"/runs/{failed.run_id}/retry", {"hyperparameters": None}).status == 202
 
 
 def test_a_run_that_goes_on_cannot_be_retried(api, world):

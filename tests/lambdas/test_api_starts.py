@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nightspot.job.markets import Concurrency
+from nightspot.job.model import Budget
 from nightspot.lambdas.run_input import MOST_REQUESTED_BY
 from nightspot.run.model import run_from_json
 
@@ -56,6 +57,18 @@ def test_overrides_go_into_the_execution_as_they_were_given(api):
         "budget": {"per_run_usd": 12.5},
         "hyperparameters": {"epochs": "3"},
     }
+
+
+def test_what_the_job_file_does_not_let_a_start_change_is_refused_before_it(api, world):
+    job = world.jobs["recommender"]
+    world.jobs["recommender"] = job.model_copy(update={"budget": Budget(per_run_usd=200)})
+    given = {"budget": 100000, "instance_types": ["ml.p5.48xlarge"]}
+    answer = api.ask("POST", START, given)
+    assert answer.status == 422
+    said = {error["field"]: error["rule"] for error in answer.json["errors"]}
+    assert said.keys() == {"budget.per_run_usd", "instance_types[0].instance_type"}
+    assert "set overrides.per_run_usd in the job file" in said["budget.per_run_usd"]
+    assert api.machine.inputs == []
 
 
 def test_what_the_api_starts_is_what_the_plan_takes(api, world):

@@ -65,6 +65,21 @@ def test_people_hear_of_it_as_of_every_end(night, world, metrics):
     assert (counts["RunStopped"], counts["RunLeftOpen"]) == ([1], [1])
 
 
+def test_progress_that_may_not_be_read_is_on_record_and_in_what_people_hear(night, world, aws_fault):
+    class Locked:
+        def list_objects_v2(self, **_prefix):
+            raise aws_fault("AccessDenied", "kms:Decrypt")
+
+        get_object = list_objects_v2
+
+    night.trains()
+    world.s3 = Locked()
+    night.execution_ends()
+    (detail,) = world.bus.details()
+    assert "kms:Decrypt" in detail["summary"]["progress_unreadable"]
+    assert "ProgressUnreadable" in detail["happened"]
+
+
 def test_what_the_run_held_is_free_again(night, world):
     run = night.trains()
     night.execution_ends()

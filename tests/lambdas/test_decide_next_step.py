@@ -202,8 +202,10 @@ def test_a_decision_needs_no_answer_of_s3_and_keeps_the_progress_that_is_known(w
     saved = {"step": 7, "total_steps": 10, "saved_at": midnight.isoformat()}
 
     class S3:
-        def get_object(self, **_arguments):
+        def list_objects_v2(self, **_arguments):
             raise away
+
+        get_object = list_objects_v2
 
     known = {**asked, "progress": saved}
     world.sagemaker.shows(name_of(asked), "InProgress", ("Training", midnight))
@@ -231,6 +233,39 @@ def test_progress_that_may_not_be_read_stops_no_decision(world, asked, metrics, 
     answer = world.decide(asked)
     assert (answer["step"]["action"], answer["run"]["progress"]) == ("watch", None)
     assert metrics()["DecidedWithout"] == [1]
+
+
+def test_people_hear_once_for_each_run_that_its_progress_may_not_be_read(
+    world, asked, metrics, midnight, aws_fault
+):
+    why = "User: arn:aws:sts::123456789012:assumed-role/Decide/x is not authorized to perform: kms:Decrypt"
+
+    class Locked:
+        def list_objects_v2(self, *, Prefix, **_page):  # noqa: N803
+            return {"Contents": [{"Key": f"{Prefix.removesuffix('.json')}.json"}]}
+
+        def get_object(self, **_key):
+            raise aws_fault("AccessDenied", why)
+
+    world.sagemaker.shows(name_of(asked), "InProgress", ("Training", midnight))
+    readable, world.s3 = world.s3, Locked()
+    world.pass_time(minutes=10)
+    first = world.decide(asked)["run"]
+    assert metrics()["ProgressUnreadable"] == [1]
+    (notice,) = [each for each in world.bus.entries if each["DetailType"] == "Nightspot Progress Unreadable"]
+    told = json.loads(notice["Detail"])["progress_unreadable"]
+    assert "assumed-role/Decide" in told
+    assert "kms:Decrypt" in told
+    assert "123456789012" not in told
+
+    world.pass_time(minutes=10)
+    second = world.decide(first)["run"]
+    world.s3 = readable
+    world.pass_time(minutes=10)
+    third = world.decide(second)["run"]
+    assert third["progress_unreadable"] == first["progress_unreadable"] == told
+    again = [each for each in world.bus.entries if each["DetailType"] == "Nightspot Progress Unreadable"]
+    assert len(again) == 1
 
 
 @pytest.fixture

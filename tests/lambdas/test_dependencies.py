@@ -11,8 +11,10 @@ from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 from pydantic import ValidationError
 
+from nightspot.aws.prices import LONGEST_ASKING
 from nightspot.job.model import Job, dump_jobs
 from nightspot.job.request_shape import PlaceholderError
+from nightspot.lambdas.ask_prices import asking_dependencies
 from nightspot.lambdas.dependencies import dependencies, late_client
 from nightspot.lambdas.observability import emit
 from nightspot.lambdas.plan_run import handler
@@ -92,11 +94,21 @@ class Clients:
         raise EndpointConnectionError(endpoint_url="https://example.org")
 
 
-def test_prices_are_asked_where_they_are_told_without_patience_and_without_repetition(deployed, monkeypatch):
+def test_a_plan_asks_nobody_but_the_table_for_prices(deployed, monkeypatch):
     monkeypatch.setenv("NIGHTSPOT_LIVE_PRICES", "true")
     clients = Clients()
     monkeypatch.setattr(boto3, "client", clients)
     known = dependencies().live_prices(["ml.g5.xlarge"])
+    assert known.prices["ml.g5.xlarge"].date == date(2023, 12, 31)
+    assert {service for service, _ in clients.made} == {"dynamodb"}
+
+
+def test_prices_are_asked_where_they_are_told_with_patience_and_without_repetition(deployed, monkeypatch):
+    clients = Clients()
+    monkeypatch.setattr(boto3, "client", clients)
+    asking_dependencies.cache_clear()
+    known = asking_dependencies().known(["ml.g5.xlarge"])
+    asking_dependencies.cache_clear()
     assert known.prices["ml.g5.xlarge"].date == date(2023, 12, 31)
     assert len(known.problems) == 4
     asked = {service: options for service, options in clients.made if service != "dynamodb"}
@@ -106,8 +118,9 @@ def test_prices_are_asked_where_they_are_told_without_patience_and_without_repet
     }
     for options in asked.values():
         config = options["config"]
-        # Patient enough for a cold Price List, and with all the others far within PlanRun's minute.
-        assert 4 < config.connect_timeout + config.read_timeout <= 6
+        one_answer = config.connect_timeout + config.read_timeout
+        # The last question is begun and answered within AskPrices' minute.
+        assert LONGEST_ASKING.total_seconds() + one_answer < 60
         assert config.retries["total_max_attempts"] == 1
 
 

@@ -17,6 +17,7 @@ HANDLERS = (
     "reconcile",
     "record_outcome",
     "start_run",
+    "start_training_job",
     "notify",
     "wake_run",
 )

@@ -9,6 +9,7 @@ import pytest
 
 from nightspot.decide.policy import next_step
 from nightspot.job.markets import Concurrency, Market
+from nightspot.job.model import OverrideLimits
 from nightspot.run.model import Attempt, AttemptState, Outcome, run_from_json
 
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:{}"
@@ -64,6 +65,9 @@ def test_one_run_on_another_type_costs_no_night_of_spot(world, midnight, night):
     """L1."""
     for days in range(20, 1, -1):
         night(days, 4.0 + days / 400)
+    job = world.jobs["recommender"]
+    limits = OverrideLimits.model_validate({"instance_types": ["ml.g5.12xlarge"]})
+    world.jobs["recommender"] = job.model_copy(update={"overrides": limits})
     night(1, 12.0, instance_types=["ml.g5.12xlarge"], deadline={"within": "20h"})
     run = plan(world, midnight)
     assert is_spot(run)

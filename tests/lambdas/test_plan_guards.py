@@ -12,7 +12,7 @@ from nightspot.aws.prices import QuotasUnknownError
 from nightspot.cli import _shared
 from nightspot.cli._shared import ExitStatus
 from nightspot.job.markets import Concurrency
-from nightspot.job.model import Budget
+from nightspot.job.model import Budget, OverrideLimits
 from nightspot.lambdas import plan_run
 from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.local.stage.emulated_aws import LocalContext
@@ -70,6 +70,9 @@ def budget(world):
 
 
 def test_overrides_shape_the_run_and_are_on_record(world, midnight):
+    job = world.jobs["recommender"]
+    limits = OverrideLimits.model_validate({"instance_types": {"on_demand": ["ml.p5.48xlarge"]}})
+    world.jobs["recommender"] = job.model_copy(update={"overrides": limits})
     given = {
         "job": "recommender",
         "market": "on_demand",
@@ -86,6 +89,28 @@ def test_overrides_shape_the_run_and_are_on_record(world, midnight):
     assert run.budget_usd == 55
     assert world.table.history("recommender")[0].overrides["market"] == "on_demand"
     assert world.bus.details()[0]["overrides"]["deadline"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"market": "spot", "instance_types": ["ml.p5.48xlarge"]},
+            "add it to overrides.instance_types in the job file",
+        ),
+        ({"budget": 100000}, "set overrides.per_run_usd in the job file"),
+        ({"deadline": "28d"}, "set overrides.deadline in the job file"),
+        ({"hyperparameters": {"sagemaker_program": "x.py"}}, "overrides.hyperparameters in the job file"),
+    ],
+)
+def test_what_the_job_file_does_not_let_a_start_change_starts_nothing(world, given, words):
+    """However the execution was started: the console asks nobody else."""
+    job = world.jobs["recommender"]
+    world.jobs["recommender"] = job.model_copy(update={"budget": Budget(per_run_usd=200)})
+    with pytest.raises(InvalidInputError, match=words):
+        world.plan({"job": "recommender", **given})
+    assert world.table.history("recommender") == []
+    assert world.bus.entries == []
 
 
 @pytest.mark.parametrize(

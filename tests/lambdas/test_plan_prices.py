@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from nightspot.aws.price_list import PriceList, SavingsPlans, SpotPrices
-from nightspot.aws.prices import KnownPrices, LivePrices, Sources, read_price_book
+from nightspot.aws.prices import KeptPrices, KnownPrices, LivePrices, Sources, read_price_book
 from nightspot.job.model import Budget
 from nightspot.run.model import run_from_json
 from nightspot.run.pricing import ASSUMED_SPOT_DISCOUNT, Basis, PlanRate, Price, PriceSource, SpotDiscount
@@ -93,7 +93,9 @@ class Refusing:
         raise self._fault
 
 
-def test_a_plan_that_may_ask_nothing_has_the_book_s_prices_and_asks_no_more_for_an_hour(world, aws_fault):
+def test_where_aws_may_not_be_asked_a_plan_has_the_book_s_prices_and_it_is_asked_an_hour_later(
+    world, aws_fault
+):
     refusing = Refusing(aws_fault("AccessDeniedException", "no"))
     book = read_price_book(
         {
@@ -110,7 +112,8 @@ def test_a_plan_that_may_ask_nothing_has_the_book_s_prices_and_asks_no_more_for_
     )
     sources = Sources(PriceList(refusing), SavingsPlans(refusing), SpotPrices(refusing))
     prices = LivePrices(sources, book, world.table, region="eu-west-1", now=lambda: world.now)
-    world.live_prices = prices.known
+    assert prices.known([G5]).problems
+    world.live_prices = KeptPrices(book, world.table, region="eu-west-1", now=lambda: world.now).known
     rung = run_from_json(world.plan()["run"]).rungs[0]
     assert (rung.usd_per_hour, rung.price_source) == (1.57, PriceSource.BOOK)
     assert rung.price_date == date(2023, 12, 31)

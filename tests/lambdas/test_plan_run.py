@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from nightspot.job.model import OverrideLimits
 from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.run.model import Outcome, run_from_json
 
@@ -166,6 +167,10 @@ def test_every_wrong_field_is_refused_by_name_value_and_rule(world, given, compl
     ],
 )
 def test_the_bounds_of_the_scheduled_moment_are_allowed(world, scheduled_at, deadline):
+    job = world.jobs["recommender"]
+    world.jobs["recommender"] = job.model_copy(
+        update={"overrides": OverrideLimits(deadline_seconds=7 * 86400)}
+    )
     given = {"job": "recommender", "scheduled_at": scheduled_at, "deadline": deadline}
     assert run_from_json(world.plan(given)["run"]).scheduled_at is not None
 

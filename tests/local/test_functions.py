@@ -8,7 +8,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
+from nightspot.lambdas import (
+    close_run,
+    decide_next_step,
+    plan_run,
+    reconcile,
+    record_outcome,
+    start_training_job,
+    wake_run,
+)
 from nightspot.local.clock import StoryClock
 from nightspot.local.stage import emulated_aws
 from nightspot.local.stage.emulated_aws import (
@@ -145,6 +153,7 @@ def test_the_workflow_s_functions_are_the_deployed_handlers(monkeypatch):
         "WakeRun": wake_run,
         "CloseRun": close_run,
         "Reconcile": reconcile,
+        "StartTrainingJob": start_training_job,
     }
     for name, handler_module in handlers.items():
 
@@ -153,12 +162,12 @@ def test_the_workflow_s_functions_are_the_deployed_handlers(monkeypatch):
             return {"from": name}
 
         monkeypatch.setattr(handler_module, "handler", handler)
-    collaborators = object()
-    bound = functions(collaborators)
+    collaborators, jobs = object(), object()
+    bound = functions(collaborators, jobs)
     assert bound.keys() == handlers.keys()
     for name, function in bound.items():
         assert function({"to": name}) == {"from": name}
-        assert called[name] == ({"to": name}, name, collaborators)
+        assert called[name] == ({"to": name}, name, jobs if name == "StartTrainingJob" else collaborators)
 
 
 def test_one_function_runs_at_a_time(monkeypatch):
@@ -172,7 +181,7 @@ def test_one_function_runs_at_a_time(monkeypatch):
 
     for handler_module in (emulated_aws.plan_run, emulated_aws.wake_run):
         monkeypatch.setattr(handler_module, "handler", handler)
-    bound = functions(object())
+    bound = functions(object(), object())
     threads = [threading.Thread(target=bound[name], args=({},)) for name in ("PlanRun", "WakeRun") * 2]
     for thread in threads:
         thread.start()

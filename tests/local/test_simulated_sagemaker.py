@@ -87,6 +87,7 @@ def test_of_two_simultaneous_requests_for_a_name_one_wins(tonight):
     [
         ({"name": "-job"}, "'trainingJobName' failed to satisfy constraint"),
         ({"name": "x" * 64}, "regular expression"),
+        ({"name": "x-" * 31 + "xx"}, "length less than or equal to 63"),
         ({"RoleArn": ""}, "'roleArn' failed to satisfy constraint: Member must not be null"),
         ({"OutputDataConfig": {}}, "'outputDataConfig.s3OutputPath'"),
         ({"OutputDataConfig": {"S3OutputPath": "/tmp/models"}}, "not a valid S3 URI"),

@@ -108,6 +108,13 @@ def test_several_things_may_happen_at_once(story, between, start):
     )
 
 
+def test_progress_that_may_not_be_read_is_told_once(story, between):
+    refused = story.run(attempts=[story.attempt()], progress_unreadable="AccessDenied")
+    assert between(after=refused) == (RunEvent.PROGRESS_UNREADABLE,)
+    assert between(before=refused, after=refused) == ()
+    assert RunEvent.PROGRESS_UNREADABLE in run_events.of_run(refused)
+
+
 def test_a_resume_that_failed_is_told_once(story, between):
     broken = story.run(attempts=[story.attempt(resume=Resume.BROKEN)])
     assert between(after=broken) == (RunEvent.RESUME_BROKEN,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.checkpoint.core import progress as limits
+from nightspot.checkpoint.core.files import progress_name
 from nightspot.run import progress_file
 from nightspot.run.model import Progress, to_json
-from nightspot.run.progress_file import MOST_BYTES, MOST_METRICS, ProgressFile, read_progress
+from nightspot.run.progress_file import MOST_BYTES, MOST_METRICS, ProgressFile, order_of, read_progress
 
 GOOD = {
     "step": 40,
@@ -315,3 +317,52 @@ def test_whatever_it_says_there_is_a_result_within_the_bounds(body):
     assert len(told["metrics"]) <= MOST_METRICS
     assert all(value == 0 or 1e-130 <= abs(value) < 1e126 for value in told["metrics"].values())
     assert all(text.isprintable() for text in (*told["metrics"], *told["left_out"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("nightspot-000003-000000012-000004.json", (3, 12, 4)),
+        ("nightspot-1000000-1000000000000000-1000000000.json", (10**6, 10**15, 10**9)),
+        ("nightspot-1000001-000000012-000004.json", None),
+        ("nightspot-000003-1000000000000001-000004.json", None),
+        ("nightspot-99999999999999999999.json", None),
+        ("nightspot-3-12-4.json", None),
+        ("nightspot-000003-000000012-000004.json.0a1b2c3d.tmp", None),
+        ("nightspot.json", None),
+        ("nightspot-٠٠٠٠٠٣-000000012-000004.json", None),
+    ],
+    ids=[
+        "usual",
+        "the most",
+        "too many processes",
+        "too many steps",
+        "a huge number",
+        "short",
+        "a draft",
+        "unnumbered",
+        "arabic",
+    ],
+)
+def test_a_name_says_which_is_newer_or_nothing(name, order):
+    assert order_of(name) == order
+
+
+def test_what_the_library_calls_its_files_is_what_is_read():
+    for numbers in [(1, 0, 1), (10**6, 10**15, 10**6)]:
+        assert order_of(progress_name(*numbers)) == numbers
+
+
+def test_a_file_must_say_what_its_name_says():
+    body = json.dumps({**GOOD, "process": 3, "number": 4}).encode()
+    assert read_progress(body, (3, 40, 4)).progress == replace(PROGRESS, process=3, number=4)
+    for other in [(4, 40, 4), (3, 41, 4), (3, 40, 5)]:
+        assert read_progress(body, other).progress is None
+        assert "its name says" in read_progress(body, other).left_out[0]
+    assert read_progress(json.dumps(GOOD).encode(), (3, 40, 4)).progress is None
+
+
+@given(st.binary(max_size=200), st.tuples(st.integers(), st.integers(), st.integers()))
+def test_whatever_a_file_and_its_name_say_there_is_a_result(body, order):
+    file = read_progress(body, order)
+    assert (file.progress is None) == bool(file.left_out)

@@ -138,7 +138,12 @@ def size_of(value: Any) -> int:
 
 def read_workflow(substitutions: Mapping[str, str], path: Path = WORKFLOW) -> Machine:
     """The workflow file with the names of a deployment filled in, as CloudFormation does."""
-    return _read(path.read_text(encoding="utf-8"), tuple(sorted(substitutions.items())))
+    return compile_text(path.read_text(encoding="utf-8"), substitutions)
+
+
+def compile_text(text: str, substitutions: Mapping[str, str]) -> Machine:
+    """A definition as text with `${Name}` in it, compiled."""
+    return _read(text, tuple(sorted(substitutions.items())))
 
 
 @cache

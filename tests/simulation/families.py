@@ -27,7 +27,13 @@ def _kill(scenario: Scenario, random: Random) -> Scenario:
         begin = random.choice((0.0, random.uniform(0, scenario.window), scenario.last_safe_moment - MINUTE))
         length = random.choice((2, 5, 15)) * MINUTE
         names = random.choice(
-            (("DecideNextStep",), ("PlanRun",), ("RecordOutcome",), ("WakeRun", "CloseRun"))
+            (
+                ("DecideNextStep",),
+                ("PlanRun",),
+                ("StartTrainingJob",),
+                ("RecordOutcome",),
+                ("WakeRun", "CloseRun"),
+            )
         )
         plan = replace(
             scenario.plan, dying=(max(0.0, begin), max(0.0, begin) + length), dying_functions=names

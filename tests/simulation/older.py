@@ -1,4 +1,4 @@
-"""What a version of the code from November 2026 knew of the ledger: a deployment may come while a run goes on."""
+"""What a version of November 2026 left, ledgers and workflow: a deployment may come while a run goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,42 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.simulation import asl
+
 OLDER_FIELDS = Path(__file__).parent / "fields_of_2026_11.json"
+
+
+# What has become other states since. The workflow itself asked SageMaker.
+_STATES: Mapping[str, Any] = {
+    "Start the training job": {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:sagemaker:createTrainingJob",
+        "TimeoutSeconds": 60,
+        "Arguments": "{% $merge([$request, $step.request, {'Environment': $merge([$request.Environment, "
+        "$step.request.Environment]), 'Tags': $append($request.Tags, $step.request.Tags)}]) %}",
+        "Catch": [
+            {
+                "ErrorEquals": ["States.ALL"],
+                "Assign": {"fault": "{% $states.errorOutput %}"},
+                "Next": "Decide the next step",
+            }
+        ],
+        "Next": "Wait for news",
+    },
+}
+
+
+def older_workflow() -> dict[str, Any]:
+    """The definition before training jobs were started by a function."""
+    definition: dict[str, Any] = json.loads(asl.WORKFLOW.read_text(encoding="utf-8"))
+    states = {**definition["States"], **_STATES}
+    del states["Was it started?"]
+    return {**definition, "States": states}
+
+
+def read_workflow(substitutions: Mapping[str, str]) -> asl.Machine:
+    """The same, compiled with the names of a deployment filled in."""
+    return asl.compile_text(json.dumps(older_workflow()), substitutions)
 
 
 @cache

@@ -28,6 +28,7 @@ FUNCTION_NAMES = (
     "CloseRun",
     "Notify",
     "StartRun",
+    "StartTrainingJob",
     "Reconcile",
 )
 

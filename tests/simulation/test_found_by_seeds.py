@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.simulation import odd, poison
+from tests.simulation.calls import STEP_FUNCTIONS, Call
 from tests.simulation.clock import HOUR, MINUTE
 from tests.simulation.families import scenario_of
 from tests.simulation.faults import SERVICES, Burst, Outage, Plan
@@ -41,6 +42,23 @@ def test_the_reference_story_holds_all_rules() -> None:
     assert rules_broken(reference()) == []
     assert rules_broken(without_spot()) == []
     assert model_at(reference()) < 8
+
+
+def test_a_run_that_goes_on_over_an_update_starts_training_jobs_as_the_workflow_that_it_began_with() -> None:
+    """Step Functions goes on with the definition that an execution began with."""
+    scenario = without_spot(old_code_until=HOUR)
+    world, starts = World(scenario), []
+    ask = world.calls.verdict
+
+    def noted(call: Call) -> Any:
+        if call.operation == "create_training_job":
+            starts.append(call)
+        return ask(call)
+
+    world.calls.verdict = noted
+    assert played(scenario, world)[1].violations == []
+    assert {call.caller for call in starts} == {STEP_FUNCTIONS}
+    assert starts[0].at < HOUR < starts[-1].at
 
 
 @pytest.mark.parametrize("refusals", [1, 3, 4, 8])
@@ -85,7 +103,9 @@ def test_decisions_may_die_with_any_error() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("call", [1, 2, 4, 99])
-@pytest.mark.parametrize("function", ["PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "Notify"])
+@pytest.mark.parametrize(
+    "function", ["PlanRun", "DecideNextStep", "StartTrainingJob", "RecordOutcome", "CloseRun", "Notify"]
+)
 def test_an_invocation_may_die_at_any_call(function: str, call: int, after: bool) -> None:
     dooms = [Doom(call, after, "Lambda.Unknown")]
     world = World(reference(late_allowed=0.0))

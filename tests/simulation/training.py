@@ -10,9 +10,10 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from nightspot.checkpoint.core.files import checkpoint_name
+from nightspot.checkpoint.core.files import checkpoint_name, progress_name
 from nightspot.checkpoint.core.progress import Progress, ResumedFrom
 from nightspot.local.sagemaker.behaviour import UploadAgent
+from nightspot.run.progress_file import order_of
 from tests.simulation.clock import Clock
 from tests.simulation.s3 import S3
 
@@ -84,6 +85,7 @@ class Process:
         self.step, self._resumed_by = self._restore()
         self._resumed_from = self.step if self._resumed_by is not None else None
         self._saves = 0
+        self._number = self._process_number()
         self._go_on()
 
     def _below_prefix(self) -> Iterator[tuple[str, bytes]]:
@@ -103,6 +105,14 @@ class Process:
         step = max(steps)
         body = self._s3.objects[bucket, prefix + checkpoint_name(step, 0)].body
         return step, int(body or b"1")
+
+    def _process_number(self) -> int:
+        """One more than that of any process whose progress files are there."""
+        if self._checkpoints is None:
+            return 1
+        bucket, prefix = self._checkpoints
+        names = (key.removeprefix(prefix) for key in self._s3.keys(bucket, prefix))
+        return 1 + max((order[0] for name in names if (order := order_of(name))), default=0)
 
     def _go_on(self) -> None:
         work = self._work
@@ -164,14 +174,18 @@ class Process:
         attempt = self._environment.get("NIGHTSPOT_ATTEMPT", "0")
         files: dict[str, bytes | None] = {name: attempt.encode()}
         if self._work.writes_progress:
-            body = json.dumps(self._document(name, attempt)).encode()
+            document = self._document(name, attempt)
+            body = json.dumps({**document, "process": self._number, "number": self._saves}).encode()
             spoil = self._work.spoil
             files[PROGRESS_FILE] = body if spoil is None else spoil(body, self._saves)
+            files[progress_name(self._number, self.step, self._saves)] = files[PROGRESS_FILE]
+        delay = 0.0
         for file, content in files.items():
             if content is not None:
                 self._pending[file] = (self._saves, content)
-                delay = self._random.uniform(*self._work.upload_seconds)
-                delay += self._agent.seconds_per_file.draw(self._chance)
+                if not order_of(file):  # both progress files arrive together
+                    delay = self._random.uniform(*self._work.upload_seconds)
+                    delay += self._agent.seconds_per_file.draw(self._chance)
                 self._clock.after(delay, partial(self._upload, file, self._saves, content))
         if self._agent.carries(f"{name}.tmp"):
             self._clock.after(self._chance.uniform(0, 1), partial(self._upload_temporary, name, self._saves))

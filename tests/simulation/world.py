@@ -32,6 +32,7 @@ from nightspot.lambdas import (
     plan_run,
     record_outcome,
     start_run,
+    start_training_job,
     wake_run,
 )
 from nightspot.lambdas.dependencies import Dependencies
@@ -133,7 +134,10 @@ class World:
             self.calls,
             self.functions,
             self._random("workflow"),
-            asl.read_workflow(SUBSTITUTIONS),
+            # Of a version of before, until the code is updated: what has begun with it goes on with it.
+            asl.read_workflow(SUBSTITUTIONS)
+            if self.scenario.old_code_until is None
+            else older.read_workflow(SUBSTITUTIONS),
             {"sagemaker": self.sagemaker, "dynamodb": self.dynamodb, "events": self.bus, "sns": self.sns},
             self._execution_ended,
             lambda: self.faults.away_until("states") if self.scenario.executions_stall else 0.0,
@@ -184,6 +188,8 @@ class World:
         for name, module in FUNCTIONS.items():
             self.functions.handlers[name] = (module.handler, use.__getitem__)
         starting = start_run.StartDependencies(known["starter"], self.table.pending, self._now_of("StartRun"))
+        jobs = TrainingJobs(self.sagemaker)
+        self.functions.handlers["StartTrainingJob"] = (start_training_job.handler, lambda _name: jobs)
         self.functions.handlers["StartRun"] = (start_run.handler, lambda _name: starting)
         messenger = notify.Messenger(
             topics=NoticeTopics(self.sns, self.dynamodb, TABLE, mail_arn=MAIL),
@@ -213,6 +219,7 @@ class World:
 
     def _code_is_updated(self) -> None:
         """What is there was left by a version that knows fewer fields: in the workflow and in the table."""
+        self.states.machine = asl.read_workflow(SUBSTITUTIONS)
         for execution in self.states.executions.values():
             if execution.is_running:
                 for key in ("run", "step"):
@@ -381,6 +388,8 @@ FUNCTIONS: Mapping[str, ModuleType] = {
     "WakeRun": wake_run,
     "CloseRun": close_run,
 }
+# What has collaborators of its own.
+OTHER_FUNCTIONS = ("Notify", "StartRun", "StartTrainingJob", "Reconcile")
 # What a handler may raise of itself: who called it comes back.
 TRANSIENT = frozenset(
     {
@@ -390,7 +399,7 @@ TRANSIENT = frozenset(
     }
 )
 SUBSTITUTIONS = {
-    **{f"{name}FunctionArn": function_arn(name) for name in (*FUNCTIONS, "Notify", "StartRun", "Reconcile")},
+    **{f"{name}FunctionArn": function_arn(name) for name in (*FUNCTIONS, *OTHER_FUNCTIONS)},
     "TableName": TABLE,
     "EventBusName": BUS,
     "Environment": ENVIRONMENT,

@@ -49,7 +49,8 @@ def test_wheel_and_sdist_have_each_module_once(dist, wheel):
     rooms = {"infra": "cdk", "lambdas": "lambdas"}
     for folder, room in rooms.items():
         assert {f"nightspot/{room}/{name}" for name in modules_of(ROOT / folder)} <= names
-    others = {"cli/project/job.yaml", "cli/project/gitignore", "lambdas/requirements.txt", "cdk/flags.json"}
+    locks = {"lambdas/requirements.txt", "local/emulator/requirements.txt"}
+    others = {"cli/project/job.yaml", "cli/project/gitignore", "cdk/flags.json", *locks}
     demo = {"demo/jobs/recommender.yaml", "demo/examples/recommender/train.py"}
     workflow = {"statemachine/training_run.asl.json"}
     assert {f"nightspot/{name}" for name in others | demo | workflow} <= names

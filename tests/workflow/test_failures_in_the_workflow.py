@@ -48,6 +48,51 @@ def test_a_start_that_aws_does_not_take_is_asked_for_again_under_the_same_name(p
     assert played.record.deadline_met
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
+@pytest.mark.parametrize("error", ["Lambda.Unknown", "Sandbox.Timedout", "AccessDeniedException", "KeyError"])
+def test_a_start_whose_function_dies_is_one_training_job_in_the_end(play_virtually, error, after):
+    """However it is called: nobody knows what SageMaker was asked, and the run goes on."""
+    left = [type(error, (Exception,), {})("not now") for _ in range(3)]
+
+    def wrap(name, handler):
+        def call(event):
+            if name != "StartTrainingJob" or not left:
+                return handler(event)
+            if after:
+                handler(event)
+            raise left.pop()
+
+        return call
+
+    played = play_virtually(**SHORT, wrap=wrap)
+
+    assert played.output["outcome"] == "succeeded"
+    assert len(played.training_jobs) == 1
+    starts = [step for step in played.steps if step.action is Action.START]
+    # A job that is there is seen, and not asked for again.
+    assert len(starts) == (1 if after else 4)
+    assert {step.training_job_name for step in starts} == {played.training_jobs[0]["TrainingJobName"]}
+    assert [a.failure_class for a in played.record.attempts] == [None]
+    assert "Nightspot Decision Crashed" not in [entry["DetailType"] for entry in played.notices]
+
+
+def test_a_request_that_the_functions_botocore_does_not_know_ends_the_run_with_its_field(play_virtually):
+    """By botocore's model, before SageMaker is asked."""
+    cause = 'Parameter validation failed:\nUnknown parameter in input: "NewField", must be one of: RoleArn'
+    fault = {"Error": "SageMaker.ParamValidationError", "Cause": cause}
+
+    def wrap(name, handler):
+        refused = {"training_job_arn": None, "fault": fault}
+        return (lambda _event: refused) if name == "StartTrainingJob" else handler
+
+    played = play_virtually(**SHORT, wrap=wrap)
+
+    assert played.execution_status == "FAILED"
+    assert {a.failure_class for a in played.record.attempts} == {"configuration"}
+    assert 'Unknown parameter in input: "NewField"' in played.cause
+    assert played.training_jobs == ()
+
+
 def test_a_service_fault_is_answered_with_another_attempt_from_the_checkpoint(play_virtually):
     played = play_virtually(faulty(internal_errors_at_seconds=(45 * 60.0,)))
 

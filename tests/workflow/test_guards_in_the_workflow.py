@@ -139,13 +139,14 @@ class TestTheExecutionsInput:
 
     def test_can_buy_spot_alone_on_another_type(self, play_virtually):
         played = play_virtually(
+            overrides={"instance_types": {"spot": [THIRD]}},
             run_input={
                 "job": "counter",
                 "market": "spot",
                 "instance_types": [THIRD],
                 "hyperparameters": {"steps": 2},
                 "deadline": "2h",
-            }
+            },
         )
 
         assert created(played) == [("spot", THIRD)]
@@ -166,6 +167,10 @@ class TestTheExecutionsInput:
                 ["fallback: 'on_demand': contradicts market: spot"],
             ),
             ({"deadline": "soon"}, ["deadline: 'soon': must be "]),
+            (
+                {"instance_types": [THIRD]},
+                [f"instance_types[0].instance_type: '{THIRD}': may not be bought as Spot"],
+            ),
         ],
     )
     def test_that_breaks_a_rule_starts_nothing_and_names_every_key(self, play_virtually, given, words):

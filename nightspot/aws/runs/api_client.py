@@ -26,6 +26,7 @@ from nightspot.failures.redaction import redact
 
 SERVICE = "execute-api"  # https://docs.aws.amazon.com/apigateway/latest/developerguide/permissions.html
 CONNECT_SECONDS = 10.0
+# fact: apigateway.seconds
 READ_SECONDS = 40.0  # API Gateway itself gives up after 29
 PAUSE_SECONDS = (1.0, 2.0, 4.0, 8.0)  # before each repetition
 LONGEST_PAUSE_SECONDS = 60.0  # of those that Retry-After asks for

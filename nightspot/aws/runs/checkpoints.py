@@ -1,9 +1,10 @@
-"""What a training job leaves in S3: the progress file beside its checkpoints, and its model."""
+"""What a training job leaves in S3: the progress files beside its checkpoints, and its model."""
 
 from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -16,16 +17,23 @@ from nightspot.failures.redaction import redact
 from nightspot.formats.figures import visible
 from nightspot.record.sentences import ModelState
 from nightspot.run.model import Progress
-from nightspot.run.progress_file import MOST_BYTES, MOST_FILES, read_progress
+from nightspot.run.progress_file import MOST_BYTES, MOST_FILES, Order, is_newer, order_of, read_progress
 
 PROGRESS_FILE = "nightspot.json"
+_PROGRESS_BEGIN = "nightspot"  # of that one, and of those that have a number
+# The newest ones, of which the newest may wait for their checkpoints.
+MOST_PROGRESS_FILES = 5
+# fact: sagemaker.checkpoints.partial
 CHECKPOINT_END = ".nsck"  # what half-written files, which may be uploaded too, do not end with
+# fact: s3.key.bytes
 LONGEST_KEY_BYTES = 1024  # of S3
-# Of 1,000 keys each: twice as many as the largest checkpoint has files, for half-written ones beside them.
+# Of 1,000 keys each, in one look: twice as many as the largest checkpoint has files, for half-written ones beside
+# them.
 MOST_PAGES = 2 * MOST_FILES // 1000
 
 _MISSING = frozenset({"404", "NoSuchKey"})
 # HeadObject's answer has no body, so its status is the code.
+# fact: kms.denied.words
 _DENIED = frozenset({"403", "AccessDenied", "Forbidden"})
 _log = logging.getLogger(__name__)
 
@@ -34,7 +42,7 @@ class Checkpoints:
     """The checkpoint prefixes of runs in S3.
 
     `asks_list`: where S3 denies access to an object, a list tells whether it is only missing. A person whose keys
-    may list and not read shall hear of it instead.
+    may list and not read shall hear of it instead, also before there is anything to read.
     """
 
     def __init__(self, client: Any, *, asks_list: bool = True) -> None:
@@ -44,21 +52,56 @@ class Checkpoints:
     def progress(self, s3_uri: str) -> Progress | None:
         """What is durable below `s3_uri`, or None where the training script says nothing readable.
 
+        The newest progress file whose checkpoint is there. SageMaker uploads files in no promised order, and each
+        of several hosts its own copy of the prefix: an older file that comes again is still older. At most
+        `MOST_PAGES` of names and `MOST_PROGRESS_FILES` + 1 files are read, whatever lies there.
+
         Raises TransientAwsError where the call is worth repeating, ClientError for all else.
         """
         parts = urlsplit(s3_uri)
-        prefix = f"{parts.path.strip('/')}/"
-        body = self._read(parts.netloc, prefix + PROGRESS_FILE)
+        bucket, prefix = parts.netloc, f"{parts.path.strip('/')}/"
+        orders, has_unnumbered = self._progress_files(bucket, prefix)
+        pages = iter(range(MOST_PAGES - 1))
+        newest = None
+        for name in sorted(orders, key=lambda each: orders[each], reverse=True)[:MOST_PROGRESS_FILES]:
+            newest = self._progress_of(bucket, prefix, name, pages, orders[name])
+            if newest is not None:
+                break
+        unnumbered = self._progress_of(bucket, prefix, PROGRESS_FILE, pages) if has_unnumbered else None
+        if newest is None or (unnumbered is not None and is_newer(unnumbered, newest)):
+            return unnumbered
+        return newest
+
+    def _progress_files(self, bucket: str, prefix: str) -> tuple[dict[str, Order], bool]:
+        """The numbered progress files, and whether to look for the other one."""
+        try:
+            with asking_aws():
+                answer = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix + _PROGRESS_BEGIN)
+        except ClientError as error:
+            if code_of(error) in _DENIED:
+                return {}, True  # who may read and not list, as once was enough
+            raise
+        names = [str(each.get("Key")).removeprefix(prefix) for each in answer.get("Contents") or ()]
+        orders = {name: order for name in names if (order := order_of(name)) is not None}
+        # Its name comes after all others. A page is full where somebody else wrote them, or none is deleted.
+        is_known = PROGRESS_FILE in names or bool(answer.get("IsTruncated"))
+        return orders, is_known or not self._asks_list
+
+    def _progress_of(
+        self, bucket: str, prefix: str, name: str, pages: Iterator[int], order: Order | None = None
+    ) -> Progress | None:
+        """What this file says is durable; None where it is missing, unusable, or ahead of its checkpoint."""
+        body = self._read(bucket, prefix + name)
         if body is None:
             return None
-        file = read_progress(body)
+        file = read_progress(body, order)
         if file.progress is None:
             # A file that cannot be used costs an estimate, never the run.
-            _log.warning("%s/%s: no progress: %s", s3_uri, PROGRESS_FILE, "; ".join(file.left_out))
+            _log.warning("s3://%s/%s%s: no progress: %s", bucket, prefix, name, "; ".join(file.left_out))
             return None
-        # SageMaker uploads files in no promised order: the word may arrive before what it speaks of.
-        if file.checkpoint and not self._is_complete(parts.netloc, prefix, file.checkpoint, file.files):
-            _log.info("%s: checkpoint %s is not uploaded yet", s3_uri, file.checkpoint)
+        # The word may arrive before what it speaks of.
+        if file.checkpoint and not self._is_complete(bucket, prefix, file.checkpoint, file.files, pages):
+            _log.info("s3://%s/%s%s: checkpoint %s is not there", bucket, prefix, name, file.checkpoint)
             return None
         return file.progress
 
@@ -80,14 +123,14 @@ class Checkpoints:
         with asking_aws():
             return not self._client.list_objects_v2(Bucket=parts.netloc, Prefix=prefix).get("Contents")
 
-    def _is_complete(self, bucket: str, prefix: str, name: str, files: int) -> bool:
+    def _is_complete(self, bucket: str, prefix: str, name: str, files: int, pages: Iterator[int]) -> bool:
         """Whether the checkpoint is there: of sharded state each rank uploads a file of its own."""
         if len(f"{prefix}{name}".encode()) > LONGEST_KEY_BYTES:
             return False  # S3 would refuse the question
         if files == 1:
             return self._exists(bucket, prefix + name)
         same_step, rank, _ = name.rpartition("-rank")
-        return bool(rank) and self._has(files, bucket, f"{prefix}{same_step}{rank}")
+        return bool(rank) and self._has(files, bucket, f"{prefix}{same_step}{rank}", pages)
 
     def _read(self, bucket: str, key: str) -> bytes | None:
         try:
@@ -100,12 +143,12 @@ class Checkpoints:
             return None
         return body
 
-    def _has(self, files: int, bucket: str, prefix: str) -> bool:
-        """Whether so many whole checkpoint files begin with `prefix`."""
+    def _has(self, files: int, bucket: str, prefix: str, pages: Iterator[int]) -> bool:
+        """Whether so many whole checkpoint files begin with `prefix`, as far as the `pages` of names tell."""
         count = 0
         page: dict[str, str] = {}
         with asking_aws():
-            for _ in range(MOST_PAGES):
+            for _ in pages:
                 answer = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, **page)
                 found = answer.get("Contents") or ()
                 count += sum(str(each.get("Key")).endswith(CHECKPOINT_END) for each in found)

@@ -21,10 +21,12 @@ from nightspot.run.model import Run
 
 CONTINUE_RUN = "continue_run"  # of an execution's input: the run that it goes on with
 MOST_SAID = 300  # characters of an execution's error and cause
+# fact: stepfunctions.name.characters
 _MOST_NAME = 80  # characters of an execution's name
 _STATES = {state.value: state for state in ExecutionState}
 # SendTaskSuccess where the execution does not wait any more.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html
+# fact: stepfunctions.token.codes
 WAIT_IS_OVER = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 _log = logging.getLogger(__name__)
 
@@ -127,8 +129,10 @@ def _restart_name(run: Run, number: int) -> str:
 
 
 # Of StartExecution's input, in UTF-8.
+# fact: stepfunctions.payload.bytes
 MOST_INPUT_BYTES = 256 * 1024
 # More characters are allowed, but the ARN of a run is written into links and file names.
+# fact: stepfunctions.name.characters
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _TAKEN, _UNKNOWN = "ExecutionAlreadyExists", "ExecutionDoesNotExist"
 # Who asks is not what is asked for: another session of the same pipeline asks for the same run.

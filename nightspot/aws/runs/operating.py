@@ -89,6 +89,7 @@ def output_of(stack: str, name: str, *, cloudformation: Any) -> str:
 
 
 JOBS_FILE = "jobs.json"  # as infra.bundle calls it in the functions' code
+# fact: logs.streams.count
 MOST_STREAMS = 100  # of one FilterLogEvents call
 
 

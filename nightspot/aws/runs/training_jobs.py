@@ -24,6 +24,7 @@ from nightspot.formats.statuses import ENDED, GOES_ON, Status
 from nightspot.job.markets import Market
 from nightspot.run.model import Attempt, Run
 
+# fact: sagemaker.runtime.most.seconds
 LONGEST_JOB = timedelta(days=30)  # SageMaker's limit is 28 days
 MOST_PAGES = 50  # of a list: without a page size, AWS decides what one holds
 _log = logging.getLogger(__name__)
@@ -55,6 +56,11 @@ class TrainingJobs:
             if _says_not_found(error):
                 return None
             raise
+
+    def create(self, request: Mapping[str, Any]) -> str:
+        """Ask for a training job; its ARN. `request` is CreateTrainingJob's, whole. Raises what boto3 does."""
+        arn: str = self._client.create_training_job(**request)["TrainingJobArn"]
+        return arn
 
     def stop(self, training_job_name: str) -> None:
         """Ask for the stop of a training job. One that is over, stopping or not there is left as it is.

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from nightspot.aws.faults import asking_aws, code_of
 
+# fact: dynamodb.item.bytes
 MOST_BYTES = 400_000  # of 400 KB, which are 409,600
 _NUMBER_BYTES = 21
 _CONTAINER_BYTES = 3
@@ -80,10 +81,14 @@ def _ends_within(values: list[dict[str, Any]], budget: int) -> list[dict[str, An
 
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+# fact: dynamodb.item.bytes
 MOST_DEPTH = 31  # of nested values: 32 levels, the item's own the first
 MOST_NAME_CHARACTERS = 1024  # of 64 KB
+# fact: dynamodb.item.bytes
 _NUMBERS = Context(prec=38, Emax=999_999, Emin=-999_999, traps=[])
+# fact: dynamodb.item.bytes
 _LARGEST = Decimal("9." + "9" * 37 + "E+125")
+# fact: dynamodb.item.bytes
 _SMALLEST = Decimal("1E-130")
 
 Call = Callable[..., dict[str, Any]]  # `Table.call`

@@ -35,6 +35,7 @@ from nightspot.run.model import (
 
 _log = logging.getLogger(__name__)
 
+# fact: sagemaker.runtime.most.seconds
 TOKEN_LIFE = timedelta(days=30)  # SageMaker's longest job, and two days
 MOST_LOOKED_AT = (
     3_000  # runs of a job, for those that are looked for: a month of starts each quarter of an hour

@@ -1,6 +1,6 @@
-"""What is said about a checkpoint: in its own footer, and in nightspot.json beside it.
+"""What is said about a checkpoint: in its own footer, and in a progress file beside it.
 
-nightspot.json is how the scheduler, which sees only S3, knows the progress and proves a resume.
+Progress files are how the scheduler, which sees only S3, knows the progress and proves a resume.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def check_metrics(metrics: Mapping[str, float] | None) -> dict[str, float | None
     """The metrics as JSON can hold them; MetricsError unless they are names with numbers.
 
     NaN, the infinities and what is beyond the floats become null: a loss that has blown up is no
-    reason to lose the checkpoint. What of them nightspot.json says is for `limits`.
+    reason to lose the checkpoint. What of them a progress file says is for `fitted`.
     """
     if metrics is None:
         return {}

@@ -27,6 +27,12 @@ DEFAULT_MEAN_LIFE_SECONDS = 3 * 3600.0
 
 _SECONDS_RULE = "must be a number of seconds greater than 0"
 
+# How long a file may take to reach S3, where nobody says: AWS does not publish how often it looks for new files,
+# nor how fast it uploads. Three times as long as it takes at 50 MB/s, which a small instance's network has.
+LEAST_UPLOAD_SECONDS = 600.0
+_ASSUMED_BYTES_PER_SECOND = 50e6
+_SAFETY = 3
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -63,6 +69,22 @@ def directory_from(environ: Mapping[str, str]) -> Path:
     if local_path is not None and not isinstance(local_path, str):
         raise SettingError(f"{config}: LocalPath={local_path!r}: must be a path")
     return Path(local_path or _CHECKPOINT_DIRECTORY)
+
+
+def mirrored_from(directory: Path, environ: Mapping[str, str]) -> Path | None:
+    """The folder that SageMaker mirrors in S3, if the directory is in it or is it; None where nothing is uploaded.
+
+    It is LocalPath of checkpointconfig.json; in a training job without that file, the directory itself.
+    """
+    try:
+        config, document = _config(environ, "checkpointconfig.json")
+        if document == {} and not config.exists():
+            return directory if environ.get("TRAINING_JOB_NAME") else None
+        local_path = directory_from(environ)
+    except SettingError:
+        return directory  # nobody knows: what must hold where it is uploaded does no harm elsewhere
+    inside = local_path.absolute() in (directory.absolute(), *directory.absolute().parents)
+    return local_path if inside else None
 
 
 def _config(environ: Mapping[str, str], name: str) -> tuple[Path, Any]:
@@ -106,6 +128,18 @@ def at_least_one(field: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise SettingError(f"{field}={value!r}: must be a whole number from 1 on")
     return value
+
+
+def upload_seconds_from(given: object) -> float | None:
+    """The setting as given: None, or a number of seconds, 0 included; SettingError otherwise."""
+    if given is None or (not isinstance(given, bool) and given == 0):
+        return None if given is None else 0.0
+    return positive_seconds("upload_seconds", given)
+
+
+def assumed_upload_seconds(size_bytes: int) -> float:
+    """After how long a file of this size is taken to be in S3, where no setting says it."""
+    return max(LEAST_UPLOAD_SECONDS, _SAFETY * size_bytes / _ASSUMED_BYTES_PER_SECOND)
 
 
 def positive_seconds(field: str, value: object) -> float:
@@ -248,7 +282,7 @@ class Rank:
 
     @property
     def announces(self) -> bool:
-        """Whether this rank writes nightspot.json: one does, as all share the prefix."""
+        """Whether this rank writes progress files: one does, as all share the prefix."""
         return self.rank == 0
 
     @property

@@ -279,12 +279,21 @@ def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) ->
 def tell_and_wait(place: Place, begun: StartedRun, way: WaitOrder, *, as_json: bool) -> ExitStatus:
     """Say what has begun, and wait for it where that was asked for. The status that the command is to end with."""
     if not as_json:
-        _tell(place, begun, wait=way.wait)
+        tell_start(place, begun, wait=way.wait)
     told = begun.to_json(follow.console_of(place, begun.execution_arn))
     if not way.wait:
         if as_json:
             print_json(told)
         return ExitStatus.IN_TIME
+    followed = followed_to_its_end(place, begun, way, as_json=as_json)
+    if as_json:
+        print_json({**told, **end_as_json(followed)})
+    follow.tell_end(place, begun.run_id, followed, begun.execution_arn)
+    return followed.status
+
+
+def followed_to_its_end(place: Place, begun: StartedRun, way: WaitOrder, *, as_json: bool) -> follow.Followed:
+    """Wait for the end of a run, with a line for all that happens."""
     followed = follow.follow(
         follow.looker(place, begun.run_id, begun.execution_arn),
         sleep=sleep,
@@ -297,14 +306,17 @@ def tell_and_wait(place: Place, begun: StartedRun, way: WaitOrder, *, as_json: b
     )
     if way.fail_on_remarks and followed.record is not None and followed.status in _WITH_MODEL:
         followed = replace(followed, status=_shared.of_record(followed.record, fail_on_remarks=True))
-    if as_json:
-        record = None if followed.record is None else followed.record.to_json()
-        print_json({**told, "exit_status": int(followed.status), "record": record})
-    follow.tell_end(place, begun.run_id, followed, begun.execution_arn)
-    return followed.status
+    return followed
 
 
-def _tell(place: Place, begun: StartedRun, *, wait: bool) -> None:
+def end_as_json(followed: follow.Followed) -> dict[str, Any]:
+    """What `--json` prints of a run's end."""
+    record = None if followed.record is None else followed.record.to_json()
+    return {"exit_status": int(followed.status), "record": record}
+
+
+def tell_start(place: Place, begun: StartedRun, *, wait: bool) -> None:
+    """Say that a run has begun, and how to watch and stop it."""
     begins = "has started" if begun.is_new else "had been started by the same request already"
     resumes = f", from the last checkpoint of {begun.resume_from}" if begun.resume_from else ""
     typer.echo(f"Run {begun.run_id} of {begun.job} {begins}{resumes}.")

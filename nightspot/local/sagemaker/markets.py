@@ -250,6 +250,7 @@ class EventOptions:
         _require_between("delay_seconds", self.delay_seconds, 0, float("inf"))
 
 
+# fact: sagemaker.stop.signal.seconds, sagemaker.checkpoints.lag.seconds
 @dataclass(frozen=True)
 class SimulationOptions:
     """Durations in story seconds; `spot_discount` is what Spot saves of the on-demand price.

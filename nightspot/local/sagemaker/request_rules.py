@@ -66,10 +66,16 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key.strip("/")
 
 
+# fact: sagemaker.name.characters
+JOB_NAME_CHARACTERS = 63
+# fact: sagemaker.name.characters
 JOB_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
+# fact: sagemaker.runtime.most.seconds
 MAX_RUNTIME_SECONDS = 28 * 86_400
+# fact: sagemaker.runtime.default.seconds
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
+# fact: sagemaker.wait.nocheckpoints.seconds
 MAX_WAIT_WITHOUT_CHECKPOINTS_SECONDS = 3600
 REQUIRED = (
     ("RoleArn",),
@@ -116,6 +122,7 @@ def max_retries(request: Mapping[str, Any]) -> int:
     return int(request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0))
 
 
+# fact: sagemaker.quota.names
 def quota_name(request: Mapping[str, Any]) -> str:
     """AWS's name of the quota that the job draws on; Spot's and on-demand's are separate."""
     kind = "spot training job usage" if is_spot(request) else "training job usage"
@@ -134,6 +141,12 @@ def check_request(request: Mapping[str, Any], cannot_checkpoint: Collection[str]
         raise invalid(
             f"1 validation error detected: Value '{name}' at 'trainingJobName' failed to satisfy"
             f" constraint: Member must satisfy regular expression pattern: {JOB_NAME}"
+        )
+    # The pattern counts a row of hyphens with the letter behind it as one.
+    if len(name) > JOB_NAME_CHARACTERS:
+        raise invalid(
+            f"1 validation error detected: Value '{name}' at 'trainingJobName' failed to satisfy"
+            f" constraint: Member must have length less than or equal to {JOB_NAME_CHARACTERS}"
         )
     for path in REQUIRED:
         _require(request, path)

@@ -76,6 +76,7 @@ class JobHost:
     on_log: Callable[[str, str], None] | None
 
 
+# fact: sagemaker.stop.order
 class TrainingJob:
     """One job's life, in a thread of its own from `start()` on. `number`: in the order of creation, from 1."""
 

@@ -14,9 +14,18 @@ from urllib.parse import urlsplit
 
 import boto3
 
+from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill
-from nightspot.lambdas import close_run, decide_next_step, plan_run, reconcile, record_outcome, wake_run
+from nightspot.lambdas import (
+    close_run,
+    decide_next_step,
+    plan_run,
+    reconcile,
+    record_outcome,
+    start_training_job,
+    wake_run,
+)
 from nightspot.lambdas.dependencies import Dependencies
 from nightspot.local.clock import StoryClock
 from nightspot.local.stage.engine import Handler
@@ -46,9 +55,10 @@ def function_arn(name: str) -> str:
     return f"arn:aws:lambda:eu-west-1:123456789012:function:{name}"
 
 
-def functions(use: Dependencies, one_at_a_time: threading.Lock | None = None) -> dict[str, Handler]:
-    """The handlers that the workflow calls, by name, and those that events call."""
-
+def functions(
+    use: Dependencies, jobs: TrainingJobs, one_at_a_time: threading.Lock | None = None
+) -> dict[str, Handler]:
+    """The handlers that the workflow calls, by name, and those that events call. `jobs` starts training jobs."""
     handlers = {
         "PlanRun": plan_run.handler,
         "DecideNextStep": decide_next_step.handler,
@@ -57,7 +67,9 @@ def functions(use: Dependencies, one_at_a_time: threading.Lock | None = None) ->
         "CloseRun": close_run.handler,
         "Reconcile": reconcile.handler,
     }
-    return bound(handlers, use, one_at_a_time)
+    one_at_a_time = one_at_a_time or threading.Lock()
+    starting = {"StartTrainingJob": start_training_job.handler}
+    return bound(handlers, use, one_at_a_time) | bound(starting, jobs, one_at_a_time)
 
 
 def bound(
@@ -243,6 +255,7 @@ def create_state_machine() -> str:
         "PlanRunFunctionArn": function_arn("PlanRun"),
         "DecideNextStepFunctionArn": function_arn("DecideNextStep"),
         "RecordOutcomeFunctionArn": function_arn("RecordOutcome"),
+        "StartTrainingJobFunctionArn": function_arn("StartTrainingJob"),
         "TableName": TABLE,
         "EventBusName": BUS,
         "Environment": "local",

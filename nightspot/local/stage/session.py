@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from moto import mock_aws
 
 from nightspot.aws.notices import Notices
@@ -27,6 +28,7 @@ from nightspot.formats.statuses import ENDED
 from nightspot.job.model import Job, Local
 from nightspot.lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.lambdas.observability import writing_to
+from nightspot.lambdas.start_training_job import ASKED_ONCE
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
 from nightspot.local.sagemaker.container import CommandError
@@ -291,12 +293,14 @@ class LocalAws:
             machine_arn = create_state_machine()
             warm_up()
             clients = {name: boto3.client(name, region_name=REGION) for name in SERVICES}
+            once = Config(**ASKED_ONCE)
+            jobs = TrainingJobs(boto3.client("sagemaker", region_name=REGION, config=once))
             events, dead_letters = RecordingEvents(clients["events"]), DeadLetters()
             # From here on it is night, and every second counts for minutes.
             clock = StoryClock(self.started_at, scale)
             starter = Starter(clients["stepfunctions"], machine_arn, now=clock.now)
             use, lock = self._dependencies(clients, clock, events, starter), threading.Lock()
-            handlers = self._handlers(use, lock)
+            handlers = self._handlers(use, jobs, lock)
             wake = AsyncInvoker(handlers["WakeRun"], clock, dead_letters)
             closing = AsyncInvoker(handlers["CloseRun"], clock, dead_letters)
             for invoker in (wake, closing):
@@ -346,8 +350,11 @@ class LocalAws:
             event_life=max(EVENT_LIFE, timedelta(seconds=clock.story_seconds(1.0))),
         )
 
-    def _handlers(self, use: Dependencies, one_at_a_time: threading.Lock) -> dict[str, Handler]:
-        wrapped = {name: self.wrap(name, handler) for name, handler in functions(use, one_at_a_time).items()}
+    def _handlers(
+        self, use: Dependencies, jobs: TrainingJobs, one_at_a_time: threading.Lock
+    ) -> dict[str, Handler]:
+        handlers = functions(use, jobs, one_at_a_time)
+        wrapped = {name: self.wrap(name, handler) for name, handler in handlers.items()}
         decide = wrapped["DecideNextStep"]
 
         def decide_and_show(event: dict[str, Any]) -> Any:

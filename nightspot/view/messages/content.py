@@ -223,6 +223,8 @@ def _at_once(notice: Notice) -> Content:
     if name:
         where = f"{str(market).replace('_', '-')} {detail.get('instance_type')}"
         figures.append((f"Attempt {detail.get('attempt')}", clean(f"{name}, {where}")))
+    if notice.run_event is RunEvent.PROGRESS_UNREADABLE:
+        figures.append(("The refusal", clean(redact(str(detail.get("progress_unreadable") or "not known")))))
     return _content(
         notice,
         wording,

@@ -66,6 +66,17 @@ WORDINGS: Mapping[RunEvent, Wording] = {
         "Fix how the training script loads its checkpoint; docs/checkpoints.md says how. Tonight nothing is "
         "interrupted any more to save money.",
     ),
+    RunEvent.PROGRESS_UNREADABLE: Wording(
+        Severity.CAUTION,
+        "its progress may not be read",
+        "AWS refuses to show Nightspot the progress files of {job}: what is saved is not known.",
+        "The run goes on, as if its script wrote none: the work left is estimated by time, and a resume is not "
+        "proven. The refusal names who may not do what. Let the roles of the stack's outputs PlanRunRoleArn, "
+        "DecideNextStepRoleArn, CloseRunRoleArn and ReconcileRoleArn read: `kms:Decrypt` in the policy of the "
+        "bucket's key, `s3:GetObject` and `s3:ListBucket` in the policy of a bucket of another account; "
+        "docs/deploy.md has both. `nightspot doctor` checks the roles. The run reads again at its next look. "
+        "This is told once for each run.",
+    ),
     RunEvent.RUN_SUCCEEDED: Wording(Severity.GOOD, "model ready", "The model of {job} is ready."),
     RunEvent.RUN_FAILED: Wording(
         Severity.BAD, "NO MODEL, the run failed", "There is no new model of {job}: its run failed."
@@ -133,6 +144,7 @@ HAD_HAPPENED: Mapping[RunEvent, str] = {
     RunEvent.AT_RISK: "It was expected to be late.",
     RunEvent.UNKNOWN_FAILURE: "A training job ended for an unknown reason.",
     RunEvent.RESUME_BROKEN: "Training did not continue from its checkpoint.",
+    RunEvent.PROGRESS_UNREADABLE: "AWS refused to show its progress files.",
     RunEvent.STOP_REFUSED: "AWS refused for a while to stop a training job.",
     RunEvent.DECISION_FAILING: "Nightspot could not decide for some minutes.",
     RunEvent.DECISION_CRASHED: "Nightspot had lost hold of the run.",
@@ -158,6 +170,7 @@ NOTIFY_WHEN: Mapping[RunEvent, NotifyWhen] = {
     RunEvent.AT_RISK: NotifyWhen.AT_ONCE,
     RunEvent.UNKNOWN_FAILURE: NotifyWhen.AT_ONCE,
     RunEvent.RESUME_BROKEN: NotifyWhen.AT_ONCE,
+    RunEvent.PROGRESS_UNREADABLE: NotifyWhen.AT_ONCE,
     RunEvent.RUN_SUCCEEDED: NotifyWhen.UNLESS_QUIET,
     RunEvent.RUN_FAILED: NotifyWhen.AT_THE_END,
     RunEvent.RUN_SKIPPED: NotifyWhen.AT_THE_END,

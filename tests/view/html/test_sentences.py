@@ -60,6 +60,11 @@ def test_a_broken_resume_is_not_passed_over(changed):
     assert "did not continue from its checkpoint" in said
 
 
+def test_progress_that_could_not_be_read_is_said_with_the_refusal(changed):
+    said = sentences.how_it_went(read_record(changed(progress_unreadable="AccessDenied: kms:Decrypt.")))
+    assert said.endswith("Its progress files could not be read: AccessDenied: kms:Decrypt.")
+
+
 def test_a_night_without_a_break_says_so(changed):
     quiet = changed(fell_back=False, interruptions=0, resume=None)
     del quiet["attempts"][0]

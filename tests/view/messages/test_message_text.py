@@ -64,6 +64,23 @@ Run 20261121-abc123 of recommender.
     )
 
 
+def test_progress_that_may_not_be_read_is_told_with_the_refusal_and_what_to_do(notices):
+    refusal = (
+        "An error occurred (AccessDenied) when calling the GetObject operation: User: arn:aws:sts::123456789012:"
+        "assumed-role/Nightspot-DecideNextStepRole/x is not authorized to perform: kms:Decrypt"
+    )
+    message = message_of(notices.at_once(RunEvent.PROGRESS_UNREADABLE, progress_unreadable=refusal))
+    assert message.subject == "recommender: its progress may not be read"
+    said = figures_of(message)["The refusal"]
+    assert "assumed-role/Nightspot-DecideNextStepRole" in said
+    assert "kms:Decrypt" in said
+    assert "123456789012" not in said
+    for named in ("DecideNextStepRoleArn", "policy of the bucket's key", "s3:ListBucket", "nightspot doctor"):
+        assert named in message.text
+    older = message_of(notices.at_once(RunEvent.PROGRESS_UNREADABLE))
+    assert figures_of(older)["The refusal"] == "not known"
+
+
 def test_every_figure_is_the_summary_s(notices):
     notice = notices.closing(notices.fallen_back())
     summary = notice.detail["summary"]

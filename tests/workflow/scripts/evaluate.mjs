@@ -7,7 +7,10 @@ async function answer({ expression, bindings }) {
   try {
     const program = jsonata(expression);
     // Step Functions adds this one to JSONata's own functions.
-    program.registerFunction("parse", (text) => JSON.parse(text));
+    program.registerFunction("parse", (text) => {
+      if (typeof text !== "string") throw new TypeError("$parse takes a string");
+      return JSON.parse(text);
+    });
     const value = await program.evaluate(undefined, bindings);
     return value === undefined ? { nothing: true } : { value };
   } catch (error) {

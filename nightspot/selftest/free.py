@@ -1,0 +1,361 @@
+"""Part A: what can be asked without starting anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import ClientError
+
+from nightspot.aws.price_list import PLANS_API_REGION as SAVINGS_PLANS_REGION
+from nightspot.aws.price_list import PriceList, PricesUnknownError, SavingsPlans, SpotPrices, api_region
+from nightspot.aws.prices import Quotas, QuotasUnknownError
+from nightspot.job.markets import Market
+from nightspot.plan.planning import quota_name
+from nightspot.selftest.desk import Desk, code_and_words
+from nightspot.selftest.model import Check, NotTriedError, Seen
+from nightspot.selftest.patterns import EVENTS, PATTERNS
+from nightspot.selftest.roles import wrong_grants
+from nightspot.selftest.samples import requests_by_field
+from nightspot.selftest.states import (
+    LONGEST_WAIT_SECONDS,
+    answer,
+    definition,
+    differences,
+    question,
+    read_cases,
+    sample_names,
+)
+
+# A common type of each kind: a processor, one graphics processor, eight of them.
+TYPES = ("ml.m5.large", "ml.g5.xlarge", "ml.p4d.24xlarge")
+MORE_TYPES = ("ml.c5.xlarge", "ml.g4dn.xlarge", "ml.p5.48xlarge")
+TIMES_ASKED = 5
+_SHOWN = 5  # differences in the evidence
+# TestState's refusals that are about the state that it was given.
+_OF_THE_REQUEST = frozenset({"ValidationException", "InvalidDefinition", "InvalidExecutionInput"})
+
+
+def _states(desk: Desk) -> Any:
+    return desk.client("stepfunctions")
+
+
+def _execution_arn(desk: Desk) -> str:
+    return f"arn:{desk.partition}:states:{desk.region}:{desk.account_id}:execution:{desk.name('states')}:one"
+
+
+def validates(desk: Desk, seen: Seen) -> None:
+    """A1: Step Functions accepts the workflow."""
+    workflow = json.dumps(definition(sample_names(desk.region, desk.account_id)))
+    said = _states(desk).validate_state_machine_definition(
+        definition=workflow, type="STANDARD", severity="WARNING"
+    )
+    found = said["diagnostics"]
+    words = "; ".join(f"{each['severity']} {each['code']}: {each['message']}" for each in found[:_SHOWN])
+    wrong = len(found) if found or said["result"] == "OK" else 1
+    seen.saw("stepfunctions.definition.valid", wrong, words or said["result"])
+
+
+def states_agree(desk: Desk, seen: Seen) -> None:
+    """A2: every case of every state comes to what the local interpreter comes to."""
+    workflow = definition(sample_names(desk.region, desk.account_id))
+    role, client = desk.role_arn(), _states(desk)
+    wrong = []
+    for case in read_cases():
+        if case.waits_seconds > LONGEST_WAIT_SECONDS:
+            continue
+        is_task = workflow["States"][case.state]["Type"] == "Task"
+        try:
+            got = answer(client.test_state(**question(case, workflow, _execution_arn(desk), role)))
+        except ClientError as error:
+            if code_and_words(error)[0] not in _OF_THE_REQUEST:
+                raise
+            wrong.append(f"{case.name}: {': '.join(code_and_words(error))}")
+            continue
+        if found := differences(case.then, got, is_task=is_task):
+            wrong.append(f"{case.name}: {', '.join(found)}: {got.model_dump_json(include=set(found))[:300]}")
+    seen.saw("stepfunctions.states.differ", len(wrong), "; ".join(wrong[:_SHOWN]))
+
+
+def _tested(
+    desk: Desk, state: Mapping[str, Any], variables: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    said: dict[str, Any] = _states(desk).test_state(
+        definition=json.dumps({"QueryLanguage": "JSONata", "End": True, **state}),
+        roleArn=desk.role_arn(),
+        input="{}",
+        variables=json.dumps(variables or {}),
+        context=json.dumps({"Execution": {"Id": _execution_arn(desk)}}),
+    )
+    return said
+
+
+def real_calls(desk: Desk, seen: Seen) -> None:
+    """A3: what the workflow's own calls of AWS do and how they fail."""
+    _write_an_item(desk, seen)
+    _send_an_event(desk, seen)
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:sagemaker:stopTrainingJob",
+        "Arguments": {"TrainingJobName": desk.name("never")},
+    }
+    said = _tested(desk, state)
+    name = str(said.get("error", ""))
+    seen.saw(
+        "stepfunctions.sdk.error", name.partition(".")[0] + ".", f"{name}: {said.get('cause', '')}"[:500]
+    )
+
+
+def _crashed_states(desk: Desk, table: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    names = {**sample_names(desk.region, desk.account_id), "TableName": table}
+    states = definition(names)["States"]
+    alone = [
+        {key: value for key, value in states[name].items() if key not in {"Next", "Catch"}}
+        for name in ("Record the crash", "Sound the alarm")
+    ]
+    variables = {
+        "run": {"job": "selftest", "run_id": desk.name("crash"), "attempts": []},
+        "crash": {"Error": "Lambda.Unknown", "Cause": "A test."},
+    }
+    return alone[0], alone[1], variables
+
+
+def _write_an_item(desk: Desk, seen: Seen) -> None:
+    table, dynamodb = desk.name("table"), desk.client("dynamodb")
+    desk.made("table", table)
+    dynamodb.create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+    )
+    for _ in range(30):
+        if dynamodb.describe_table(TableName=table)["Table"]["TableStatus"] == "ACTIVE":
+            break
+        desk.sleep(2)
+    record, _, variables = _crashed_states(desk, table)
+    said = _tested(desk, record, variables)
+    key = {"pk": {"S": f"RUN#{variables['run']['run_id']}"}, "sk": {"S": "CRASH"}}
+    item = dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {})
+    is_there = item.get("error") == {"S": "Lambda.Unknown"} and "crashed_at" in item
+    seen.saw("stepfunctions.updateitem.written", "yes" if is_there else "no", str(said.get("cause", "")))
+
+
+def _send_an_event(desk: Desk, seen: Seen) -> None:
+    desk.queue()
+    _, alarm, variables = _crashed_states(desk, "none")
+    said = _tested(desk, alarm, variables)
+    for _ in range(20):
+        if found := [each for each in desk.messages() if each.get("source") == "nightspot"]:
+            kind = type(found[0]["detail"]).__name__
+            seen.saw("stepfunctions.event.detail", "object" if kind == "dict" else kind)
+            return
+        desk.sleep(3)
+    seen.saw("stepfunctions.event.detail", "nothing arrived", str(said.get("cause", "")))
+
+
+def fields_known(desk: Desk, seen: Seen) -> None:
+    """A4: which fields of CreateTrainingJob the SDK of Step Functions knows. For information."""
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    shape = model.operation_model("CreateTrainingJob").input_shape
+    nobody = f"arn:{desk.partition}:iam::{desk.account_id}:role/{desk.name('nobody')}"
+    unknown = []
+    for field, request in requests_by_field(
+        shape, {"RoleArn": nobody, "TrainingJobName": desk.name("fields")}
+    ):
+        # With a role that is not there nothing can start.
+        said = _tested(
+            desk,
+            {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:sagemaker:createTrainingJob",
+                "Arguments": request,
+            },
+        )
+        if said.get("error") == "States.Runtime" or "not supported" in str(said.get("cause", "")):
+            unknown.append(field)
+    seen.saw("stepfunctions.sdk.fields.unknown", len(unknown), ", ".join(unknown))
+
+
+def patterns_match(desk: Desk, seen: Seen) -> None:
+    """A5: the rules' patterns match the events that they must, and no other."""
+    client = desk.client("events")
+    wrong = []
+    for what, event, wanted in EVENTS:
+        for name, pattern in PATTERNS.items():
+            said = client.test_event_pattern(EventPattern=json.dumps(pattern), Event=json.dumps(event))
+            if "Result" not in said:
+                raise desk.not_here("does not answer TestEventPattern")
+            if said["Result"] != (name in wanted):
+                wrong.append(f"{name}: {what}")
+    seen.saw("events.pattern.matches", len(wrong), "; ".join(wrong))
+
+
+@contextmanager
+def _timed(seen: Seen, fact: str) -> Iterator[None]:
+    began = monotonic()
+    yield
+    seen.saw(fact, round(monotonic() - began, 2))
+
+
+def prices_answer(desk: Desk, seen: Seen) -> None:
+    """A6: how long prices take, and whether the filters find them."""
+    at = desk.now()
+    price_list = PriceList(desk.client(f"pricing@{api_region(desk.region)}"))
+    found: dict[str, bool] = {}
+    for _ in range(TIMES_ASKED):
+        for kind in TYPES:
+            with _timed(seen, "pricing.seconds"):
+                found[kind] = _price(lambda k=kind: price_list.training(k, desk.region, at)) is not None  # type: ignore[misc]
+    missing = [kind for kind, there in found.items() if not there]
+    seen.saw("pricing.training.filter", "missing" if missing else "found", ", ".join(missing))
+    spot = desk.client(f"pricing@{api_region(desk.region)}").get_products(
+        ServiceCode="AmazonSageMaker",
+        Filters=[
+            {"Type": "TERM_MATCH", "Field": field, "Value": value}
+            for field, value in (("regionCode", desk.region), ("component", "SpotTraining"))
+        ],
+        MaxResults=1,
+    )
+    seen.saw("pricing.spot.component", "there" if spot["PriceList"] else "not there")
+    plans = SavingsPlans(desk.client(f"savingsplans@{SAVINGS_PLANS_REGION}"))
+    for _ in range(TIMES_ASKED):
+        with _timed(seen, "savingsplans.seconds"):
+            _price(lambda: plans.rates(["USE1-Train:ml.m5.large"], at))
+    history = SpotPrices(desk.client("ec2"))
+    for kind in TYPES:
+        with _timed(seen, "ec2.spotprices.seconds"):
+            _price(lambda k=kind: history.mean_usd_per_hour(k.removeprefix("ml."), at))  # type: ignore[misc]
+
+
+def _price(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except PricesUnknownError as error:
+        cause = error.__cause__
+        if isinstance(cause, ClientError):
+            raise cause from error
+        raise NotTriedError(str(error)) from error
+
+
+def quotas_listed(desk: Desk, seen: Seen) -> None:
+    """A7: what Service Quotas calls the quotas, and how long its lists take."""
+    wanted = {kind: [quota_name(market, kind) for market in Market] for kind in (*TYPES, *MORE_TYPES)}
+    with _timed(seen, "quotas.seconds"):
+        try:
+            limits = Quotas(desk.client("service-quotas")).limits(
+                name for names in wanted.values() for name in names
+            )
+        except QuotasUnknownError as error:
+            raise NotTriedError(str(error)) from error
+    desk.shared["quotas"] = dict(limits)
+    for kind, names in wanted.items():
+        there = [name for name in names if name in limits]
+        words = {2: "both listed", 1: "one listed", 0: "none listed"}[len(there)]
+        seen.saw(
+            "sagemaker.quota.names", words, f"{kind}: {', '.join(f'{n} = {limits[n]:g}' for n in there)}"
+        )
+
+
+def roles_allow(desk: Desk, seen: Seen) -> None:
+    """A8: IAM's simulator on the deployed roles: what runs need is allowed, and what they must not do is not."""
+    wrong = wrong_grants(desk)
+    seen.saw("iam.roles.wrong", len(wrong), "; ".join(wrong[:_SHOWN]))
+
+
+_ROLE = ("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:DeleteRole", "iam:PassRole")
+_QUEUE = (
+    "sqs:CreateQueue",
+    "sqs:GetQueueAttributes",
+    "sqs:SetQueueAttributes",
+    "sqs:ReceiveMessage",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueUrl",
+    "sqs:DeleteQueue",
+    "events:PutRule",
+    "events:PutTargets",
+    "events:RemoveTargets",
+    "events:DeleteRule",
+)
+_TABLE = ("dynamodb:CreateTable", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:DeleteTable")
+
+CHECKS = (
+    Check(
+        "A1",
+        "Does Step Functions accept the workflow?",
+        ("states:ValidateStateMachineDefinition",),
+        ("stepfunctions.definition.valid",),
+        validates,
+    ),
+    Check(
+        "A2",
+        "Does each state do what the local interpreter does?",
+        ("states:TestState", *_ROLE),
+        ("stepfunctions.states.differ",),
+        states_agree,
+        minutes=3,
+    ),
+    Check(
+        "A3",
+        "What do the workflow's own calls of AWS do, and how do they fail?",
+        ("states:TestState", *_ROLE, *_QUEUE, *_TABLE),
+        ("stepfunctions.updateitem.written", "stepfunctions.event.detail", "stepfunctions.sdk.error"),
+        real_calls,
+        minutes=1,
+    ),
+    Check(
+        "A4",
+        "Which fields of CreateTrainingJob does Step Functions' SDK know? (for information)",
+        ("states:TestState", *_ROLE),
+        ("stepfunctions.sdk.fields.unknown",),
+        fields_known,
+        minutes=2,
+    ),
+    Check(
+        "A5",
+        "Do the rules match the events that they must?",
+        ("events:TestEventPattern",),
+        ("events.pattern.matches",),
+        patterns_match,
+    ),
+    Check(
+        "A6",
+        "How long do prices take, and do the filters find them?",
+        (
+            "pricing:GetProducts",
+            "savingsplans:DescribeSavingsPlans",
+            "savingsplans:DescribeSavingsPlanRates",
+            "ec2:DescribeSpotPriceHistory",
+        ),
+        (
+            "pricing.seconds",
+            "pricing.training.filter",
+            "pricing.spot.component",
+            "savingsplans.seconds",
+            "ec2.spotprices.seconds",
+        ),
+        prices_answer,
+        minutes=1,
+    ),
+    Check(
+        "A7",
+        "What are the quotas called?",
+        ("servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"),
+        ("sagemaker.quota.names", "quotas.seconds"),
+        quotas_listed,
+        minutes=0.5,
+    ),
+    Check(
+        "A8",
+        "May the deployed roles do what runs need, and nothing of what they must not?",
+        ("iam:SimulatePrincipalPolicy", "cloudformation:DescribeStacks"),
+        ("iam.roles.wrong",),
+        roles_allow,
+        minutes=0.5,
+        needs_stack=True,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Tests of the self-test; nothing of it asks AWS."""

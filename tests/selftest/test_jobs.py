@@ -1,0 +1,161 @@
+"""Part C on the simulated SageMaker, with the probe as a real process: each question gets its answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from nightspot.cassettes.model import read_cassette
+from nightspot.facts.files import read_facts_file, write_facts_file
+from nightspot.facts.model import Verdict
+from nightspot.local.sagemaker.markets import SimulatedMarket
+from nightspot.selftest import jobs
+from nightspot.selftest.checks import CHECKS
+from nightspot.selftest.lives import PROBE
+from nightspot.selftest.model import Choice
+from nightspot.selftest.running import play
+
+QUICK = {
+    "spot_provisioning_seconds": 20,
+    "on_demand_provisioning_seconds": 20,
+    "download_seconds": 10,
+    "upload_seconds": 20,
+    "sync_interval_seconds": 20,
+}
+
+
+@pytest.fixture
+def live(account, actions, monkeypatch):
+    """live(ids): the checks on a simulated SageMaker that has machines; the report and what was opened."""
+    for name in ("SMALL_MB", "LARGE_MB", "MODEL_MB"):
+        monkeypatch.setattr(jobs, name, 1)
+
+    def run(*ids, scale=60, **options):
+        opened = account(
+            scale=scale,
+            market=options.pop("market", SimulatedMarket.always()),
+            command=[sys.executable, str(PROBE)],
+            **{**QUICK, **options},
+        )
+        chosen = Choice(only=frozenset(ids)).of(CHECKS)
+        report = play(opened.desk, chosen, parallel=2)
+        assert actions(opened.calls) <= {call for check in chosen for call in check.calls}
+        return report, opened
+
+    return run
+
+
+def observed(report):
+    return {each.id: each for each in report.file.facts}
+
+
+def because(report):
+    return {each.check.id: each.because for each in report.results if each.because}
+
+
+@pytest.mark.long
+def test_a_job_that_saves_shows_how_checkpoints_travel_and_the_next_one_what_is_restored(live):
+    report, _ = live("C1", "C8", "C10")
+    facts = observed(report)
+
+    assert because(report) == {}
+    assert facts["sagemaker.checkpoints.path"].observed == ("there",)
+    lags = facts["sagemaker.checkpoints.lag.seconds"]
+    assert len(lags.observed) >= 2
+    # The simulation looks each 20 s; a busy second here is 60 s of the story.
+    assert max(lags.observed) <= 20 + 6 * 60
+    assert facts["sagemaker.checkpoints.torn"].observed == ("no",)
+    assert facts["sagemaker.describe.trainingtime"].observed == ("absent",)
+    assert facts["sagemaker.status.names"].observed == ("all known",)
+    assert facts["sagemaker.hyperparameters.count"].observed == ("accepted",)
+    assert facts["sagemaker.checkpoints.restored"].observed == ("yes",)
+    assert facts["sagemaker.checkpoints.notpulled"].observed == ("no",)
+    assert {each.verdict for each in facts.values()} <= {Verdict.AS_DESIGNED, Verdict.SAFE}
+    assert report.file.usd > 0
+    assert report.file.left_behind == ()
+
+
+def test_a_stop_while_it_trains_shows_signal_grace_order_and_artefact(live):
+    report, _ = live("C2", "C12")
+    facts = observed(report)
+
+    assert facts["sagemaker.stop.signal.arrives"].observed == ("yes",)
+    (grace,) = facts["sagemaker.stop.signal.seconds"].observed
+    assert 40 <= grace <= 600, "120 s by the simulation; a busy second here is 60 s of the story"
+    assert facts["sagemaker.stop.artifact"].observed == ("yes",)
+    assert facts["sagemaker.stop.order"].observed == ("Stopping Uploading Stopped",)
+    assert facts["sagemaker.stop.training.seconds"].observed[0] > 100
+    assert set(facts["sagemaker.stop.again"].observed) == {"stopped_by_person"}
+    assert facts["sagemaker.stop.again"].verdict is Verdict.AS_DESIGNED
+
+
+def test_spot_without_a_machine_is_the_market_s_end(live):
+    report, _ = live("C6", market=SimulatedMarket.never())
+
+    (fact,) = report.file.facts
+    assert fact.observed == ("Stopped MaxWaitTimeExceeded",)
+    assert fact.verdict is Verdict.AS_DESIGNED
+
+
+@pytest.mark.long
+def test_a_stop_before_it_trains(live):
+    report, _ = live("C3", on_demand_provisioning_seconds=600)
+    facts = observed(report)
+
+    assert len(facts["sagemaker.stop.starting.seconds"].observed) == 2
+    assert len(facts["sagemaker.stop.starting.billed.seconds"].observed) == 2
+
+
+@pytest.mark.long
+def test_a_job_into_its_limit(live):
+    report, _ = live("C4")
+
+    assert observed(report)["sagemaker.maxruntime.end"].observed == ("Stopped MaxRuntimeExceeded",)
+
+
+@pytest.mark.long
+def test_spot_to_its_end_shows_the_discount(live):
+    report, _ = live("C5", spot_discount=0.7)
+    (share,) = observed(report)["sagemaker.spot.discount"].observed
+
+    assert share == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.long
+def test_a_script_s_own_words_are_not_taken_for_aws_s(live):
+    report, _ = live("C7")
+    facts = observed(report)
+
+    assert facts["sagemaker.failure.exit"].observed == ("user_code",)
+    assert facts["sagemaker.failurereason.characters"].observed[0] <= 1024
+    assert because(report)["C7"] == "the simulated SageMaker has this machine's memory"
+
+
+@pytest.mark.parametrize(
+    ("check_id", "reason"),
+    [("C9", "has one machine for a job"), ("C18", "lets everybody use a key")],
+)
+def test_what_the_simulation_cannot_show_is_not_tried(live, check_id, reason):
+    report, _ = live(check_id)
+
+    assert report.results[0].verdict is Verdict.NOT_TRIED
+    assert because(report)[check_id] == f"the simulated SageMaker {reason}"
+
+
+def test_facts_file_and_cassettes_are_written_without_names(live, tmp_path):
+    report, opened = live("C6", market=SimulatedMarket.never())
+
+    path = write_facts_file(report.file, tmp_path)
+    (name,) = opened.desk.cassettes
+    text = opened.desk.cassettes[name]
+    cassette = read_cassette(text)
+
+    assert read_facts_file(path) == report.file
+    assert report.file.facts[0].cassette.startswith(f"{name}#")
+    assert cassette.description["SecondaryStatus"] == "MaxWaitTimeExceeded"
+    for secret in ("123456789012", opened.desk.token, opened.desk.bucket()):
+        assert secret not in text
+        assert secret not in path.read_text(encoding="utf-8")
+    assert json.loads(text)["origin"] == "simulation"

@@ -1,0 +1,182 @@
+"""The gallery of refusals against the simulated SageMaker: what its rules know is read as what it must be."""
+
+from __future__ import annotations
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from nightspot.facts.model import Verdict
+from nightspot.facts.registry import FACTS
+from nightspot.failures.codes import FailureClass
+from nightspot.selftest import refusals
+from nightspot.selftest.model import NotTriedError, Seen
+from nightspot.selftest.refusals import ACCEPTED, CHECKS, asked, class_of
+
+BY_ID = {check.id: check for check in CHECKS}
+# What the rules of the simulated SageMaker refuse, and as what that is read.
+KNOWN = {
+    "B1": "quota_permanent",
+    "B2": "quota_permanent",
+    "B5": "configuration",
+    "B6": "configuration",
+    "B7": "configuration",
+    "B8": "configuration",
+    "B17": "configuration",
+}
+# What only AWS's servers know; the simulation takes the request.
+NOT_KNOWN = {"B3", "B4", "B9", "B10", "B11", "B12", "B14", "B15", "B16"}
+
+
+def made(check, desk):
+    seen = Seen()
+    try:
+        check.run(desk, seen)
+        because = ""
+    except NotTriedError as error:
+        because = str(error)
+    return {each.id: each for each in seen.observations(desk.now())}, because
+
+
+@pytest.fixture
+def desk(account):
+    scarce = refusals.SCARCE[0]
+    quotas = {f"{scarce} for spot training job usage": 0, f"{scarce} for training job usage": 0}
+    opened = account(quotas=quotas)
+    opened.desk.shared["quotas"] = quotas
+    return opened.desk
+
+
+def test_every_row_is_tried_here_or_known_to_be_aws_s_own():
+    assert BY_ID.keys() == KNOWN.keys() | NOT_KNOWN | {"B13", "B18", "B19"}
+    assert [check.id for check in CHECKS] == [f"B{number}" for number in range(1, 20)]
+
+
+@pytest.mark.parametrize("row", KNOWN)
+def test_what_the_local_rules_refuse_is_read_as_it_must_be(row, desk):
+    (seen,), because = [
+        list(part.values()) if isinstance(part, dict) else part for part in made(BY_ID[row], desk)
+    ]
+
+    assert because == ""
+    assert seen.observed == (KNOWN[row],)
+    assert seen.verdict is Verdict.AS_DESIGNED
+    assert seen.evidence[0]
+
+
+@pytest.mark.parametrize("row", sorted(NOT_KNOWN))
+def test_what_the_simulation_takes_is_said_to_be_not_tried(row, desk):
+    seen, because = made(BY_ID[row], desk)
+
+    assert "the simulated SageMaker takes it" in because
+    assert {each.verdict for each in seen.values()} <= {Verdict.AS_DESIGNED}
+
+
+def test_a_long_name_is_refused_here_as_well(desk):
+    seen, _ = made(BY_ID["B16"], desk)
+
+    assert seen["sagemaker.refusal.name"].observed == ("configuration",)
+
+
+def test_the_name_of_an_ended_job_is_taken(desk):
+    sagemaker = desk.client("sagemaker")
+    assert made(BY_ID["B13"], desk) == ({}, "no training job has ended here yet: part C leaves some")
+    sagemaker.create_training_job(**desk.request("old"))
+    sagemaker.stop_training_job(TrainingJobName=desk.name("old"))
+    while sagemaker.describe_training_job(TrainingJobName=desk.name("old"))["TrainingJobStatus"] != "Stopped":
+        desk.sleep(1)
+
+    seen, _ = made(BY_ID["B13"], desk)
+
+    assert seen["sagemaker.name.reuse"].verdict is Verdict.AS_DESIGNED
+    assert desk.name("old") not in seen["sagemaker.name.reuse"].evidence[0]
+
+
+def test_a_job_that_is_not_there_is_described_as_such(desk):
+    seen, _ = made(BY_ID["B18"], desk)
+
+    assert seen["sagemaker.describe.unknown"].verdict is Verdict.AS_DESIGNED
+
+
+def test_throttling_is_for_aws_alone(desk):
+    assert made(BY_ID["B19"], desk) == ({}, "the simulated SageMaker throttles nobody")
+
+
+def recorded(code, message, status=400):
+    """A SageMaker client that refuses CreateTrainingJob so."""
+    client = boto3.client("sagemaker", region_name="eu-west-1")
+    stubber = Stubber(client)
+    stubber.add_client_error("create_training_job", code, message, status)
+    stubber.activate()
+    return client
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "message", "verdict"),
+    [
+        (
+            "role",
+            "ValidationException",
+            "Could not assume role arn:aws:iam::123456789012:role/x. Please ensure that the role exists and allows "
+            "principal 'sagemaker.amazonaws.com' to assume the role.",
+            Verdict.AS_DESIGNED,
+        ),
+        (
+            "passrole",
+            "AccessDeniedException",
+            "User: arn:aws:sts::123456789012:assumed-role/x is not authorized to perform: iam:PassRole on: z",
+            Verdict.AS_DESIGNED,
+        ),
+        (
+            "spottype",
+            "ValidationException",
+            "The instance type ml.t3.medium is not supported for managed spot training.",
+            Verdict.AS_DESIGNED,
+        ),
+        ("role", "SomethingNewException", "We have never said this before.", Verdict.BREAKS),
+        ("waitondemand", "ThrottlingException", "Rate exceeded", Verdict.BREAKS),
+    ],
+    ids=["role", "pass role", "type without Spot", "an unknown word", "another class"],
+)
+def test_a_recorded_answer_gets_its_verdict(account, row, code, message, verdict):
+    desk, seen = account().desk, Seen()
+
+    asked(desk, seen, row, {**desk.request("x")}, recorded(code, message))
+
+    (found,) = seen.observations(desk.now())
+    assert found.verdict is verdict
+    assert code in found.evidence[0]
+    assert "123456789012" not in found.evidence[0]
+
+
+def test_a_request_that_aws_takes_after_all_is_a_break_and_stopped(account):
+    opened = account()
+    opened.desk.emulator = ""
+    seen = Seen()
+
+    BY_ID["B5"].run(opened.desk, seen)
+    BY_ID["B3"].run(opened.desk, seen)
+    name = opened.desk.name("b3")
+    left = opened.desk.clean_up()
+
+    observed = {each.id: each.observed for each in seen.observations(opened.desk.now())}
+    assert observed["sagemaker.refusal.spottype"] == (ACCEPTED,)
+    assert FACTS["sagemaker.refusal.spottype"].verdict([ACCEPTED]) is Verdict.BREAKS
+    assert opened.simulator.describe_training_job({"TrainingJobName": name})["TrainingJobStatus"] == "Stopped"
+    assert left == []
+
+
+def test_every_safe_class_is_a_class_of_the_classifier():
+    known = {each.value for each in FailureClass} | {ACCEPTED}
+    rows = [fact for name, fact in FACTS.items() if name.startswith("sagemaker.refusal.")]
+
+    assert rows
+    assert {word for fact in rows for word in fact.safe.words} <= known
+    assert all("unknown" not in fact.safe.words for fact in rows)
+
+
+def test_the_class_is_that_of_the_classifier():
+    error = ClientError({"Error": {"Code": "ResourceLimitExceeded", "Message": "limit is 0 Instances"}}, "X")
+
+    assert class_of(error).startswith("quota")
