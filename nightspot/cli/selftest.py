@@ -48,6 +48,10 @@ def selftest(
     kms: Annotated[
         bool, typer.Option("--kms", help="Make a key and delete it: a key costs $1 a month.")
     ] = False,
+    clean: Annotated[
+        bool,
+        typer.Option("--clean", help="Make no checks: stop and remove what a killed self-test has left."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
     image: Annotated[
         str | None, typer.Option(metavar="URI", help="Of the jobs of part C: an image with python3.")
@@ -65,7 +69,7 @@ def selftest(
 
     It names its highest price first, and leaves nothing behind.
     """
-    options = frozenset({"kms"} if kms else ())
+    options = frozenset({"kms", "only"} if plan else {"kms"} if kms else ())
     choice = Choice(frozenset(part or Part), frozenset(only or ()), options, stack is not None or plan)
     try:
         checks = choice.of(CHECKS)
@@ -79,6 +83,9 @@ def selftest(
         raise typer.BadParameter("--json needs --yes, because nobody is asked")
     aws = account.aws_of(profile, region)
     price = price_in(aws.region)
+    if clean:
+        _clean(desk_of(aws, price, needs_image=False), yes=yes)
+        return
     _within(checks, price, max_usd)
     desk = desk_of(
         aws, price, stack, image, builtin_image, needs_image=any(check.part is Part.C for check in checks)
@@ -94,6 +101,24 @@ def selftest(
         raise typer.Exit(ExitStatus.USER)
     report = play(desk, checks, parallel=_PARALLEL, on_result=_silent if as_json else _show_result)
     _finish(report, desk, folder, as_json=as_json)
+
+
+def _clean(desk: Desk, *, yes: bool) -> None:
+    try:
+        found = desk.find_left()
+    except (ClientError, BotoCoreError) as error:
+        fail(f"--clean: {redact(str(error))}")
+    console = console_for()
+    for kind, name in found:
+        console.print(f"{kind} {name}")
+    if not found:
+        console.print(f"Nothing of a self-test is left in {desk.region}.")
+        return
+    if not yes and not typer.confirm("Stop and remove all of that?"):
+        raise typer.Exit(ExitStatus.USER)
+    if left := desk.clean_up():
+        fail(*(f"left behind: {each}" for each in left), status=ExitStatus.SERVICE)
+    console.print("All of it is removed.")
 
 
 def _silent(_result: Result) -> None:
@@ -156,7 +181,7 @@ def desk_of(
         aws.region,
         account_id,
         secrets.token_hex(3),
-        image=image or (_probe_image(aws.region) if needs_image else ""),
+        image=image or (probe_image(aws.region) if needs_image else ""),
         builtin_image=builtin_image or "",
         hasty=clients(hasty),
         stack=stack,
@@ -164,7 +189,7 @@ def desk_of(
     )
 
 
-def _probe_image(region: str) -> str:
+def probe_image(region: str) -> str:
     """One of AWS's Deep Learning Containers, as jobs/smoke.yaml has it."""
     try:
         from aws_cdk.region_info import RegionInfo  # noqa: PLC0415 - seconds, and only with nightspot[cdk]

@@ -97,7 +97,7 @@ def observation(
     fact: Fact,
     observed: Iterable[Any],
     evidence: Iterable[str],
-    seen_at: datetime,
+    seen_at: datetime | None,
     cassette: str | None = None,
 ) -> Observation:
     """An observation of `fact` with its verdict."""

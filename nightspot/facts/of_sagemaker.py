@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightspot.facts.model import ANY, Fact, Grade, at_least, at_most, one_of
+from nightspot.facts.model import Fact, Grade, at_least, at_most, one_of
 
 _API = "https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_"
 _GUIDE = "https://docs.aws.amazon.com/sagemaker/latest/dg/"
@@ -217,8 +217,7 @@ LIFE = (
         "What StopTrainingJob says of a job that is stopping already",
         "a ValidationException",
         Grade.INFERRED,
-        designed=one_of("configuration", "accepted"),
-        safe=ANY,
+        designed=one_of("configuration", "stopped_by_person", "accepted"),
         meaning="a refused stop is asked for again, and told after the third time",
     ),
     Fact(

@@ -163,6 +163,14 @@ STEP_FUNCTIONS = (
         "Lambda.Unknown, Sandbox.Timedout, Runtime.ExitError, or the exception's name",
         Grade.DOCUMENTED,
         f"{_STEPS}dg/concepts-error-handling.html",
+        designed=one_of(
+            "Sandbox.Timedout",
+            "Lambda.Unknown",
+            "Runtime.ExitError",
+            "Runtime.OutOfMemory",
+            "Runtime.ImportModuleError",
+            "ValueError",
+        ),
         used_by=(
             f"{_WORKFLOW}:Decide the next step",
             f"{_WORKFLOW}:Plan the run",
@@ -381,8 +389,8 @@ OTHERS = (
     ),
     Fact(
         "deployment.run",
-        "How a run of a deployed stack ends whose first rung has no quota",
-        "succeeded, on the second rung",
+        "How a run of the job `smoke` of a deployed stack ends",
+        "succeeded",
         Grade.INFERRED,
         designed=one_of("succeeded"),
         safe=one_of("succeeded"),

@@ -425,7 +425,8 @@ COMMENTS = {
 }
 _HEAD = (
     "A job of Nightspot's, written by `nightspot init`. docs/job-file.md says what each field means; "
-    "`nightspot validate` checks this file."
+    "`nightspot validate` checks this file. Whoever starts a run may choose among what the file has and spend "
+    "less; `overrides` allows more, or less."
 )
 
 

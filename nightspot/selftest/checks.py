@@ -1,8 +1,9 @@
-"""Every check, in the order in which they are made."""
+"""Every check, by its number in each part."""
 
 from __future__ import annotations
 
-from nightspot.selftest import free, jobs, refusals
+from nightspot.selftest import deployed, free, jobs, refusals, waits
 from nightspot.selftest.model import Check
 
-CHECKS: tuple[Check, ...] = (*free.CHECKS, *refusals.CHECKS, *jobs.CHECKS)
+_LIVE = sorted((*jobs.CHECKS, *deployed.CHECKS, *waits.CHECKS), key=lambda check: int(check.id[1:]))
+CHECKS: tuple[Check, ...] = (*free.CHECKS, *refusals.CHECKS, *_LIVE)

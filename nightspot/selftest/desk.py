@@ -30,6 +30,7 @@ _GONE = frozenset(
         "ResourceNotFound",
         "AWS.SimpleQueueService.NonExistentQueue",
         "QueueDoesNotExist",
+        "ExecutionDoesNotExist",
         "NoSuchKey",
         "StateMachineDoesNotExist",
     }
@@ -136,16 +137,22 @@ class Desk:
     def caller_arn(self) -> str:
         """A role that this account alone may assume."""
         trust = [{"AWS": f"arn:{self.partition}:iam::{self.account_id}:root"}]
-        policy = _policy(
-            (
-                "sagemaker:CreateTrainingJob",
-                "sagemaker:AddTags",
-                "states:SendTaskSuccess",
-                "iam:PassRole",
-                "s3:GetObject",
-            ),
-            "*",
-        )
+        here, ours = f"{self.region}:{self.account_id}", f"{PREFIX}{self.token}-*"
+        arn = f"arn:{self.partition}"
+        allowed = {
+            "sagemaker:CreateTrainingJob": f"{arn}:sagemaker:{here}:training-job/{ours}",
+            "sagemaker:AddTags": f"{arn}:sagemaker:{here}:training-job/{ours}",
+            "iam:PassRole": f"{arn}:iam::{self.account_id}:role/{ours}",
+            "s3:GetObject": f"{arn}:s3:::{ours}/*",
+            "states:SendTaskSuccess": "*",
+        }
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": action, "Resource": resource}
+                for action, resource in allowed.items()
+            ],
+        }
         return str(self.once("caller", lambda: self._make_role("caller", trust, policy)))
 
     def as_caller(self, policy: Mapping[str, Any]) -> Client:
@@ -206,6 +213,7 @@ class Desk:
         resources += [
             f"{arn}:{service}:{self.region}:{self.account_id}:{kind}{ours}" for service, kind in kinds.items()
         ]
+        mine += ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:GetBucketLocation"]
         anything = [
             "logs:CreateLogGroup",
             "logs:CreateLogStream",
@@ -213,16 +221,14 @@ class Desk:
             "logs:DescribeLogStreams",
         ]
         anything += ["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-        anything += [
-            "ecr:BatchCheckLayerAvailability",
-            "events:PutEvents",
-            "iam:PassRole",
-            "sagemaker:AddTags",
-        ]
+        anything += ["ecr:BatchCheckLayerAvailability", "events:PutEvents", "cloudwatch:PutMetricData"]
+        mine.append("sagemaker:AddTags")
+        own_role = f"{arn}:iam::{self.account_id}:role/{ours}"
         return {
             "Version": "2012-10-17",
             "Statement": [
                 {"Effect": "Allow", "Action": mine, "Resource": resources},
+                {"Effect": "Allow", "Action": "iam:PassRole", "Resource": own_role},
                 {"Effect": "Allow", "Action": anything, "Resource": "*"},
             ],
         }
@@ -323,6 +329,16 @@ class Desk:
                 usd for name, usd in billed if ours is None or name == ours or name.startswith(f"{ours}-")
             )
 
+    def find_left(self) -> list[tuple[str, str]]:
+        """What earlier self-tests, whatever their token, have left: (kind, name). It is then removed by `clean_up`.
+
+        Raises ClientError where something may not be listed.
+        """
+        found = [(kind, name) for kind, names in _listed(self) for name in names if name.startswith(PREFIX)]
+        for kind, name in found:
+            self.made(kind, name)
+        return found
+
     def clean_up(self) -> list[str]:
         """Stop every job and remove everything that was made; what could not be removed, each with the reason.
 
@@ -392,11 +408,6 @@ class Desk:
 _SERVICES = [{"Service": f"{name}.amazonaws.com"} for name in ("sagemaker", "states", "lambda")]
 
 
-def _policy(actions: Iterable[str], resource: str | list[str]) -> dict[str, Any]:
-    statement = {"Effect": "Allow", "Action": list(actions), "Resource": resource}
-    return {"Version": "2012-10-17", "Statement": [statement]}
-
-
 def _remove_bucket(desk: Desk, name: str) -> None:
     s3 = desk.client("s3")
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
@@ -438,6 +449,7 @@ def _remove_machine(desk: Desk, name: str) -> None:
 _REMOVE: Mapping[str, Callable[[Desk, str], None]] = {
     "rule": _remove_rule,
     "queue": _remove_queue,
+    "execution": lambda desk, name: desk.client("stepfunctions").stop_execution(executionArn=name),
     "state machine": _remove_machine,
     "function": lambda desk, name: desk.client("lambda").delete_function(FunctionName=name),
     "schedule": lambda desk, name: desk.client("scheduler").delete_schedule(Name=name),
@@ -448,3 +460,26 @@ _REMOVE: Mapping[str, Callable[[Desk, str], None]] = {
 }
 # Jobs first; roles last, since what else is there may still use them.
 _ORDER = ("training job", *_REMOVE)
+
+
+def _listed(desk: Desk) -> Iterator[tuple[str, Iterable[str]]]:
+    """The names of everything that could be a self-test's, by kind."""
+
+    def named(service: str, operation: str, key: str, name: str, **asked: Any) -> list[str]:
+        pages = desk.client(service).get_paginator(operation).paginate(**asked)
+        return [str(each[name] if name else each) for page in pages for each in page.get(key, ())]
+
+    open_jobs = {"NameContains": PREFIX, "StatusEquals": "InProgress"}
+    yield (
+        "training job",
+        named("sagemaker", "list_training_jobs", "TrainingJobSummaries", "TrainingJobName", **open_jobs),
+    )
+    yield "rule", named("events", "list_rules", "Rules", "Name", NamePrefix=PREFIX)
+    urls = named("sqs", "list_queues", "QueueUrls", "", QueueNamePrefix=PREFIX)
+    yield "queue", [url.rpartition("/")[2] for url in urls]
+    yield "state machine", named("stepfunctions", "list_state_machines", "stateMachines", "name")
+    yield "function", named("lambda", "list_functions", "Functions", "FunctionName")
+    yield "schedule", named("scheduler", "list_schedules", "Schedules", "Name", NamePrefix=PREFIX)
+    yield "table", named("dynamodb", "list_tables", "TableNames", "")
+    yield "bucket", [str(each["Name"]) for each in desk.client("s3").list_buckets()["Buckets"]]
+    yield "role", named("iam", "list_roles", "Roles", "RoleName")

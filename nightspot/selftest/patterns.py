@@ -20,6 +20,7 @@ _TOLD = (
     "At Risk Of Being Late",
     "Unknown Failure",
     "Resume Broken",
+    "Progress Unreadable",
     "Stop Refused",
     "Run Succeeded",
     "Run Failed",

@@ -11,6 +11,12 @@ from nightspot.selftest.model import Check
 
 # What every self-test calls, beside its checks.
 ALWAYS = ("sts:GetCallerIdentity",)
+# What --clean lists.
+LISTS = (
+    *("sagemaker:ListTrainingJobs", "events:ListRules", "sqs:ListQueues", "states:ListStateMachines"),
+    *("lambda:ListFunctions", "scheduler:ListSchedules", "dynamodb:ListTables", "s3:ListAllMyBuckets"),
+    "iam:ListRoles",
+)
 _OURS = f"{PREFIX}*"
 # The things of each service that are named by the self-test.
 _RESOURCES: Mapping[str, tuple[str, ...]] = {
@@ -29,8 +35,17 @@ _NAMED: Mapping[str, tuple[str, ...]] = {
     },
     **{
         f"sagemaker:{action}": (f"arn:aws:sagemaker:*:*:training-job/{_OURS}",)
-        for action in ("CreateTrainingJob", "AddTags", "StopTrainingJob", "DescribeTrainingJob")
+        for action in ("CreateTrainingJob", "AddTags")
     },
+    # Also of the runs of --stack.
+    **{
+        f"sagemaker:{action}": ("arn:aws:sagemaker:*:*:training-job/nightspot-*",)
+        for action in ("StopTrainingJob", "DescribeTrainingJob")
+    },
+    # The role of the stack's schedules is passed to one of ours.
+    "iam:PassRole": (f"arn:aws:iam::*:role/{_OURS}", "arn:aws:iam::*:role/*SchedulesRole*"),
+    # Also of the stack's dead letters.
+    "sqs:GetQueueAttributes": ("*",),
     **{
         f"states:{action}": (f"arn:aws:states:*:*:stateMachine:{_OURS}",)
         for action in ("CreateStateMachine", "DeleteStateMachine")
@@ -42,7 +57,7 @@ _ANY = frozenset({"sts:GetCallerIdentity", "iam:SimulatePrincipalPolicy"})
 
 def policy(checks: Iterable[Check]) -> dict[str, object]:
     """The policy document for these checks."""
-    actions = sorted({*ALWAYS, *(call for check in checks for call in check.calls)})
+    actions = sorted({*ALWAYS, *LISTS, *(call for check in checks for call in check.calls)})
     by_resources: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for action in actions:
         by_resources[resources(action)].append(action)
@@ -57,7 +72,7 @@ def policy(checks: Iterable[Check]) -> dict[str, object]:
 
 def resources(action: str) -> tuple[str, ...]:
     """On what an action is needed."""
-    if action in _ANY:
+    if action in _ANY or action in LISTS:
         return ("*",)
     named = _NAMED.get(action) or _RESOURCES.get(action.partition(":")[0], ("*",))
     return (*named, f"{named[0]}/*") if action.startswith("s3:") else named

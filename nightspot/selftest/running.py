@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +15,8 @@ from types import FrameType
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.cassettes.recording import versions
-from nightspot.facts.files import CheckRecord, FactsFile, account_hash
+from nightspot.facts.files import CheckRecord, FactsFile, Observation, account_hash, observation
+from nightspot.facts.registry import FACTS
 from nightspot.failures.redaction import redact
 from nightspot.selftest.desk import Desk, StoppedError, code_and_words
 from nightspot.selftest.model import Check, NotTriedError, Part, Result, Seen
@@ -156,9 +157,28 @@ def _file(desk: Desk, results: Sequence[Result], started_at: datetime, left: Seq
             )
             for each in results
         ),
-        facts=tuple(fact for each in results for fact in each.observations),
+        facts=together(fact for each in results for fact in each.observations),
         left_behind=tuple(left),
     )
+
+
+def together(observations: Iterable[Observation]) -> tuple[Observation, ...]:
+    """One observation of each fact: several checks may have seen it."""
+    found: dict[str, Observation] = {}
+    for each in observations:
+        before = found.get(each.id)
+        found[each.id] = (
+            each
+            if before is None
+            else observation(
+                FACTS[each.id],
+                (*before.observed, *each.observed),
+                (*before.evidence, *each.evidence),
+                each.seen_at or before.seen_at,
+                before.cassette or each.cassette,
+            )
+        )
+    return tuple(found.values())
 
 
 @contextmanager

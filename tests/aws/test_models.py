@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from nightspot.aws.runs.checkpoints import MOST_ARCHIVE_BYTES, MOST_UNPACKED_BYTES, Models, state_of_archive
-from nightspot.local.sagemaker.container import upload_archive
+from nightspot.local.sagemaker.object_store import upload_archive
 from nightspot.record.sentences import ModelState
 
 BUCKET = "models"

@@ -119,3 +119,20 @@ def test_json_is_the_facts_file_and_nothing_else(call, account):
 
     assert status == 0
     assert json.loads(said)["checks"][0]["id"] == "B18"
+
+
+def test_clean_removes_what_is_left_once_somebody_says_yes(call, account):
+    s3 = boto3.client("s3", region_name="eu-west-1")
+    for name in ("nightspot-selftest-abcdef-eu-west-1", "payroll"):
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+
+    refused = call("--clean", input="n\n")
+    done = call("--clean", "--yes")
+    again = call("--clean", "--yes")
+
+    assert refused[0] == 1
+    assert "bucket nightspot-selftest-abcdef-eu-west-1" in refused[1]
+    assert done[0] == 0
+    assert "All of it is removed." in done[1]
+    assert again == (0, "Nothing of a self-test is left in eu-west-1.\n")
+    assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == ["payroll"]

@@ -13,6 +13,7 @@ STATES = [
     "Decide the next step",
     "Which step?",
     "Start the training job",
+    "Was it started?",
     "Wait for news",
     "Decide the next step",
     "Which step?",
@@ -65,7 +66,9 @@ def test_an_environment_hears_nothing_of_the_others_runs(name, other, runs, acco
 
     assert own in stack.message(own)
     assert not [text for text in stack.messages() if foreign in text]
-    assert stack.dead_letters() == []
+    # What a rule of this stack would call a function for, which then knows no such run, would end here. (A wake-up
+    # of its own that came before its run waited, three times, on a busy machine, ends here as well.)
+    assert not [letter for letter in stack.dead_letters() if foreign in letter]
 
 
 @pytest.mark.parametrize(("name", "other"), [("Production", "Staging"), ("Staging", "Production")])

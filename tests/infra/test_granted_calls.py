@@ -302,6 +302,8 @@ def needed(deployed):
         )
         for key in deployed.settings.bucket_keys:
             yield call(f"{role}Role", "kms:GenerateDataKey", key, **BY_S3)
+    cassette = f"arn:aws:s3:::{deployed.report_bucket}/reports/cassettes/{RUN_ID}-1.json"
+    yield call("CloseRunRole", "s3:PutObject", cassette)
     if deployed.settings.kms_key_arn:
         yield from of_the_stack_s_key(deployed.settings.kms_key_arn, tables)
     yield from of_the_requests(deployed)

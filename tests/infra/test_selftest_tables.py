@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+import typer
 
 from nightspot.cdk import Settings
+from nightspot.cli.selftest import probe_image
+from nightspot.job.reading import load_jobs
 from nightspot.selftest.patterns import ENVIRONMENT, MACHINE_ARN, PATTERNS, STACK_ID
 from nightspot.selftest.roles import GRANTS, filled, names_of
 from tests.infra.policies import ACCOUNT, REGION, Policies
 
 pytestmark = pytest.mark.xdist_group("infra")
 
+ROOT = Path(__file__).parents[2]
 # The roles by a part of their logical ids.
 LOGICAL = {"Workflow": "WorkflowRole", "Training": "DataRole"}
 
@@ -74,3 +80,18 @@ def test_the_template_s_roles_may_what_the_self_test_expects(synthesised, grant)
 
     assert policies.allows(role, grant.action, filled(grant.resource, names), **context) is grant.allowed
     assert f"{grant.role}RoleArn" in synthesised.template["Outputs"]
+
+
+def test_the_probe_runs_in_the_image_of_the_smoke_job():
+    smoke = load_jobs(ROOT / "jobs")["smoke"].training_job["AlgorithmSpecification"]["TrainingImage"]
+
+    image = probe_image("eu-west-1")
+
+    assert image.split("amazonaws.com/")[1] == smoke.split("amazonaws.com/")[1]
+    assert re.fullmatch(r"[0-9]{12}\.dkr\.ecr\.eu-west-1\.amazonaws\.com/.+", image)
+
+
+def test_a_region_that_cdk_does_not_know_needs_an_image(capsys):
+    with pytest.raises(typer.Exit):
+        probe_image("xx-north-9")
+    assert "--image: must be given" in capsys.readouterr().err

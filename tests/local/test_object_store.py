@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from nightspot.local.sagemaker.container import CheckpointSync, download_prefix
+from nightspot.local.sagemaker.object_store import CheckpointSync, download_prefix
 from nightspot.local.sagemaker.request_rules import ServiceFaultError, split_uri
 
 

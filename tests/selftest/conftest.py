@@ -23,6 +23,7 @@ _PREFIXES = {"stepfunctions": "states", "service-quotas": "servicequotas", "clou
 # IAM's action by API call, where they differ.
 _ACTIONS = {
     "s3:ListObjectVersions": ("s3:ListBucketVersions",),
+    "s3:ListBuckets": ("s3:ListAllMyBuckets",),
     "s3:ListObjectsV2": ("s3:ListBucket",),
     "s3:DeleteObjects": ("s3:DeleteObject", "s3:DeleteObjectVersion"),
     "s3:HeadObject": ("s3:GetObject",),

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 
 from nightspot.facts.registry import FACTS
 from nightspot.selftest.checks import CHECKS
-from nightspot.selftest.model import NotTriedError, Part, Seen
-from nightspot.selftest.permissions import ALWAYS, policy, resources
+from nightspot.selftest.model import Choice, NotTriedError, Part, Seen
+from nightspot.selftest.permissions import ALWAYS, LISTS, policy, resources
 from nightspot.selftest.running import worst_usd
 
 BY_ID = {check.id: check for check in CHECKS}
@@ -34,6 +34,26 @@ def test_every_id_stands_once():
     assert len(BY_ID) == len(CHECKS)
 
 
+def test_there_is_a_check_of_each_number():
+    wanted = {"A": 8, "B": 19, "C": 18}
+
+    assert BY_ID.keys() == {
+        f"{part}{number}" for part, most in wanted.items() for number in range(1, most + 1)
+    }
+
+
+def test_everything_costs_less_than_a_dollar():
+    prices = {"ml.m5.large": 0.115, "ml.t3.medium": 0.05}
+
+    usual, with_stack = (
+        worst_usd(Choice(has_stack=stack).of(CHECKS), lambda kind: prices.get(kind, 1.2))
+        for stack in (False, True)
+    )
+
+    assert 0.2 < usual < 0.8
+    assert with_stack < 1.0
+
+
 def test_parts_a_and_b_may_cost_cents_at_the_most():
     free = [check for check in CHECKS if check.part is not Part.C]
 
@@ -49,21 +69,24 @@ def offline(check, desk):
 
 def test_every_call_of_a_check_is_one_that_it_names(account, actions):
     """As far as the emulators go; with what removes its things at the end."""
+    opened = account()
+    desk = opened.desk
     for check in (each for each in CHECKS if each.part is not Part.C):
-        opened = account()
-        offline(check, opened.desk)
-        opened.desk.emulator = ""
-        opened.desk.clean_up()
+        offline(check, desk)
+        desk.clean_up()
 
         assert actions(opened.calls) - set(check.calls) == set(), check.id
-        opened.simulator.close()
+        # The next one makes everything for itself.
+        opened.calls.clear()
+        desk._kept.clear()
+        desk._made.clear()
 
 
 def test_the_policy_allows_every_call_and_no_other():
     statements = policy(CHECKS)["Statement"]
     allowed = {action for each in statements for action in each["Action"]}
 
-    assert allowed == {*ALWAYS, *(call for check in CHECKS for call in check.calls)}
+    assert allowed == {*ALWAYS, *LISTS, *(call for check in CHECKS for call in check.calls)}
     assert not [action for action in allowed if "*" in action]
 
 
@@ -71,8 +94,6 @@ def test_the_policy_allows_every_call_and_no_other():
     "action",
     [
         "sagemaker:CreateTrainingJob",
-        "sagemaker:StopTrainingJob",
-        "iam:PassRole",
         "iam:CreateRole",
         "iam:DeleteRole",
         "s3:DeleteBucket",
@@ -84,3 +105,10 @@ def test_the_policy_allows_every_call_and_no_other():
 )
 def test_what_could_do_harm_is_allowed_on_the_self_test_s_own_things_alone(action):
     assert all("nightspot-selftest-" in each for each in resources(action))
+
+
+def test_jobs_are_stopped_and_roles_passed_that_are_the_self_test_s_or_the_stack_s():
+    assert resources("sagemaker:StopTrainingJob") == ("arn:aws:sagemaker:*:*:training-job/nightspot-*",)
+    assert all(
+        "role/nightspot-selftest-" in each or "SchedulesRole" in each for each in resources("iam:PassRole")
+    )

@@ -27,7 +27,7 @@ QUICK = {
 
 
 @pytest.fixture
-def live(account, monkeypatch):
+def live(account, actions, monkeypatch):
     """live(ids): the checks on a simulated SageMaker that has machines; the report and what was opened."""
     for name in ("SMALL_MB", "LARGE_MB", "MODEL_MB"):
         monkeypatch.setattr(jobs, name, 1)
@@ -39,7 +39,10 @@ def live(account, monkeypatch):
             command=[sys.executable, str(PROBE)],
             **{**QUICK, **options},
         )
-        return play(opened.desk, Choice(only=frozenset(ids)).of(CHECKS), parallel=2), opened
+        chosen = Choice(only=frozenset(ids)).of(CHECKS)
+        report = play(opened.desk, chosen, parallel=2)
+        assert actions(opened.calls) <= {call for check in chosen for call in check.calls}
+        return report, opened
 
     return run
 
@@ -52,6 +55,7 @@ def because(report):
     return {each.check.id: each.because for each in report.results if each.because}
 
 
+@pytest.mark.long
 def test_a_job_that_saves_shows_how_checkpoints_travel_and_the_next_one_what_is_restored(live):
     report, _ = live("C1", "C8", "C10")
     facts = observed(report)
@@ -60,8 +64,8 @@ def test_a_job_that_saves_shows_how_checkpoints_travel_and_the_next_one_what_is_
     assert facts["sagemaker.checkpoints.path"].observed == ("there",)
     lags = facts["sagemaker.checkpoints.lag.seconds"]
     assert len(lags.observed) >= 2
-    # The simulation looks each 20 s; a second of this machine is 60 of the story.
-    assert max(lags.observed) <= 20 + 2 * 60
+    # The simulation looks each 20 s; a busy second here is 60 s of the story.
+    assert max(lags.observed) <= 20 + 6 * 60
     assert facts["sagemaker.checkpoints.torn"].observed == ("no",)
     assert facts["sagemaker.describe.trainingtime"].observed == ("absent",)
     assert facts["sagemaker.status.names"].observed == ("all known",)
@@ -79,10 +83,11 @@ def test_a_stop_while_it_trains_shows_signal_grace_order_and_artefact(live):
 
     assert facts["sagemaker.stop.signal.arrives"].observed == ("yes",)
     (grace,) = facts["sagemaker.stop.signal.seconds"].observed
-    assert 60 <= grace <= 200, "120 s by the simulation, on a machine that may be busy"
+    assert 40 <= grace <= 600, "120 s by the simulation; a busy second here is 60 s of the story"
     assert facts["sagemaker.stop.artifact"].observed == ("yes",)
     assert facts["sagemaker.stop.order"].observed == ("Stopping Uploading Stopped",)
     assert facts["sagemaker.stop.training.seconds"].observed[0] > 100
+    assert set(facts["sagemaker.stop.again"].observed) == {"stopped_by_person"}
     assert facts["sagemaker.stop.again"].verdict is Verdict.AS_DESIGNED
 
 
@@ -94,6 +99,7 @@ def test_spot_without_a_machine_is_the_market_s_end(live):
     assert fact.verdict is Verdict.AS_DESIGNED
 
 
+@pytest.mark.long
 def test_a_stop_before_it_trains(live):
     report, _ = live("C3", on_demand_provisioning_seconds=600)
     facts = observed(report)
@@ -102,12 +108,14 @@ def test_a_stop_before_it_trains(live):
     assert len(facts["sagemaker.stop.starting.billed.seconds"].observed) == 2
 
 
+@pytest.mark.long
 def test_a_job_into_its_limit(live):
     report, _ = live("C4")
 
     assert observed(report)["sagemaker.maxruntime.end"].observed == ("Stopped MaxRuntimeExceeded",)
 
 
+@pytest.mark.long
 def test_spot_to_its_end_shows_the_discount(live):
     report, _ = live("C5", spot_discount=0.7)
     (share,) = observed(report)["sagemaker.spot.discount"].observed
@@ -115,6 +123,7 @@ def test_spot_to_its_end_shows_the_discount(live):
     assert share == pytest.approx(0.3, abs=0.05)
 
 
+@pytest.mark.long
 def test_a_script_s_own_words_are_not_taken_for_aws_s(live):
     report, _ = live("C7")
     facts = observed(report)

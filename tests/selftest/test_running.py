@@ -12,9 +12,8 @@ from botocore.exceptions import ClientError
 from nightspot.facts.model import Verdict
 from nightspot.selftest import desk as desks
 from nightspot.selftest.model import Check, Choice, Machine, NotTriedError, Part
+from nightspot.selftest.permissions import LISTS
 from nightspot.selftest.running import lanes, play, worst_usd
-
-STOP, TMP = "sagemaker.stop.starting.seconds", "sagemaker.checkpoints.partial"
 
 
 def check(id_, run=lambda _desk, _seen: None, **more):
@@ -61,7 +60,7 @@ def test_each_result_stands_in_the_file_with_its_verdict(account):
 
     checks = [
         check("A1", saw(sagemaker__stop__starting__seconds=47)),
-        check("A2", saw(sagemaker__stop__starting__seconds=700)),
+        check("A2", saw(sagemaker__stop__training__seconds=700)),
         check("A3", saw(sagemaker__refusal__role="unknown")),
         check("A4", fails),
         check("A5", cannot),
@@ -83,6 +82,20 @@ def test_each_result_stands_in_the_file_with_its_verdict(account):
     assert "123456789012" not in text
     assert {"nightspot", "botocore", "python", "image"} <= report.file.versions.keys()
     assert not report.interrupted
+
+
+def test_a_fact_that_two_checks_have_seen_stands_once_with_both_answers(account):
+    checks = [
+        check("A1", saw(sagemaker__stop__starting__seconds=47)),
+        check("A2", saw(sagemaker__stop__starting__seconds=700)),
+    ]
+
+    report = play(account().desk, checks)
+
+    (fact,) = report.file.facts
+    assert fact.observed == (47, 700)
+    assert fact.verdict is Verdict.SAFE
+    assert fact.evidence == ("as said", "as said")
 
 
 def test_what_was_made_is_removed_at_the_end(account):
@@ -187,6 +200,24 @@ def test_a_job_whose_creation_nobody_answered_is_stopped(account):
     with pytest.raises(ConnectionError):
         play(opened.desk, [check("A1", cut_off)])
     assert left(opened) == []
+
+
+def test_what_a_killed_self_test_has_left_is_found_and_removed_and_nothing_else(account, actions):
+    opened = account()
+    makes_everything(opened.desk, None)
+    opened.desk.client("s3").create_bucket(
+        Bucket="payroll", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    opened.desk._made.clear()
+    opened.calls.clear()
+
+    found = opened.desk.find_left()
+
+    assert {kind for kind, _ in found} == {"training job", "rule", "queue", "bucket", "role"}
+    assert actions(opened.calls) <= set(LISTS)
+    assert opened.desk.clean_up() == []
+    assert left(opened) == ["payroll"]
+    assert opened.desk.find_left() == []
 
 
 def test_the_worst_price_is_that_of_limits_and_stops():

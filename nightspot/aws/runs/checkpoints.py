@@ -42,7 +42,7 @@ class Checkpoints:
     """The checkpoint prefixes of runs in S3.
 
     `asks_list`: where S3 denies access to an object, a list tells whether it is only missing. A person whose keys
-    may list and not read shall hear of it instead.
+    may list and not read shall hear of it instead, also before there is anything to read.
     """
 
     def __init__(self, client: Any, *, asks_list: bool = True) -> None:
@@ -84,7 +84,8 @@ class Checkpoints:
         names = [str(each.get("Key")).removeprefix(prefix) for each in answer.get("Contents") or ()]
         orders = {name: order for name in names if (order := order_of(name)) is not None}
         # Its name comes after all others. A page is full where somebody else wrote them, or none is deleted.
-        return orders, PROGRESS_FILE in names or bool(answer.get("IsTruncated"))
+        is_known = PROGRESS_FILE in names or bool(answer.get("IsTruncated"))
+        return orders, is_known or not self._asks_list
 
     def _progress_of(
         self, bucket: str, prefix: str, name: str, pages: Iterator[int], order: Order | None = None

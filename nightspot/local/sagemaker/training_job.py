@@ -20,15 +20,7 @@ from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker import job_state, request_rules
 from nightspot.local.sagemaker.behaviour import AT_ONCE, Duration, RuntimeLimit, Waits
-from nightspot.local.sagemaker.container import (
-    CheckpointSync,
-    CommandError,
-    Container,
-    Reaper,
-    TrainingProcess,
-    download_prefix,
-    upload_archive,
-)
+from nightspot.local.sagemaker.container import CommandError, Container, Reaper, TrainingProcess
 from nightspot.local.sagemaker.job_state import (
     COMPLETED,
     ENDINGS,
@@ -41,6 +33,7 @@ from nightspot.local.sagemaker.job_state import (
     training_seconds,
 )
 from nightspot.local.sagemaker.markets import SimulatedMarket, SimulationOptions
+from nightspot.local.sagemaker.object_store import CheckpointSync, download_prefix, upload_archive
 
 POLL_REAL_SECONDS = 0.01
 # However fast the story runs, a process needs real time to react, and S3 to be written to.
