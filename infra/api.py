@@ -17,7 +17,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from nightspot.api.routes import MEDIA_TYPE, ROUTES
-from nightspot.cdk.data import Records, make_log_group
+from nightspot.cdk.data import Records, let_it_use_the_key, make_log_group
 from nightspot.cdk.identity import Identity
 from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn
 from nightspot.cdk.settings import Settings, SettingsError, Trust
@@ -100,6 +100,7 @@ class Api(Construct):
         self._routes(function)
         self._refusals()
         _let_it_work(self, function, workflow, records, identity)
+        let_it_use_the_key(function, self, settings, "dynamodb")
         self._answer_findings(settings)
 
     def _routes(self, function: lambda_.Function) -> None:

@@ -13,9 +13,10 @@ from aws_cdk.region_info import FactName
 from constructs import Construct
 
 from nightspot.cdk.bundle import JOBS_FILE, Bundle
-from nightspot.cdk.data import Records, TrainingData, make_log_group
+from nightspot.cdk.data import Records, TrainingData, let_it_use_the_key, make_log_group, own_key
 from nightspot.cdk.identity import Identity
 from nightspot.cdk.named import Prefix
+from nightspot.cdk.network import FunctionNetwork
 from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, service
 from nightspot.cdk.settings import Settings
 
@@ -80,6 +81,7 @@ class Functions(Construct):
         super().__init__(scope, "Functions")
         self._settings = settings
         self._identity = identity
+        self._network = FunctionNetwork(self, settings)
         self._code = lambda_.Code.from_asset(
             str(bundle.path), asset_hash=bundle.digest, asset_hash_type=AssetHashType.CUSTOM
         )
@@ -90,6 +92,7 @@ class Functions(Construct):
             "NIGHTSPOT_JOBS_FILE": JOBS_FILE,
             "NIGHTSPOT_CHECKPOINT_BUCKET": data.checkpoints.bucket_name,
             "NIGHTSPOT_MODEL_BUCKET": data.models.bucket_name,
+            "NIGHTSPOT_REPORT_BUCKET": data.reports.bucket_name,
             "NIGHTSPOT_TRAINING_ROLE_ARN": data.role.role_arn,
             "NIGHTSPOT_SUBNET_IDS": ",".join(settings.subnet_ids),
             "NIGHTSPOT_SECURITY_GROUP_IDS": ",".join(settings.security_group_ids),
@@ -157,6 +160,7 @@ class Functions(Construct):
             if settings.api
             else None
         )
+        self._network.keep_their_code_out()
         settling = (self.close_run, self.reconcile)
         for function in (self.plan_run, self.decide_next_step, self.record_outcome, *settling):
             let_it_send_notices(self, function)
@@ -171,6 +175,7 @@ class Functions(Construct):
         if self.ask_prices is not None:
             allow(self.ask_prices, PRICE_ACTIONS, "*")
             allow(self.ask_prices, ["dynamodb:PutItem", "dynamodb:Query"], records.table.table_arn)
+            let_it_use_the_key(self.ask_prices, self, settings, "dynamodb")
         if settings.harvest_cassettes:
             # It hears of each training job's end, may look at it, and writes beside the reports.
             self.close_run.add_environment("NIGHTSPOT_HARVEST_CASSETTES", "true")
@@ -205,6 +210,9 @@ class Functions(Construct):
             description=f"What {name} may do",
         )
         log_group.grant_write(role)
+        if "on_failure" in options:
+            let_it_use_the_key(role, self, self._settings, "sqs")
+        self._network.let_in(role)
         function = lambda_.Function(
             self,
             name,
@@ -218,6 +226,7 @@ class Functions(Construct):
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             environment=self._environment,
+            environment_encryption=own_key(self, self._settings),
             description=description,
             **{
                 "timeout": Duration.seconds(60),
@@ -225,6 +234,7 @@ class Functions(Construct):
                 **options,
             },
         )
+        self._network.place(function)
         if name in WAKING:
             # It knows no resources, say AWS's lists. The state machine's ARN works as well, but that is documented
             # nowhere, and every wake-up hangs on it. Who has no token wakes nothing.
@@ -250,6 +260,7 @@ class Functions(Construct):
         ):
             actions = [f"dynamodb:{action}" for action in ("UpdateItem", *also)]
             allow(function, actions, records.table.table_arn)
+            let_it_use_the_key(function, self, self._settings, "dynamodb")
 
     def _let_it_look(self, function: lambda_.Function, data: TrainingData) -> None:
         """At training jobs and at how far they have come."""
@@ -266,12 +277,13 @@ class Functions(Construct):
             accept_wildcard(function.role, each, "Training jobs are named by their runs.")
 
     def _let_it_write_reports(self, function: lambda_.Function, data: TrainingData) -> None:
-        reports = data.models.arn_for_objects("reports/*")
+        reports = data.reports.arn_for_objects("reports/*")
         allow(function, ["s3:PutObject"], reports)
         accept_wildcard(function.role, reports, "Every run has a page of its own below this prefix.")
-        if self._settings.kms_key_arns:
+        keys = self._settings.bucket_keys
+        if keys:
             # What is put into a bucket with a default key is encrypted in its writer's name.
-            allow(function, ["kms:GenerateDataKey"], *self._settings.kms_key_arns, conditions=data.s3_only())
+            allow(function, ["kms:GenerateDataKey"], *keys, conditions=data.places.s3_only())
 
     def _let_it_see_models(self, function: lambda_.Function, data: TrainingData) -> None:
         """Whether a model is there, and not empty."""
@@ -290,9 +302,11 @@ class Functions(Construct):
         """What job files' prefixes have `below` them, and the list of those prefixes alone."""
         listed: dict[str, list[str]] = {}
         for place in places:
-            bucket = data.bucket_arn(place)
-            listed.setdefault(bucket, []).append(data.key_pattern(place, below.partition("*")[0] + "*"))
-            objects = f"{bucket}/{data.key_pattern(place, below)}"
+            bucket = data.places.bucket_arn(place)
+            listed.setdefault(bucket, []).append(
+                data.places.key_pattern(place, below.partition("*")[0] + "*")
+            )
+            objects = f"{bucket}/{data.places.key_pattern(place, below)}"
             allow(function, ["s3:GetObject"], objects)
             accept_wildcard(
                 function.role, objects, "A job file names the prefix; runs have their own below it."
@@ -303,9 +317,9 @@ class Functions(Construct):
 
     def _let_it_decrypt(self, function: lambda_.Function, data: TrainingData) -> None:
         """What is stored under a key of the user's. The key's own policy has to name the role as well."""
-        keys = data.key_arns([*data.named.output_keys, *self._settings.kms_key_arns])
+        keys = data.places.key_arns([*data.named.output_keys, *self._settings.bucket_keys])
         if keys:
-            allow(function, ["kms:Decrypt"], *keys, conditions=data.s3_only())
+            allow(function, ["kms:Decrypt"], *keys, conditions=data.places.s3_only())
 
     def _why_any_resource(self, name: str) -> str:
         """Why a statement of this function's role stands on `*`; one reason for all, as cdk-nag counts it once."""
@@ -318,6 +332,8 @@ class Functions(Construct):
             blind.append("lists of training jobs")
         if name in WAKING:
             blind.append("the return of task tokens")
+        if self._settings.function_subnet_ids:
+            blind.append("EC2's Describe actions")
         return f"{', '.join(blind)} know no resources that could be named beforehand."
 
 

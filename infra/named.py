@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nightspot.cdk.settings import BUCKET_NAME, KMS_KEY_ARN, ROLE_ARN
 from nightspot.job.errors import InvalidJobError, PathPart, Problem, problem
 from nightspot.job.model import Job, dig
-from nightspot.job.request_shape import SAMPLES
+from nightspot.job.request_shape import SAMPLES, team_of
 
 OWN_ROLE = "${TrainingRoleArn}"
 OWN_CHECKPOINTS = "${CheckpointBucket}"
 OWN_MODELS = "${ModelBucket}"
 ACCOUNT, REGION = "AWS::AccountId", "AWS::Region"
+# The roles' ARNs stand in PlanRun's environment, which has 4 KB in all.
+MOST_TEAMS = 15
 
 _ROLE = ("RoleArn",)
 _CHECKPOINTS = ("CheckpointConfig", "S3Uri")
@@ -40,6 +42,11 @@ class Prefix:
     bucket: str
     key: str
 
+    def holds(self, other: Prefix) -> bool:
+        """Whether `other` is this place or lies in it."""
+        inside = not self.key or f"{other.key}/".startswith(f"{self.key}/")
+        return self.bucket == other.bucket and inside
+
     def below(self, pattern: str) -> str:
         """The key of what lies below, such as `nightly/*`."""
         return f"{self.key}/{pattern}" if self.key else pattern
@@ -52,7 +59,7 @@ class Named:
     Keys are ARNs or bare ids.
     """
 
-    roles: tuple[str, ...] = ()  # without the deployment's own
+    roles: tuple[str, ...] = ()  # without the deployment's own and those of teams
     checkpoints: tuple[Prefix, ...] = ()
     models: tuple[Prefix, ...] = ()
     inputs: tuple[Prefix, ...] = ()
@@ -87,7 +94,7 @@ def read_named(jobs: Mapping[str, Job], account: str | None = None) -> Named:
         uri for request in requests.values() for _, uri in _inputs(request) if _broken_place(uri) is None
     ]
     return Named(
-        roles=_once(role for role in each(*_ROLE) if role != OWN_ROLE),
+        roles=_once(role for role in each(*_ROLE) if role != OWN_ROLE and team_of(role) is None),
         checkpoints=_once(map(_prefix, each(*_CHECKPOINTS))),
         models=_once(map(_prefix, each(*_MODELS))),
         inputs=_once(map(_read_prefix, inputs)),
@@ -98,14 +105,50 @@ def read_named(jobs: Mapping[str, Job], account: str | None = None) -> Named:
     )
 
 
-def of_the_own_role(jobs: Mapping[str, Job]) -> dict[str, Job]:
-    """The jobs that run as the deployment's training role."""
-    return {name: job for name, job in jobs.items() if dig(job.training_job, *_ROLE) == OWN_ROLE}
+def jobs_by_team(jobs: Mapping[str, Job]) -> dict[str | None, dict[str, Job]]:
+    """The jobs that run as a role of the deployment's: by team, those of its training role under None."""
+    found: dict[str | None, dict[str, Job]] = {}
+    for name, job in sorted(jobs.items()):
+        role = dig(job.training_job, *_ROLE)
+        team = team_of(role) if isinstance(role, str) else None
+        if team is not None or role == OWN_ROLE:
+            found.setdefault(team, {})[name] = job
+    return found
+
+
+def check_teams(
+    teams: Mapping[str, Mapping[str, Job]], buckets: Mapping[str, str], made: Collection[str]
+) -> None:
+    """Raises InvalidJobError for checkpoints or models of a team that lie in or above those of another team.
+
+    Their roles could overwrite each other's. Of teams in `made` alone, whose roles the stack makes; `buckets`: what
+    the placeholders of buckets stand for. And for more teams than PlanRun's environment has room for.
+    """
+    problems = []
+    if len(teams) > MOST_TEAMS:
+        *_, last = sorted(teams)
+        rule = f"must be one of at most {MOST_TEAMS} teams: the job files name {len(teams)}"
+        problems.append(Problem(f"{min(teams[last])}: training_job.RoleArn", f"'{last}'", rule))
+    kept = [
+        (team, name, path, uri, replace(place, bucket=buckets.get(place.bucket, place.bucket)))
+        for team in sorted(made)
+        for name, job in teams[team].items()
+        for path in (_CHECKPOINTS, _MODELS)
+        if isinstance(uri := dig(job.training_job, *path), str) and (place := _prefix(uri))
+    ]
+    for team, name, path, uri, place in kept:
+        for other, its_job, _, its_uri, its_place in kept:
+            if other != team and place.holds(its_place):
+                rule = f"must not hold {its_uri} of {its_job}, which is of team {other} and not of {team}"
+                found = problem(("training_job", *path), uri, rule)
+                problems.append(Problem(f"{name}: {found.field}", found.value, rule))
+    if problems:
+        raise InvalidJobError(problems, "the jobs")
 
 
 def ungranted_inputs(jobs: Mapping[str, Job]) -> Iterator[Problem]:
-    """The inputs of jobs on the deployment's role that cannot be granted, such as an access point."""
-    for name, job in sorted(of_the_own_role(jobs).items()):
+    """The inputs of jobs on a role of the deployment's that cannot be granted, such as an access point."""
+    for name, job in sorted(jobs.items()):
         for path, uri in _inputs(job.training_job):
             if (rule := _broken_place(uri)) is not None:
                 found = problem(("training_job", *path), uri, rule)
@@ -157,10 +200,11 @@ def _literal(text: str) -> str:
 
 
 def _broken_role(text: str, account: str | None) -> str | None:
-    if text == OWN_ROLE:
+    if text == OWN_ROLE or team_of(text) is not None:
         return None
     if not ROLE_ARN.fullmatch(_literal(text)) or _IAM_SIGNS.search(_literal(text)):
-        return f"must be {OWN_ROLE} or the ARN of one IAM role, arn:aws:iam::ACCOUNT:role/NAME"
+        own = f"{OWN_ROLE}, ${{TrainingRoleArn.TEAM}}"
+        return f"must be {own} or the ARN of one IAM role, arn:aws:iam::ACCOUNT:role/NAME"
     its = text.split(":")[4]
     if account is not None and its not in {account, f"${{{ACCOUNT}}}"}:
         return (

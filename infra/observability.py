@@ -13,7 +13,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from nightspot.cdk.data import Records
+from nightspot.cdk.data import Records, let_it_use_the_key, own_key
 from nightspot.cdk.functions import SOURCE, Functions
 from nightspot.cdk.identity import Identity
 from nightspot.cdk.permissions import allow, arn
@@ -60,11 +60,12 @@ class NoticeTopic(Construct):
         self._detail = identity.notices(workflow.executions_arn)
         self._functions = functions
         self._records = records
-        self.topic = sns.Topic(self, "Topic", display_name="Nightspot", enforce_ssl=True)
+        key = own_key(self, settings)
+        self.topic = sns.Topic(self, "Topic", display_name="Nightspot", enforce_ssl=True, master_key=key)
         if settings.notice_email is not None:
             self.topic.add_subscription(subscriptions.EmailSubscription(settings.notice_email))
         self.chat_topic = (
-            sns.Topic(self, "ChatTopic", display_name="Nightspot", enforce_ssl=True)
+            sns.Topic(self, "ChatTopic", display_name="Nightspot", enforce_ssl=True, master_key=key)
             if settings.chat_topic
             else None
         )
@@ -94,6 +95,7 @@ class NoticeTopic(Construct):
         messenger = self._functions.notify
         topics = [topic for topic in (self.topic, self.chat_topic) if topic is not None]
         allow(messenger, ["sns:Publish"], *(topic.topic_arn for topic in topics))
+        let_it_use_the_key(messenger, self, settings, "sns")
         messenger.add_environment("NIGHTSPOT_NOTICE_TOPIC_ARN", self.topic.topic_arn)
         messenger.add_environment(
             "NIGHTSPOT_CHAT_TOPIC_ARN", self.chat_topic.topic_arn if self.chat_topic else ""

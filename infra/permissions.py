@@ -35,6 +35,13 @@ def service(
     return iam.ServicePrincipal(f"{name}.amazonaws.com", conditions=conditions)
 
 
+def via(scope: Construct, *services: str) -> dict[str, dict[str, Any]]:
+    """IAM's condition that a key is used by one of these services alone, on its user's behalf."""
+    stack = Stack.of(scope)
+    names = [f"{name}.{stack.region}.{stack.url_suffix}" for name in services]
+    return {"StringEquals": {"kms:ViaService": names[0] if len(names) == 1 else names}}
+
+
 def allow(
     grantee: iam.IGrantable,
     actions: list[str],

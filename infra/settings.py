@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +11,7 @@ from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
 from nightspot.formats.run_ids import ENVIRONMENT_CHARACTERS, is_environment
+from nightspot.job.request_shape import TEAM, TEAM_CHARACTERS
 
 GITHUB_HOST = "token.actions.githubusercontent.com"
 # What AWS's own GitHub action asks a token for; a token for AWS is of no use elsewhere.
@@ -50,6 +51,17 @@ BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 ROLE_ARN = re.compile(r"arn:[\w-]+:iam::\d{12}:role/\S+")
 # Of a key itself: an alias can be moved to a key that nobody granted.
 KMS_KEY_ARN = re.compile(r"arn:[\w-]+:kms:[a-z0-9-]+:\d{12}:key/[0-9A-Za-z-]+")
+_POLICY_ARN = re.compile(r"arn:[\w-]+:iam::(?:\d{12}|aws):policy/[\w+=,.@/-]+")
+# https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
+_TAG_NAME = re.compile(r"[\w .:/=+@-]{1,128}")
+_TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
+# CreateTrainingJob takes 50: the rest is for the job file's and Nightspot's own.
+_MOST_TAGS = 10
+# A function's environment has 4 KB in all: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_TAG_CHARACTERS = 500
+_PAIRS = {"tags", "training_roles"}
+# A plan of AWS Backup's keeps a copy so long.
+_LONGEST_BACKUP_DAYS = 36_500
 
 
 class SettingsError(ValueError):
@@ -69,11 +81,22 @@ class Settings:
     tell_success: bool = False  # whether a success in time, with nothing to tell of, is told as well
     checkpoint_bucket_name: str | None = None  # an existing bucket; None: the stack makes one
     model_bucket_name: str | None = None
+    report_bucket_name: str | None = None
     training_role_arn: str | None = None  # an existing role; None: the stack makes one
+    training_roles: tuple[
+        str, ...
+    ] = ()  # each TEAM=ARN, an existing role; of other teams the stack makes one
     data_bucket_names: tuple[str, ...] = ()  # buckets that the training role may read
-    kms_key_arns: tuple[str, ...] = ()  # of the buckets' default encryption, where no job file names the key
+    kms_key_arn: str | None = None  # of all that the stack makes and that keeps data; None: AWS's own keys
+    kms_key_arns: tuple[str, ...] = ()  # of your buckets' default encryption, where no job file names the key
     subnet_ids: tuple[str, ...] = ()  # for jobs that state no VpcConfig of their own
     security_group_ids: tuple[str, ...] = ()
+    function_subnet_ids: tuple[str, ...] = ()  # where the functions run; none: outside a VPC
+    function_security_group_ids: tuple[str, ...] = ()
+    permissions_boundary_arn: str | None = None  # of every role that the stack makes
+    tags: tuple[str, ...] = ()  # each NAME=VALUE, of the stack's resources and of the training jobs
+    access_log_bucket_name: str | None = None  # an existing bucket, for S3's logs of the stack's buckets
+    backup_days: int = 0  # how long AWS Backup keeps its daily copy of the table; 0: it makes none
     checkpoint_days: int = 30  # how long checkpoints of finished runs are kept
     checkpoint_version_days: int = 1  # how long checkpoints are kept that were deleted or overwritten
     log_days: int = 90
@@ -101,15 +124,32 @@ class Settings:
         return _LOG_RETENTION[self.log_days]
 
     @property
+    def bucket_keys(self) -> tuple[str, ...]:
+        """The keys that objects may be encrypted with, where no job file names one."""
+        return (*((self.kms_key_arn,) if self.kms_key_arn else ()), *self.kms_key_arns)
+
+    @property
+    def training_role_values(self) -> dict[str, str]:
+        """The teams' existing roles by team."""
+        return dict(_pair(each) for each in self.training_roles)
+
+    @property
+    def tag_values(self) -> dict[str, str]:
+        """The tags by name."""
+        return dict(_pair(tag) for tag in self.tags)
+
+    @property
     def removal_policy(self) -> RemovalPolicy:
         """What `cdk destroy` does with what is kept. A first deployment that fails keeps nothing."""
         return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.keep_data else RemovalPolicy.DESTROY
 
     def __post_init__(self) -> None:
-        if bool(self.subnet_ids) != bool(self.security_group_ids):
-            given = ",".join(self.subnet_ids or self.security_group_ids)
-            named, absent = ("subnet_ids", "security_group_ids")[:: 1 if self.subnet_ids else -1]
-            raise SettingsError(f"nightspot:{named}: {given!r} must come with nightspot:{absent}")
+        for its in ("", "function_"):
+            subnets, groups = getattr(self, f"{its}subnet_ids"), getattr(self, f"{its}security_group_ids")
+            names = (f"{its}subnet_ids", f"{its}security_group_ids")
+            named, absent = names if subnets else names[::-1]
+            together = bool(subnets) == bool(groups)
+            _check(together, named, ",".join(subnets or groups), f"must come with nightspot:{absent}")
         own, rule = self.environment, f"must be 1 to {ENVIRONMENT_CHARACTERS} lower-case letters and digits"
         is_environment_name = own is None or is_environment(own)
         _check(is_environment_name, "environment", own, f"{rule}, with a letter first")
@@ -117,16 +157,20 @@ class Settings:
         _check(mail is None or "@" in mail, "notice_email", mail, "must be an e-mail address")
         _check_bucket_names("checkpoint_bucket_name", self.checkpoint_bucket_name)
         _check_bucket_names("model_bucket_name", self.model_bucket_name)
+        _check_bucket_names("report_bucket_name", self.report_bucket_name)
+        _check_bucket_names("access_log_bucket_name", self.access_log_bucket_name)
         _check_bucket_names("data_bucket_names", *self.data_bucket_names)
         is_role = role is None or ROLE_ARN.fullmatch(role)
         _check(is_role, "training_role_arn", role, "must be the ARN of an IAM role")
-        for key in self.kms_key_arns:
-            _check(
-                KMS_KEY_ARN.fullmatch(key),
-                "kms_key_arns",
-                key,
-                "must be the ARN of a KMS key, not of an alias",
-            )
+        _check_training_roles(self.training_roles)
+        _check_keys(self)
+        boundary = self.permissions_boundary_arn
+        is_policy = boundary is None or _POLICY_ARN.fullmatch(boundary)
+        _check(is_policy, "permissions_boundary_arn", boundary, "must be the ARN of an IAM policy")
+        _check_tags(self.tags)
+        backup = self.backup_days
+        is_days = 0 <= backup <= _LONGEST_BACKUP_DAYS
+        _check(is_days, "backup_days", backup, f"must be 0 (none) to {_LONGEST_BACKUP_DAYS:,}")
         for name in ("checkpoint_days", "checkpoint_version_days"):
             _check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
         reserved = self.reserved_concurrency
@@ -149,8 +193,55 @@ def _check_bucket_names(key: str, *names: str | None) -> None:
         _check(is_name, key, name, "must be the name of an S3 bucket, without s3://")
 
 
+def _check_training_roles(pairs: tuple[str, ...]) -> None:
+    teams = [_pair(each)[0] for each in pairs]
+    for each, team in zip(pairs, teams, strict=True):
+        is_pair = TEAM.fullmatch(team) and ROLE_ARN.fullmatch(_pair(each)[1])
+        rule = f"must be TEAM=ARN of an IAM role; a team is named by {TEAM_CHARACTERS}"
+        _check(is_pair, "training_roles", each, rule)
+        _check(teams.count(team) == 1, "training_roles", each, "must have a team of its own")
+
+
+def _check_keys(settings: Settings) -> None:
+    own, others = settings.kms_key_arn, settings.kms_key_arns
+    rule = "must be the ARN of a KMS key, not of an alias"
+    _check(own is None or KMS_KEY_ARN.fullmatch(own), "kms_key_arn", own, rule)
+    for key in others:
+        _check(KMS_KEY_ARN.fullmatch(key), "kms_key_arns", key, rule)
+        twice = "must not be that of nightspot:kms_key_arn, whose users may use it for your buckets as well"
+        _check(key != own, "kms_key_arns", key, twice)
+
+
+def key_region(key_arn: str) -> str:
+    """The region in a KMS key's ARN."""
+    return key_arn.split(":")[3]
+
+
+def _pair(tag: str) -> tuple[str, str]:
+    name, _, value = tag.partition("=")
+    return name, value
+
+
+def _check_tags(tags: tuple[str, ...]) -> None:
+    names = [_pair(tag)[0] for tag in tags]
+    for tag, name in zip(tags, names, strict=True):
+        characters = "letters, digits, spaces and . _ : / = + @ -"
+        rule = f"must be NAME=VALUE, at most 128 and 256 characters out of {characters}"
+        is_pair = "=" in tag and _TAG_NAME.fullmatch(name) and _TAG_VALUE.fullmatch(_pair(tag)[1])
+        _check(is_pair, "tags", tag, rule)
+        is_free = not name.lower().startswith(("aws:", "nightspot:"))
+        _check(is_free, "tags", tag, "must not start with aws: or nightspot:, which are taken")
+        _check(names.count(name) == 1, "tags", tag, "must have a name of its own")
+    _check(len(tags) <= _MOST_TAGS, "tags", ",".join(tags), f"must be at most {_MOST_TAGS}")
+    length = sum(map(len, tags))
+    together = f"characters together must be at most {_TAG_CHARACTERS}: a function's environment holds them"
+    _check(length <= _TAG_CHARACTERS, "tags", length, together)
+
+
 def read_settings(context: Callable[[str], Any]) -> Settings:
-    """The settings in a CDK node's context (`node.try_get_context`). Lists may be comma-separated text.
+    """The settings in a CDK node's context (`node.try_get_context`).
+
+    Lists may be comma-separated text, and lists of pairs mappings.
 
     Raises SettingsError for a value of the wrong kind.
     """
@@ -172,6 +263,8 @@ def _read(name: str, default: object, value: Any) -> Any:
             return int(str(value))
         except ValueError as error:
             raise SettingsError(f"nightspot:{name}: {value!r} must be a whole number") from error
+    if name in _PAIRS and isinstance(value, Mapping):
+        return tuple(f"{key}={text}" for key, text in value.items())
     if isinstance(default, tuple):
         _check(isinstance(value, str | list | tuple), name, value, "must be a list, or text with commas")
         parts = value.split(",") if isinstance(value, str) else value

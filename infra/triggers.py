@@ -16,7 +16,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 import nightspot
-from nightspot.cdk.data import Records, TrainingData, make_log_group
+from nightspot.cdk.data import Records, TrainingData, let_it_use_the_key, make_log_group
 from nightspot.cdk.functions import (
     BUS_NAME,
     Functions,
@@ -70,6 +70,7 @@ class Workflow(Construct):
             # there was StartTrainingJob, the workflow itself asked SageMaker.
             let_it_start_training_jobs(self, role, data, identity)
         allow(role, ["dynamodb:UpdateItem"], records.table.table_arn)
+        let_it_use_the_key(role, self, settings, "dynamodb")
         let_it_send_notices(self, role)
         self.state_machine = sfn.StateMachine(
             self,
@@ -156,7 +157,12 @@ ASK_PRICES_EVERY = Duration.hours(1)
 
 
 def add_schedules(
-    scope: Construct, jobs: Mapping[str, Job], functions: Functions, workflow: Workflow, records: Records
+    scope: Construct,
+    jobs: Mapping[str, Job],
+    functions: Functions,
+    workflow: Workflow,
+    records: Records,
+    settings: Settings,
 ) -> None:
     """One EventBridge Scheduler schedule for each job that has one; each calls the function that starts runs.
 
@@ -180,6 +186,7 @@ def add_schedules(
     )
     allow(role, ["lambda:InvokeFunction"], functions.start_run.function_arn)
     allow(role, ["sqs:SendMessage"], records.dead_letters.queue_arn)
+    let_it_use_the_key(role, here, settings, "sqs")
     places = placed(scheduled)
     numbers = sorted({number for number in places.values() if number is not None})
     nested = {

@@ -69,17 +69,18 @@ def handler(
 def asking_dependencies() -> AskingDependencies:
     """The deployed function's."""
     environment = read_environment()
-
-    def client(service: str, region: str) -> Any:
-        return late_client(service, region_name=region, config=PATIENT)
+    near = api_region(environment.region)
 
     def now() -> datetime:
         return datetime.now(UTC)
 
     sources = Sources(
-        PriceList(client("pricing", api_region(environment.region))),
-        SavingsPlans(client("savingsplans", PLANS_API_REGION), client("ce", api_region(environment.region))),
-        SpotPrices(client("ec2", environment.region)),
+        PriceList(late_client("pricing", region_name=near, config=PATIENT)),
+        SavingsPlans(
+            late_client("savingsplans", region_name=PLANS_API_REGION, config=PATIENT),
+            late_client("ce", region_name=near, config=PATIENT),
+        ),
+        SpotPrices(late_client("ec2", region_name=environment.region, config=PATIENT)),
     )
     table = RunTable(late_client("dynamodb"), environment.table_name)
     prices = LivePrices(sources, load_price_book(), table, region=environment.region, now=now)

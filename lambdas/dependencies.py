@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Json
 
 from nightspot.aws.notices import Notices, Reports
 from nightspot.aws.prices import KeptPrices, KnownPrices, Quotas, load_price_book
@@ -40,7 +40,11 @@ class Environment(BaseModel):
     region: str = Field(alias="AWS_REGION", min_length=1)
     checkpoint_bucket: str = Field(alias="NIGHTSPOT_CHECKPOINT_BUCKET", default="")
     model_bucket: str = Field(alias="NIGHTSPOT_MODEL_BUCKET", default="")
+    report_bucket: str = Field(alias="NIGHTSPOT_REPORT_BUCKET", default="")
     training_role_arn: str = Field(alias="NIGHTSPOT_TRAINING_ROLE_ARN", default="")
+    training_role_arns: Json[dict[str, str]] = Field(  # of teams
+        alias="NIGHTSPOT_TRAINING_ROLE_ARNS", default_factory=dict
+    )
     dlc_account_id: str = Field(alias="NIGHTSPOT_DLC_ACCOUNT_ID", default="")
     state_machine_arn: str = Field(alias="NIGHTSPOT_STATE_MACHINE_ARN", default="")
     check_quotas: bool = Field(alias="NIGHTSPOT_CHECK_QUOTAS", default=False)
@@ -51,6 +55,8 @@ class Environment(BaseModel):
     harvest_cassettes: bool = Field(alias="NIGHTSPOT_HARVEST_CASSETTES", default=False)
     subnet_ids: str = Field(alias="NIGHTSPOT_SUBNET_IDS", default="")  # comma-separated
     security_group_ids: str = Field(alias="NIGHTSPOT_SECURITY_GROUP_IDS", default="")
+    output_key_arn: str = Field(alias="NIGHTSPOT_OUTPUT_KEY_ARN", default="")
+    tags: Json[dict[str, str]] = Field(alias="NIGHTSPOT_TAGS", default_factory=dict)  # of training jobs
 
     @property
     def vpc_config(self) -> dict[str, list[str]] | None:
@@ -68,6 +74,7 @@ class Environment(BaseModel):
             "CheckpointBucket": self.checkpoint_bucket,
             "ModelBucket": self.model_bucket,
             "TrainingRoleArn": self.training_role_arn,
+            **{f"TrainingRoleArn.{team}": arn for team, arn in self.training_role_arns.items()},
             "AWS::AccountId": account_id,
             "AWS::Region": self.region,
             "DlcAccountId": self.dlc_account_id,
@@ -144,6 +151,8 @@ def dependencies() -> Dependencies:
         request = fill(job.training_job, environment.names(account_id))
         if environment.vpc_config is not None:
             request.setdefault("VpcConfig", environment.vpc_config)
+        _add_tags(request, environment.tags)
+        _encrypt_output(request, environment)
         return job.model_copy(update={"training_job": request})
 
     def now() -> datetime:
@@ -168,11 +177,31 @@ def dependencies() -> Dependencies:
         step_functions=step_functions,
         starter=Starter(step_functions, environment.state_machine_arn),
         live_prices=prices.known if environment.live_prices else None,
-        reports=Reports(late_client("s3"), environment.model_bucket) if environment.model_bucket else None,
+        reports=Reports(late_client("s3"), environment.report_bucket) if environment.report_bucket else None,
         models=Models(late_client("s3")),
         harvest_cassettes=environment.harvest_cassettes,
         environment=environment.environment,
     )
+
+
+def _add_tags(request: dict[str, Any], tags: Mapping[str, str]) -> None:
+    """The deployment's tags, where the job has none of that name."""
+    own = request.get("Tags", [])
+    names = {tag["Key"] for tag in own}
+    added = [{"Key": name, "Value": value} for name, value in tags.items() if name not in names]
+    if added:
+        request["Tags"] = [*own, *added]
+
+
+def _encrypt_output(request: dict[str, Any], environment: Environment) -> None:
+    """Models in the deployment's own bucket get its key by name: else SageMaker takes the account's one for S3.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_OutputDataConfig.html (KmsKeyId)
+    """
+    output = request["OutputDataConfig"]
+    bucket = output["S3OutputPath"].removeprefix("s3://").partition("/")[0]
+    if environment.output_key_arn and bucket == environment.model_bucket and not output.get("KmsKeyId"):
+        request["OutputDataConfig"] = {**output, "KmsKeyId": environment.output_key_arn}
 
 
 class _LateClient:

@@ -31,6 +31,7 @@ from nightspot.plan.planning import quota_name
 SERVICE = "sagemaker.amazonaws.com"
 # What a training job does at the least, on the objects of its buckets.
 ACTIONS = ("s3:GetObject", "s3:PutObject")
+WRITE = ("s3:PutObject",)
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
 _IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<name>[^:@]+)"
@@ -125,26 +126,41 @@ def _trusts(policy: Any) -> bool:
 
 
 def _may_use_buckets(visit: Visit, iam: Any, arn: str, name: str) -> CheckFinding:
-    """What IAM's simulator says; the role passes without it, because few may ask it."""
+    """What IAM's simulator says of the places that this role's jobs name; few may ask it, so it passes without."""
     partition = arn.split(":")[1]
-    objects = [f"arn:{partition}:s3:::{bucket}/*" for bucket, _ in _buckets_of(visit)]
     trusted = f"trusts {SERVICE}"
-    try:
-        answer = iam.simulate_principal_policy(
-            PolicySourceArn=arn, ActionNames=list(ACTIONS), ResourceArns=objects
-        )
-    except (ClientError, BotoCoreError) as error:
-        found = f"{trusted}; what it may do was not simulated: {unanswered(error)[0]}"
-        return CheckFinding(Check.ROLE, CheckState.OK, found, subject=name)
-    refused = sorted(
-        f"{each['EvalActionName']} on {each.get('EvalResourceName', '*')}"
-        for each in answer["EvaluationResults"]
-        if each["EvalDecision"] != "allowed"
-    )
+    refused = set()
+    for keys, actions in (
+        (("CheckpointConfig", "S3Uri"), ACTIONS),
+        (("OutputDataConfig", "S3OutputPath"), WRITE),
+    ):
+        uris = [dig(job.training_job, *keys) for job in visit.jobs if _runs_as(visit, job, arn)]
+        places = [visit.filled(uri).removeprefix("s3://").rstrip("/") for uri in uris if isinstance(uri, str)]
+        if not places:
+            continue
+        try:
+            answer = iam.simulate_principal_policy(
+                PolicySourceArn=arn,
+                ActionNames=list(actions),
+                ResourceArns=[f"arn:{partition}:s3:::{place}/*" for place in dict.fromkeys(places)],
+            )
+        except (ClientError, BotoCoreError) as error:
+            found = f"{trusted}; what it may do was not simulated: {unanswered(error)[0]}"
+            return CheckFinding(Check.ROLE, CheckState.OK, found, subject=name)
+        refused |= {
+            f"{each['EvalActionName']} on {each.get('EvalResourceName', '*')}"
+            for each in answer["EvaluationResults"]
+            if each["EvalDecision"] != "allowed"
+        }
     if not refused:
         return CheckFinding(Check.ROLE, CheckState.OK, f"{trusted}, and may use the buckets", subject=name)
     fix = f"give it these: aws iam put-role-policy --role-name {name} …"
-    return CheckFinding(Check.ROLE, CheckState.PROBLEM, f"may not {', '.join(refused)}", fix, name)
+    return CheckFinding(Check.ROLE, CheckState.PROBLEM, f"may not {', '.join(sorted(refused))}", fix, name)
+
+
+def _runs_as(visit: Visit, job: Job, role_arn: str) -> bool:
+    role = dig(job.training_job, "RoleArn")
+    return isinstance(role, str) and visit.filled(role) == role_arn
 
 
 def buckets(visit: Visit) -> Iterator[CheckFinding]:

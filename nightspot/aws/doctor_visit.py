@@ -14,11 +14,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.faults import NO_ANSWER, code_of
-from nightspot.aws.runs.operating import VARIABLES, Deployment, DeploymentError, read_deployment
+from nightspot.aws.runs.operating import Deployment, DeploymentError, read_deployment
 from nightspot.failures.redaction import redact
 from nightspot.job.model import Job
 from nightspot.job.reading import CheckedFile
-from nightspot.job.request_shape import PlaceholderError, fill
+from nightspot.job.request_shape import PlaceholderError, fill, placeholders
 
 
 class CheckState(StrEnum):
@@ -197,7 +197,7 @@ class Visit:
     def filled(self, text: str) -> str:
         """A text of a job file with its placeholders filled in. Raises as `deployment`, and PlaceholderError."""
         names = {"AWS::Region": str(self.region), "AWS::AccountId": self.identity.account, **self.given}
-        if all(f"${{{name}}}" not in text or name in names for name in VARIABLES):
+        if names.keys() >= set(placeholders(text)):
             return str(fill(text, names))
         return str(fill(text, {**self.deployment.names, **names}))
 

@@ -142,9 +142,9 @@ def _record(visit: Visit, record: RunRecord) -> CheckFinding:
 
 
 def _page(visit: Visit, record: RunRecord) -> CheckFinding:
-    bucket = visit.output("ModelBucket")
+    bucket = visit.output("ReportBucket")
     if bucket is None:
-        found = f"stack {visit.stack!r} has no output ModelBucket"
+        found = f"stack {visit.stack!r} has no output ReportBucket"
         return CheckFinding(SmokeCheck.PAGE, CheckState.PROBLEM, found, "make deploy")
     page = f"{REPORTS}/{record.run_id}.html"
     try:

@@ -17,7 +17,7 @@ from nightspot.aws.runs.operating import Deployment, DeploymentError, read_deplo
 from nightspot.cli._shared import fail
 from nightspot.job.errors import nearest
 from nightspot.job.model import Job
-from nightspot.job.request_shape import SAMPLES, fill
+from nightspot.job.request_shape import SAMPLES, fill, placeholders
 
 STACK = "Nightspot"  # what `make deploy` calls it
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
@@ -68,7 +68,7 @@ class Aws:
 def localised(job: Job, aws: Aws, given: dict[str, str], stack: str | None) -> Job:
     """The job with its placeholders filled in: from --placeholder, then AWS itself, then the deployed stack."""
     text = json.dumps(job.training_job)
-    needed = [name for name in SAMPLES if f"${{{name}}}" in text]
+    needed = placeholders(text)
     names = {"AWS::Region": aws.region, **given}
     if "AWS::AccountId" in needed and "AWS::AccountId" not in names:
         names["AWS::AccountId"] = _account_id(aws)

@@ -17,16 +17,43 @@ from nightspot.job.markets import Market
 from nightspot.job.model import Capacity, MarketTypes, OverrideLimits, types_of
 from nightspot.job.times import broken_rule
 
+# How a team is named in ${TrainingRoleArn.TEAM}, the role of its jobs.
+TEAM = re.compile(r"[a-z](?:-?[a-z0-9]){0,19}")
+TEAM_CHARACTERS = "1 to 20 lower-case letters and digits, a letter first, with hyphens between"
+_TEAM_ROLE = re.compile(rf"TrainingRoleArn\.({TEAM.pattern})")
+
+
+class _Samples(dict[str, str]):
+    """The names that every deployment knows, and without being counted those of teams' roles."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or team_of(f"${{{name}}}") is not None
+
+    def __missing__(self, name: str) -> str:
+        team = team_of(f"${{{name}}}")
+        if team is None:
+            raise KeyError(name)
+        return f"{self['TrainingRoleArn']}-{team}"
+
+
+def team_of(role: str) -> str | None:
+    """ "search" of "${TrainingRoleArn.search}", None of any other text."""
+    found = re.fullmatch(rf"\$\{{{_TEAM_ROLE.pattern}\}}", role)
+    return found[1] if found else None
+
+
 # What stands in for each name where a request is checked before it is deployed.
-SAMPLES: dict[str, str] = {
-    "CheckpointBucket": "nightspot-checkpoints",
-    "ModelBucket": "nightspot-models",
-    "TrainingRoleArn": "arn:aws:iam::123456789012:role/nightspot-training",
-    "AWS::AccountId": "123456789012",
-    "AWS::Region": "eu-west-1",
-    # The account of AWS's own images, its Deep Learning Containers, which differs by region.
-    "DlcAccountId": "123456789012",
-}
+SAMPLES: dict[str, str] = _Samples(
+    {
+        "CheckpointBucket": "nightspot-checkpoints",
+        "ModelBucket": "nightspot-models",
+        "TrainingRoleArn": "arn:aws:iam::123456789012:role/nightspot-training",
+        "AWS::AccountId": "123456789012",
+        "AWS::Region": "eu-west-1",
+        # The account of AWS's own images, its Deep Learning Containers, which differs by region.
+        "DlcAccountId": "123456789012",
+    }
+)
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
@@ -49,6 +76,11 @@ def fill(value: Any, names: Mapping[str, str]) -> Any:
     return value
 
 
+def placeholders(text: str) -> list[str]:
+    """The names in a text, each once: "ModelBucket" of "s3://${ModelBucket}/nightly"."""
+    return list(dict.fromkeys(_PLACEHOLDER.findall(text)))
+
+
 def _known(name: str, names: Mapping[str, str]) -> str:
     if name not in names:
         raise PlaceholderError(f"${{{name}}}: is not known here; known are {', '.join(sorted(names))}")
@@ -59,7 +91,15 @@ def unknown_placeholders(value: Any, path: tuple[PathPart, ...] = ("training_job
     """A problem for every name in a request that no deployment knows."""
     if isinstance(value, str):
         for name in _PLACEHOLDER.findall(value):
-            if name not in SAMPLES:
+            if name.startswith("TrainingRoleArn."):
+                if team_of(f"${{{name}}}") is None:
+                    yield problem(path, f"${{{name}}}", f"must name its team by {TEAM_CHARACTERS}")
+                elif path[-1] != "RoleArn" or team_of(value) is None:
+                    # The stack makes a role for who trains as it, and knows no other.
+                    yield problem(
+                        path, f"${{{name}}}", "must be the whole of training_job.RoleArn, and nowhere else"
+                    )
+            elif name not in SAMPLES:
                 known = ", ".join(f"${{{known}}}" for known in SAMPLES)
                 yield problem(path, f"${{{name}}}", f"must be one of {known}{nearest(name, SAMPLES)}")
     elif isinstance(value, dict):

@@ -72,6 +72,14 @@ def test_a_stack_says_what_its_own_function_fills_in():
     assert deployment.vpc_config is None
 
 
+def test_a_stack_with_teams_says_which_roles_are_theirs():
+    names = read(
+        Stack(NIGHTSPOT_TRAINING_ROLE_ARNS='{"search": "arn:aws:iam::123456789012:role/search"}')
+    ).names
+    assert names["TrainingRoleArn.search"] == "arn:aws:iam::123456789012:role/search"
+    assert names["TrainingRoleArn"] == "arn:aws:iam::123456789012:role/ours"
+
+
 def test_a_stack_in_a_vpc_gives_its_jobs_the_vpc():
     deployment = read(Stack(NIGHTSPOT_SUBNET_IDS="subnet-1,subnet-2", NIGHTSPOT_SECURITY_GROUP_IDS="sg-1"))
     assert deployment.vpc_config == {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}

@@ -678,6 +678,34 @@ class Simulator:
         return {"EvaluationResults": results}
 
 
+def test_a_role_is_asked_for_the_places_of_its_own_jobs_and_not_to_read_models(account):
+    """A team's role may use no more: asked for whole buckets it would be called a problem."""
+    simulator = Simulator()
+    account.answers["simulate_principal_policy"] = simulator
+    account.only(Check.ROLE, CheckState.OK)
+    asked = [each for each in simulator.asked if each["PolicySourceArn"].endswith(":role/training")]
+    checkpoints, models = ({*each["ActionNames"]} for each in asked)
+    assert (checkpoints, models) == ({"s3:GetObject", "s3:PutObject"}, {"s3:PutObject"})
+    for each, bucket in zip(asked, ("our-checkpoints", "our-models"), strict=True):
+        (resource,) = each["ResourceArns"]
+        assert resource.startswith(f"arn:aws:s3:::{bucket}/")
+        assert resource.endswith("/*")
+        assert resource != f"arn:aws:s3:::{bucket}/*"
+
+
+def test_the_role_of_a_team_is_the_one_that_the_stack_says(account):
+    account.job = account.job.replace("${TrainingRoleArn}", "${TrainingRoleArn.search}")
+    arn = f"arn:aws:iam::{ACCOUNT}:role/training"
+    variables = {**VARIABLES, "NIGHTSPOT_TRAINING_ROLE_ARNS": json.dumps({"search": arn})}
+    account.answers["get_function_configuration"] = {"Environment": {"Variables": variables}}
+    assert account.only(Check.ROLE, CheckState.OK).subject == "training"
+
+
+def test_the_role_of_a_team_that_the_stack_does_not_know_is_not_taken_for_another(account):
+    account.job = account.job.replace("${TrainingRoleArn}", "${TrainingRoleArn.ads}")
+    assert "TrainingRoleArn.ads" in account.only(Check.ROLE, CheckState.NOT_CHECKED).found
+
+
 def test_a_role_that_the_deployed_workflow_may_not_pass_is_a_problem(account):
     account.job = account.job.replace("${TrainingRoleArn}", f"arn:aws:iam::{ACCOUNT}:role/training")
     account.answers["simulate_principal_policy"] = Simulator((PASSES_ROLES, "iam:PassRole", ":role/training"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -215,6 +216,15 @@ def test_what_is_given_beats_what_the_stack_says():
     assert request["CheckpointConfig"]["S3Uri"] == "s3://mine/counter/"
     assert request["OutputDataConfig"]["S3OutputPath"] == "s3://models/counter/"
     assert request["RoleArn"] == "arn:aws:iam::123456789012:role/counter"
+
+
+def test_the_role_of_a_team_is_that_of_the_stack_and_no_other():
+    role = "arn:aws:iam::123456789012:role/search"
+    aws = account.Aws(REGION, Stack(NIGHTSPOT_TRAINING_ROLE_ARNS=json.dumps({"search": role})).client)
+    of_search = job_of(RoleArn="${TrainingRoleArn.search}")
+    assert account.localised(of_search, aws, {}, None).training_job["RoleArn"] == role
+    with pytest.raises(typer.Exit):
+        account.localised(job_of(RoleArn="${TrainingRoleArn.ads}"), aws, {}, None)
 
 
 def test_a_job_trains_in_the_stacks_vpc_unless_it_states_its_own():

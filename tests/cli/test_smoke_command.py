@@ -32,7 +32,7 @@ from tests.cli.test_run_aws import MACHINE, Cloud
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/training"
-MODELS, CHECKPOINTS = "our-models", "our-checkpoints"
+MODELS, CHECKPOINTS, PAGES = "our-models", "our-checkpoints", "our-pages"
 M5 = "ml.m5.large"
 MOTO_S = {"cloudwatch", "s3", "sns", "sqs", "sts"}
 
@@ -45,7 +45,7 @@ class Deployment(Cloud):
         self.quota = 2.0
         self.tells_success = "false"
         here = {"LocationConstraint": REGION}
-        for bucket in (MODELS, CHECKPOINTS):
+        for bucket in (MODELS, CHECKPOINTS, PAGES):
             boto3.client("s3", region_name=REGION).create_bucket(
                 Bucket=bucket, CreateBucketConfiguration=here
             )
@@ -85,6 +85,7 @@ class Deployment(Cloud):
             "TableName": TABLE,
             "StateMachineArn": MACHINE,
             "ModelBucket": MODELS,
+            "ReportBucket": PAGES,
             "NoticeTopicArn": self.topic,
             **dict.fromkeys((WORKFLOW, *READ_CHECKPOINTS, *READ_MODELS), ROLE),
         }
@@ -138,7 +139,7 @@ class Deployment(Cloud):
         if self.leaves_model:
             s3.put_object(Bucket=MODELS, Key=self.artifact.split("/", 3)[3], Body=archive())
         if self.leaves_page:
-            s3.put_object(Bucket=MODELS, Key=f"reports/{self.run.run_id}.html", Body=b"<html>")
+            s3.put_object(Bucket=PAGES, Key=f"reports/{self.run.run_id}.html", Body=b"<html>")
 
 
 def archive():
@@ -180,7 +181,7 @@ def test_from_a_deployed_stack_to_a_model_and_all_that_a_run_leaves(nightspot, a
         "succeeded in time, on Spot",
         f"is at {aws.artifact}",
         "2 min billed",
-        f"is at s3://{MODELS}/reports/{aws.run.run_id}.html",
+        f"is at s3://{PAGES}/reports/{aws.run.run_id}.html",
         "successes are not sent on",
         "none of 1 rings",
         "the queue is empty",
@@ -290,7 +291,7 @@ def test_everything_that_is_missing_after_a_model_is_a_problem_with_a_place_to_l
     assert answer.status == 1
     problems = [line for line in answer.out.splitlines() if line.startswith("problem")]
     for words in (
-        "is not at s3://our-models/reports/",
+        "is not at s3://our-pages/reports/",
         "of the run's end has not reached EventBridge",
         "stack-RunFailed: rings: A run ended without a model.",
         "events that all retries failed for: about 1",

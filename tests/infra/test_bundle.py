@@ -226,7 +226,7 @@ def clients_in(package):
             if not isinstance(node, ast.Call):
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called in {"late_client", "_impatient_client"}:
+            if called == "late_client":
                 services.add(ast.literal_eval(node.args[0]))
             elif called in {"client", "resource", "create_client", "Session"}:
                 makers.add(path.relative_to(package).as_posix())
@@ -424,7 +424,7 @@ def test_who_deploys_without_byte_code_is_told_so(bundle, monkeypatch, capsys, h
 
     made = Bundle(bundle.path, bundle.digest, has_byte_code=has_byte_code)
     monkeypatch.setattr(deploying, "load_jobs", lambda _folder: {})
-    monkeypatch.setattr(deploying, "build_bundle", lambda _jobs, _build: made)
+    monkeypatch.setattr(deploying, "build_bundle", lambda _jobs, _build, **_target: made)
     monkeypatch.setattr(deploying, "NightspotStack", stop)
     with pytest.raises(SystemExit, match="the end of this test"):
         deploying.main()

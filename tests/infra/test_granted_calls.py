@@ -5,10 +5,12 @@ For jobs with things of their own (role, bucket, key), for two teams, for bucket
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from nightspot.aws.runs.checkpoints import PROGRESS_FILE
-from nightspot.cdk import Settings
+from nightspot.cdk import Settings, SettingsError
 from nightspot.job.errors import InvalidJobError
 from nightspot.job.model import dig
 from nightspot.job.reading import parse_job
@@ -108,6 +110,38 @@ CASES = {
         ],
         Settings(),
     ),
+    "teams with roles that the stack makes": (
+        [
+            job(
+                "search",
+                role="${TrainingRoleArn.search}",
+                checkpoints="s3://${CheckpointBucket}/search/",
+                models="s3://${ModelBucket}/search/",
+                data="s3://our-data/search/",
+            ),
+            job(
+                "ads",
+                role="${TrainingRoleArn.ads-ranking}",
+                checkpoints="s3://${CheckpointBucket}/ads/",
+                models="s3://models-of-ads/",
+                key=KEY,
+                volume=VOLUME_KEY_ID,
+            ),
+            job("plain"),
+        ],
+        Settings(data_bucket_names=("read-by-all",)),
+    ),
+    "teams with roles of the settings": (
+        [
+            job(
+                "search",
+                role="${TrainingRoleArn.search}",
+                checkpoints="s3://${CheckpointBucket}/search/",
+                models="s3://${ModelBucket}/search/",
+            )
+        ],
+        Settings(training_roles=(f"search=arn:aws:iam::{ACCOUNT}:role/search-training",)),
+    ),
     "more teams than a role's own policies have room for": (
         [
             job(
@@ -125,6 +159,7 @@ CASES = {
         Settings(
             checkpoint_bucket_name="our-checkpoints",
             model_bucket_name="our-models",
+            report_bucket_name="our-reports",
             training_role_arn=f"arn:aws:iam::{ACCOUNT}:role/our-training",
             kms_key_arns=(BUCKET_KEY,),
         ),
@@ -132,14 +167,17 @@ CASES = {
 }
 
 
+# With everything that a setting can ask for, below a permissions boundary.
+HARDENED = "the hardened profile"
+
+
 class Deployed:
     """A case: its policies, and what its jobs' requests say with the placeholders filled in."""
 
-    def __init__(self, synthesise, jobs, settings):
+    def __init__(self, template, jobs, settings, beside=None):
         self.jobs = {each.name: each for each in jobs}
         self.settings = settings
-        template = synthesise(settings, jobs=self.jobs).template
-        self.policies = Policies(template)
+        self.policies = Policies(template, beside)
         self.outputs = template["Outputs"]
         output = {
             name: self.policies.resolved(value["Value"])
@@ -148,6 +186,8 @@ class Deployed:
         }
         self.role_arn = output["TrainingRoleArn"]
         self.model_bucket = output["ModelBucket"]
+        self.report_bucket = output["ReportBucket"]
+        self.buckets = {key: output[key] for key in ("CheckpointBucket", "ModelBucket", "ReportBucket")}
         names = {
             "CheckpointBucket": output["CheckpointBucket"],
             "ModelBucket": output["ModelBucket"],
@@ -155,8 +195,26 @@ class Deployed:
             "AWS::AccountId": ACCOUNT,
             "AWS::Region": REGION,
         }
+        plan = template["Resources"][self.policies.the("Lambda::Function", "PlanRun")]["Properties"]
+        teams = json.loads(
+            self.policies.resolved(plan["Environment"]["Variables"].get("NIGHTSPOT_TRAINING_ROLE_ARNS", "{}"))
+        )
+        names |= {f"TrainingRoleArn.{team}": arn for team, arn in teams.items()}
+        # By ARN: the roles that the stack makes for training, as the template names them.
+        self.made = {
+            self.policies.arn("IAM::Role", part): part
+            for part in ("DataRole", *(f"DataTeams{team.replace('-', '')}" for team in teams))
+            if any(
+                part in name
+                for name, each in template["Resources"].items()
+                if each["Type"] == "AWS::IAM::Role"
+            )
+        }
         # Of very many teams every third: a call under so long a policy takes milliseconds.
         self.requests = [fill(each.training_job, names) for each in jobs[:: max(1, len(jobs) // 10)]]
+        # The workflow itself, in executions of before there was StartTrainingJob.
+        older = [] if settings.environment else ["WorkflowRole"]
+        self.starting = ["StartTrainingJobRole", *older]
         pattern = next(
             statement["Resource"][0]
             for statement in self.policies.statements("StartTrainingJobRole")
@@ -167,12 +225,20 @@ class Deployed:
 
 
 @pytest.fixture(scope="module")
-def cases(synthesise):
-    known = {}
+def cases(synthesise, hardened, jobs, documented):
+    beside = {
+        hardened.settings.permissions_boundary_arn: documented("NightspotRolesAtMost"),
+        hardened.settings.kms_key_arn: documented("IamDecides"),
+    }
+    known = {
+        HARDENED: Deployed(hardened.synthesised.template, [*jobs.values()], hardened.settings, beside),
+    }
 
     def get(name):
         if name not in known:
-            known[name] = Deployed(synthesise, *CASES[name])
+            jobs, settings = CASES[name]
+            template = synthesise(settings, jobs={each.name: each for each in jobs}).template
+            known[name] = Deployed(template, jobs, settings)
         return known[name]
 
     return get
@@ -208,8 +274,7 @@ def needed(deployed):
             "WorkflowRole", "lambda:InvokeFunction", policies.arn("Lambda::Function", f"Functions{function}")
         )
     yield call("WorkflowRole", "sagemaker:StopTrainingJob", own_job)
-    # The workflow itself, in executions of before there was StartTrainingJob.
-    for role in ("StartTrainingJobRole", "WorkflowRole"):
+    for role in deployed.starting:
         for action in ("CreateTrainingJob", "AddTags"):
             yield call(role, f"sagemaker:{action}", own_job)
     yield call("WorkflowRole", "events:PutEvents", bus, events__source="nightspot")
@@ -232,18 +297,43 @@ def needed(deployed):
         "ec2:DescribeSpotPriceHistory",
     ):
         yield call("AskPricesRole", action)
-    for role in READ_MODELS:
-        yield call(
-            f"{role}Role", "s3:PutObject", f"arn:aws:s3:::{deployed.model_bucket}/reports/2026/{RUN_ID}.html"
-        )
-        for key in deployed.settings.kms_key_arns:
-            yield call(f"{role}Role", "kms:GenerateDataKey", key, **BY_S3)
-    cassette = f"arn:aws:s3:::{deployed.model_bucket}/reports/cassettes/{RUN_ID}-1.json"
-    yield call("CloseRunRole", "s3:PutObject", cassette)
+    yield from of_pages(deployed)
+    if deployed.settings.kms_key_arn:
+        yield from of_the_stack_s_key(deployed.settings.kms_key_arn, tables)
     for request in deployed.requests:
-        for role in ("StartTrainingJobRole", "WorkflowRole"):
+        for role in deployed.starting:
             yield call(role, "iam:PassRole", request["RoleArn"], **SAGEMAKER)
         yield from of_a_request(deployed, request)
+
+
+def of_pages(deployed):
+    """What keeping the page of a run, or a training job's cassette, asks for."""
+    pages = f"arn:aws:s3:::{deployed.report_bucket}/reports"
+    yield call("CloseRunRole", "s3:PutObject", f"{pages}/cassettes/{RUN_ID}-1.json")
+    for role in READ_MODELS:
+        yield call(f"{role}Role", "s3:PutObject", f"{pages}/{RUN_ID}.html")
+        for key in deployed.settings.bucket_keys:
+            yield call(f"{role}Role", "kms:GenerateDataKey", key, **BY_S3)
+
+
+def through(service):
+    return {"kms__ViaService": f"{service}.{REGION}.amazonaws.com"}
+
+
+def of_the_stack_s_key(key, tables):
+    """What the table, the topics and the queue ask the key for, in the name of who uses them."""
+    for role in tables:
+        for action in ("Decrypt", "Encrypt", "GenerateDataKey"):
+            name = f"Functions{role}" if role == "ApiRole" else f"{role}Role"
+            yield call(name, f"kms:{action}", key, **through("dynamodb"))
+    senders = {
+        "sns": ["Notify"],
+        "sqs": ["AskPrices", "CloseRun", "Notify", "Reconcile", "Schedules", "StartRun", "WakeRun"],
+    }
+    for service, roles in senders.items():
+        for role in roles:
+            for action in ("Decrypt", "GenerateDataKey"):
+                yield call(f"{role}Role", f"kms:{action}", key, **through(service))
 
 
 def of_a_request(deployed, request):
@@ -251,7 +341,7 @@ def of_a_request(deployed, request):
     saved = checkpoint_prefix(request, RUN_ID).removeprefix("s3://")
     bucket, _, prefix = saved.partition("/")
     keys = [
-        key for key in (dig(request, "OutputDataConfig", "KmsKeyId"), *deployed.settings.kms_key_arns) if key
+        key for key in (dig(request, "OutputDataConfig", "KmsKeyId"), *deployed.settings.bucket_keys) if key
     ]
     for function in READ_PROGRESS:
         role = f"{function}Role"
@@ -275,26 +365,27 @@ def of_a_request(deployed, request):
             yield call(role, "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=f"{below}/{listed}")
         for key in keys:
             yield call(role, "kms:Decrypt", key, **BY_S3)
-    if request["RoleArn"] != deployed.role_arn or deployed.settings.training_role_arn is not None:
+    made = deployed.made.get(request["RoleArn"])
+    if made is None:
         return  # a role of the user's, whose permissions are the user's
     saved_bucket, _, saved_below = saved.partition("/")
     for action in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"):
-        yield call("DataRole", f"s3:{action}", f"arn:aws:s3:::{saved}/{PROGRESS_FILE}")
-    yield call("DataRole", "s3:ListBucket", f"arn:aws:s3:::{saved_bucket}", s3__prefix=f"{saved_below}/")
-    yield call("DataRole", "s3:PutObject", f"arn:aws:s3:::{bucket}/{below}/model.tar.gz")
+        yield call(made, f"s3:{action}", f"arn:aws:s3:::{saved}/{PROGRESS_FILE}")
+    yield call(made, "s3:ListBucket", f"arn:aws:s3:::{saved_bucket}", s3__prefix=f"{saved_below}/")
+    yield call(made, "s3:PutObject", f"arn:aws:s3:::{bucket}/{below}/model.tar.gz")
     for channel in request.get("InputDataConfig", ()):
         uri = channel["DataSource"]["S3DataSource"]["S3Uri"].removeprefix("s3://")
         bucket, _, below = uri.partition("/")
-        yield call("DataRole", "s3:GetObject", f"arn:aws:s3:::{bucket}/{below}part-1.parquet")
-        yield call("DataRole", "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=below)
+        yield call(made, "s3:GetObject", f"arn:aws:s3:::{bucket}/{below}part-1.parquet")
+        yield call(made, "s3:ListBucket", f"arn:aws:s3:::{bucket}", s3__prefix=below)
     for key in keys:
         for action in ("Decrypt", "GenerateDataKey", "Encrypt"):
-            yield call("DataRole", f"kms:{action}", key, **BY_S3)
+            yield call(made, f"kms:{action}", key, **BY_S3)
     if "VolumeKmsKeyId" in request["ResourceConfig"]:
-        yield call("DataRole", "kms:CreateGrant", VOLUME_KEY, kms__GrantIsForAWSResource="true")
+        yield call(made, "kms:CreateGrant", VOLUME_KEY, kms__GrantIsForAWSResource="true")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, HARDENED])
 def test_whatever_a_run_asks_for_is_allowed(cases, name):
     found = verdicts(cases(name).policies, needed(cases(name)))
     assert len(found) > 60
@@ -306,6 +397,9 @@ def forbidden(deployed):
     yield from forbidden_to_workflow(deployed)
     for role in ("StartTrainingJobRole", "WorkflowRole"):
         yield from forbidden_to_what_starts(deployed, role)
+    if deployed.settings.environment:
+        yield call("WorkflowRole", "sagemaker:CreateTrainingJob", deployed.training_job)
+        yield call("WorkflowRole", "iam:PassRole", deployed.requests[0]["RoleArn"], **SAGEMAKER)
     yield call("StartTrainingJobRole", "sagemaker:StopTrainingJob", deployed.training_job)
     yield call("StartTrainingJobRole", "dynamodb:UpdateItem", deployed.policies.arn("DynamoDB::Table", ""))
     yield call(
@@ -344,12 +438,20 @@ def forbidden_to_function(deployed, role):
     yield call(role, "s3:ListBucket", "arn:aws:s3:::payroll", s3__prefix="salaries")
     yield call(role, "s3:PutObject", model)
     yield call(role, "s3:DeleteObject", model)
+    yield call(role, "s3:PutObject", f"arn:aws:s3:::{deployed.model_bucket}/reports/{RUN_ID}.html")
+    yield call(role, "s3:GetObject", f"arn:aws:s3:::{deployed.report_bucket}/reports/{RUN_ID}.html")
+    yield call(role, "s3:PutObject", f"arn:aws:s3:::{deployed.report_bucket}/index.html")
     yield call(role, "states:StopExecution", machine.replace(":stateMachine:", ":execution:") + ":one")
     yield call(role, "states:StartExecution", FOREIGN_MACHINE)
     yield call(role, "kms:Decrypt", FOREIGN_KEY, **BY_S3)
     yield call(role, "kms:Decrypt", KEY)
     yield call(role, "kms:CreateGrant", KEY, kms__GrantIsForAWSResource="true")
     yield call(role, "kms:ScheduleKeyDeletion", KEY)
+    for own in [deployed.settings.kms_key_arn] if deployed.settings.kms_key_arn else []:
+        yield call(role, "kms:Decrypt", own)
+        yield call(role, "kms:Decrypt", own, **through("secretsmanager"))
+        yield call(role, "kms:CreateGrant", own, kms__GrantIsForAWSResource="true")
+        yield call(role, "kms:PutKeyPolicy", own)
     yield call(role, "sns:Publish", policies.ref("SNS::Topic", ""))
     yield call(role, "iam:PutRolePolicy", FOREIGN_ROLE)
 
@@ -378,7 +480,7 @@ def forbidden_to_workflow(deployed):
     yield call("WorkflowRole", "s3:GetObject", SECRET)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, HARDENED])
 def test_whatever_no_run_needs_is_denied(cases, name):
     found = verdicts(cases(name).policies, forbidden(cases(name)))
     assert len(found) > 100
@@ -418,6 +520,28 @@ OF_A_NEIGHBOUR = {
     "the key of a volume for reading S3": ("their own keys", "DataRole", "kms:Decrypt", VOLUME_KEY, BY_S3),
     "a key for another service than S3": ("their own keys", "DecideNextStepRole", "kms:Decrypt",
         KEY, {"kms__ViaService": f"secretsmanager.{REGION}.amazonaws.com"}),
+    "a team's role at another team's checkpoints": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:GetObject", f"arn:aws:s3:::{{CheckpointBucket}}/ads/{RUN_ID}/a1/nightspot.json", {}),
+    "a team's role at checkpoints of no team": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:PutObject", f"arn:aws:s3:::{{CheckpointBucket}}/nightly/{RUN_ID}/a1/nightspot.json", {}),
+    "a team's role at a prefix that begins alike": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:GetObject", f"arn:aws:s3:::{{CheckpointBucket}}/search-ads/{RUN_ID}/a1/nightspot.json", {}),
+    "a team's role and the list of the bucket": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:ListBucket", "arn:aws:s3:::{CheckpointBucket}", {"s3__prefix": "ads/"}),
+    "a team's role at models of no team": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:PutObject", "arn:aws:s3:::{ModelBucket}/nightly/nightspot-x-1/output/model.tar.gz", {}),
+    "a team's role reading a model": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:GetObject", "arn:aws:s3:::{ModelBucket}/search/nightspot-x-1/output/model.tar.gz", {}),
+    "a team's role at pages": ("teams with roles that the stack makes", "DataTeamssearch",
+        "s3:PutObject", f"arn:aws:s3:::{{ReportBucket}}/reports/{RUN_ID}.html", {}),
+    "a team's role with another team's key": ("teams with roles that the stack makes", "DataTeamssearch",
+        "kms:Decrypt", KEY, BY_S3),
+    "a team's role with another team's volume key": ("teams with roles that the stack makes", "DataTeamssearch",
+        "kms:CreateGrant", VOLUME_KEY, {"kms__GrantIsForAWSResource": "true"}),
+    "a team's role at another team's data": ("teams with roles that the stack makes", "DataTeamsadsranking",
+        "s3:GetObject", "arn:aws:s3:::our-data/search/x", {}),
+    "the stack's role at a team's data": ("teams with roles that the stack makes", "DataRole",
+        "s3:GetObject", "arn:aws:s3:::our-data/search/x", {}),
     "encrypting for who only reads": ("their own keys", "DecideNextStepRole", "kms:GenerateDataKey",
         BUCKET_KEY, BY_S3),
 }  # fmt: skip
@@ -427,7 +551,8 @@ OF_A_NEIGHBOUR = {
     ("name", "role", "action", "resource", "context"), OF_A_NEIGHBOUR.values(), ids=OF_A_NEIGHBOUR
 )
 def test_what_lies_beside_a_named_thing_is_denied(cases, name, role, action, resource, context):
-    assert not cases(name).policies.allows(role, action, resource, **context)
+    where = resource.format(**cases(name).buckets)
+    assert not cases(name).policies.allows(role, action, where, **context)
 
 
 @pytest.mark.parametrize("role", ["StartTrainingJobRole", "WorkflowRole"])
@@ -439,6 +564,115 @@ def test_each_of_two_teams_roles_is_passed(cases, role):
         own,
         *(f"arn:aws:iam::{ACCOUNT}:role/{team}" for team in ("ads", "search")),
     }
+
+
+@pytest.mark.parametrize("role", ["StartTrainingJobRole", "WorkflowRole"])
+def test_a_team_s_role_is_passed_and_told_like_any_other(cases, role):
+    deployed = cases("teams with roles that the stack makes")
+    (passing,) = (s for s in deployed.policies.statements(role) if "iam:PassRole" in s["Action"])
+    roles = [deployed.policies.arn("IAM::Role", part) for part in deployed.made.values()]
+    assert len(roles) == 3
+    assert set(passing["Resource"]) == set(roles)
+    told = {
+        name: deployed.policies.resolved(deployed.outputs[f"TrainingRoleArnOf{name}"]["Value"])
+        for name in ("Search", "AdsRanking")
+    }
+    assert told == dict(zip(("AdsRanking", "Search"), roles[1:], strict=True))
+
+
+@pytest.mark.parametrize("role", ["DataRole", "DataTeamssearch", "DataTeamsadsranking"])
+def test_buckets_of_data_are_read_by_every_role_that_the_stack_makes(cases, role):
+    policies = cases("teams with roles that the stack makes").policies
+    assert policies.allows(role, "s3:GetObject", "arn:aws:s3:::read-by-all/manifest.json")
+    assert policies.allows(role, "s3:ListBucket", "arn:aws:s3:::read-by-all", s3__prefix="x/")
+    assert not policies.allows(role, "s3:PutObject", "arn:aws:s3:::read-by-all/manifest.json")
+
+
+def test_a_team_s_role_of_the_settings_is_passed_and_gets_nothing_from_the_stack(cases):
+    deployed = cases("teams with roles of the settings")
+    (passing,) = (
+        s for s in deployed.policies.statements("StartTrainingJobRole") if "iam:PassRole" in s["Action"]
+    )
+    assert f"arn:aws:iam::{ACCOUNT}:role/search-training" in passing["Resource"]
+    assert list(deployed.made.values()) == ["DataRole"]
+
+
+def team_job(name, team, checkpoints, models="s3://${ModelBucket}/"):
+    return job(name, role=f"${{TrainingRoleArn.{team}}}", checkpoints=checkpoints, models=f"{models}{team}/")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "settings"),
+    [
+        ("s3://${CheckpointBucket}/all/", Settings()),
+        ("s3://${CheckpointBucket}/all/ads/", Settings()),
+        ("s3://our-checkpoints/all/ads", Settings(checkpoint_bucket_name="our-checkpoints")),
+    ],
+    ids=["the same prefix", "a prefix below", "the bucket by its name"],
+)
+def test_teams_whose_places_are_not_apart_are_refused(synthesise, theirs, settings):
+    two = [
+        team_job("one", "search", "s3://${CheckpointBucket}/all/"),
+        team_job("two", "ads", theirs),
+    ]
+    with pytest.raises(InvalidJobError) as caught:
+        synthesise(settings, jobs={each.name: each for each in two})
+    assert (
+        "one: training_job.CheckpointConfig.S3Uri: 's3://${CheckpointBucket}/all/': "
+        f"must not hold {theirs} of two, which is of team ads and not of search"
+    ) in str(caught.value)
+
+
+def test_jobs_of_one_team_may_share_a_prefix_and_a_team_may_lie_below_a_job_of_none(synthesise):
+    jobs = [
+        team_job("one", "search", "s3://${CheckpointBucket}/nightly/search"),
+        team_job("two", "search", "s3://${CheckpointBucket}/nightly/search/"),
+        job("plain"),
+    ]
+    assert synthesise(jobs={each.name: each for each in jobs}).only("IAM::Role", "DataTeamssearch")
+
+
+def test_the_plan_s_environment_has_room_for_all_that_settings_and_job_files_may_name(synthesise):
+    """Lambda takes 4 KB, and refuses the deployment of more."""
+    teams = [f"team-with-a-name-{n:03}" for n in range(15)]
+    settings = Settings(
+        tags=tuple(f"name-of-tag-{n}={'x' * 36}" for n in range(10)),
+        kms_key_arn=BUCKET_KEY,
+        check_quotas=True,
+        subnet_ids=tuple(f"subnet-{n:017}" for n in range(16)),
+        security_group_ids=tuple(f"sg-{n:017}" for n in range(5)),
+    )
+    jobs = {team: team_job(team, team, f"s3://${{CheckpointBucket}}/{team}/") for team in teams}
+    template = synthesise(settings, jobs=jobs).template
+    policies = Policies(template)
+    plan = template["Resources"][policies.the("Lambda::Function", "PlanRun")]["Properties"]
+    variables = {key: policies.resolved(value) for key, value in plan["Environment"]["Variables"].items()}
+    roles = json.loads(variables["NIGHTSPOT_TRAINING_ROLE_ARNS"])
+    assert roles.keys() == set(teams)
+    # Names are shorter here than the 64 characters that CloudFormation may give a role, and those of the buckets.
+    longer = sum(64 - len(arn.rpartition("/")[2]) for arn in roles.values()) + 5 * 30
+    assert sum(len(key) + len(value) for key, value in variables.items()) + longer < 4_096
+
+
+def test_more_teams_than_the_plan_s_environment_has_room_for_are_refused(synthesise):
+    jobs = [team_job(f"j{n:02}", f"t{n:02}", f"s3://${{CheckpointBucket}}/t{n:02}/") for n in range(16)]
+    with pytest.raises(InvalidJobError) as caught:
+        synthesise(jobs={each.name: each for each in jobs})
+    rule = "must be one of at most 15 teams: the job files name 16"
+    assert str(caught.value) == f"j15: training_job.RoleArn: 't15': {rule}"
+
+
+def test_a_role_for_a_team_that_no_job_file_names_is_refused(synthesise):
+    given = f"serach=arn:aws:iam::{ACCOUNT}:role/search"
+    with pytest.raises(SettingsError) as caught:
+        synthesise(
+            Settings(training_roles=(given,)),
+            jobs={"one": team_job("one", "search", "s3://${CheckpointBucket}/search/")},
+        )
+    assert str(caught.value) == (
+        f"nightspot:training_roles: '{given}' must be of a team that a job file names as "
+        "${TrainingRoleArn.TEAM}: search"
+    )
 
 
 def test_who_needs_a_key_is_told_in_outputs_for_the_key_s_policy(cases):

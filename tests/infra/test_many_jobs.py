@@ -17,6 +17,7 @@ pytestmark = pytest.mark.xdist_group("infra")
 MOST_RESOURCES = 500
 LARGEST_TEMPLATE_BYTES = 1024 * 1024
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+BOUNDARY = "arn:aws:iam::123456789012:policy/at-most"
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +33,13 @@ def many(jobs):
 def thousand(many, jobs, bundle):
     """(the stack, the templates of its nested stacks) of a thousand jobs; `search` has a rate, the others a time.
 
-    Without the security checks, which take as long again: the small stacks have them, with the same schedules.
+    With a boundary and tags. Without the security checks, which take as long again: the small stacks have them,
+    with the same schedules.
     """
     app = cdk.App()
     chosen = {**many(999), "search": jobs["search"]}
-    stack = NightspotStack(app, "Nightspot", jobs=chosen, bundle=bundle, settings=Settings())
+    settings = Settings(permissions_boundary_arn=BOUNDARY, tags=("cost-center=4711",))
+    stack = NightspotStack(app, "Nightspot", jobs=chosen, bundle=bundle, settings=settings)
     nested = [child for child in stack.node.find_all() if isinstance(child, cdk.NestedStack)]
     return Synthesised(stack, Template.from_stack(stack).to_json()), [
         Template.from_stack(child).to_json() for child in nested
@@ -91,6 +94,23 @@ def test_a_nested_stack_waits_for_what_its_schedules_may_do(thousand):
         r for r in synthesised.template["Resources"].values() if r["Type"] == "AWS::CloudFormation::Stack"
     ]
     assert all(role in stack["DependsOn"] for stack in stacks)
+
+
+def test_nested_stacks_have_the_tags_and_no_role_without_the_boundary(thousand):
+    """CloudFormation puts a nested stack's tags on what in it takes tags; schedules take none."""
+    synthesised, nested = thousand
+    stacks = synthesised.of_type("CloudFormation::Stack").values()
+    assert len(stacks) == len(nested)
+    for stack in stacks:
+        tags = {tag["Key"]: tag["Value"] for tag in stack["Tags"]}
+        assert tags == {"cost-center": "4711", "nightspot:environment": "main"}
+    roles = [
+        resource["Properties"]
+        for template in (synthesised.template, *nested)
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::IAM::Role"
+    ]
+    assert {role.get("PermissionsBoundary") for role in roles} == {BOUNDARY}
 
 
 def test_up_to_the_limit_everything_stays_where_it_was(many):

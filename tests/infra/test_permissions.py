@@ -88,9 +88,9 @@ KNOWN_WILDCARDS = {
     "<Checkpoints.Arn>/*",
     "<Models.Arn>/*",
     "<Models.Arn>/*/output/model.tar.gz",
-    "<Models.Arn>/reports/*",
+    "<Reports.Arn>/reports/*",
     "arn:<AWS::Partition>:s3:::our-models/*/output/model.tar.gz",
-    "arn:<AWS::Partition>:s3:::our-models/reports/*",
+    "arn:<AWS::Partition>:s3:::our-reports/reports/*",
     "arn:<AWS::Partition>:s3:::our-checkpoints/*",
     "arn:<AWS::Partition>:s3:::our-data/*",
 }
@@ -514,7 +514,7 @@ def test_the_user_s_own_role_and_buckets_get_no_policy_of_ours(joined):
     assert not joined.of_type("S3::BucketPolicy")
     assert not [name for name in joined.of_type("IAM::Role") if "DataRole" in name]
     writing = resources_of("s3:PutObject", joined.statements)
-    assert writing == {"arn:<AWS::Partition>:s3:::our-models/reports/*"}
+    assert writing == {"arn:<AWS::Partition>:s3:::our-reports/reports/*"}
 
 
 def test_the_decision_reads_progress_in_the_user_s_own_bucket(joined):
@@ -526,7 +526,7 @@ def test_the_decision_reads_progress_in_the_user_s_own_bucket(joined):
 @pytest.mark.parametrize("function", ["RecordOutcome", "CloseRun", "Reconcile"])
 def test_the_outcome_writes_reports_and_touches_no_model(deployed, function):
     found = resources_of("s3:PutObject", deployed.allowed_to(f"{function}Role"))
-    assert {short(resource) for resource in found} == {"<Models.Arn>/reports/*"}
+    assert {short(resource) for resource in found} == {"<Reports.Arn>/reports/*"}
 
 
 def test_the_outcome_may_look_whether_there_is_a_model_and_at_nothing_else_there(deployed):

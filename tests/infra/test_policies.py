@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.infra.policies import Policies
+from tests.infra.policies import Policies, key_allows
 
 OBJECT = "arn:aws:s3:::b/k"
 BUCKET = "arn:aws:s3:::b"
@@ -121,3 +121,70 @@ def test_functions_of_cloudformation_become_arns():
     table = "arn:aws:dynamodb:eu-west-1:123456789012:table/Table"
     assert allows(both, action="dynamodb:GetItem", resource=table)
     assert not allows(both, action="dynamodb:GetItem", resource=f"{table}-of-others")
+
+
+BOUNDED = {
+    "Resources": {
+        "Role": {
+            "Type": "AWS::IAM::Role",
+            "Properties": {
+                "PermissionsBoundary": "arn:aws:iam::123456789012:policy/at-most",
+                "Policies": [{"PolicyDocument": {"Statement": [statement(Action="s3:*")]}}],
+            },
+        }
+    }
+}
+
+
+def test_a_boundary_has_to_allow_as_well():
+    limits = {
+        "arn:aws:iam::123456789012:policy/at-most": {
+            "Statement": [statement(Action=["s3:GetObject", "sns:*"])]
+        }
+    }
+    bounded = Policies(BOUNDED, limits)
+    assert bounded.allows("Role", "s3:GetObject", OBJECT)
+    assert not bounded.allows("Role", "s3:PutObject", OBJECT)
+    assert not bounded.allows("Role", "sns:Publish", "arn:aws:sns:eu-west-1:123456789012:notices")
+
+
+def test_a_boundary_that_nobody_has_shown_is_an_error():
+    with pytest.raises(KeyError, match="at-most"):
+        Policies(BOUNDED).allows("Role", "s3:GetObject", OBJECT)
+
+
+KEY_POLICY = {
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+            "Action": "kms:*",
+            "Resource": "*",
+        },
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "kms:Decrypt",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}},
+        },
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("principal", "action", "context", "allowed"),
+    [
+        ("arn:aws:iam::123456789012:role/x", "kms:Decrypt", {}, True),
+        ("arn:aws:iam::999999999999:role/x", "kms:Decrypt", {}, False),
+        ("events.amazonaws.com", "kms:Decrypt", {"aws__SourceAccount": "123456789012"}, True),
+        ("events.amazonaws.com", "kms:Decrypt", {}, False),
+        ("events.amazonaws.com", "kms:Encrypt", {"aws__SourceAccount": "123456789012"}, False),
+        ("sns.amazonaws.com", "kms:Decrypt", {"aws__SourceAccount": "123456789012"}, False),
+    ],
+    ids=["own role", "foreign role", "service", "without its condition", "another action", "another service"],
+)
+def test_a_key_s_policy_lets_in_the_account_and_the_services_that_it_names(
+    principal, action, context, allowed
+):
+    assert key_allows(KEY_POLICY, principal, action, **context) is allowed

@@ -8,6 +8,12 @@ from nightspot.cdk import Settings, SettingsError, read_settings
 pytestmark = pytest.mark.xdist_group("infra")
 
 
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-aaaa-bbbb-cccc-000000000001"
+
+
+ROLE = "arn:aws:iam::123456789012:role/search-training"
+
+
 def read(**context):
     return read_settings({f"nightspot:{key}": value for key, value in context.items()}.get)
 
@@ -51,6 +57,31 @@ def test_text_from_the_command_line_is_read_as_what_it_means():
 def test_cdk_json_may_hold_lists_numbers_and_truth_values():
     settings = read(data_bucket_names=["our-data", "their-data"], log_days=30, keep_data=True)
     assert settings == Settings(data_bucket_names=("our-data", "their-data"), log_days=30)
+
+
+@pytest.mark.parametrize(
+    "given", [{"cost-center": "4711", "formula": "a=b"}, ["cost-center=4711", "formula=a=b"],
+              "cost-center=4711, formula=a=b"],
+    ids=["mapping", "list", "text"],
+)  # fmt: skip
+def test_tags_are_read_from_a_mapping_a_list_or_text(given):
+    assert read(tags=given).tag_values == {"cost-center": "4711", "formula": "a=b"}
+
+
+def test_roles_of_teams_are_read_from_a_mapping_as_well():
+    assert read(training_roles={"search": ROLE}) == read(training_roles=[f"search={ROLE}"])
+    assert read(training_roles={"search": ROLE}).training_role_values == {"search": ROLE}
+
+
+def test_a_mapping_is_no_list_for_other_settings():
+    with pytest.raises(SettingsError, match="must be a list, or text with commas"):
+        read(subnet_ids={"subnet-1": "a"})
+
+
+def test_the_stack_s_key_counts_among_those_of_buckets():
+    other = KEY.replace("1111", "2222")
+    assert read(kms_key_arn=KEY, kms_key_arns=[other]).bucket_keys == (KEY, other)
+    assert read(kms_key_arns=[other]).bucket_keys == (other,)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +140,79 @@ def test_cdk_json_may_hold_lists_numbers_and_truth_values():
             {"kms_key_arns": "arn:aws:kms:eu-west-1:123456789012:alias/ours"},
             "nightspot:kms_key_arns: 'arn:aws:kms:eu-west-1:123456789012:alias/ours' must be the ARN of a KMS key, "
             "not of an alias",
+        ),
+        (
+            {"kms_key_arn": "alias/ours"},
+            "nightspot:kms_key_arn: 'alias/ours' must be the ARN of a KMS key, not of an alias",
+        ),
+        (
+            {"kms_key_arn": KEY, "kms_key_arns": [KEY]},
+            f"nightspot:kms_key_arns: '{KEY}' must not be that of nightspot:kms_key_arn, whose users may use it "
+            "for your buckets as well",
+        ),
+        (
+            {"report_bucket_name": "s3://ours"},
+            "nightspot:report_bucket_name: 's3://ours' must be the name of an S3 bucket, without s3://",
+        ),
+        (
+            {"access_log_bucket_name": "Ours"},
+            "nightspot:access_log_bucket_name: 'Ours' must be the name of an S3 bucket, without s3://",
+        ),
+        (
+            {"permissions_boundary_arn": "arn:aws:iam::123456789012:role/boundary"},
+            "nightspot:permissions_boundary_arn: 'arn:aws:iam::123456789012:role/boundary' must be the ARN of an "
+            "IAM policy",
+        ),
+        (
+            {"function_subnet_ids": "subnet-1"},
+            "nightspot:function_subnet_ids: 'subnet-1' must come with nightspot:function_security_group_ids",
+        ),
+        (
+            {"function_security_group_ids": "sg-1"},
+            "nightspot:function_security_group_ids: 'sg-1' must come with nightspot:function_subnet_ids",
+        ),
+        ({"backup_days": -1}, "nightspot:backup_days: -1 must be 0 (none) to 36,500"),
+        *(
+            (
+                {"tags": tag},
+                f"nightspot:tags: {tag!r} must be NAME=VALUE, at most 128 and 256 characters out of letters, "
+                "digits, spaces and . _ : / = + @ -",
+            )
+            for tag in ("cost-center", "=4711", "cost;center=4711", f"{'x' * 129}=1", f"x={'1' * 257}")
+        ),
+        *(
+            (
+                {"tags": tag},
+                f"nightspot:tags: {tag!r} must not start with aws: or nightspot:, which are taken",
+            )
+            for tag in ("aws:owner=us", "Nightspot:environment=prod")
+        ),
+        *(
+            (
+                {"training_roles": role},
+                f"nightspot:training_roles: {role!r} must be TEAM=ARN of an IAM role; a team is named by 1 to 20 "
+                "lower-case letters and digits, a letter first, with hyphens between",
+            )
+            for role in (
+                "search",
+                "search=our-role",
+                f"Search={ROLE}",
+                f"search-={ROLE}",
+                f"{'s' * 21}={ROLE}",
+            )
+        ),
+        (
+            {"training_roles": [f"search={ROLE}", f"search={ROLE}2"]},
+            f"nightspot:training_roles: 'search={ROLE}' must have a team of its own",
+        ),
+        (
+            {"tags": {f"t{n}": "1" * 210 for n in range(3)}},
+            "nightspot:tags: 639 characters together must be at most 500: a function's environment holds them",
+        ),
+        ({"tags": ["a=1", "a=2"]}, "nightspot:tags: 'a=1' must have a name of its own"),
+        (
+            {"tags": {f"t{n}": "1" for n in range(11)}},
+            f"nightspot:tags: {','.join(f't{n}=1' for n in range(11))!r} must be at most 10",
         ),
         (
             {"training_role_arn": "our-training"},

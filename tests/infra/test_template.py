@@ -26,6 +26,12 @@ pytestmark = pytest.mark.xdist_group("infra")
 SNAPSHOT = Path(__file__).with_name("snapshot.json")
 KEPT = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::S3::Bucket"}
 RENEW = "NIGHTSPOT_RENEW_SNAPSHOT"
+OF_SOME_SETTINGS = {
+    "NIGHTSPOT_HARVEST_CASSETTES",
+    "NIGHTSPOT_OUTPUT_KEY_ARN",
+    "NIGHTSPOT_TAGS",
+    "NIGHTSPOT_TRAINING_ROLE_ARNS",
+}
 OF_THE_PLAN = {"NIGHTSPOT_CHECK_QUOTAS", "NIGHTSPOT_LIVE_PRICES"}
 OF_THE_MESSENGER = {"NIGHTSPOT_CHAT_TOPIC_ARN", "NIGHTSPOT_NOTICE_TOPIC_ARN", "NIGHTSPOT_TELL_SUCCESS"}
 OF_WHAT_STARTS_RUNS = {"NIGHTSPOT_STATE_MACHINE_ARN"}
@@ -86,7 +92,7 @@ def policies_of(synthesised, part):
     }
 
 
-@pytest.mark.parametrize("bucket", ["Checkpoints", "Models"])
+@pytest.mark.parametrize("bucket", ["Checkpoints", "Models", "Reports"])
 def test_a_bucket_is_versioned_encrypted_private_and_owned(deployed, bucket):
     _, properties = deployed.only("S3::Bucket", bucket)
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
@@ -97,7 +103,7 @@ def test_a_bucket_is_versioned_encrypted_private_and_owned(deployed, bucket):
     assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
 
 
-@pytest.mark.parametrize("bucket", ["Checkpoints", "Models"])
+@pytest.mark.parametrize("bucket", ["Checkpoints", "Models", "Reports"])
 def test_a_bucket_speaks_tls_only(deployed, as_text, bucket):
     name, _ = deployed.only("S3::Bucket", bucket)
     _, policy = deployed.only("S3::BucketPolicy", bucket)
@@ -116,6 +122,7 @@ def test_a_bucket_speaks_tls_only(deployed, as_text, bucket):
         ("in_one_subnet", "Checkpoints", 3),
         ("deployed", "Models", 14),
         ("in_one_subnet", "Models", 14),
+        ("deployed", "Reports", 14),
     ],
 )
 def test_old_versions_and_broken_uploads_go(request, variant, bucket, days):
@@ -158,8 +165,9 @@ def test_the_bill_of_stored_checkpoints_is_the_one_in_the_documentation(deployed
         assert "| " + " | ".join(f"${each:,.2f}" for each in row) + " |" in page
 
 
-def test_models_stay(deployed):
-    _, properties = deployed.only("S3::Bucket", "Models")
+@pytest.mark.parametrize("bucket", ["Models", "Reports"])
+def test_models_and_pages_stay(deployed, bucket):
+    _, properties = deployed.only("S3::Bucket", bucket)
     assert not [r for r in properties["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in r]
 
 
@@ -182,7 +190,7 @@ def test_the_workflow_writes_the_attribute_by_which_the_table_forgets(deployed):
     assert f"{attribute} = :expires" in wait["Arguments"]["UpdateExpression"]
 
 
-@pytest.mark.parametrize("part", ["Table", "Checkpoints", "Models", "Logs"])
+@pytest.mark.parametrize("part", ["Table", "Checkpoints", "Models", "Reports", "Logs"])
 def test_data_outlives_the_stack_unless_it_is_disposable(deployed, disposable, part):
     """And a first deployment that fails leaves nothing but the table, which is protected from deletion."""
     kept = "Retain" if part == "Table" else "RetainExceptOnCreate"
@@ -268,8 +276,11 @@ def test_every_log_group_has_a_retention(deployed):
 def test_a_function_gets_an_environment_that_it_can_read(request, as_text, variant, name):
     _, function = request.getfixturevalue(variant).only("Lambda::Function", name)
     variables = {key: as_text(v) for key, v in function["Environment"]["Variables"].items()}
-    known = {field.alias for field in Environment.model_fields.values()} - {"AWS_REGION", DLC_ACCOUNT}
-    known -= {"NIGHTSPOT_HARVEST_CASSETTES"}  # only where it is asked for
+    known = (
+        {field.alias for field in Environment.model_fields.values()}
+        - {"AWS_REGION", DLC_ACCOUNT}
+        - OF_SOME_SETTINGS
+    )
     if name != "PlanRun":
         known -= OF_THE_PLAN
     if name != "Notify":
@@ -280,6 +291,7 @@ def test_a_function_gets_an_environment_that_it_can_read(request, as_text, varia
     environment = Environment.model_validate({**variables, "AWS_REGION": "eu-west-1"})
     assert environment.checkpoint_bucket
     assert environment.model_bucket
+    assert environment.report_bucket
     assert environment.training_role_arn
     assert environment.bus_name == "default"  # where SageMaker's events arrive as well
 
@@ -289,6 +301,7 @@ def test_existing_buckets_and_role_take_the_place_of_the_stack_s_own(joined):
     variables = function["Environment"]["Variables"]
     assert variables["NIGHTSPOT_CHECKPOINT_BUCKET"] == "our-checkpoints"
     assert variables["NIGHTSPOT_MODEL_BUCKET"] == "our-models"
+    assert variables["NIGHTSPOT_REPORT_BUCKET"] == "our-reports"
     assert variables["NIGHTSPOT_TRAINING_ROLE_ARN"] == "arn:aws:iam::123456789012:role/our-training"
 
 
@@ -438,6 +451,7 @@ def test_the_stack_tells_what_commands_look_for(request, as_text, variant):
     assert outputs["Version"] == nightspot.__version__
     assert outputs["CheckpointBucket"] == variables["NIGHTSPOT_CHECKPOINT_BUCKET"]
     assert outputs["ModelBucket"] == variables["NIGHTSPOT_MODEL_BUCKET"]
+    assert outputs["ReportBucket"] == variables["NIGHTSPOT_REPORT_BUCKET"]
     assert outputs["TableName"] == variables["NIGHTSPOT_TABLE_NAME"]
     assert outputs["StateMachineArn"] == f"<{synthesised.only('StepFunctions::StateMachine')[0]}>"
 

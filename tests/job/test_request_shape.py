@@ -5,10 +5,14 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from nightspot.job.request_shape import (
+    SAMPLES,
+    fill,
     input_shape,
+    placeholders,
     request_problems,
     shape_problems,
     training_instance_types,
+    unknown_placeholders,
 )
 
 GOOD = {
@@ -138,3 +142,45 @@ def test_numbers_have_a_range_too():
 def test_the_instance_types_are_sagemakers():
     assert "ml.p4d.24xlarge" in training_instance_types()
     assert "p4d.24xlarge" not in training_instance_types()
+
+
+@pytest.mark.parametrize("team", ["search", "ads-ranking", "a", "t1", "a" * 20])
+def test_the_role_of_a_team_is_a_role_wherever_requests_are_checked(team):
+    request = {**GOOD, "RoleArn": f"${{TrainingRoleArn.{team}}}"}
+    assert list(unknown_placeholders(request)) == []
+    filled = fill(request, SAMPLES)
+    assert filled["RoleArn"] == f"arn:aws:iam::123456789012:role/nightspot-training-{team}"
+    assert request_problems(filled) == []
+
+
+@pytest.mark.parametrize(
+    ("request_part", "field", "rule"),
+    [
+        (
+            {"RoleArn": "${TrainingRoleArn.Search}"},
+            "RoleArn",
+            "must name its team by 1 to 20 lower-case letters",
+        ),
+        ({"RoleArn": "${TrainingRoleArn.}"}, "RoleArn", "must name its team by"),
+        ({"RoleArn": f"${{TrainingRoleArn.{'a' * 21}}}"}, "RoleArn", "must name its team by"),
+        ({"RoleArn": "${TrainingRoleArn.search}-x"}, "RoleArn", "must be the whole of training_job.RoleArn"),
+        (
+            {"Environment": {"ROLE": "${TrainingRoleArn.search}"}},
+            "Environment.ROLE",
+            "must be the whole of training_job.RoleArn, and nowhere else",
+        ),
+        ({"RoleArn": "${TrainingRole.search}"}, "RoleArn", "must be one of ${CheckpointBucket}"),
+    ],
+    ids=["capitals", "no team", "too long", "a part of a name", "another field", "another word"],
+)
+def test_the_role_of_a_team_stands_in_one_place_and_is_named_in_one_way(request_part, field, rule):
+    (found,) = unknown_placeholders(request_part)
+    assert found.field == f"training_job.{field}"
+    assert rule in found.rule
+
+
+def test_the_names_in_a_text_are_found_each_once():
+    text = (
+        '{"a": "s3://${ModelBucket}/${AWS::Region}", "b": "${ModelBucket}", "c": "${TrainingRoleArn.search}"}'
+    )
+    assert placeholders(text) == ["ModelBucket", "AWS::Region", "TrainingRoleArn.search"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, date
 
@@ -46,6 +47,7 @@ def deployed(monkeypatch, tmp_path):
         "NIGHTSPOT_JOBS_FILE": str(tmp_path / "jobs.json"),
         "NIGHTSPOT_CHECKPOINT_BUCKET": "our-checkpoints",
         "NIGHTSPOT_MODEL_BUCKET": "our-models",
+        "NIGHTSPOT_REPORT_BUCKET": "our-reports",
         "NIGHTSPOT_TRAINING_ROLE_ARN": "arn:aws:iam::123456789012:role/ours",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -207,3 +209,81 @@ def test_a_function_without_its_environment_says_what_is_missing(deployed, monke
     monkeypatch.delenv("NIGHTSPOT_BUS_NAME")
     with pytest.raises(ValidationError, match="NIGHTSPOT_BUS_NAME"):
         dependencies()
+
+
+def test_pages_go_to_the_bucket_for_pages_and_nowhere_where_there_is_none(deployed, monkeypatch):
+    s3 = boto3.client("s3", region_name=REGION)
+    s3.create_bucket(Bucket="our-reports", CreateBucketConfiguration={"LocationConstraint": REGION})
+    assert dependencies().reports.write("one", "page") == "s3://our-reports/reports/one.html"
+    assert s3.get_object(Bucket="our-reports", Key="reports/one.html")["Body"].read() == b"page"
+    kept = dependencies().reports.write_cassette("one", 1, "{}")
+    assert kept == "s3://our-reports/reports/cassettes/one-1.json"
+    dependencies.cache_clear()
+    monkeypatch.delenv("NIGHTSPOT_REPORT_BUCKET")
+    assert dependencies().reports is None
+
+
+def test_training_jobs_get_the_deployment_s_tags_and_a_job_s_own_win(deployed, monkeypatch):
+    monkeypatch.setenv("NIGHTSPOT_TAGS", '{"cost-center": "4711", "owner": "platform"}')
+    use = dependencies()
+    job = use.jobs()["recommender"]
+    own = [{"Key": "owner", "Value": "ads"}, {"Key": "model", "Value": "bpr"}]
+    tagged = job.model_copy(update={"training_job": {**job.training_job, "Tags": own}})
+    assert use.localise(tagged, EXECUTION).training_job["Tags"] == [
+        *own,
+        {"Key": "cost-center", "Value": "4711"},
+    ]
+    assert {tag["Key"] for tag in use.localise(job, EXECUTION).training_job["Tags"]} == {
+        "cost-center",
+        "owner",
+    }
+
+
+def test_without_tags_of_the_deployment_a_request_gets_none(deployed):
+    use = dependencies()
+    assert "Tags" not in use.localise(use.jobs()["recommender"], EXECUTION).training_job
+
+
+OUTPUT_KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-aaaa-bbbb-cccc-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("output", "key"),
+    [
+        ({"S3OutputPath": "s3://${ModelBucket}/nightly/"}, OUTPUT_KEY),
+        ({"S3OutputPath": "s3://${ModelBucket}"}, OUTPUT_KEY),
+        ({"S3OutputPath": "s3://${ModelBucket}/nightly/", "KmsKeyId": "theirs"}, "theirs"),
+        ({"S3OutputPath": "s3://our-models-of-ads/nightly/"}, None),
+    ],
+    ids=["the stack's bucket", "without a prefix", "a key of the job's", "a bucket of the job's"],
+)
+def test_models_in_the_stack_s_bucket_are_encrypted_with_its_key(deployed, monkeypatch, output, key):
+    monkeypatch.setenv("NIGHTSPOT_OUTPUT_KEY_ARN", OUTPUT_KEY)
+    use = dependencies()
+    job = use.jobs()["recommender"]
+    job = job.model_copy(update={"training_job": {**job.training_job, "OutputDataConfig": output}})
+    assert use.localise(job, EXECUTION).training_job["OutputDataConfig"].get("KmsKeyId") == key
+
+
+TEAM_ROLE = "arn:aws:iam::123456789012:role/search-training"
+
+
+def test_a_job_of_a_team_runs_as_the_team_s_role(deployed, monkeypatch):
+    monkeypatch.setenv("NIGHTSPOT_TRAINING_ROLE_ARNS", json.dumps({"search": TEAM_ROLE}))
+    use = dependencies()
+    job = use.jobs()["recommender"]
+    of_search = job.model_copy(
+        update={"training_job": {**job.training_job, "RoleArn": "${TrainingRoleArn.search}"}}
+    )
+    assert use.localise(of_search, EXECUTION).training_job["RoleArn"] == TEAM_ROLE
+    assert use.localise(job, EXECUTION).training_job["RoleArn"] != TEAM_ROLE
+
+
+def test_a_team_that_the_deployment_does_not_know_gets_no_other_role(deployed):
+    use = dependencies()
+    job = use.jobs()["recommender"]
+    of_ads = job.model_copy(
+        update={"training_job": {**job.training_job, "RoleArn": "${TrainingRoleArn.ads}"}}
+    )
+    with pytest.raises(PlaceholderError, match=r"TrainingRoleArn\.ads"):
+        use.localise(of_ads, EXECUTION)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import io
+import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -53,8 +54,12 @@ def read_deployment(stack: str, *, cloudformation: Any, lambdas: Any) -> Deploym
     except (ClientError, BotoCoreError) as error:
         raise DeploymentError(f"stack {stack!r} could not be read: {redact(str(error))}") from error
     subnets = variables.get("NIGHTSPOT_SUBNET_IDS")
+    teams = json.loads(variables.get("NIGHTSPOT_TRAINING_ROLE_ARNS") or "{}")
     return Deployment(
-        names={name: variables[key] for name, key in VARIABLES.items() if variables.get(key)},
+        names={
+            **{name: variables[key] for name, key in VARIABLES.items() if variables.get(key)},
+            **{f"TrainingRoleArn.{team}": arn for team, arn in teams.items()},
+        },
         vpc_config={
             "Subnets": subnets.split(","),
             "SecurityGroupIds": variables.get("NIGHTSPOT_SECURITY_GROUP_IDS", "").split(","),
