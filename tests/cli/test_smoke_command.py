@@ -14,7 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from nightspot.aws.doctor_grants import READ_CHECKPOINTS, READ_MODELS, WORKFLOW
+from nightspot.aws.doctor_grants import PASSES_ROLES, READ_CHECKPOINTS, READ_MODELS
 from nightspot.aws.smoke import price_of
 from nightspot.aws.table.dynamodb import to_dynamodb
 from nightspot.cli import account, jobs, smoke
@@ -87,7 +87,7 @@ class Deployment(Cloud):
             "ModelBucket": MODELS,
             "ReportBucket": PAGES,
             "NoticeTopicArn": self.topic,
-            **dict.fromkeys((WORKFLOW, *READ_CHECKPOINTS, *READ_MODELS), ROLE),
+            **dict.fromkeys((PASSES_ROLES, *READ_CHECKPOINTS, *READ_MODELS), ROLE),
         }
         told = [{"OutputKey": k, "OutputValue": v} for k, v in outputs.items()]
         return {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": told}]}
