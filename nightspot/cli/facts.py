@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nightspot.cli._shared import ExitStatus, Json, fail, mistakes, print_json
+from nightspot.cli.harvest import harvest
 from nightspot.facts.files import (
     FactsFile,
     FactsFileError,
@@ -45,6 +46,9 @@ def facts(
         print_json(_as_json(found, listed))
     else:
         _show(found, listed)
+
+
+app.command()(harvest)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`facts harvest`: what the cassettes of real runs tell of how long things take on AWS."""
+"""`nightspot facts harvest`: what the cassettes of real runs tell of how long things take on AWS."""
 
 from __future__ import annotations
 

@@ -246,9 +246,11 @@ def _state_of(attempt: Attempt, view: JobView) -> AttemptState:
         return AttemptState.ENDED
     if view.status == Status.STOPPING:
         return AttemptState.STOPPING
-    # AWS: "Valid values for SecondaryStatus are subject to change." What is not known changes nothing.
+    # AWS: "Valid values for SecondaryStatus are subject to change." Where it is missing or not known, the newest
+    # transition that is known counts, and without one nothing changes.
+    shown = (view.secondary_status, *(transition.status for transition in reversed(view.transitions)))
     known = AttemptState.WAITING if attempt.state is AttemptState.ASKED else attempt.state
-    return STATES.get(view.secondary_status, known)
+    return next((STATES[status] for status in shown if status in STATES), known)
 
 
 def _state_since(view: JobView, state: AttemptState) -> datetime | None:

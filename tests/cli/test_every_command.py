@@ -63,6 +63,7 @@ CASES = {
         ("job.yaml", "--local"), ("--region", "EU"), "--region: 'EU': must be the name of a region"
     ),
     "selftest": Case(("--plan",), ("--only", "Z9"), "--only: Z9: must be one of A1"),
+    "facts harvest": Case(None, ("gone.json",), "gone.json: cannot be read: No such file or directory", 1),
     "facts diff": Case(None, ("gone.json", "gone.json"), "gone.json: No such file or directory", 1),
     "synth": Case(None, ("--context", "log_days"), "--context: 'log_days': must be KEY=VALUE"),
     "deploy": Case(None, ("--region", "EU"), "--region: 'EU': must be the name of a region", json=None),
@@ -110,6 +111,7 @@ CASES = {
 }
 # The test that has the good one.
 GOOD_ELSEWHERE = {
+    "facts harvest": "tests/cassettes/test_folding.py::test_the_command_reads_files_and_folders",
     "facts diff": "tests/cli/test_facts_command.py::test_diff_fails_where_what_changed_breaks_something",
     "synth": "tests/wheel/test_wheel.py::test_a_new_project_is_synthesised",
     "deploy": "tests/cli/test_deploy_commands.py::test_what_is_deployed_is_left_to_the_cdk_command_line",

@@ -52,10 +52,22 @@ def test_every_secondary_status_says_where_a_job_stands(story, seen, secondary, 
 def test_an_unknown_secondary_status_changes_nothing(story, seen):
     view = story.view(WAITED, ("Pondering", "00:20", None))
     assert seen(view, "00:30").state is AttemptState.WAITING
-    training = story.training(since="00:10")
-    after = seen(view, "00:30", training)
+    training = story.training(since="00:25")
+    view = story.view(WAITED, LOADED, ("Training", "00:25", "00:40"), ("Pondering", "00:40", None))
+    after = seen(view, "00:45", training)
     assert after.state is AttemptState.TRAINING
     assert after.state_since == training.state_since
+
+
+@pytest.mark.parametrize("secondary", ["", "Pondering"])
+def test_a_job_that_trains_by_its_transitions_does_not_wait_whatever_its_secondary_status(
+    story, seen, secondary
+):
+    """Taken for one that waits, it was stopped when its patience was over, and bought again (seed 590)."""
+    view = story.view(WAITED, LOADED, ("Training", "00:25", None))
+    first = seen(replace(view, secondary_status=secondary), "01:30")
+    assert first.state is AttemptState.TRAINING
+    assert first.state_since == story.at("00:25")
 
 
 def test_a_stopping_job_is_stopping_whatever_else_it_says(story, seen):

@@ -32,6 +32,13 @@ FOREIGN_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:payroll"
 FOREIGN_ROLE = f"arn:aws:iam::{ACCOUNT}:role/administrator"
 SECRET = "arn:aws:s3:::payroll/salaries.csv"
 RUN_ID = "20261121-abc123"
+PRICE_ACTIONS = (
+    "pricing:GetProducts",
+    "savingsplans:DescribeSavingsPlans",
+    "savingsplans:DescribeSavingsPlanRates",
+    "ce:GetSavingsPlansUtilization",
+    "ec2:DescribeSpotPriceHistory",
+)
 READ_PROGRESS = ("PlanRun", "DecideNextStep", "CloseRun", "Reconcile")
 READ_MODELS = ("RecordOutcome", "CloseRun", "Reconcile")
 
@@ -289,14 +296,9 @@ def needed(deployed):
         yield call(role, "states:StartExecution", machine)
     yield call("NotifyRole", "sns:Publish", policies.ref("SNS::Topic", ""))
     yield call("ReconcileRole", "sagemaker:ListTrainingJobs")
-    for action in (
-        "pricing:GetProducts",
-        "savingsplans:DescribeSavingsPlans",
-        "savingsplans:DescribeSavingsPlanRates",
-        "ce:GetSavingsPlansUtilization",
-        "ec2:DescribeSpotPriceHistory",
-    ):
-        yield call("AskPricesRole", action)
+    if deployed.settings.live_prices:
+        for action in PRICE_ACTIONS:
+            yield call("AskPricesRole", action)
     yield from of_pages(deployed)
     if deployed.settings.kms_key_arn:
         yield from of_the_stack_s_key(deployed.settings.kms_key_arn, tables)

@@ -77,6 +77,7 @@ def test_a_job_that_saves_shows_how_checkpoints_travel_and_the_next_one_what_is_
     assert report.file.left_behind == ()
 
 
+@pytest.mark.long
 def test_a_stop_while_it_trains_shows_signal_grace_order_and_artefact(live):
     report, _ = live("C2", "C12")
     facts = observed(report)
@@ -89,14 +90,6 @@ def test_a_stop_while_it_trains_shows_signal_grace_order_and_artefact(live):
     assert facts["sagemaker.stop.training.seconds"].observed[0] > 100
     assert set(facts["sagemaker.stop.again"].observed) == {"stopped_by_person"}
     assert facts["sagemaker.stop.again"].verdict is Verdict.AS_DESIGNED
-
-
-def test_spot_without_a_machine_is_the_market_s_end(live):
-    report, _ = live("C6", market=SimulatedMarket.never())
-
-    (fact,) = report.file.facts
-    assert fact.observed == ("Stopped MaxWaitTimeExceeded",)
-    assert fact.verdict is Verdict.AS_DESIGNED
 
 
 @pytest.mark.long
@@ -144,18 +137,20 @@ def test_what_the_simulation_cannot_show_is_not_tried(live, check_id, reason):
     assert because(report)[check_id] == f"the simulated SageMaker {reason}"
 
 
-def test_facts_file_and_cassettes_are_written_without_names(live, tmp_path):
+def test_spot_without_a_machine_is_the_market_s_end_and_is_kept_without_names(live, tmp_path):
     report, opened = live("C6", market=SimulatedMarket.never())
 
-    path = write_facts_file(report.file, tmp_path)
+    (fact,) = report.file.facts
     (name,) = opened.desk.cassettes
     text = opened.desk.cassettes[name]
-    cassette = read_cassette(text)
+    path = write_facts_file(report.file, tmp_path)
 
+    assert fact.observed == ("Stopped MaxWaitTimeExceeded",)
+    assert fact.verdict is Verdict.AS_DESIGNED
+    assert fact.cassette.startswith(f"{name}#")
     assert read_facts_file(path) == report.file
-    assert report.file.facts[0].cassette.startswith(f"{name}#")
-    assert cassette.description["SecondaryStatus"] == "MaxWaitTimeExceeded"
+    assert read_cassette(text).description["SecondaryStatus"] == "MaxWaitTimeExceeded"
+    assert json.loads(text)["origin"] == "simulation"
     for secret in ("123456789012", opened.desk.token, opened.desk.bucket()):
         assert secret not in text
         assert secret not in path.read_text(encoding="utf-8")
-    assert json.loads(text)["origin"] == "simulation"
