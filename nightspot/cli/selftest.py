@@ -21,9 +21,9 @@ from nightspot.facts.files import write_facts_file
 from nightspot.facts.model import Verdict
 from nightspot.failures.redaction import redact
 from nightspot.selftest.checks import CHECKS
-from nightspot.selftest.desk import Desk
 from nightspot.selftest.model import WHAT, Check, Choice, Part, Result
 from nightspot.selftest.running import Report, play, worst_usd
+from nightspot.selftest.workspace import Workspace
 from nightspot.terminal.lines import console_for, plain_table
 
 ASSUMED_USD_PER_HOUR = 2.0  # of a type that the book does not have: dearer than what is used
@@ -87,7 +87,7 @@ def selftest(
         _clean(desk_of(aws, price, needs_image=False), yes=yes)
         return
     _within(checks, price, max_usd)
-    desk = desk_of(
+    workspace = desk_of(
         aws, price, stack, image, builtin_image, needs_image=any(check.part is Part.C for check in checks)
     )
     worst = worst_usd(checks, price)
@@ -96,27 +96,27 @@ def selftest(
         console.print(
             f"{len(checks)} checks in {aws.region}, at most ${worst:.2f}; what they make is removed."
         )
-        desk.say = console.print
+        workspace.say = console.print
     if not yes and not typer.confirm("Start?"):
         raise typer.Exit(ExitStatus.USER)
-    report = play(desk, checks, parallel=_PARALLEL, on_result=_silent if as_json else _show_result)
-    _finish(report, desk, folder, as_json=as_json)
+    report = play(workspace, checks, parallel=_PARALLEL, on_result=_silent if as_json else _show_result)
+    _finish(report, workspace, folder, as_json=as_json)
 
 
-def _clean(desk: Desk, *, yes: bool) -> None:
+def _clean(workspace: Workspace, *, yes: bool) -> None:
     try:
-        found = desk.find_left()
+        found = workspace.find_left()
     except (ClientError, BotoCoreError) as error:
         fail(f"--clean: {redact(str(error))}")
     console = console_for()
     for kind, name in found:
         console.print(f"{kind} {name}")
     if not found:
-        console.print(f"Nothing of a self-test is left in {desk.region}.")
+        console.print(f"Nothing of a self-test is left in {workspace.region}.")
         return
     if not yes and not typer.confirm("Stop and remove all of that?"):
         raise typer.Exit(ExitStatus.USER)
-    if left := desk.clean_up():
+    if left := workspace.clean_up():
         fail(*(f"left behind: {each}" for each in left), status=ExitStatus.SERVICE)
     console.print("All of it is removed.")
 
@@ -153,8 +153,8 @@ def desk_of(
     builtin_image: str | None = None,
     *,
     needs_image: bool = True,
-) -> Desk:
-    """The desk of an account. Ends the command where AWS does not say whose it is."""
+) -> Workspace:
+    """The workspace of an account. Ends the command where AWS does not say whose it is."""
     patient = Config(
         connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5}
     )
@@ -176,7 +176,7 @@ def desk_of(
         account_id = str(client("sts").get_caller_identity()["Account"])
     except (ClientError, BotoCoreError) as error:
         fail(f"AWS does not say whose account this is: {redact(str(error))}")
-    return Desk(
+    return Workspace(
         client,
         aws.region,
         account_id,
@@ -269,8 +269,8 @@ def _show_result(result: Result) -> None:
             console.print(f"      {'; '.join(seen.evidence)[:300]}")
 
 
-def _finish(report: Report, desk: Desk, folder: Path, *, as_json: bool) -> None:
-    for name, text in desk.cassettes.items():
+def _finish(report: Report, workspace: Workspace, folder: Path, *, as_json: bool) -> None:
+    for name, text in workspace.cassettes.items():
         path = folder / "cassettes" / re.sub(r"[^\w.-]", "-", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nightspot.formats.statuses import ENDED
-from nightspot.selftest.desk import Desk
 from nightspot.selftest.model import Check, Machine, NotTriedError, Seen
 from nightspot.selftest.roles import stack_outputs
+from nightspot.selftest.workspace import Workspace
 
 JOB = "smoke"
 LONGEST_RUN_SECONDS = 3600
@@ -21,49 +21,50 @@ METRICS = ("RunStarted", "DeadlineMarginSeconds")
 _NO_JOB = f"the stack has no job {JOB!r}: deploy with the repository's jobs/smoke.yaml"
 
 
-def a_run(desk: Desk, seen: Seen) -> None:
+def a_run(workspace: Workspace, seen: Seen) -> None:
     """C13: the whole path, from start to model."""
-    outputs = stack_outputs(desk)
-    began, letters = desk.now(), _letters(desk)
-    execution = _started(desk, outputs, "c13")
-    ended = _until_over(desk, execution, LONGEST_RUN_SECONDS)
+    outputs = stack_outputs(workspace)
+    began, letters = workspace.now(), _letters(workspace)
+    execution = _started(workspace, outputs, "c13")
+    ended = _until_over(workspace, execution, LONGEST_RUN_SECONDS)
     if "InvalidInput" in str(ended.get("error", "")):
         raise NotTriedError(_NO_JOB)
     status = str(ended["status"])
     words = f"{ended.get('error', '')} {ended.get('cause', '')}".strip()
     seen.saw("deployment.run", "succeeded" if status == "SUCCEEDED" else status.lower(), words[:300])
-    for seconds in _wakes(desk, execution, outputs, began):
+    for seconds in _wakes(workspace, execution, outputs, began):
         seen.saw("deployment.wake.seconds", seconds)
-    seen.saw("deployment.letters", max(0, _letters(desk) - letters))
-    missing = _metrics_missing(desk, outputs, began)
+    seen.saw("deployment.letters", max(0, _letters(workspace) - letters))
+    missing = _metrics_missing(workspace, outputs, began)
     seen.saw("deployment.metrics.missing", len(missing), ", ".join(missing))
 
 
-def a_schedule(desk: Desk, seen: Seen) -> None:
+def a_schedule(workspace: Workspace, seen: Seen) -> None:
     """C14: the same scheduled moment twice starts one run."""
-    outputs, scheduler = stack_outputs(desk), desk.client("scheduler")
-    things = _things(desk)
+    outputs, scheduler = stack_outputs(workspace), workspace.client("scheduler")
+    things = _things(workspace)
     target = things["AWS::Lambda::Function", "StartRun"]
     role = things["AWS::IAM::Role", "SchedulesRole"]
     if target is None or role is None:
         raise NotTriedError("the stack has no job with a schedule, so no role for one")
-    moment = (desk.now() + timedelta(minutes=2)).replace(second=0, microsecond=0)
+    moment = (workspace.now() + timedelta(minutes=2)).replace(second=0, microsecond=0)
     for part in ("c14-one", "c14-two"):
-        name = desk.name(part)
-        desk.made("schedule", name)
+        name = workspace.name(part)
+        workspace.made("schedule", name)
         scheduler.create_schedule(
             Name=name,
             ScheduleExpression=f"at({moment:%Y-%m-%dT%H:%M:%S})",
             ScheduleExpressionTimezone="UTC",
             FlexibleTimeWindow={"Mode": "OFF"},
             Target={
-                "Arn": f"arn:{desk.partition}:lambda:{desk.region}:{desk.account_id}:function:{target}",
-                "RoleArn": f"arn:{desk.partition}:iam::{desk.account_id}:role/{role}",
+                "Arn": f"arn:{workspace.partition}:lambda:{workspace.region}"
+                f":{workspace.account_id}:function:{target}",
+                "RoleArn": f"arn:{workspace.partition}:iam::{workspace.account_id}:role/{role}",
                 "Input": json.dumps({"job": JOB, "scheduled_at": "<aws.scheduler.scheduled-time>"}),
             },
         )
-    desk.sleep((moment - desk.now()).total_seconds() + 90)
-    states = desk.client("stepfunctions")
+    workspace.sleep((moment - workspace.now()).total_seconds() + 90)
+    states = workspace.client("stepfunctions")
     found = [
         each
         for each in states.list_executions(stateMachineArn=outputs["StateMachineArn"], maxResults=50)[
@@ -72,7 +73,7 @@ def a_schedule(desk: Desk, seen: Seen) -> None:
         if each["startDate"] >= moment - timedelta(seconds=30) and JOB in each["name"]
     ]
     for each in found:
-        desk.made("execution", each["executionArn"])
+        workspace.made("execution", each["executionArn"])
     seen.saw("scheduler.start", "one run" if len(found) == 1 else f"{len(found)} runs")
     for each in found[:1]:
         given = json.loads(states.describe_execution(executionArn=each["executionArn"])["input"])
@@ -88,47 +89,47 @@ def _form(text: object) -> str:
     return "readable" if moment.tzinfo is not None else "without a zone"
 
 
-def an_abort(desk: Desk, seen: Seen) -> None:
+def an_abort(workspace: Workspace, seen: Seen) -> None:
     """C15: an execution that is stopped by hand leaves no training job."""
-    outputs, states = stack_outputs(desk), desk.client("stepfunctions")
-    began = desk.now()
-    execution = _started(desk, outputs, "c15")
-    job = _first_job(desk, execution, outputs, began)
-    desk.made("training job", job)
+    outputs, states = stack_outputs(workspace), workspace.client("stepfunctions")
+    began = workspace.now()
+    execution = _started(workspace, outputs, "c15")
+    job = _first_job(workspace, execution, outputs, began)
+    workspace.made("training job", job)
     states.stop_execution(executionArn=execution, error="selftest", cause="A test of what is left.")
     seen.saw("stepfunctions.execution.event", states.describe_execution(executionArn=execution)["status"])
-    sagemaker = desk.client("sagemaker")
+    sagemaker = workspace.client("sagemaker")
     for _ in range(0, LONGEST_ABORT_SECONDS, 10):
         status = sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"]
         if status in {*ENDED, "Stopping"}:
             seen.saw("deployment.aborted", "stopped")
             return
-        desk.sleep(10)
+        workspace.sleep(10)
     seen.saw("deployment.aborted", "trains on", f"for {LONGEST_ABORT_SECONDS} s")
 
 
-def _started(desk: Desk, outputs: Mapping[str, str], part: str) -> str:
+def _started(workspace: Workspace, outputs: Mapping[str, str], part: str) -> str:
     arn = outputs["StateMachineArn"].replace(":stateMachine:", ":execution:")
-    desk.made("execution", f"{arn}:{desk.name(part)}")
-    answer = desk.client("stepfunctions").start_execution(
-        stateMachineArn=outputs["StateMachineArn"], name=desk.name(part), input=json.dumps({"job": JOB})
+    workspace.made("execution", f"{arn}:{workspace.name(part)}")
+    answer = workspace.client("stepfunctions").start_execution(
+        stateMachineArn=outputs["StateMachineArn"], name=workspace.name(part), input=json.dumps({"job": JOB})
     )
     return str(answer["executionArn"])
 
 
-def _until_over(desk: Desk, execution: str, longest: float) -> Mapping[str, Any]:
-    states, until = desk.client("stepfunctions"), desk.now() + timedelta(seconds=longest)
-    while desk.now() < until:
+def _until_over(workspace: Workspace, execution: str, longest: float) -> Mapping[str, Any]:
+    states, until = workspace.client("stepfunctions"), workspace.now() + timedelta(seconds=longest)
+    while workspace.now() < until:
         answer: Mapping[str, Any] = states.describe_execution(executionArn=execution)
         if answer["status"] != "RUNNING":
             return answer
-        desk.sleep(10)
+        workspace.sleep(10)
     raise TimeoutError(f"the run has not ended after {longest:g} s")
 
 
-def _jobs(desk: Desk, outputs: Mapping[str, str], began: datetime) -> list[str]:
+def _jobs(workspace: Workspace, outputs: Mapping[str, str], began: datetime) -> list[str]:
     """The training jobs of the job that were made since, oldest first."""
-    found = desk.client("sagemaker").list_training_jobs(
+    found = workspace.client("sagemaker").list_training_jobs(
         NameContains=f"nightspot-{outputs['Environment']}-{JOB}-",
         CreationTimeAfter=began - timedelta(seconds=60),
         SortBy="CreationTime",
@@ -137,22 +138,24 @@ def _jobs(desk: Desk, outputs: Mapping[str, str], began: datetime) -> list[str]:
     return [str(each["TrainingJobName"]) for each in found]
 
 
-def _first_job(desk: Desk, execution: str, outputs: Mapping[str, str], began: datetime) -> str:
+def _first_job(workspace: Workspace, execution: str, outputs: Mapping[str, str], began: datetime) -> str:
     for _ in range(60):
-        if jobs := _jobs(desk, outputs, began):
+        if jobs := _jobs(workspace, outputs, began):
             return jobs[-1]
-        ended = desk.client("stepfunctions").describe_execution(executionArn=execution)
+        ended = workspace.client("stepfunctions").describe_execution(executionArn=execution)
         if ended["status"] != "RUNNING":
             raise NotTriedError(
                 _NO_JOB if "InvalidInput" in str(ended.get("error")) else "the run ended at once"
             )
-        desk.sleep(5)
+        workspace.sleep(5)
     raise NotTriedError("no training job was made in five minutes")
 
 
-def _wakes(desk: Desk, execution: str, outputs: Mapping[str, str], began: datetime) -> Iterator[float]:
+def _wakes(
+    workspace: Workspace, execution: str, outputs: Mapping[str, str], began: datetime
+) -> Iterator[float]:
     """From each start of training and each end, by SageMaker's clock, to the next wait that ended by a token."""
-    history = desk.client("stepfunctions").get_paginator("get_execution_history")
+    history = workspace.client("stepfunctions").get_paginator("get_execution_history")
     woken = [
         event["timestamp"]
         for page in history.paginate(executionArn=execution)
@@ -160,8 +163,8 @@ def _wakes(desk: Desk, execution: str, outputs: Mapping[str, str], began: dateti
         if event["type"] == "TaskSucceeded"
         and "waitForTaskToken" in event.get("taskSucceededEventDetails", {}).get("resource", "")
     ]
-    for job in _jobs(desk, outputs, began):
-        answer = desk.client("sagemaker").describe_training_job(TrainingJobName=job)
+    for job in _jobs(workspace, outputs, began):
+        answer = workspace.client("sagemaker").describe_training_job(TrainingJobName=job)
         for each in answer["SecondaryStatusTransitions"]:
             if each["Status"] in {"Training", *ENDED}:
                 after = [(at - each["StartTime"]).total_seconds() for at in woken if at >= each["StartTime"]]
@@ -169,8 +172,12 @@ def _wakes(desk: Desk, execution: str, outputs: Mapping[str, str], began: dateti
                     yield round(min(after), 1)
 
 
-def _things(desk: Desk) -> _Things:
-    pages = desk.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=desk.stack)
+def _things(workspace: Workspace) -> _Things:
+    pages = (
+        workspace.client("cloudformation")
+        .get_paginator("list_stack_resources")
+        .paginate(StackName=workspace.stack)
+    )
     return _Things([each for page in pages for each in page["StackResourceSummaries"]])
 
 
@@ -190,23 +197,23 @@ class _Things:
         return next(found, None)
 
 
-def _letters(desk: Desk) -> int:
-    url = _things(desk)["AWS::SQS::Queue", "DeadLetters"]
+def _letters(workspace: Workspace) -> int:
+    url = _things(workspace)["AWS::SQS::Queue", "DeadLetters"]
     if url is None:
         raise NotTriedError("the stack has no dead-letter queue")
-    counted = desk.client("sqs").get_queue_attributes(
+    counted = workspace.client("sqs").get_queue_attributes(
         QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
     )
     return int(counted["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def _metrics_missing(desk: Desk, outputs: Mapping[str, str], began: datetime) -> list[str]:
-    desk.sleep(METRICS_SECONDS)
+def _metrics_missing(workspace: Workspace, outputs: Mapping[str, str], began: datetime) -> list[str]:
+    workspace.sleep(METRICS_SECONDS)
     dimensions = [
         {"Name": "environment", "Value": outputs["Environment"]},
         {"Name": "service", "Value": "nightspot"},
     ]
-    answer = desk.client("cloudwatch").get_metric_data(
+    answer = workspace.client("cloudwatch").get_metric_data(
         MetricDataQueries=[
             {
                 "Id": f"m{number}",
@@ -219,7 +226,7 @@ def _metrics_missing(desk: Desk, outputs: Mapping[str, str], began: datetime) ->
             for number, name in enumerate(METRICS)
         ],
         StartTime=began - timedelta(minutes=5),
-        EndTime=desk.now() + timedelta(minutes=5),
+        EndTime=workspace.now() + timedelta(minutes=5),
     )
     seen = {each["Id"] for each in answer["MetricDataResults"] if each["Values"]}
     return [name for number, name in enumerate(METRICS) if f"m{number}" not in seen]

@@ -16,7 +16,6 @@ from nightspot.aws.price_list import PriceList, PricesUnknownError, SavingsPlans
 from nightspot.aws.prices import Quotas, QuotasUnknownError
 from nightspot.job.markets import Market
 from nightspot.plan.planning import quota_name
-from nightspot.selftest.desk import Desk, code_and_words
 from nightspot.selftest.model import Check, NotTriedError, Seen
 from nightspot.selftest.patterns import EVENTS, PATTERNS
 from nightspot.selftest.roles import wrong_grants
@@ -30,6 +29,7 @@ from nightspot.selftest.states import (
     read_cases,
     sample_names,
 )
+from nightspot.selftest.workspace import Workspace, code_and_words
 
 # A common type of each kind: a processor, one graphics processor, eight of them.
 TYPES = ("ml.m5.large", "ml.g5.xlarge", "ml.p4d.24xlarge")
@@ -40,18 +40,19 @@ _SHOWN = 5  # differences in the evidence
 _OF_THE_REQUEST = frozenset({"ValidationException", "InvalidDefinition", "InvalidExecutionInput"})
 
 
-def _states(desk: Desk) -> Any:
-    return desk.client("stepfunctions")
+def _states(workspace: Workspace) -> Any:
+    return workspace.client("stepfunctions")
 
 
-def _execution_arn(desk: Desk) -> str:
-    return f"arn:{desk.partition}:states:{desk.region}:{desk.account_id}:execution:{desk.name('states')}:one"
+def _execution_arn(workspace: Workspace) -> str:
+    place = f"{workspace.partition}:states:{workspace.region}:{workspace.account_id}"
+    return f"arn:{place}:execution:{workspace.name('states')}:one"
 
 
-def validates(desk: Desk, seen: Seen) -> None:
+def validates(workspace: Workspace, seen: Seen) -> None:
     """A1: Step Functions accepts the workflow."""
-    workflow = json.dumps(definition(sample_names(desk.region, desk.account_id)))
-    said = _states(desk).validate_state_machine_definition(
+    workflow = json.dumps(definition(sample_names(workspace.region, workspace.account_id)))
+    said = _states(workspace).validate_state_machine_definition(
         definition=workflow, type="STANDARD", severity="WARNING"
     )
     found = said["diagnostics"]
@@ -60,17 +61,17 @@ def validates(desk: Desk, seen: Seen) -> None:
     seen.saw("stepfunctions.definition.valid", wrong, words or said["result"])
 
 
-def states_agree(desk: Desk, seen: Seen) -> None:
+def states_agree(workspace: Workspace, seen: Seen) -> None:
     """A2: every case of every state comes to what the local interpreter comes to."""
-    workflow = definition(sample_names(desk.region, desk.account_id))
-    role, client = desk.role_arn(), _states(desk)
+    workflow = definition(sample_names(workspace.region, workspace.account_id))
+    role, client = workspace.role_arn(), _states(workspace)
     wrong = []
     for case in read_cases():
         if case.waits_seconds > LONGEST_WAIT_SECONDS:
             continue
         is_task = workflow["States"][case.state]["Type"] == "Task"
         try:
-            got = answer(client.test_state(**question(case, workflow, _execution_arn(desk), role)))
+            got = answer(client.test_state(**question(case, workflow, _execution_arn(workspace), role)))
         except ClientError as error:
             if code_and_words(error)[0] not in _OF_THE_REQUEST:
                 raise
@@ -82,51 +83,53 @@ def states_agree(desk: Desk, seen: Seen) -> None:
 
 
 def _tested(
-    desk: Desk, state: Mapping[str, Any], variables: Mapping[str, Any] | None = None
+    workspace: Workspace, state: Mapping[str, Any], variables: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    said: dict[str, Any] = _states(desk).test_state(
+    said: dict[str, Any] = _states(workspace).test_state(
         definition=json.dumps({"QueryLanguage": "JSONata", "End": True, **state}),
-        roleArn=desk.role_arn(),
+        roleArn=workspace.role_arn(),
         input="{}",
         variables=json.dumps(variables or {}),
-        context=json.dumps({"Execution": {"Id": _execution_arn(desk)}}),
+        context=json.dumps({"Execution": {"Id": _execution_arn(workspace)}}),
     )
     return said
 
 
-def real_calls(desk: Desk, seen: Seen) -> None:
+def real_calls(workspace: Workspace, seen: Seen) -> None:
     """A3: what the workflow's own calls of AWS do and how they fail."""
-    _write_an_item(desk, seen)
-    _send_an_event(desk, seen)
+    _write_an_item(workspace, seen)
+    _send_an_event(workspace, seen)
     state = {
         "Type": "Task",
         "Resource": "arn:aws:states:::aws-sdk:sagemaker:stopTrainingJob",
-        "Arguments": {"TrainingJobName": desk.name("never")},
+        "Arguments": {"TrainingJobName": workspace.name("never")},
     }
-    said = _tested(desk, state)
+    said = _tested(workspace, state)
     name = str(said.get("error", ""))
     seen.saw(
         "stepfunctions.sdk.error", name.partition(".")[0] + ".", f"{name}: {said.get('cause', '')}"[:500]
     )
 
 
-def _crashed_states(desk: Desk, table: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    names = {**sample_names(desk.region, desk.account_id), "TableName": table}
+def _crashed_states(
+    workspace: Workspace, table: str
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    names = {**sample_names(workspace.region, workspace.account_id), "TableName": table}
     states = definition(names)["States"]
     alone = [
         {key: value for key, value in states[name].items() if key not in {"Next", "Catch"}}
         for name in ("Record the crash", "Sound the alarm")
     ]
     variables = {
-        "run": {"job": "selftest", "run_id": desk.name("crash"), "attempts": []},
+        "run": {"job": "selftest", "run_id": workspace.name("crash"), "attempts": []},
         "crash": {"Error": "Lambda.Unknown", "Cause": "A test."},
     }
     return alone[0], alone[1], variables
 
 
-def _write_an_item(desk: Desk, seen: Seen) -> None:
-    table, dynamodb = desk.name("table"), desk.client("dynamodb")
-    desk.made("table", table)
+def _write_an_item(workspace: Workspace, seen: Seen) -> None:
+    table, dynamodb = workspace.name("table"), workspace.client("dynamodb")
+    workspace.made("table", table)
     dynamodb.create_table(
         TableName=table,
         BillingMode="PAY_PER_REQUEST",
@@ -136,40 +139,40 @@ def _write_an_item(desk: Desk, seen: Seen) -> None:
     for _ in range(30):
         if dynamodb.describe_table(TableName=table)["Table"]["TableStatus"] == "ACTIVE":
             break
-        desk.sleep(2)
-    record, _, variables = _crashed_states(desk, table)
-    said = _tested(desk, record, variables)
+        workspace.sleep(2)
+    record, _, variables = _crashed_states(workspace, table)
+    said = _tested(workspace, record, variables)
     key = {"pk": {"S": f"RUN#{variables['run']['run_id']}"}, "sk": {"S": "CRASH"}}
     item = dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {})
     is_there = item.get("error") == {"S": "Lambda.Unknown"} and "crashed_at" in item
     seen.saw("stepfunctions.updateitem.written", "yes" if is_there else "no", str(said.get("cause", "")))
 
 
-def _send_an_event(desk: Desk, seen: Seen) -> None:
-    desk.queue()
-    _, alarm, variables = _crashed_states(desk, "none")
-    said = _tested(desk, alarm, variables)
+def _send_an_event(workspace: Workspace, seen: Seen) -> None:
+    workspace.queue()
+    _, alarm, variables = _crashed_states(workspace, "none")
+    said = _tested(workspace, alarm, variables)
     for _ in range(20):
-        if found := [each for each in desk.messages() if each.get("source") == "nightspot"]:
+        if found := [each for each in workspace.messages() if each.get("source") == "nightspot"]:
             kind = type(found[0]["detail"]).__name__
             seen.saw("stepfunctions.event.detail", "object" if kind == "dict" else kind)
             return
-        desk.sleep(3)
+        workspace.sleep(3)
     seen.saw("stepfunctions.event.detail", "nothing arrived", str(said.get("cause", "")))
 
 
-def fields_known(desk: Desk, seen: Seen) -> None:
+def fields_known(workspace: Workspace, seen: Seen) -> None:
     """A4: which fields of CreateTrainingJob the SDK of Step Functions knows. For information."""
     model = botocore.session.get_session().get_service_model("sagemaker")
     shape = model.operation_model("CreateTrainingJob").input_shape
-    nobody = f"arn:{desk.partition}:iam::{desk.account_id}:role/{desk.name('nobody')}"
+    nobody = f"arn:{workspace.partition}:iam::{workspace.account_id}:role/{workspace.name('nobody')}"
     unknown = []
     for field, request in requests_by_field(
-        shape, {"RoleArn": nobody, "TrainingJobName": desk.name("fields")}
+        shape, {"RoleArn": nobody, "TrainingJobName": workspace.name("fields")}
     ):
         # With a role that is not there nothing can start.
         said = _tested(
-            desk,
+            workspace,
             {
                 "Type": "Task",
                 "Resource": "arn:aws:states:::aws-sdk:sagemaker:createTrainingJob",
@@ -181,15 +184,15 @@ def fields_known(desk: Desk, seen: Seen) -> None:
     seen.saw("stepfunctions.sdk.fields.unknown", len(unknown), ", ".join(unknown))
 
 
-def patterns_match(desk: Desk, seen: Seen) -> None:
+def patterns_match(workspace: Workspace, seen: Seen) -> None:
     """A5: the rules' patterns match the events that they must, and no other."""
-    client = desk.client("events")
+    client = workspace.client("events")
     wrong = []
     for what, event, wanted in EVENTS:
         for name, pattern in PATTERNS.items():
             said = client.test_event_pattern(EventPattern=json.dumps(pattern), Event=json.dumps(event))
             if "Result" not in said:
-                raise desk.not_here("does not answer TestEventPattern")
+                raise workspace.not_here("does not answer TestEventPattern")
             if said["Result"] != (name in wanted):
                 wrong.append(f"{name}: {what}")
     seen.saw("events.pattern.matches", len(wrong), "; ".join(wrong))
@@ -202,31 +205,31 @@ def _timed(seen: Seen, fact: str) -> Iterator[None]:
     seen.saw(fact, round(monotonic() - began, 2))
 
 
-def prices_answer(desk: Desk, seen: Seen) -> None:
+def prices_answer(workspace: Workspace, seen: Seen) -> None:
     """A6: how long prices take, and whether the filters find them."""
-    at = desk.now()
-    price_list = PriceList(desk.client(f"pricing@{api_region(desk.region)}"))
+    at = workspace.now()
+    price_list = PriceList(workspace.client(f"pricing@{api_region(workspace.region)}"))
     found: dict[str, bool] = {}
     for _ in range(TIMES_ASKED):
         for kind in TYPES:
             with _timed(seen, "pricing.seconds"):
-                found[kind] = _price(lambda k=kind: price_list.training(k, desk.region, at)) is not None  # type: ignore[misc]
+                found[kind] = _price(lambda k=kind: price_list.training(k, workspace.region, at)) is not None  # type: ignore[misc]
     missing = [kind for kind, there in found.items() if not there]
     seen.saw("pricing.training.filter", "missing" if missing else "found", ", ".join(missing))
-    spot = desk.client(f"pricing@{api_region(desk.region)}").get_products(
+    spot = workspace.client(f"pricing@{api_region(workspace.region)}").get_products(
         ServiceCode="AmazonSageMaker",
         Filters=[
             {"Type": "TERM_MATCH", "Field": field, "Value": value}
-            for field, value in (("regionCode", desk.region), ("component", "SpotTraining"))
+            for field, value in (("regionCode", workspace.region), ("component", "SpotTraining"))
         ],
         MaxResults=1,
     )
     seen.saw("pricing.spot.component", "there" if spot["PriceList"] else "not there")
-    plans = SavingsPlans(desk.client(f"savingsplans@{SAVINGS_PLANS_REGION}"))
+    plans = SavingsPlans(workspace.client(f"savingsplans@{SAVINGS_PLANS_REGION}"))
     for _ in range(TIMES_ASKED):
         with _timed(seen, "savingsplans.seconds"):
             _price(lambda: plans.rates(["USE1-Train:ml.m5.large"], at))
-    history = SpotPrices(desk.client("ec2"))
+    history = SpotPrices(workspace.client("ec2"))
     for kind in TYPES:
         with _timed(seen, "ec2.spotprices.seconds"):
             _price(lambda k=kind: history.mean_usd_per_hour(k.removeprefix("ml."), at))  # type: ignore[misc]
@@ -242,17 +245,17 @@ def _price(ask: Callable[[], Any]) -> Any:
         raise NotTriedError(str(error)) from error
 
 
-def quotas_listed(desk: Desk, seen: Seen) -> None:
+def quotas_listed(workspace: Workspace, seen: Seen) -> None:
     """A7: what Service Quotas calls the quotas, and how long its lists take."""
     wanted = {kind: [quota_name(market, kind) for market in Market] for kind in (*TYPES, *MORE_TYPES)}
     with _timed(seen, "quotas.seconds"):
         try:
-            limits = Quotas(desk.client("service-quotas")).limits(
+            limits = Quotas(workspace.client("service-quotas")).limits(
                 name for names in wanted.values() for name in names
             )
         except QuotasUnknownError as error:
             raise NotTriedError(str(error)) from error
-    desk.shared["quotas"] = dict(limits)
+    workspace.shared["quotas"] = dict(limits)
     for kind, names in wanted.items():
         there = [name for name in names if name in limits]
         words = {2: "both listed", 1: "one listed", 0: "none listed"}[len(there)]
@@ -261,9 +264,9 @@ def quotas_listed(desk: Desk, seen: Seen) -> None:
         )
 
 
-def roles_allow(desk: Desk, seen: Seen) -> None:
+def roles_allow(workspace: Workspace, seen: Seen) -> None:
     """A8: IAM's simulator on the deployed roles: what runs need is allowed, and what they must not do is not."""
-    wrong = wrong_grants(desk)
+    wrong = wrong_grants(workspace)
     seen.saw("iam.roles.wrong", len(wrong), "; ".join(wrong[:_SHOWN]))
 
 

@@ -16,10 +16,10 @@ from nightspot.formats.statuses import ENDED, Secondary, Status
 from nightspot.job.markets import Market
 from nightspot.job.request_shape import LARGEST_COUNT, LONGEST_VALUE
 from nightspot.plan.planning import quota_name
-from nightspot.selftest.desk import Desk, code_and_words
 from nightspot.selftest.lives import Life, Live
 from nightspot.selftest.model import MACHINE, Check, Machine, NotTriedError, Seen
 from nightspot.selftest.refusals import ACCEPTED
+from nightspot.selftest.workspace import Workspace, code_and_words
 
 GPU = "ml.g4dn.xlarge"
 TRAINS = "Training"
@@ -45,12 +45,12 @@ def _yes(is_so: bool) -> str:
     return "yes" if is_so else "no"
 
 
-def checkpoints(desk: Desk, seen: Seen) -> None:
+def checkpoints(workspace: Workspace, seen: Seen) -> None:
     """C1, with C10's request: how checkpoints travel, what Describe shows when, which events come."""
     story = {"seconds": 4 * _MINUTE, "counter": True, "small_mb": SMALL_MB, "large_mb": LARGE_MB}
     environment = {f"VARIABLE_{number}": "x" for number in range(LARGEST_COUNT - 1)}
     job = Live(
-        desk,
+        workspace,
         "c1",
         story,
         StoppingCondition=_limit(10 * _MINUTE),
@@ -59,9 +59,9 @@ def checkpoints(desk: Desk, seen: Seen) -> None:
         ResourceConfig={"InstanceType": MACHINE, "InstanceCount": 1, "VolumeSizeInGB": 10},
     )
     job.start()
-    desk.shared["c10"] = ACCEPTED
+    workspace.shared["c10"] = ACCEPTED
     life = job.end("five minutes of saving")
-    desk.shared["c1"] = (job.prefix, life)
+    workspace.shared["c1"] = (job.prefix, life)
     started = next(life.said("started"), None)
     if started is None:
         raise NotTriedError(f"the probe has said nothing; the job is {life.end}")
@@ -104,17 +104,17 @@ def _events(life: Life, seen: Seen) -> None:
         )
 
 
-def stop_while_training(desk: Desk, seen: Seen) -> None:
+def stop_while_training(workspace: Workspace, seen: Seen) -> None:
     """C2, with C12's second stop: SIGTERM, its grace, the last file, the artefact."""
     story = {"seconds": 8 * _MINUTE, "counter": True, "model_mb": MODEL_MB, "linger": True}
-    job = Live(desk, "c2", story, StoppingCondition=_limit(10 * _MINUTE))
+    job = Live(workspace, "c2", story, StoppingCondition=_limit(10 * _MINUTE))
     job.start()
     if job.until(_trains):
         job.wait(90)
     job.stop()
     again = job.stop()
     if job.until(lambda answer: answer["SecondaryStatus"] == Secondary.UPLOADING):
-        desk.shared["c12"] = job.stop()
+        workspace.shared["c12"] = job.stop()
     life = job.end("stopped while it trains")
     seen.saw("sagemaker.stop.again", again, "", life.kept_as)
     _stopped(life, seen, "sagemaker.stop.training.seconds")
@@ -131,22 +131,22 @@ def stop_while_training(desk: Desk, seen: Seen) -> None:
                 f"{len(saves)} saves, {len(lags)} stored",
                 life.kept_as,
             )
-    seen.saw("sagemaker.stop.artifact", _yes(_has_model(desk, job.name)), "", life.kept_as)
+    seen.saw("sagemaker.stop.artifact", _yes(_has_model(workspace, job.name)), "", life.kept_as)
     _events(life, seen)
 
 
-def most_parameters(desk: Desk, seen: Seen) -> None:
+def most_parameters(workspace: Workspace, seen: Seen) -> None:
     """C10: C1's request had as many variables, and as long a hyperparameter, as a job file may have."""
-    if "c10" not in desk.shared:
+    if "c10" not in workspace.shared:
         raise NotTriedError("needs C1's job")
-    seen.saw("sagemaker.hyperparameters.count", desk.shared["c10"])
+    seen.saw("sagemaker.hyperparameters.count", workspace.shared["c10"])
 
 
-def stop_while_uploading(desk: Desk, seen: Seen) -> None:
+def stop_while_uploading(workspace: Workspace, seen: Seen) -> None:
     """C12: C2's job was asked to stop again while it uploaded."""
-    if "c12" not in desk.shared:
+    if "c12" not in workspace.shared:
         raise NotTriedError("C2's job was not seen to upload")
-    seen.saw("sagemaker.stop.again", desk.shared["c12"])
+    seen.saw("sagemaker.stop.again", workspace.shared["c12"])
 
 
 def _stopped(life: Life, seen: Seen, fact: str) -> None:
@@ -155,9 +155,11 @@ def _stopped(life: Life, seen: Seen, fact: str) -> None:
         seen.saw(fact, seconds, " ".join(life.statuses), life.kept_as)
 
 
-def _has_model(desk: Desk, name: str) -> bool:
+def _has_model(workspace: Workspace, name: str) -> bool:
     try:
-        desk.client("s3").head_object(Bucket=desk.bucket(), Key=f"models/{name}/output/model.tar.gz")
+        workspace.client("s3").head_object(
+            Bucket=workspace.bucket(), Key=f"models/{name}/output/model.tar.gz"
+        )
     except ClientError as error:
         if code_and_words(error)[0] in {"404", "NoSuchKey", "NotFound"}:
             return False
@@ -165,12 +167,12 @@ def _has_model(desk: Desk, name: str) -> bool:
     return True
 
 
-def stop_while_starting(desk: Desk, seen: Seen) -> None:
+def stop_while_starting(workspace: Workspace, seen: Seen) -> None:
     """C3: one job is stopped at once, one a minute later, before it trains."""
     for part, seconds in (("c3-early", 1), ("c3-late", 60)):
-        job = Live(desk, part, {"seconds": _MINUTE}, StoppingCondition=_limit(2 * _MINUTE))
+        job = Live(workspace, part, {"seconds": _MINUTE}, StoppingCondition=_limit(2 * _MINUTE))
         job.start()
-        job.until(lambda answer, s=seconds, j=job: _trains(answer) or _age(desk, j) >= s)  # type: ignore[misc]
+        job.until(lambda answer, s=seconds, j=job: _trains(answer) or _age(workspace, j) >= s)  # type: ignore[misc]
         job.stop()
         life = job.end(f"stopped {seconds} s after its creation")
         if TRAINS not in life.statuses:
@@ -178,23 +180,23 @@ def stop_while_starting(desk: Desk, seen: Seen) -> None:
             seen.saw("sagemaker.stop.starting.billed.seconds", life.billed_seconds, "", life.kept_as)
 
 
-def _age(desk: Desk, job: Live) -> float:
-    return (desk.now() - job.created_at).total_seconds()
+def _age(workspace: Workspace, job: Live) -> float:
+    return (workspace.now() - job.created_at).total_seconds()
 
 
-def runtime_limit(desk: Desk, seen: Seen) -> None:
+def runtime_limit(workspace: Workspace, seen: Seen) -> None:
     """C4."""
-    job = Live(desk, "c4", {"seconds": 10 * _MINUTE}, StoppingCondition=_limit(60))
+    job = Live(workspace, "c4", {"seconds": 10 * _MINUTE}, StoppingCondition=_limit(60))
     job.start()
     life = job.end("into its MaxRuntimeInSeconds of 60")
     seen.saw("sagemaker.maxruntime.end", life.end, str(life.answer.get("FailureReason", "")), life.kept_as)
     seen.saw("sagemaker.maxruntime.overrun.seconds", max(0.0, life.billed_seconds - 60), "", life.kept_as)
 
 
-def spot(desk: Desk, seen: Seen) -> None:
+def spot(workspace: Workspace, seen: Seen) -> None:
     """C5."""
     job = Live(
-        desk,
+        workspace,
         "c5",
         {"seconds": 2 * _MINUTE, "counter": True},
         EnableManagedSpotTraining=True,
@@ -210,9 +212,11 @@ def spot(desk: Desk, seen: Seen) -> None:
     seen.saw("sagemaker.spot.discount", round(life.billed_seconds / trained, 3), "", life.kept_as)
 
 
-def no_spot_machine(desk: Desk, seen: Seen) -> None:
+def no_spot_machine(workspace: Workspace, seen: Seen) -> None:
     """C6: a wait of one second, in which no machine can come."""
-    job = Live(desk, "c6", {"seconds": 1}, EnableManagedSpotTraining=True, StoppingCondition=_limit(1, 1))
+    job = Live(
+        workspace, "c6", {"seconds": 1}, EnableManagedSpotTraining=True, StoppingCondition=_limit(1, 1)
+    )
     job.start()
     life = job.end("Spot that waits for a second")
     end = life.end
@@ -222,7 +226,7 @@ def no_spot_machine(desk: Desk, seen: Seen) -> None:
     seen.saw("sagemaker.spot.neverlaunched", end, " ".join(life.statuses), life.kept_as)
 
 
-def failures(desk: Desk, seen: Seen) -> None:
+def failures(workspace: Workspace, seen: Seen) -> None:
     """C7: a script's own words, longer than AWS keeps, that sound like AWS's; and memory that ends."""
     for part, story, fact in (
         (
@@ -232,9 +236,9 @@ def failures(desk: Desk, seen: Seen) -> None:
         ),
         ("c7-memory", {"eat": True}, "sagemaker.failure.memory"),
     ):
-        if desk.emulator and "eat" in story:
-            raise desk.not_here("has this machine's memory")
-        job = Live(desk, part, story, StoppingCondition=_limit(5 * _MINUTE))
+        if workspace.emulator and "eat" in story:
+            raise workspace.not_here("has this machine's memory")
+        job = Live(workspace, part, story, StoppingCondition=_limit(5 * _MINUTE))
         job.start()
         life = job.end(f"fails: {part}")
         reason = str(life.answer.get("FailureReason", ""))
@@ -243,18 +247,20 @@ def failures(desk: Desk, seen: Seen) -> None:
         seen.saw("sagemaker.failurereason.characters", len(reason), "", life.kept_as)
 
 
-def restore(desk: Desk, seen: Seen) -> None:
+def restore(workspace: Workspace, seen: Seen) -> None:
     """C8: a second job on C1's prefix; an object is put there while it runs."""
-    if "c1" not in desk.shared:
+    if "c1" not in workspace.shared:
         raise NotTriedError("needs C1's checkpoints")
-    prefix, _ = desk.shared["c1"]
-    s3, bucket = desk.client("s3"), desk.bucket()
+    prefix, _ = workspace.shared["c1"]
+    s3, bucket = workspace.client("s3"), workspace.bucket()
     before = {
         each["Key"].removeprefix(prefix): each["Size"]
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for each in page.get("Contents", ())
     }
-    job = Live(desk, "c8", {"seconds": 3 * _MINUTE}, prefix=prefix, StoppingCondition=_limit(6 * _MINUTE))
+    job = Live(
+        workspace, "c8", {"seconds": 3 * _MINUTE}, prefix=prefix, StoppingCondition=_limit(6 * _MINUTE)
+    )
     job.start()
     if job.until(_trains):
         job.wait(10)
@@ -269,16 +275,16 @@ def restore(desk: Desk, seen: Seen) -> None:
     seen.saw("sagemaker.checkpoints.notpulled", _yes(pulled), "", life.kept_as)
 
 
-def hosts(desk: Desk, seen: Seen) -> None:
+def hosts(workspace: Workspace, seen: Seen) -> None:
     """C9: two machines on one prefix; one keeps an older progress file than the other writes."""
-    if desk.emulator:
-        raise desk.not_here("has one machine for a job")
-    s3, bucket, prefix = desk.client("s3"), desk.bucket(), "checkpoints/c9/"
+    if workspace.emulator:
+        raise workspace.not_here("has one machine for a job")
+    s3, bucket, prefix = workspace.client("s3"), workspace.bucket(), "checkpoints/c9/"
     s3.put_object(
         Bucket=bucket, Key=f"{prefix}progress.json", Body=json.dumps({"step": 100}).encode().ljust(512)
     )
     job = Live(
-        desk,
+        workspace,
         "c9",
         {"seconds": 4 * _MINUTE, "hosts": True},
         ResourceConfig={"InstanceType": MACHINE, "InstanceCount": 2, "VolumeSizeInGB": 5},
@@ -296,48 +302,50 @@ def hosts(desk: Desk, seen: Seen) -> None:
     seen.saw("sagemaker.checkpoints.hosts", "newer" if step == 200 else "older", f"step {step}", life.kept_as)
 
 
-def pending(desk: Desk, seen: Seen) -> None:
+def pending(workspace: Workspace, seen: Seen) -> None:
     """C11: what an on-demand job of a scarce type shows while it waits; stopped as soon as it has a machine."""
     name = quota_name(Market.ON_DEMAND, GPU)
     try:
-        limits = Quotas(desk.client("service-quotas")).limits([name])
+        limits = Quotas(workspace.client("service-quotas")).limits([name])
     except QuotasUnknownError as error:
         raise NotTriedError(str(error)) from error
     if not limits.get(name):
         raise NotTriedError(f"the account has no quota for {GPU}")
     job = Live(
-        desk,
+        workspace,
         "c11",
         {"seconds": 10},
         ResourceConfig={"InstanceType": GPU, "InstanceCount": 1, "VolumeSizeInGB": 5},
         StoppingCondition={"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": 1800},
     )
     job.start()
-    until = desk.now() + timedelta(minutes=20)
-    job.until(lambda answer: answer["SecondaryStatus"] not in {"Starting", "Pending"} or desk.now() >= until)
-    waited = _age(desk, job)
+    until = workspace.now() + timedelta(minutes=20)
+    job.until(
+        lambda answer: answer["SecondaryStatus"] not in {"Starting", "Pending"} or workspace.now() >= until
+    )
+    waited = _age(workspace, job)
     job.stop()
     life = job.end("on-demand of a scarce type")
     seen.saw("sagemaker.capacity.pending.seconds", round(waited), " ".join(life.statuses), life.kept_as)
     _statuses(life, seen)
 
 
-def key_refused(desk: Desk, seen: Seen) -> None:
+def key_refused(workspace: Workspace, seen: Seen) -> None:
     """C18: what S3 says to a reader of an object who may not use its key."""
-    kms, s3, bucket = desk.client("kms"), desk.client("s3"), desk.bucket()
+    kms, s3, bucket = workspace.client("kms"), workspace.client("s3"), workspace.bucket()
     key = kms.create_key(Description="nightspot selftest; to be deleted")["KeyMetadata"]["KeyId"]
-    desk.made("key", key)
+    workspace.made("key", key)
     s3.put_object(Bucket=bucket, Key="secret", Body=b"1", ServerSideEncryption="aws:kms", SSEKMSKeyId=key)
-    arn = f"arn:{desk.partition}:s3:::{bucket}/*"
+    arn = f"arn:{workspace.partition}:s3:::{bucket}/*"
     statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": arn}
-    reader = desk.as_caller({"Version": "2012-10-17", "Statement": [statement]})("s3")
+    reader = workspace.as_caller({"Version": "2012-10-17", "Statement": [statement]})("s3")
     try:
         reader.get_object(Bucket=bucket, Key="secret")
     except ClientError as error:
         seen.saw("kms.denied.words", code_and_words(error)[0], ": ".join(code_and_words(error)))
         return
-    if desk.emulator:
-        raise desk.not_here("lets everybody use a key")
+    if workspace.emulator:
+        raise workspace.not_here("lets everybody use a key")
     seen.saw("kms.denied.words", ACCEPTED)
 
 

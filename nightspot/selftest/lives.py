@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 from nightspot.cassettes.model import Cassette, Origin, Source, seconds_of
 from nightspot.cassettes.recording import Recorder
 from nightspot.formats.statuses import ENDED, Secondary
-from nightspot.selftest.desk import Desk
 from nightspot.selftest.refusals import ACCEPTED, class_of
+from nightspot.selftest.workspace import Workspace
 
 PROBE = Path(__file__).with_name("probe.py")
 # The probe's own files, whose names a cassette may have.
@@ -29,33 +29,39 @@ _VERSIONS_EVERY = 2
 TERMINAL = tuple(status.value for status in ENDED)
 
 
-def started_by(desk: Desk) -> str:
+def started_by(workspace: Workspace) -> str:
     """The S3 prefix of the probe, put there once."""
 
     def put() -> str:
-        bucket = desk.bucket()
-        desk.client("s3").put_object(Bucket=bucket, Key="code/probe.py", Body=PROBE.read_bytes())
+        bucket = workspace.bucket()
+        workspace.client("s3").put_object(Bucket=bucket, Key="code/probe.py", Body=PROBE.read_bytes())
         return f"s3://{bucket}/code/"
 
-    return str(desk.once("probe", put))
+    return str(workspace.once("probe", put))
 
 
 class Live:
     """One job. `story`: what the probe does; `prefix`: of its checkpoints, its own by default."""
 
     def __init__(
-        self, desk: Desk, part: str, story: Mapping[str, Any], *, prefix: str | None = None, **changes: Any
+        self,
+        workspace: Workspace,
+        part: str,
+        story: Mapping[str, Any],
+        *,
+        prefix: str | None = None,
+        **changes: Any,
     ) -> None:
-        self.desk, self.name = desk, desk.name(part)
-        bucket = desk.bucket()
+        self.workspace, self.name = workspace, workspace.name(part)
+        bucket = workspace.bucket()
         self.prefix = prefix or f"checkpoints/{part}/"
-        channel = {"S3DataType": "S3Prefix", "S3Uri": started_by(desk)}
+        channel = {"S3DataType": "S3Prefix", "S3Uri": started_by(workspace)}
         entrypoint = ["python3", "/opt/ml/input/data/code/probe.py"]
-        self.request = desk.request(
+        self.request = workspace.request(
             part,
             **{
                 "AlgorithmSpecification": {
-                    "TrainingImage": desk.image,
+                    "TrainingImage": workspace.image,
                     "TrainingInputMode": "File",
                     "ContainerEntrypoint": entrypoint,
                 },
@@ -66,28 +72,28 @@ class Live:
             },
         )
         self._recorder = Recorder(
-            desk.client("sagemaker"),
+            workspace.client("sagemaker"),
             self.name,
-            now=desk.now,
-            s3=desk.client("s3"),
+            now=workspace.now,
+            s3=workspace.client("s3"),
             prefix_uri=f"s3://{bucket}/{self.prefix}",
-            names=(bucket, desk.token),
+            names=(bucket, workspace.token),
             keys=KEYS,
         )
         self._slept = 0.0
-        self.created_at = desk.now()
+        self.created_at = workspace.now()
         self.stopped_after: list[float] = []
 
     def start(self) -> None:
         """CreateTrainingJob. What may have been made is remembered before the call."""
-        self.desk.queue()
-        self.desk.made("training job", self.name)
-        self.created_at = self.desk.now()
+        self.workspace.queue()
+        self.workspace.made("training job", self.name)
+        self.created_at = self.workspace.now()
         self._recorder.create(self.request)
 
     def stop(self) -> str:
         """StopTrainingJob; the class of its refusal, "accepted" where there was none."""
-        self.stopped_after.append((self.desk.now() - self.created_at).total_seconds())
+        self.stopped_after.append((self.workspace.now() - self.created_at).total_seconds())
         try:
             self._recorder.stop()
         except ClientError as error:
@@ -98,20 +104,20 @@ class Live:
         self, reached: Callable[[Mapping[str, Any]], bool], longest: float = LONGEST_LIFE_SECONDS
     ) -> bool:
         """Look each second until `reached` or the job's end; whether it was reached. Raises TimeoutError."""
-        began = self.desk.now()
+        began = self.workspace.now()
         while True:
             answer = self._look()
             if reached(answer):
                 return True
             if answer["TrainingJobStatus"] in TERMINAL:
                 return False
-            if (self.desk.now() - began).total_seconds() > longest:
+            if (self.workspace.now() - began).total_seconds() > longest:
                 raise TimeoutError(f"{self.name} is {answer['SecondaryStatus']} after {longest:g} s")
-            self.desk.sleep(1)
+            self.workspace.sleep(1)
 
     def _look(self) -> Mapping[str, Any]:
         answer = self._recorder.describe()
-        for event, at in self.desk.events_of(self.name):
+        for event, at in self.workspace.events_of(self.name):
             self._recorder.event(event, at)
         self._slept += 1
         if self._slept % _VERSIONS_EVERY == 0:
@@ -120,23 +126,23 @@ class Live:
 
     def wait(self, seconds: float) -> None:
         """Look for so long."""
-        until = self.desk.now() + timedelta(seconds=seconds)
-        self.until(lambda _answer: self.desk.now() >= until)
+        until = self.workspace.now() + timedelta(seconds=seconds)
+        self.until(lambda _answer: self.workspace.now() >= until)
 
     def end(self, what: str) -> Life:
         """The job's life, once it is over and its last events and files have come."""
         self.until(lambda answer: answer["TrainingJobStatus"] in TERMINAL)
         for _ in range(0, ECHO_SECONDS, 5):
-            self.desk.sleep(5)
+            self.workspace.sleep(5)
             answer = self._look()
         self._recorder.list_versions()
-        self.desk.billed(self.name, answer)
-        notes = [note for line in self.desk.log_of(self.name) if (note := _note(line)) is not None]
+        self.workspace.billed(self.name, answer)
+        notes = [note for line in self.workspace.log_of(self.name) if (note := _note(line)) is not None]
         for note in notes:
             self._recorder.note(
                 str(note["probe"]), datetime.fromtimestamp(note["at"], self.created_at.tzinfo)
             )
-        origin = Origin.SIMULATION if self.desk.emulator else Origin.AWS
+        origin = Origin.SIMULATION if self.workspace.emulator else Origin.AWS
         cassette = self._recorder.cassette(what, origin=origin, evidence=f"nightspot selftest: {what}")
         return Life(
             cassette,
@@ -150,8 +156,8 @@ class Live:
     def _keep(self, cassette: Cassette) -> str:
         """Its name and digest, as facts name it."""
         text = cassette.dump()
-        part = self.name.removeprefix(self.desk.name(""))
-        self.desk.cassettes[f"{part}.json"] = text
+        part = self.name.removeprefix(self.workspace.name(""))
+        self.workspace.cassettes[f"{part}.json"] = text
         return f"{part}.json#{hashlib.sha256(text.encode()).hexdigest()}"
 
 

@@ -15,7 +15,7 @@ from nightspot.facts.registry import FACTS
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from nightspot.selftest.desk import Desk
+    from nightspot.selftest.workspace import Workspace
 
 MACHINE = "ml.m5.large"
 # What a job is billed beyond its limit at most: its stop, as reported.
@@ -86,16 +86,16 @@ class Seen:
 class Check:
     """One check. `calls` are IAM actions ("sagemaker:CreateTrainingJob"), `facts` what it settles.
 
-    `run(desk, seen)` makes it. `needs`: the checks that must come before it in the same run. `opt_in`: it is made
-    only where --only names it, or where the option of that name is given. `last`: after all others, because it
-    looks at what they leave.
+    `run(workspace, seen)` makes it. `needs`: the checks that must come before it in the same run. `opt_in`: it is
+    made only where --only names it, or where the option of that name is given. `last`: after all others, because
+    it looks at what they leave.
     """
 
     id: str
     question: str
     calls: tuple[str, ...]
     facts: tuple[str, ...]
-    run: Callable[[Desk, Seen], None]
+    run: Callable[[Workspace, Seen], None]
     minutes: float = 0.1
     jobs: tuple[Machine, ...] = ()
     needs: tuple[str, ...] = ()

@@ -6,8 +6,8 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from nightspot.selftest.desk import PREFIX
 from nightspot.selftest.model import Check
+from nightspot.selftest.workspace import PREFIX
 
 # What every self-test calls, beside its checks.
 ALWAYS = ("sts:GetCallerIdentity",)

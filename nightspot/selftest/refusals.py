@@ -16,8 +16,8 @@ from nightspot.failures.classify import Fault, classify
 from nightspot.formats.statuses import ENDED
 from nightspot.job.markets import Market
 from nightspot.plan.planning import quota_name
-from nightspot.selftest.desk import Desk, code_and_words
 from nightspot.selftest.model import MACHINE, Check, Machine, NotTriedError, Seen
+from nightspot.selftest.workspace import Workspace, code_and_words
 
 # Cheap ones, of which new accounts may have none.
 SCARCE = ("ml.g4dn.xlarge", "ml.p2.xlarge", "ml.c4.xlarge", "ml.m4.xlarge", "ml.g5.xlarge")
@@ -28,7 +28,7 @@ SECOND = {"MaxRuntimeInSeconds": 1}
 SPOT_SECOND = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
 ACCEPTED = "accepted"
 
-Request = Callable[[Desk], Mapping[str, Any]]
+Request = Callable[[Workspace], Mapping[str, Any]]
 
 
 def class_of(error: ClientError) -> str:
@@ -44,17 +44,17 @@ def in_words(error: ClientError) -> str:
     return f"{code} ({status}): {words}"
 
 
-def asked(desk: Desk, seen: Seen, row: str, request: Mapping[str, Any], client: Any = None) -> None:
+def asked(workspace: Workspace, seen: Seen, row: str, request: Mapping[str, Any], client: Any = None) -> None:
     """CreateTrainingJob, and as what its refusal is read. Raises NotTriedError where an emulator takes it."""
     fact = f"sagemaker.refusal.{row}"
-    desk.made("training job", str(request["TrainingJobName"]))
+    workspace.made("training job", str(request["TrainingJobName"]))
     try:
-        (client or desk.client("sagemaker")).create_training_job(**request)
+        (client or workspace.client("sagemaker")).create_training_job(**request)
     except ClientError as error:
         seen.saw(fact, class_of(error), in_words(error))
         return
-    if desk.emulator:
-        raise desk.not_here(f"takes it: {row}")
+    if workspace.emulator:
+        raise workspace.not_here(f"takes it: {row}")
     seen.saw(fact, ACCEPTED, "AWS took the request; it was stopped")
 
 
@@ -62,13 +62,13 @@ def _machine(kind: str, count: int = 1) -> dict[str, Any]:
     return {"InstanceType": kind, "InstanceCount": count, "VolumeSizeInGB": 5}
 
 
-def _without_quota(desk: Desk, market: Market) -> str:
+def _without_quota(workspace: Workspace, market: Market) -> str:
     """A type of whose quota the account has nothing. Raises NotTriedError."""
     names = {kind: quota_name(market, kind) for kind in SCARCE}
-    limits = dict(desk.shared.get("quotas", {}))
+    limits = dict(workspace.shared.get("quotas", {}))
     if not limits.keys() & set(names.values()):
         try:
-            limits = dict(Quotas(desk.client("service-quotas")).limits(names.values()))
+            limits = dict(Quotas(workspace.client("service-quotas")).limits(names.values()))
         except QuotasUnknownError as error:
             raise NotTriedError(str(error)) from error
     found = next((kind for kind, name in names.items() if limits.get(name) == 0), None)
@@ -78,69 +78,69 @@ def _without_quota(desk: Desk, market: Market) -> str:
 
 
 def _request(part: str, **changes: Any) -> Request:
-    return lambda desk: desk.request(part, **{"StoppingCondition": SECOND, **changes})
+    return lambda workspace: workspace.request(part, **{"StoppingCondition": SECOND, **changes})
 
 
 def _spot(part: str, **changes: Any) -> Request:
     usual = {"EnableManagedSpotTraining": True, "StoppingCondition": SPOT_SECOND}
-    return lambda desk: desk.request(part, **{**usual, **changes})
+    return lambda workspace: workspace.request(part, **{**usual, **changes})
 
 
-def _builtin(desk: Desk) -> Mapping[str, Any]:
+def _builtin(workspace: Workspace) -> Mapping[str, Any]:
     wait = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 7200}
     algorithm = {"TrainingInputMode": "File"}
-    if desk.emulator:
+    if workspace.emulator:
         algorithm["AlgorithmName"] = "linear-learner"
-    elif desk.builtin_image:
-        algorithm["TrainingImage"] = desk.builtin_image
+    elif workspace.builtin_image:
+        algorithm["TrainingImage"] = workspace.builtin_image
     else:
         raise NotTriedError("needs --builtin-image: the address of SageMaker's linear-learner in this region")
-    return _spot("b7", StoppingCondition=wait, AlgorithmSpecification=algorithm)(desk)
+    return _spot("b7", StoppingCondition=wait, AlgorithmSpecification=algorithm)(workspace)
 
 
-def _image(desk: Desk) -> Mapping[str, Any]:
-    host = f"{desk.account_id}.dkr.ecr.{desk.region}.amazonaws.com"
-    algorithm = {"TrainingImage": f"{host}/{desk.name('none')}:latest", "TrainingInputMode": "File"}
-    return _request("b9", AlgorithmSpecification=algorithm)(desk)
+def _image(workspace: Workspace) -> Mapping[str, Any]:
+    host = f"{workspace.account_id}.dkr.ecr.{workspace.region}.amazonaws.com"
+    algorithm = {"TrainingImage": f"{host}/{workspace.name('none')}:latest", "TrainingInputMode": "File"}
+    return _request("b9", AlgorithmSpecification=algorithm)(workspace)
 
 
 _VPC = {"Subnets": ["subnet-0123456789abcdef0"], "SecurityGroupIds": ["sg-0123456789abcdef0"]}
 _TAGS = [{"Key": f"tag-{number}", "Value": "x"} for number in range(51)]
 
 
-def _row(row: str, request: Request) -> Callable[[Desk, Seen], None]:
-    return lambda desk, seen: asked(desk, seen, row, request(desk))
+def _row(row: str, request: Request) -> Callable[[Workspace, Seen], None]:
+    return lambda workspace, seen: asked(workspace, seen, row, request(workspace))
 
 
-def no_spot_quota(desk: Desk, seen: Seen) -> None:
+def no_spot_quota(workspace: Workspace, seen: Seen) -> None:
     """B1."""
-    kind = _without_quota(desk, Market.SPOT)
-    asked(desk, seen, "spotquota", _spot("b1", ResourceConfig=_machine(kind))(desk))
+    kind = _without_quota(workspace, Market.SPOT)
+    asked(workspace, seen, "spotquota", _spot("b1", ResourceConfig=_machine(kind))(workspace))
 
 
-def no_quota(desk: Desk, seen: Seen) -> None:
+def no_quota(workspace: Workspace, seen: Seen) -> None:
     """B2."""
-    kind = _without_quota(desk, Market.ON_DEMAND)
-    asked(desk, seen, "ondemandquota", _request("b2", ResourceConfig=_machine(kind))(desk))
+    kind = _without_quota(workspace, Market.ON_DEMAND)
+    asked(workspace, seen, "ondemandquota", _request("b2", ResourceConfig=_machine(kind))(workspace))
 
 
-def not_assumable(desk: Desk, seen: Seen) -> None:
+def not_assumable(workspace: Workspace, seen: Seen) -> None:
     """B10: a role that trusts the account, and not SageMaker."""
-    asked(desk, seen, "role", _request("b10", RoleArn=desk.caller_arn())(desk))
+    asked(workspace, seen, "role", _request("b10", RoleArn=workspace.caller_arn())(workspace))
 
 
-def may_not_pass(desk: Desk, seen: Seen) -> None:
+def may_not_pass(workspace: Workspace, seen: Seen) -> None:
     """B11: a caller that may create training jobs and pass no role."""
-    request = _request("b11", Tags=None)(desk)
-    client = desk.as_caller(_may("sagemaker:CreateTrainingJob"))("sagemaker")
-    asked(desk, seen, "passrole", request, client)
+    request = _request("b11", Tags=None)(workspace)
+    client = workspace.as_caller(_may("sagemaker:CreateTrainingJob"))("sagemaker")
+    asked(workspace, seen, "passrole", request, client)
 
 
-def may_not_tag(desk: Desk, seen: Seen) -> None:
+def may_not_tag(workspace: Workspace, seen: Seen) -> None:
     """B14: a caller that may create training jobs and pass roles, and not tag."""
-    request = _request("b14")(desk)
-    client = desk.as_caller(_may("sagemaker:CreateTrainingJob", "iam:PassRole"))("sagemaker")
-    asked(desk, seen, "tagging", request, client)
+    request = _request("b14")(workspace)
+    client = workspace.as_caller(_may("sagemaker:CreateTrainingJob", "iam:PassRole"))("sagemaker")
+    asked(workspace, seen, "tagging", request, client)
 
 
 def _may(*actions: str) -> dict[str, Any]:
@@ -150,9 +150,9 @@ def _may(*actions: str) -> dict[str, Any]:
     }
 
 
-def name_again(desk: Desk, seen: Seen) -> None:
+def name_again(workspace: Workspace, seen: Seen) -> None:
     """B13: the name of a job that has ended, whose ever it was."""
-    sagemaker = desk.client("sagemaker")
+    sagemaker = workspace.client("sagemaker")
     names = [
         each["TrainingJobName"]
         for status in ENDED
@@ -160,63 +160,63 @@ def name_again(desk: Desk, seen: Seen) -> None:
     ]
     if not names:
         raise NotTriedError("no training job has ended here yet: part C leaves some")
-    request = {**desk.request("b13", StoppingCondition=SECOND), "TrainingJobName": names[0]}
+    request = {**workspace.request("b13", StoppingCondition=SECOND), "TrainingJobName": names[0]}
     try:
         sagemaker.create_training_job(**request)
     except ClientError as error:
         code, _ = code_and_words(error)
         seen.saw("sagemaker.name.reuse", code, in_words(error).replace(names[0], "<name>"))
         return
-    desk.made("training job", names[0])
+    workspace.made("training job", names[0])
     seen.saw("sagemaker.name.reuse", ACCEPTED)
 
 
-def too_much(desk: Desk, seen: Seen) -> None:
+def too_much(workspace: Workspace, seen: Seen) -> None:
     """B16: 51 tags, a name of 64 characters, a line break in a hyperparameter."""
     problems = []
-    long_name = desk.name("b16").ljust(64, "x")
+    long_name = workspace.name("b16").ljust(64, "x")
     for row, changes in (
         ("tags", {"Tags": _TAGS}),
         ("name", {"TrainingJobName": long_name}),
         ("newline", {"HyperParameters": {"a": "one\ntwo"}}),
     ):
         try:
-            asked(desk, seen, row, {**_request(f"b16-{row}")(desk), **changes})
+            asked(workspace, seen, row, {**_request(f"b16-{row}")(workspace), **changes})
         except NotTriedError as error:
             problems.append(str(error))
     if problems:
         raise NotTriedError("; ".join(problems))
 
 
-def stop_unknown(desk: Desk, seen: Seen) -> None:
+def stop_unknown(workspace: Workspace, seen: Seen) -> None:
     """B17."""
     try:
-        desk.client("sagemaker").stop_training_job(TrainingJobName=desk.name("never"))
+        workspace.client("sagemaker").stop_training_job(TrainingJobName=workspace.name("never"))
     except ClientError as error:
         seen.saw("sagemaker.refusal.stopunknown", class_of(error), in_words(error))
     else:
         seen.saw("sagemaker.refusal.stopunknown", ACCEPTED)
 
 
-def describe_unknown(desk: Desk, seen: Seen) -> None:
+def describe_unknown(workspace: Workspace, seen: Seen) -> None:
     """B18."""
     try:
-        desk.client("sagemaker").describe_training_job(TrainingJobName=desk.name("never"))
+        workspace.client("sagemaker").describe_training_job(TrainingJobName=workspace.name("never"))
     except ClientError as error:
         seen.saw("sagemaker.describe.unknown", code_and_words(error)[0], in_words(error))
     else:
         seen.saw("sagemaker.describe.unknown", ACCEPTED)
 
 
-def describe_often(desk: Desk, seen: Seen) -> None:
+def describe_often(workspace: Workspace, seen: Seen) -> None:
     """B19: many DescribeTrainingJob at once, each asked once."""
-    if desk.emulator:
-        raise desk.not_here("throttles nobody")
-    client = (desk.hasty or desk.client)("sagemaker")
+    if workspace.emulator:
+        raise workspace.not_here("throttles nobody")
+    client = (workspace.hasty or workspace.client)("sagemaker")
 
     def describe(_number: int) -> tuple[str, str]:
         try:
-            client.describe_training_job(TrainingJobName=desk.name("never"))
+            client.describe_training_job(TrainingJobName=workspace.name("never"))
         except ClientError as error:
             return class_of(error), in_words(error)
         return ACCEPTED, ""
@@ -255,7 +255,7 @@ def _checks() -> Iterator[Check]:
     def check(
         id_: str,
         question: str,
-        run: Callable[[Desk, Seen], None],
+        run: Callable[[Workspace, Seen], None],
         rows: tuple[str, ...],
         *,
         kind: str = MACHINE,
@@ -313,7 +313,9 @@ def _checks() -> Iterator[Check]:
         "B12",
         "bucket",
         "a bucket that is not there",
-        lambda desk: _request("b12", OutputDataConfig={"S3OutputPath": f"s3://{desk.name('none')}/x"})(desk),
+        lambda workspace: _request(
+            "b12", OutputDataConfig={"S3OutputPath": f"s3://{workspace.name('none')}/x"}
+        )(workspace),
     )
     yield check(
         "B13",

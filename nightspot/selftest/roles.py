@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from nightspot.selftest.desk import Desk
 from nightspot.selftest.model import NotTriedError
+from nightspot.selftest.workspace import Workspace
 
 _TO_SAGEMAKER = {"iam:PassedToService": "sagemaker.amazonaws.com"}
 _OURS = {"events:source": "nightspot"}
@@ -105,23 +105,23 @@ def filled(resource: str, names: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: names[match[1]], resource)
 
 
-def stack_outputs(desk: Desk) -> dict[str, str]:
+def stack_outputs(workspace: Workspace) -> dict[str, str]:
     """The outputs of the deployed stack. Raises NotTriedError without --stack, ClientError without the stack."""
-    if desk.stack is None:
+    if workspace.stack is None:
         raise NotTriedError("needs --stack")
-    (stack,) = desk.client("cloudformation").describe_stacks(StackName=desk.stack)["Stacks"]
+    (stack,) = workspace.client("cloudformation").describe_stacks(StackName=workspace.stack)["Stacks"]
     return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
 
 
-def wrong_grants(desk: Desk) -> list[str]:
+def wrong_grants(workspace: Workspace) -> list[str]:
     """The questions that IAM's simulator answers otherwise than planned."""
-    outputs, iam = stack_outputs(desk), desk.client("iam")
+    outputs, iam = stack_outputs(workspace), workspace.client("iam")
     try:
-        names = names_of(outputs, desk.partition, desk.region, desk.account_id)
+        names = names_of(outputs, workspace.partition, workspace.region, workspace.account_id)
         roles = {grant.role: outputs[f"{grant.role}RoleArn"] for grant in GRANTS}
     except KeyError as error:
         raise NotTriedError(
-            f"stack {desk.stack!r} has no output {error}: it is of another version"
+            f"stack {workspace.stack!r} has no output {error}: it is of another version"
         ) from error
     wrong = []
     for grant in GRANTS:

@@ -18,8 +18,8 @@ from nightspot.cassettes.recording import versions
 from nightspot.facts.files import CheckRecord, FactsFile, Observation, account_hash, observation
 from nightspot.facts.registry import FACTS
 from nightspot.failures.redaction import redact
-from nightspot.selftest.desk import Desk, StoppedError, code_and_words
 from nightspot.selftest.model import Check, NotTriedError, Part, Result, Seen
+from nightspot.selftest.workspace import StoppedError, Workspace, code_and_words
 
 # How often the main thread looks for a signal while others work.
 _LOOK_SECONDS = 0.5
@@ -40,7 +40,7 @@ def worst_usd(checks: Sequence[Check], price: Callable[[str], float]) -> float:
 
 
 def play(
-    desk: Desk,
+    workspace: Workspace,
     checks: Sequence[Check],
     *,
     parallel: int = 1,
@@ -51,7 +51,7 @@ def play(
     Whatever happens, also SIGINT and SIGTERM, every training job is stopped and all that was made is removed. What
     could not be is in the file's `left_behind`. To be called from the main thread, which hears signals.
     """
-    started_at = desk.now()
+    started_at = workspace.now()
     results: list[Result] = []
 
     def done(result: Result) -> None:
@@ -59,46 +59,50 @@ def play(
         on_result(result)
 
     interrupted = False
-    with _signals(desk) as quiet:
+    with _signals(workspace) as quiet:
         try:
-            _all(desk, checks, parallel, done)
+            _all(workspace, checks, parallel, done)
         except (KeyboardInterrupt, StoppedError):
             interrupted = True
         finally:
-            desk.stopping.set()
+            workspace.stopping.set()
             quiet()
-            left = desk.clean_up()
-    results = [replace(each, usd=desk.usd(each.check.id.lower())) for each in results]
-    return Report(_file(desk, results, started_at, left), tuple(results), interrupted)
+            left = workspace.clean_up()
+    results = [replace(each, usd=workspace.usd(each.check.id.lower())) for each in results]
+    return Report(_file(workspace, results, started_at, left), tuple(results), interrupted)
 
 
-def _all(desk: Desk, checks: Sequence[Check], parallel: int, done: Callable[[Result], None]) -> None:
+def _all(
+    workspace: Workspace, checks: Sequence[Check], parallel: int, done: Callable[[Result], None]
+) -> None:
     live = [check for check in checks if check.part is Part.C]
     for check in checks:
         if check.part is not Part.C and not check.last:
-            done(_made(desk, check))
+            done(_made(workspace, check))
     if live:
-        _side_by_side(desk, live, parallel, done)
+        _side_by_side(workspace, live, parallel, done)
     for check in checks:
         if check.last:
-            done(_made(desk, check))
+            done(_made(workspace, check))
 
 
-def _side_by_side(desk: Desk, checks: Sequence[Check], parallel: int, done: Callable[[Result], None]) -> None:
+def _side_by_side(
+    workspace: Workspace, checks: Sequence[Check], parallel: int, done: Callable[[Result], None]
+) -> None:
     pool = ThreadPoolExecutor(parallel)
     open_lanes: set[Future[list[Result]]] = set()
     try:
-        open_lanes = {pool.submit(_lane, desk, lane) for lane in lanes(checks)}
+        open_lanes = {pool.submit(_lane, workspace, lane) for lane in lanes(checks)}
         while open_lanes:
             over, open_lanes = wait(open_lanes, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
             for lane in over:
                 for result in lane.result():
                     done(result)
-            if desk.stopping.is_set():
+            if workspace.stopping.is_set():
                 raise StoppedError
     finally:
         if open_lanes:
-            desk.stopping.set()
+            workspace.stopping.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -114,16 +118,16 @@ def lanes(checks: Sequence[Check]) -> list[list[Check]]:
     return found
 
 
-def _lane(desk: Desk, checks: Sequence[Check]) -> list[Result]:
-    return [_made(desk, check) for check in checks]
+def _lane(workspace: Workspace, checks: Sequence[Check]) -> list[Result]:
+    return [_made(workspace, check) for check in checks]
 
 
-def _made(desk: Desk, check: Check) -> Result:
+def _made(workspace: Workspace, check: Check) -> Result:
     """One check. What goes wrong with it is no reason to break off the others."""
-    desk.say(f"{check.id}: {check.question}")
+    workspace.say(f"{check.id}: {check.question}")
     seen, began, because = Seen(), monotonic(), ""
     try:
-        check.run(desk, seen)
+        check.run(workspace, seen)
     except NotTriedError as error:
         because = str(error)
     except NotImplementedError as error:
@@ -135,18 +139,20 @@ def _made(desk: Desk, check: Check) -> Result:
         because = redact(f"{type(error).__name__}: {error}")
     except StoppedError:
         because = "the self-test was ended"
-    return Result(check, tuple(seen.observations(desk.now())), because, round(monotonic() - began, 1))
+    return Result(check, tuple(seen.observations(workspace.now())), because, round(monotonic() - began, 1))
 
 
-def _file(desk: Desk, results: Sequence[Result], started_at: datetime, left: Sequence[str]) -> FactsFile:
-    image = {"image": desk.image.rpartition("/")[2]} if desk.image else {}
+def _file(
+    workspace: Workspace, results: Sequence[Result], started_at: datetime, left: Sequence[str]
+) -> FactsFile:
+    image = {"image": workspace.image.rpartition("/")[2]} if workspace.image else {}
     return FactsFile(
-        account=account_hash(desk.account_id),
-        region=desk.region,
+        account=account_hash(workspace.account_id),
+        region=workspace.region,
         started_at=started_at,
-        ended_at=desk.now(),
+        ended_at=workspace.now(),
         versions={**versions(), "python": platform.python_version(), **image},
-        usd=round(desk.usd(), 4),
+        usd=round(workspace.usd(), 4),
         checks=tuple(
             CheckRecord(
                 id=each.check.id,
@@ -182,7 +188,7 @@ def together(observations: Iterable[Observation]) -> tuple[Observation, ...]:
 
 
 @contextmanager
-def _signals(desk: Desk) -> Iterator[Callable[[], None]]:
+def _signals(workspace: Workspace) -> Iterator[Callable[[], None]]:
     """Inside, the first SIGINT or SIGTERM ends the checks; after the yielded function was called, none does.
 
     Who asks again while things are being removed is told so: else a second Ctrl-C would leave jobs running.
@@ -194,9 +200,9 @@ def _signals(desk: Desk) -> Iterator[Callable[[], None]]:
         removing = True
 
     def heard(_number: int, _frame: FrameType | None) -> None:
-        first = not desk.stopping.is_set()
-        desk.stopping.set()
-        desk.say("Stopping training jobs and removing what was made: please wait.")
+        first = not workspace.stopping.is_set()
+        workspace.stopping.set()
+        workspace.say("Stopping training jobs and removing what was made: please wait.")
         if first and not removing:
             raise KeyboardInterrupt
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightspot.selftest.desk import Desk, code_and_words
 from nightspot.selftest.model import Check, NotTriedError, Seen
+from nightspot.selftest.workspace import Workspace, code_and_words
 
 _ALLOWED, _DENIED = "allowed", "denied"
 _CODE = """
@@ -30,28 +30,28 @@ KINDS = ("sleeps", "eats", "exits", "raises")
 RUNTIME, LIMIT_SECONDS = "python3.13", 3  # the product's functions' runtime
 
 
-def function_errors(desk: Desk, seen: Seen) -> None:
+def function_errors(workspace: Workspace, seen: Seen) -> None:
     """C16: five ways in which a function fails, each called by Step Functions itself."""
-    good, broken = _function(desk, "works", _CODE), _function(desk, "broken", _BROKEN)
-    runtime = _invoked(desk, good, "nothing")
+    good, broken = _function(workspace, "works", _CODE), _function(workspace, "broken", _BROKEN)
+    runtime = _invoked(workspace, good, "nothing")
     brought = f"{RUNTIME} brings {runtime.get('output', runtime.get('cause', ''))}"
     for name, kind in (*((good, kind) for kind in KINDS), (broken, "cannot be imported")):
-        said = _invoked(desk, name, kind)
+        said = _invoked(workspace, name, kind)
         error = str(said.get("error", "none"))
         seen.saw(
             "lambda.error.names", error, f"{kind}: {error}: {str(said.get('cause', ''))[:200]}; {brought}"
         )
 
 
-def _function(desk: Desk, part: str, code: str) -> str:
-    name, client, packed = desk.name(part), desk.client("lambda"), io.BytesIO()
+def _function(workspace: Workspace, part: str, code: str) -> str:
+    name, client, packed = workspace.name(part), workspace.client("lambda"), io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("index.py", code)
-    desk.made("function", name)
+    workspace.made("function", name)
     client.create_function(
         FunctionName=name,
         Runtime=RUNTIME,
-        Role=desk.role_arn(),
+        Role=workspace.role_arn(),
         Handler="index.handler",
         Code={"ZipFile": packed.getvalue()},
         Timeout=LIMIT_SECONDS,
@@ -60,11 +60,11 @@ def _function(desk: Desk, part: str, code: str) -> str:
     for _ in range(30):
         if client.get_function_configuration(FunctionName=name).get("State", "Active") == "Active":
             return name
-        desk.sleep(2)
+        workspace.sleep(2)
     raise NotTriedError(f"the function {name} did not become active")
 
 
-def _invoked(desk: Desk, name: str, kind: str) -> Mapping[str, Any]:
+def _invoked(workspace: Workspace, name: str, kind: str) -> Mapping[str, Any]:
     state = {
         "Type": "Task",
         "QueryLanguage": "JSONata",
@@ -73,20 +73,20 @@ def _invoked(desk: Desk, name: str, kind: str) -> Mapping[str, Any]:
         "Output": "{% $states.result.Payload %}",
         "End": True,
     }
-    answer: Mapping[str, Any] = desk.client("stepfunctions").test_state(
-        definition=json.dumps(state), roleArn=desk.role_arn(), input="{}"
+    answer: Mapping[str, Any] = workspace.client("stepfunctions").test_state(
+        definition=json.dumps(state), roleArn=workspace.role_arn(), input="{}"
     )
     return answer
 
 
-def tokens(desk: Desk, seen: Seen) -> None:
+def tokens(workspace: Workspace, seen: Seen) -> None:
     """C17: whom IAM lets send, and what is said of a token that was used, is too late, or is none."""
-    states = desk.client("stepfunctions")
-    machine = _machine(desk)
+    states = workspace.client("stepfunctions")
+    machine = _machine(workspace)
     answers = {}
     for where, resource in (("the ARN", machine), ("*", "*")):
-        token = _waiting(desk, machine, 600)
-        answers[where] = _sent_by(desk, resource, token)
+        token = _waiting(workspace, machine, 600)
+        answers[where] = _sent_by(workspace, resource, token)
     both = {
         (_ALLOWED, _ALLOWED): "both",
         (_DENIED, _ALLOWED): "* alone",
@@ -94,10 +94,10 @@ def tokens(desk: Desk, seen: Seen) -> None:
         (_DENIED, _DENIED): "neither",
     }
     seen.saw("stepfunctions.token.resource", both[answers["the ARN"], answers["*"]])
-    token = _waiting(desk, machine, 600)
+    token = _waiting(workspace, machine, 600)
     states.send_task_success(taskToken=token, output="{}")
-    late = _waiting(desk, machine, 5)
-    desk.sleep(15)
+    late = _waiting(workspace, machine, 5)
+    workspace.sleep(15)
     for what, each in (("used", token), ("late", late), ("none", "AAAA" * 30)):
         try:
             states.send_task_success(taskToken=each, output="{}")
@@ -108,8 +108,8 @@ def tokens(desk: Desk, seen: Seen) -> None:
             seen.saw("stepfunctions.token.codes", "accepted", what)
 
 
-def _machine(desk: Desk) -> str:
-    name, (url, _) = desk.name("tokens"), desk.once("token queue", lambda: _token_queue(desk))
+def _machine(workspace: Workspace) -> str:
+    name, (url, _) = workspace.name("tokens"), workspace.once("token queue", lambda: _token_queue(workspace))
     definition = {
         "QueryLanguage": "JSONata",
         "StartAt": "Wait",
@@ -129,41 +129,41 @@ def _machine(desk: Desk) -> str:
             }
         },
     }
-    desk.made("state machine", name)
-    answer = desk.client("stepfunctions").create_state_machine(
-        name=name, definition=json.dumps(definition), roleArn=desk.role_arn()
+    workspace.made("state machine", name)
+    answer = workspace.client("stepfunctions").create_state_machine(
+        name=name, definition=json.dumps(definition), roleArn=workspace.role_arn()
     )
     return str(answer["stateMachineArn"])
 
 
-def _token_queue(desk: Desk) -> tuple[str, str]:
-    name = desk.name("tokens")
-    desk.made("queue", name)
-    return desk.client("sqs").create_queue(QueueName=name)["QueueUrl"], name
+def _token_queue(workspace: Workspace) -> tuple[str, str]:
+    name = workspace.name("tokens")
+    workspace.made("queue", name)
+    return workspace.client("sqs").create_queue(QueueName=name)["QueueUrl"], name
 
 
-def _waiting(desk: Desk, machine: str, seconds: int) -> str:
+def _waiting(workspace: Workspace, machine: str, seconds: int) -> str:
     """The token of an execution that waits for so long."""
-    number = desk.shared["executions"] = desk.shared.get("executions", 0) + 1
+    number = workspace.shared["executions"] = workspace.shared.get("executions", 0) + 1
     name = f"wait-{number}"
-    desk.client("stepfunctions").start_execution(
+    workspace.client("stepfunctions").start_execution(
         stateMachineArn=machine, name=name, input=json.dumps({"seconds": seconds})
     )
-    url, _ = desk.once("token queue", lambda: _token_queue(desk))
-    sqs = desk.client("sqs")
+    url, _ = workspace.once("token queue", lambda: _token_queue(workspace))
+    sqs = workspace.client("sqs")
     for _ in range(30):
         for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", ()):
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             body = json.loads(message["Body"])
             if body["for"] == name:
                 return str(body["token"])
-        desk.sleep(1)
+        workspace.sleep(1)
     raise NotTriedError("no task token arrived in the queue")
 
 
-def _sent_by(desk: Desk, resource: str, token: str) -> str:
+def _sent_by(workspace: Workspace, resource: str, token: str) -> str:
     statement = {"Effect": "Allow", "Action": "states:SendTaskSuccess", "Resource": resource}
-    sender = desk.as_caller({"Version": "2012-10-17", "Statement": [statement]})("stepfunctions")
+    sender = workspace.as_caller({"Version": "2012-10-17", "Statement": [statement]})("stepfunctions")
     try:
         sender.send_task_success(taskToken=token, output="{}")
     except ClientError as error:

@@ -104,7 +104,7 @@ CASES = {
     ),
     "schema": Case((), ("--wrong",), "--wrong", json=()),
     "completion": Case(("bash",), ("tcsh",), "tcsh", json=None),
-    "local aws": Case(None, ("no-such-folder",), "no-such-folder"),
+    "local aws": Case(None, ("nowhere",), "'nowhere': must be a directory of job files", 1),
     "local serve": Case(
         None, ("jobs", "--time-scale", "0.5"), "--time-scale: 0.5: must be a number from 1 on"
     ),

@@ -40,11 +40,11 @@ def results(request):
         pytest.skip(reason)
     aws = account.aws_of(None, None)
     price, stack = price_in(aws.region), os.environ.get("NIGHTSPOT_STACK")
-    desk = desk_of(aws, price, stack)
-    assert desk.account_id == os.environ[ACCOUNT], f"{ACCOUNT} is not the account of the credentials"
+    workspace = desk_of(aws, price, stack)
+    assert workspace.account_id == os.environ[ACCOUNT], f"{ACCOUNT} is not the account of the credentials"
     checks = Choice(has_stack=stack is not None).of(CHECKS)
     assert worst_usd(checks, price) <= MOST_USD
-    report = play(desk, checks, parallel=2)
+    report = play(workspace, checks, parallel=2)
     write_facts_file(report.file, Path("facts"))
     assert report.file.left_behind == ()
     return {result.check.id: result for result in report.results}

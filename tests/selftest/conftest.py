@@ -13,7 +13,7 @@ from moto import mock_aws
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker.markets import Markets, SimulatedMarket, SimulationOptions
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker, installed
-from nightspot.selftest.desk import Desk
+from nightspot.selftest.workspace import Workspace
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 MIDNIGHT = datetime(2026, 12, 5, tzinfo=UTC)
@@ -46,7 +46,7 @@ def in_story_time(clock, seen):
 
 @pytest.fixture
 def account(tmp_path, monkeypatch):
-    """account(scale=…, market=…, command=…, **options): a desk in an empty account, and what was called there."""
+    """account(scale=…, market=…, command=…, **options): a workspace in an empty account, and the calls."""
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(key, "testing")
     with ExitStack() as stack:
@@ -83,7 +83,7 @@ def account(tmp_path, monkeypatch):
             )
             stack.callback(simulator.close)
             stack.enter_context(installed(simulator))
-            desk = Desk(
+            workspace = Workspace(
                 client,
                 REGION,
                 ACCOUNT,
@@ -95,7 +95,7 @@ def account(tmp_path, monkeypatch):
                 logs=lambda name: [line for job, line in list(lines) if job == name],
             )
             return SimpleNamespace(
-                desk=desk, calls=calls, simulator=simulator, clock=clock, events=events, lines=lines
+                workspace=workspace, calls=calls, simulator=simulator, clock=clock, events=events, lines=lines
             )
 
         yield open_account

@@ -61,25 +61,25 @@ def test_parts_a_and_b_may_cost_cents_at_the_most():
     assert worst_usd(free, lambda _type: 0.115) < 0.2
 
 
-def offline(check, desk):
+def offline(check, workspace):
     """Make a check as far as it goes here."""
     with contextlib.suppress(NotTriedError, NotImplementedError, ClientError):
-        check.run(desk, Seen())
+        check.run(workspace, Seen())
 
 
 def test_every_call_of_a_check_is_one_that_it_names(account, actions):
     """As far as the emulators go; with what removes its things at the end."""
     opened = account()
-    desk = opened.desk
+    workspace = opened.workspace
     for check in (each for each in CHECKS if each.part is not Part.C):
-        offline(check, desk)
-        desk.clean_up()
+        offline(check, workspace)
+        workspace.clean_up()
 
         assert actions(opened.calls) - set(check.calls) == set(), check.id
         # The next one makes everything for itself.
         opened.calls.clear()
-        desk._kept.clear()
-        desk._made.clear()
+        workspace._kept.clear()
+        workspace._made.clear()
 
 
 def test_the_policy_allows_every_call_and_no_other():

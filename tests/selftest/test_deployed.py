@@ -28,8 +28,8 @@ class Pages:
 class Stack:
     """Every client of a deployed stack. `status`: how its run ends; `closes`: whether an abort stops the job."""
 
-    def __init__(self, desk, *, status="SUCCEEDED", error="", letters=(0, 0), closes=True, starts=1):
-        self.desk, self.status, self.error = desk, status, error
+    def __init__(self, workspace, *, status="SUCCEEDED", error="", letters=(0, 0), closes=True, starts=1):
+        self.workspace, self.status, self.error = workspace, status, error
         self.letters, self.closes, self.starts = list(letters), closes, starts
         self.stopped, self.schedules = [], []
 
@@ -50,7 +50,7 @@ class Stack:
         return Pages({"events": [{**event, "taskSucceededEventDetails": details}]})
 
     def start_execution(self, **asked):
-        self.trained_at = self.desk.now()
+        self.trained_at = self.workspace.now()
         assert json.loads(asked["input"]) == {"job": "smoke"}
         return {"executionArn": f"{MACHINE.replace('stateMachine', 'execution')}:{asked['name']}"}
 
@@ -63,7 +63,7 @@ class Stack:
         self.stopped.append(executionArn)
 
     def list_executions(self, **_asked):
-        started = {"startDate": self.desk.now()}
+        started = {"startDate": self.workspace.now()}
         found = [{**started, "executionArn": f"arn:{n}", "name": f"smoke-{n}"} for n in range(self.starts)]
         return {"executions": [*found, {**started, "executionArn": "arn:x", "name": "another-job"}]}
 
@@ -97,12 +97,12 @@ class Stack:
 @pytest.fixture
 def played(account):
     def play(run, **options):
-        desk = account(scale=100_000).desk
-        desk.stack = "Nightspot"
-        stack, seen = Stack(desk, **options), Seen()
-        desk.client = lambda _service: stack
-        run(desk, seen)
-        return {each.id: each for each in seen.observations(desk.now())}, stack
+        workspace = account(scale=100_000).workspace
+        workspace.stack = "Nightspot"
+        stack, seen = Stack(workspace, **options), Seen()
+        workspace.client = lambda _service: stack
+        run(workspace, seen)
+        return {each.id: each for each in seen.observations(workspace.now())}, stack
 
     return play
 

@@ -43,23 +43,23 @@ class Recorded:
             return self._model.validate_state_machine_definition(**asked)
 
 
-def with_states(desk, answer):
-    """The desk with a Step Functions that answers so."""
-    recorded, others = Recorded(answer), desk.client
-    desk.client = lambda service: recorded if service == "stepfunctions" else others(service)
+def with_states(workspace, answer):
+    """The workspace with a Step Functions that answers so."""
+    recorded, others = Recorded(answer), workspace.client
+    workspace.client = lambda service: recorded if service == "stepfunctions" else others(service)
     return recorded
 
 
-def made(check_id, desk):
+def made(check_id, workspace):
     seen = Seen()
-    BY_ID[check_id].run(desk, seen)
-    return {each.id: each for each in seen.observations(desk.now())}
+    BY_ID[check_id].run(workspace, seen)
+    return {each.id: each for each in seen.observations(workspace.now())}
 
 
 @pytest.mark.parametrize("check_id", ["A1", "A2", "A4"])
 def test_what_moto_cannot_do_is_not_pretended(account, check_id):
     with pytest.raises((NotImplementedError, ClientError)):
-        made(check_id, account().desk)
+        made(check_id, account().workspace)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,12 @@ def test_what_moto_cannot_do_is_not_pretended(account, check_id):
     ids=["no finding", "an error"],
 )
 def test_step_functions_verdict_on_the_workflow_is_read(account, diagnostics, verdict):
-    desk = account().desk
-    with_states(desk, lambda _asked: {"result": "FAIL" if diagnostics else "OK", "diagnostics": diagnostics})
+    workspace = account().workspace
+    with_states(
+        workspace, lambda _asked: {"result": "FAIL" if diagnostics else "OK", "diagnostics": diagnostics}
+    )
 
-    assert made("A1", desk)["stepfunctions.definition.valid"].verdict is verdict
+    assert made("A1", workspace)["stepfunctions.definition.valid"].verdict is verdict
 
 
 def _error(case):
@@ -100,10 +102,10 @@ def as_the_file_says(asked):
 
 
 def test_every_short_case_is_sent_and_an_aws_that_agrees_is_as_designed(account):
-    desk = account().desk
-    recorded = with_states(desk, as_the_file_says)
+    workspace = account().workspace
+    recorded = with_states(workspace, as_the_file_says)
 
-    (seen,) = made("A2", desk).values()
+    (seen,) = made("A2", workspace).values()
 
     assert seen.evidence == ()
     assert seen.observed == (0,)
@@ -111,22 +113,22 @@ def test_every_short_case_is_sent_and_an_aws_that_agrees_is_as_designed(account)
 
 
 def test_an_aws_that_goes_elsewhere_breaks_and_is_named(account):
-    desk = account().desk
+    workspace = account().workspace
 
     def otherwise(asked):
         said = as_the_file_says(asked)
         return {**said, "nextState": "Pause"} if asked["stateName"] == "Begin" else said
 
-    with_states(desk, otherwise)
+    with_states(workspace, otherwise)
 
-    (seen,) = made("A2", desk).values()
+    (seen,) = made("A2", workspace).values()
 
     assert (seen.observed, seen.verdict) == ((1,), Verdict.BREAKS)
     assert seen.evidence[0].startswith("Begin: whatever the input is: next")
 
 
 def test_fields_that_step_functions_does_not_know_are_named(account):
-    desk = account().desk
+    workspace = account().workspace
 
     def unless_new(asked):
         known = "MlflowConfig" not in json.loads(asked["definition"])["Arguments"]
@@ -137,16 +139,16 @@ def test_fields_that_step_functions_does_not_know_are_named(account):
         }
         return {"status": "FAILED", **(error if known else new)}
 
-    recorded = with_states(desk, unless_new)
+    recorded = with_states(workspace, unless_new)
 
-    (seen,) = made("A4", desk).values()
+    (seen,) = made("A4", workspace).values()
 
     assert len(recorded.asked) > 140
     assert seen.observed[0] >= 1
     assert "MlflowConfig" in seen.evidence[0]
     assert seen.verdict is Verdict.SAFE
     roles = {json.loads(each["definition"])["Arguments"]["RoleArn"] for each in recorded.asked}
-    assert roles == {f"arn:aws:iam::123456789012:role/{desk.name('nobody')}"}, "else a job could start"
+    assert roles == {f"arn:aws:iam::123456789012:role/{workspace.name('nobody')}"}, "else a job could start"
 
 
 def test_each_request_has_its_field_and_what_aws_requires():
@@ -166,39 +168,39 @@ def test_each_request_has_its_field_and_what_aws_requires():
 
 def test_the_item_of_a_crash_and_its_event_are_looked_for(account):
     """TestState is recorded; table, queue and bus are moto's."""
-    desk = account().desk
+    workspace = account().workspace
 
     def carried_out(asked):
         state = json.loads(asked["definition"])
         if "updateItem" in state["Resource"]:
-            desk.client("dynamodb").put_item(
-                TableName=desk.name("table"),
+            workspace.client("dynamodb").put_item(
+                TableName=workspace.name("table"),
                 Item={
-                    "pk": {"S": f"RUN#{desk.name('crash')}"},
+                    "pk": {"S": f"RUN#{workspace.name('crash')}"},
                     "sk": {"S": "CRASH"},
                     "error": {"S": "Lambda.Unknown"},
                     "crashed_at": {"S": "2026"},
                 },
             )
         elif "putEvents" in state["Resource"]:
-            detail = json.dumps({"run_id": desk.name("crash")})
+            detail = json.dumps({"run_id": workspace.name("crash")})
             entry = {"Source": "nightspot", "DetailType": "Nightspot Decision Crashed", "Detail": detail}
-            desk.client("events").put_events(Entries=[entry])
+            workspace.client("events").put_events(Entries=[entry])
         else:
             return {"status": "FAILED", "error": "SageMaker.SageMakerException", "cause": "not found"}
         return {"status": "SUCCEEDED", "output": "{}"}
 
-    with_states(desk, carried_out)
+    with_states(workspace, carried_out)
 
-    seen = made("A3", desk)
+    seen = made("A3", workspace)
 
     assert {name: each.observed for name, each in seen.items()} == {
         "stepfunctions.updateitem.written": ("yes",),
         "stepfunctions.event.detail": ("object",),
         "stepfunctions.sdk.error": ("SageMaker.",),
     }
-    assert desk.clean_up() == []
-    assert desk.client("dynamodb").list_tables()["TableNames"] == []
+    assert workspace.clean_up() == []
+    assert workspace.client("dynamodb").list_tables()["TableNames"] == []
 
 
 class Matcher:
@@ -210,14 +212,14 @@ class Matcher:
 
 def test_moto_has_no_such_call(account):
     with pytest.raises(NotTriedError, match="does not answer TestEventPattern"):
-        made("A5", account().desk)
+        made("A5", account().workspace)
 
 
 def test_patterns_match_the_events_that_they_must(account):
-    desk = account().desk
-    desk.client = lambda _service: Matcher()
+    workspace = account().workspace
+    workspace.client = lambda _service: Matcher()
 
-    (seen,) = made("A5", desk).values()
+    (seen,) = made("A5", workspace).values()
 
     assert (seen.observed, seen.evidence) == ((0,), ())
 
@@ -225,43 +227,43 @@ def test_patterns_match_the_events_that_they_must(account):
 def test_a_pattern_that_matches_too_much_is_found(account, monkeypatch):
     everything = {"source": ["aws.sagemaker"]}
     monkeypatch.setattr(free, "PATTERNS", {**free.PATTERNS, "an execution's end": everything})
-    desk = account().desk
-    desk.client = lambda _service: Matcher()
+    workspace = account().workspace
+    workspace.client = lambda _service: Matcher()
 
-    (seen,) = made("A5", desk).values()
+    (seen,) = made("A5", workspace).values()
 
     assert seen.verdict is Verdict.BREAKS
     assert "an execution's end: a job of somebody else's" in seen.evidence[0]
 
 
 def test_quotas_that_are_not_listed_are_not_checked(account):
-    desk = account().desk
+    workspace = account().workspace
     client = boto3.client("service-quotas", region_name="eu-west-1")
     names = ("ml.m5.large for training job usage", "ml.m5.large for spot training job usage")
     listed = [{"QuotaName": name, "Value": 4.0} for name in names]
-    others = desk.client
-    desk.client = lambda service: client if service == "service-quotas" else others(service)
+    others = workspace.client
+    workspace.client = lambda service: client if service == "service-quotas" else others(service)
     with Stubber(client) as stubber:
         stubber.add_response("list_service_quotas", {"Quotas": listed})
         stubber.add_response("list_aws_default_service_quotas", {"Quotas": []})
-        seen = made("A7", desk)
+        seen = made("A7", workspace)
 
     assert seen["sagemaker.quota.names"].observed == ("both listed", *["none listed"] * 5)
     assert seen["sagemaker.quota.names"].verdict is Verdict.SAFE
-    assert desk.shared["quotas"] == dict.fromkeys(names, 4.0)
+    assert workspace.shared["quotas"] == dict.fromkeys(names, 4.0)
 
 
 def test_prices_that_nobody_answers_for_are_not_tried(account):
-    desk = account().desk
-    desk.client = lambda service: boto3.client(service.partition("@")[0], region_name="us-east-1")
+    workspace = account().workspace
+    workspace.client = lambda service: boto3.client(service.partition("@")[0], region_name="us-east-1")
 
     with pytest.raises((NotTriedError, ClientError, NotImplementedError)):
-        made("A6", desk)
+        made("A6", workspace)
 
 
 def test_the_roles_question_needs_a_stack(account):
     with pytest.raises(NotTriedError, match="needs --stack"):
-        made("A8", account().desk)
+        made("A8", account().workspace)
 
 
 OUTPUTS = {
@@ -288,8 +290,8 @@ class Simulator:
 
 
 def test_a_role_that_may_too_little_or_too_much_is_named(account):
-    desk = account().desk
-    desk.stack = "Nightspot"
+    workspace = account().workspace
+    workspace.stack = "Nightspot"
     names = names_of(OUTPUTS, "aws", "eu-west-1", "123456789012")
     right = {(grant.role, grant.action, filled(grant.resource, names)): grant.allowed for grant in GRANTS}
     wrong = {
@@ -303,9 +305,9 @@ def test_a_role_that_may_too_little_or_too_much_is_named(account):
         def describe_stacks(self, **_asked):
             return {"Stacks": stacks}
 
-    desk.client = {"iam": iam, "cloudformation": CloudFormation()}.__getitem__
+    workspace.client = {"iam": iam, "cloudformation": CloudFormation()}.__getitem__
 
-    (seen,) = made("A8", desk).values()
+    (seen,) = made("A8", workspace).values()
 
     assert (seen.observed, seen.verdict) == ((2,), Verdict.BREAKS)
     assert "PlanRun may not dynamodb:PutItem" in seen.evidence[0]

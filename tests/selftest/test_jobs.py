@@ -40,7 +40,7 @@ def live(account, actions, monkeypatch):
             **{**QUICK, **options},
         )
         chosen = Choice(only=frozenset(ids)).of(CHECKS)
-        report = play(opened.desk, chosen, parallel=2)
+        report = play(opened.workspace, chosen, parallel=2)
         assert actions(opened.calls) <= {call for check in chosen for call in check.calls}
         return report, opened
 
@@ -141,8 +141,8 @@ def test_spot_without_a_machine_is_the_market_s_end_and_is_kept_without_names(li
     report, opened = live("C6", market=SimulatedMarket.never())
 
     (fact,) = report.file.facts
-    (name,) = opened.desk.cassettes
-    text = opened.desk.cassettes[name]
+    (name,) = opened.workspace.cassettes
+    text = opened.workspace.cassettes[name]
     path = write_facts_file(report.file, tmp_path)
 
     assert fact.observed == ("Stopped MaxWaitTimeExceeded",)
@@ -151,6 +151,6 @@ def test_spot_without_a_machine_is_the_market_s_end_and_is_kept_without_names(li
     assert read_facts_file(path) == report.file
     assert read_cassette(text).description["SecondaryStatus"] == "MaxWaitTimeExceeded"
     assert json.loads(text)["origin"] == "simulation"
-    for secret in ("123456789012", opened.desk.token, opened.desk.bucket()):
+    for secret in ("123456789012", opened.workspace.token, opened.workspace.bucket()):
         assert secret not in text
         assert secret not in path.read_text(encoding="utf-8")

@@ -29,23 +29,23 @@ KNOWN = {
 NOT_KNOWN = {"B3", "B4", "B9", "B10", "B11", "B12", "B14", "B15", "B16"}
 
 
-def made(check, desk):
+def made(check, workspace):
     seen = Seen()
     try:
-        check.run(desk, seen)
+        check.run(workspace, seen)
         because = ""
     except NotTriedError as error:
         because = str(error)
-    return {each.id: each for each in seen.observations(desk.now())}, because
+    return {each.id: each for each in seen.observations(workspace.now())}, because
 
 
 @pytest.fixture
-def desk(account):
+def workspace(account):
     scarce = refusals.SCARCE[0]
     quotas = {f"{scarce} for spot training job usage": 0, f"{scarce} for training job usage": 0}
     opened = account(quotas=quotas)
-    opened.desk.shared["quotas"] = quotas
-    return opened.desk
+    opened.workspace.shared["quotas"] = quotas
+    return opened.workspace
 
 
 def test_every_row_is_tried_here_or_known_to_be_aws_s_own():
@@ -54,9 +54,9 @@ def test_every_row_is_tried_here_or_known_to_be_aws_s_own():
 
 
 @pytest.mark.parametrize("row", KNOWN)
-def test_what_the_local_rules_refuse_is_read_as_it_must_be(row, desk):
+def test_what_the_local_rules_refuse_is_read_as_it_must_be(row, workspace):
     (seen,), because = [
-        list(part.values()) if isinstance(part, dict) else part for part in made(BY_ID[row], desk)
+        list(part.values()) if isinstance(part, dict) else part for part in made(BY_ID[row], workspace)
     ]
 
     assert because == ""
@@ -66,41 +66,44 @@ def test_what_the_local_rules_refuse_is_read_as_it_must_be(row, desk):
 
 
 @pytest.mark.parametrize("row", sorted(NOT_KNOWN))
-def test_what_the_simulation_takes_is_said_to_be_not_tried(row, desk):
-    seen, because = made(BY_ID[row], desk)
+def test_what_the_simulation_takes_is_said_to_be_not_tried(row, workspace):
+    seen, because = made(BY_ID[row], workspace)
 
     assert "the simulated SageMaker takes it" in because
     assert {each.verdict for each in seen.values()} <= {Verdict.AS_DESIGNED}
 
 
-def test_a_long_name_is_refused_here_as_well(desk):
-    seen, _ = made(BY_ID["B16"], desk)
+def test_a_long_name_is_refused_here_as_well(workspace):
+    seen, _ = made(BY_ID["B16"], workspace)
 
     assert seen["sagemaker.refusal.name"].observed == ("configuration",)
 
 
-def test_the_name_of_an_ended_job_is_taken(desk):
-    sagemaker = desk.client("sagemaker")
-    assert made(BY_ID["B13"], desk) == ({}, "no training job has ended here yet: part C leaves some")
-    sagemaker.create_training_job(**desk.request("old"))
-    sagemaker.stop_training_job(TrainingJobName=desk.name("old"))
-    while sagemaker.describe_training_job(TrainingJobName=desk.name("old"))["TrainingJobStatus"] != "Stopped":
-        desk.sleep(1)
+def test_the_name_of_an_ended_job_is_taken(workspace):
+    sagemaker = workspace.client("sagemaker")
+    assert made(BY_ID["B13"], workspace) == ({}, "no training job has ended here yet: part C leaves some")
+    sagemaker.create_training_job(**workspace.request("old"))
+    sagemaker.stop_training_job(TrainingJobName=workspace.name("old"))
+    while (
+        sagemaker.describe_training_job(TrainingJobName=workspace.name("old"))["TrainingJobStatus"]
+        != "Stopped"
+    ):
+        workspace.sleep(1)
 
-    seen, _ = made(BY_ID["B13"], desk)
+    seen, _ = made(BY_ID["B13"], workspace)
 
     assert seen["sagemaker.name.reuse"].verdict is Verdict.AS_DESIGNED
-    assert desk.name("old") not in seen["sagemaker.name.reuse"].evidence[0]
+    assert workspace.name("old") not in seen["sagemaker.name.reuse"].evidence[0]
 
 
-def test_a_job_that_is_not_there_is_described_as_such(desk):
-    seen, _ = made(BY_ID["B18"], desk)
+def test_a_job_that_is_not_there_is_described_as_such(workspace):
+    seen, _ = made(BY_ID["B18"], workspace)
 
     assert seen["sagemaker.describe.unknown"].verdict is Verdict.AS_DESIGNED
 
 
-def test_throttling_is_for_aws_alone(desk):
-    assert made(BY_ID["B19"], desk) == ({}, "the simulated SageMaker throttles nobody")
+def test_throttling_is_for_aws_alone(workspace):
+    assert made(BY_ID["B19"], workspace) == ({}, "the simulated SageMaker throttles nobody")
 
 
 def recorded(code, message, status=400):
@@ -140,11 +143,11 @@ def recorded(code, message, status=400):
     ids=["role", "pass role", "type without Spot", "an unknown word", "another class"],
 )
 def test_a_recorded_answer_gets_its_verdict(account, row, code, message, verdict):
-    desk, seen = account().desk, Seen()
+    workspace, seen = account().workspace, Seen()
 
-    asked(desk, seen, row, {**desk.request("x")}, recorded(code, message))
+    asked(workspace, seen, row, {**workspace.request("x")}, recorded(code, message))
 
-    (found,) = seen.observations(desk.now())
+    (found,) = seen.observations(workspace.now())
     assert found.verdict is verdict
     assert code in found.evidence[0]
     assert "123456789012" not in found.evidence[0]
@@ -152,15 +155,15 @@ def test_a_recorded_answer_gets_its_verdict(account, row, code, message, verdict
 
 def test_a_request_that_aws_takes_after_all_is_a_break_and_stopped(account):
     opened = account()
-    opened.desk.emulator = ""
+    opened.workspace.emulator = ""
     seen = Seen()
 
-    BY_ID["B5"].run(opened.desk, seen)
-    BY_ID["B3"].run(opened.desk, seen)
-    name = opened.desk.name("b3")
-    left = opened.desk.clean_up()
+    BY_ID["B5"].run(opened.workspace, seen)
+    BY_ID["B3"].run(opened.workspace, seen)
+    name = opened.workspace.name("b3")
+    left = opened.workspace.clean_up()
 
-    observed = {each.id: each.observed for each in seen.observations(opened.desk.now())}
+    observed = {each.id: each.observed for each in seen.observations(opened.workspace.now())}
     assert observed["sagemaker.refusal.spottype"] == (ACCEPTED,)
     assert FACTS["sagemaker.refusal.spottype"].verdict([ACCEPTED]) is Verdict.BREAKS
     assert opened.simulator.describe_training_job({"TrainingJobName": name})["TrainingJobStatus"] == "Stopped"

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from nightspot.facts.model import Verdict
-from nightspot.selftest import desk as desks
+from nightspot.selftest import workspace as desks
 from nightspot.selftest.model import Check, Choice, Machine, NotTriedError, Part
 from nightspot.selftest.permissions import LISTS
 from nightspot.selftest.running import lanes, play, worst_usd
@@ -28,26 +28,26 @@ def saw(**answers):
     return run
 
 
-def makes_everything(desk, _seen):
+def makes_everything(workspace, _seen):
     """Everything that a self-test can leave, and a job that waits for a machine."""
-    desk.client("sagemaker").create_training_job(**desk.request("job"))
-    desk.made("training job", desk.name("job"))
-    desk.caller_arn()
-    desk.queue()
-    desk.client("s3").put_object(Bucket=desk.bucket(), Key="a/b", Body=b"1")
-    desk.client("s3").delete_object(Bucket=desk.bucket(), Key="a/b")
+    workspace.client("sagemaker").create_training_job(**workspace.request("job"))
+    workspace.made("training job", workspace.name("job"))
+    workspace.caller_arn()
+    workspace.queue()
+    workspace.client("s3").put_object(Bucket=workspace.bucket(), Key="a/b", Body=b"1")
+    workspace.client("s3").delete_object(Bucket=workspace.bucket(), Key="a/b")
 
 
 def left(opened):
     """What is there still."""
-    desk = opened.desk
+    workspace = opened.workspace
     jobs = [each for each in opened.simulator.states() if not each.ended]
     return [
         *jobs,
-        *(each["Name"] for each in desk.client("s3").list_buckets()["Buckets"]),
-        *(each["RoleName"] for each in desk.client("iam").list_roles()["Roles"]),
-        *desk.client("sqs").list_queues().get("QueueUrls", ()),
-        *(each["Name"] for each in desk.client("events").list_rules()["Rules"]),
+        *(each["Name"] for each in workspace.client("s3").list_buckets()["Buckets"]),
+        *(each["RoleName"] for each in workspace.client("iam").list_roles()["Roles"]),
+        *workspace.client("sqs").list_queues().get("QueueUrls", ()),
+        *(each["Name"] for each in workspace.client("events").list_rules()["Rules"]),
     ]
 
 
@@ -66,7 +66,7 @@ def test_each_result_stands_in_the_file_with_its_verdict(account):
         check("A5", cannot),
     ]
 
-    report = play(account().desk, checks)
+    report = play(account().workspace, checks)
 
     assert {each.id: each.verdict for each in report.file.checks} == {
         "A1": Verdict.AS_DESIGNED,
@@ -90,7 +90,7 @@ def test_a_fact_that_two_checks_have_seen_stands_once_with_both_answers(account)
         check("A2", saw(sagemaker__stop__starting__seconds=700)),
     ]
 
-    report = play(account().desk, checks)
+    report = play(account().workspace, checks)
 
     (fact,) = report.file.facts
     assert fact.observed == (47, 700)
@@ -101,7 +101,7 @@ def test_a_fact_that_two_checks_have_seen_stands_once_with_both_answers(account)
 def test_what_was_made_is_removed_at_the_end(account):
     opened = account()
 
-    report = play(opened.desk, [check("A1", makes_everything)])
+    report = play(opened.workspace, [check("A1", makes_everything)])
 
     assert report.file.left_behind == ()
     assert report.results[0].because == ""
@@ -112,12 +112,12 @@ def test_what_was_made_is_removed_at_the_end(account):
 def test_it_is_removed_when_a_check_has_a_fault_of_its_own(account):
     opened = account()
 
-    def faulty(desk, seen):
-        makes_everything(desk, seen)
+    def faulty(workspace, seen):
+        makes_everything(workspace, seen)
         raise ValueError("a mistake in the check")
 
     with pytest.raises(ValueError, match="a mistake"):
-        play(opened.desk, [check("A1", faulty)])
+        play(opened.workspace, [check("A1", faulty)])
     assert left(opened) == []
 
 
@@ -125,12 +125,12 @@ def test_it_is_removed_when_a_check_has_a_fault_of_its_own(account):
 def test_it_is_removed_when_a_signal_ends_the_checks(account, number):
     opened, later = account(), []
 
-    def interrupted(desk, seen):
-        makes_everything(desk, seen)
+    def interrupted(workspace, seen):
+        makes_everything(workspace, seen)
         os.kill(os.getpid(), number)
         later.append("went on")
 
-    report = play(opened.desk, [check("A1", interrupted), check("A2", lambda *_: later.append("next"))])
+    report = play(opened.workspace, [check("A1", interrupted), check("A2", lambda *_: later.append("next"))])
 
     assert report.interrupted
     assert later == []
@@ -141,13 +141,13 @@ def test_it_is_removed_when_a_signal_ends_the_checks(account, number):
 def test_it_is_removed_when_a_signal_comes_while_live_jobs_are_watched(account):
     opened, went_on = account(), threading.Event()
 
-    def watches(desk, seen):
-        makes_everything(desk, seen)
+    def watches(workspace, seen):
+        makes_everything(workspace, seen)
         os.kill(os.getpid(), signal.SIGTERM)
         while True:
-            desk.sleep(30)
+            workspace.sleep(30)
 
-    report = play(opened.desk, [check("C1", watches), check("C2", lambda *_: went_on.set())], parallel=1)
+    report = play(opened.workspace, [check("C1", watches), check("C2", lambda *_: went_on.set())], parallel=1)
 
     assert report.interrupted
     assert not went_on.is_set()
@@ -156,16 +156,16 @@ def test_it_is_removed_when_a_signal_comes_while_live_jobs_are_watched(account):
 
 def test_a_second_signal_does_not_break_off_the_removal(account, monkeypatch):
     opened, said = account(), []
-    opened.desk.say = said.append
+    opened.workspace.say = said.append
     remove = desks._REMOVE["queue"]
 
-    def impatient(desk, name):
+    def impatient(workspace, name):
         os.kill(os.getpid(), signal.SIGINT)
-        remove(desk, name)
+        remove(workspace, name)
 
     monkeypatch.setitem(desks._REMOVE, "queue", impatient)
 
-    report = play(opened.desk, [check("A1", makes_everything)])
+    report = play(opened.workspace, [check("A1", makes_everything)])
 
     assert left(opened) == []
     assert report.file.left_behind == ()
@@ -180,44 +180,44 @@ def test_what_cannot_be_removed_is_named_and_keeps_nothing_else(account, monkeyp
 
     monkeypatch.setitem(desks._REMOVE, "bucket", refused)
 
-    report = play(opened.desk, [check("A1", makes_everything)])
+    report = play(opened.workspace, [check("A1", makes_everything)])
 
     (said,) = report.file.left_behind
-    assert said == f"bucket {opened.desk.name('eu-west-1')}: AccessDenied: not yours"
-    assert left(opened) == [opened.desk.name("eu-west-1")]
+    assert said == f"bucket {opened.workspace.name('eu-west-1')}: AccessDenied: not yours"
+    assert left(opened) == [opened.workspace.name("eu-west-1")]
 
 
 def test_a_job_whose_creation_nobody_answered_is_stopped(account):
     """What may have been made is remembered before the call."""
     opened = account()
 
-    def cut_off(desk, _seen):
-        request = desk.request("lost")
-        desk.made("training job", desk.name("lost"))
-        desk.client("sagemaker").create_training_job(**request)
+    def cut_off(workspace, _seen):
+        request = workspace.request("lost")
+        workspace.made("training job", workspace.name("lost"))
+        workspace.client("sagemaker").create_training_job(**request)
         raise ConnectionError("the answer never came")
 
     with pytest.raises(ConnectionError):
-        play(opened.desk, [check("A1", cut_off)])
+        play(opened.workspace, [check("A1", cut_off)])
     assert left(opened) == []
 
 
 def test_what_a_killed_self_test_has_left_is_found_and_removed_and_nothing_else(account, actions):
     opened = account()
-    makes_everything(opened.desk, None)
-    opened.desk.client("s3").create_bucket(
+    makes_everything(opened.workspace, None)
+    opened.workspace.client("s3").create_bucket(
         Bucket="payroll", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
     )
-    opened.desk._made.clear()
+    opened.workspace._made.clear()
     opened.calls.clear()
 
-    found = opened.desk.find_left()
+    found = opened.workspace.find_left()
 
     assert {kind for kind, _ in found} == {"training job", "rule", "queue", "bucket", "role"}
     assert actions(opened.calls) <= set(LISTS)
-    assert opened.desk.clean_up() == []
+    assert opened.workspace.clean_up() == []
     assert left(opened) == ["payroll"]
-    assert opened.desk.find_left() == []
+    assert opened.workspace.find_left() == []
 
 
 def test_the_worst_price_is_that_of_limits_and_stops():

@@ -30,8 +30,8 @@ class Functions:
 class Tokens:
     """Step Functions with tasks that wait; `allowed`: on which resources it may be granted."""
 
-    def __init__(self, desk, allowed):
-        self.desk, self.allowed, self.numbers = desk, allowed, count(1)
+    def __init__(self, workspace, allowed):
+        self.workspace, self.allowed, self.numbers = workspace, allowed, count(1)
         self.open, self.late = set(), set()
 
     def create_state_machine(self, *, name, definition, **_rest):
@@ -41,8 +41,8 @@ class Tokens:
     def start_execution(self, *, name, input, **_rest):  # noqa: A002 - as boto3 has it
         token = f"token-{next(self.numbers)}"
         (self.open if json.loads(input)["seconds"] > 60 else self.late).add(token)
-        sqs = self.desk.client("sqs")
-        url = sqs.get_queue_url(QueueName=self.desk.name("tokens"))["QueueUrl"]
+        sqs = self.workspace.client("sqs")
+        url = sqs.get_queue_url(QueueName=self.workspace.name("tokens"))["QueueUrl"]
         sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"token": token, "for": name}))
 
     def send_task_success(self, *, taskToken, resource=None, **_rest):  # noqa: N803 - as boto3 has it
@@ -62,22 +62,22 @@ class Tokens:
         pass
 
 
-def with_states(desk, states):
-    others = desk.client
-    desk.client = lambda service: states if service == "stepfunctions" else others(service)
+def with_states(workspace, states):
+    others = workspace.client
+    workspace.client = lambda service: states if service == "stepfunctions" else others(service)
 
 
-def seen_by(run, desk):
+def seen_by(run, workspace):
     seen = Seen()
-    run(desk, seen)
-    return {each.id: each for each in seen.observations(desk.now())}
+    run(workspace, seen)
+    return {each.id: each for each in seen.observations(workspace.now())}
 
 
 def test_each_error_of_a_function_is_named_with_the_runtime_s_boto3(account):
-    desk = account().desk
-    with_states(desk, Functions())
+    workspace = account().workspace
+    with_states(workspace, Functions())
 
-    (errors,) = seen_by(function_errors, desk).values()
+    (errors,) = seen_by(function_errors, workspace).values()
 
     names = (
         "Sandbox.Timedout",
@@ -89,9 +89,9 @@ def test_each_error_of_a_function_is_named_with_the_runtime_s_boto3(account):
     assert errors.observed == names
     assert errors.verdict is Verdict.AS_DESIGNED
     assert "1.42.0" in errors.evidence[0]
-    assert len(desk.client("lambda").list_functions()["Functions"]) == 2
-    assert desk.clean_up() == []
-    assert desk.client("lambda").list_functions()["Functions"] == []
+    assert len(workspace.client("lambda").list_functions()["Functions"]) == 2
+    assert workspace.clean_up() == []
+    assert workspace.client("lambda").list_functions()["Functions"] == []
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_each_error_of_a_function_is_named_with_the_runtime_s_boto3(account):
     ids=["both", "any", "arn"],
 )
 def test_tokens_are_sent_used_late_and_made_up(account, allowed, words, verdict):
-    desk = account().desk
-    states = Tokens(desk, allowed)
-    with_states(desk, states)
+    workspace = account().workspace
+    states = Tokens(workspace, allowed)
+    with_states(workspace, states)
 
     def as_caller(policy):
         resource = policy["Statement"][0]["Resource"]
@@ -117,11 +117,11 @@ def test_tokens_are_sent_used_late_and_made_up(account, allowed, words, verdict)
 
         return lambda _service: Sender()
 
-    desk.as_caller = as_caller
+    workspace.as_caller = as_caller
 
-    seen = seen_by(tokens, desk)
+    seen = seen_by(tokens, workspace)
 
     assert seen["stepfunctions.token.resource"].observed == (words,)
     assert seen["stepfunctions.token.resource"].verdict is verdict
     assert seen["stepfunctions.token.codes"].observed == ("TaskDoesNotExist", "TaskTimedOut", "InvalidToken")
-    assert desk.clean_up() == []
+    assert workspace.clean_up() == []

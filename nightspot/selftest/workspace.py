@@ -50,7 +50,7 @@ def code_and_words(error: ClientError) -> tuple[str, str]:
 
 
 @dataclass
-class Desk:
+class Workspace:
     """One self-test. `client(service)` gives boto3's client, `emulator` is the name of what stands in for AWS.
 
     A service may be named with a region: "pricing@us-east-1". `price`: USD per hour of an instance type;
@@ -367,17 +367,19 @@ class Desk:
         for name in jobs:
             try:
                 described = sagemaker.describe_training_job(TrainingJobName=name)
-                if described["TrainingJobStatus"] not in ENDED:
-                    open_jobs.append(name)
-                    sagemaker.stop_training_job(TrainingJobName=name)
-                else:
+                if described["TrainingJobStatus"] in ENDED:
                     self.billed(name, described)
+                    continue
+                sagemaker.stop_training_job(TrainingJobName=name)
             except ClientError as error:
                 code, words = code_and_words(error)
-                if "not found" not in words.lower() and code not in _GONE and "terminal" not in words.lower():
+                # One that has ended in between cannot be stopped any more.
+                if "not found" not in words.lower() and code not in _GONE and not self._has_ended(name):
                     yield f"training job {name}: {code}: {words}"
             except BotoCoreError as error:
                 yield f"training job {name}: {redact(str(error))}"
+            else:
+                open_jobs.append(name)
         waited = 0.0
         while open_jobs and waited < LONGEST_STOP_SECONDS:
             open_jobs = [name for name in open_jobs if not self._has_ended(name)]
@@ -408,8 +410,8 @@ class Desk:
 _SERVICES = [{"Service": f"{name}.amazonaws.com"} for name in ("sagemaker", "states", "lambda")]
 
 
-def _remove_bucket(desk: Desk, name: str) -> None:
-    s3 = desk.client("s3")
+def _remove_bucket(workspace: Workspace, name: str) -> None:
+    s3 = workspace.client("s3")
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
         found = [
             {"Key": each["Key"], "VersionId": each["VersionId"]}
@@ -420,8 +422,8 @@ def _remove_bucket(desk: Desk, name: str) -> None:
     s3.delete_bucket(Bucket=name)
 
 
-def _remove_role(desk: Desk, name: str) -> None:
-    iam = desk.client("iam")
+def _remove_role(workspace: Workspace, name: str) -> None:
+    iam = workspace.client("iam")
     try:
         iam.delete_role_policy(RoleName=name, PolicyName="selftest")
     except ClientError as error:
@@ -430,31 +432,33 @@ def _remove_role(desk: Desk, name: str) -> None:
     iam.delete_role(RoleName=name)
 
 
-def _remove_rule(desk: Desk, name: str) -> None:
-    events = desk.client("events")
+def _remove_rule(workspace: Workspace, name: str) -> None:
+    events = workspace.client("events")
     events.remove_targets(Rule=name, Ids=["queue"])
     events.delete_rule(Name=name)
 
 
-def _remove_queue(desk: Desk, name: str) -> None:
-    sqs = desk.client("sqs")
+def _remove_queue(workspace: Workspace, name: str) -> None:
+    sqs = workspace.client("sqs")
     sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
 
 
-def _remove_machine(desk: Desk, name: str) -> None:
-    arn = f"arn:{desk.partition}:states:{desk.region}:{desk.account_id}:stateMachine:{name}"
-    desk.client("stepfunctions").delete_state_machine(stateMachineArn=arn)
+def _remove_machine(workspace: Workspace, name: str) -> None:
+    arn = f"arn:{workspace.partition}:states:{workspace.region}:{workspace.account_id}:stateMachine:{name}"
+    workspace.client("stepfunctions").delete_state_machine(stateMachineArn=arn)
 
 
-_REMOVE: Mapping[str, Callable[[Desk, str], None]] = {
+_REMOVE: Mapping[str, Callable[[Workspace, str], None]] = {
     "rule": _remove_rule,
     "queue": _remove_queue,
-    "execution": lambda desk, name: desk.client("stepfunctions").stop_execution(executionArn=name),
+    "execution": lambda workspace, name: workspace.client("stepfunctions").stop_execution(executionArn=name),
     "state machine": _remove_machine,
-    "function": lambda desk, name: desk.client("lambda").delete_function(FunctionName=name),
-    "schedule": lambda desk, name: desk.client("scheduler").delete_schedule(Name=name),
-    "table": lambda desk, name: desk.client("dynamodb").delete_table(TableName=name),
-    "key": lambda desk, name: desk.client("kms").schedule_key_deletion(KeyId=name, PendingWindowInDays=7),
+    "function": lambda workspace, name: workspace.client("lambda").delete_function(FunctionName=name),
+    "schedule": lambda workspace, name: workspace.client("scheduler").delete_schedule(Name=name),
+    "table": lambda workspace, name: workspace.client("dynamodb").delete_table(TableName=name),
+    "key": lambda workspace, name: workspace.client("kms").schedule_key_deletion(
+        KeyId=name, PendingWindowInDays=7
+    ),
     "bucket": _remove_bucket,
     "role": _remove_role,
 }
@@ -462,11 +466,11 @@ _REMOVE: Mapping[str, Callable[[Desk, str], None]] = {
 _ORDER = ("training job", *_REMOVE)
 
 
-def _listed(desk: Desk) -> Iterator[tuple[str, Iterable[str]]]:
+def _listed(workspace: Workspace) -> Iterator[tuple[str, Iterable[str]]]:
     """The names of everything that could be a self-test's, by kind."""
 
     def named(service: str, operation: str, key: str, name: str, **asked: Any) -> list[str]:
-        pages = desk.client(service).get_paginator(operation).paginate(**asked)
+        pages = workspace.client(service).get_paginator(operation).paginate(**asked)
         return [str(each[name] if name else each) for page in pages for each in page.get(key, ())]
 
     open_jobs = {"NameContains": PREFIX, "StatusEquals": "InProgress"}
@@ -481,5 +485,5 @@ def _listed(desk: Desk) -> Iterator[tuple[str, Iterable[str]]]:
     yield "function", named("lambda", "list_functions", "Functions", "FunctionName")
     yield "schedule", named("scheduler", "list_schedules", "Schedules", "Name", NamePrefix=PREFIX)
     yield "table", named("dynamodb", "list_tables", "TableNames", "")
-    yield "bucket", [str(each["Name"]) for each in desk.client("s3").list_buckets()["Buckets"]]
+    yield "bucket", [str(each["Name"]) for each in workspace.client("s3").list_buckets()["Buckets"]]
     yield "role", named("iam", "list_roles", "Roles", "RoleName")
