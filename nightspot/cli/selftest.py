@@ -26,7 +26,10 @@ from nightspot.selftest.running import Report, play, worst_usd
 from nightspot.selftest.workspace import Workspace
 from nightspot.terminal.lines import console_for, plain_table
 
-ASSUMED_USD_PER_HOUR = 2.0  # of a type that the book does not have: dearer than what is used
+# What the book does not have: of a type that it has elsewhere, so many times the dearest region of the book, more
+# than AWS's regions differ; of any other type, dearer than what is used.
+REGIONS_DIFFER = 1.5
+ASSUMED_USD_PER_HOUR = 2.0
 _PARALLEL = 2  # small accounts may have four machines of the type at once
 
 Price = Callable[[str], float]
@@ -84,10 +87,10 @@ def selftest(
     aws = account.aws_of(profile, region)
     price = price_in(aws.region)
     if clean:
-        _clean(desk_of(aws, price, needs_image=False), yes=yes)
+        _clean(workspace_of(aws, price, needs_image=False), yes=yes)
         return
     _within(checks, price, max_usd)
-    workspace = desk_of(
+    workspace = workspace_of(
         aws, price, stack, image, builtin_image, needs_image=any(check.part is Part.C for check in checks)
     )
     worst = worst_usd(checks, price)
@@ -135,17 +138,19 @@ def _within(checks: Sequence[Check], price: Price, max_usd: float) -> None:
 
 
 def price_in(region: str) -> Price:
-    """On-demand prices of the region, from the shipped book."""
+    """On-demand prices of the region, from the shipped book, or an upper bound: the book has few regions."""
     book = load_price_book()
 
     def price(instance_type: str) -> float:
-        known = book.usd_per_hour(instance_type, region)
-        return ASSUMED_USD_PER_HOUR if known is None else known.usd_per_hour
+        if (known := book.usd_per_hour(instance_type, region)) is not None:
+            return known.usd_per_hour
+        elsewhere = [each.usd_per_hour for (name, _), each in book.prices.items() if name == instance_type]
+        return REGIONS_DIFFER * max(elsewhere) if elsewhere else ASSUMED_USD_PER_HOUR
 
     return price
 
 
-def desk_of(
+def workspace_of(
     aws: account.Aws,
     price: Price,
     stack: str | None = None,
@@ -155,12 +160,11 @@ def desk_of(
     needs_image: bool = True,
 ) -> Workspace:
     """The workspace of an account. Ends the command where AWS does not say whose it is."""
-    patient = Config(
-        connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5}
-    )
-    hasty = Config(
-        connect_timeout=5, read_timeout=20, max_pool_connections=60, retries={"total_max_attempts": 1}
-    )
+    emulator = os.environ.get("AWS_ENDPOINT_URL", "")
+    # An emulator has one host name for everything.
+    usual: dict[str, Any] = {"connect_timeout": 5, "inject_host_prefix": not emulator}
+    patient = Config(**usual, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
+    hasty = Config(**usual, read_timeout=20, max_pool_connections=60, retries={"total_max_attempts": 1})
     session = account.session_named(aws.profile, aws.region)
 
     def clients(config: Config) -> Callable[[str], Any]:
@@ -185,6 +189,7 @@ def desk_of(
         builtin_image=builtin_image or "",
         hasty=clients(hasty),
         stack=stack,
+        emulator=emulator,
         price=price,
     )
 
@@ -270,11 +275,8 @@ def _show_result(result: Result) -> None:
 
 
 def _finish(report: Report, workspace: Workspace, folder: Path, *, as_json: bool) -> None:
-    for name, text in workspace.cassettes.items():
-        path = folder / "cassettes" / re.sub(r"[^\w.-]", "-", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    path = write_facts_file(report.file, folder)
+    """Keep what AWS has answered, and end the command. What an emulator answers is no fact, and not kept."""
+    path = None if workspace.emulator else _kept(report, workspace, folder)
     if as_json:
         print_json(report.file.model_dump(mode="json"))
     else:
@@ -287,7 +289,15 @@ def _finish(report: Report, workspace: Workspace, folder: Path, *, as_json: bool
         raise typer.Exit(ExitStatus.USER)
 
 
-def _show_end(report: Report, path: Path) -> None:
+def _kept(report: Report, workspace: Workspace, folder: Path) -> Path:
+    for name, text in workspace.cassettes.items():
+        path = folder / "cassettes" / re.sub(r"[^\w.-]", "-", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return write_facts_file(report.file, folder)
+
+
+def _show_end(report: Report, path: Path | None) -> None:
     console = console_for()
     table = plain_table(with_headings=False)
     table.add_column()
@@ -295,6 +305,7 @@ def _show_end(report: Report, path: Path) -> None:
     for verdict in Verdict:
         table.add_row(str(verdict), str(sum(result.verdict is verdict for result in report.results)))
     console.print(table)
-    console.print(f"Billed: ${report.file.usd:.3f}. The facts file: {path}")
+    where = f"The facts file: {path}" if path else "This was an emulator: no facts file is written."
+    console.print(f"Billed: ${report.file.usd:.3f}. {where}")
     for left in report.file.left_behind:
         console.print(f"LEFT BEHIND: {left}", style="bold red")

@@ -153,8 +153,8 @@ def of_start(fault: Fault) -> tuple[Failure, bool]:
     understands leave that open; AWS's refusal of the request does not.
     """
     failure = classify(fault=fault)
-    if failure.failure not in _IN_DOUBT and texts.is_server_fault(fault.cause):
-        # Whatever the code's name says.
+    if failure.failure not in {*_IN_DOUBT, FailureClass.USER_CODE} and texts.is_server_fault(fault.cause):
+        # Whatever the code's name says; but a training script may say anything.
         failure = replace(failure, failure=FailureClass.SERVICE_FAULT)
     if failure.failure is FailureClass.RUNTIME_LIMIT:
         # The call's own time-out, not a training job's.

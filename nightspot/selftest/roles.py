@@ -11,6 +11,8 @@ from nightspot.selftest.workspace import Workspace
 
 _TO_SAGEMAKER = {"iam:PassedToService": "sagemaker.amazonaws.com"}
 _OURS = {"events:source": "nightspot"}
+# A request has several events: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+_LISTS = frozenset({"events:source"})
 FUNCTIONS = ("PlanRun", "DecideNextStep", "RecordOutcome", "CloseRun", "Reconcile")
 READ_PROGRESS = ("PlanRun", "DecideNextStep", "CloseRun", "Reconcile")
 
@@ -130,7 +132,11 @@ def wrong_grants(workspace: Workspace) -> list[str]:
             ActionNames=[grant.action],
             ResourceArns=[filled(grant.resource, names)],
             ContextEntries=[
-                {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
+                {
+                    "ContextKeyName": key,
+                    "ContextKeyValues": [value],
+                    "ContextKeyType": "stringList" if key in _LISTS else "string",
+                }
                 for key, value in grant.context.items()
             ],
         )

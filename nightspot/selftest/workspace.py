@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.failures.redaction import redact
-from nightspot.formats.statuses import ENDED
+from nightspot.formats.statuses import ENDED, Status
 from nightspot.selftest.model import MACHINE, NotTriedError
 
 PREFIX = "nightspot-selftest-"
@@ -373,8 +373,12 @@ class Workspace:
                 sagemaker.stop_training_job(TrainingJobName=name)
             except ClientError as error:
                 code, words = code_and_words(error)
-                # One that has ended in between cannot be stopped any more.
-                if "not found" not in words.lower() and code not in _GONE and not self._has_ended(name):
+                if "not found" in words.lower() or code in _GONE or self._has_ended(name):
+                    continue
+                # One that stops already cannot be stopped again.
+                if self._status(name) == Status.STOPPING:
+                    open_jobs.append(name)
+                else:
                     yield f"training job {name}: {code}: {words}"
             except BotoCoreError as error:
                 yield f"training job {name}: {redact(str(error))}"
@@ -390,14 +394,18 @@ class Workspace:
             yield f"training job {name}: is still stopping after {LONGEST_STOP_SECONDS} s"
 
     def _has_ended(self, name: str) -> bool:
+        return self._status(name) in ENDED
+
+    def _status(self, name: str) -> str:
+        """TrainingJobStatus, "" where AWS does not say; the bill of one that has ended is kept."""
         try:
             described = self.client("sagemaker").describe_training_job(TrainingJobName=name)
         except (ClientError, BotoCoreError):
-            return False
-        if described["TrainingJobStatus"] not in ENDED:
-            return False
-        self.billed(name, described)
-        return True
+            return ""
+        status = str(described["TrainingJobStatus"])
+        if status in ENDED:
+            self.billed(name, described)
+        return status
 
     def _wait(self, seconds: float) -> None:
         """Sleep although the self-test is to end."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.checkpoint import Checkpointer
@@ -166,7 +166,6 @@ MOVES: dict[str, Callable[[Night], Any]] = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.sampled_from(sorted(MOVES)), min_size=5, max_size=25), st.integers(0, 99))
 def test_whatever_is_uploaded_in_whatever_order_progress_is_true_and_never_stale(
     tmp_path_factory, moves, seed
@@ -193,7 +192,6 @@ def test_whatever_is_uploaded_in_whatever_order_progress_is_true_and_never_stale
     assert (newest.step if newest else 0) == night.step, "once all is uploaded, the newest counts"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.integers(20, 900), min_size=8, max_size=30), st.integers(0, 99))
 def test_with_uploads_as_slow_as_assumed_durable_progress_still_advances(tmp_path_factory, intervals, seed):
     """Each file is uploaded ten minutes after it was written, and what is deleted before that never is."""

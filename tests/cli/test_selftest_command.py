@@ -11,8 +11,10 @@ from moto import mock_aws
 from typer.testing import CliRunner
 
 from nightspot.cli import app
+from nightspot.cli.selftest import price_in
 from nightspot.facts.files import newest_facts_file
 from nightspot.selftest.checks import CHECKS
+from nightspot.selftest.running import worst_usd
 
 
 @pytest.fixture
@@ -136,3 +138,8 @@ def test_clean_removes_what_is_left_once_somebody_says_yes(call, account):
     assert "All of it is removed." in done[1]
     assert again == (0, "Nothing of a self-test is left in eu-west-1.\n")
     assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == ["payroll"]
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-east-1", "ap-southeast-2"])
+def test_all_checks_together_cost_less_than_a_dollar_in_every_region(region):
+    assert 0 < worst_usd(CHECKS, price_in(region)) < 1

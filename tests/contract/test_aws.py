@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nightspot.cli import account
-from nightspot.cli.selftest import desk_of, price_in
+from nightspot.cli.selftest import price_in, workspace_of
 from nightspot.facts.files import write_facts_file
 from nightspot.facts.model import Verdict
 from nightspot.selftest.checks import CHECKS
@@ -40,7 +40,7 @@ def results(request):
         pytest.skip(reason)
     aws = account.aws_of(None, None)
     price, stack = price_in(aws.region), os.environ.get("NIGHTSPOT_STACK")
-    workspace = desk_of(aws, price, stack)
+    workspace = workspace_of(aws, price, stack)
     assert workspace.account_id == os.environ[ACCOUNT], f"{ACCOUNT} is not the account of the credentials"
     checks = Choice(has_stack=stack is not None).of(CHECKS)
     assert worst_usd(checks, price) <= MOST_USD

@@ -16,12 +16,12 @@ from nightspot.selftest.permissions import LISTS
 from nightspot.selftest.running import lanes, play, worst_usd
 
 
-def check(id_, run=lambda _desk, _seen: None, **more):
+def check(id_, run=lambda _workspace, _seen: None, **more):
     return Check(id_, "?", (), (), run, **more)
 
 
 def saw(**answers):
-    def run(_desk, seen):
+    def run(_workspace, seen):
         for name, value in answers.items():
             seen.saw(name.replace("__", "."), value, "as said")
 
@@ -52,10 +52,10 @@ def left(opened):
 
 
 def test_each_result_stands_in_the_file_with_its_verdict(account):
-    def fails(_desk, _seen):
+    def fails(_workspace, _seen):
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no, 123456789012"}}, "TestState")
 
-    def cannot(_desk, _seen):
+    def cannot(_workspace, _seen):
         raise NotTriedError("the emulator has no TestState")
 
     checks = [
@@ -66,7 +66,9 @@ def test_each_result_stands_in_the_file_with_its_verdict(account):
         check("A5", cannot),
     ]
 
-    report = play(account().workspace, checks)
+    workspace = account().workspace
+    workspace.emulator = ""
+    report = play(workspace, checks)
 
     assert {each.id: each.verdict for each in report.file.checks} == {
         "A1": Verdict.AS_DESIGNED,
@@ -175,7 +177,7 @@ def test_a_second_signal_does_not_break_off_the_removal(account, monkeypatch):
 def test_what_cannot_be_removed_is_named_and_keeps_nothing_else(account, monkeypatch):
     opened = account()
 
-    def refused(_desk, _name):
+    def refused(_workspace, _name):
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not yours"}}, "DeleteBucket")
 
     monkeypatch.setitem(desks._REMOVE, "bucket", refused)
@@ -266,3 +268,12 @@ def test_which_checks_are_chosen(choice, ids):
 def test_a_check_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"Z9: must be one of A1"):
         Choice(only=frozenset({"Z9"})).of([check("A1")])
+
+
+def test_what_an_emulator_does_otherwise_is_no_news_of_aws(account):
+    report = play(account().workspace, [check("A3", saw(sagemaker__refusal__role="unknown"))])
+
+    (only,) = report.file.checks
+    assert only.verdict is Verdict.NOT_TRIED
+    assert only.because.startswith("the simulated SageMaker differs: ")
+    assert report.file.facts == ()

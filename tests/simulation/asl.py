@@ -276,7 +276,8 @@ def template(value: Any) -> Template:
     """A value of the file that may hold expressions, as a function of the variables."""
     if is_expression(value):
         parsed = expression(value[2:-2])
-        return parsed.evaluate
+        # Looked up at each call: a workflow is read once for all tests, and one of them records what is evaluated.
+        return lambda bindings, around: parsed.evaluate(bindings, around)  # noqa: PLW0108
     if isinstance(value, dict):
         parts = {key: template(inner) for key, inner in value.items()}
         return lambda bindings, around: {key: part(bindings, around) for key, part in parts.items()}
