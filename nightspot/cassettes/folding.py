@@ -1,4 +1,7 @@
-"""What many cassettes tell of how long things take: quantiles, by the ids of the facts that they answer."""
+"""What many cassettes tell of how long things take: quantiles, by id.
+
+An id is that of the fact (`nightspot.facts`) where one asks for it; the others are what a simulator draws from.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ class Quantiles:
 
 
 def fold(cassettes: Iterable[Cassette]) -> dict[str, Quantiles]:
-    """The quantiles, by fact; of facts of which no cassette tells there are none.
+    """The quantiles, by id; where no cassette tells of it there are none.
 
     What is only assumed is no observation: cassettes written by hand and those of a simulator are left out.
     """

@@ -106,6 +106,14 @@ class Recorder:
         """A fact by a name of one's own, such as "sigterm", with numbers: see `nightspot.cassettes.harvest`."""
         self._add(Source.LOG, {"note": name, **numbers}, at)
 
+    def file(self, key: str, size: int | None, at: datetime | None = None) -> None:
+        """The script has written a file of the checkpoint directory, of `size` bytes; None: it has removed it.
+
+        `key`: below the directory, as in S3 below the prefix. A simulator lives it again.
+        """
+        said = {"note": "removed"} if size is None else {"note": "wrote", "bytes": size}
+        self._add(Source.LOG, {**said, "key": self._redactor.key(key)}, at)
+
     def list_versions(self) -> int:
         """Record the versions and delete markers below the prefix that were not there before; how many.
 

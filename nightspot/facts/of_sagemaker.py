@@ -166,6 +166,15 @@ LIFE = (
         meaning="periodic checkpoints alone are relied on",
     ),
     Fact(
+        "sagemaker.stop.waiting.seconds",
+        "From StopTrainingJob to the job's end while it waits for a machine, in seconds",
+        "180 at most",
+        Grade.UNKNOWN,
+        designed=at_most(180),
+        used_by=("nightspot/run/model.py:STOP_SECONDS",),
+        meaning="a longer stop leaves on-demand less time; one that makes the run late is told",
+    ),
+    Fact(
         "sagemaker.stop.starting.seconds",
         "From StopTrainingJob to the job's end while it is starting, in seconds",
         "180 at most",

@@ -17,7 +17,8 @@ from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run.pricing import Basis, PriceSource
 from nightspot.run.reasons import Figures, Reason, sentence
 
-# fact: sagemaker.stop.signal.seconds, sagemaker.stop.starting.seconds, sagemaker.stop.training.seconds
+# fact: sagemaker.stop.signal.seconds, sagemaker.stop.waiting.seconds, sagemaker.stop.starting.seconds
+# fact: sagemaker.stop.training.seconds
 STOP_SECONDS = 180  # StopTrainingJob: SIGTERM, 120 s, SIGKILL, and the upload after it
 # Ten years: a longer estimate comes from a number that cannot be true, and dates end.
 MOST_WORK_SECONDS = 10 * 365 * 24 * 3600.0

@@ -139,9 +139,11 @@ class Live:
         self.workspace.billed(self.name, answer)
         notes = [note for line in self.workspace.log_of(self.name) if (note := _note(line)) is not None]
         for note in notes:
-            self._recorder.note(
-                str(note["probe"]), datetime.fromtimestamp(note["at"], self.created_at.tzinfo)
-            )
+            at = datetime.fromtimestamp(note["at"], self.created_at.tzinfo)
+            if note["probe"] in {"wrote", "deleted"}:
+                self._recorder.file(str(note["file"]), note.get("bytes"), at)
+            else:
+                self._recorder.note(str(note["probe"]), at)
         origin = Origin.SIMULATION if self.workspace.emulator else Origin.AWS
         cassette = self._recorder.cassette(what, origin=origin, evidence=f"nightspot selftest: {what}")
         return Life(

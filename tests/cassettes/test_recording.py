@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -207,6 +208,27 @@ def test_versions_and_deletions_below_the_prefix_are_kept_once():
         (30.0, {"kind": "put", "key": "file-1.tmp", "size": 9}),
         (31.0, {"kind": "delete", "key": "file-1.tmp"}),
     ]
+
+
+def test_what_the_script_writes_has_the_name_that_s3_gives_it():
+    class Pages:
+        def paginate(self, **_given):
+            yield {"Versions": [{"Key": "run/alice.bin", "VersionId": "1", "LastModified": START, "Size": 9}]}
+
+    client = Client([answer("InProgress", "Training")])
+    s3 = SimpleNamespace(get_paginator=lambda _name: Pages())
+    recorder = Recorder(client, NAME, now=client.now, s3=s3, prefix_uri="s3://acme-checkpoints/run")
+    recorder.create(REQUEST)
+    recorder.file("alice.bin", 9, START)
+    recorder.file("alice.bin", None, START + timedelta(seconds=5))
+    recorder.list_versions()
+
+    kept = recorder.cassette("Files.", origin=Origin.AWS, evidence="test")
+    assert [entry.payload for entry in kept.of(Source.LOG)] == [
+        {"note": "wrote", "bytes": 9, "key": "file-1"},
+        {"note": "removed", "key": "file-1"},
+    ]
+    assert [entry.payload["key"] for entry in kept.of(Source.S3)] == ["file-1"]
 
 
 def test_a_prefix_must_be_an_s3_uri():
