@@ -22,18 +22,19 @@ def skip_without_emulators() -> None:
         (pytest.fail if os.environ.get("NIGHTSPOT_EMULATORS") == "required" else pytest.skip)(why)
 
 
-@pytest.fixture(scope="session")
+# For this folder, not for the session: its servers must take no connection while a test runs that has no network.
+@pytest.fixture(scope="package")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """Deployed once."""
     skip_without_emulators()
-    # A fixture of a session is set up before the one that lets a test use sockets.
+    # A fixture of a package is set up before the one that lets a test use sockets.
     pytest_socket.enable_socket()
     with account_with_both_stacks(tmp_path_factory.mktemp("emulator")) as made:
         yield made
 
 
 @pytest.fixture(autouse=True)
-def _ends_in_any_case() -> Iterator[None]:
+def _ends_in_any_case(socket_enabled: None) -> Iterator[None]:
     """No story hangs, not even where something waits without a limit of its own."""
     _began.append(time.monotonic())
     left = min(STORY_SECONDS, ALL_SECONDS - int(time.monotonic() - _began[0]))
@@ -49,10 +50,10 @@ def _ends_in_any_case() -> Iterator[None]:
 
 
 @pytest.fixture
-def production(account: Account, socket_enabled: None) -> Stack:
+def production(account: Account) -> Stack:
     return account.stacks["Production"]
 
 
 @pytest.fixture
-def staging(account: Account, socket_enabled: None) -> Stack:
+def staging(account: Account) -> Stack:
     return account.stacks["Staging"]

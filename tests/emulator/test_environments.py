@@ -33,9 +33,7 @@ def runs(account):
 
 
 @pytest.mark.parametrize("name", ["Production", "Staging"])
-def test_a_run_trains_a_model_with_the_permissions_of_every_role_enforced(
-    name, runs, account, socket_enabled
-):
+def test_a_run_trains_a_model_with_the_permissions_of_every_role_enforced(name, runs, account):
     stack = account.stacks[name]
     execution = runs[name]
 
@@ -60,7 +58,7 @@ def test_a_run_is_woken_by_events_and_takes_no_needless_steps(runs, production):
 
 
 @pytest.mark.parametrize(("name", "other"), [("Production", "Staging"), ("Staging", "Production")])
-def test_an_environment_hears_nothing_of_the_others_runs(name, other, runs, account, socket_enabled):
+def test_an_environment_hears_nothing_of_the_others_runs(name, other, runs, account):
     own, foreign = (json.loads(runs[each]["output"])["run_id"] for each in (name, other))
     stack = account.stacks[name]
 
@@ -72,7 +70,7 @@ def test_an_environment_hears_nothing_of_the_others_runs(name, other, runs, acco
 
 
 @pytest.mark.parametrize(("name", "other"), [("Production", "Staging"), ("Staging", "Production")])
-def test_no_role_may_touch_what_is_the_others(name, other, runs, account, socket_enabled):
+def test_no_role_may_touch_what_is_the_others(name, other, runs, account):
     stack, foreign = account.stacks[name], account.stacks[other]
     job = json.loads(runs[other]["output"])["attempts"][0]["training_job_name"]
     arn = f"arn:aws:sagemaker:eu-west-1:123456789012:training-job/{job}"

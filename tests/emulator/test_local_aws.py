@@ -74,7 +74,7 @@ def is_there(told):
         return probe.connect_ex(("127.0.0.1", urlsplit(told["url"]).port)) == 0
 
 
-def test_a_new_project_is_deployed_and_runs_on_this_machine(nightspot, socket_enabled):
+def test_a_new_project_is_deployed_and_runs_on_this_machine(nightspot):
     run, environment, project = nightspot
     with served(environment, project) as (server, told):
         assert told["jobs"] == ["first"]
@@ -89,7 +89,7 @@ def test_a_new_project_is_deployed_and_runs_on_this_machine(nightspot, socket_en
     assert not is_there(told)
 
 
-def test_an_account_whose_command_was_killed_ends_as_well(nightspot, socket_enabled):
+def test_an_account_whose_command_was_killed_ends_as_well(nightspot):
     _, environment, project = nightspot
     with served(environment, project) as (server, told):
         assert is_there(told)
