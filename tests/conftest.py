@@ -233,8 +233,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             getattr(item, "fixturenames", ())
         ):
             item.add_marker(pytest.mark.flaky(reruns=2))
-        elif item.get_closest_marker("browser"):
-            # A page's time-outs are in real seconds as well.
+        elif item.get_closest_marker("browser") or item.get_closest_marker("emulator"):
+            # The time-outs of a page, and of an emulated account's processes, are in real seconds as well.
             item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(
         key=lambda item: (
