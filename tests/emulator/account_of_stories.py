@@ -36,6 +36,8 @@ COMMAND_SECONDS = 240.0
 RECONCILE_SECONDS = 10.0  # five minutes on AWS
 # Waits and pauses of workflows, in seconds of AWS's. Clocks go as they go: no story has a wait to sit out.
 WAIT_SCALE = "0.001"
+# A run that no event wakes looks by itself, after an hour at the most: here, after little more than half a minute.
+TIMEOUT_SCALE = "0.01"
 
 # "held" trains until the story lets it go.
 TRAINER = """
@@ -401,7 +403,11 @@ def account_with_both_stacks(folder: Path) -> Iterator[Account]:
                 options=SIMULATION,
                 functions_url=wire.url,
                 certificate=certificate,
-                settings={"SFN_WAIT_SCALE": WAIT_SCALE, "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "2"},
+                settings={
+                    "SFN_WAIT_SCALE": WAIT_SCALE,
+                    "NIGHTSPOT_TIMEOUT_SCALE": TIMEOUT_SCALE,
+                    "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "2",
+                },
             )
         )
         made = Account(emulated, simulator, wire, folder)
