@@ -188,6 +188,18 @@ def fail(*lines: str, status: ExitStatus = ExitStatus.USER) -> NoReturn:
     raise typer.Exit(status)
 
 
+def agree_to_start(*, yes: bool) -> None:
+    """Ask whether to start what has just been priced; end the command where nobody says so."""
+    if yes:
+        return
+    try:
+        agreed = typer.confirm("Start it?", err=True)
+    except typer.Abort:
+        fail("nothing was started: where nobody can answer, say --yes")
+    if not agreed:
+        fail("nothing was started")
+
+
 def seconds_of(option: str, text: str) -> int:
     """The seconds of a duration. Raises typer.BadParameter, which names the option, for any other text."""
     try:

@@ -26,6 +26,7 @@ from nightspot.cli._shared import (
     PICTURES,
     ExitStatus,
     Json,
+    agree_to_start,
     check_file,
     fail,
     grouped,
@@ -335,14 +336,7 @@ def _agree(plan: DrillPlan, source: str, *, max_usd: float | None, yes: bool) ->
         fail(f"--max-usd: {max_usd:g}: the drill could cost ${most:,.2f}; {way} makes it fit")
     typer.echo(f"The drill costs {plan.price_in_words}{source}.", err=True)
     typer.echo(f"Its checkpoints go to {plan.checkpoint_uri}/.", err=True)
-    if yes:
-        return
-    try:
-        agreed = typer.confirm("Start it?", err=True)
-    except typer.Abort:
-        fail("nothing was started: where nobody can answer, say --yes")
-    if not agreed:
-        fail("nothing was started")
+    agree_to_start(yes=yes)
 
 
 def _played(

@@ -16,7 +16,16 @@ from nightspot.aws.prices import KeptPrices, load_price_book
 from nightspot.aws.runs.operating import DeploymentError
 from nightspot.aws.smoke import SmokePrice, aftermath, price_of
 from nightspot.cli import jobs
-from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, print_json, utc_now
+from nightspot.cli._shared import (
+    ExitStatus,
+    Json,
+    agree_to_start,
+    fail,
+    grouped,
+    mistakes,
+    print_json,
+    utc_now,
+)
 from nightspot.cli.account import Aws
 from nightspot.cli.doctor import findings_as_json, has_problems, show_finding, show_sum
 from nightspot.cli.runs import follow, start
@@ -137,11 +146,4 @@ def _price(place: Place, aws: Aws, job: Job) -> SmokePrice:
 
 def _agree(price: SmokePrice, *, yes: bool, as_json: bool) -> None:
     typer.echo(f"The run is {price.words}.", err=as_json)
-    if yes:
-        return
-    try:
-        agreed = typer.confirm("Start it?", err=True)
-    except typer.Abort:
-        fail("nothing was started: where nobody can answer, say --yes")
-    if not agreed:
-        fail("nothing was started")
+    agree_to_start(yes=yes)
