@@ -22,13 +22,13 @@ STEP_FUNCTIONS = (
     ),
     Fact(
         "stepfunctions.states.differ",
-        "How many cases of a single state Step Functions carries out otherwise than the local interpreter",
+        "How many cases of a single state Step Functions carries out otherwise than the local interpreters",
         "none",
         Grade.INFERRED,
         f"{_STEPS}apireference/API_TestState.html",
         designed=exactly(0),
         safe=exactly(0),
-        meaning="every test of the workflow rests on the local interpreter",
+        meaning="every test of the workflow rests on two local interpreters, which agree on every case",
     ),
     Fact(
         "stepfunctions.sdk.error",

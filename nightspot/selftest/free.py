@@ -62,7 +62,7 @@ def validates(workspace: Workspace, seen: Seen) -> None:
 
 
 def states_agree(workspace: Workspace, seen: Seen) -> None:
-    """A2: every case of every state comes to what the local interpreter comes to."""
+    """A2: every case of every state comes to what the local interpreters come to."""
     workflow = definition(sample_names(workspace.region, workspace.account_id))
     role, client = workspace.role_arn(), _states(workspace)
     wrong = []
@@ -296,7 +296,7 @@ CHECKS = (
     ),
     Check(
         "A2",
-        "Does each state do what the local interpreter does?",
+        "Does each state do what the local interpreters do?",
         ("states:TestState", *_ROLE),
         ("stepfunctions.states.differ",),
         states_agree,

@@ -1,6 +1,7 @@
-"""The cases of single states of the workflow: what each must come to, on AWS as in the local interpreter.
+"""The cases of single states of the workflow: what each must come to, on AWS as in the local interpreters.
 
-The cases stand in state_cases.json; `python -m tests.selftest.golden` writes them again from the local interpreter.
+The cases stand in state_cases.json; `python -m tests.selftest.golden` writes them again from the simulation's
+interpreter, and moto's is held against them as well.
 """
 
 from __future__ import annotations
