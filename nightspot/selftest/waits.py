@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from nightspot.selftest.functions import RUNTIME, make_function
 from nightspot.selftest.model import Check, NotTriedError, Seen
 from nightspot.selftest.workspace import Workspace, code_and_words
 
@@ -27,12 +26,15 @@ def handler(event, context):
 """
 _BROKEN = "import a_module_that_is_not_there\n"
 KINDS = ("sleeps", "eats", "exits", "raises")
-RUNTIME, LIMIT_SECONDS = "python3.13", 3  # the product's functions' runtime
+LIMIT_SECONDS = 3
 
 
 def function_errors(workspace: Workspace, seen: Seen) -> None:
     """C16: five ways in which a function fails, each called by Step Functions itself."""
-    good, broken = _function(workspace, "works", _CODE), _function(workspace, "broken", _BROKEN)
+    good, broken = (
+        make_function(workspace, part, code, limit_seconds=LIMIT_SECONDS)
+        for part, code in (("works", _CODE), ("broken", _BROKEN))
+    )
     runtime = _invoked(workspace, good, "nothing")
     brought = f"{RUNTIME} brings {runtime.get('output', runtime.get('cause', ''))}"
     for name, kind in (*((good, kind) for kind in KINDS), (broken, "cannot be imported")):
@@ -41,27 +43,6 @@ def function_errors(workspace: Workspace, seen: Seen) -> None:
         seen.saw(
             "lambda.error.names", error, f"{kind}: {error}: {str(said.get('cause', ''))[:200]}; {brought}"
         )
-
-
-def _function(workspace: Workspace, part: str, code: str) -> str:
-    name, client, packed = workspace.name(part), workspace.client("lambda"), io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("index.py", code)
-    workspace.made("function", name)
-    client.create_function(
-        FunctionName=name,
-        Runtime=RUNTIME,
-        Role=workspace.role_arn(),
-        Handler="index.handler",
-        Code={"ZipFile": packed.getvalue()},
-        Timeout=LIMIT_SECONDS,
-        MemorySize=128,
-    )
-    for _ in range(30):
-        if client.get_function_configuration(FunctionName=name).get("State", "Active") == "Active":
-            return name
-        workspace.sleep(2)
-    raise NotTriedError(f"the function {name} did not become active")
 
 
 def _invoked(workspace: Workspace, name: str, kind: str) -> Mapping[str, Any]:

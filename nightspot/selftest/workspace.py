@@ -214,14 +214,17 @@ class Workspace:
             f"{arn}:{service}:{self.region}:{self.account_id}:{kind}{ours}" for service, kind in kinds.items()
         ]
         mine += ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:GetBucketLocation"]
-        anything = [
-            "logs:CreateLogGroup",
-            "logs:CreateLogStream",
-            "logs:PutLogEvents",
-            "logs:DescribeLogStreams",
-        ]
-        anything += ["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        # Of training jobs alone: a function that may make no log group leaves none behind.
+        job_logging = ["CreateLogGroup", "CreateLogStream", "PutLogEvents", "DescribeLogStreams"]
+        logs = f"{arn}:logs:{self.region}:{self.account_id}:log-group:/aws/sagemaker/TrainingJobs*"
+        anything = ["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
         anything += ["ecr:BatchCheckLayerAvailability", "events:PutEvents", "cloudwatch:PutMetricData"]
+        anything += [
+            "pricing:GetProducts",
+            "savingsplans:DescribeSavingsPlans",
+            "ec2:DescribeSpotPriceHistory",
+        ]
+        anything.append("savingsplans:DescribeSavingsPlanRates")
         mine.append("sagemaker:AddTags")
         own_role = f"{arn}:iam::{self.account_id}:role/{ours}"
         return {
@@ -229,6 +232,7 @@ class Workspace:
             "Statement": [
                 {"Effect": "Allow", "Action": mine, "Resource": resources},
                 {"Effect": "Allow", "Action": "iam:PassRole", "Resource": own_role},
+                {"Effect": "Allow", "Action": [f"logs:{each}" for each in job_logging], "Resource": logs},
                 {"Effect": "Allow", "Action": anything, "Resource": "*"},
             ],
         }

@@ -50,7 +50,8 @@ def account(tmp_path, monkeypatch):
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(key, "testing")
     with ExitStack() as stack:
-        stack.enter_context(mock_aws())
+        # Without it moto looks for Docker where a function is invoked.
+        stack.enter_context(mock_aws(config={"lambda": {"use_docker": False}}))
 
         def open_account(*, scale=3600, market=None, command=("true",), **options):
             clock, calls = StoryClock(MIDNIGHT, scale), []

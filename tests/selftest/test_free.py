@@ -253,14 +253,6 @@ def test_quotas_that_are_not_listed_are_not_checked(account):
     assert workspace.shared["quotas"] == dict.fromkeys(names, 4.0)
 
 
-def test_prices_that_nobody_answers_for_are_not_tried(account):
-    workspace = account().workspace
-    workspace.client = lambda service: boto3.client(service.partition("@")[0], region_name="us-east-1")
-
-    with pytest.raises((NotTriedError, ClientError, NotImplementedError)):
-        made("A6", workspace)
-
-
 def test_the_roles_question_needs_a_stack(account):
     with pytest.raises(NotTriedError, match="needs --stack"):
         made("A8", account().workspace)
