@@ -18,7 +18,7 @@ from nightspot.aws.price_list import PLANS_API_REGION, PriceList, SavingsPlans, 
 from nightspot.aws.prices import KnownPrices, LivePrices, Sources, load_price_book, unlisted
 from nightspot.aws.table.run_table import RunTable
 from nightspot.lambdas.dependencies import deployed_jobs, late_client, read_environment
-from nightspot.lambdas.observability import count, emit, logger, traced
+from nightspot.lambdas.observability import count, emit, logger, uncounted_entry
 
 if TYPE_CHECKING:
     from nightspot.job.model import Job
@@ -42,8 +42,7 @@ class AskingDependencies:
     now: Callable[[], datetime]  # aware UTC
 
 
-@logger.inject_lambda_context
-@traced
+@uncounted_entry
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: AskingDependencies | None = None
 ) -> dict[str, Any]:

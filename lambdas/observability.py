@@ -67,18 +67,29 @@ def traced(handler: Handler) -> Handler:
     return call
 
 
+def uncounted_entry(handler: Handler) -> Handler:
+    """What a handler is wrapped in that counts nothing by itself: its time, log and trace."""
+
+    @wraps(handler)
+    def call(event: dict[str, Any], context: LambdaContext, **use: Any) -> dict[str, Any]:
+        time_left.begins(context)
+        return handler(event, context, **use)
+
+    wrapped: Handler = logger.inject_lambda_context(traced(call))
+    return wrapped
+
+
 def entry(counted: str) -> Callable[[Handler], Handler]:
-    """What every handler is wrapped in: its time, log, trace and metrics, the first of which counts its calls."""
+    """What every other handler is wrapped in: metrics too, the first of which counts its calls."""
 
     def wrap(handler: Handler) -> Handler:
         @wraps(handler)
         def call(event: dict[str, Any], context: LambdaContext, **use: Any) -> dict[str, Any]:
-            time_left.begins(context)
             count(counted)
             return handler(event, context, **use)
 
-        wrapped: Handler = logger.inject_lambda_context(traced(metrics.log_metrics(call)))
-        return wrapped
+        measured: Handler = metrics.log_metrics(call)
+        return uncounted_entry(measured)
 
     return wrap
 

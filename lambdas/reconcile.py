@@ -20,7 +20,7 @@ from nightspot.aws.runs.executions import InvalidStartError, NameTakenError
 from nightspot.decide import audit
 from nightspot.decide.audit import AuditFinding, Delivery, Pending, Repair, Snapshot
 from nightspot.lambdas.dependencies import Dependencies, dependencies
-from nightspot.lambdas.observability import count, emit, logger, traced
+from nightspot.lambdas.observability import count, emit, logger, uncounted_entry
 from nightspot.lambdas.settling import free_lock, looks_of, settle
 from nightspot.lambdas.start_run import ScheduledStart, start
 
@@ -40,8 +40,7 @@ class Reconciled:
         return any((each.kind, each.run_id, each.subject) == about for each in self.repaired)
 
 
-@logger.inject_lambda_context
-@traced
+@uncounted_entry
 def handler(
     event: dict[str, Any], context: LambdaContext, *, use: Dependencies | None = None
 ) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -12,8 +12,9 @@ from pydantic_core import CoreSchema, ErrorDetails
 
 from nightspot.aws.runs.training_jobs import StopState
 from nightspot.job.errors import Problem, describe, found_by_pydantic
+from nightspot.job.limits import limits_of
 from nightspot.job.markets import Fallback, MarketChoice
-from nightspot.job.model import Job
+from nightspot.job.model import Job, OverrideName
 from nightspot.job.overrides import Overrides
 from nightspot.job.request_shape import LARGEST_COUNT, LONGEST_NAME, LONGEST_VALUE
 from nightspot.record.model import Ending, Figures, Moment, RunRecord, RunState
@@ -216,6 +217,28 @@ class MonthCosts(Body):
     cost_at_least_usd: float
 
 
+class TypesToBuy(Body):
+    """Instance types by market, the ladder's first."""
+
+    spot: list[str]
+    on_demand: list[str]
+
+
+class LimitsOfStarts(Body):
+    """How far a start may go, whatever of it the job file says or leaves to the default."""
+
+    allow: list[OverrideName] = Field(description="The overrides that a start may give.")
+    instance_types: TypesToBuy = Field(description="What a start may name under `instance_types`.")
+    per_run_usd: float | None = Field(description="The largest `budget`; null: any.")
+    deadline: int = Field(
+        description="The longest `deadline`, in seconds from the start. Below a day (86400) a start may give no "
+        "time of day but the job's own."
+    )
+    hyperparameters: list[str] | None = Field(
+        description="The names that a start may set; null: all but those that begin with `sagemaker_`."
+    )
+
+
 class JobDescription(Body):
     """A job: what its file says, and how it does. Of the training job itself nothing is told."""
 
@@ -226,6 +249,9 @@ class JobDescription(Body):
     budget: dict[str, Any] | None = Field(description="As in the job file; null: none.")
     concurrency: str | None
     fallback: str | None
+    overrides: LimitsOfStarts | None = Field(
+        default=None, description="What a start may change of the job; null where `described` is false."
+    )
     described: bool = Field(description="False: it has runs, and no job file any more.")
     last_run: LastRun | None
     month: MonthCosts
@@ -241,8 +267,6 @@ class JobsList(Body):
 _BODY = "body"
 # pydantic's words for parameters, which are all text.
 _RULES = {
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
     "string_too_short": "must not be empty",
     "string_pattern_mismatch": "must be printable ASCII",
     "string_type": "must be given once",
@@ -310,6 +334,7 @@ def line_as_json(line: JobLine) -> dict[str, Any]:
         "budget": _section(job.budget) if job else None,
         "concurrency": job.concurrency.value if job else None,
         "fallback": job.fallback.value if job else None,
+        "overrides": asdict(limits_of(job)) if job else None,
         "described": job is not None,
         "last_run": line.last.account() if line.last else None,
         "month": _month(line.month),

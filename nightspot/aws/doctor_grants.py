@@ -28,6 +28,9 @@ PASSES_ROLES = "StartTrainingJobRoleArn"
 READ_CHECKPOINTS = ("PlanRunRoleArn", "DecideNextStepRoleArn", "CloseRunRoleArn", "ReconcileRoleArn")
 READ_MODELS = ("RecordOutcomeRoleArn", "CloseRunRoleArn", "ReconcileRoleArn")
 _ANY_RUN = "20260101-abc123"
+# What a list names, as a policy's condition knows it.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+_PREFIX_KEY = "s3:prefix"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class _Question:
     context: tuple[tuple[str, str], ...] = ()
 
     def ask(self, iam: Any, role_arn: str) -> list[str]:
-        """The resources on which it may not."""
+        """What it may not: "s3:GetObject on arn:…", for each resource that is refused."""
         answer = iam.simulate_principal_policy(
             PolicySourceArn=role_arn,
             ActionNames=[self.action],
@@ -50,15 +53,17 @@ class _Question:
                 for key, value in self.context
             ],
         )
+        listed_below = dict(self.context).get(_PREFIX_KEY)
+        below = f" with the prefix {listed_below}" if listed_below else ""
         return [
-            str(each.get("EvalResourceName", "*"))
+            f"{self.action} on {each.get('EvalResourceName', '*')}{below}"
             for each in answer["EvaluationResults"]
             if each["EvalDecision"] != "allowed"
         ]
 
 
 def grants(visit: Visit) -> Iterator[CheckFinding]:
-    """What starts training jobs may pass the jobs' roles; the others may read their checkpoints and models.
+    """What starts training jobs may pass the jobs' roles; the others may list and read what the jobs write.
 
     By IAM's simulator, which does not know the policies of buckets and keys: for keys see `keys`.
     """
@@ -76,11 +81,7 @@ def _finding(visit: Visit, output: str, questions: Iterable[_Question]) -> Check
         found = f"stack {visit.stack!r} has no output {output}: it is of an older version"
         return CheckFinding(Check.GRANTS, CheckState.NOT_CHECKED, found, "make deploy", name)
     iam = visit.client("iam")
-    refused = [
-        f"{question.action} on {resource}"
-        for question in questions
-        for resource in question.ask(iam, role_arn)
-    ]
+    refused = [each for question in questions for each in question.ask(iam, role_arn)]
     if refused:
         fix = "make deploy: the stack may use what the job files named when it was deployed"
         return CheckFinding(Check.GRANTS, CheckState.PROBLEM, f"may not {', '.join(refused)}", fix, name)
@@ -98,6 +99,9 @@ def _questions(visit: Visit) -> Iterator[_Question]:
     for outputs, objects in ((READ_CHECKPOINTS, saved), (READ_MODELS, models)):
         for output in outputs if objects else ():
             yield _Question(output, "s3:GetObject", objects)
+            for bucket, key in _lists(visit, objects):
+                # Without it numbered progress files are not found, and what is missing is "access denied".
+                yield _Question(output, "s3:ListBucket", (bucket,), ((_PREFIX_KEY, key),))
     through_s3 = (("kms:ViaService", f"s3.{visit.region}.{_DOMAINS.get(partition, 'amazonaws.com')}"),)
     try:
         used = _used_keys(visit)
@@ -208,3 +212,18 @@ def _filled(visit: Visit, *keys: str) -> tuple[str, ...]:
 
 def _objects(partition: str, uris: Iterable[str], below: str) -> tuple[str, ...]:
     return tuple(f"arn:{partition}:s3:::{uri.removeprefix('s3://').rstrip('/')}/{below}" for uri in uris)
+
+
+def _lists(visit: Visit, objects: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(bucket's ARN, prefix) of the lists in which these objects are looked for.
+
+    The stack's own buckets may be listed whole, so one prefix speaks for all; a grant of another bucket names each.
+    """
+    own = {visit.filled(name) for name in ("${CheckpointBucket}", "${ModelBucket}")}
+    seen = set()
+    for each in objects:
+        bucket, _, key = each.partition("/")
+        if bucket not in seen:
+            yield bucket, key
+        if bucket.rpartition(":")[2] in own:
+            seen.add(bucket)

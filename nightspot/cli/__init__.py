@@ -113,6 +113,13 @@ class _Group(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - as Typer has it
         return self.commands[cmd_name] if cmd_name in _LINES else None
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = _in_plain_words(error)
+            raise
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Typer has it
         widest = max(len(name) for name in _LINES)
         for heading, section in COMMANDS.items():
@@ -124,6 +131,23 @@ class _Group(TyperGroup):
 
         names = [CompletionItem(n, help=line) for n, line in _LINES.items() if n.startswith(incomplete)]
         return names + super(TyperGroup, self).shell_complete(ctx, incomplete)
+
+
+def _in_plain_words(error: typer.BadParameter) -> str:
+    """What is wrong with an option's value. Typer reads values with pydantic, and hands on its words."""
+    from pydantic import ValidationError  # noqa: PLC0415 - where a value is wrong
+
+    from nightspot.job.errors import describe, rule_of  # noqa: PLC0415 - likewise
+
+    found = error.__cause__
+    if not isinstance(found, ValidationError):
+        return error.message
+    while isinstance(found, ValidationError):  # of a repeated option: that of one of its values
+        details = found.errors()[0]
+        found = details.get("ctx", {}).get("error")
+    rule = rule_of(details)
+    given = describe(details["input"])
+    return rule if found is not None and given in rule else f"{given}: {rule}"
 
 
 _STYLE: Mapping[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}

@@ -124,6 +124,9 @@ def _of_failed(record: RunRecord) -> ExitStatus:
     return ExitStatus.SERVICE if failure is None else OF_FAILURE[failure]
 
 
+# Of the job that tries a fresh deployment: also written into new projects.
+SMOKE_JOB_FILE = Path(__file__).parents[1] / "demo" / "jobs" / "smoke.yaml"
+
 PICTURES = (".png", ".svg", ".pdf")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

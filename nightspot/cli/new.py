@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.text import Text
 
 import nightspot
-from nightspot.cli._shared import Json, mistakes, print_json
+from nightspot.cli._shared import SMOKE_JOB_FILE, Json, mistakes, print_json
 from nightspot.formats.figures import visible
 from nightspot.job.errors import Problem
 from nightspot.job.from_request import name_of
-from nightspot.job.reading import CheckedFile, check_files, load_job
+from nightspot.job.reading import CheckedFile, check_files, load_jobs
 from nightspot.job.schema import job_file_schema_text
 from nightspot.terminal.lines import console_for
 
@@ -31,6 +31,7 @@ _PLACES = {
     "gitignore": ".gitignore",
     "pipeline.yml": ".github/workflows/nightspot.yml",
     "README.md": "README.md",
+    str(SMOKE_JOB_FILE): "jobs/smoke.yaml",  # the repository's own, which lies elsewhere
 }
 
 
@@ -44,11 +45,14 @@ def new(
 ) -> None:
     """Write a project into an empty folder: a job and its training.
 
-    Also what checks and deploys them; the version of Nightspot is pinned.
+    Also the job that `nightspot smoke` runs, and what checks and deploys both; the version of Nightspot is pinned.
     """
     job = name_of(folder.resolve().name) if name is None else name
     if not job or job != name_of(job):
         rule = "must be letters of a to z, digits and -, as the job is called by it"
+        raise typer.BadParameter(f"{'DIR' if name is None else '--name'}: {name or folder.name!r}: {rule}")
+    if job == SMOKE_JOB_FILE.stem:
+        rule = "is the name of the job that tries a fresh deployment: take another"
         raise typer.BadParameter(f"{'DIR' if name is None else '--name'}: {name or folder.name!r}: {rule}")
     if folder.exists() and (not folder.is_dir() or any(each.name != ".git" for each in folder.iterdir())):
         raise typer.BadParameter(f"DIR: {str(folder)!r}: must be a new or an empty folder")
@@ -61,7 +65,7 @@ def new(
             text = (_TEMPLATES / template).read_text(encoding="utf-8")
             target.write_text(_filled(text, words), encoding="utf-8")
             written.append(str(target))
-        load_job(folder / f"jobs/{job}.yaml")
+        load_jobs(folder / "jobs")
     if as_json:
         print_json({"job": job, "files": written})
         return

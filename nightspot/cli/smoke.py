@@ -17,6 +17,7 @@ from nightspot.aws.runs.operating import DeploymentError
 from nightspot.aws.smoke import SmokePrice, aftermath, price_of
 from nightspot.cli import jobs
 from nightspot.cli._shared import (
+    SMOKE_JOB_FILE,
     ExitStatus,
     Json,
     agree_to_start,
@@ -38,7 +39,6 @@ from nightspot.terminal.lines import console_for
 JOB = "smoke"
 SMOKE_COMMAND = "nightspot smoke"  # as the run says who asked for it
 LONGEST = "90m"  # the job's deadline is an hour, and a stop takes minutes
-SAMPLE = Path(__file__).parents[1] / "demo" / "jobs" / f"{JOB}.yaml"
 
 
 @grouped
@@ -107,9 +107,8 @@ def _job_of(aws: Aws, stack: str, name: str) -> Job:
         fail(f"--stack: {error}")
     if name not in deployed:
         known = ", ".join(sorted(deployed)) or "none"
-        rule = (
-            f"must be a job of the stack ({known}); name one of those, or put {SAMPLE} into jobs/ and deploy"
-        )
+        or_else = f"name one of those, or put {SMOKE_JOB_FILE} into jobs/ and deploy"
+        rule = f"must be a job of the stack ({known}); {or_else}"
         fail(f"--job: {name!r}: {rule}")
     return deployed[name]
 

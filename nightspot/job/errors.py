@@ -111,6 +111,9 @@ _RULES = {
     "model_attributes_type": "must be a mapping",
     "string_type": "must be text: put it in quotes",
     "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
     "bool_type": "must be true or false",
     "finite_number": "must be a finite number",
     "invalid_key": "must have a text as its key: put it in quotes",
@@ -132,13 +135,20 @@ def found_by_pydantic(details: ErrorDetails, root: type[BaseModel], *above: str)
     `above` is the path at which the validated value stands in `root`, where it is a part of it.
     """
     path, models = _place((*above, *details["loc"]), root)
-    kind, context = details["type"], details.get("ctx", {})
+    kind = details["type"]
     if kind == "extra_forbidden":
         return unknown_key(path, keys_of(*models))
     if kind == "missing":
         return Problem(dotted(path), "nothing", "is required")
-    rule = _RULES[kind].format(**context) if kind in _RULES else details["msg"]
-    return problem(path, details["input"], rule)
+    return problem(path, details["input"], rule_of(details))
+
+
+def rule_of(details: ErrorDetails) -> str:
+    """The rule that one of `ValidationError.errors()` is about, as a sentence without pydantic's own words."""
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])  # without pydantic's "Value error, "
+    return _RULES[kind].format(**context) if kind in _RULES else details["msg"]
 
 
 def unknown_key(path: tuple[PathPart, ...], known: Iterable[str]) -> Problem:

@@ -7,12 +7,13 @@ job may cost. Without a word in the file a start may choose among what the file 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
 
 from nightspot.formats.figures import DAY_SECONDS, format_duration
 from nightspot.job.errors import Problem, problem
 from nightspot.job.markets import Market
-from nightspot.job.model import Job, MarketTypes, types_of
+from nightspot.job.model import Job, MarketTypes, OverrideName, types_of
 
 if TYPE_CHECKING:
     from nightspot.job.overrides import Overrides
@@ -20,6 +21,33 @@ if TYPE_CHECKING:
 # AWS's framework images read from these which code to run.
 # https://github.com/aws/sagemaker-training-toolkit (params.SAGEMAKER_PREFIX)
 RESERVED_PREFIX = "sagemaker_"
+
+
+@dataclass(frozen=True)
+class StartLimits:
+    """How far a start of one job may go, with the defaults filled in.
+
+    `allow`: the overrides that it may give. `instance_types`: by market, what it may buy, the ladder's first.
+    `per_run_usd`: the largest budget; None: any. `deadline`: seconds from the start; below a day no time of day
+    may be given. `hyperparameters`: the names that may be set; None: all but those of RESERVED_PREFIX.
+    """
+
+    allow: tuple[OverrideName, ...]
+    instance_types: Mapping[Market, tuple[str, ...]]
+    per_run_usd: float | None
+    deadline: int
+    hyperparameters: tuple[str, ...] | None
+
+
+def limits_of(job: Job) -> StartLimits:
+    """What `beyond_limits` holds a start's overrides against."""
+    return StartLimits(
+        get_args(OverrideName) if job.overrides.allow is None else job.overrides.allow,
+        {market: _types_to_buy(job, market) for market in Market},
+        largest_budget_usd(job),
+        _longest_deadline_seconds(job),
+        job.overrides.hyperparameters,
+    )
 
 
 def beyond_limits(job: Job, changed: Job, overrides: Overrides) -> Iterator[Problem]:
@@ -48,18 +76,14 @@ def _types(job: Job, changed: Job, overrides: Overrides) -> Iterator[Problem]:
     by_market = isinstance(overrides.instance_types, MarketTypes)
     told = set()
     for market in Market:
-        # Spot of a type that may be bought on-demand costs no more.
-        own = [*job.capacity.rungs_of(market), *(job.capacity.on_demand if market is Market.SPOT else ())]
-        known = [
-            rung.instance_type for rung in (*own, *(types_of(job.overrides.instance_types, market) or ()))
-        ]
+        known = _types_to_buy(job, market)
         given = changed.capacity.rungs_of(market) if overrides.types_for(market) else ()
         for n, rung in enumerate(given):
             path = ("instance_types", *((market.value,) if by_market else ()), n, "instance_type")
             if rung.instance_type in known or path in told:
                 continue
             told.add(path)
-            only = ", ".join(dict.fromkeys(known)) or "nothing"
+            only = ", ".join(known) or "nothing"
             rule = (
                 f"may not be bought {'as Spot' if market is Market.SPOT else 'on-demand'} by a start of this job, "
                 f"only {only}: add it to overrides.instance_types in the job file"
@@ -67,11 +91,22 @@ def _types(job: Job, changed: Job, overrides: Overrides) -> Iterator[Problem]:
             yield problem(path, rung.instance_type, rule)
 
 
+def _types_to_buy(job: Job, market: Market) -> tuple[str, ...]:
+    # Spot of a type that may be bought on-demand costs no more.
+    own = (*job.capacity.rungs_of(market), *(job.capacity.on_demand if market is Market.SPOT else ()))
+    added = types_of(job.overrides.instance_types, market) or ()
+    return tuple(dict.fromkeys(rung.instance_type for rung in (*own, *added)))
+
+
+def _longest_deadline_seconds(job: Job) -> int:
+    said = job.overrides.deadline_seconds
+    return max(DAY_SECONDS, job.deadline.within_seconds or 0) if said is None else said
+
+
 def _deadline(job: Job, changed: Job, overrides: Overrides) -> Iterator[Problem]:
     if overrides.deadline is None or changed.deadline == job.deadline:
         return
-    said = job.overrides.deadline_seconds
-    longest = max(DAY_SECONDS, job.deadline.within_seconds or 0) if said is None else said
+    longest = _longest_deadline_seconds(job)
     within = changed.deadline.within_seconds
     longest_words = f"{format_duration(longest)} after the start"
     if within is not None and within > longest:

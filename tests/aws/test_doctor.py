@@ -723,6 +723,53 @@ def test_checkpoints_that_a_function_may_not_read_are_a_problem(account, output)
     assert finding.found.startswith("may not s3:GetObject on arn:aws:s3:::our-checkpoints/")
 
 
+@pytest.mark.parametrize(
+    ("outputs", "bucket", "key"),
+    [
+        (READ_CHECKPOINTS, "our-checkpoints", "recommender/20260101-abc123/nightspot.json"),
+        (READ_MODELS, "our-models", "recommender/nightspot-job-20260101-abc123-1/output/model.tar.gz"),
+    ],
+    ids=["checkpoints", "models"],
+)
+def test_places_that_a_function_may_not_list_are_a_problem(account, outputs, bucket, key):
+    """It may read there, and does not find what it should read."""
+    refused = [(output, "s3:ListBucket", bucket) for output in outputs]
+    account.answers["simulate_principal_policy"] = simulator = Simulator(*refused)
+    problems = [each for each in account.findings(Check.GRANTS) if each.state is CheckState.PROBLEM]
+    assert {each.subject for each in problems} == {output.removesuffix("RoleArn") for output in outputs}
+    for each in problems:
+        assert each.found == f"may not s3:ListBucket on arn:aws:s3:::{bucket} with the prefix {key}"
+    asked = [each.get("ContextEntries") for each in simulator.asked if bucket in each["ResourceArns"][0]]
+    listed = {"ContextKeyName": "s3:prefix", "ContextKeyValues": [key], "ContextKeyType": "string"}
+    assert [listed] in asked
+
+
+def test_a_bucket_of_the_stack_s_own_is_asked_for_once_another_for_each_of_its_places(account):
+    """The grants of another bucket name each prefix."""
+    account.answers["simulate_principal_policy"] = simulator = Simulator()
+
+    def lists(bucket):
+        paths = []
+        for name in ("ads", "recommender"):
+            text = account.job.replace("name: recommender", f"name: {name}").replace(
+                "/recommender/", f"/{name}/"
+            )
+            paths.append(account.folder / f"{name}.yaml")
+            paths[-1].write_text(text.replace("${CheckpointBucket}", bucket))
+        simulator.asked.clear()
+        account.findings(Check.GRANTS, files=tuple(check_files(paths)))
+        asked = [each for each in simulator.asked if each["PolicySourceArn"].endswith("/PlanRunRoleArn")]
+        return [
+            (*each["ResourceArns"], each["ContextEntries"][0]["ContextKeyValues"][0].partition("/")[0])
+            for each in asked
+            if each["ActionNames"] == ["s3:ListBucket"]
+        ]
+
+    assert lists("${CheckpointBucket}") == [("arn:aws:s3:::our-checkpoints", "ads")]
+    theirs = "arn:aws:s3:::theirs"
+    assert lists("theirs") == [(theirs, "ads"), (theirs, "recommender")]
+
+
 def test_a_key_that_no_function_may_use_is_a_problem_of_each(account):
     key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-aaaa-bbbb-cccc-000000000001"
     account.job = account.job.replace("OutputDataConfig:", f"OutputDataConfig:\n    KmsKeyId: {key}")

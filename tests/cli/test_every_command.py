@@ -18,6 +18,7 @@ from nightspot.cli import COMMANDS, app
 from nightspot.local.stage import records, staging
 from nightspot.record.model import read_record
 from tests import records as past_records
+from tests.cli.conftest import put_together
 
 RUN = "20261121-d74a4a"
 TRAINING = """
@@ -109,6 +110,8 @@ CASES = {
         None, ("jobs", "--time-scale", "0.5"), "--time-scale: 0.5: must be a number from 1 on"
     ),
 }
+# What its messages have, and no user should read.
+OF_PYDANTIC = ("Value error", "pydantic", "Input should", "type=", "unable to parse")
 # The test that has the good one.
 GOOD_ELSEWHERE = {
     "facts harvest": "tests/cassettes/test_folding.py::test_the_command_reads_files_and_folders",
@@ -230,7 +233,56 @@ def test_a_bad_input_is_refused_with_its_field_and_rule(call, command):
     assert answer.status == case.bad_status, answer.out
     said = f"{answer.err} {answer.out}" if command == "validate" else answer.err
     assert case.words in said
-    assert "Traceback" not in said
+    assert not [words for words in ("Traceback", *OF_PYDANTIC) if words in said]
+
+
+@pytest.fixture
+def option_of(monkeypatch):
+    """`option_of(command)`: what stands before the value of each option; the command then does nothing."""
+
+    def option_of(name):
+        found = put_together(app)
+        for each in name.split():
+            found = found.commands[each]
+        monkeypatch.setattr(found, "callback", lambda **_given: None)
+        return [
+            "" if each.param_type_name == "argument" else f"{each.opts[0]}="
+            for each in found.params
+            if not getattr(each, "is_flag", False)
+        ]
+
+    return option_of
+
+
+@pytest.mark.parametrize("command", CASES)
+def test_no_option_refuses_a_value_in_the_words_of_pydantic(nightspot, option_of, command):
+    for option in option_of(command):
+        for value in ("", "x", "1.5", "-1", "nan", "1e999", "9" * 30, "☃"):
+            answer = nightspot(*command.split(), f"{option}{value}")
+            found = [words for words in OF_PYDANTIC if words in answer.err]
+            assert not found, answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("selftest", "--part", "D"), "'--part': 'D' is not one of 'A', 'B', 'C'."),
+        (("runs", "--outcome", "good"), "'--outcome': 'good' is not one of 'running', 'succeeded',"),
+        (
+            ("report", "--format", "pdf"),
+            "'--format': 'pdf' is not one of 'html', 'svg', 'png', 'csv', 'json'.",
+        ),
+        (("selftest", "--max-usd", "x"), "'--max-usd': 'x': must be a number"),
+        (("selftest", "--max-usd=-1"), "'--max-usd': '-1': must be at least 0"),
+        (("runs", "--limit", "1.5"), "'--limit': '1.5': must be a whole number"),
+    ],
+    ids=["a repeated choice", "an outcome", "a choice", "no number", "too small", "no whole number"],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_its_option_and_the_rule(nightspot, arguments, words):
+    answer = nightspot(*arguments)
+    assert (answer.status, answer.err.partition("Invalid value for ")[2].startswith(words)) == (2, True), (
+        answer.err
+    )
 
 
 @pytest.mark.parametrize("command", CASES)

@@ -144,6 +144,13 @@ def test_a_sum_that_floats_cannot_hold_is_known_all_the_same(account):
     assert (month["cost_usd"], month["cost_at_least_usd"]) == (0.3, 0.3)
 
 
+def test_an_api_of_an_older_version_tells_no_limits(job):
+    line = line_of(recommender=job)
+    assert line.pop("overrides")["allow"]
+    (told,) = JobsList.model_validate({"month": "2026-11", "jobs": [line]}).jobs
+    assert told.overrides is None
+
+
 def test_a_line_has_the_fields_that_the_api_declares(job, account):
     line = line_of(account(), recommender=job)
     assert line.keys() == JobDescription.model_fields.keys()

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from nightspot import __version__
+from nightspot.cli.smoke import JOB
 from nightspot.job.cautions import warnings_for
 from nightspot.job.reading import load_job
 
@@ -18,6 +19,7 @@ FILES = {
     "README.md",
     "cdk.json",
     "jobs/{name}.yaml",
+    "jobs/smoke.yaml",
     "requirements.txt",
     "training/Dockerfile",
     "training/train.py",
@@ -47,6 +49,15 @@ def test_a_project_has_a_job_a_script_a_pipeline_and_the_version(project):
     assert job.name == "my-recommender"
     # Until there is an image, the schedule starts nothing.
     assert [warning.field for warning in warnings_for(job)] == ["schedule.paused"]
+
+
+def test_it_has_the_job_of_the_smoke_run_which_nothing_starts_by_itself(project, root):
+    written = project / "jobs" / "smoke.yaml"
+    assert written.read_text() == (root / "jobs" / "smoke.yaml").read_text()
+    job = load_job(written)
+    assert (job.name, job.schedule, job.instance_types) == (JOB, None, ("ml.m5.large",))
+    assert not warnings_for(job)
+    assert "nightspot smoke --stack Nightspot-my-recommender" in (project / "README.md").read_text()
 
 
 def test_it_has_a_stack_of_its_own(project):
@@ -103,6 +114,8 @@ def test_an_empty_repository_is_empty_enough(nightspot, tmp_path):
         (("file",), "DIR: 'file': must be a new or an empty folder"),
         (("x", "--name", "Not_A_Name"), "--name: 'Not_A_Name': must be letters of a to z"),
         (("___",), "DIR: '___': must be letters of a to z"),
+        (("x", "--name", "smoke"), "--name: 'smoke': is the name of the job that tries a fresh deployment"),
+        (("Smoke",), "DIR: 'Smoke': is the name of the job that tries a fresh deployment"),
     ],
 )
 def test_nothing_is_written_where_it_would_not_belong(nightspot, tmp_path, arguments, words):

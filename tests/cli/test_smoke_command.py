@@ -252,7 +252,7 @@ def test_a_stack_without_the_job_says_where_to_get_it(nightspot, aws):
     assert answer.status == 1
     assert "--job: 'smok': must be a job of the stack (recommender, smoke)" in answer.err
     assert "demo/jobs/smoke.yaml into jobs/ and deploy" in answer.err
-    assert smoke.SAMPLE.is_file()
+    assert smoke.SMOKE_JOB_FILE.is_file()
 
 
 def test_a_run_without_a_model_says_why_and_which_commands_tell_more(nightspot, aws, story):

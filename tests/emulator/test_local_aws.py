@@ -77,7 +77,7 @@ def is_there(told):
 def test_a_new_project_is_deployed_and_runs_on_this_machine(nightspot):
     run, environment, project = nightspot
     with served(environment, project) as (server, told):
-        assert told["jobs"] == ["first"]
+        assert told["jobs"] == ["first", "smoke"]
         for line in (told["deploy"], told["run"]):
             program, *arguments = shlex.split(line)
             assert program == "nightspot"

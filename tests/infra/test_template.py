@@ -236,7 +236,8 @@ def test_a_call_that_gets_no_answer_fits_into_every_function_s_time(deployed):
     by_module = {
         f["Handler"].split(".")[2]: f["Timeout"] for f in deployed.of_type("Lambda::Function").values()
     }
-    assert TIMEOUTS.items() <= by_module.items()
+    # Each of them is tried against an AWS that does not answer.
+    assert by_module == TIMEOUTS
     assert {name for name, seconds in timeouts.items() if seconds <= longest} == set()
     once = longest_seconds(ASKED_ONCE)
     (starting,) = (seconds for name, seconds in timeouts.items() if "StartTrainingJob" in name)

@@ -3,6 +3,8 @@
 import pytest
 
 from nightspot.job.errors import InvalidOverridesError
+from nightspot.job.limits import StartLimits, limits_of
+from nightspot.job.markets import Market
 from nightspot.job.model import OverrideLimits, dump_jobs, read_jobs
 from nightspot.job.overrides import Overrides, apply_overrides, read_overrides
 
@@ -255,3 +257,41 @@ def test_the_section_is_deployed_and_a_document_without_it_has_the_defaults(job_
 def test_each_override_can_be_barred(job_with):
     job = job_with({"overrides.allow": list(Overrides.model_fields)})
     assert set(job.overrides.allow) == set(Overrides.model_fields)
+
+
+EVERY_OVERRIDE = ("market", "instance_types", "deadline", "hyperparameters", "budget", "fallback")
+DAY = 24 * 3600
+
+
+def test_what_a_file_without_a_word_lets_a_start_do_can_be_shown(job_with):
+    assert limits_of(job_with({})) == StartLimits(
+        EVERY_OVERRIDE, {Market.SPOT: (P4D, G5), Market.ON_DEMAND: (P4D,)}, 160, DAY, None
+    )
+
+
+def test_what_a_file_allows_and_forbids_can_be_shown(job_with, drop):
+    said = {
+        "overrides.allow": ["instance_types", "deadline"],
+        "overrides.instance_types": {"on_demand": [P5, G5]},
+        "overrides.per_run_usd": 300,
+        "overrides.deadline": "6h",
+        "overrides.hyperparameters": [],
+    }
+    assert limits_of(job_with(said)) == StartLimits(
+        ("instance_types", "deadline"),
+        {Market.SPOT: (P4D, G5), Market.ON_DEMAND: (P4D, P5, G5)},
+        300,
+        6 * 3600,
+        (),
+    )
+    unlimited = limits_of(job_with({"budget": drop, "deadline": {"within": "3d"}}))
+    assert (unlimited.per_run_usd, unlimited.deadline) == (None, 3 * DAY)
+
+
+@pytest.mark.parametrize("changes", [{}, {"overrides.instance_types": [P5]}], ids=["default", "wider"])
+@pytest.mark.parametrize("market", Market)
+def test_a_start_may_buy_what_is_shown_and_nothing_else(job_with, started, refused, market, changes):
+    shown = limits_of(job_with(changes)).instance_types[market]
+    assert started({"instance_types": {market.value: list(shown)}}, changes)
+    ((field, _, _),) = refused({"instance_types": {market.value: [*shown, "ml.c5.xlarge"]}}, changes)
+    assert field == f"instance_types.{market.value}[{len(shown)}].instance_type"

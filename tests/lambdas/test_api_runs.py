@@ -15,6 +15,7 @@ from nightspot.api.models import (
     RunResource,
 )
 from nightspot.api.queries import ENDINGS, Wanted
+from nightspot.job.model import OverrideLimits
 from nightspot.lambdas import api_reads
 from nightspot.record.model import Ending, RunRecord, RunState
 from nightspot.record.summary import summarise
@@ -302,6 +303,20 @@ def test_a_job_is_told_with_its_ladder_its_last_run_and_its_month(api, nights, w
     assert recommender["deadline"]["within"] == 28800
     assert [rung["instance_type"] for rung in recommender["capacity"]["spot"]] == ["ml.g5.xlarge"]
     assert (recommender["concurrency"], recommender["described"]) == ("forbid", True)
+
+
+def test_a_job_is_told_with_what_a_start_may_change(api, world):
+    job = world.jobs["recommender"]
+    limits = OverrideLimits(allow=("budget", "hyperparameters"), per_run_usd=30, hyperparameters=("epochs",))
+    world.jobs["recommender"] = job.model_copy(update={"overrides": limits})
+    (told,) = (each for each in api.ask("GET", "/jobs").json["jobs"] if each["name"] == "recommender")
+    assert told["overrides"] == {
+        "allow": ["budget", "hyperparameters"],
+        "instance_types": {"spot": ["ml.g5.xlarge"], "on_demand": ["ml.g5.xlarge"]},
+        "per_run_usd": 30,
+        "deadline": 86400,
+        "hyperparameters": ["epochs"],
+    }
 
 
 def test_the_last_run_of_an_earlier_month_is_told_without_its_costs(api, nights, world):

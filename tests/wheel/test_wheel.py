@@ -121,6 +121,7 @@ def test_a_new_project_is_synthesised(call, tmp_path, with_dependencies):
     ]
     ours = {each["Handler"] for each in functions if each["Handler"].startswith("nightspot.lambdas.")}
     assert "nightspot.lambdas.plan_run.handler" in ours
+    assert template["Outputs"]["StartARun"]["Value"]["Fn::Join"][1][-1].endswith("""'{"job": "smoke"}'""")
     (bundle,) = (project / "build" / "bundle").iterdir()
     for handler in ours:
         assert (bundle / Path(*handler.split(".")[:-1])).with_suffix(".py").is_file()
