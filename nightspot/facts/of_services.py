@@ -46,7 +46,12 @@ STEP_FUNCTIONS = (
         "SageMaker.SageMakerException, with SageMaker's words in the cause",
         Grade.INFERRED,
         f"{_STEPS}dg/supported-services-awssdk.html",
-        designed=one_of("SageMaker.SageMakerException", "SageMaker.ResourceNotFoundException"),
+        # The classifier takes each of them; which codes the SDK has a class for is not documented.
+        designed=one_of(
+            "SageMaker.SageMakerException",
+            "SageMaker.ValidationException",
+            "SageMaker.ResourceNotFoundException",
+        ),
         used_by=(f"{_WORKFLOW}:Stop the training job",),
         meaning="whatever its name is, the workflow tries again and then looks at the training job",
     ),

@@ -165,7 +165,7 @@ def test_a_stop_that_step_functions_words_in_a_new_way_is_safe_and_told(workspac
 
 
 def test_an_emulator_whose_teststate_never_asked_sagemaker_is_not_believed(workspace):
-    """As ministack, which leaves the variables out; on AWS the same answer is told."""
+    """One that knows no variables, say; on AWS the same answer is told."""
     said = {"status": "FAILED", "error": "States.QueryEvaluationError", "cause": "undefined"}
     with_states(workspace, lambda _asked: said)
 
