@@ -469,13 +469,18 @@ _NEXT_RUNG = ("quota_permanent", "quota_temporary", "configuration", "no_capacit
 
 
 def _refusal(
-    row: str, what: str, designed: tuple[str, ...], safe: tuple[str, ...] = (), source: str = ""
+    row: str,
+    what: str,
+    designed: tuple[str, ...],
+    safe: tuple[str, ...] = (),
+    source: str = "",
+    grade: Grade | None = None,
 ) -> Fact:
     return Fact(
         f"sagemaker.refusal.{row}",
         f"How is refused: {what}",
         " or ".join(designed),
-        Grade.DOCUMENTED if source else Grade.INFERRED,
+        grade or (Grade.DOCUMENTED if source else Grade.INFERRED),
         source,
         designed=one_of(*designed),
         safe=one_of(*designed, *safe),
@@ -504,6 +509,14 @@ REFUSALS = (
     _refusal("name", "a name of 64 characters", ("configuration",)),
     _refusal("newline", "a hyperparameter with a line break", ("configuration",), ("accepted",)),
     _refusal("stopunknown", "StopTrainingJob of a job that is not there", ("configuration",)),
+    _refusal(
+        "stopended",
+        "StopTrainingJob of a job that has ended",
+        ("stopped_by_person", "configuration"),
+        ("accepted",),
+        "https://github.com/awslabs/benchmark-ai/issues/928",
+        Grade.SEEN,
+    ),
 )
 
 FACTS = (*LIMITS, *LIFE, *CHECKPOINTS, *REFUSALS)

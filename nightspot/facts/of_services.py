@@ -41,6 +41,30 @@ STEP_FUNCTIONS = (
         meaning="the classifier reads the name with any prefix",
     ),
     Fact(
+        "stepfunctions.stop.error",
+        "What Step Functions calls the refusal of a stop that the workflow asks for",
+        "SageMaker.SageMakerException, with SageMaker's words in the cause",
+        Grade.INFERRED,
+        f"{_STEPS}dg/supported-services-awssdk.html",
+        # The classifier takes each of them; which codes the SDK has a class for is not documented.
+        designed=one_of(
+            "SageMaker.SageMakerException",
+            "SageMaker.ValidationException",
+            "SageMaker.ResourceNotFoundException",
+        ),
+        used_by=(f"{_WORKFLOW}:Stop the training job",),
+        meaning="whatever its name is, the workflow tries again and then looks at the training job",
+    ),
+    Fact(
+        "stepfunctions.stop.class",
+        "As what the refusal of a stop by the workflow is read",
+        "as that of boto3",
+        Grade.INFERRED,
+        designed=one_of("configuration", "stopped_by_person"),
+        used_by=(f"{_WORKFLOW}:Stop the training job",),
+        meaning="no refusal of a stop ends a run: the training job itself is looked at",
+    ),
+    Fact(
         "stepfunctions.sdk.fields.unknown",
         "How many fields of CreateTrainingJob the SDK of Step Functions does not know",
         "newest fields may be missing",

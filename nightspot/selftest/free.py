@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from statistics import quantiles
 from time import monotonic
@@ -37,7 +37,9 @@ from nightspot.selftest.states import (
     differences,
     question,
     read_cases,
+    really_tested,
     sample_names,
+    stopped_by_the_workflow,
 )
 from nightspot.selftest.workspace import Workspace, code_and_words
 
@@ -92,33 +94,12 @@ def states_agree(workspace: Workspace, seen: Seen) -> None:
     seen.saw("stepfunctions.states.differ", len(wrong), "; ".join(wrong[:_SHOWN]))
 
 
-def _tested(
-    workspace: Workspace, state: Mapping[str, Any], variables: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    said: dict[str, Any] = _states(workspace).test_state(
-        definition=json.dumps({"QueryLanguage": "JSONata", "End": True, **state}),
-        roleArn=workspace.role_arn(),
-        input="{}",
-        variables=json.dumps(variables or {}),
-        context=json.dumps({"Execution": {"Id": _execution_arn(workspace)}}),
-    )
-    return said
-
-
 def real_calls(workspace: Workspace, seen: Seen) -> None:
     """A3: what the workflow's own calls of AWS do and how they fail."""
     _write_an_item(workspace, seen)
     _send_an_event(workspace, seen)
-    state = {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::aws-sdk:sagemaker:stopTrainingJob",
-        "Arguments": {"TrainingJobName": workspace.name("never")},
-    }
-    said = _tested(workspace, state)
-    name = str(said.get("error", ""))
-    seen.saw(
-        "stepfunctions.sdk.error", name.partition(".")[0] + ".", f"{name}: {said.get('cause', '')}"[:500]
-    )
+    error, cause = stopped_by_the_workflow(workspace, workspace.name("never"))
+    seen.saw("stepfunctions.sdk.error", error.partition(".")[0] + ".", f"{error}: {cause}")
 
 
 def _crashed_states(
@@ -126,15 +107,11 @@ def _crashed_states(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     names = {**sample_names(workspace.region, workspace.account_id), "TableName": table}
     states = definition(names)["States"]
-    alone = [
-        {key: value for key, value in states[name].items() if key not in {"Next", "Catch"}}
-        for name in ("Record the crash", "Sound the alarm")
-    ]
     variables = {
         "run": {"job": "selftest", "run_id": workspace.name("crash"), "attempts": []},
         "crash": {"Error": "Lambda.Unknown", "Cause": "A test."},
     }
-    return alone[0], alone[1], variables
+    return states["Record the crash"], states["Sound the alarm"], variables
 
 
 def _write_an_item(workspace: Workspace, seen: Seen) -> None:
@@ -151,7 +128,7 @@ def _write_an_item(workspace: Workspace, seen: Seen) -> None:
             break
         workspace.sleep(2)
     record, _, variables = _crashed_states(workspace, table)
-    said = _tested(workspace, record, variables)
+    said = really_tested(workspace, record, variables)
     key = {"pk": {"S": f"RUN#{variables['run']['run_id']}"}, "sk": {"S": "CRASH"}}
     item = dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {})
     is_there = item.get("error") == {"S": "Lambda.Unknown"} and "crashed_at" in item
@@ -161,7 +138,7 @@ def _write_an_item(workspace: Workspace, seen: Seen) -> None:
 def _send_an_event(workspace: Workspace, seen: Seen) -> None:
     workspace.queue()
     _, alarm, variables = _crashed_states(workspace, "none")
-    said = _tested(workspace, alarm, variables)
+    said = really_tested(workspace, alarm, variables)
     for _ in range(20):
         if found := [each for each in workspace.messages() if each.get("source") == "nightspot"]:
             kind = type(found[0]["detail"]).__name__
@@ -181,7 +158,7 @@ def fields_known(workspace: Workspace, seen: Seen) -> None:
         shape, {"RoleArn": nobody, "TrainingJobName": workspace.name("fields")}
     ):
         # With a role that is not there nothing can start.
-        said = _tested(
+        said = really_tested(
             workspace,
             {
                 "Type": "Task",

@@ -1,5 +1,7 @@
 """Part B: the gallery of what SageMaker must refuse, and as what the classifier reads each refusal.
 
+Asked by boto3, as the deployed functions ask: StartTrainingJob alone creates training jobs. All that the workflow
+itself asks SageMaker is to stop one, so B17 is asked through Step Functions' TestState as well.
 A request that AWS takes all the same has a limit of one second and is stopped at the end.
 """
 
@@ -17,6 +19,7 @@ from nightspot.formats.statuses import ENDED
 from nightspot.job.markets import Market
 from nightspot.plan.planning import quota_name
 from nightspot.selftest.model import MACHINE, Check, Machine, NotTriedError, Seen
+from nightspot.selftest.states import stopped_by_the_workflow
 from nightspot.selftest.workspace import Workspace, code_and_words
 
 # Cheap ones, of which new accounts may have none.
@@ -34,7 +37,11 @@ Request = Callable[[Workspace], Mapping[str, Any]]
 def class_of(error: ClientError) -> str:
     """What the classifier makes of a refused call of boto3's."""
     said = error.response.get("Error", {})
-    return classify(fault=Fault(str(said.get("Code", "")), str(said.get("Message", "")))).failure.value
+    return _read_as(Fault(str(said.get("Code", "")), str(said.get("Message", ""))))
+
+
+def _read_as(fault: Fault) -> str:
+    return classify(fault=fault).failure.value
 
 
 def in_words(error: ClientError) -> str:
@@ -188,14 +195,37 @@ def too_much(workspace: Workspace, seen: Seen) -> None:
         raise NotTriedError("; ".join(problems))
 
 
-def stop_unknown(workspace: Workspace, seen: Seen) -> None:
-    """B17."""
-    try:
-        workspace.client("sagemaker").stop_training_job(TrainingJobName=workspace.name("never"))
-    except ClientError as error:
-        seen.saw("sagemaker.refusal.stopunknown", class_of(error), in_words(error))
-    else:
-        seen.saw("sagemaker.refusal.stopunknown", ACCEPTED)
+def stop_in_vain(workspace: Workspace, seen: Seen) -> None:
+    """B17: by boto3, as people and CloseRun stop a job, and by the workflow's own state."""
+    sagemaker, ended = workspace.client("sagemaker"), _ended(workspace)
+    jobs = {"stopunknown": workspace.name("never"), **({"stopended": ended} if ended else {})}
+    for row, job in jobs.items():
+        try:
+            sagemaker.stop_training_job(TrainingJobName=job)
+        except ClientError as error:
+            seen.saw(f"sagemaker.refusal.{row}", class_of(error), in_words(error))
+        else:
+            seen.saw(f"sagemaker.refusal.{row}", ACCEPTED)
+    for row, job in jobs.items():
+        name, cause = stopped_by_the_workflow(workspace, job)
+        if workspace.emulator and not name.startswith("SageMaker."):
+            raise workspace.not_here(f"answers TestState of a real call with {name or 'no error'}")
+        words = f"{row}: {name}: {cause}" if name else row
+        seen.saw("stepfunctions.stop.error", name or ACCEPTED, words)
+        seen.saw("stepfunctions.stop.class", _read_as(Fault(name, cause)) if name else ACCEPTED, words)
+    if not ended:
+        raise NotTriedError("no training job of this self-test has ended: part C leaves some")
+
+
+def _ended(workspace: Workspace) -> str | None:
+    """A training job of this self-test that has ended: its role may stop no other."""
+    for status in ENDED:
+        found = workspace.client("sagemaker").list_training_jobs(
+            NameContains=workspace.name(""), StatusEquals=status, MaxResults=1
+        )["TrainingJobSummaries"]
+        if found:
+            return str(found[0]["TrainingJobName"])
+    return None
 
 
 def describe_unknown(workspace: Workspace, seen: Seen) -> None:
@@ -235,12 +265,9 @@ _CREATE = (
     "sagemaker:StopTrainingJob",
     "sagemaker:DescribeTrainingJob",
 )
+_ROLE = ("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:DeleteRole", "iam:PassRole")
 _MADE = (
-    "iam:CreateRole",
-    "iam:PutRolePolicy",
-    "iam:DeleteRolePolicy",
-    "iam:DeleteRole",
-    "iam:PassRole",
+    *_ROLE,
     "s3:CreateBucket",
     "s3:PutBucketVersioning",
     "s3:ListBucketVersions",
@@ -339,14 +366,19 @@ def _checks() -> Iterator[Check]:
         too_much,
         ("refusal.tags", "refusal.name", "refusal.newline"),
     )
-    for id_, question, call, run, fact in (
+    yield Check(
+        "B17",
+        "StopTrainingJob of a job that is not there, and of one that has ended",
+        ("sagemaker:StopTrainingJob", "sagemaker:ListTrainingJobs", "states:TestState", *_ROLE),
         (
-            "B17",
-            "StopTrainingJob of a job that is not there",
-            "StopTrainingJob",
-            stop_unknown,
-            "refusal.stopunknown",
+            *("sagemaker.refusal.stopunknown", "sagemaker.refusal.stopended"),
+            *("stepfunctions.stop.error", "stepfunctions.stop.class"),
         ),
+        stop_in_vain,
+        minutes=0.5,
+        last=True,
+    )
+    for id_, question, call, run, fact in (
         (
             "B18",
             "DescribeTrainingJob of a job that is not there",

@@ -15,9 +15,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import nightspot
+from nightspot.failures.redaction import redact
+from nightspot.selftest.workspace import Workspace
 
 WORKFLOW_FILE = Path(nightspot.__file__).parent / "statemachine" / "training_run.asl.json"
 CASES_FILE = Path(__file__).with_name("state_cases.json")
+STOPPING = "Stop the training job"  # the one call of SageMaker that the workflow itself makes
 # Expressions that read the clock: what they give is not compared.
 CLOCK_KEYS = frozenset({":now", ":expires"})
 CLOCK = "<clock>"
@@ -130,9 +133,13 @@ def question(
         "roleArn": role_arn,
         "input": json.dumps(case.input),
         "variables": json.dumps(case.variables),
-        "context": json.dumps(context(execution_arn)),
         "inspectionLevel": "TRACE",
     }
+    if workflow["States"][case.state]["Type"] != "Task":
+        # Step Functions takes a context only beside a mock, and a mock only of a task.
+        # https://docs.aws.amazon.com/step-functions/latest/apireference/API_TestState.html
+        return asked
+    asked["context"] = json.dumps(context(execution_arn))
     if case.error is not None:
         said = {
             "error": case.error["Error"],
@@ -140,9 +147,33 @@ def question(
         }
         asked["mock"] = {"errorOutput": said, "fieldValidationMode": "NONE"}
         asked["stateConfiguration"] = {"retrierRetryCount": case.retries}
-    elif workflow["States"][case.state]["Type"] == "Task":
+    else:
         asked["mock"] = {"result": json.dumps(case.result), "fieldValidationMode": "NONE"}
     return asked
+
+
+def really_tested(
+    workspace: Workspace, state: Mapping[str, Any], variables: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """TestState's answer for a state whose call is made, and whose error is neither retried nor caught.
+
+    `$states.context` is empty: Step Functions takes one only beside a mock. Raises ClientError.
+    """
+    alone = {name: value for name, value in state.items() if name not in {"Next", "Retry", "Catch"}}
+    said: dict[str, Any] = workspace.client("stepfunctions").test_state(
+        definition=json.dumps({"QueryLanguage": "JSONata", **alone, "End": True}),
+        roleArn=workspace.role_arn(),
+        input="{}",
+        variables=json.dumps(variables or {}),
+    )
+    return said
+
+
+def stopped_by_the_workflow(workspace: Workspace, job: str) -> tuple[str, str]:
+    """Error and Cause of the workflow's own state that stops a training job, ("", "") where it is stopped."""
+    state = definition(sample_names(workspace.region, workspace.account_id))["States"][STOPPING]
+    said = really_tested(workspace, state, {"step": {"training_job_name": job}})
+    return str(said.get("error", "")), redact(str(said.get("cause", "")))
 
 
 def answer(said: Mapping[str, Any]) -> After:

@@ -8,7 +8,7 @@ import re
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from botocore.stub import ANY, Stubber
+from botocore.stub import Stubber
 from moto.events import models as moto_events
 
 from nightspot.facts.model import Verdict
@@ -18,36 +18,9 @@ from nightspot.selftest.model import NotTriedError, Seen
 from nightspot.selftest.roles import GRANTS, filled, names_of
 from nightspot.selftest.samples import requests_by_field
 from nightspot.selftest.states import read_cases
+from tests.selftest.recorded import with_states
 
 BY_ID = {check.id: check for check in CHECKS}
-
-
-class Recorded:
-    """A client of Step Functions that answers from a function; nothing local has TestState."""
-
-    def __init__(self, answer):
-        self._answer = answer
-        self.asked = []
-        self._model = boto3.client("stepfunctions", region_name="eu-west-1")
-
-    def test_state(self, **asked):
-        self.asked.append(asked)
-        # The request must be one that AWS's own model takes.
-        with Stubber(self._model) as stubber:
-            stubber.add_response("test_state", self._answer(asked), dict.fromkeys(asked, ANY))
-            return self._model.test_state(**asked)
-
-    def validate_state_machine_definition(self, **asked):
-        with Stubber(self._model) as stubber:
-            stubber.add_response("validate_state_machine_definition", self._answer(asked), asked)
-            return self._model.validate_state_machine_definition(**asked)
-
-
-def with_states(workspace, answer):
-    """The workspace with a Step Functions that answers so."""
-    recorded, others = Recorded(answer), workspace.client
-    workspace.client = lambda service: recorded if service == "stepfunctions" else others(service)
-    return recorded
 
 
 def made(check_id, workspace):
