@@ -32,12 +32,16 @@ def live(account, actions, monkeypatch):
     for name in ("SMALL_MB", "LARGE_MB", "MODEL_MB"):
         monkeypatch.setattr(jobs, name, 1)
 
-    def run(*ids, scale=60, **options):
+    def run(*ids, scale=60, quota=1.0, **options):
         opened = account(
             scale=scale,
             market=options.pop("market", SimulatedMarket.always()),
             command=[sys.executable, str(PROBE)],
             **{**QUICK, **options},
+        )
+        others = opened.workspace.client
+        opened.workspace.client = lambda service: (
+            Quotas(**{jobs.GPU: quota}) if service == "service-quotas" else others(service)
         )
         chosen = Choice(only=frozenset(ids)).of(CHECKS)
         report = play(opened.workspace, chosen, parallel=2)
@@ -45,6 +49,24 @@ def live(account, actions, monkeypatch):
         return report, opened
 
     return run
+
+
+class Quotas:
+    """Service Quotas, which moto has for VPC alone; it lists no value that was never applied."""
+
+    def __init__(self, **limits):
+        self._limits = limits
+
+    def get_paginator(self, operation):
+        self._listed = self._limits if operation == "list_service_quotas" else {}
+        return self
+
+    def paginate(self, **asked):
+        assert asked["ServiceCode"] == "sagemaker"
+        name = "{} for training job usage"
+        return [
+            {"Quotas": [{"QuotaName": name.format(kind), "Value": n} for kind, n in self._listed.items()]}
+        ]
 
 
 def observed(report):
@@ -124,6 +146,46 @@ def test_a_script_s_own_words_are_not_taken_for_aws_s(live):
     assert facts["sagemaker.failure.exit"].observed == ("user_code",)
     assert facts["sagemaker.failurereason.characters"].observed[0] <= 1024
     assert because(report)["C7"] == "the simulated SageMaker has this machine's memory"
+
+
+def test_a_scarce_type_without_a_machine_shows_how_its_longest_wait_ends(live):
+    # The 1,800 s of the limit pass in half a second.
+    report, opened = live("C11", scale=3600, market=SimulatedMarket.never())
+    facts = observed(report)
+
+    assert because(report) == {}
+    assert facts["sagemaker.maxpending.end"].observed == ("Stopped Stopped",)
+    assert facts["sagemaker.maxpending.end"].verdict is Verdict.AS_DESIGNED
+    assert facts["sagemaker.maxpending.end"].evidence == ("Starting Pending Stopping Stopped",)
+    assert facts["sagemaker.capacity.pending.seconds"].observed[0] >= jobs.MOST_PENDING_SECONDS
+    (job,) = opened.simulator.states()
+    assert job.request["ResourceConfig"]["InstanceType"] == jobs.GPU
+    assert report.file.usd == 0
+
+
+def test_a_scarce_type_that_has_a_machine_is_stopped_at_once(live):
+    report, _ = live("C11", scale=600)
+    facts = observed(report)
+
+    assert because(report) == {}
+    assert "sagemaker.maxpending.end" not in facts
+    assert facts["sagemaker.capacity.pending.seconds"].observed[0] >= QUICK["on_demand_provisioning_seconds"]
+    assert facts["sagemaker.status.names"].observed == ("all known",)
+    assert report.file.left_behind == ()
+
+
+def test_a_scarce_type_that_aws_refuses_before_the_limit_says_nothing_of_the_limit(live):
+    report, _ = live("C11", scale=3600, market=SimulatedMarket.never(), on_demand_fails_after_seconds=600.0)
+
+    assert "sagemaker.maxpending.end" not in observed(report)
+    assert observed(report)["sagemaker.capacity.pending.seconds"].observed[0] >= 600
+
+
+def test_a_scarce_type_without_a_quota_starts_nothing(live):
+    report, opened = live("C11", quota=0.0)
+
+    assert because(report)["C11"] == f"the account has no quota for {jobs.GPU}"
+    assert opened.simulator.states() == []
 
 
 @pytest.mark.parametrize(
