@@ -212,7 +212,7 @@ def _until_over(workspace: Workspace, execution: str, longest: float) -> Mapping
         answer: Mapping[str, Any] = states.describe_execution(executionArn=execution)
         if answer["status"] != "RUNNING":
             return answer
-        workspace.sleep(10)
+        workspace.sleep(3)
     raise TimeoutError(f"the run has not ended after {longest:g} s")
 
 

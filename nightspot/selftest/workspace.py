@@ -468,10 +468,17 @@ def _remove_machine(workspace: Workspace, name: str) -> None:
     workspace.client("stepfunctions").delete_state_machine(stateMachineArn=arn)
 
 
+def _stop_execution(workspace: Workspace, arn: str) -> None:
+    # What StopExecution says of one that is over is not documented, and an emulator refuses it.
+    states = workspace.client("stepfunctions")
+    if states.describe_execution(executionArn=arn)["status"] == "RUNNING":
+        states.stop_execution(executionArn=arn)
+
+
 _REMOVE: Mapping[str, Callable[[Workspace, str], None]] = {
     "rule": _remove_rule,
     "queue": _remove_queue,
-    "execution": lambda workspace, name: workspace.client("stepfunctions").stop_execution(executionArn=name),
+    "execution": _stop_execution,
     "state machine": _remove_machine,
     "function": lambda workspace, name: workspace.client("lambda").delete_function(FunctionName=name),
     "schedule": lambda workspace, name: workspace.client("scheduler").delete_schedule(Name=name),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 
 import pytest
 from botocore import xform_name
 from botocore.awsrequest import AWSResponse
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from botocore.model import ServiceModel
 from botocore.session import get_session
 
 from nightspot.aws.runs.api_client import ApiClient
@@ -57,7 +57,7 @@ class Stack:
     status, error, starts = "SUCCEEDED", "", 1
     closes = True  # whether an abort stops the training job
     completes = True  # whether its bill comes into the record
-    letter = page = False  # a dead letter is left; the page is not written
+    letter, page = False, True  # whether a dead letter is left, and the page written
     # What it costs is known, and what it saves is not: it is not known what on-demand alone would have cost.
     counted = frozenset({"CostUsd", *(name for name, comes in METRICS.items() if comes is Comes.ALWAYS)})
     rows = {"Every decision of a run": 1, "Failures by class": 0}  # noqa: RUF012 - replaced, not changed
@@ -68,7 +68,6 @@ class Stack:
     def __init__(self, workspace, story):
         self.workspace, self.story, self.moto = workspace, story, workspace.client
         self.calls, self.stopped, self.schedules = [], [], []
-        self.page = True
         self.outputs = {
             "StateMachineArn": MACHINE,
             "Environment": "main",
@@ -103,10 +102,8 @@ class Stack:
         cloudwatch.put_dashboard(DashboardName="stack-board", DashboardBody=json.dumps(body))
 
     def client(self, service):
-        operations = get_session().get_service_model(service)
-
-        def note(name):
-            self.calls.append((service, _operation(operations, name)))
+        def note(method):
+            self.calls.append((service, operations(service)[method]))
 
         return Noting(self if service in PLAYED else self.moto(service), note)
 
@@ -172,18 +169,22 @@ class Stack:
             namespace = "AWS/States" if states else "Nightspot"
             self.moto("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[datum])
 
-    def describe_execution(self, **_asked):
-        status = "ABORTED" if self.stopped else self.status
+    def describe_execution(self, executionArn):  # noqa: N803 - as boto3 has it
+        status = "ABORTED" if executionArn in self.stopped else self.status
         given = {"job": "smoke", "scheduled_at": "2026-12-05T00:02:00Z"}
         told = {"status": status, "error": self.error, "input": json.dumps(given)}
         return {**told, "startDate": getattr(self, "started_at", None)}
 
     def stop_execution(self, executionArn, error=None, cause=None):  # noqa: N803 - as boto3 has it
-        again = executionArn in self.stopped or not hasattr(self, "job")  # what is left is stopped at the end
+        if self.describe_execution(executionArn)["status"] != "RUNNING":
+            words = {"Code": "ValidationException", "Message": "Execution is not running"}
+            raise ClientError({"Error": words}, "StopExecution")
         self.stopped.append(executionArn)
-        if self.completes and not again:
+        if not hasattr(self, "job"):
+            return
+        if self.completes:
             self._leave(Outcome.STOPPED)
-        if again or self.event is None:
+        if self.event is None:
             return
         name, sqs = executionArn.rpartition(":")[2], self.moto("sqs")
         url = sqs.get_queue_url(QueueName=self.workspace.name("events"))["QueueUrl"]
@@ -293,8 +294,11 @@ class Noting:
         return self._client.get_paginator(name)
 
 
-def _operation(model: ServiceModel, method):
-    return next((name for name in model.operation_names if xform_name(name) == method), method)
+@cache
+def operations(service):
+    """boto3's methods of a service, and the operations that they call."""
+    names = get_session().get_service_model(service).operation_names
+    return {xform_name(name): name for name in names}
 
 
 @pytest.fixture
@@ -410,13 +414,13 @@ def test_a_record_of_another_version_is_named(played, monkeypatch):
 
 @pytest.mark.parametrize(("starts", "verdict"), [(1, Verdict.AS_DESIGNED), (2, Verdict.BREAKS)])
 def test_one_moment_twice_is_one_run(played, starts, verdict):
-    seen, _, stack = played("C14", starts=starts)
+    seen, _, stack = played("C14", starts=starts, status="RUNNING")
 
     assert seen["scheduler.start"].verdict is verdict
     assert seen["scheduler.time.form"].observed == ("readable",)
     assert len({each["ScheduleExpression"] for each in stack.schedules}) == 1
     assert stack.schedules[0]["Target"]["Arn"].endswith(":function:start-run")
-    assert stack.stopped
+    assert len(stack.stopped) == starts
 
 
 def test_the_event_of_an_aborted_execution_is_read_and_its_job_stopped_and_billed(played):
