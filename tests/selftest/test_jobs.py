@@ -6,6 +6,7 @@ import json
 import sys
 
 import pytest
+from botocore.exceptions import ClientError
 
 from nightspot.cassettes.model import read_cassette
 from nightspot.facts.files import read_facts_file, write_facts_file
@@ -14,7 +15,7 @@ from nightspot.local.sagemaker.markets import SimulatedMarket
 from nightspot.selftest import jobs
 from nightspot.selftest.checks import CHECKS
 from nightspot.selftest.lives import PROBE
-from nightspot.selftest.model import Choice
+from nightspot.selftest.model import Choice, Seen
 from nightspot.selftest.running import play
 
 QUICK = {
@@ -216,3 +217,61 @@ def test_spot_without_a_machine_is_the_market_s_end_and_is_kept_without_names(li
     for secret in ("123456789012", opened.workspace.token, opened.workspace.bucket()):
         assert secret not in text
         assert secret not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        ("AccessDenied", Verdict.AS_DESIGNED),
+        ("KMS.DisabledException", Verdict.BREAKS),
+        (None, Verdict.BREAKS),
+    ],
+    ids=["denied", "another code", "lets everybody read"],
+)
+def test_what_s3_says_of_a_key_that_may_not_be_used_is_what_reading_progress_rests_on(account, code, verdict):
+    """The reader's answer is recorded: moto lets everybody use a key."""
+    workspace, seen = account().workspace, Seen()
+    workspace.emulator = ""
+
+    class Reader:
+        def get_object(self, **asked):
+            assert asked == {"Bucket": workspace.bucket(), "Key": "secret"}
+            if code is not None:
+                raise ClientError({"Error": {"Code": code, "Message": "no kms:Decrypt"}}, "GetObject")
+
+    allowed = []
+    workspace.as_caller = lambda policy: allowed.append(policy) or (lambda _service: Reader())
+    jobs.key_refused(workspace, seen)
+
+    (fact,) = seen.observations(workspace.now())
+    assert fact.observed == (code or "accepted",)
+    assert fact.verdict is verdict
+    (statement,) = allowed[0]["Statement"]
+    assert statement["Action"] == "s3:GetObject"
+    head = workspace.client("s3").head_object(Bucket=workspace.bucket(), Key="secret")
+    assert head["ServerSideEncryption"] == "aws:kms"
+    assert workspace.clean_up() == []
+
+
+@pytest.mark.parametrize(("step", "whose"), [(200, "newer"), (100, "older")])
+def test_of_two_machines_on_one_prefix_it_is_said_whose_file_stands_in_s3(account, step, whose):
+    """What the two machines write is recorded: the simulation has one machine for a job."""
+    opened = account(scale=3600, market=SimulatedMarket.always(), **QUICK)
+    workspace, seen = opened.workspace, Seen()
+    workspace.emulator = ""
+
+    def lines(_job):
+        progress = json.dumps({"step": step})
+        workspace.client("s3").put_object(
+            Bucket=workspace.bucket(), Key="checkpoints/c9/progress.json", Body=progress.ljust(512)
+        )
+        at = opened.clock.now().timestamp()
+        return [json.dumps({"probe": "host", "at": at, "name": f"algo-{n}"}) for n in (1, 2)]
+
+    workspace.logs = lines
+    jobs.hosts(workspace, seen)
+
+    facts = {each.id: each for each in seen.observations(workspace.now())}
+    assert facts["sagemaker.checkpoints.hosts"].observed == (whose,)
+    (job,) = opened.simulator.states()
+    assert job.request["ResourceConfig"]["InstanceCount"] == 2
