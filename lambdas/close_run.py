@@ -33,6 +33,7 @@ ENDS = frozenset({ExecutionState.ABORTED, ExecutionState.TIMED_OUT, ExecutionSta
 EventMs = Annotated[int | None, BeforeValidator(read_event_ms)]
 
 
+# fact: stepfunctions.execution.event.*
 class ExecutionDetail(BaseModel):
     """The detail of an execution's status change, as far as closing needs it. Times are epoch milliseconds.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightspot.aws.faults import NO_ANSWER, code_of
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError, code_of
 from nightspot.aws.runs.operating import Deployment, DeploymentError, read_deployment
 from nightspot.failures.redaction import redact
 from nightspot.job.model import Job
@@ -230,7 +230,7 @@ def guarded(
     """What `look` finds; where AWS refuses or does not answer, a finding that says so in its place."""
     try:
         yield from look()
-    except (ClientError, BotoCoreError, DeploymentError, PlaceholderError) as error:
+    except (ClientError, BotoCoreError, TransientAwsError, DeploymentError, PlaceholderError) as error:
         found, fix = unanswered(error)
         yield CheckFinding(check, CheckState.NOT_CHECKED, found, fix, subject)
 

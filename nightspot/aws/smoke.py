@@ -189,13 +189,20 @@ def _was_published(visit: Visit, run_id: str) -> bool:
     return "sent_at" in from_dynamodb(answer.get("Item") or {})
 
 
-def _alarms(visit: Visit) -> Iterator[CheckFinding]:
+def alarms_of(visit: Visit) -> list[Mapping[str, Any]]:
+    """The stack's alarms, as CloudWatch describes them. Raises ClientError and BotoCoreError."""
     names = [name for kind, _, name in visit.resources if kind == "AWS::CloudWatch::Alarm"]
-    ringing = []
+    found: list[Mapping[str, Any]] = []
     for first in range(0, len(names), 100):
         page = names[first : first + 100]
         answer = visit.client("cloudwatch").describe_alarms(AlarmNames=page, MaxRecords=100)
-        ringing += [each for each in answer.get("MetricAlarms", ()) if each.get("StateValue") == "ALARM"]
+        found += answer.get("MetricAlarms", ())
+    return found
+
+
+def _alarms(visit: Visit) -> Iterator[CheckFinding]:
+    alarms = alarms_of(visit)
+    ringing = [each for each in alarms if each.get("StateValue") == "ALARM"]
     for alarm in ringing:
         fix = f"docs/operate.md, Alarms; aws cloudwatch describe-alarm-history --alarm-name {alarm['AlarmName']}"
         found = f"rings: {alarm.get('AlarmDescription') or 'no description'}"
@@ -203,7 +210,7 @@ def _alarms(visit: Visit) -> Iterator[CheckFinding]:
             SmokeCheck.ALARMS, CheckState.PROBLEM, found, f"{fix}{visit.options}", alarm["AlarmName"]
         )
     if not ringing:
-        yield CheckFinding(SmokeCheck.ALARMS, CheckState.OK, f"none of {len(names)} rings")
+        yield CheckFinding(SmokeCheck.ALARMS, CheckState.OK, f"none of {len(alarms)} rings")
 
 
 def _function(visit: Visit, name: str) -> str:

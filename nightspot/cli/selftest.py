@@ -15,8 +15,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightspot.aws.prices import load_price_book
+from nightspot.aws.runs.api_client import ApiClient
 from nightspot.cli import account
-from nightspot.cli._shared import ExitStatus, Json, fail, print_json
+from nightspot.cli._shared import ExitStatus, Json, agree_to_start, fail, print_json
 from nightspot.facts.files import write_facts_file
 from nightspot.facts.model import Verdict
 from nightspot.failures.redaction import redact
@@ -100,8 +101,7 @@ def selftest(
             f"{len(checks)} checks in {aws.region}, at most ${worst:.2f}; what they make is removed."
         )
         workspace.say = console.print
-    if not yes and not typer.confirm("Start?"):
-        raise typer.Exit(ExitStatus.USER)
+    agree_to_start(yes=yes)
     report = play(workspace, checks, parallel=_PARALLEL, on_result=_silent if as_json else _show_result)
     _finish(report, workspace, folder, as_json=as_json)
 
@@ -191,6 +191,7 @@ def workspace_of(
         stack=stack,
         emulator=emulator,
         price=price,
+        api=lambda url: ApiClient(url, credentials=session.get_credentials(), region=aws.region),
     )
 
 

@@ -288,6 +288,7 @@ def _fold_end(attempt: Attempt, view: JobView, now: datetime) -> Attempt:
     )
 
 
+# fact: sagemaker.maxpending.end
 def _pending_limit_has_passed(attempt: Attempt, view: JobView) -> bool:
     """Whether the job queued for all of its MaxPendingTimeInSeconds: SageMaker stops it then, without a reason."""
     limit = view.max_pending_seconds

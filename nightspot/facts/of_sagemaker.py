@@ -462,6 +462,17 @@ CHECKPOINTS = (
         used_by=("nightspot/aws/drill_plan.py:MOST_WAIT_SECONDS",),
         meaning="no rule can promise a machine that AWS does not have",
     ),
+    Fact(
+        "sagemaker.maxpending.end",
+        "How an on-demand job ends that reaches MaxPendingTimeInSeconds without a machine",
+        "Stopped, without a reason",
+        Grade.UNKNOWN,
+        f"{_API}StoppingCondition.html",
+        designed=one_of("Stopped Stopped"),
+        safe=one_of("Stopped Stopped", "Stopped MaxWaitTimeExceeded", "Failed Failed no_capacity"),
+        used_by=("nightspot/decide/ledger.py:_pending_limit_has_passed",),
+        meaning="it counts as missing capacity, and the run asks again",
+    ),
 )
 
 # Each row of the gallery in nightspot.selftest: what class the classifier gives to SageMaker's refusal.

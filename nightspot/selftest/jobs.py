@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -19,9 +18,10 @@ from nightspot.plan.planning import quota_name
 from nightspot.selftest.lives import Life, Live
 from nightspot.selftest.model import MACHINE, Check, Machine, NotTriedError, Seen
 from nightspot.selftest.refusals import ACCEPTED
-from nightspot.selftest.workspace import Workspace, code_and_words
+from nightspot.selftest.workspace import LONGEST_STOP_SECONDS, QUEUE_CALLS, Workspace, code_and_words
 
 GPU = "ml.g4dn.xlarge"
+MOST_PENDING_SECONDS = 1800  # the least that SageMaker takes
 TRAINS = "Training"
 SMALL_MB, LARGE_MB, MODEL_MB = 5, 1024, 500
 _MINUTE = 60
@@ -219,11 +219,15 @@ def no_spot_machine(workspace: Workspace, seen: Seen) -> None:
     )
     job.start()
     life = job.end("Spot that waits for a second")
-    end = life.end
-    if life.answer["TrainingJobStatus"] == Status.FAILED:
-        failure = classify(status="Failed", failure_reason=str(life.answer.get("FailureReason", ""))).failure
-        end = f"{end} {failure.value}"
-    seen.saw("sagemaker.spot.neverlaunched", end, " ".join(life.statuses), life.kept_as)
+    seen.saw("sagemaker.spot.neverlaunched", _end_with_class(life), " ".join(life.statuses), life.kept_as)
+
+
+def _end_with_class(life: Life) -> str:
+    """Statuses at the end; of a failure with the classifier's answer."""
+    if life.answer["TrainingJobStatus"] != Status.FAILED:
+        return life.end
+    failure = classify(status="Failed", failure_reason=str(life.answer.get("FailureReason", ""))).failure
+    return f"{life.end} {failure.value}"
 
 
 def failures(workspace: Workspace, seen: Seen) -> None:
@@ -303,7 +307,10 @@ def hosts(workspace: Workspace, seen: Seen) -> None:
 
 
 def pending(workspace: Workspace, seen: Seen) -> None:
-    """C11: what an on-demand job of a scarce type shows while it waits; stopped as soon as it has a machine."""
+    """C11: how long an on-demand job of a scarce type waits, and how it ends where no machine comes.
+
+    It is stopped as soon as it has one.
+    """
     name = quota_name(Market.ON_DEMAND, GPU)
     try:
         limits = Quotas(workspace.client("service-quotas")).limits([name])
@@ -316,17 +323,24 @@ def pending(workspace: Workspace, seen: Seen) -> None:
         "c11",
         {"seconds": 10},
         ResourceConfig={"InstanceType": GPU, "InstanceCount": 1, "VolumeSizeInGB": 5},
-        StoppingCondition={"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": 1800},
+        StoppingCondition={"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": MOST_PENDING_SECONDS},
     )
     job.start()
-    until = workspace.now() + timedelta(minutes=20)
-    job.until(
-        lambda answer: answer["SecondaryStatus"] not in {"Starting", "Pending"} or workspace.now() >= until
+    has_machine = job.until(
+        lambda answer: (
+            answer["TrainingJobStatus"] == Status.IN_PROGRESS
+            and answer["SecondaryStatus"] not in {"Starting", "Pending"}
+        ),
+        MOST_PENDING_SECONDS + LONGEST_STOP_SECONDS,
     )
     waited = _age(workspace, job)
-    job.stop()
+    if has_machine:
+        job.stop()
     life = job.end("on-demand of a scarce type")
     seen.saw("sagemaker.capacity.pending.seconds", round(waited), " ".join(life.statuses), life.kept_as)
+    # One that fails before has had its answer from the market.
+    if not has_machine and (life.ended_after() or waited) >= MOST_PENDING_SECONDS - _MINUTE:
+        seen.saw("sagemaker.maxpending.end", _end_with_class(life), " ".join(life.statuses), life.kept_as)
     _statuses(life, seen)
 
 
@@ -361,9 +375,7 @@ _JOB = (
         "s3:DeleteObject",
     ),
     *("s3:DeleteObjectVersion", "s3:DeleteBucket"),
-    *("sqs:CreateQueue", "sqs:GetQueueAttributes", "sqs:SetQueueAttributes", "sqs:ReceiveMessage"),
-    *("sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:DeleteQueue"),
-    *("events:PutRule", "events:PutTargets", "events:RemoveTargets", "events:DeleteRule"),
+    *QUEUE_CALLS,
 )
 _READ = ("s3:GetObject", "s3:ListBucket")
 
@@ -488,11 +500,11 @@ CHECKS = (
     ),
     Check(
         "C11",
-        "What does an on-demand job of a scarce type show while it waits?",
+        "What does an on-demand job of a scarce type show while it waits, and at the end of its longest wait?",
         (*_JOB, "servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"),
-        _facts("capacity.pending.seconds", "status.names"),
+        _facts("capacity.pending.seconds", "maxpending.end", "status.names"),
         pending,
-        minutes=10,
+        minutes=35,
         jobs=(Machine(60, instance_type=GPU),),
         opt_in="only",
     ),

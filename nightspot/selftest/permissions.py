@@ -44,6 +44,19 @@ _NAMED: Mapping[str, tuple[str, ...]] = {
     },
     # The role of the stack's schedules is passed to one of ours.
     "iam:PassRole": (f"arn:aws:iam::*:role/{_OURS}", "arn:aws:iam::*:role/*SchedulesRole*"),
+    # Also what a run of --stack leaves, by CDK's names of the stack's own things.
+    **dict.fromkeys(
+        ("s3:GetObject", "s3:ListBucket"), (f"arn:aws:s3:::{_OURS}", "arn:aws:s3:::*trainingdata*")
+    ),
+    **dict.fromkeys(
+        ("dynamodb:GetItem", "dynamodb:Query"),
+        (f"arn:aws:dynamodb:*:*:table/{_OURS}", "arn:aws:dynamodb:*:*:table/*TrainingRecords*"),
+    ),
+    "lambda:GetFunctionConfiguration": (
+        f"arn:aws:lambda:*:*:function:{_OURS}",
+        "arn:aws:lambda:*:*:function:*FunctionsNotify*",
+    ),
+    "execute-api:Invoke": ("arn:aws:execute-api:*:*:*/*/GET/runs/*",),
     # Also of the stack's dead letters.
     "sqs:GetQueueAttributes": ("*",),
     **{
@@ -75,7 +88,7 @@ def resources(action: str) -> tuple[str, ...]:
     if action in _ANY or action in LISTS:
         return ("*",)
     named = _NAMED.get(action) or _RESOURCES.get(action.partition(":")[0], ("*",))
-    return (*named, f"{named[0]}/*") if action.startswith("s3:") else named
+    return (*named, *(f"{each}/*" for each in named)) if action.startswith("s3:") else named
 
 
 def policy_text(checks: Iterable[Check]) -> str:

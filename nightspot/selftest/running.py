@@ -14,6 +14,7 @@ from types import FrameType
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nightspot.aws.faults import TransientAwsError
 from nightspot.cassettes.recording import versions
 from nightspot.facts.files import CheckRecord, FactsFile, Observation, account_hash, observation
 from nightspot.facts.model import Verdict
@@ -108,15 +109,22 @@ def _side_by_side(
 
 
 def lanes(checks: Sequence[Check]) -> list[list[Check]]:
-    """Checks that need one another stand in one lane, in order; the others in one each."""
+    """Checks that need one another stand in one lane, in order; the others in one each.
+
+    Those of the deployed stack stand in one as well: they run the same job, which has one run at a time.
+    """
     found: list[list[Check]] = []
     for check in checks:
-        lane = next((lane for lane in found if {each.id for each in lane} & set(check.needs)), None)
+        lane = next((lane for lane in found if any(_follows(check, each) for each in lane)), None)
         if lane is None:
             found.append([check])
         else:
             lane.append(check)
     return found
+
+
+def _follows(check: Check, other: Check) -> bool:
+    return other.id in check.needs or (check.needs_stack and other.needs_stack)
 
 
 def _lane(workspace: Workspace, checks: Sequence[Check]) -> list[Result]:
@@ -136,7 +144,7 @@ def _made(workspace: Workspace, check: Check) -> Result:
     except ClientError as error:
         code, words = code_and_words(error)
         because = f"{error.operation_name}: {code}: {words}"
-    except (BotoCoreError, TimeoutError) as error:
+    except (BotoCoreError, TransientAwsError, TimeoutError) as error:
         because = redact(f"{type(error).__name__}: {error}")
     except StoppedError:
         because = "the self-test was ended"

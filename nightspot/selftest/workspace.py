@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nightspot.aws.runs.api_client import ApiClient
 from nightspot.failures.redaction import redact
 from nightspot.formats.statuses import ENDED, Status
 from nightspot.selftest.model import MACHINE, NotTriedError
@@ -38,6 +39,13 @@ _GONE = frozenset(
 
 Client = Callable[[str], Any]
 
+# What `Workspace.queue` and its removal call.
+QUEUE_CALLS = (
+    *("sqs:CreateQueue", "sqs:GetQueueAttributes", "sqs:SetQueueAttributes", "sqs:ReceiveMessage"),
+    *("sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:DeleteQueue"),
+    *("events:PutRule", "events:PutTargets", "events:RemoveTargets", "events:DeleteRule"),
+)
+
 
 class StoppedError(Exception):
     """Somebody wants the self-test to end."""
@@ -55,6 +63,7 @@ class Workspace:
 
     A service may be named with a region: "pricing@us-east-1". `price`: USD per hour of an instance type;
     `logs(job name)`: the lines of its log; `say` hears what happens.
+    `api(address)`: the deployed API, asked with the caller's signature.
     `token`: six characters that tell this self-test's things from another's.
     """
 
@@ -71,6 +80,7 @@ class Workspace:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     pause: Callable[[float], None] | None = None
     logs: Callable[[str], Iterable[str]] | None = None
+    api: Callable[[str], ApiClient] | None = None
     say: Callable[[str], None] = lambda _text: None
     stopping: Event = field(default_factory=Event)
     shared: dict[str, Any] = field(default_factory=dict)
@@ -238,7 +248,7 @@ class Workspace:
         }
 
     def queue(self) -> tuple[str, str]:
-        """URL and ARN of a queue that gets the events of this self-test's training jobs and its own events."""
+        """URL and ARN of a queue: the events of this self-test's training jobs and executions, and its own."""
         url, arn = self.once("queue", self._make_queue)
         return str(url), str(arn)
 
@@ -265,6 +275,7 @@ class Workspace:
                 {"source": ["aws.sagemaker"], "detail": {"TrainingJobName": [{"prefix": self.name("")}]}},
             ),
             ("own", {"source": ["nightspot"], "detail": {"run_id": [{"prefix": self.name("")}]}}),
+            ("executions", {"source": ["aws.states"], "detail": {"name": [{"prefix": self.name("")}]}}),
         ):
             rule = self.name(part)
             self.made("rule", rule)
@@ -281,13 +292,14 @@ class Workspace:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 yield json.loads(message["Body"])
 
-    def events_of(self, job: str) -> list[tuple[dict[str, Any], datetime]]:
-        """The state-change events of one job that have arrived since it was asked last, each with its arrival."""
+    def events_of(self, name: str) -> list[tuple[dict[str, Any], datetime]]:
+        """The state changes of a training job or an execution since it was asked last, each with its arrival."""
         with self._draining:
             for event in self.messages():
-                name = event.get("detail", {}).get("TrainingJobName", "")
-                self._events.setdefault(name, []).append((event, self.now()))
-            return self._events.pop(job, [])
+                detail = event.get("detail", {})
+                about = detail.get("TrainingJobName", detail.get("name", ""))
+                self._events.setdefault(about, []).append((event, self.now()))
+            return self._events.pop(name, [])
 
     def log_of(self, job: str) -> list[str]:
         """The lines of a job's log, from all its machines. Raises ClientError."""
@@ -460,10 +472,17 @@ def _remove_machine(workspace: Workspace, name: str) -> None:
     workspace.client("stepfunctions").delete_state_machine(stateMachineArn=arn)
 
 
+def _stop_execution(workspace: Workspace, arn: str) -> None:
+    # What StopExecution says of one that is over is not documented, and an emulator refuses it.
+    states = workspace.client("stepfunctions")
+    if states.describe_execution(executionArn=arn)["status"] == "RUNNING":
+        states.stop_execution(executionArn=arn)
+
+
 _REMOVE: Mapping[str, Callable[[Workspace, str], None]] = {
     "rule": _remove_rule,
     "queue": _remove_queue,
-    "execution": lambda workspace, name: workspace.client("stepfunctions").stop_execution(executionArn=name),
+    "execution": _stop_execution,
     "state machine": _remove_machine,
     "function": lambda workspace, name: workspace.client("lambda").delete_function(FunctionName=name),
     "schedule": lambda workspace, name: workspace.client("scheduler").delete_schedule(Name=name),

@@ -26,8 +26,8 @@ from nightspot.aws.doctor import (
     examine,
 )
 from nightspot.aws.doctor_grants import PASSES_ROLES, READ_CHECKPOINTS, READ_MODELS
-from nightspot.aws.doctor_visit import PERMISSIONS, job_of
-from nightspot.aws.faults import NO_ANSWER
+from nightspot.aws.doctor_visit import PERMISSIONS, guarded, job_of
+from nightspot.aws.faults import NO_ANSWER, TransientAwsError
 from nightspot.aws.table.dynamodb import to_dynamodb
 from nightspot.job.markets import Market
 from nightspot.job.reading import check_files
@@ -1027,3 +1027,12 @@ def test_a_stack_without_the_queue_is_a_warning(account):
         if each["ResourceType"] != "AWS::SQS::Queue"
     ]
     assert account.only(Check.DEAD_LETTERS, CheckState.WARNING)
+
+
+def test_a_table_that_does_not_answer_just_now_is_not_checked():
+    def throttled():
+        raise TransientAwsError("ThrottlingException: too fast")
+
+    (finding,) = guarded(Check.PRICES, throttled)
+
+    assert (finding.state, finding.found) == (CheckState.NOT_CHECKED, "ThrottlingException: too fast")

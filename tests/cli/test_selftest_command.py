@@ -88,8 +88,11 @@ def account(monkeypatch):
 
 def test_nothing_is_asked_where_nobody_says_yes(call, account):
     status, said = call("--only", "B18", input="n\n")
+    nobody, words = call("--only", "B18", input="")
 
-    assert status == 1
+    assert status == nobody == 1
+    assert "nothing was started" in said
+    assert "where nobody can answer, say --yes" in words
     assert "1 checks in eu-west-1, at most $0.00" in said
     assert boto3.client("s3", region_name="eu-west-1").list_buckets()["Buckets"] == []
 

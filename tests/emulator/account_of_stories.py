@@ -92,7 +92,7 @@ training_job:
 """
 # A job has one run at a time, so that stories with runs of their own have jobs of their own.
 BURST = ("burst-1", "burst-2", "burst-3")
-JOBS = ("quick", "crashed", "refused-wake", *BURST)
+JOBS = ("quick", "smoke", "crashed", "refused-wake", *BURST)
 SIMULATION = SimulationOptions(
     spot_provisioning_seconds=0.1,
     on_demand_provisioning_seconds=0.1,

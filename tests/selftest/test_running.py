@@ -9,6 +9,7 @@ import threading
 import pytest
 from botocore.exceptions import ClientError
 
+from nightspot.aws.faults import TransientAwsError
 from nightspot.facts.model import Verdict
 from nightspot.selftest import workspace as desks
 from nightspot.selftest.model import Check, Choice, Machine, NotTriedError, Part
@@ -237,6 +238,21 @@ def test_checks_that_need_one_another_stand_in_one_lane_in_order():
     checks = [check("C1"), check("C2"), check("C8", needs=("C1",)), check("C3")]
 
     assert [[each.id for each in lane] for lane in lanes(checks)] == [["C1", "C8"], ["C2"], ["C3"]]
+
+
+def test_checks_of_the_deployed_stack_stand_in_one_lane_for_its_job_has_one_run_at_a_time():
+    checks = [check("C1"), check("C13", needs_stack=True), check("C2"), check("C15", needs_stack=True)]
+
+    assert [[each.id for each in lane] for lane in lanes(checks)] == [["C1"], ["C13", "C15"], ["C2"]]
+
+
+def test_a_service_that_answers_no_more_ends_one_check_and_not_the_self_test(account):
+    def throttled(_workspace, _seen):
+        raise TransientAwsError("ThrottlingException")
+
+    report = play(account().workspace, [check("A1", throttled), check("A2")])
+
+    assert [each.because for each in report.file.checks] == ["TransientAwsError: ThrottlingException", ""]
 
 
 @pytest.mark.parametrize(
