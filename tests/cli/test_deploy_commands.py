@@ -81,7 +81,12 @@ def test_an_account_is_prepared_and_deployed_to_with_one_synthesis(nightspot, pr
         (tmp_path / "cdk.json").write_text('{"app": "python app.py"}')
     assert nightspot("deploy", "--bootstrap").status == 0
     assert [call["arguments"][1:] for call in calls()] == [
-        ["bootstrap", *([] if own else ["--app", f"{sys.executable} -m nightspot.cdk"]), "--output", "cdk.out"],
+        [
+            "bootstrap",
+            *([] if own else ["--app", f"{sys.executable} -m nightspot.cdk"]),
+            "--output",
+            "cdk.out",
+        ],
         ["deploy", "--app", "cdk.out"],
     ]
 
