@@ -39,6 +39,16 @@ test: $(VENV)/.dev node_modules/.installed ## Run the tests, but for those that 
 test-long: $(VENV)/.dev node_modules/.installed ## Run the other tests, and try more examples of all properties
 	@$(WITH_NODE) $(BIN)/python -m pytest -m "long or framework or hypothesis" --hypothesis-profile long $(IN_PROCESSES)
 
+# In one go they are collected once, and no property is tried twice.
+.PHONY: test-all
+test-all: $(VENV)/.dev node_modules/.installed ## Run what test and test-long run, but for what needs make frameworks
+	@$(WITH_NODE) $(BIN)/python -m pytest -m "not aws" --ignore-glob='*/frameworks' --hypothesis-profile long $(IN_PROCESSES)
+
+# Each framework's tests share one process, of which PyTorch's has most to do: a third would hardly help.
+.PHONY: test-frameworks
+test-frameworks: $(VENV)/.dev ## Run the tests that need make frameworks, alone
+	@$(WITH_NODE) $(BIN)/python -m pytest tests/*/frameworks tests/test_collection.py --hypothesis-profile long $(IN_PROCESSES) -n 2
+
 .PHONY: test-emulator
 test-emulator: $(VENV)/.dev node_modules/.installed $(EMULATORS)/.installed ## Run the stories on the emulated AWS account alone
 	@$(WITH_NODE) $(BIN)/python -m pytest tests/emulator
@@ -58,9 +68,6 @@ lint: $(VENV)/.dev node_modules/.installed ## ruff, import contracts, and the st
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
 	@$(WITH_NODE) node_modules/.bin/asl-validator --json-path statemachine/training_run.asl.json
-
-	@$(CDK) synth --quiet --output build/cdk.out
-	@$(BIN)/cfn-lint build/cdk.out/*.template.json
 
 .PHONY: types
 types: $(VENV)/.dev ## mypy, strict

@@ -24,6 +24,7 @@ from nightspot.cli._shared import ExitStatus, Json, fail, print_json
 
 CDK_VERSION = "2.1148.1"  # of the CDK command line; package.json has the same
 _CDK_JSON = Path("cdk.json")
+_OUT = "cdk.out"
 
 Context = Annotated[
     list[str] | None,
@@ -95,13 +96,15 @@ def deploy(
     if region is not None:
         environment.update(AWS_REGION=region, AWS_DEFAULT_REGION=region)
     program = _cdk(environment)
-    common = [*(() if _own_cdk_json().get("app") else ("--app", _app()))]
-    common += [part for each in context or [] for part in ("--context", each)]
+    app = [] if _own_cdk_json().get("app") else ["--app", _app()]
+    common = [part for each in context or [] for part in ("--context", each)]
     common += [] if profile is None else ["--profile", profile]
     if bootstrap:
-        _call([*program, "bootstrap", *common], environment)
+        # It synthesises the app, to know the accounts: what it has made is deployed, and not made a second time.
+        _call([*program, "bootstrap", *app, "--output", _OUT, *common], environment)
+        app = ["--app", _OUT]
     approval = [] if require_approval is None else ["--require-approval", require_approval.value]
-    _call([*program, "deploy", *common, *approval, *(options or [])], environment)
+    _call([*program, "deploy", *app, *common, *approval, *(options or [])], environment)
 
 
 def _call(command: list[str], environment: dict[str, str]) -> None:
