@@ -237,7 +237,7 @@ def _drillable(file: Path) -> Job:
     """Raises InvalidJobError for a job that cannot be drilled here, MetricDefinitionError for its metrics."""
     job = load_job(file)
     problems = []
-    if job.local is None:
+    if job.local is None or job.local.command is None:
         rule = "must say with local.command how to train the job on this machine"
         problems.append(Problem("local", "nothing", rule))
     if "CheckpointConfig" not in job.training_job:
