@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from nightspot.job.errors import nearest
 from nightspot.job.model import Job
 from nightspot.job.reading import load_job, load_jobs
 from nightspot.job.source_archive import pack
+from nightspot.plan.planning import with_code
 
 
 @grouped
@@ -105,6 +107,20 @@ def _by(aws: Aws, version: CodeVersion) -> CodeVersion:
     """The version with who pushes it, such as "user/jo" or "assumed-role/Science/jo"."""
     arn = str(aws.client("sts").get_caller_identity()["Arn"])
     return CodeVersion(**{**asdict(version), "pushed_by": visible(arn.rpartition(":")[2])})
+
+
+def with_stored_code(job: Job, aws: Aws, stack: str) -> tuple[Job, Callable[[], object]]:
+    """A job for one training job of its own: its code in the request, and what puts the archive where it says.
+
+    For a job whose request is filled in. The next run of the deployed job is not touched. Raises InvalidJobError.
+    """
+    if job.code is None:
+        return job, lambda: None
+    archive = pack(job)
+    archives = CodeArchives(aws.client("s3"), output(aws, stack, "ReportBucket"))
+    request = with_code(job.training_job, archive.version, archives.uri(job.name, archive.version))
+    with_it = job.model_copy(update={"training_job": request})
+    return with_it, lambda: archives.store(job.name, archive.version, archive.body)
 
 
 def _code_of(place: Place, aws: Aws, stack: str) -> JobCode:

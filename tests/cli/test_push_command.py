@@ -214,3 +214,17 @@ def test_code_is_the_same_after_a_deployment_of_what_was_pushed(nightspot, aws, 
     deployed = aws.next_run()[0]
     assert deployed == replace(pushed, pushed_by=None)
     assert isinstance(deployed, CodeVersion)
+
+
+def test_a_training_job_of_its_own_such_as_a_drill_s_brings_its_code_and_pushes_nothing(aws, project):
+    (project / "training" / "train.py").write_text("print(2)\n")
+    job = load_job(project / "jobs" / "recommender.yaml")
+    with_it, store = push.with_stored_code(job, Aws(REGION, aws.client), "Nightspot")
+    uri = json.loads(with_it.training_job["HyperParameters"]["sagemaker_submit_directory"])
+    key = uri.removeprefix(f"s3://{PAGES}/")
+    assert "Contents" not in aws.s3.list_objects_v2(Bucket=PAGES)
+    store()
+    body = aws.s3.get_object(Bucket=PAGES, Key=key)["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        assert archive.extractfile("train.py").read() == b"print(2)\n"
+    assert aws.next_run()[0] == aws.deployed
