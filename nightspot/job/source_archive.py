@@ -86,7 +86,9 @@ def _own_names(source: SourceFiles) -> set[str]:
 
 def _asked(folder: Path, *words: str) -> str | None:
     """What git says; None where it is not installed, fails or takes too long."""
-    command = ["git", "--no-optional-locks", "-C", str(folder), *words]
+    # Inside a git hook these name the repository that is committed to or pushed.
+    elsewhere = [part for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE") for part in ("-u", name)]
+    command = ["env", *elsewhere, "git", "--no-optional-locks", "-C", str(folder), *words]
     try:
         done = subprocess.run(  # noqa: S603 - a fixed command
             command, capture_output=True, timeout=_GIT_SECONDS, check=True, stdin=subprocess.DEVNULL

@@ -327,6 +327,19 @@ def test_outside_of_git_there_is_no_revision(job_of):
     assert version.words == f"train.py {version.digest[:12]} (not in git)"
 
 
+def test_inside_a_git_hook_the_repository_of_the_code_is_asked(
+    job_of, git, project, monkeypatch, tmp_path_factory
+):
+    job = job_of()
+    other = tmp_path_factory.mktemp("hook")
+    git("init", "--quiet", str(other))
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "code")
+    assert pack(job).version.revision == git("rev-parse", "HEAD")
+
+
 def test_the_revision_is_the_last_commit_of_the_folder(job_of, git, project):
     job = job_of()
     git("init", "--quiet")
