@@ -13,6 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from nightspot.api.models import line_as_json, lines_of
 from nightspot.aws.runs.job_code import CodeArchives, JobCode, PushedCodes
 from nightspot.cli import account, jobs, push
 from nightspot.cli.account import Aws
@@ -228,3 +229,13 @@ def test_a_training_job_of_its_own_such_as_a_drill_s_brings_its_code_and_pushes_
     with tarfile.open(fileobj=io.BytesIO(body)) as archive:
         assert archive.extractfile("train.py").read() == b"print(2)\n"
     assert aws.next_run()[0] == aws.deployed
+
+
+def test_the_list_of_jobs_says_which_script_a_job_runs(project):
+    job = load_job(project / "jobs" / "recommender.yaml")
+    (line,) = lines_of({"recommender": job}, [], "2026-11")
+    assert line_as_json(line)["code"] == {
+        "source_dir": "../training",
+        "entry_point": "train.py",
+        "requirements": None,
+    }
