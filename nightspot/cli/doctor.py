@@ -194,7 +194,7 @@ def _disk(machine: ThisMachine) -> CheckFinding:
 
 
 def _command(machine: ThisMachine, job: Job) -> CheckFinding:
-    if job.local is None:
+    if job.local is None or job.local.command is None:
         fix = "add local.command to the job file (docs/job-file.md)"
         return CheckFinding(Check.COMMAND, CheckState.WARNING, "the file has no local.command", fix, job.name)
     program, *arguments = job.local.command

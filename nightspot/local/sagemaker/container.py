@@ -5,34 +5,53 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
+from nightspot.local.sagemaker import opt_ml, toolkit
+from nightspot.local.sagemaker.opt_ml import CHECKPOINTS_VARIABLE, OPT_ML, HostWatch
+
 HOST = "algo-1"
+# fact: sagemaker.checkpoints.path
+DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
 INHERITED = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 
 
 @dataclass
 class Container:
-    """One machine life's disk: everything below `root` goes with the machine."""
+    """One machine life's disk: everything below `root` goes with the machine.
+
+    `is_private`: its processes see `opt_ml` at /opt/ml. `local_path` is CheckpointConfig.LocalPath.
+    """
 
     root: Path
+    is_private: bool = False
+    local_path: str = DEFAULT_CHECKPOINT_PATH
 
     def __post_init__(self) -> None:
         self.opt_ml = self.root / "opt" / "ml"
         self.config = self.opt_ml / "input" / "config"
         self.data = self.opt_ml / "input" / "data"
+        self.code = self.opt_ml / "code"
         self.model = self.opt_ml / "model"
         self.output = self.opt_ml / "output"
         self.output_data = self.output / "data"
-        self.checkpoints = self.opt_ml / "checkpoints"
+        self.checkpoints = Path(os.path.normpath(f"{self.root}/{self.local_path}"))
+
+    def inside(self, path: Path) -> str:
+        """The path by the name that the processes know it by."""
+        if self.is_private and path.is_relative_to(self.opt_ml):
+            return str(OPT_ML / path.relative_to(self.opt_ml))
+        return str(path)
 
     def failure_text(self) -> str | None:
         """What the script wrote to output/failure, or None."""
@@ -44,66 +63,74 @@ class Container:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def prepare(root: Path, request: Mapping[str, Any]) -> Container:
-    """Lay out a fresh disk below `root` for one machine life of the job in `request`."""
-    container = Container(root)
+def prepare(root: Path, request: Mapping[str, Any], *, is_private: bool = False) -> Container:
+    """Lay out a fresh disk below `root` for one machine life of the job in `request`; see `Container`."""
+    checkpoints = request.get("CheckpointConfig", {})
+    local_path = checkpoints.get("LocalPath", DEFAULT_CHECKPOINT_PATH)
+    container = Container(root, is_private, local_path)
     container.remove()
-    for folder in (container.config, container.model, container.output_data):
+    for folder in (container.config, container.code, container.model, container.output_data):
         folder.mkdir(parents=True)
-    channels = _channels(request)
-    for name in channels:
-        (container.data / name).mkdir(parents=True)
+    for channel in request.get("InputDataConfig", []):
+        if input_mode(request, channel) != "Pipe":
+            (container.data / channel["ChannelName"]).mkdir(parents=True)
     _write(container.config / "hyperparameters.json", request.get("HyperParameters", {}))
     _write(container.config / "resourceconfig.json", _resource_config(request))
-    _write(container.config / "inputdataconfig.json", channels)
-    if "CheckpointConfig" in request:
-        container.checkpoints.mkdir()
-        uri = request["CheckpointConfig"]["S3Uri"]
-        local = {"S3Uri": uri, "LocalPath": str(container.checkpoints)}
+    _write(container.config / "inputdataconfig.json", _channels(request))
+    if checkpoints:
+        container.checkpoints.mkdir(parents=True, exist_ok=True)
+        local = {"S3Uri": checkpoints["S3Uri"], "LocalPath": container.inside(container.checkpoints)}
         _write(container.config / "checkpointconfig.json", local)
     return container
 
 
 def environment(
-    container: Container, request: Mapping[str, Any], arn: str, extra: Mapping[str, str]
+    container: Container,
+    request: Mapping[str, Any],
+    arn: str,
+    extra: Mapping[str, str],
+    entry_point: str | None = None,
 ) -> dict[str, str]:
     """The variables of the training process; `extra` wins over all, then the job's Environment.
 
-    Names and forms are those of sagemaker-training-toolkit, so SM_HP_ keeps a hyphen: batch-size
-    is SM_HP_BATCH-SIZE. Of the user's own variables only what a process needs to start comes
-    along: credentials stay out.
-    https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
+    Names and forms are those of sagemaker-training-toolkit (see `toolkit`), so SM_HP_ keeps a hyphen: batch-size is
+    SM_HP_BATCH-SIZE. `entry_point`: the script that runs, where the request names none. Of the user's own variables
+    only what a process needs to start comes along: credentials stay out.
     """
-    parameters = {name: _decoded(value) for name, value in request.get("HyperParameters", {}).items()}
-    channels = list(_channels(request))
+    own = request.get("Environment", {})
+    region = arn.split(":")[3]
+    checkpoints = {}
+    if "CheckpointConfig" in request:
+        checkpoints = {CHECKPOINTS_VARIABLE: container.inside(container.checkpoints)}
     return {
         **{name: os.environ[name] for name in INHERITED if name in os.environ},
+        **_python_first(os.environ.get("PATH", os.defpath)),
         "HOME": str(container.root),
         "PYTHONUNBUFFERED": "1",
-        "SM_MODEL_DIR": str(container.model),
-        "SM_OUTPUT_DIR": str(container.output),
-        "SM_OUTPUT_DATA_DIR": str(container.output_data),
-        "SM_INPUT_DIR": str(container.opt_ml / "input"),
-        "SM_INPUT_CONFIG_DIR": str(container.config),
-        "SM_CHANNELS": json.dumps(channels),
-        **{f"SM_CHANNEL_{name.upper()}": str(container.data / name) for name in channels},
-        "SM_HPS": json.dumps(parameters),
-        **{
-            f"SM_HP_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-            for name, value in parameters.items()
-        },
-        "SM_HOSTS": json.dumps([HOST]),
-        "SM_CURRENT_HOST": HOST,
-        "SM_CURRENT_INSTANCE_TYPE": str(request["ResourceConfig"]["InstanceType"]),
-        "SM_NUM_GPUS": "0",
-        "SM_NUM_CPUS": str(os.cpu_count() or 1),
-        "SM_RESOURCE_CONFIG": json.dumps(_resource_config(request)),
-        "SM_INPUT_DATA_CONFIG": json.dumps(_channels(request)),
+        **toolkit.environment(
+            toolkit.parameters(request),
+            base=container.inside(container.opt_ml),
+            resources=_resource_config(request),
+            channels=_channels(request),
+            job_name=str(request["TrainingJobName"]),
+            entry_point=own.get("SAGEMAKER_PROGRAM", entry_point),
+            framework_module=own.get("SAGEMAKER_TRAINING_MODULE"),
+        ),
+        **checkpoints,
+        "AWS_REGION": region,
+        "SAGEMAKER_REGION": region,
         "TRAINING_JOB_NAME": str(request["TrainingJobName"]),
         "TRAINING_JOB_ARN": arn,
-        **request.get("Environment", {}),
+        **own,
         **extra,
     }
+
+
+def _python_first(path: str) -> dict[str, str]:
+    """PATH with the Python that runs Nightspot before others, where that is a virtual environment's."""
+    if sys.prefix == sys.base_prefix:
+        return {}
+    return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), path])}
 
 
 def _resource_config(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,29 +147,36 @@ def _resource_config(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def input_mode(request: Mapping[str, Any], channel: Mapping[str, Any]) -> str:
+    """How the channel's data come: File, FastFile or Pipe; its own mode, else the algorithm's."""
+    algorithm = request.get("AlgorithmSpecification", {})
+    return str(channel.get("InputMode") or algorithm.get("TrainingInputMode") or "File")
+
+
 def _channels(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    return {
-        channel["ChannelName"]: {
-            "TrainingInputMode": channel.get("InputMode", "File"),
-            "S3DistributionType": "FullyReplicated",
+    """What inputdataconfig.json says.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
+    """
+    found = {}
+    for channel in request.get("InputDataConfig", []):
+        source = channel.get("DataSource", {}).get("S3DataSource", {})
+        content = {"ContentType": channel["ContentType"]} if "ContentType" in channel else {}
+        found[channel["ChannelName"]] = {
+            **content,
+            "TrainingInputMode": input_mode(request, channel),
+            "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
             "RecordWrapperType": channel.get("RecordWrapperType", "None"),
         }
-        for channel in request.get("InputDataConfig", [])
-    }
-
-
-def _decoded(value: str) -> Any:
-    """A hyperparameter as the training toolkit reads it: JSON where it is JSON, else the text."""
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
+    return found
 
 
 def _write(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
+# In the notes of a process that would have packages installed on SageMaker.
+NOT_INSTALLED = "nothing is installed here"
 PYTHON_NAMES = {"python", "python3"}
 
 
@@ -151,11 +185,12 @@ class CommandError(Exception):
 
 
 class TrainingProcess:
-    """One running training command and everything it starts.
+    """One running training command and everything it starts, with its container's /opt/ml.
 
-    Raises `CommandError` where the command does not exist or may not be run. `on_line` gets every
-    line of standard output and error, without its end, from a thread of its own; the same lines
-    are appended to `log`.
+    Raises `CommandError` where the command does not exist or may not be run. `directory` is as the command calls
+    it (see `Container.inside`). `on_line` gets every line of standard output and error, without its end, from a
+    thread of its own; the same lines are appended to `log`, after `notes`. Where the container is not private, a
+    command that writes into this machine's /opt/ml is ended with status 1 and the reason in output/failure.
     """
 
     def __init__(
@@ -163,38 +198,80 @@ class TrainingProcess:
         command: Sequence[str],
         *,
         environment: Mapping[str, str],
-        directory: Path,
+        container: Container,
+        directory: str,
         log: Path,
         on_line: Callable[[str], None] | None,
         reaper: Reaper,
+        notes: Sequence[str] = (),
     ) -> None:
         self._reaper = reaper
         self._log = log
         self._on_line = on_line
+        self._container = container
+        self._notes = notes
+        self._host = None if container.is_private else HostWatch()
+        self._ended: int | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
         first, *others = command
+        # `python` is the one that runs Nightspot, so that the script finds what is installed here.
+        words = [sys.executable if first in PYTHON_NAMES else first, *others]
+        self._words_begin = log.stat().st_size if log.exists() else 0
+        self._killed = False
         try:
-            # `python` is the one that runs Nightspot, so that the script finds what is installed here.
+            self._popen = self._start(words, environment, directory)
+        except OSError as error:
+            raise CommandError(f"{' '.join(command)}: {error.strerror or error}") from error
+        self._reader = Thread(target=self._copy_lines, name=f"log-{log.stem}", daemon=True)
+        self._reader.start()
+
+    def _start(
+        self, words: Sequence[str], environment: Mapping[str, str], directory: str
+    ) -> subprocess.Popen[bytes]:
+        """The running command. Raises OSError."""
+        is_private = self._container.is_private
+        read, write = os.pipe()
+        try:
             # The command is the user's own, from the job file; running it is what was asked for.
-            self._popen = subprocess.Popen(  # noqa: S603
-                [sys.executable if first in PYTHON_NAMES else first, *others],
+            popen = subprocess.Popen(  # noqa: S603
+                opt_ml.wrapped(words, self._container.opt_ml, directory, write) if is_private else words,
                 env=dict(environment),
-                cwd=directory,
+                cwd=None if is_private else directory,
+                pass_fds=[write] if is_private else [],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        except OSError as error:
-            raise CommandError(f"{' '.join(command)}: {error.strerror or error}") from error
-        reaper.watch(self._popen.pid)
-        self._reader = Thread(target=self._copy_lines, name=f"log-{log.stem}", daemon=True)
-        self._reader.start()
+            self._reaper.watch(popen.pid)
+            os.close(write)
+            write = -1
+            # Ends when the command has taken the wrapper's place, or at once where there is none.
+            said = os.read(read, 16)
+        finally:
+            for descriptor in (read, write):
+                if descriptor >= 0:
+                    os.close(descriptor)
+        if said:
+            with popen:
+                self._reaper.forget(popen.pid)
+            raise OSError(int(said), os.strerror(int(said)))
+        return popen
 
     def exit_code(self) -> int | None:
         """None while it runs, else its exit code as Docker counts: 128 + N for signal N."""
+        if self._ended is not None:
+            return self._ended
         code = self._popen.poll()
-        return code if code is None or code >= 0 else 128 - code
+        changed = None if self._host is None else self._host.changed(at_once=code is not None)
+        if changed is not None:
+            self.kill()
+            return self._ended
+        if code is not None:
+            self._ended = code if code >= 0 else 128 - code
+            if code > 0:
+                self._explain()
+        return self._ended
 
     def terminate(self) -> None:
         """Ask it to end: SIGTERM to the command itself only, as `docker stop` does.
@@ -204,21 +281,62 @@ class TrainingProcess:
         self._popen.terminate()
 
     def kill(self) -> None:
-        """End it and all its children at once; returns when their words are in the log."""
+        """End it and all its children at once; returns when their words are in the log. Idempotent.
+
+        What it wrote into this machine's /opt/ml goes to `opt-ml-of-this-machine` beside the log.
+        """
+        if self._killed:
+            return
+        self._killed = True
         # A leader that has ended may have left children in its group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
         self._reaper.forget(self._popen.pid)
         self._reader.join(timeout=5)
+        changed = None if self._host is None else self._host.changed(at_once=True)
+        if self._host is not None and changed is not None:
+            # Whatever it says of itself does not count: it trained with what is not the job's.
+            self._ended = 1
+            self._fail(opt_ml.explanation(str(changed)))
+            self._host.take_away(self._log.parent / "opt-ml-of-this-machine")
+
+    def _explain(self) -> None:
+        """Say why it failed, where that is because this machine is not SageMaker and it does not say so itself."""
+        is_bare = any(NOT_INSTALLED in note for note in self._notes)
+        if self._container.failure_text() is not None or not (is_bare or self._host is not None):
+            return
+        self._reader.join(timeout=5)
+        with self._log.open("rb") as log:
+            log.seek(max(self._words_begin, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            last = log.read().decode("utf-8", errors="replace")
+        if self._host is not None and (used := _REFUSED_PATH.findall(last)):
+            self._fail(f"{used[-1][0].strip()}\n{opt_ml.explanation(used[-1][1])}")
+        elif is_bare and (missing := _NO_MODULE.findall(last)):
+            self._fail(
+                f"{missing[-1]}\nOf the archive's requirements {NOT_INSTALLED}: install them beside Nightspot."
+            )
+
+    def _fail(self, reason: str) -> None:
+        self._container.output.mkdir(parents=True, exist_ok=True)
+        (self._container.output / "failure").write_text(reason, encoding="utf-8")
 
     def _copy_lines(self) -> None:
         with self._popen, self._log.open("ab") as log:
-            for line in self._popen.stdout or ():
+            for line in chain(
+                (f"nightspot: {note}\n".encode() for note in self._notes), self._popen.stdout or ()
+            ):
                 log.write(line)
                 log.flush()
                 if self._on_line is not None:
                     self._on_line(line.decode("utf-8", errors="replace").rstrip("\r\n"))
+
+
+_TAIL_BYTES = 8192
+_NO_MODULE = re.compile(r"(?m)^ModuleNotFoundError: .*$")
+# The last line of a traceback about a file, such as
+# FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/checkpoints/ckpt-0001.pt'
+_REFUSED_PATH = re.compile(r"(?m)^(.*(?:Error|error|denied|No such file).*?(/opt/ml[^\s'\":]*).*)$")
 
 
 HELPER = """
