@@ -141,8 +141,8 @@ def test_a_process_sees_its_own_folder_and_the_machine_does_not_change(user, mis
         if python is None:
             pytest.skip("no Python that another user than root may run, or no setpriv")
         prefix, mine = as_nobody(python), NOBODY
-    for place in (tmp_path, *tmp_path.parents[:2]):
-        place.chmod(0o755)
+        for place in (tmp_path, *tmp_path.parents[:2]):
+            place.chmod(0o755)
     module = tmp_path / "module"
     module.mkdir()
     shutil.copy(Path(opt_ml.__file__).with_name("opt_ml_namespace.py"), module)

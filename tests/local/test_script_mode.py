@@ -100,6 +100,14 @@ def test_the_job_file_can_switch_the_arguments_off(night, tmp_path):
     assert said(tonight) == ["epochs 10 1"]
 
 
+def test_a_script_that_does_not_take_the_arguments_is_told_of_the_switch(night, tmp_path):
+    tonight = night(command=script(tmp_path))
+    tonight.ask(parameters={"batch-size": 3})
+    reason = tonight.until_ended()["FailureReason"]
+    assert reason.startswith("AlgorithmError: train.py: error: unrecognized arguments: --batch-size 3\n")
+    assert reason.endswith("set local.pass_hyperparameters: false.")
+
+
 @pytest.mark.parametrize(
     ("command", "appended"),
     [
@@ -118,6 +126,13 @@ def test_hyperparameters_stand_behind_the_command(command, appended, launched):
     assert launch.command == [*command, *appended]
     assert bool(launch.notes) == (not appended)
     assert all("the hyperparameters are not passed to it" in note for note in launch.notes)
+
+
+def test_a_variable_of_the_job_file_wins_over_the_request_in_the_arguments_too(night, tmp_path):
+    how = TrainingCommand(script(tmp_path), {"SM_HP_EPOCHS": "4"}, tmp_path)
+    tonight = night(how=how)
+    tonight.ask(parameters={"epochs": 24})
+    assert said(tonight) == ["epochs 4 1"]
 
 
 def test_a_container_entrypoint_replaces_the_toolkit_and_its_arguments(launched):

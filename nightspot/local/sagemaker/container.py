@@ -19,10 +19,9 @@ from typing import Any
 
 from nightspot.local.sagemaker import opt_ml, toolkit
 from nightspot.local.sagemaker.opt_ml import CHECKPOINTS_VARIABLE, OPT_ML, HostWatch
+from nightspot.plan.planning import DEFAULT_CHECKPOINT_PATH
 
 HOST = "algo-1"
-# fact: sagemaker.checkpoints.path
-DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
 INHERITED = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 
 
@@ -211,6 +210,7 @@ class TrainingProcess:
         self._container = container
         self._notes = notes
         self._host = None if container.is_private else HostWatch()
+        self._used: Path | None = None
         self._ended: int | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
         first, *others = command
@@ -263,8 +263,7 @@ class TrainingProcess:
         if self._ended is not None:
             return self._ended
         code = self._popen.poll()
-        changed = None if self._host is None else self._host.changed(at_once=code is not None)
-        if changed is not None:
+        if self._looked(at_once=code is not None):
             self.kill()
             return self._ended
         if code is not None:
@@ -294,17 +293,21 @@ class TrainingProcess:
         self._popen.wait()
         self._reaper.forget(self._popen.pid)
         self._reader.join(timeout=5)
-        changed = None if self._host is None else self._host.changed(at_once=True)
-        if self._host is not None and changed is not None:
+        if self._looked(at_once=True) and self._host is not None:
             # Whatever it says of itself does not count: it trained with what is not the job's.
             self._ended = 1
-            self._fail(opt_ml.explanation(str(changed)))
+            self._fail(opt_ml.explanation(str(self._used)))
             self._host.take_away(self._log.parent / "opt-ml-of-this-machine")
 
+    def _looked(self, *, at_once: bool) -> bool:
+        """Whether it has used this machine's /opt/ml by now."""
+        if self._host is not None and self._used is None:
+            self._used = self._host.changed(at_once=at_once)
+        return self._used is not None
+
     def _explain(self) -> None:
-        """Say why it failed, where that is because this machine is not SageMaker and it does not say so itself."""
-        is_bare = any(NOT_INSTALLED in note for note in self._notes)
-        if self._container.failure_text() is not None or not (is_bare or self._host is not None):
+        """Say why it failed, where that is because of how it is run here and it does not say so itself."""
+        if self._container.failure_text() is not None:
             return
         self._reader.join(timeout=5)
         with self._log.open("rb") as log:
@@ -312,7 +315,9 @@ class TrainingProcess:
             last = log.read().decode("utf-8", errors="replace")
         if self._host is not None and (used := _REFUSED_PATH.findall(last)):
             self._fail(f"{used[-1][0].strip()}\n{opt_ml.explanation(used[-1][1])}")
-        elif is_bare and (missing := _NO_MODULE.findall(last)):
+        elif unknown := _UNKNOWN_ARGUMENTS.findall(last):
+            self._fail(f"{unknown[-1]}\n{PASSED}")
+        elif any(NOT_INSTALLED in note for note in self._notes) and (missing := _NO_MODULE.findall(last)):
             self._fail(
                 f"{missing[-1]}\nOf the archive's requirements {NOT_INSTALLED}: install them beside Nightspot."
             )
@@ -333,6 +338,11 @@ class TrainingProcess:
 
 
 _TAIL_BYTES = 8192
+_UNKNOWN_ARGUMENTS = re.compile(r"(?m)^.*error: unrecognized arguments: .*$")  # argparse's words
+PASSED = (
+    "Hyperparameters are passed as arguments, as SageMaker's training toolkit passes them; for a command that does "
+    "not take them, set local.pass_hyperparameters: false."
+)
 _NO_MODULE = re.compile(r"(?m)^ModuleNotFoundError: .*$")
 # The last line of a traceback about a file, such as
 # FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/checkpoints/ckpt-0001.pt'

@@ -148,13 +148,19 @@ def _arguments(
     """What is appended to the job file's command, and what to say of it."""
     if not how.pass_hyperparameters or not given.own or how.command is None:
         return [], []
+    # A variable of the job file, or of a drill's --env, wins over the request's hyperparameter: here as well.
+    named = {name: how.environment.get(f"SM_HP_{name.upper()}") for name in given.own}
+    own = {
+        name: value if (text := named[name]) is None else toolkit.decoded(text)
+        for name, value in given.own.items()
+    }
     entrypoint = request.get("AlgorithmSpecification", {}).get("ContainerEntrypoint", [])
     if any(word.startswith(_MODEL_TRAINER) for word in entrypoint):
-        words = toolkit.driver_arguments(given.own)
+        words = toolkit.driver_arguments(own)
     elif entrypoint:
         return [], []  # it replaces the toolkit, and no one else passes hyperparameters as arguments
     else:
-        words = toolkit.arguments(given.own)
+        words = toolkit.arguments(own)
     shell = Path(how.command[0]).name
     if (
         shell in _SHELLS

@@ -81,11 +81,11 @@ class Parameters:
 
 def parameters(request: Mapping[str, Any]) -> Parameters:
     """The request's hyperparameters: a value that is JSON is decoded, any other is text."""
-    decoded = {name: _decoded(value) for name, value in request.get("HyperParameters", {}).items()}
-    sdk = {name for name in decoded if name in _ITS_OWN or name.startswith(_PREFIX)}
+    read = {name: decoded(value) for name, value in request.get("HyperParameters", {}).items()}
+    sdk = {name for name in read if name in _ITS_OWN or name.startswith(_PREFIX)}
     return Parameters(
-        {name: value for name, value in decoded.items() if name not in sdk},
-        {name: value for name, value in decoded.items() if name in sdk},
+        {name: value for name, value in read.items() if name not in sdk},
+        {name: value for name, value in read.items() if name in sdk},
     )
 
 
@@ -105,7 +105,7 @@ def driver_arguments(own: Mapping[str, Any]) -> list[str]:
 
     basic_script_driver.py of sagemaker-train 1.27
     """
-    pairs = ((name, _decoded(value) if isinstance(value, str) else value) for name, value in own.items())
+    pairs = ((name, decoded(value) if isinstance(value, str) else value) for name, value in own.items())
     return [
         word
         for name, value in pairs
@@ -282,7 +282,8 @@ def _said(program: str, option: str) -> str:
     return done.stdout
 
 
-def _decoded(value: str) -> Any:
+def decoded(value: str) -> Any:
+    """A hyperparameter as the toolkit reads it: JSON where it is JSON, else the text."""
     try:
         return json.loads(value)
     except ValueError:
