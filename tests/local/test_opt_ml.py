@@ -22,9 +22,9 @@ SCRIPTS = Path(__file__).parent / "scripts"
 EXAMPLE = SCRIPTS / "public_example.py"
 NOBODY = 65534
 TAKEN_TWICE = [
-    {"available": "35m"},
+    {"available": "50m"},
     {"reclaim": 0},
-    {"available": "35m"},
+    {"available": "50m"},
     {"reclaim": 0, "warning": True},
     {"available": "rest"},
 ]
@@ -71,16 +71,19 @@ def nothing_left():
 @needs_namespace
 def test_the_public_example_plays_an_interrupted_run_with_its_own_hyperparameters(night, nothing_left):
     tonight = night(
-        "public_example.py", spot_market=SimulatedMarket.scripted(TAKEN_TWICE), sync_interval_seconds=60
+        "public_example.py",
+        spot_market=SimulatedMarket.scripted(TAKEN_TWICE),
+        sync_interval_seconds=60,
+        scale=2400,
     )
-    tonight.ask(parameters={"epochs": 40, "seconds": 0.05, "learning-rate": 0.2})
+    tonight.ask(parameters={"epochs": 60, "seconds": 0.05, "learning-rate": 0.2})
     assert tonight.until_ended()["TrainingJobStatus"] == "Completed", tonight.said()
     said = tonight.said()
-    assert "epoch 40/40" in said[-1]
+    assert "epoch 60/60" in said[-1]
     resumed = [line for line in said if line.startswith("resumed from /opt/ml/checkpoints/ckpt-")]
     assert len(resumed) == 2
-    assert sum(line.startswith("epoch 1/40") for line in said) == 1
-    names = {f"ckpt-{epoch:04d}.pt" for epoch in range(1, 41)}
+    assert sum(line.startswith("epoch 1/60") for line in said) == 1
+    names = {f"ckpt-{epoch:04d}.pt" for epoch in range(1, 61)}
     listed = tonight.s3.list_objects_v2(Bucket="bucket", Prefix="checkpoints/run/")["Contents"]
     assert {entry["Key"].rpartition("/")[2] for entry in listed} == names
     again = night("public_example.py")
