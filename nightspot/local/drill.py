@@ -19,9 +19,9 @@ from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill
 from nightspot.local.drilled_life import DrillDisk, LifePlace, LifeSetting, digests, live
 from nightspot.local.sagemaker import container as containers
-from nightspot.local.sagemaker.container import Reaper
 from nightspot.local.sagemaker.launch import TrainingCommand, launch_of
 from nightspot.local.sagemaker.opt_ml import is_private
+from nightspot.local.sagemaker.process import Reaper
 
 # By this variable the example pads its epochs to a story's pace (nightspot.local.stage.staging); a drill plays no
 # story.

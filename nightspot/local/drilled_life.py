@@ -18,8 +18,9 @@ from nightspot.checkpoint.core.journal import Event
 from nightspot.drill.lives import Definition, Kill, KillKind, Life, combined, read_journal, read_log
 from nightspot.drill.planning import KillPace, PlannedKill
 from nightspot.local.sagemaker import container as containers
-from nightspot.local.sagemaker.container import Container, Reaper, TrainingProcess
+from nightspot.local.sagemaker.container import Container
 from nightspot.local.sagemaker.launch import Launch
+from nightspot.local.sagemaker.process import Reaper, TrainingProcess
 
 _LOOKS = 5  # at a directory that changes while it is copied
 

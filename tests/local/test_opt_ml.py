@@ -13,10 +13,11 @@ import pytest
 from nightspot.job.reading import parse_job
 from nightspot.local.drill import DrillOptions, drill
 from nightspot.local.sagemaker import container as containers
-from nightspot.local.sagemaker import opt_ml, training_job
-from nightspot.local.sagemaker.container import CommandError, Container, Reaper, TrainingProcess
+from nightspot.local.sagemaker import opt_ml, process, training_job
+from nightspot.local.sagemaker.container import Container
 from nightspot.local.sagemaker.markets import SimulatedMarket
 from nightspot.local.sagemaker.opt_ml import OPT_ML, HostWatch, explanation, two_lines
+from nightspot.local.sagemaker.process import CommandError, Reaper, TrainingProcess
 
 SCRIPTS = Path(__file__).parent / "scripts"
 EXAMPLE = SCRIPTS / "public_example.py"
@@ -248,7 +249,7 @@ def test_a_process_in_a_namespace_ends_by_signals_as_any_other(tmp_path):
 def host(tmp_path, monkeypatch):
     """This machine's /opt/ml as a folder of the test, on a machine that gives nobody one of their own."""
     folder = tmp_path / "host" / "opt" / "ml"
-    monkeypatch.setattr(containers, "HostWatch", lambda: HostWatch(folder))
+    monkeypatch.setattr(process, "HostWatch", lambda: HostWatch(folder))
     monkeypatch.setattr(opt_ml, "can_be_private", lambda: False)
     return folder
 
@@ -360,3 +361,18 @@ def test_code_below_opt_ml_would_be_hidden_so_it_is_not_covered(tmp_path):
 def test_local_path_is_where_checkpoints_are(local_path, tmp_path):
     container = Container(tmp_path, is_private=True, local_path=local_path)
     assert container.inside(container.checkpoints) == local_path.rstrip("/")
+
+
+@pytest.mark.parametrize("tried", [["false"], ["no-such-program"]], ids=["refused", "cannot-be-tried"])
+def test_where_namespaces_are_forbidden_they_are_not_used(tried, monkeypatch):
+    opt_ml.can_be_private.cache_clear()
+    monkeypatch.setattr(opt_ml, "wrapped", lambda *_arguments: tried)
+    assert not opt_ml.can_be_private()
+    opt_ml.can_be_private.cache_clear()
+
+
+def test_other_systems_have_none(monkeypatch):
+    opt_ml.can_be_private.cache_clear()
+    monkeypatch.setattr(opt_ml.sys, "platform", "darwin")
+    assert not opt_ml.can_be_private()
+    opt_ml.can_be_private.cache_clear()

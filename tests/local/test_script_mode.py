@@ -13,8 +13,8 @@ from nightspot.local import drill as drills
 from nightspot.local.drill import DrillOptions
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker import opt_ml, training_job
-from nightspot.local.sagemaker.container import CommandError
 from nightspot.local.sagemaker.launch import TrainingCommand, launch_of
+from nightspot.local.sagemaker.process import CommandError
 
 ARCHIVE = runpy.run_path(str(Path(__file__).parent / "toolkit" / "ask.py"))["archive"]
 PROGRAM = {

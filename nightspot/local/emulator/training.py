@@ -12,9 +12,9 @@ from nightspot.job.model import Job
 from nightspot.local.clock import StoryClock
 from nightspot.local.emulator.account import EmulatedAccount, emulated_account
 from nightspot.local.emulator.sagemaker_server import sagemaker_server
-from nightspot.local.sagemaker.container import CommandError
 from nightspot.local.sagemaker.launch import TrainingCommand
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
+from nightspot.local.sagemaker.process import CommandError
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 from nightspot.local.stage.session import JOB_TAG, NoLocalCommandError, local_command_of
 

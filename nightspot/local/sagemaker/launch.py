@@ -10,8 +10,9 @@ from typing import Any
 
 from nightspot.job.model import Local
 from nightspot.local.sagemaker import toolkit
-from nightspot.local.sagemaker.container import NOT_INSTALLED, CommandError, Container, input_mode
+from nightspot.local.sagemaker.container import Container, input_mode
 from nightspot.local.sagemaker.opt_ml import OPT_ML
+from nightspot.local.sagemaker.process import NOT_INSTALLED, CommandError
 from nightspot.local.sagemaker.toolkit import EntryPointError, Parameters
 
 _SHELLS = frozenset({"sh", "bash", "zsh", "dash"})

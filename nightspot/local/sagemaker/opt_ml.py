@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 OPT_ML = Path("/opt/ml")
@@ -107,18 +108,21 @@ class HostWatch:
         return None if first is None else OPT_ML / first.relative_to(self._folder)
 
     def take_away(self, to: Path) -> list[str]:
-        """Move every new file below `to`, remove new folders, and return the files; what was changed stays so."""
+        """Move every new file below `to`, remove new folders, and return the files.
+
+        What was there before stays as it is now, and what cannot be moved stays where it is.
+        """
         new = [path for path in self._seen() if path not in self._before]
         moved = []
         for path in sorted(new, key=lambda path: len(path.parts), reverse=True):
-            if path.is_dir() and not path.is_symlink():
-                if not any(path.iterdir()):
+            with suppress(OSError):  # of another user, or gone since
+                if path.is_dir() and not path.is_symlink():
                     path.rmdir()
-                continue
-            target = to / path.relative_to(self._folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, target)
-            moved.append(str(path))
+                    continue
+                target = to / path.relative_to(self._folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, target)
+                moved.append(str(path))
         return sorted(moved)
 
     def _seen(self) -> dict[Path, tuple[int, int] | None]:

@@ -20,7 +20,7 @@ from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker import job_state, request_rules
 from nightspot.local.sagemaker.behaviour import AT_ONCE, Duration, RuntimeLimit, Waits
-from nightspot.local.sagemaker.container import CommandError, Container, Reaper, TrainingProcess
+from nightspot.local.sagemaker.container import Container
 from nightspot.local.sagemaker.job_state import (
     COMPLETED,
     ENDINGS,
@@ -36,6 +36,7 @@ from nightspot.local.sagemaker.launch import TrainingCommand, launch_of
 from nightspot.local.sagemaker.markets import SimulatedMarket, SimulationOptions
 from nightspot.local.sagemaker.object_store import CheckpointSync, download_channel, object_at, upload_archive
 from nightspot.local.sagemaker.opt_ml import is_private
+from nightspot.local.sagemaker.process import CommandError, Reaper, TrainingProcess
 
 POLL_REAL_SECONDS = 0.01
 # However fast the story runs, a process needs real time to react, and S3 to be written to.

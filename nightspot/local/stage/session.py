@@ -31,8 +31,8 @@ from nightspot.lambdas.observability import writing_to
 from nightspot.lambdas.start_training_job import ASKED_ONCE
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
-from nightspot.local.sagemaker.container import CommandError
 from nightspot.local.sagemaker.launch import TrainingCommand
+from nightspot.local.sagemaker.process import CommandError
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
 from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import (
