@@ -67,7 +67,7 @@ def launch_of(container: Container, request: Mapping[str, Any], how: TrainingCom
     """
     given = toolkit.parameters(request)
     notes = _notes(container, request, given)
-    if how.command is not None:
+    if how.command:
         words, note = _arguments(request, given, how)
         entry_point = next((word for word in how.command if word.endswith((".py", ".sh"))), None)
         return Launch(
@@ -147,7 +147,7 @@ def _arguments(
     request: Mapping[str, Any], given: Parameters, how: TrainingCommand
 ) -> tuple[list[str], list[str]]:
     """What is appended to the job file's command, and what to say of it."""
-    if not how.pass_hyperparameters or not given.own or how.command is None:
+    if not how.pass_hyperparameters or not given.own or not how.command:
         return [], []
     # A variable of the job file, or of a drill's --env, wins over the request's hyperparameter: here as well.
     named = {name: how.environment.get(f"SM_HP_{name.upper()}") for name in given.own}
