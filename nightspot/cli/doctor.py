@@ -27,7 +27,7 @@ from nightspot.cli import account
 from nightspot.cli._shared import Json, grouped, print_json, utc_now
 from nightspot.job.model import Job
 from nightspot.job.reading import CheckedFile, check_files
-from nightspot.local.sagemaker.container import PYTHON_NAMES
+from nightspot.local.sagemaker.process import PYTHON_NAMES
 from nightspot.terminal.lines import console_for
 
 JOBS = Path("jobs")

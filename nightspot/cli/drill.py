@@ -48,7 +48,7 @@ from nightspot.job.reading import load_job
 from nightspot.job.request_shape import training_instance_types
 from nightspot.local import drill as drilling
 from nightspot.local.drill import DrillOptions
-from nightspot.local.sagemaker.container import CommandError
+from nightspot.local.sagemaker.process import CommandError
 from nightspot.run.model import STOP_SECONDS
 from nightspot.terminal import drill_text
 from nightspot.terminal.lines import console_for, paragraph, tell
@@ -238,7 +238,7 @@ def _drillable(file: Path) -> Job:
     """Raises InvalidJobError for a job that cannot be drilled here, MetricDefinitionError for its metrics."""
     job = load_job(file)
     problems = []
-    if job.local is None or job.local.command is None:
+    if job.local is None:
         rule = "must say with local.command how to train the job on this machine"
         problems.append(Problem("local", "nothing", rule))
     if "CheckpointConfig" not in job.training_job:

@@ -280,6 +280,7 @@ DESCRIPTIONS: dict[str, str] = {
     "Code.requirements": "A file in source_dir with packages to install, for pip; without it requirements.txt, "
     "if there is one.",
     "Local.command": "How to train, as a list of words; without it the entry point of code is run.",
+    "Local.pass_hyperparameters": "false: do not append the hyperparameters to the command, --name value each.",
     "Local.time_scale": "Seconds of the story that pass in one real second.",
     "Local.environment": "Variables for the command; texts, so numbers are quoted.",
 }

@@ -11,6 +11,7 @@ from nightspot.job.model import Code
 from nightspot.local.sagemaker.markets import SimulationOptions
 from nightspot.local.stage.emulated_aws import REGION
 from nightspot.local.stage.night_files import Night
+from tests.workflow.conftest import SCRIPTS
 
 
 @pytest.fixture
@@ -51,3 +52,11 @@ def test_all_attempts_of_a_local_run_name_the_archive_that_is_in_s3(play, code):
     assert {each["sagemaker_submit_directory"] for each in given} == {fetched["uri"]}
     assert fetched["uri"].endswith(f'/code/counter/{left.run.code.digest}/sourcedir.tar.gz"')
     assert left.record.code.entry_point == "train.py"
+
+
+def test_without_a_local_command_the_archive_is_what_runs(play, code):
+    script = (SCRIPTS / "trainer.py").read_text(encoding="utf-8")
+    (code.job_folder / "training" / "train.py").write_text(script, encoding="utf-8")
+    left = play(code=code, local={}, work="20m", hyperparameters={"steps": "4", "every": "1"})
+    assert left.execution_status == "SUCCEEDED", left.cause
+    assert left.run.progress.step == 4
