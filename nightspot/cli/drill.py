@@ -21,7 +21,7 @@ import typer
 from nightspot.aws.drill import Drill
 from nightspot.aws.drill_plan import DrillError, DrillJobs, DrillPlan, DrillResult, drill_id, plan_drill
 from nightspot.aws.prices import load_price_book
-from nightspot.cli import account
+from nightspot.cli import account, push
 from nightspot.cli._shared import (
     PICTURES,
     ExitStatus,
@@ -35,6 +35,7 @@ from nightspot.cli._shared import (
     say,
     seconds_of,
 )
+from nightspot.cli.runs.place import operating_mistakes
 from nightspot.costs.account import attempt_cost_usd
 from nightspot.drill.lives import MetricDefinitionError, definitions_of
 from nightspot.drill.report import DrillReport, report_of
@@ -47,7 +48,7 @@ from nightspot.job.reading import load_job
 from nightspot.job.request_shape import training_instance_types
 from nightspot.local import drill as drilling
 from nightspot.local.drill import DrillOptions
-from nightspot.local.sagemaker.container import CommandError
+from nightspot.local.sagemaker.process import CommandError
 from nightspot.run.model import STOP_SECONDS
 from nightspot.terminal import drill_text
 from nightspot.terminal.lines import console_for, paragraph, tell
@@ -304,8 +305,10 @@ def drill_on_aws(
 
     aws = aws or account.aws_of(asked.profile, asked.region)
     with mistakes():
+        localised = account.localised(job, aws, given, asked.stack)
+        ready, store_code = push.with_stored_code(localised, aws, asked.stack or account.STACK)
         plan = plan_drill(
-            account.localised(job, aws, given, asked.stack),
+            ready,
             drill_id=drill_id(now(), token()),
             region=aws.region,
             now=now(),
@@ -318,6 +321,8 @@ def drill_on_aws(
     found = book.usd_per_hour(plan.rung.instance_type, aws.region)
     source = "" if found is None else f" ({'assumed: ' if found.assumed else ''}{found.source}, {found.date})"
     _agree(plan, source, max_usd=max_usd, yes=options.yes)
+    with operating_mistakes():
+        store_code()
     result = _played(plan, aws, keep=options.keep_checkpoints, quiet=as_json, now=now, sleep=sleep)
     _show(plan, result, as_json=as_json)
     raise typer.Exit(0 if result.verdict.outcome.value == "pass" else 1)

@@ -12,10 +12,10 @@ from nightspot.drill.lives import KillKind
 from nightspot.drill.report import report_of
 from nightspot.drill.resumes import Cause
 from nightspot.drill.verdict import judge
-from nightspot.job.reading import parse_job
+from nightspot.job.reading import load_job, parse_job
 from nightspot.local import drill as drills
 from nightspot.local.drill import DrillOptions, drill, environment_of, request_of
-from nightspot.local.sagemaker.container import CommandError
+from nightspot.local.sagemaker.process import CommandError
 from nightspot.local.stage import staging
 from nightspot.local.stage.emulated_aws import local_job
 
@@ -56,6 +56,17 @@ def drilled(tmp_path):
         return drill(job_of(path), DrillOptions(**options), scratch=scratch, directory=tmp_path)
 
     return play
+
+
+def test_the_code_of_a_job_is_drilled_as_its_image_would_run_it(tmp_path):
+    for folder in ("code", "scratch"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "code" / "train.py").write_text((SCRIPTS / "trainer.py").read_text())
+    code = "code: {{source_dir: code, entry_point: train.py}}"
+    (tmp_path / "job.yaml").write_text(JOB.replace("local: {{command: [python, {script}]}}", code).format())
+    job = load_job(tmp_path / "job.yaml")
+    evidence = drill(job, DrillOptions(kills=1), scratch=tmp_path / "scratch", directory=tmp_path)
+    assert [reason.text for reason in judge(evidence)] == []
 
 
 def script_of(folder, *lines):

@@ -18,7 +18,7 @@ import typer
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.api_client import ApiError
 from nightspot.aws.runs.executions import Starter, fresh_name, keyed_name
-from nightspot.aws.runs.operating import DeploymentError
+from nightspot.aws.runs.operating import DeployedJobs, DeploymentError
 from nightspot.cli import _shared
 from nightspot.cli import jobs as operate_jobs
 from nightspot.cli._shared import ExitStatus, fail, named, note, print_json, seconds_of
@@ -256,24 +256,26 @@ def started_of(body: Mapping[str, Any], resume_from: str | None = None) -> Start
     )
 
 
-def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) -> None:
+def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) -> DeployedJobs | None:
     """Hold the job's name and the overrides against what is deployed, so that a mistake costs nothing.
 
-    Who may not read the deployed jobs (a pipeline's role) is told so: the run's plan checks them all the same.
-    Raises InvalidOverridesError.
+    Returns what is deployed; None where it cannot be read. Who may not read it (a pipeline's role) is told so: the
+    run's plan checks them all the same. Raises InvalidOverridesError.
     """
     if place.aws is None or place.stack is None:
-        return
+        return None
     try:
-        jobs = operate_jobs.deployed(place.aws, place.stack)
+        found = operate_jobs.deployed(place.aws, place.stack)
     except DeploymentError as error:
         note(f"not checked before the start, but by the run's plan: {error}")
-        return
+        return None
+    jobs = found.jobs
     if job not in jobs:
         near = get_close_matches(job, jobs, n=1)
         mean = f"; did you mean {near[0]}?" if near else ""
         fail(f"job: {job!r}: must be one of {', '.join(sorted(jobs)) or 'none, for there are none'}{mean}")
     apply_overrides(jobs[job], read_overrides(overrides))
+    return found
 
 
 def tell_and_wait(place: Place, begun: StartedRun, way: WaitOrder, *, as_json: bool) -> ExitStatus:
