@@ -53,6 +53,7 @@ LEFT_OUT = (
     "nightspot/cdk",
     "nightspot/checkpoint",
     "nightspot/cli",
+    "nightspot/client",
     "nightspot/demo",
     "nightspot/drill",
     "nightspot/facts",
