@@ -226,6 +226,7 @@ class JobDescription(Body):
     budget: dict[str, Any] | None = Field(description="As in the job file; null: none.")
     concurrency: str | None
     fallback: str | None
+    code: dict[str, Any] | None = Field(default=None, description="As in the job file; null: none.")
     described: bool = Field(description="False: it has runs, and no job file any more.")
     last_run: LastRun | None
     month: MonthCosts
@@ -310,6 +311,7 @@ def line_as_json(line: JobLine) -> dict[str, Any]:
         "budget": _section(job.budget) if job else None,
         "concurrency": job.concurrency.value if job else None,
         "fallback": job.fallback.value if job else None,
+        "code": _section(job.code) if job else None,
         "described": job is not None,
         "last_run": line.last.account() if line.last else None,
         "month": _month(line.month),

@@ -21,7 +21,7 @@ import typer
 from nightspot.aws.drill import Drill
 from nightspot.aws.drill_plan import DrillError, DrillJobs, DrillPlan, DrillResult, drill_id, plan_drill
 from nightspot.aws.prices import load_price_book
-from nightspot.cli import account
+from nightspot.cli import account, push
 from nightspot.cli._shared import (
     PICTURES,
     ExitStatus,
@@ -35,6 +35,8 @@ from nightspot.cli._shared import (
     say,
     seconds_of,
 )
+from nightspot.cli.runs.place import operating_mistakes
+from nightspot.client.access import STACK
 from nightspot.costs.account import attempt_cost_usd
 from nightspot.drill.lives import MetricDefinitionError, definitions_of
 from nightspot.drill.report import DrillReport, report_of
@@ -237,7 +239,7 @@ def _drillable(file: Path) -> Job:
     """Raises InvalidJobError for a job that cannot be drilled here, MetricDefinitionError for its metrics."""
     job = load_job(file)
     problems = []
-    if job.local is None:
+    if job.local is None or job.local.command is None:
         rule = "must say with local.command how to train the job on this machine"
         problems.append(Problem("local", "nothing", rule))
     if "CheckpointConfig" not in job.training_job:
@@ -304,8 +306,10 @@ def drill_on_aws(
 
     aws = aws or account.aws_of(asked.profile, asked.region)
     with mistakes():
+        localised = account.localised(job, aws, given, asked.stack)
+        ready, store_code = push.with_stored_code(localised, aws, asked.stack or STACK)
         plan = plan_drill(
-            account.localised(job, aws, given, asked.stack),
+            ready,
             drill_id=drill_id(now(), token()),
             region=aws.region,
             now=now(),
@@ -318,6 +322,8 @@ def drill_on_aws(
     found = book.usd_per_hour(plan.rung.instance_type, aws.region)
     source = "" if found is None else f" ({'assumed: ' if found.assumed else ''}{found.source}, {found.date})"
     _agree(plan, source, max_usd=max_usd, yes=options.yes)
+    with operating_mistakes():
+        store_code()
     result = _played(plan, aws, keep=options.keep_checkpoints, quiet=as_json, now=now, sleep=sleep)
     _show(plan, result, as_json=as_json)
     raise typer.Exit(0 if result.verdict.outcome.value == "pass" else 1)

@@ -103,7 +103,7 @@ def smoke(
 
 def _job_of(aws: Aws, stack: str, name: str) -> Job:
     try:
-        deployed = jobs.deployed(aws, stack)
+        deployed = jobs.deployed(aws, stack).jobs
     except DeploymentError as error:
         fail(f"--stack: {error}")
     if name not in deployed:

@@ -60,7 +60,7 @@ class Client:
         """The deployed jobs by name: schedule, deadline, ladder, last run, and what the month has cost."""
         if self._access.api is not None:
             return JobsList.model_validate(self._access.api.get("/jobs")).jobs
-        described = {} if self._access.client_of is None else self._deployed()
+        described: Mapping[str, JobFile] = {} if self._access.client_of is None else self._deployed()
         month = f"{datetime.now(UTC):%Y-%m}"
         lines = lines_of(described, self._access.source.runs(None, None), month)
         answer = {"month": month, "jobs": [line_as_json(line) for line in lines]}
@@ -126,7 +126,8 @@ class Client:
         step_functions, table = self._access.aws("stepfunctions"), self._access.table()
         jobs = self._deployed()
         starting.check_with_jobs(jobs, name, overrides)
-        if isinstance(job, Job) and jobs[name] != job.model:
+        # As data: where a file's code lies on this machine is not part of it.
+        if isinstance(job, Job) and jobs[name].model_dump() != job.model.model_dump():
             rule = "differs from the job file that is deployed: deploy it first, or start the job by its name"
             raise NotPossibleHereError(f"job: {name!r}: {rule}")
         machine = output_of(
@@ -136,13 +137,13 @@ class Client:
             step_functions, table, machine, name, overrides, requested_by=ASKED_BY, key=key
         )
 
-    def _deployed(self) -> dict[str, JobFile]:
+    def _deployed(self) -> Mapping[str, JobFile]:
         return deployed_jobs(
             self._access.stack,
             cloudformation=self._access.aws("cloudformation"),
             lambdas=self._access.aws("lambda"),
             fetch=fetched,
-        )
+        ).jobs
 
     def __repr__(self) -> str:
         return f"Client({self._access.words})"

@@ -70,7 +70,7 @@ def drill(
     rng = random.Random(options.seed)  # noqa: S311 - when to kill, not a secret
     with closing(Reaper()) as reaper:
         setting = LifeSetting(
-            command=job.local.command,
+            command=job.local.command or (),
             directory=directory,
             definitions=definitions_of(request),
             reaper=reaper,

@@ -4,18 +4,21 @@ import io
 import json
 import re
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
+import boto3
 import pytest
 
 from nightspot.aws.runs import api_client
+from nightspot.aws.runs.job_code import PushedCode, PushedCodes
 from nightspot.cli import account, jobs
 from nightspot.cli.account import Aws
 from nightspot.cli.runs import start, stop, watch
 from nightspot.client import access
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import first_run_id_of
+from nightspot.job.code_version import CODE_FILE, CodeVersion
 from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
@@ -323,6 +326,27 @@ def test_retry_takes_the_old_run_s_overrides_along_and_says_so(nightspot, aws):
     assert "Saved:   step 12 of 24 (50 %)." in answer.out
     assert "Kept:    market: spot." in answer.out
     assert "from the last checkpoint of 20261120-abc999" in answer.out
+
+
+def test_retry_says_before_it_starts_that_the_code_differs(nightspot, aws):
+    deployed, pushed = (CodeVersion(letter * 64, "train.py", "1" * 40) for letter in "de")
+    with zipfile.ZipFile(io.BytesIO(aws.code)) as code:
+        documents = {
+            "jobs.json": code.read("jobs.json"),
+            CODE_FILE: json.dumps({"recommender": asdict(deployed)}),
+        }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as code:
+        for name, document in documents.items():
+            code.writestr(name, document)
+    aws.code = content.getvalue()
+    aws.table.record_outcome(replace(aws.old, code=deployed))
+    assert "code" not in nightspot("retry", "20261120-abc999", stdin="n\n").err
+    codes = PushedCodes(boto3.client("dynamodb", region_name=REGION), TABLE)
+    codes.put("recommender", PushedCode(pushed, deployed.identity, aws.story.midnight))
+    answer = nightspot("retry", "20261120-abc999", stdin="n\n")
+    assert f"Its code differs: train.py {'e' * 12} (git {'1' * 12})" in answer.err
+    assert aws.executions == {}
 
 
 def test_who_does_not_say_yes_buys_nothing(nightspot, aws):

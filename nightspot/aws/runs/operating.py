@@ -14,10 +14,11 @@ from urllib.request import urlopen
 from zipfile import BadZipFile
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from nightspot.aws.faults import code_of
 from nightspot.failures.classify import redact
+from nightspot.job.code_version import CODE_FILE, CodeVersion
 from nightspot.job.model import Job, read_jobs
 from nightspot.view.messages.plain import LOG_GROUP
 
@@ -141,9 +142,17 @@ def _events(logs: Any, streams: list[str]) -> Iterator[LogEvent]:
             yield LogEvent(at, machine, event["message"])
 
 
+@dataclass(frozen=True)
+class DeployedJobs:
+    """What a stack's functions carry: the jobs, and the code of those that have any."""
+
+    jobs: Mapping[str, Job]
+    code: Mapping[str, CodeVersion] = field(default_factory=dict)
+
+
 def deployed_jobs(
     stack: str, *, cloudformation: Any, lambdas: Any, fetch: Callable[[str], bytes]
-) -> dict[str, Job]:
+) -> DeployedJobs:
     """The jobs that the stack runs, by name, out of the code of the function that plans them.
 
     `fetch` gets what an HTTPS address holds: GetFunction answers with one that is signed for ten minutes
@@ -152,7 +161,9 @@ def deployed_jobs(
     try:
         function = lambdas.get_function(FunctionName=planner_of(stack, cloudformation))
         with zipfile.ZipFile(io.BytesIO(fetch(function["Code"]["Location"]))) as code:
-            return read_jobs(code.read(JOBS_FILE).decode())
+            jobs = read_jobs(code.read(JOBS_FILE).decode())
+            versions = code.read(CODE_FILE) if CODE_FILE in code.namelist() else b"{}"
+            return DeployedJobs(jobs, TypeAdapter(dict[str, CodeVersion]).validate_json(versions))
     except (ClientError, BotoCoreError, OSError) as error:
         raise DeploymentError(
             f"the jobs of stack {stack!r} could not be read: {redact(str(error))}"

@@ -13,7 +13,7 @@ import typer
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.api_client import ApiError
-from nightspot.aws.runs.operating import DeploymentError
+from nightspot.aws.runs.operating import DeployedJobs, DeploymentError
 from nightspot.cli import _shared
 from nightspot.cli import jobs as operate_jobs
 from nightspot.cli._shared import ExitStatus, fail, named, note, print_json, seconds_of
@@ -224,23 +224,24 @@ def _perhaps_begun(place: Place, job: str) -> Iterator[None]:
         raise
 
 
-def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) -> None:
+def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) -> DeployedJobs | None:
     """Hold the job's name and the overrides against what is deployed, so that a mistake costs nothing.
 
-    Who may not read the deployed jobs (a pipeline's role) is told so: the run's plan checks them all the same.
-    Raises InvalidOverridesError.
+    Returns what is deployed; None where it cannot be read. Who may not read it (a pipeline's role) is told so: the
+    run's plan checks them all the same. Raises InvalidOverridesError.
     """
     if place.aws is None or place.stack is None:
-        return
+        return None
     try:
-        jobs = operate_jobs.deployed(place.aws, place.stack)
+        found = operate_jobs.deployed(place.aws, place.stack)
     except DeploymentError as error:
         note(f"not checked before the start, but by the run's plan: {error}")
-        return
+        return None
     try:
-        check_with_jobs(jobs, job, overrides)
+        check_with_jobs(found.jobs, job, overrides)
     except UnknownJobError as error:
         fail(str(error))
+    return found
 
 
 def tell_and_wait(place: Place, begun: StartedRun, way: WaitOrder, *, as_json: bool) -> ExitStatus:

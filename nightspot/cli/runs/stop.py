@@ -11,6 +11,8 @@ import typer
 
 from nightspot.aws.runs.api_client import ApiClient
 from nightspot.aws.runs.executions import Executions, state_machine_of
+from nightspot.aws.runs.job_code import PushedCodes, current_of
+from nightspot.aws.runs.operating import DeployedJobs
 from nightspot.aws.runs.training_jobs import (
     Stopper,
     Stopping,
@@ -19,7 +21,7 @@ from nightspot.aws.runs.training_jobs import (
     UnknownRunError,
     sentence_of,
 )
-from nightspot.cli._shared import Json, fail, grouped, mistakes, print_json, say, seconds_of
+from nightspot.cli._shared import Json, fail, grouped, mistakes, note, print_json, say, seconds_of
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import DEPLOYED, OfDeployment, Place, Where, operating_mistakes, record_of
 from nightspot.client.starting import (
@@ -32,6 +34,7 @@ from nightspot.client.starting import (
 from nightspot.client.stopping import stop_by_api
 from nightspot.formats.figures import format_duration
 from nightspot.job.overrides import merge_overrides, read_overrides
+from nightspot.plan.planning import code_differs
 from nightspot.record.model import RunRecord, outcome_of
 from nightspot.terminal.tables import overrides_in_words
 
@@ -194,10 +197,12 @@ def retry(
             # The API looks itself; a key may have started the very run that would be in the way.
             _check(lambda: check_checkpoints(place.source, record))
         merged = merge_overrides(record.overrides, own)
-        if place.aws is not None:
-            start.check_with_deployed(place, record.job, merged)
+        there = None if place.aws is None else start.check_with_deployed(place, record.job, merged)
+        differs = None if there is None else _code_differs(place, record, there)
         if not as_json:
             _tell(record, own)
+        if differs is not None:
+            note(f"{differs}; its checkpoints must still fit")
         if not yes:
             typer.confirm(f"Start a new run of {record.job} in {place.words}?", abort=True, err=True)
         begun = _start(place, record, own, merged, wait.idempotency_key)
@@ -231,6 +236,17 @@ def _tell(record: RunRecord, own: Mapping[str, Any]) -> None:
     for title, given in (("Kept:", kept), ("New:", own)):
         if given:
             say(f"{title:<9}{overrides_in_words(given)}.")
+
+
+def _code_differs(place: Place, record: RunRecord, there: DeployedJobs) -> str | None:
+    """How the code that the new run will have differs from the old run's; None: it does not, or nobody can tell."""
+    deployed = there.code.get(record.job)
+    if deployed is None and record.code is None:
+        return None
+    pushed = None
+    if place.aws is not None and place.table_name is not None:
+        pushed = PushedCodes(place.aws.client("dynamodb"), place.table_name).get(record.job)
+    return code_differs(current_of(deployed, pushed), record.code.version if record.code else None)
 
 
 def _start(

@@ -83,6 +83,6 @@ def command_of_jobs(
             local = local_command_of(jobs, name)
         except NoLocalCommandError as error:
             raise CommandError(str(error)) from error
-        return TrainingCommand(local.command, local.environment, directory)
+        return TrainingCommand(local.command or (), local.environment, directory)
 
     return command_of
