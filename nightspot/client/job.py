@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,6 +12,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from nightspot.client.trainers import SourceOfTrainer, request_of_trainer
 from nightspot.job.cautions import warnings_for
@@ -27,15 +31,24 @@ RECORDS = Path("build/runs")  # where `nightspot run --local` keeps them, too
 
 
 class Job:
-    """A job file: its text, and what it says. Immutable; made by `from_trainer`, `from_file` and `from_text`.
+    """A job file: its text, and what it says. Immutable; made by `from_trainer` and `from_file`, or of a text.
 
-    `notes` say what was changed or left out when it was made of a trainer.
+    `folder` is where paths of `code` begin (None: the current one). `notes` say what was changed or left out
+    when it was made of a trainer.
     """
 
-    def __init__(self, text: str, *, source: str = "<string>", notes: Sequence[Problem] = ()) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        source: str = "<string>",
+        notes: Sequence[Problem] = (),
+        folder: Path | None = None,
+    ) -> None:
         self.text = text
         self.notes = tuple(notes)
         self._source = source
+        self._folder = Path.cwd() if folder is None else folder.absolute()  # of the paths of `code`
 
     @classmethod
     def from_trainer(
@@ -83,12 +96,12 @@ class Job:
             said = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             found = Problem(WHOLE_FILE, repr(Path(path).name), f"cannot be read: {said}")
             raise InvalidJobError([found], str(path)) from error
-        return cls(text, source=str(path))
+        return cls(text, source=str(path), folder=Path(path).parent)
 
     @cached_property
     def model(self) -> JobFile:
         """What the file says, checked. Raises InvalidJobError with every problem."""
-        return parse_job(self.text, source=self._source)
+        return parse_job(self.text, source=self._source, folder=self._folder)
 
     @property
     def name(self) -> str:
@@ -106,7 +119,7 @@ class Job:
             return error.problems
 
     def save(self, path: str | Path | None = None, *, overwrite: bool = False) -> Path:
-        """Write the job file, by default as jobs/NAME.yaml, and return its path.
+        """Write the job file, by default as jobs/NAME.yaml, and return its path; `code` names the same folder.
 
         Raises InvalidJobError for a job that breaks the rules, FileExistsError without `overwrite`, OSError.
         """
@@ -114,7 +127,7 @@ class Job:
         _ = self.model
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("w" if overwrite else "x", encoding="utf-8") as file:
-            file.write(self.text)
+            file.write(_moved(self.text, self._folder, target.parent))
         return target
 
     def drill(
@@ -207,12 +220,42 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 def _with_code(draft: DraftedJob, source: SourceOfTrainer | None) -> DraftedJob:
-    """The draft with the trainer's own code, which is still on this machine."""
+    """The draft with the trainer's own code as its section `code`, its folder as seen from the current one."""
     if source is None:
         return draft
-    rule = (
-        f"is on this machine: upload it as an archive, and name it with sagemaker_program ({source.entry_point!r}) "
-        "and sagemaker_submit_directory under HyperParameters, each as JSON text"
+    code = {"source_dir": _from(Path.cwd(), Path(source.source_dir)), "entry_point": source.entry_point}
+    if source.requirements is not None:
+        code["requirements"] = source.requirements
+    document = dict(draft.document)
+    request = document.pop("training_job")
+    return DraftedJob(
+        {**document, "code": code, "training_job": request},
+        {
+            **draft.comments,
+            "code": "The folder of the training script, from this file's; it travels with the deployment.",
+        },
+        draft.notes,
     )
-    note = Problem("source_dir", repr(source.source_dir), rule, "warning")
-    return DraftedJob(draft.document, draft.comments, (*draft.notes, note))
+
+
+def _from(folder: Path, path: Path) -> str:
+    """The path as seen from `folder`, as a job file writes it."""
+    return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
+
+
+def _moved(text: str, here: Path, there: Path) -> str:
+    """The job file's text for another folder: `code.source_dir` is a path from the file's own."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    code = _below(root, "code")
+    node = None if code is None else _below(code, "source_dir")
+    if not isinstance(node, yaml.ScalarNode):
+        return text
+    moved = _from(there, here / node.value)
+    if moved == node.value:
+        return text
+    return f"{text[: node.start_mark.index]}{json.dumps(moved)}{text[node.end_mark.index :]}"
+
+
+def _below(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return next((value for name, value in pairs if name.value == key), None)

@@ -92,6 +92,25 @@ def test_code_of_this_machine_is_known_apart_from_the_request(source):
     assert asked.source.requirements is None
 
 
+def test_code_of_this_machine_is_the_job_s_code_wherever_the_file_is_saved(source, monkeypatch):
+    monkeypatch.chdir(source)
+    (source / "src").mkdir()
+    (source / "src" / "train.py").write_text("")
+    job = Job.from_trainer(EstimatorBase(entry_point="train.py", source_dir="src"), name="nightly")
+    assert [problem for problem in job.validate() if problem.severity == "error"] == []
+    assert (job.model.code.source_dir, job.model.code.entry_point) == ("src", "train.py")
+    saved = Job.from_file(job.save())
+    assert saved.model.code.source_dir == "../src"
+    assert saved.save("nightly.yaml").read_text() == job.text.replace("source_dir: src", 'source_dir: "src"')
+
+
+def test_a_script_that_is_not_there_is_told_by_its_field(source, monkeypatch):
+    monkeypatch.chdir(source)
+    job = Job.from_trainer(EstimatorBase(entry_point="other.py", source_dir="."), name="nightly")
+    (problem,) = (problem for problem in job.validate() if problem.severity == "error")
+    assert problem.field == "code.entry_point"
+
+
 @pytest.mark.parametrize(
     ("trainer", "words"),
     [

@@ -92,6 +92,8 @@ def test_all_that_a_trainer_says_is_in_the_job_file(made_by, folder, version):
         "entry_point": "train.py",
         "requirements": "requirements.txt",
     }
+    code = {"source_dir": ".", "entry_point": "train.py", "requirements": "requirements.txt"}
+    assert document["code"] == code
     assert any("MaxWaitTimeInSeconds: 20000: was left out" in note for note in made["notes"])
 
 
