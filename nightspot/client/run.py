@@ -33,6 +33,8 @@ EMULATED_LOOK_SECONDS = 0.5  # a run of `nightspot local serve` is over in a min
 MOST_UNRECORDED_SECONDS = 600.0
 # After a crash: the reconciler restarts the run three times, or closes it.
 MOST_GONE_SECONDS = 3600.0
+# Of looks that fail one after the other: longer than a person needs to renew credentials.
+MOST_TROUBLE_SECONDS = 4 * 3600.0
 _REFUSED_INPUT = "Nightspot.InvalidInput"
 
 
@@ -129,26 +131,29 @@ class Run:
     def wait(self, timeout: float | None = None) -> Run:
         """Wait until the run is over, however it ends, and return it: `raise_for_outcome()` is the next call.
 
-        Faults of AWS that pass are outlived. Raises TimeoutError after `timeout` seconds (the run goes on), and
-        RunFailedError where its execution ended without an outcome or never came on record.
+        Faults of AWS that pass are outlived, also credentials that somebody renews, for four hours at the most:
+        then the fault is raised. Raises TimeoutError after `timeout` seconds (the run goes on), and RunFailedError
+        where its execution ended without an outcome or never came on record.
         """
-        began, gone_since = monotonic(), None
+        began, gone_since, trouble_since = monotonic(), None, None
         pause = EMULATED_LOOK_SECONDS if self._access.is_emulated else LOOK_SECONDS
         while not self.is_over:
             try:
                 seen = self._look()
             except Exception as error:
                 # What will not pass is the caller's: as_passing knows the difference.
-                if as_passing(error) is None:
+                trouble_since = monotonic() if trouble_since is None else trouble_since
+                if as_passing(error) is None or monotonic() - trouble_since >= MOST_TROUBLE_SECONDS:
                     raise
             else:
+                trouble_since = None
                 gone_since = self._still_there(seen, began, gone_since)
                 if self.is_over:
                     break
-            passed = monotonic() - began
-            if timeout is not None and passed + pause > timeout:
+            left = None if timeout is None else timeout - (monotonic() - began)
+            if left is not None and left <= 0:
                 raise TimeoutError(f"run {self.id} of {self.job} goes on after {timeout:g} s of waiting")
-            sleep(pause)
+            sleep(pause if left is None else min(pause, left))
         return self
 
     def raise_for_outcome(self) -> Run:

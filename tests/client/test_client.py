@@ -67,6 +67,13 @@ class TestByTheStack:
         with pytest.raises(TimeoutError):
             run.wait(timeout=300)
 
+    def test_a_fault_that_might_pass_and_does_not_is_raised_after_four_hours(self, stack, cloud):
+        cloud.fault, cloud.ending = "ExpiredTokenException", None
+        run = stack.start("recommender")
+        with pytest.raises(Exception, match="ExpiredTokenException"):
+            run.wait()
+        assert cloud.slept == pytest.approx(4 * 3600, abs=60)
+
     def test_a_fault_that_does_not_pass_ends_the_wait(self, stack, cloud):
         cloud.fault, cloud.ending = "AccessDeniedException", None
         with pytest.raises(Exception, match="AccessDeniedException"):
