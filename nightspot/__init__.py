@@ -6,11 +6,11 @@ __version__ = "0.1.0"
 # training containers, too, where nightspot.checkpoint must bring nothing with it.
 TYPE_CHECKING = False  # typing's own takes milliseconds to import
 if TYPE_CHECKING:
-    from nightspot.client.client import Client as Client
-    from nightspot.client.job import Job as Job
-    from nightspot.client.run import Run as Run
-    from nightspot.client.run import RunFailedError as RunFailedError
-    from nightspot.job.errors import InvalidJobError as InvalidJobError
+    from .client.client import Client as Client
+    from .client.job import Job as Job
+    from .client.run import Run as Run
+    from .client.run import RunFailedError as RunFailedError
+    from .job.errors import InvalidJobError as InvalidJobError
 
 _LAZY = {
     "Client": "nightspot.client.client",
