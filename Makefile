@@ -12,6 +12,10 @@ TORCH := 2.13.0
 # The emulated AWS account (tests/emulator): it pins botocore, so that it has an environment of its own.
 EMULATORS := .venv-emulators
 EMULATORS_LOCK := nightspot/local/emulator/requirements.txt
+# The SageMaker Python SDK (tests/client/frameworks), by uv alone: no lock file has it.
+SDKS := .venv-sagemaker
+SDK_2 := 2.257.7
+SDK_3 := 1.27.0
 # Writes the SBOM of a release. It comes by uv alone, at this version: no lock file has it.
 CYCLONEDX := cyclonedx-bom==7.5.0
 BIN := $(VENV)/bin
@@ -105,6 +109,9 @@ frameworks: $(VENV)/.frameworks ## Install PyTorch, XGBoost and others, for the 
 .PHONY: emulators
 emulators: $(EMULATORS)/.installed ## Install the emulated AWS account, for tests/emulator, in an environment of its own
 
+.PHONY: sdks
+sdks: $(SDKS)-2/.installed $(SDKS)-3/.installed ## Install the SageMaker Python SDK, both versions, for the tests of Job.from_trainer
+
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff format .
@@ -129,7 +136,7 @@ dist: $(VENV)/.local ## Build what a release has, in dist/: wheel, sdist, SBOM o
 
 .PHONY: clean
 clean: ## Remove what the commands made
-	@rm -rf $(VENV) $(EMULATORS) node_modules build cdk.out dist
+	@rm -rf $(VENV) $(EMULATORS) $(SDKS)-* node_modules build cdk.out dist
 
 # --- set-up -------------------------------------------------------------------
 
@@ -160,6 +167,17 @@ $(VENV)/.frameworks: requirements/frameworks.txt $(VENV)/.dev
 $(EMULATORS)/.installed: $(EMULATORS_LOCK) $(VENV)/.uv
 	@test -x $(EMULATORS)/bin/python || $(UV) venv --quiet --python $(BIN)/python $(EMULATORS)
 	@$(UV) pip sync --quiet --require-hashes --python $(EMULATORS)/bin/python $(EMULATORS_LOCK)
+	@touch $@
+
+# Version 2 and 3 have one name, and version 3 wants an older rich than the lock file has.
+$(SDKS)-2/.installed: $(VENV)/.uv
+	@test -x $(SDKS)-2/bin/python || $(UV) venv --quiet --python $(BIN)/python $(SDKS)-2
+	@$(UV) pip install --quiet --python $(SDKS)-2/bin/python sagemaker==$(SDK_2)
+	@touch $@
+
+$(SDKS)-3/.installed: $(VENV)/.uv
+	@test -x $(SDKS)-3/bin/python || $(UV) venv --quiet --python $(BIN)/python $(SDKS)-3
+	@$(UV) pip install --quiet --python $(SDKS)-3/bin/python sagemaker-train==$(SDK_3)
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json $(VENV)/.dev

@@ -57,6 +57,7 @@ LEFT_OUT = (
     "nightspot/cdk",
     "nightspot/checkpoint",
     "nightspot/cli",
+    "nightspot/client",
     "nightspot/demo",
     "nightspot/drill",
     "nightspot/facts",

@@ -21,6 +21,7 @@ import typer
 
 from nightspot.cli import account
 from nightspot.cli._shared import ExitStatus, Json, fail, print_json
+from nightspot.client.access import STACK
 
 CDK_VERSION = "2.1148.1"  # of the CDK command line; package.json has the same
 _CDK_JSON = Path("cdk.json")
@@ -136,7 +137,7 @@ def _own_cdk_json() -> dict[str, Any]:
 
 def stack_name() -> str:
     """What the stack of this folder is called: by its cdk.json, or as always."""
-    return str(_own_cdk_json().get("context", {}).get("nightspot:stack_name") or account.STACK)
+    return str(_own_cdk_json().get("context", {}).get("nightspot:stack_name") or STACK)
 
 
 def _named(context: list[str]) -> dict[str, str]:

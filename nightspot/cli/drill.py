@@ -36,6 +36,7 @@ from nightspot.cli._shared import (
     seconds_of,
 )
 from nightspot.cli.runs.place import operating_mistakes
+from nightspot.client.access import STACK
 from nightspot.costs.account import attempt_cost_usd
 from nightspot.drill.lives import MetricDefinitionError, definitions_of
 from nightspot.drill.report import DrillReport, report_of
@@ -306,7 +307,7 @@ def drill_on_aws(
     aws = aws or account.aws_of(asked.profile, asked.region)
     with mistakes():
         localised = account.localised(job, aws, given, asked.stack)
-        ready, store_code = push.with_stored_code(localised, aws, asked.stack or account.STACK)
+        ready, store_code = push.with_stored_code(localised, aws, asked.stack or STACK)
         plan = plan_drill(
             ready,
             drill_id=drill_id(now(), token()),

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.request import urlopen
 
 import typer
 from pydantic import ValidationError
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from nightspot.api.models import JobsList, line_as_json, lines_of
 from nightspot.aws.runs.api_client import ApiClient
-from nightspot.aws.runs.operating import DeployedJobs, DeploymentError, deployed_jobs
+from nightspot.aws.runs.operating import DeployedJobs, DeploymentError, deployed_jobs, fetched
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, grouped, mistakes, print_json
 from nightspot.cli.runs.place import Place, Where, operating_mistakes
@@ -96,7 +95,6 @@ def month_words(month: Line) -> str:
 
 
 DEFAULT_FOLDER = Path("jobs")
-FETCH_SECONDS = 60.0  # no answer for so long is none
 
 
 @grouped
@@ -166,12 +164,3 @@ def deployed(aws: account.Aws, stack: str) -> DeployedJobs:
     """The jobs of a stack, and their code. Raises DeploymentError."""
     cloudformation, lambdas = aws.client("cloudformation"), aws.client("lambda")
     return deployed_jobs(stack, cloudformation=cloudformation, lambdas=lambdas, fetch=fetched)
-
-
-def fetched(address: str) -> bytes:
-    """What an HTTPS address holds. Raises OSError."""
-    if not address.startswith("https://"):
-        raise OSError("the code's address is not HTTPS")
-    with urlopen(address, timeout=FETCH_SECONDS) as answer:  # noqa: S310 - checked above
-        content: bytes = answer.read()
-    return content

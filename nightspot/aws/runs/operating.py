@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.request import urlopen
 from zipfile import BadZipFile
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -171,3 +172,15 @@ def deployed_jobs(
         raise DeploymentError(
             f"the code of stack {stack!r} holds no {JOBS_FILE} that this version reads"
         ) from error
+
+
+FETCH_SECONDS = 60.0  # no answer for so long is none
+
+
+def fetched(address: str) -> bytes:
+    """What an HTTPS address holds. Raises OSError."""
+    if not address.startswith("https://"):
+        raise OSError("the code's address is not HTTPS")
+    with urlopen(address, timeout=FETCH_SECONDS) as answer:  # noqa: S310 - checked above
+        content: bytes = answer.read()
+    return content
