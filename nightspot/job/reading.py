@@ -74,15 +74,15 @@ class _Inspection:
     seen: set[int] = field(default_factory=set)
 
 
-def read_yaml(text: str) -> tuple[Any, list[Problem]]:
+def read_yaml(text: str, most_characters: int = _LARGEST_CHARACTERS) -> tuple[Any, list[Problem]]:
     """Return the document as dicts, lists and scalars, and the problems of its notation.
 
     Where the notation cannot be read there is no document (None). What can be read in spite of a
     problem is given back as the plain data it looks like, so that the rest can be judged too.
     """
-    if len(text) > _LARGEST_CHARACTERS:
+    if len(text) > most_characters:
         size = f"{len(text)} characters"
-        return None, [Problem(WHOLE_FILE, size, f"must have at most {_LARGEST_CHARACTERS}")]
+        return None, [Problem(WHOLE_FILE, size, f"must have at most {most_characters}")]
     try:
         loader = _Loader(text)
         try:

@@ -41,13 +41,18 @@ _STOPPING = ("training_job", "StoppingCondition")
 _OUTPUT = ("OutputDataConfig", "S3OutputPath")
 _SOURCE = ("DataSource", "S3DataSource", "S3Uri")
 
+HETEROGENEOUS = (
+    "must not be given: it is a heterogeneous cluster, several instance types that train one job together, "
+    "and a rung "
+    "of the ladder is one instance type; give InstanceType and InstanceCount, or leave this job outside Nightspot"
+)
 _SET_BY_NIGHTSPOT = "must not be given: it is set by Nightspot for each attempt"
 # What in a request cannot stand beside the ladder, and why.
 _REFUSED = {
     ("TrainingJobName",): _SET_BY_NIGHTSPOT,
     ("EnableManagedSpotTraining",): _SET_BY_NIGHTSPOT,
     ("ServerlessJobConfig",): "must not be given: serverless jobs have no instances to choose",
-    ("ResourceConfig", "InstanceGroups"): "must not be given: a rung is one instance type",
+    ("ResourceConfig", "InstanceGroups"): HETEROGENEOUS,
     ("ResourceConfig", "InstancePreferences"): (
         "must not be given: it excludes managed Spot and InstanceType; list the types under capacity"
     ),
@@ -208,7 +213,8 @@ def _request_fits(draft: Draft) -> Iterator[Problem]:
     size = 0 if draft.training_job is None else len(json.dumps(draft.training_job, default=str))
     if size > LARGEST_REQUEST_BYTES:
         rule = (
-            f"must have at most {LARGEST_REQUEST_BYTES:,} bytes as JSON, because Step Functions passes on no more "
+            f"must have at most {LARGEST_REQUEST_BYTES:,} bytes as JSON, because Step Functions passes on no "
+            f"more "
             "than 256 KiB; large values belong into S3"
         )
         yield Problem("training_job", f"{size:,} bytes", rule)
@@ -233,7 +239,8 @@ def _flexible_start_leaves_time(draft: Draft) -> Iterator[Problem]:
     once = need(market, draft.work_seconds, draft.capacity, draft.change_over or ChangeOver())
     if window is not None and window - flexible < once.seconds:
         rule = (
-            f"leaves no time for the work: of {format_duration(window)} from the scheduled start to the deadline, "
+            f"leaves no time for the work: of {format_duration(window)} from the scheduled start to the "
+            f"deadline, "
             f"{market.value.replace('_', '-')} training needs {format_duration(once.seconds)}"
         )
         yield Problem("schedule.flexible", format_duration(flexible), rule)

@@ -1,0 +1,337 @@
+"""Errors in words: tracebacks, logs, and what the command lines and SDKs of AWS and Terraform print.
+
+What stands behind `AlgorithmError:` is the training script's own text: nothing of it is looked at here either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from nightspot.documents.clusters import scheduling
+from nightspot.documents.model import End, Found, Inside, Kind, has, text_of
+from nightspot.failures import texts
+from nightspot.failures.classify import RESPONSES, Fault, Response, classify
+from nightspot.failures.codes import FailureClass, class_of_name, is_validation
+
+# Words that nothing more is known of.
+PLAIN = "a text"
+_READ_CHARACTERS = 200_000  # of a log, its end
+_LONGEST_SAID = 4_000
+_LONGEST_LINES = 12
+
+_USERS = re.compile(r"\bAlgorithm ?Error\s*:", re.IGNORECASE)
+# What stands before the words of a line: colours, Terraform's frame, times, the host and rank in a training's log.
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_BEFORE = re.compile(
+    r"(?m)^(?:[ \t]{0,8}(?:[│╷╵|]{1,2}(?:[ \t]|$)|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z"
+    r"|[+-]\d\d:?\d\d)?[ \t]"
+    r"|\[\d(?:,\w{1,20}:?[\w-]{0,20}){0,4}\](?:<\w{1,10}>)?:?|\[(?:rank|worker)?\d{1,5}\]:[ \t]?"
+    r"|(?:algo|algorithm)-\d{1,5}[\w-]{0,40}[ \t]*\|[ \t]?|E[ \t]{3}(?=\S)|aws: (?:\[ERROR\]: )?))"
+)
+
+
+# How a sort of text is called, what it is told by, and how it reads; None where it turns out to be another one.
+Sort = tuple[str, re.Pattern[str], Callable[[re.Match[str]], End | None]]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a text is, and how it reads."""
+
+    kind: str
+    end: End
+
+
+def read_words(text: str) -> Words:
+    """The failure that a text tells of. Never raises; what is not understood is the text itself."""
+    text = text[-_READ_CHARACTERS:]
+    if texts.is_users_text(text) and not text.lstrip().startswith("Traceback"):
+        return Words(PLAIN, End(reason=text))
+    plain = _plain(text)
+    users = _USERS.search(plain)
+    head = plain[: users.start()] if users else plain
+    raised = _raised(head)
+    if raised is not None:
+        return Words("a Python traceback", _of_exception(*raised, plain))
+    found = _sort_of(_SDKS, head)
+    if found is not None:
+        return found
+    if classify(failure_reason=text).failure is not FailureClass.UNKNOWN:
+        return Words(PLAIN, End(reason=text))
+    if users:
+        return Words("a text with a FailureReason", End(reason=plain[users.start() :]))
+    return _sort_of(_LOGS, plain) or Words(PLAIN, End(reason=text))
+
+
+def _sort_of(sorts: tuple[Sort, ...], text: str) -> Words | None:
+    for kind, pattern, reads in sorts:
+        # The last one counts.
+        last = deque(pattern.finditer(text), maxlen=1)
+        end = reads(last[0]) if last else None
+        if end is not None:
+            return Words(kind, end)
+    return None
+
+
+def _plain(text: str) -> str:
+    text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\ufeff", "")
+    before = ""
+    for _ in range(4):
+        if text == before:
+            break
+        before, text = text, _BEFORE.sub("", text)
+    return text
+
+
+_MARK = re.compile(r"^(?P<named>[\w.]+\s{2,})?Traceback \(most recent call last\):?\s*$", re.MULTILINE)
+_RAISED = re.compile(
+    r"^(?P<name>(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)(?::[ \t]*(?P<said>.*))?$",
+    re.MULTILINE,
+)
+_LOOKS_RAISED = re.compile(
+    r"(?:Error|Exception|Exceeded|Interrupt|Exit|InUse|NotFound|Timeout|Fault|Warning|Failure)$"
+)
+# They say that another process has failed: what it raised itself stands above.
+_OF_OTHERS = frozenset(
+    {"ChildFailedError", "CalledProcessError", "ExecuteUserScriptError", "SystemExit", "RayTaskError"}
+)
+_NO_MEMORY = re.compile(
+    r"(?:CUDA|HIP|XPU|MPS backend|TPU)\b.{0,40}out of memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
+    r"|RESOURCE_EXHAUSTED\b|[Oo]ut of memory (?:while|trying|on)|\bOOM when allocating|Cannot allocate memory"
+    r"|[Cc]an't allocate memory|Unable to allocate [\d.]+ \w+ for an array|Java heap space|std::bad_alloc"
+)
+_MEMORY_NAMES = frozenset(
+    {"OutOfMemoryError", "MemoryError", "_ArrayMemoryError", "ArrayMemoryError", "ResourceExhaustedError"}
+)
+_OF_SAGEMAKER = re.compile(
+    r"when calling the (?:\w*(?:TrainingJob|TuningJob)\w*|SubmitServiceJob|StartExecution"
+    r"|StartPipelineExecution) operation"
+)
+_SDK_SAYS = re.compile(
+    r"Error (?:for|training)\b|Encountered unexpected failed state|SageMaker job failed|Training job "
+)
+
+
+def _raised(text: str) -> tuple[str, int] | None:
+    """The name of the last exception of the last traceback, and where its line starts; None without one."""
+    found: list[tuple[str, int]] = []
+    marks = list(_MARK.finditer(text))
+    for n, mark in enumerate(marks):
+        until = marks[n + 1].start() if n + 1 < len(marks) else len(text)
+        lines = [
+            line
+            for line in _RAISED.finditer(text, mark.end(), until)
+            if _LOOKS_RAISED.search(line["name"])
+            or class_of_name(line["name"])
+            or (not mark["named"] and line["said"] and line["name"][0].isupper())
+        ]
+        if lines:
+            # A notebook's frames are not indented: there it is the last line that counts.
+            line = lines[-1] if mark["named"] else lines[0]
+            found.append((line["name"].rpartition(".")[2], line.start()))
+    own = [one for one in found if one[0] not in _OF_OTHERS]
+    return own[-1] if own else found[-1] if found else None
+
+
+def _of_exception(name: str, start: int, text: str) -> End:
+    said = _paragraph(text[start:])
+    if name in _MEMORY_NAMES or _NO_MEMORY.search(said):
+        return End(fault=Fault("OutOfMemoryError", said))
+    by_aws = (
+        "An error occurred (" in said[:300]
+        or _SDK_SAYS.search(said[:300])
+        or said.startswith(("botocore.", "sagemaker."))
+    )
+    failure = classify(failure_reason=said).failure if by_aws else FailureClass.UNKNOWN
+    # The script's own calls of AWS fail it: whether another attempt helps is not for their words to say.
+    of_job = _OF_SAGEMAKER.search(said) or not _CALLED.search(said)
+    if failure is not FailureClass.UNKNOWN and (of_job or RESPONSES[failure] is Response.FINISH):
+        return End(reason=said)
+    return End(reason=f"Traceback (most recent call last): {said}")
+
+
+_CALLED = re.compile(r"when calling the \w+ operation")
+
+
+def _paragraph(text: str) -> str:
+    """The first lines, up to an empty one."""
+    lines = text[:_LONGEST_SAID].strip().split("\n\n")[0].split("\n")
+    return "\n".join(lines[:_LONGEST_LINES]).strip()
+
+
+def _of_code(found: re.Match[str]) -> End:
+    """An error's code, words and, where there is one, the HTTP status."""
+    parts = found.groupdict()
+    said, status = _paragraph(parts.get("said") or ""), parts.get("status")
+    shown = f"{said} (Service: SageMaker, Status Code: {status})" if status and status != "0" else said
+    return End(fault=Fault(parts.get("code") or "", shown))
+
+
+def _of_known_code(found: re.Match[str]) -> End | None:
+    return _of_code(found) if class_of_name(found["code"]) or is_validation(found["code"]) else None
+
+
+def _from_here(found: re.Match[str]) -> End | None:
+    said = _paragraph(found.string[found.start() :])
+    return End(reason=said) if classify(failure_reason=said).failure is not FailureClass.UNKNOWN else None
+
+
+def _as(code: str) -> Callable[[re.Match[str]], End]:
+    return lambda found: End(fault=Fault(code, _paragraph(found.string[found.start() :])))
+
+
+def _of_handler(found: re.Match[str]) -> End:
+    said = " ".join(found["said"].split())
+    understood = classify(failure_reason=said).failure is not FailureClass.UNKNOWN
+    return End(reason=said) if understood else End(fault=Fault(found["code"], said))
+
+
+def _of_toolkit(found: re.Match[str]) -> End:
+    said = _paragraph(found.string[found.start() :])
+    return (
+        End(fault=Fault("OutOfMemoryError", said))
+        if _NO_MEMORY.search(said)
+        else End(reason=f"ExecuteUserScriptError: {said}")
+    )
+
+
+# They say what they are: an HTTP status, a class of Java's, a handler's code.
+_SDKS: tuple[Sort, ...] = (
+    (
+        "an error of the AWS SDK for Go, as Terraform prints it",
+        re.compile(
+            r"operation error [\w ]{1,60}: \w{1,80},(?:[^\n]{0,200}?,)?\s+https response error "
+            r"StatusCode:\s*(?P<status>\d{1,3}),"
+            r"\s*RequestID:\s*[\w-]{0,80},\s*(?:HostID:[^,\n]{0,200},\s*)?(?:api "
+            r"error\s+)?(?P<code>[A-Za-z]\w{2,80}):\s*"
+            r"(?P<said>[^\0]{0,4000})"
+        ),
+        _of_code,
+    ),
+    (
+        "an error of the AWS SDK for Go, as Terraform prints it",
+        re.compile(
+            r"operation error [\w ]{1,60}: \w{1,80},[^\n]{0,400}?(?:get identity|get credentials|refresh "
+            r"cached credentials)"
+        ),
+        _as("NoCredentialsError"),
+    ),
+    (
+        "an error of the AWS SDK for Go, as Terraform prints it",
+        re.compile(
+            r"operation error [\w ]{1,60}: \w{1,80},[^\n]{0,400}?(?:request send failed|context deadline "
+            r"exceeded|dial tcp)"
+        ),
+        _as("EndpointConnectionError"),
+    ),
+    (
+        "an error of the AWS SDK for Go, as Terraform printed it",
+        re.compile(
+            r"(?P<code>\b(?!Error\b)[A-Z]\w{2,80}): (?P<said>[^\n]{0,2000})\n?\s*status code: "
+            r"(?P<status>\d{3}), request id:"
+        ),
+        _of_code,
+    ),
+    (
+        "an error of the AWS SDK for Java",
+        re.compile(
+            r"(?:com\.amazonaws|software\.amazon\.awssdk)\.(?:\w{1,80}\.){0,8}(?P<code>\w{1,80}Exception): "
+            r"(?P<said>[^\n]{0,3000})"
+        ),
+        _from_here,
+    ),
+    (
+        "an error of CloudFormation",
+        re.compile(
+            r"Resource handler returned message: \"(?P<said>[^\0]{0,3000}?)\"\s*\(RequestToken: [\w-]{1,80}, "
+            r"HandlerErrorCode: (?P<code>\w{1,80})\)"
+        ),
+        _of_handler,
+    ),
+)
+# Looked for where the text does not begin with words of AWS's.
+_LOGS: tuple[Sort, ...] = (
+    (
+        "an error of boto3 or the AWS CLI",
+        re.compile(
+            r"An error occurred \(\w{1,80}\) when calling the \w*(?:TrainingJob|TuningJob|Execution"
+            r"|ServiceJob)\w* operation"
+        ),
+        _from_here,
+    ),
+    (
+        "an error of the SageMaker SDK",
+        re.compile(
+            r"Error for (?:Training|HyperParameterTuning) job|Encountered unexpected failed state while "
+            r"waiting for"
+            r"|SageMaker job failed because|Training job \S{1,80} failed for"
+        ),
+        _from_here,
+    ),
+    (
+        "an error of the AWS SDK for JavaScript",
+        re.compile(
+            r"(?m)^(?:Uncaught |Error \[)?(?P<code>[A-Z]\w{2,80})\]?(?: \[\w{1,80}\])?: (?P<said>[^\n]{0,3000})\n"
+            r"(?=\s{1,8}at |[^\n]{0,200}\$fault)"
+        ),
+        _of_known_code,
+    ),
+    (
+        "a waiter of the AWS CLI or boto3",
+        re.compile(
+            r"Waiter (?P<waiter>TrainingJob\w{1,80}) failed: Waiter encountered a terminal failure state"
+        ),
+        lambda _: End("Failed"),
+    ),
+    (
+        "an event of Kubernetes",
+        re.compile(
+            r"\b(?P<reason>FailedScheduling|NotTriggerScaleUp)\b[^\n]{0,300}?(?P<said>\d{1,5}/\d{1,5} nodes "
+            r"are available[^\n]{0,2000})"
+        ),
+        lambda found: scheduling(found["reason"], found["said"]),
+    ),
+    ("a pod that was killed for its memory", re.compile(r"\bOOMKilled\b"), _as("OOMKilled")),
+    (
+        "an error of the AWS CLI",
+        re.compile(
+            r"Error (?:when|loading) (?:retrieving )?(?:token from sso|SSO Token)|SSO session (?:associated "
+            r")?[^\n]{0,80}(?:expired|invalid)|credentials? (?:have|has) expired"
+        ),
+        _as("ExpiredToken"),
+    ),
+    (
+        "an error of the AWS CLI",
+        re.compile(
+            r"The config profile \([^)\n]{1,80}\) could not be found|You must specify a region|Unknown "
+            r"options: |the following arguments are required: "
+        ),
+        _as("ParamValidationError"),
+    ),
+    (
+        "a log of SageMaker's training toolkit",
+        re.compile(r"ExecuteUserScriptError|Reporting training FAILURE"),
+        _of_toolkit,
+    ),
+    ("a log of a training", _NO_MEMORY, _as("OutOfMemoryError")),
+)
+
+
+def _javascript(data: Mapping[str, object], inside: Inside) -> Iterator[Found]:
+    del inside
+    code = text_of(data, "name") or text_of(data, "Code") or text_of(data, "code")
+    yield Found(end=End(fault=Fault(code, text_of(data, "message") or text_of(data, "Message"))))
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind("an error of the AWS SDK for JavaScript", has("$fault"), _javascript, "an error has no request"),
+    Kind(
+        "an error of the AWS SDK for JavaScript",
+        has("$metadata", "name"),
+        _javascript,
+        "an error has no request",
+    ),
+)
