@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,7 @@ from nightspot.job.from_request import (
     schedule_of,
 )
 from nightspot.job.model import Job, default_checkpoint_seconds
+from nightspot.job.places import broken_place
 from nightspot.job.reading import CheckedFile, check_files, parse_job
 from nightspot.job.request_shape import (
     SAMPLES,
@@ -38,7 +40,6 @@ from nightspot.job.request_shape import (
     training_instance_types,
     unknown_placeholders,
 )
-from nightspot.job.rules import Draft, broken_rules
 from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
 from nightspot.terminal.lines import console_for
 
@@ -107,7 +108,8 @@ def init(
             sys.stdout.write(text)
         else:
             _write(target, text, job.name, force=force)
-    _tell(CheckedFile(target, job, warnings_for(job)), draft, as_json=as_json, aside=out == STANDARD)
+    warnings = warnings_for(job, datetime.now(UTC))
+    _tell(CheckedFile(target, job, warnings), draft, as_json=as_json, aside=out == STANDARD)
 
 
 def _drafted(asked: Asked, wishes: Wishes, source: str, named_after: str) -> tuple[DraftedJob, str, Job]:
@@ -239,7 +241,7 @@ def ask(prompt: Prompt, wishes: Wishes, taken: Rule) -> tuple[dict[str, Any], Wi
         InitQuestion(
             "Where models go",
             f"s3://${{ModelBucket}}/{name}/",
-            _of_request("OutputDataConfig", "S3OutputPath"),
+            lambda text: _broken_place(text) if text else "is required",
         )
     )
     data = prompt(InitQuestion("Training data in S3, if any", "", broken_data))
@@ -305,23 +307,19 @@ def broken_types(text: str) -> str | None:
 
 def broken_data(text: str) -> str | None:
     """The rule that the place of the training data breaks; none is needed."""
-    # SageMaker's own pattern takes https:// too, and says no at night.
-    if text and not text.startswith("s3://"):
-        return "must be s3://bucket/prefix"
-    return (
-        _first(request_problems({"InputDataConfig": [_channel(text)]}), "InputDataConfig") if text else None
-    )
+    return _broken_place(text) if text else None
 
 
 def broken_checkpoints(text: str) -> str | None:
     """The rule that the prefix of the checkpoints breaks; `none` is no prefix."""
-    if text == "none":
-        return None
-    request = {"CheckpointConfig": {"S3Uri": text}}
-    unknown = next(unknown_placeholders(request), None)
+    return None if text == "none" else _broken_place(text, needs_prefix=True)
+
+
+def _broken_place(text: str, *, needs_prefix: bool = False) -> str | None:
+    unknown = next(unknown_placeholders(text), None)
     if unknown is not None:
         return f"{unknown.value}: {unknown.rule}"
-    return _first(broken_rules(Draft(training_job=fill(request, SAMPLES))), "CheckpointConfig.S3Uri")
+    return broken_place(fill(text, SAMPLES), needs_prefix=needs_prefix)
 
 
 def broken_deadline(text: str) -> str | None:

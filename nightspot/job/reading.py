@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -288,10 +289,13 @@ def load_jobs(directory: Path, *, check_request: bool = True) -> dict[str, Job]:
     return {job.name: job for _, job, _ in checked if job is not None}
 
 
-def check_files(paths: Iterable[Path], *, check_request: bool = True) -> list[CheckedFile]:
+def check_files(
+    paths: Iterable[Path], *, check_request: bool = True, now: datetime | None = None
+) -> list[CheckedFile]:
     """Check each file, and each job file of each directory, in order; never raises for what it finds.
 
-    A name that an earlier file has taken is a problem of the later one.
+    With `now` (aware), schedules that are over are warned of. A name that an earlier file has taken is a problem of
+    the later one.
     """
     checked = []
     taken: dict[str, Path] = {}
@@ -306,7 +310,7 @@ def check_files(paths: Iterable[Path], *, check_request: bool = True) -> list[Ch
             checked.append(CheckedFile(path, None, (problem(("name",), job.name, rule),)))
             continue
         taken[job.name] = path
-        checked.append(CheckedFile(path, job, warnings_for(job)))
+        checked.append(CheckedFile(path, job, warnings_for(job, now)))
     return checked
 
 
