@@ -71,7 +71,7 @@ def _resource(data: Mapping[str, Any], inside: Inside) -> Iterator[Found]:
         return
     if text_of(data, "kind") == "TrainingJob":
         known = {key: value for key, value in spec.items() if key not in {"region", "sageMakerEndpoint"}}
-        yield replace(training_job(known, "spec", name=name), end=None)
+        yield replace(training_job(known, "spec", name=name, is_request=True), end=None)
     else:
         capitals = {str(key)[:1].upper() + str(key)[1:]: value for key, value in spec.items()}
         definition = capitals.get("TrainingJobDefinition")

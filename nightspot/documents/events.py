@@ -26,7 +26,7 @@ def _trail_record(data: Mapping[str, Any], inside: Inside) -> Iterator[Found]:
     elif name in _CREATES:
         yield Found(text_of(asked, "trainingJobName"), name, end=End("InProgress"))
     if name == "CreateTrainingJob":
-        yield replace(training_job(asked, "requestParameters"), end=None)
+        yield replace(training_job(asked, "requestParameters", is_request=True), end=None)
     elif name == "CreateHyperParameterTuningJob":
         yield from tuning_job(_capitals(asked), "requestParameters")
     elif name == "SubmitServiceJob":

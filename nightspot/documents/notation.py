@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from nightspot.documents.printed import UnreadablePrintError, looks_printed, read_printed
+from nightspot.documents.printed import UnreadablePrintError, looks_printed, may_be_printed, read_printed
 from nightspot.failures import texts
 from nightspot.formats.strict_json import read_json
 from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem, describe
@@ -150,11 +150,13 @@ def _several(text: str, twice: list[str]) -> list[Any] | None:
 
 
 def _printed(text: str) -> Notation | None:
-    if not looks_printed(text):
+    if not (looks_printed(text) or may_be_printed(text)):
         return None
     try:
         return Notation(read_printed(text))
     except UnreadablePrintError as error:
+        if not looks_printed(text):
+            return None
         rule = f"is a printed Python object, and {error}: print it with json.dumps(…, default=str)"
         raise InvalidJobError([Problem(WHOLE_FILE, "the text", rule)]) from error
 

@@ -52,7 +52,8 @@ def open_document(given: str | bytes, *, lenient: bool = False, source: str = "<
         fault = _as_fault(text)
         if fault is not None:
             return fault
-    words = errors.read_words(text)
+    # `--query FailureReason` of the AWS CLI prints a text as JSON.
+    words = errors.read_words(notation.data if isinstance(notation.data, str) else text)
     missing = "it says how something ended, not what was asked for"
     return Document(words.kind, (Found(end=words.end),), missing)
 

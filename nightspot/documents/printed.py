@@ -21,6 +21,8 @@ _LOOKS_PRINTED = re.compile(
     r"\bdatetime\.datetime\(|\btz(?:local|utc)\(\)|<[\w.]+ object at 0x|\bOrderedDict\(|\bUnassigned\(\)"
     r"|'\s*:\s*(?:None|True|False)\b|[{,]\s*'[\w.-]+'\s*:\s*[\[{'\"\d]"
 )
+_STARTS = re.compile(r"[\[({]|\w{1,80}\(\w+=")
+_OBJECT_STARTS = re.compile(r"\s*[A-Z]\w{0,79}\(\w+=")
 _PLACES = frozenset({"tzlocal", "tzutc", "timezone", "tzfile", "tzoffset", "ZoneInfo", "FixedOffset"})
 
 
@@ -31,7 +33,12 @@ class UnreadablePrintError(ValueError):
 def looks_printed(text: str) -> bool:
     """Whether a text that is no JSON has the marks of a printed Python object."""
     head = text.lstrip()[:20_000]
-    return re.match(r"[\[({]|\w+\(\w+=", head) is not None and _LOOKS_PRINTED.search(head) is not None
+    return _STARTS.match(head) is not None and _LOOKS_PRINTED.search(head) is not None
+
+
+def may_be_printed(text: str) -> bool:
+    """Whether it is worth a try: `TrainingJob(training_job_name="a")` has no other mark."""
+    return _OBJECT_STARTS.match(text) is not None
 
 
 def read_printed(text: str) -> Any:

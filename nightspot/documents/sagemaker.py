@@ -143,7 +143,7 @@ def _steps(steps: object, where: str, defaults: Mapping[str, Any], depth: int) -
         name, arguments = text_of(step, "Name"), step.get("Arguments")
         here = at(where, name or "?")
         if text_of(step, "Type") == "Training" and isinstance(arguments, Mapping):
-            yield training_job(arguments, here, defaults, name=name)
+            yield training_job(arguments, here, defaults, name=name, is_request=True)
         elif text_of(step, "Type") == "Tuning" and isinstance(arguments, Mapping):
             yield from tuning_job(arguments, here, defaults)
         elif isinstance(arguments, Mapping):

@@ -54,9 +54,9 @@ def state(data: Mapping[str, Any], where: str, inside: Inside) -> Iterator[Found
         later = {
             f"{field}.$": said for field in ("AlgorithmSpecification", "ResourceConfig", "OutputDataConfig")
         }
-        yield training_job(later, where, name=name)
+        yield training_job(later, where, name=name, is_request=True)
     elif created[1].lower() == "trainingjob":
-        yield training_job(given, where, name=name)
+        yield training_job(given, where, name=name, is_request=True)
     else:
         yield from tuning_job(given, where)
 

@@ -245,9 +245,17 @@ _DETAILS: tuple[tuple[FailureClass, re.Pattern[str], str], ...] = (
 )
 
 
+_NO_REASON = "It failed, or is in a state that Nightspot does not know, and nothing here says why."
+_ASK_FOR_REASON = (
+    "Ask for the reason: aws sagemaker describe-training-job --training-job-name NAME | nightspot explain -"
+)
+
+
 def explain(failure: Failure) -> Explanation:
     """The explanation of its class, its advice made as particular as the failure's text allows."""
     explained = EXPLANATIONS[failure.failure]
+    if failure.failure is FailureClass.UNKNOWN and not failure.reason:
+        return replace(explained, meaning=_NO_REASON, advice=_ASK_FOR_REASON)
     if failure.failure in {FailureClass.QUOTA_TEMPORARY, FailureClass.QUOTA_PERMANENT}:
         return replace(explained, advice=_quota_lead(failure) + (_of_quota(failure) or explained.advice))
     detail = next(

@@ -205,6 +205,11 @@ ENDS = {
         {"ProcessingJobName": "a", "ProcessingJobStatus": "Failed", "FailureReason": CAPACITY},
         "no_capacity",
     ),
+    "reason as the AWS CLI's --query prints it": (json.dumps(CAPACITY), "no_capacity"),
+    "TrainingJob of the SDK 3 as it is printed": (
+        f'TrainingJob(training_job_name="x", training_job_status="Failed", failure_reason="{CAPACITY}")',
+        "no_capacity",
+    ),
     "log events": (
         {"events": [{"message": "Traceback (most recent call last):"}, {"message": "ValueError: bad"}]},
         "user_code",
@@ -529,3 +534,8 @@ def test_the_advice_about_a_full_volume_is_not_about_image_and_network(reason, s
     assert failure.failure is FailureClass.CONFIGURATION
     assert said in explain(failure).advice
     assert not_said not in explain(failure).advice
+
+
+def test_a_failure_without_a_reason_says_where_the_reason_is():
+    end = first({"TrainingJobSummaries": [{"TrainingJobName": "a", "TrainingJobStatus": "Failed"}]})
+    assert "describe-training-job" in explain(end.failure).advice
