@@ -15,7 +15,7 @@ from nightspot.documents.model import Document, End, Found
 from nightspot.documents.opening import open_document
 from nightspot.failures.classify import Fault
 from nightspot.failures.explanations import explain as explained
-from nightspot.formats.figures import visible
+from nightspot.failures.redaction import redact
 from nightspot.formats.statuses import Secondary, Status
 from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.terminal.lines import console_for, paragraph
@@ -106,7 +106,7 @@ def _is_list(document: Document) -> bool:
 
 def _as_json(found: Found, kind: str) -> dict[str, Any]:
     end = found.end or End()
-    about = {"document": kind, "job": found.name or None, "where": found.where or None}
+    about = {"document": kind, "job": redact(found.name) or None, "where": redact(found.where) or None}
     state = end.state
     if state is not None:
         said = state.explanation
@@ -116,7 +116,7 @@ def _as_json(found: Found, kind: str) -> dict[str, Any]:
             "answer": said.answer,
             "advice": said.advice,
             "quota_market": None,
-            "text": state.name,
+            "text": redact(state.name),
             **about,
         }
     failure = end.failure
@@ -135,7 +135,7 @@ def _as_json(found: Found, kind: str) -> dict[str, Any]:
 
 def _show(console: Console, said: Mapping[str, Any]) -> None:
     if said["job"] or said["where"]:
-        paragraph(console, "job", visible(" in ".join(filter(None, (said["job"], said["where"])))))
+        paragraph(console, "job", " in ".join(filter(None, (said["job"], said["where"]))))
     paragraph(console, "class", said["class"], "bold")
     paragraph(console, "meaning", said["meaning"])
     paragraph(console, "a run", said["answer"])
@@ -145,7 +145,7 @@ def _show(console: Console, said: Mapping[str, Any]) -> None:
 
 
 def _in_a_line(said: Mapping[str, Any]) -> str:
-    name = visible(said["job"] or said["where"] or "")
+    name = said["job"] or said["where"] or ""
     text = said["text"] if len(said["text"]) <= 120 else said["text"][:119] + "…"
     return ": ".join(filter(None, (name, said["class"], text)))
 

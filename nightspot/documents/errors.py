@@ -5,6 +5,7 @@ What stands behind `AlgorithmError:` is the training script's own text: nothing 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from nightspot.documents.model import End, Found, Inside, Kind, has, text_of
 from nightspot.failures import texts
 from nightspot.failures.classify import RESPONSES, Fault, Response, classify
 from nightspot.failures.codes import FailureClass, class_of_name, is_validation
+from nightspot.formats.statuses import Secondary, Status
 
 # Words that nothing more is known of.
 PLAIN = "a text"
@@ -48,6 +50,9 @@ class Words:
 def read_words(text: str) -> Words:
     """The failure that a text tells of. Never raises; what is not understood is the text itself."""
     text = text[-_READ_CHARACTERS:]
+    status = _status(text)
+    if status is not None:
+        return Words(PLAIN, status)
     if texts.is_users_text(text) and not text.lstrip().startswith("Traceback"):
         return Words(PLAIN, End(reason=text))
     plain = _plain(text)
@@ -74,6 +79,24 @@ def _sort_of(sorts: tuple[Sort, ...], text: str) -> Words | None:
         if end is not None:
             return Words(kind, end)
     return None
+
+
+_STATUS = re.compile(
+    r"\s*(?:(?:TrainingJob|Training job "
+    r"|Secondary)?Status\s*[:=]\s*)?(?P<first>[A-Z]\w{4,30})(?:\s*/\s*(?P<second>[A-Z]\w{4,30}))?"
+    r"\.?\s*"
+)
+
+
+def _status(text: str) -> End | None:
+    """The end that a bare status says: `Completed`, `InProgress/Pending`, `Status: Failed`."""
+    found = _STATUS.fullmatch(text[:_LONGEST_SAID])
+    if found is None:
+        return None
+    first, second = found["first"], found["second"]
+    if first in set(Status) and (second is None or second in set(Secondary)):
+        return End(first, second)
+    return End(None, first) if second is None and first in set(Secondary) else None
 
 
 def _plain(text: str) -> str:
@@ -175,7 +198,10 @@ def _of_known_code(found: re.Match[str]) -> End | None:
 
 
 def _from_here(found: re.Match[str]) -> End | None:
-    said = _paragraph(found.string[found.start() :])
+    return _words_in(_paragraph(found.string[found.start() :]))
+
+
+def _words_in(said: str) -> End | None:
     return End(reason=said) if classify(failure_reason=said).failure is not FailureClass.UNKNOWN else None
 
 
@@ -264,6 +290,11 @@ _LOGS: tuple[Sort, ...] = (
     ),
     (
         "an error of the SageMaker SDK",
+        re.compile(r"Error for [\w ]{1,40} job \S{1,80}: (?P<status>Stopped|Failed)\.\s*Reason:\s*(?:\n|$)"),
+        lambda found: End(found["status"]),
+    ),
+    (
+        "an error of the SageMaker SDK",
         re.compile(
             r"Error for (?:Training|HyperParameterTuning) job|Encountered unexpected failed state while "
             r"waiting for"
@@ -278,6 +309,28 @@ _LOGS: tuple[Sort, ...] = (
             r"(?=\s{1,8}at |[^\n]{0,200}\$fault)"
         ),
         _of_known_code,
+    ),
+    (
+        "an error of Terraform",
+        re.compile(r"last error: (?P<said>[^\n]{1,2000})"),
+        lambda found: _words_in(found["said"]),
+    ),
+    (
+        "a text with an error of SageMaker's API",
+        re.compile(
+            r"\b(?P<code>(?:ResourceLimitExceeded|ResourceInUse|Throttling|Validation|AccessDenied"
+            r"|ServiceUnavailable)"
+            r"(?:Exception)?): (?P<said>[^\n]{1,2000})"
+        ),
+        _of_known_code,
+    ),
+    (
+        "a text with a reason of SageMaker's",
+        re.compile(
+            r"(?:CapacityError: )?Unable to provision requested ML compute capacity"
+            r"|InternalServerError: We encountered an internal error"
+        ),
+        _from_here,
     ),
     (
         "a waiter of the AWS CLI or boto3",
@@ -317,6 +370,17 @@ _LOGS: tuple[Sort, ...] = (
         _of_toolkit,
     ),
     ("a log of a training", _NO_MEMORY, _as("OutOfMemoryError")),
+    (
+        "a log of a training",
+        re.compile(
+            r"(?m)^(?:[A-Za-z_]\w*\.)*(?:Value|Key|Type|Runtime|OS|Import|ModuleNotFound|FileNotFound"
+            r"|Attribute|Index|Name"
+            r"|Assertion|ZeroDivision|NotImplemented|Permission|UnicodeDecode|JSONDecode)Error: |Segmentation "
+            r"fault"
+            r"|\(core dumped\)"
+        ),
+        lambda found: End(reason=f"ExecuteUserScriptError: {_paragraph(found.string[found.start() :])}"),
+    ),
 )
 
 
@@ -326,6 +390,22 @@ def _javascript(data: Mapping[str, object], inside: Inside) -> Iterator[Found]:
     yield Found(end=End(fault=Fault(code, text_of(data, "message") or text_of(data, "Message"))))
 
 
+def _fault(data: Mapping[str, object]) -> str | None:
+    """An error's name and its words as Step Functions, Lambda and the APIs write them; None for anything else."""
+    try:
+        text = json.dumps(data, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text if texts.parse(text) is not None else None
+
+
+# Asked last: it knows an error by a pair of common names.
+ANY_ERROR = Kind(
+    "an error as JSON",
+    lambda data: _fault(data) is not None,
+    lambda data, _: iter([Found(end=End(reason=_fault(data) or ""))]),
+    "an error has no request",
+)
 KINDS: tuple[Kind, ...] = (
     Kind("an error of the AWS SDK for JavaScript", has("$fault"), _javascript, "an error has no request"),
     Kind(

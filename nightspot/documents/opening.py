@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nightspot.documents import clusters, errors, events, sagemaker, sdk, stepfunctions
-from nightspot.documents.model import Document, End, Found, Kind, at
+from nightspot.documents.model import Document, Found, Kind, at
 from nightspot.documents.notation import decoded, read_notation
-from nightspot.failures import texts
 from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem, describe
 
 # Who has a field of its own comes before who shares them: first match wins.
@@ -23,6 +22,7 @@ KINDS: tuple[Kind, ...] = (
     *errors.KINDS,
     *sdk.KINDS,
     *sagemaker.KINDS,
+    errors.ANY_ERROR,
 )
 _DEEPEST = 8
 _MOST_FOUND = 1_000
@@ -49,21 +49,10 @@ def open_document(given: str | bytes, *, lenient: bool = False, source: str = "<
             return Document(kind, found, missing, notation.problems)
         if not lenient:
             return Document(describe(notation.data), (), "", notation.problems)
-        fault = _as_fault(text)
-        if fault is not None:
-            return fault
     # `--query FailureReason` of the AWS CLI prints a text as JSON.
     words = errors.read_words(notation.data if isinstance(notation.data, str) else text)
     missing = "it says how something ended, not what was asked for"
     return Document(words.kind, (Found(end=words.end),), missing)
-
-
-def _as_fault(text: str) -> Document | None:
-    """JSON that says an error's name and its words, as Step Functions, Lambda and the APIs write it."""
-    words = texts.parse(text.strip())
-    if words is None:
-        return None
-    return Document("an error as JSON", (Found(end=End(reason=text.strip())),), "an error has no request")
 
 
 def _opened(data: object) -> tuple[str | None, tuple[Found, ...], str]:

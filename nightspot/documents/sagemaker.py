@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -254,6 +253,22 @@ KINDS: tuple[Kind, ...] = (
         "it has no requests; give the definition: aws sagemaker describe-pipeline --pipeline-name NAME",
     ),
     Kind(
+        "a pipeline's or step's change of status",
+        either(has("currentPipelineExecutionStatus"), has("currentStepStatus")),
+        lambda data, _: iter(
+            [
+                Found(
+                    name=text_of(data, "stepName"),
+                    end=_end_as(
+                        text_of(data, "currentStepStatus") or text_of(data, "currentPipelineExecutionStatus"),
+                        text_of(data, "failureReason"),
+                    ),
+                )
+            ]
+        ),
+        "it has no request; give the definition: aws sagemaker describe-pipeline --pipeline-name NAME",
+    ),
+    Kind(
         "the definition of a SageMaker pipeline",
         either(has_list("Steps", "Type"), has("Version", "Steps")),
         pipeline,
@@ -308,11 +323,3 @@ KINDS: tuple[Kind, ...] = (
         "answers",
     ),
 )
-
-
-def is_json(text: str) -> bool:
-    """Whether a text is a JSON object or list."""
-    try:
-        return isinstance(json.loads(text), dict | list)
-    except (ValueError, RecursionError):
-        return False

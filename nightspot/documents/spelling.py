@@ -123,7 +123,9 @@ def _kept(
     if depth > _DEEPEST:
         return value
     if isinstance(value, Mapping):
-        called = next((name for name in _CALLS if name in value and len(value) == 1), None)
+        # A hyperparameter may be called Get or Ref.
+        is_map = bool(path) and path[-1] in {"HyperParameters", "Environment"}
+        called = next((name for name in _CALLS if name in value and len(value) == 1 and not is_map), None)
         if called is not None:
             return _called(called, value[called], path, blanks, defaults)
         kept = {}

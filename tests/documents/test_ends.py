@@ -201,6 +201,13 @@ ENDS = {
         {"errorType": "ClientError", "errorMessage": BOTO.format("ThrottlingException", "Rate exceeded")},
         "throttled",
     ),
+    "event of a pipeline's step": (
+        {
+            "detail-type": "SageMaker Model Building Pipeline Execution Step Status Change",
+            "detail": {"currentStepStatus": "Failed", "stepName": "Train", "failureReason": CAPACITY},
+        },
+        "no_capacity",
+    ),
     "processing job": (
         {"ProcessingJobName": "a", "ProcessingJobStatus": "Failed", "FailureReason": CAPACITY},
         "no_capacity",
@@ -412,6 +419,24 @@ WORDS = {
         + GO.format(f"ResourceLimitExceeded: {QUOTA}"),
         "user_code",
     ),
+    "SDK's word of a stop": (
+        "sagemaker.exceptions.UnexpectedStatusException: Error for Training job a-2026: Stopped. Reason: ",
+        "stopped_by_person",
+    ),
+    "Terraform's last error": (
+        f"Error: waiting for SageMaker AI Endpoint (x): unexpected state 'Failed'. last error: {CAPACITY}",
+        "no_capacity",
+    ),
+    "an API's error behind other words": (f"npm ERR! ResourceLimitExceeded: {QUOTA}", "quota_permanent"),
+    "a reason behind other words": (f"[alarm] job a: {CAPACITY}", "no_capacity"),
+    "an exception alone": ("OSError: [Errno 28] No space left on device", "user_code"),
+    "status alone": ("Stopped/MaxWaitTimeExceeded", "wait_limit"),
+    "status with its name": ("TrainingJobStatus: Failed", "unknown"),
+    "botocore's response as Python prints it": (
+        "{'Error': {'Message': \"service limit 'x' is 0\", 'Code': 'ThrottlingException'}, "
+        "'ResponseMetadata': {}}",
+        "throttled",
+    ),
     "something else": ("epoch 1: loss 0.3", "unknown"),
 }
 
@@ -539,3 +564,10 @@ def test_the_advice_about_a_full_volume_is_not_about_image_and_network(reason, s
 def test_a_failure_without_a_reason_says_where_the_reason_is():
     end = first({"TrainingJobSummaries": [{"TrainingJobName": "a", "TrainingJobStatus": "Failed"}]})
     assert "describe-training-job" in explain(end.failure).advice
+
+
+@pytest.mark.parametrize(
+    "said", ["Completed", "InProgress", "InProgress/Pending", "Training", "Status: InProgress"]
+)
+def test_a_bare_status_is_a_state(said):
+    assert first(said).state is not None
