@@ -39,7 +39,7 @@ def request_in(document: Document, pick: str | None = None, *, source: str = "<s
 
     Raises InvalidJobError where there is none, where there are several, and where a key stands twice.
     """
-    problems = [*document.problems, *_unclear(document, pick)]
+    problems = [*_unclear(document, pick), *document.problems]
     if problems:
         raise InvalidJobError(problems, source)
     found = _the_one(document, pick)[0]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nightspot.documents import clusters, errors, events, sagemaker, sdk, stepfunctions
-from nightspot.documents.model import Document, Found, Kind, at
+from nightspot.documents.model import Document, Found, Kind, at, mappings
 from nightspot.documents.notation import decoded, read_notation
 from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem, describe
 
@@ -23,6 +23,15 @@ KINDS: tuple[Kind, ...] = (
     *sdk.KINDS,
     *sagemaker.KINDS,
     errors.ANY_ERROR,
+)
+# `{"Parameters": {…}}`, as it is cut out of a greater one.
+WRAPPED = Kind(
+    "a mapping with one document in it",
+    lambda data: (
+        len(data) == 1 and any(kind.fits(one) for one in mappings(list(data.values())) for kind in KINDS)
+    ),
+    lambda data, inside: (found for key, value in data.items() for found in inside(value, str(key))),
+    "it is no request, and has none in it",
 )
 _DEEPEST = 8
 _MOST_FOUND = 1_000
@@ -78,7 +87,7 @@ def _list(data: list[Any]) -> tuple[str | None, tuple[Found, ...], str]:
 def _kind_of(data: object) -> Kind | None:
     if not isinstance(data, Mapping) or not data:
         return None
-    return next((kind for kind in KINDS if kind.fits(data)), None)
+    return next((kind for kind in (*KINDS, WRAPPED) if kind.fits(data)), None)
 
 
 def _found(data: object, where: str, depth: int) -> tuple[Found, ...]:

@@ -36,7 +36,6 @@ _PREPARING = Explanation(
     advice=_NOTHING + " A big image takes minutes.",
 )
 
-# fact: sagemaker.status.names
 OF_SECONDARY: dict[Secondary, Explanation] = {
     Secondary.STARTING: Explanation(
         meaning="SageMaker takes the job up: it looks for machines, or starts them. After an interruption of "

@@ -11,7 +11,7 @@ from nightspot.job.errors import PathPart
 # The fields of a CreateTrainingJob request whose value is such an address, wherever they stand; a test holds them
 # against botocore's model.
 PLACE_FIELDS = frozenset({"S3Uri", "S3OutputPath"})
-# fact: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = re.compile(r"(?!\d{1,3}(?:\.\d{1,3}){3}$)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 _ACCESS_POINT = re.compile(r"arn:aws[\w-]*:s3[\w-]*:[\w-]+:\d{12}:accesspoint/[\w.-]+")
 # What a person, a shell or a template should have filled in: `<bucket>`, `$BUCKET`, `{{ bucket }}`, `%BUCKET%`.

@@ -171,6 +171,7 @@ DOCUMENTS = {
     "description pretty-printed by Python": pprint.pformat({**DESCRIBED, "Tags": None, "Long": "x y " * 60}),
     "description in a list": [DESCRIBED],
     "description beside nothing": {"Results": [{"TrainingJob": DESCRIBED}]},
+    "parameters cut out of a state": {"Parameters": REQUEST},
     "Airflow's answer": {"Training": DESCRIBED},
     "state with JSONPath": STATE,
     "state with JSONata": {**without(STATE, "Parameters"), "Arguments": REQUEST},
