@@ -81,7 +81,7 @@ def tuning_job(
             where=where,
             end=End(None if status == "InProgress" and reason else status or None, None, reason),
         )
-    definitions = [data.get("TrainingJobDefinition"), *(data.get("TrainingJobDefinitions") or ())]
+    definitions = [data.get("TrainingJobDefinition"), *mappings(data.get("TrainingJobDefinitions"))]
     for definition in definitions:
         if isinstance(definition, Mapping):
             yield _of_definition(definition, text_of(data, "HyperParameterTuningJobName"), where, defaults)

@@ -22,9 +22,11 @@ from nightspot.documents.model import (
 )
 from nightspot.documents.sagemaker import training_job, tuning_job
 from nightspot.failures.classify import Fault
+from nightspot.failures.codes import FailureClass
 
 _CREATES = re.compile(r"sagemaker:create(TrainingJob|HyperParameterTuningJob)\b", re.IGNORECASE)
 _SUBMITS = re.compile(r"batch:submitServiceJob\b", re.IGNORECASE)
+_TYPES = ("Task", "Pass", "Choice", "Wait", "Parallel", "Map", "Succeed", "Fail")
 _DEEPEST = 12
 # How an execution stands, in the words of training jobs.
 _STATUSES = {
@@ -74,7 +76,7 @@ def _states(data: Mapping[str, Any], where: str, inside: Inside, depth: int) -> 
             continue
         here = at(at(where, "States"), str(name))
         yield from state(one, here, inside)
-        below = [one.get("Iterator"), one.get("ItemProcessor"), *(one.get("Branches") or ())]
+        below = [one.get("Iterator"), one.get("ItemProcessor"), *mappings(one.get("Branches"))]
         for branch in below:
             if isinstance(branch, Mapping):
                 yield from _states(branch, here, inside, depth + 1)
@@ -90,15 +92,7 @@ def _named_states(data: Mapping[str, Any], inside: Inside) -> Iterator[Found]:
 
 def is_states(data: Mapping[str, Any]) -> bool:
     """Fits `{"Train": {"Type": "Task", …}}`, as a state is cut out of its machine with its name."""
-    return bool(data) and all(
-        (
-            isinstance(one, Mapping)
-            and ("Resource" in one or "Type" in one)
-            and not one.keys() & {"Properties", "Arguments"}
-        )
-        or (isinstance(one, Mapping) and text_of(one, "Type") == "Task")
-        for one in data.values()
-    )
+    return bool(data) and all(text_of(one, "Type") in _TYPES for one in data.values())
 
 
 def _execution(data: Mapping[str, Any], inside: Inside) -> Iterator[Found]:
@@ -125,9 +119,15 @@ def _history(data: Mapping[str, Any], inside: Inside) -> Iterator[Found]:
         yield Found(where="ExecutionSucceeded", end=End("Completed"))
     elif not _FAILED.search(text_of(last, "type")):
         yield Found(where=text_of(last, "type"), end=End("InProgress"))
-    yield from _without_repetition(reversed(ends))
+    # A Fail state may put words of its own over those of AWS's.
+    newest = list(_without_repetition(reversed(ends)))
+    yield from sorted(newest, key=_is_unknown)
     for event in reversed(events):
         yield from _asked(event, inside)
+
+
+def _is_unknown(found: Found) -> bool:
+    return found.end is None or found.end.failure.failure is FailureClass.UNKNOWN
 
 
 def _number(event: Mapping[str, Any]) -> int:
@@ -212,10 +212,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "a state of Step Functions",
-        either(
-            has("Type", "Resource"),
-            is_said("Type", "Task", "Pass", "Choice", "Wait", "Parallel", "Map", "Succeed", "Fail"),
-        ),
+        either(has("Type", "Resource"), is_said("Type", *_TYPES)),
         _single,
         "it starts no training job (Resource arn:aws:states:::sagemaker:createTrainingJob)",
     ),

@@ -29,6 +29,9 @@ SAMPLES = [
         *(one for one, _ in WORDS.values()),
     ]
 ]
+STRUCTURES = [
+    one for one in [*DOCUMENTS.values(), *(one for one, _ in ENDS.values())] if isinstance(one, dict | list)
+]
 # Every key that a recogniser asks for stands in a sample.
 KEYS = sorted({key for text in SAMPLES for key in text.replace("'", '"').split('"') if key.isidentifier()})
 LEAVES = (
@@ -77,6 +80,29 @@ def drafted(document):
 @given(DATA)
 def test_any_data_as_json(data):
     used(json.dumps(data))
+
+
+def places(value, path=()):
+    """The path of everything in plain data, text that is JSON again included as a whole."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from places(one, (*path, key))
+
+
+def put(value, path, new):
+    """A copy of plain data with `new` at `path`."""
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = put(copy[path[0]], path[1:], new)
+    return copy
+
+
+@given(st.sampled_from(STRUCTURES), st.data())
+def test_any_document_with_something_else_in_it(document, data):
+    path = data.draw(st.sampled_from(list(places(document))))
+    used(json.dumps(put(document, path, data.draw(DATA))))
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), DATA, min_size=1, max_size=6))

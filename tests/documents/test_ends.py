@@ -80,6 +80,10 @@ ENDS = {
     ),
     "history": ({"events": HISTORY}, "quota_permanent"),
     "history in reverse order": ({"events": HISTORY[::-1]}, "quota_permanent"),
+    "history with a Fail state's own words": (
+        {"events": [*HISTORY[:4], event(5, "ExecutionFailed", error="NoModel", cause="ask the team")]},
+        "quota_permanent",
+    ),
     "history of an aborted execution": (
         {"events": [HISTORY[0], event(2, "ExecutionAborted")]},
         "stopped_by_person",
