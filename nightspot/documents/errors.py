@@ -333,6 +333,18 @@ _LOGS: tuple[Sort, ...] = (
         _from_here,
     ),
     (
+        "a text with a reason of SageMaker's",
+        # At the start of a line, behind its time: nobody writes these by accident there.
+        re.compile(
+            r"(?m)^(?:CapacityError|ClientError|InternalServerError|SageMaker\.\w+|States\.\w+|ENTRYPOINT FAILURE"
+            r"|Insufficient (?:instance )?capacity|There is (?:not enough|no Spot) capacity|Launched instance was"
+            r"|No training job succeeded after|Cannot pull algorithm container|MaxWaitTimeExceeded"
+            r"|MaxRuntimeExceeded"
+            r"|No S3 objects found under|Failure reason)\b"
+        ),
+        _from_here,
+    ),
+    (
         "a waiter of the AWS CLI or boto3",
         re.compile(
             r"Waiter (?P<waiter>TrainingJob\w{1,80}) failed: Waiter encountered a terminal failure state"

@@ -433,6 +433,10 @@ WORDS = {
     ),
     "an API's error behind other words": (f"npm ERR! ResourceLimitExceeded: {QUOTA}", "quota_permanent"),
     "a reason behind other words": (f"[alarm] job a: {CAPACITY}", "no_capacity"),
+    "a log that ends with a reason": (
+        "2026-11-20T03:12:45Z starting\n2026-11-20T03:12:46Z CapacityError: none\n",
+        "no_capacity",
+    ),
     "an exception alone": ("OSError: [Errno 28] No space left on device", "user_code"),
     "status alone": ("Stopped/MaxWaitTimeExceeded", "wait_limit"),
     "status with its name": ("TrainingJobStatus: Failed", "unknown"),
