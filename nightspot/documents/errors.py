@@ -1,4 +1,4 @@
-"""Errors in words: tracebacks, logs, and what the command lines and SDKs of AWS and Terraform print.
+"""Errors in words: logs, and what the command lines and SDKs of AWS and Terraform print.
 
 What stands behind `AlgorithmError:` is the training script's own text: nothing of it is looked at here either.
 """
@@ -13,16 +13,15 @@ from dataclasses import dataclass
 
 from nightspot.documents.clusters import scheduling
 from nightspot.documents.model import End, Found, Inside, Kind, has, text_of
+from nightspot.documents.tracebacks import NO_MEMORY, end_of, paragraph, raised
 from nightspot.failures import texts
-from nightspot.failures.classify import RESPONSES, Fault, Response, classify
+from nightspot.failures.classify import Fault, classify
 from nightspot.failures.codes import FailureClass, class_of_name, is_validation
 from nightspot.formats.statuses import Secondary, Status
 
 # Words that nothing more is known of.
 PLAIN = "a text"
 _READ_CHARACTERS = 200_000  # of a log, its end
-_LONGEST_SAID = 4_000
-_LONGEST_LINES = 12
 
 _USERS = re.compile(r"\bAlgorithm ?Error\s*:", re.IGNORECASE)
 # What stands before the words of a line: colours, Terraform's frame, times, the host and rank in a training's log.
@@ -58,9 +57,9 @@ def read_words(text: str) -> Words:
     plain = _plain(text)
     users = _USERS.search(plain)
     head = plain[: users.start()] if users else plain
-    raised = _raised(head)
-    if raised is not None:
-        return Words("a Python traceback", _of_exception(*raised, plain))
+    exception = raised(head)
+    if exception is not None:
+        return Words("a Python traceback", end_of(*exception, plain))
     found = _sort_of(_SDKS, head)
     if found is not None:
         return found
@@ -81,6 +80,7 @@ def _sort_of(sorts: tuple[Sort, ...], text: str) -> Words | None:
     return None
 
 
+_LONGEST_STATUS = 120
 _STATUS = re.compile(
     r"\s*(?:(?:TrainingJob|Training job "
     r"|Secondary)?Status\s*[:=]\s*)?(?P<first>[A-Z]\w{4,30})(?:\s*/\s*(?P<second>[A-Z]\w{4,30}))?"
@@ -90,7 +90,7 @@ _STATUS = re.compile(
 
 def _status(text: str) -> End | None:
     """The end that a bare status says: `Completed`, `InProgress/Pending`, `Status: Failed`."""
-    found = _STATUS.fullmatch(text[:_LONGEST_SAID])
+    found = _STATUS.fullmatch(text[:_LONGEST_STATUS])
     if found is None:
         return None
     first, second = found["first"], found["second"]
@@ -109,86 +109,10 @@ def _plain(text: str) -> str:
     return text
 
 
-_MARK = re.compile(r"^(?P<named>[\w.]+\s{2,})?Traceback \(most recent call last\):?\s*$", re.MULTILINE)
-_RAISED = re.compile(
-    r"^(?P<name>(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)(?::[ \t]*(?P<said>.*))?$",
-    re.MULTILINE,
-)
-_LOOKS_RAISED = re.compile(
-    r"(?:Error|Exception|Exceeded|Interrupt|Exit|InUse|NotFound|Timeout|Fault|Warning|Failure)$"
-)
-# They say that another process has failed: what it raised itself stands above.
-_OF_OTHERS = frozenset(
-    {"ChildFailedError", "CalledProcessError", "ExecuteUserScriptError", "SystemExit", "RayTaskError"}
-)
-_NO_MEMORY = re.compile(
-    r"(?:CUDA|HIP|XPU|MPS backend|TPU)\b.{0,40}out of memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
-    r"|RESOURCE_EXHAUSTED\b|[Oo]ut of memory (?:while|trying|on)|\bOOM when allocating|Cannot allocate memory"
-    r"|[Cc]an't allocate memory|Unable to allocate [\d.]+ \w+ for an array|Java heap space|std::bad_alloc"
-)
-_MEMORY_NAMES = frozenset(
-    {"OutOfMemoryError", "MemoryError", "_ArrayMemoryError", "ArrayMemoryError", "ResourceExhaustedError"}
-)
-_OF_SAGEMAKER = re.compile(
-    r"when calling the (?:\w*(?:TrainingJob|TuningJob)\w*|SubmitServiceJob|StartExecution"
-    r"|StartPipelineExecution) operation"
-)
-_SDK_SAYS = re.compile(
-    r"Error (?:for|training)\b|Encountered unexpected failed state|SageMaker job failed|Training job "
-)
-
-
-def _raised(text: str) -> tuple[str, int] | None:
-    """The name of the last exception of the last traceback, and where its line starts; None without one."""
-    found: list[tuple[str, int]] = []
-    marks = list(_MARK.finditer(text))
-    for n, mark in enumerate(marks):
-        until = marks[n + 1].start() if n + 1 < len(marks) else len(text)
-        lines = [
-            line
-            for line in _RAISED.finditer(text, mark.end(), until)
-            if _LOOKS_RAISED.search(line["name"])
-            or class_of_name(line["name"])
-            or (not mark["named"] and line["said"] and line["name"][0].isupper())
-        ]
-        if lines:
-            # A notebook's frames are not indented: there it is the last line that counts.
-            line = lines[-1] if mark["named"] else lines[0]
-            found.append((line["name"].rpartition(".")[2], line.start()))
-    own = [one for one in found if one[0] not in _OF_OTHERS]
-    return own[-1] if own else found[-1] if found else None
-
-
-def _of_exception(name: str, start: int, text: str) -> End:
-    said = _paragraph(text[start:])
-    if name in _MEMORY_NAMES or _NO_MEMORY.search(said):
-        return End(fault=Fault("OutOfMemoryError", said))
-    by_aws = (
-        "An error occurred (" in said[:300]
-        or _SDK_SAYS.search(said[:300])
-        or said.startswith(("botocore.", "sagemaker."))
-    )
-    failure = classify(failure_reason=said).failure if by_aws else FailureClass.UNKNOWN
-    # The script's own calls of AWS fail it: whether another attempt helps is not for their words to say.
-    of_job = _OF_SAGEMAKER.search(said) or not _CALLED.search(said)
-    if failure is not FailureClass.UNKNOWN and (of_job or RESPONSES[failure] is Response.FINISH):
-        return End(reason=said)
-    return End(reason=f"Traceback (most recent call last): {said}")
-
-
-_CALLED = re.compile(r"when calling the \w+ operation")
-
-
-def _paragraph(text: str) -> str:
-    """The first lines, up to an empty one."""
-    lines = text[:_LONGEST_SAID].strip().split("\n\n")[0].split("\n")
-    return "\n".join(lines[:_LONGEST_LINES]).strip()
-
-
 def _of_code(found: re.Match[str]) -> End:
     """An error's code, words and, where there is one, the HTTP status."""
     parts = found.groupdict()
-    said, status = _paragraph(parts.get("said") or ""), parts.get("status")
+    said, status = paragraph(parts.get("said") or ""), parts.get("status")
     shown = f"{said} (Service: SageMaker, Status Code: {status})" if status and status != "0" else said
     return End(fault=Fault(parts.get("code") or "", shown))
 
@@ -198,7 +122,7 @@ def _of_known_code(found: re.Match[str]) -> End | None:
 
 
 def _from_here(found: re.Match[str]) -> End | None:
-    return _words_in(_paragraph(found.string[found.start() :]))
+    return _words_in(paragraph(found.string[found.start() :]))
 
 
 def _words_in(said: str) -> End | None:
@@ -206,7 +130,7 @@ def _words_in(said: str) -> End | None:
 
 
 def _as(code: str) -> Callable[[re.Match[str]], End]:
-    return lambda found: End(fault=Fault(code, _paragraph(found.string[found.start() :])))
+    return lambda found: End(fault=Fault(code, paragraph(found.string[found.start() :])))
 
 
 def _of_handler(found: re.Match[str]) -> End:
@@ -216,10 +140,10 @@ def _of_handler(found: re.Match[str]) -> End:
 
 
 def _of_toolkit(found: re.Match[str]) -> End:
-    said = _paragraph(found.string[found.start() :])
+    said = paragraph(found.string[found.start() :])
     return (
         End(fault=Fault("OutOfMemoryError", said))
-        if _NO_MEMORY.search(said)
+        if NO_MEMORY.search(said)
         else End(reason=f"ExecuteUserScriptError: {said}")
     )
 
@@ -381,7 +305,7 @@ _LOGS: tuple[Sort, ...] = (
         re.compile(r"ExecuteUserScriptError|Reporting training FAILURE"),
         _of_toolkit,
     ),
-    ("a log of a training", _NO_MEMORY, _as("OutOfMemoryError")),
+    ("a log of a training", NO_MEMORY, _as("OutOfMemoryError")),
     (
         "a log of a training",
         re.compile(
@@ -391,7 +315,7 @@ _LOGS: tuple[Sort, ...] = (
             r"fault"
             r"|\(core dumped\)"
         ),
-        lambda found: End(reason=f"ExecuteUserScriptError: {_paragraph(found.string[found.start() :])}"),
+        lambda found: End(reason=f"ExecuteUserScriptError: {paragraph(found.string[found.start() :])}"),
     ),
 )
 
