@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from nightspot.documents.model import (
@@ -28,6 +29,9 @@ _CREATES = re.compile(r"sagemaker:create(TrainingJob|HyperParameterTuningJob)\b"
 _SUBMITS = re.compile(r"batch:submitServiceJob\b", re.IGNORECASE)
 _TYPES = ("Task", "Pass", "Choice", "Wait", "Parallel", "Map", "Succeed", "Fail")
 _DEEPEST = 12
+# Of a history, which has up to 25,000 events; the newest.
+_MOST_ENDS = 100
+_MOST_ASKED = 100
 # How an execution stands, in the words of training jobs.
 _STATUSES = {
     "SUCCEEDED": End("Completed"),
@@ -112,7 +116,7 @@ def _execution(data: Mapping[str, Any], inside: Inside) -> Iterator[Found]:
 def _history(data: Mapping[str, Any], inside: Inside) -> Iterator[Found]:
     """The last failure first, then the others; requests from what was scheduled, descriptions from what ended."""
     events = sorted(mappings(data.get("events")), key=_number)
-    ends = [found for event in events if (found := _end_of(event)) is not None]
+    ends = (found for event in reversed(events) if (found := _end_of(event)) is not None)
     # The execution repeats the error of its last state: one of the two is enough.
     last = events[-1] if events else {}
     if text_of(last, "type") == "ExecutionSucceeded":
@@ -120,10 +124,10 @@ def _history(data: Mapping[str, Any], inside: Inside) -> Iterator[Found]:
     elif not _FAILED.search(text_of(last, "type")):
         yield Found(where=text_of(last, "type"), end=End("InProgress"))
     # A Fail state may put words of its own over those of AWS's.
-    newest = list(_without_repetition(reversed(ends)))
+    newest = list(islice(_without_repetition(ends), _MOST_ENDS))
     yield from sorted(newest, key=_is_unknown)
-    for event in reversed(events):
-        yield from _asked(event, inside)
+    asked = (found for event in reversed(events) for found in _asked(event, inside))
+    yield from islice(asked, _MOST_ASKED)
 
 
 def _is_unknown(found: Found) -> bool:
@@ -156,10 +160,10 @@ def _end_of(event: Mapping[str, Any]) -> Found | None:
 
 
 def _without_repetition(found: Iterable[Found]) -> Iterator[Found]:
-    seen = []
+    seen = set()
     for one in found:
         if one.end not in seen:
-            seen.append(one.end)
+            seen.add(one.end)
             yield one
 
 

@@ -62,7 +62,7 @@ def raised(text: str) -> tuple[str, int] | None:
 
 
 def end_of(name: str, start: int, text: str) -> End:
-    """How the exception `name` reads, whose line starts at `start` of `text`: AWS's refusal, or the script's fault."""
+    """How the exception `name`, whose line starts at `start` of `text`, reads."""
     said = paragraph(text[start:])
     if name in _MEMORY_NAMES or NO_MEMORY.search(said):
         return End(fault=Fault("OutOfMemoryError", said))
