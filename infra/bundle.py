@@ -59,6 +59,7 @@ LEFT_OUT = (
     "nightspot/cli",
     "nightspot/client",
     "nightspot/demo",
+    "nightspot/documents",
     "nightspot/drill",
     "nightspot/facts",
     "nightspot/job/from_request.py",

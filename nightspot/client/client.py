@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -99,7 +101,8 @@ class Client:
         """Start a run of a deployed job; what is given here changes this run only (docs/job-file.md, overrides).
 
         The same `idempotency_key` again is the same run. By a stack the job's name and the overrides are checked
-        first, and a Job must be the one that is deployed. Raises UnknownJobError, InvalidOverridesError, ApiError,
+        first, and a Job must be the one that is deployed. What makes the run unlikely to be in time is a warning of
+        Python's (UserWarning). Raises UnknownJobError, InvalidOverridesError, ApiError,
         NameTakenError, StartRefusedError, and TransientAwsError where it may have started all the same.
         """
         given = {
@@ -118,6 +121,8 @@ class Client:
             begun = starting.post_start(self._access.api, path, overrides, key=idempotency_key)
         else:
             begun = self._start_execution(name, job, overrides, idempotency_key)
+        for warning in begun.warnings:
+            warnings.warn(warning, stacklevel=2)
         return Run(self._access, begun.run_id, job=begun.job, execution_arn=begun.execution_arn)
 
     def _start_execution(
@@ -125,7 +130,7 @@ class Client:
     ) -> starting.StartedRun:
         step_functions, table = self._access.aws("stepfunctions"), self._access.table()
         jobs = self._deployed()
-        starting.check_with_jobs(jobs, name, overrides)
+        cautions = starting.check_with_jobs(jobs, name, overrides)
         # As data: where a file's code lies on this machine is not part of it.
         if isinstance(job, Job) and jobs[name].model_dump() != job.model.model_dump():
             rule = "differs from the job file that is deployed: deploy it first, or start the job by its name"
@@ -133,9 +138,10 @@ class Client:
         machine = output_of(
             self._access.stack, starting.MACHINE_OUTPUT, cloudformation=self._access.aws("cloudformation")
         )
-        return starting.start_execution(
+        begun = starting.start_execution(
             step_functions, table, machine, name, overrides, requested_by=ASKED_BY, key=key
         )
+        return replace(begun, warnings=cautions)
 
     def _deployed(self) -> Mapping[str, JobFile]:
         return deployed_jobs(

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from nightspot.aws.runs.api_client import ApiClient
 from nightspot.aws.runs.executions import Starter, fresh_name, keyed_name
 from nightspot.client.sources import Source
+from nightspot.job.cautions import warnings_of_start
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, read_overrides
 from nightspot.record.model import RunRecord
@@ -38,6 +39,7 @@ class StartedRun:
     started_at: datetime  # aware UTC
     is_new: bool
     resume_from: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def to_json(self, console: str | None) -> dict[str, Any]:
         """What `--json` prints of it; `console` is the execution's page."""
@@ -61,6 +63,7 @@ def started_of(body: Mapping[str, Any], resume_from: str | None = None) -> Start
         datetime.fromisoformat(body["started_at"]).astimezone(UTC),
         bool(body["is_new"]),
         resume_from,
+        tuple(str(each) for each in body.get("warnings") or ()),
     )
 
 
@@ -114,17 +117,18 @@ def start_execution(
     return StartedRun(run_id, job, begun.execution_arn, begun.started_at, begun.is_new, resume_from)
 
 
-def check_with_jobs(jobs: Mapping[str, Job], job: str, overrides: Mapping[str, Any]) -> None:
+def check_with_jobs(jobs: Mapping[str, Job], job: str, overrides: Mapping[str, Any]) -> tuple[str, ...]:
     """Hold the job's name and the overrides against what is deployed, so that a mistake costs nothing.
 
-    Raises UnknownJobError and InvalidOverridesError.
+    Returns the warnings of a start now, as the API answers them. Raises UnknownJobError and InvalidOverridesError.
     """
     if job not in jobs:
         near = get_close_matches(job, jobs, n=1)
         mean = f"; did you mean {near[0]}?" if near else ""
         known = ", ".join(sorted(jobs)) or "none, for there are none"
         raise UnknownJobError(f"job: {job!r}: must be one of {known}{mean}")
-    apply_overrides(jobs[job], read_overrides(overrides))
+    asked = apply_overrides(jobs[job], read_overrides(overrides))
+    return tuple(str(each) for each in warnings_of_start(asked, datetime.now(UTC)))
 
 
 def check_retryable(record: RunRecord) -> None:

@@ -60,6 +60,12 @@ def test_a_deployed_job_is_started_by_its_name_and_told_how_to_go_on(nightspot, 
     assert aws.slept == 0
 
 
+def test_a_start_that_cannot_be_in_time_is_warned_of(nightspot, aws):
+    answer = nightspot("run", "recommender", "--stack", "Nightspot", "--deadline", "10m")
+    assert answer.status == 0
+    assert "warning: deadline: within 10 min: cannot be met: the start leaves 10 min" in answer.err
+
+
 def test_the_stack_of_make_deploy_is_the_default_and_json_is_one_object(nightspot, aws):
     answer = nightspot("run", "recommender", "--json")
     told = json.loads(answer.out)

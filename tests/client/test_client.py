@@ -40,6 +40,11 @@ class TestByTheStack:
         assert (run.id, run.is_over, run.model_uri) == (cloud.run.run_id, True, "s3://models/a")
         assert run.raise_for_outcome() is run
 
+    def test_a_deadline_that_the_work_does_not_fit_into_is_a_warning(self, stack, cloud):
+        with pytest.warns(UserWarning, match="deadline"):
+            stack.start("recommender", deadline="1h")
+        assert len(cloud.inputs) == 1
+
     def test_a_wait_that_is_too_short_leaves_the_run_alone(self, stack, cloud):
         cloud.ending = None
         run = stack.start("recommender")
@@ -136,6 +141,7 @@ class TestByTheApi:
             "execution_arn": "arn",
             "started_at": "2026-11-21T00:00:11+00:00",
             "is_new": True,
+            "warnings": ["deadline: '1h': is too short"],
         }
         running = {**record, "outcome": "running", "ended_at": None, "links": {}}
         api.answers["POST /jobs/recommender/runs"] = [(202, started)]
@@ -146,7 +152,8 @@ class TestByTheApi:
             (200, running),
             *api.answers[path],
         ]
-        run = serve(api).start("recommender", market="spot", idempotency_key="mine")
+        with pytest.warns(UserWarning, match="deadline: '1h': is too short"):
+            run = serve(api).start("recommender", market="spot", idempotency_key="mine")
         assert json.loads(api.asked[0][3]) == {"market": "spot"}
         assert api.asked[0][4]["Idempotency-Key"] == "mine"
         assert run.wait(timeout=60).outcome is Ending.IN_TIME

@@ -27,6 +27,7 @@ from nightspot.client.starting import (
     check_with_jobs,
     start_path,
 )
+from nightspot.formats.figures import visible
 from nightspot.job.markets import MarketChoice
 from nightspot.job.overrides import read_overrides
 
@@ -179,7 +180,10 @@ def post_start(
     if place.api is None:
         raise ValueError("only an API can be posted to")
     with _perhaps_begun(place, job):
-        return starting.post_start(place.api, path, overrides, key=key, resume_from=resume_from)
+        begun = starting.post_start(place.api, path, overrides, key=key, resume_from=resume_from)
+    for warning in begun.warnings:
+        note(f"warning: {visible(warning)}")
+    return begun
 
 
 def start_execution(
@@ -238,9 +242,11 @@ def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) ->
         note(f"not checked before the start, but by the run's plan: {error}")
         return None
     try:
-        check_with_jobs(found.jobs, job, overrides)
+        warnings = check_with_jobs(found.jobs, job, overrides)
     except UnknownJobError as error:
         fail(str(error))
+    for warning in warnings:
+        note(f"warning: {warning}")
     return found
 
 
