@@ -71,7 +71,8 @@ class Job:
         a duration from the start, `schedule` a time of day, a cron or a rate, `timezone` that of both. `work` is
         the training time on the first instance type ("4h"); None: two thirds of the trainer's `max_run`.
         `instance_types` are the ladder instead of the trainer's type; `on_demand=False`: Spot or nothing. `command`
-        trains on this machine (`local.command`); without it the trainer's own code does. Nothing is uploaded, and AWS is not asked. Raises InvalidJobError.
+        trains on this machine (`local.command`); without it the trainer's own code does. Nothing is uploaded, and
+        AWS is not asked. Raises InvalidJobError.
         """
         asked = request_of_trainer(trainer, inputs)
         wishes = Wishes(
