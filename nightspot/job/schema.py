@@ -205,6 +205,7 @@ ONE_OF: dict[str, tuple[str, ...]] = {
     "Capacity": ("spot", "on_demand"),
     "Budget": ("per_run_usd", "per_month_usd"),
     "MarketTypes": ("spot", "on_demand"),
+    "Tracking": ("mlflow", "wandb"),
 }
 
 MODELS: dict[str, str] = {
@@ -217,6 +218,9 @@ MODELS: dict[str, str] = {
     "Budget": "The most that one run, and all runs of a calendar month (UTC), may cost.",
     "OverrideLimits": "What the start of a run may change of the job, and how far.",
     "MarketTypes": "Instance types for each market by itself.",
+    "Tracking": "The trackers in which all attempts of a run are one run.",
+    "Mlflow": "An MLflow tracking server and experiment.",
+    "Wandb": "A project of Weights & Biases.",
     "Local": "How to train this job on this machine.",
     "Fallback": "What follows when Spot cannot make the deadline.",
     "Interruptible": "Where training goes on after an interruption.",
@@ -240,6 +244,7 @@ DESCRIPTIONS: dict[str, str] = {
     "patience once. on_demand: no Spot.",
     "Job.budget": "The most that may be spent; no limit without it.",
     "Job.overrides": "What the start of a run may change of the job, and how far.",
+    "Job.tracking": "The trackers in which all attempts of a run are one run.",
     "Job.training_job": "A CreateTrainingJob request as AWS writes it, without what Nightspot sets for each "
     "attempt. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html",
     "Job.local": "How to train this job on this machine.",
@@ -273,6 +278,13 @@ DESCRIPTIONS: dict[str, str] = {
     "begin with sagemaker_.",
     "MarketTypes.spot": "Instance types to buy as Spot.",
     "MarketTypes.on_demand": "Instance types to buy on-demand.",
+    "Tracking.mlflow": "MLflow: {} where the container's own settings say the rest.",
+    "Tracking.wandb": "Weights & Biases: {} where the container's own settings say the rest.",
+    "Mlflow.uri": "MLFLOW_TRACKING_URI of the training jobs, without a user or password.",
+    "Mlflow.experiment": "MLFLOW_EXPERIMENT_NAME of the training jobs.",
+    "Wandb.project": "WANDB_PROJECT of the training jobs.",
+    "Wandb.entity": "WANDB_ENTITY of the training jobs: a user or a team.",
+    "Wandb.url": "A server of one's own.",
     "Local.command": "How to train, as a list of words.",
     "Local.time_scale": "Seconds of the story that pass in one real second.",
     "Local.environment": "Variables for the command; texts, so numbers are quoted.",
