@@ -191,10 +191,11 @@ class _Outbox:
             return
         with self._lock:
             count = next((n for n, each in enumerate(self._waiting) if each.step > step), len(self._waiting))
+            if count == 0:
+                return  # at most calls: nothing is copied
             points, self._waiting = self._waiting[:count], self._waiting[count:]
             self._sending = points
-        if points:
-            self.start(points)
+        self.start(points)
 
     def start(self, points: list[Point], *, finish: bool = False) -> None:
         # A daemon: a tracker that does not answer must not keep a paid machine from ending.
