@@ -39,7 +39,7 @@ def start_mlflow_run(environ: Mapping[str, str] = os.environ) -> Any:
     import mlflow  # noqa: PLC0415 - this library needs nothing of its own
 
     run_id = environ.get("NIGHTSPOT_RUN_ID") or ""
-    if not re.fullmatch(r"[\w-]+", run_id):
+    if environ.get("MLFLOW_RUN_ID") or not re.fullmatch(r"[\w-]+", run_id):
         return mlflow.start_run()
     found = mlflow.search_runs(
         filter_string=f"tags.`{RUN_TAG}` = '{run_id}'",
