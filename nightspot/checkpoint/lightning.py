@@ -130,7 +130,7 @@ class NightspotCallback(Attached, Callback):  # type: ignore[misc] # Lightning i
             exception.code = exception.code or ASKED_TO_STOP_STATUS
         # A save that failed is in the log, and must not replace what ended the training.
         with suppress(CheckpointError):
-            self.checkpointer.close()
+            self.checkpointer.__exit__(type(exception), exception, None)
 
     def _load(self, trainer: Any, remembered: Mapping[str, Any]) -> None:
         loaders = list(_resumable(trainer.train_dataloader))

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("wheel")
 LIBRARY = ROOT / "nightspot" / "checkpoint"
 
 # The adapters import the framework that they are for, which must then be there.
-FRAMEWORKS = {"xgboost", "lightgbm", "torch", "transformers", "lightning"}
+FRAMEWORKS = {"xgboost", "lightgbm", "torch", "transformers", "lightning", "mlflow", "wandb"}
 
 SAVE_AND_RESTORE = """
 import sys
