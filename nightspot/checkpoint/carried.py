@@ -66,7 +66,9 @@ class Carried:
             return
         as_made = {name: pickle.loads(copy) for name, copy in self._copies.items()}  # noqa: S301 - just pickled here
         for name, value in {**as_made, **memory.get("attributes", {})}.items():
-            there = self._attributes().get(name)
+            there = self._attributes().get(name, self)
+            if there is self and name in getattr(self._holder, "__dict__", {}):
+                continue  # left out by now: it was None when this was made
             # The script may hold the same list or dict, to read it at the end.
             if type(there) is type(value) is list:
                 there[:] = value
