@@ -103,6 +103,11 @@ def test_two_processes_with_the_same_rank_of_several_are_refused(tmp_path):
         assert sorted(each.split()[0] for each in started.said) == ["DirectoryError", "saved"]
 
 
+@pytest.fixture
+def ranks_of_two(process):
+    return [process(rank=rank, world_size=2) for rank in range(2)]
+
+
 def saving(directory, environ=None):
     """Work of a forked process: one save, then nothing until it is killed."""
 
@@ -161,6 +166,32 @@ def test_close_lets_another_process_write(process, tmp_path, forked):
             assert os.read(child.reading, 9) == b"refused"
     with forked(saving(tmp_path)) as child:
         assert os.read(child.reading, 9) == b"saved"
+
+
+def test_the_lock_file_goes_with_the_last_one_that_closes(process, ranks_of_two, tmp_path):
+    lock = tmp_path / ".nightspot.lock"
+    first, second = ranks_of_two
+    for each in (first, second):
+        each.save(1, b"s")
+    first.close()
+    assert lock.exists()
+
+    second.close()
+    assert not lock.exists()
+    with process() as trainer:
+        trainer.save(2, b"s")
+        assert lock.exists()
+
+
+def test_the_lock_file_stays_where_another_process_has_a_rank(process, tmp_path, forked):
+    with process(rank=1, world_size=2) as trainer:
+        trainer.save(1, b"s")
+        with forked(saving(tmp_path)) as child:
+            assert os.read(child.reading, 9) == b"saved"
+            trainer.close()
+
+            with pytest.raises(DirectoryError, match=f"process {child.pid} on"):
+                process().restore()
 
 
 def test_a_checkpointer_that_nobody_has_any_more_locks_nobody_out(process, tmp_path, forked):

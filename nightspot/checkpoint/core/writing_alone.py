@@ -24,7 +24,7 @@ _LOG = logging.getLogger("nightspot.checkpoint")
 _RECORD_BYTES = 128  # per rank; the longest host name of Linux has 64 characters
 
 # A process loses all its locks on a file when it closes any descriptor of that file. So each is opened once in a
-# process, and never closed.
+# process, and closed when the last lock is gone.
 _open: dict[tuple[int, Path], int] = {}
 _holders: dict[tuple[int, int, int], int] = {}  # how many in this process, by process, descriptor and rank
 
@@ -50,21 +50,13 @@ class WritingAlone:
         """
         if self._held is not None and self._process_id == os.getpid():
             return
-        descriptor = self._descriptor()
+        descriptor = self._locked()
         if descriptor is None:
-            return
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, _RECORD_BYTES, self._start)
-        except (BlockingIOError, PermissionError):
-            raise DirectoryError(self._refusal(descriptor)) from None
-        except OSError as error:
-            _LOG.info("directory=%s: no locks (%s), other writers go unnoticed", self._directory, error)
             return
         record = f"process {os.getpid()} on {socket.gethostname()}".encode()[:_RECORD_BYTES]
         with suppress(OSError):  # a full disk; the lock holds all the same
             os.pwrite(descriptor, record.ljust(_RECORD_BYTES, b"\0"), self._start)
         holder = (os.getpid(), descriptor, self._process.rank)
-        _holders[holder] = _holders.get(holder, 0) + 1
         # A Checkpointer that nobody has any more writes nothing either.
         self._held = weakref.finalize(self, _let_go, holder, self._start)
         self._held.atexit = False  # the lock ends with the process
@@ -80,16 +72,33 @@ class WritingAlone:
     def _start(self) -> int:
         return self._process.rank * _RECORD_BYTES
 
-    def _descriptor(self) -> int | None:
+    def _locked(self) -> int | None:
+        """The file with this rank's lock on it, None where there can be none; DirectoryError."""
         try:
             path = _place(self._directory, self._mirrored)
-            key = (os.getpid(), path)
-            if key not in _open or not _is_still(path, _open[key]):
-                _open[key] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            while True:
+                key = (os.getpid(), path)
+                if key not in _open or not _is_still(path, _open[key]):
+                    _open[key] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                descriptor = _open[key]
+                holder = (os.getpid(), descriptor, self._process.rank)
+                # Before it is locked: a Checkpointer that is collected meanwhile must not take the lock along.
+                _holders[holder] = _holders.get(holder, 0) + 1
+                try:
+                    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, _RECORD_BYTES, self._start)
+                    if _is_still(path, descriptor):
+                        return descriptor
+                except (BlockingIOError, PermissionError):
+                    _holders[holder] -= 1
+                    raise DirectoryError(self._refusal(descriptor)) from None
+                except OSError:
+                    _holders[holder] -= 1
+                    raise
+                _holders[holder] -= 1
+                # The last one before has just removed the file: another process locks the next.
         except OSError as error:
-            _LOG.info("directory=%s: no lock file (%s), other writers go unnoticed", self._directory, error)
+            _LOG.info("directory=%s: no lock (%s), other writers go unnoticed", self._directory, error)
             return None
-        return _open[key]
 
     def _refusal(self, descriptor: int) -> str:
         holder = os.pread(descriptor, _RECORD_BYTES, self._start).rstrip(b"\0").decode("ascii", "replace")
@@ -115,9 +124,23 @@ def _let_go(holder: tuple[int, int, int], start: int) -> None:
     if process_id != os.getpid():  # a fork has no share in its parent's locks
         return
     _holders[holder] -= 1
-    if _holders[holder] == 0:
-        with suppress(OSError):
-            fcntl.lockf(descriptor, fcntl.LOCK_UN, _RECORD_BYTES, start)
+    if _holders[holder]:
+        return
+    with suppress(OSError):
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, _RECORD_BYTES, start)
+        if not any(count and each[:2] == holder[:2] for each, count in _holders.items()):
+            _remove(descriptor)
+
+
+def _remove(descriptor: int) -> None:
+    """Delete and close the file, unless another process has a lock on it."""
+    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for key, each in list(_open.items()):
+        if (key[0], each) == (os.getpid(), descriptor):
+            if _is_still(key[1], descriptor):
+                key[1].unlink()
+            del _open[key]
+    os.close(descriptor)
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
