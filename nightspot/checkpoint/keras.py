@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-import numpy as np
 
 from .carried import Carried, load_memories, memories
 from .checkpointer import Checkpointer
@@ -314,7 +313,7 @@ def _variables(model: Any) -> dict[str, list[Any]]:
 
 
 def _array(variable: Any) -> Any:
-    return np.array(keras.ops.convert_to_numpy(variable.value))
+    return keras.ops.convert_to_numpy(variable.value).copy()
 
 
 def _assign(kind: str, variables: Sequence[Any], arrays: Sequence[Any]) -> None:

