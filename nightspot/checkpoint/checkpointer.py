@@ -16,9 +16,10 @@ from .core.errors import CheckpointError, DirectoryError
 from .core.files import KeepBest, keep_best_from
 from .core.journal import Event, journal_from
 from .core.progress import Pace, Progress, ProgressWriter, ResumedFrom, check_metrics, check_step
+from .core.ranks import Gather, rank_from
 from .core.restoring import Restored, Restorer, Skipped, Whole
 from .core.schedule import Due
-from .core.settings import ASKED_TO_STOP_STATUS, Gather, clock_from, rank_from
+from .core.settings import ASKED_TO_STOP_STATUS, clock_from
 from .core.state import (
     Deserialise,
     ReusedCopies,
@@ -49,7 +50,7 @@ class Checkpointer:
     every_steps, every_seconds, interval: when `due` says yes; "auto" if none is given.
     asynchronous: write beside training; `snapshot` copies the values (default `state.ReusedCopies`).
     serialise, deserialise: value and binary stream, binary stream; default pickle.
-    rank, world_size, replicated: several processes on one prefix; see `settings.rank_from`. With
+    rank, world_size, replicated: several processes on one prefix; see `ranks.rank_from`. With
         replicated state rank 0 writes alone and every rank restores its file.
     gather: all ranks' numbers from this rank's (mpi4py's `comm.allgather`); they then decide as one.
     handle_sigterm: as `on_signal`.
@@ -57,8 +58,8 @@ class Checkpointer:
     environ: SageMaker's and Nightspot's variables are read from it, once.
     now: returns an aware UTC datetime; outranks NIGHTSPOT_CLOCK.
 
-    Raises SettingError or DirectoryError. One process per rank writes to a directory at a time, and
-    one thread uses a Checkpointer.
+    Raises SettingError or DirectoryError. One process per rank writes to a directory at a time (`restore` and
+    `save` raise DirectoryError in any other until it ends or calls `close`), and one thread uses a Checkpointer.
     """
 
     def __init__(
@@ -160,6 +161,7 @@ class Checkpointer:
         self._background.settle()
         path = None
         if self._process.writes:
+            self._writer.claim()
             now = self._now()
             # Without a restore() nothing says when the first step began: time from the first save on.
             pace = self._pace or Pace(now, done)
@@ -216,6 +218,7 @@ class Checkpointer:
         there are whole ones that `deserialise` cannot read.
         """
         self._background.settle()
+        self._writer.claim()
         self._journal.tell(Event.RESTORING)
         begun = self._now()
         try:
@@ -262,7 +265,7 @@ class Checkpointer:
         """`wait`, and give signals back to the handlers that were there before.
 
         The points of the curve that still wait are sent (for a minute at most), unless a stop was requested: the
-        next attempt has them from the checkpoint.
+        next attempt has them from the checkpoint. Another process may write to the directory then.
         """
         self._close(complete=not self.stop_requested)
 
@@ -279,8 +282,11 @@ class Checkpointer:
 
     def _close(self, *, complete: bool) -> None:
         self._due.stop.forget()
-        self._background.settle()
-        self._curve.close(complete=complete)
+        try:
+            self._background.settle()
+            self._curve.close(complete=complete)
+        finally:
+            self._writer.release()
 
     def _write(self, progress: Progress, state: State, *, background: bool) -> None:
         begun = self._now()

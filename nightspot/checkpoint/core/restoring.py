@@ -22,7 +22,7 @@ from . import envelope, files
 from .errors import BrokenCheckpointError, StateError, UnreadableStateError, WorldSizeError
 from .files import Found
 from .progress import Progress, from_document
-from .settings import Gather, Rank
+from .ranks import Gather, Rank
 from .state import Deserialise, Form, Kind, Window, can
 
 _LOG = logging.getLogger("nightspot.checkpoint")

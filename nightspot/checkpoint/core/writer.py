@@ -23,8 +23,10 @@ from . import envelope, files
 from .errors import BrokenCheckpointError, DirectoryError
 from .files import Found, KeepBest, Kept, expendable, for_upload
 from .progress import Progress, fitted, from_document
-from .settings import Rank, as_text, assumed_upload_seconds
+from .ranks import Rank
+from .settings import as_text, assumed_upload_seconds
 from .state import Serialise, State
+from .writing_alone import WritingAlone
 
 _LOG = logging.getLogger("nightspot.checkpoint")
 
@@ -64,6 +66,7 @@ class Writer:
         self._process = process
         self._keep_last = max(keep.last, _LEAST_KEPT_IN_COMPANY) if process.files_per_step > 1 else keep.last
         self._keep = keep
+        self._alone = WritingAlone(directory, process, keep.mirrored)
         self._serialise = serialise
         self._now = now
         self._links = links
@@ -77,6 +80,15 @@ class Writer:
         self._announced: dict[
             str, datetime
         ] = {}  # the progress files of this process, and when they were durable
+
+    def claim(self) -> None:
+        """Keep other processes from writing this rank's files; DirectoryError where one does already."""
+        if self._process.writes:
+            self._alone.claim()
+
+    def release(self) -> None:
+        """Nothing more is written for now."""
+        self._alone.release()
 
     def save(self, progress: Progress, state: State, points: Sequence[object] = ()) -> None:
         """Make the checkpoint durable, then its progress files, then drop old ones; DirectoryError.
