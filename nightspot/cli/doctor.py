@@ -27,7 +27,7 @@ from nightspot.cli import account
 from nightspot.cli._shared import Json, grouped, print_json, utc_now
 from nightspot.job.model import Job
 from nightspot.job.reading import CheckedFile, check_files
-from nightspot.local.sagemaker.container import PYTHON_NAMES
+from nightspot.local.sagemaker.process import PYTHON_NAMES
 from nightspot.terminal.lines import console_for
 
 JOBS = Path("jobs")
@@ -194,7 +194,7 @@ def _disk(machine: ThisMachine) -> CheckFinding:
 
 
 def _command(machine: ThisMachine, job: Job) -> CheckFinding:
-    if job.local is None:
+    if job.local is None or job.local.command is None:
         fix = "add local.command to the job file (docs/job-file.md)"
         return CheckFinding(Check.COMMAND, CheckState.WARNING, "the file has no local.command", fix, job.name)
     program, *arguments = job.local.command

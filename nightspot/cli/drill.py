@@ -47,7 +47,7 @@ from nightspot.job.reading import load_job
 from nightspot.job.request_shape import training_instance_types
 from nightspot.local import drill as drilling
 from nightspot.local.drill import DrillOptions
-from nightspot.local.sagemaker.container import CommandError
+from nightspot.local.sagemaker.process import CommandError
 from nightspot.run.model import STOP_SECONDS
 from nightspot.terminal import drill_text
 from nightspot.terminal.lines import console_for, paragraph, tell

@@ -196,10 +196,13 @@ class OverrideLimits(Section):
 class Local(Section):
     """How to train the job on this machine.
 
-    `time_scale` is how many seconds of the story pass in one real second.
+    Without a `command` the job's code is run as its image would run it. `pass_hyperparameters`: append them to
+    the command as arguments, as SageMaker's training toolkit does. `time_scale` is how many seconds of the story
+    pass in one real second.
     """
 
-    command: tuple[str, ...] = Field(min_length=1)
+    command: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    pass_hyperparameters: bool = Field(default=True, strict=True)
     time_scale: float = Field(default=1.0, ge=1, allow_inf_nan=False, strict=True)
     environment: dict[str, str] = Field(default_factory=dict)
 

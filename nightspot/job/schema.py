@@ -274,6 +274,7 @@ DESCRIPTIONS: dict[str, str] = {
     "MarketTypes.spot": "Instance types to buy as Spot.",
     "MarketTypes.on_demand": "Instance types to buy on-demand.",
     "Local.command": "How to train, as a list of words.",
+    "Local.pass_hyperparameters": "false: do not append the hyperparameters to the command, --name value each.",
     "Local.time_scale": "Seconds of the story that pass in one real second.",
     "Local.environment": "Variables for the command; texts, so numbers are quoted.",
 }

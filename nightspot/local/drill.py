@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nightspot.checkpoint.core.journal import JOURNAL_VARIABLE
@@ -18,7 +19,9 @@ from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill
 from nightspot.local.drilled_life import DrillDisk, LifePlace, LifeSetting, digests, live
 from nightspot.local.sagemaker import container as containers
-from nightspot.local.sagemaker.container import Reaper
+from nightspot.local.sagemaker.launch import TrainingCommand, launch_of
+from nightspot.local.sagemaker.opt_ml import is_private
+from nightspot.local.sagemaker.process import Reaper
 
 # By this variable the example pads its epochs to a story's pace (nightspot.local.stage.staging); a drill plays no
 # story.
@@ -58,26 +61,27 @@ def drill(
     scratch: Path,
     directory: Path,
     on_life: OnLife = lambda _name, _number, _life: None,
+    archives: Mapping[str, bytes] = MappingProxyType({}),
 ) -> DrillEvidence:
     """Train undisturbed and with kills, below `scratch`, with `directory` as the command's current one.
 
-    Raises ValueError where the job has no local command, MetricDefinitionError for a metric definition that cannot
-    be used, and CommandError where the command cannot be started. Whatever it started has ended when it returns.
+    `archives`: the source archives that the request may name, by their S3 URI. Raises ValueError where the job
+    has no local command, MetricDefinitionError for a metric definition that cannot be used, and CommandError
+    where the command cannot be started. Whatever it started has ended when it returns.
     """
     if job.local is None:
         raise ValueError(f"local: job {job.name!r} has no local.command to train it on this machine")
+    how = TrainingCommand.of(job.local, directory, environment_of(job, options.environment))
     request = request_of(job)
     rng = random.Random(options.seed)  # noqa: S311 - when to kill, not a secret
     with closing(Reaper()) as reaper:
         setting = LifeSetting(
-            command=job.local.command,
-            directory=directory,
             definitions=definitions_of(request),
             reaper=reaper,
             limit_seconds=options.limit_seconds,
             grace_seconds=options.grace_seconds,
         )
-        stage = DrillStage(scratch, request, environment_of(job, options.environment), rng.random, on_life)
+        stage = DrillStage(scratch, request, how, archives, rng.random, on_life)
         return _drilled(setting, stage, options, rng.random)
 
 
@@ -125,7 +129,8 @@ class DrillStage:
 
     scratch: Path
     request: Mapping[str, Any]
-    environment: Mapping[str, str]
+    how: TrainingCommand
+    archives: Mapping[str, bytes]
     draw: Callable[[], float]
     on_life: OnLife
 
@@ -133,13 +138,13 @@ class DrillStage:
         self, name: str, setting: LifeSetting, kills: Sequence[PlannedKill]
     ) -> tuple[Training, tuple[PlannedKill, ...]]:
         """One training from nothing to its end, and the kills that it ended before."""
-        disk = DrillDisk(self.scratch, self.request)
+        disk = DrillDisk(self.scratch, self.request, is_private=is_private(self.scratch, self.how.directory))
         lives: list[Life] = []
         model: dict[str, str] = {}
         for planned in (*kills, None):
             container = disk.begin(self.draw)
-            place = self._place(disk, container, f"{name}-life-{len(lives) + 1}")
             try:
+                place = self._place(disk, container, f"{name}-life-{len(lives) + 1}")
                 lives.append(live(setting, place, planned))
                 if lives[-1].completed:
                     model = digests(container.model)
@@ -154,12 +159,14 @@ class DrillStage:
     def _place(self, disk: DrillDisk, container: containers.Container, name: str) -> LifePlace:
         journal = self.scratch / "journals" / f"{name}.jsonl"
         journal.parent.mkdir(exist_ok=True)
-        extra = {**self.environment, JOURNAL_VARIABLE: str(journal)}
+        launch = launch_of(container, self.request, self.how, self.archives.__getitem__)
+        extra = {**launch.environment, **self.how.environment, JOURNAL_VARIABLE: str(journal)}
         arn = f"arn:aws:sagemaker:{SAMPLES['AWS::Region']}:{SAMPLES['AWS::AccountId']}:training-job/drill"
         return LifePlace(
             disk=disk,
             container=container,
-            environment=containers.environment(container, self.request, arn, extra),
+            launch=launch,
+            environment=containers.environment(container, self.request, arn, extra, launch.entry_point),
             journal=journal,
             log=self.scratch / "logs" / f"{name}.log",
         )

@@ -18,7 +18,9 @@ from nightspot.checkpoint.core.journal import Event
 from nightspot.drill.lives import Definition, Kill, KillKind, Life, combined, read_journal, read_log
 from nightspot.drill.planning import KillPace, PlannedKill
 from nightspot.local.sagemaker import container as containers
-from nightspot.local.sagemaker.container import Container, Reaper, TrainingProcess
+from nightspot.local.sagemaker.container import Container
+from nightspot.local.sagemaker.launch import Launch
+from nightspot.local.sagemaker.process import Reaper, TrainingProcess
 
 _LOOKS = 5  # at a directory that changes while it is copied
 
@@ -26,7 +28,8 @@ _LOOKS = 5  # at a directory that changes while it is copied
 class DrillDisk:
     """The disk of one machine after the other, for one training; all at the same path, as on SageMaker."""
 
-    def __init__(self, scratch: Path, request: Mapping[str, Any]) -> None:
+    def __init__(self, scratch: Path, request: Mapping[str, Any], *, is_private: bool = False) -> None:
+        self._is_private = is_private
         self._machine = scratch / "machine"
         self._s3 = scratch / "s3"
         self._uploaded = scratch / "uploaded"
@@ -39,7 +42,7 @@ class DrillDisk:
 
         Files come from S3 in no order, and with the time at which they come: their times say nothing of their age.
         """
-        container = containers.prepare(self._machine, self._request)
+        container = containers.prepare(self._machine, self._request, is_private=self._is_private)
         if self._s3.exists():
             container.checkpoints.rmdir()
             self._s3.rename(container.checkpoints)
@@ -238,8 +241,6 @@ UNKNOWN_PACE = KillPace(0.0, 0.0, 0.0, 0.0)
 class LifeSetting:
     """What all lives of a drill share. `last_step`: of the undisturbed training, None where it is not known."""
 
-    command: Sequence[str]
-    directory: Path
     definitions: Sequence[Definition]
     reaper: Reaper
     limit_seconds: float
@@ -251,10 +252,11 @@ class LifeSetting:
 
 @dataclass(frozen=True)
 class LifePlace:
-    """Where one life is lived and written down; `journal` and `log` are files of its own."""
+    """Where one life is lived and written down, and what runs; `journal` and `log` are files of its own."""
 
     disk: DrillDisk
     container: Container
+    launch: Launch
     environment: Mapping[str, str]
     journal: Path
     log: Path
@@ -264,12 +266,14 @@ def live(setting: LifeSetting, place: LifePlace, planned: PlannedKill | None) ->
     """Run the command until it ends, or is killed as planned; CommandError where it cannot be started."""
     watch = Watch(place.journal, place.container.checkpoints, setting.definitions, time.monotonic)
     process = TrainingProcess(
-        setting.command,
+        place.launch.command,
         environment=place.environment,
-        directory=setting.directory,
+        container=place.container,
+        directory=place.launch.directory,
         log=place.log,
         on_line=watch.hear,
         reaper=setting.reaper,
+        notes=place.launch.notes,
     )
     try:
         striker = (

@@ -15,7 +15,7 @@ from nightspot.drill.verdict import judge
 from nightspot.job.reading import parse_job
 from nightspot.local import drill as drills
 from nightspot.local.drill import DrillOptions, drill, environment_of, request_of
-from nightspot.local.sagemaker.container import CommandError
+from nightspot.local.sagemaker.process import CommandError
 from nightspot.local.stage import staging
 from nightspot.local.stage.emulated_aws import local_job
 

@@ -169,7 +169,7 @@ PACE = KillPace(step_seconds=10.0, save_seconds=4.0, restore_seconds=2.0, start_
 
 
 def striker(kind, target=None, *, share=0.5, uses_library=True, upload=lambda: True):
-    setting = LifeSetting((), None, (), None, 1.0, 1.0, uses_library=uses_library, pace=PACE)
+    setting = LifeSetting((), None, 1.0, 1.0, uses_library=uses_library, pace=PACE)
     return Striker(PlannedKill(1, kind, target, share), setting, upload)
 
 

@@ -19,9 +19,9 @@ import pytest
 
 from nightspot.local.emulator.account import EmulatedAccount, make_certificate
 from nightspot.local.emulator.training import account_that_trains
+from nightspot.local.sagemaker.launch import TrainingCommand
 from nightspot.local.sagemaker.markets import SimulationOptions
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
-from nightspot.local.sagemaker.training_job import TrainingCommand
 
 ROOT = Path(__file__).parents[2]
 EMULATORS = ROOT / ".venv-emulators" / "bin" / "python"

@@ -35,12 +35,14 @@ class Night:
             default_spot=settings.pop("spot_market", SimulatedMarket.always()),
             default_on_demand=settings.pop("on_demand_market", SimulatedMarket.always()),
         )
+        how = settings.pop("how", None)
+        what = {"command": settings.pop("command", ["python", str(SCRIPTS / script)])}
         faults = {key: settings.pop(key) for key in list(settings) if key.endswith("_faults")}
         self.simulator = SimulatedSageMaker(
             self.clock,
             markets,
             scratch=scratch,
-            command=settings.pop("command", ["python", str(SCRIPTS / script)]),
+            **(what if how is None else {"command_of": lambda _request: how}),
             environment=settings.pop("environment", {}),
             on_event=self.events.append,
             on_log=lambda name, line: self.lines.append((name, line)),

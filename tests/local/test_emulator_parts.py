@@ -15,7 +15,7 @@ from nightspot.local.emulator import environment
 from nightspot.local.emulator.account import EmulatorError, emulated_account, exports, make_certificate
 from nightspot.local.emulator.sagemaker_server import sagemaker_server
 from nightspot.local.emulator.training import command_of_jobs
-from nightspot.local.sagemaker.container import CommandError
+from nightspot.local.sagemaker.process import CommandError
 from nightspot.local.sagemaker.request_rules import ServiceFaultError
 
 
@@ -96,7 +96,7 @@ def test_the_certificate_is_of_this_machines_loopback_and_its_key_is_for_nobody_
     assert stat.S_IMODE(path.with_suffix(".key").stat().st_mode) == 0o600
 
 
-def test_an_emulator_that_ends_at_once_is_an_error_with_its_last_words(tmp_path):
+def test_an_emulator_that_ends_at_once_is_an_error_with_its_last_words(tmp_path, socket_enabled):
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho no module named ministack\nexit 3\n")
     broken.chmod(0o755)

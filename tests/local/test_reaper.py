@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from nightspot.local.sagemaker.container import Reaper
+from nightspot.local.sagemaker.process import Reaper
 
 PROGRAM = """
 import os, signal, subprocess, sys
-from nightspot.local.sagemaker.container import Reaper
+from nightspot.local.sagemaker.process import Reaper
 sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
 child = subprocess.Popen(sleeper, start_new_session=True, stdout=subprocess.DEVNULL)
 Reaper().watch(child.pid)

@@ -23,7 +23,7 @@ SECONDS_PER_EPOCH = 0.65
 SMALL = {
     "epochs": "24",
     "seed": "11",
-    "checkpoint_every": "3",
+    "checkpoint-every": "3",
     "users": "300",
     "items": "200",
     "factors": "8",

@@ -12,10 +12,10 @@ from nightspot.job.model import Job
 from nightspot.local.clock import StoryClock
 from nightspot.local.emulator.account import EmulatedAccount, emulated_account
 from nightspot.local.emulator.sagemaker_server import sagemaker_server
-from nightspot.local.sagemaker.container import CommandError
+from nightspot.local.sagemaker.launch import TrainingCommand
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
+from nightspot.local.sagemaker.process import CommandError
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
-from nightspot.local.sagemaker.training_job import TrainingCommand
 from nightspot.local.stage.session import JOB_TAG, NoLocalCommandError, local_command_of
 
 # Functions read the real clock, so that nothing can be faster than it is; machines come sooner than AWS's.
@@ -83,6 +83,6 @@ def command_of_jobs(
             local = local_command_of(jobs, name)
         except NoLocalCommandError as error:
             raise CommandError(str(error)) from error
-        return TrainingCommand(local.command, local.environment, directory)
+        return TrainingCommand.of(local, directory)
 
     return command_of

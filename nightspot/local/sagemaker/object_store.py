@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from nightspot.local.sagemaker.behaviour import Transfer, UploadAgent
-from nightspot.local.sagemaker.request_rules import split_uri
+from nightspot.local.sagemaker.request_rules import invalid, split_uri
 
 
 def download_prefix(s3: Any, uri: str, folder: Path) -> int:
@@ -32,6 +33,56 @@ def download_prefix(s3: Any, uri: str, folder: Path) -> int:
     except s3.exceptions.NoSuchBucket:
         return 0
     return count
+
+
+def download_channel(s3: Any, channel: Mapping[str, Any], folder: Path) -> None:
+    """Copy what a channel's S3DataSource names into its folder; one host gets all of it, however it is distributed.
+
+    An augmented manifest and a file system bring nothing. Raises `ServiceFaultError` for a manifest that is none.
+    """
+    source = channel.get("DataSource", {}).get("S3DataSource", {})
+    kind = source.get("S3DataType", "S3Prefix")
+    if kind == "S3Prefix" and source:
+        download_prefix(s3, source["S3Uri"], folder)
+    elif kind == "ManifestFile":
+        for uri, name in _of_manifest(s3, source["S3Uri"]):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.write_bytes(object_at(s3, uri))
+            except KeyError as error:
+                raise invalid(
+                    f"The manifest '{source['S3Uri']}' names '{uri}', which does not exist"
+                ) from error
+
+
+def _of_manifest(s3: Any, uri: str) -> Iterator[tuple[str, str]]:
+    """Address and relative name of each object of a manifest: [{"prefix": "s3://…/"}, "a.csv", …].
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_S3DataSource.html
+    """
+    try:
+        prefix, *names = json.loads(object_at(s3, uri))
+        base = str(prefix["prefix"])
+    except KeyError:
+        return  # not in this S3, as with a prefix; or no manifest
+    except (ValueError, TypeError) as error:
+        raise invalid(
+            f"The manifest '{uri}' must be a JSON list that begins with a prefix ({error})"
+        ) from error
+    for name in names:
+        parts = [part for part in str(name).split("/") if part not in {"", ".", ".."}]
+        yield f"{base}{name}", "/".join(parts)
+
+
+def object_at(s3: Any, uri: str) -> bytes:
+    """The object at an S3 URI. Raises KeyError where there is none."""
+    bucket, key = split_uri(uri)
+    try:
+        body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket) as error:
+        raise KeyError(uri) from error
+    return body
 
 
 def upload_archive(s3: Any, folder: Path, uri: str) -> None:

@@ -18,16 +18,17 @@ from moto.sagemaker.responses import SageMakerResponse
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import request_rules
 from nightspot.local.sagemaker.client import TrainingJobOperations
-from nightspot.local.sagemaker.container import Reaper
 from nightspot.local.sagemaker.descriptions import EventPost, description, list_answer, summary_of
 from nightspot.local.sagemaker.job_state import JobState, asked
+from nightspot.local.sagemaker.launch import TrainingCommand
 from nightspot.local.sagemaker.markets import Markets, SimulationOptions
+from nightspot.local.sagemaker.process import Reaper
 from nightspot.local.sagemaker.request_rules import (
     ServiceFault,
     ServiceFaultError,
     invalid,
 )
-from nightspot.local.sagemaker.training_job import JobHost, TrainingCommand, TrainingJob
+from nightspot.local.sagemaker.training_job import JobHost, TrainingJob
 
 ACCOUNT = "123456789012"
 

@@ -6,7 +6,7 @@ Training, Interrupted, Starting, Downloading, Training, Uploading, Completed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -20,7 +20,7 @@ from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker import job_state, request_rules
 from nightspot.local.sagemaker.behaviour import AT_ONCE, Duration, RuntimeLimit, Waits
-from nightspot.local.sagemaker.container import CommandError, Container, Reaper, TrainingProcess
+from nightspot.local.sagemaker.container import Container
 from nightspot.local.sagemaker.job_state import (
     COMPLETED,
     ENDINGS,
@@ -32,8 +32,11 @@ from nightspot.local.sagemaker.job_state import (
     SharedJob,
     training_seconds,
 )
+from nightspot.local.sagemaker.launch import TrainingCommand, launch_of
 from nightspot.local.sagemaker.markets import SimulatedMarket, SimulationOptions
-from nightspot.local.sagemaker.object_store import CheckpointSync, download_prefix, upload_archive
+from nightspot.local.sagemaker.object_store import CheckpointSync, download_channel, object_at, upload_archive
+from nightspot.local.sagemaker.opt_ml import is_private
+from nightspot.local.sagemaker.process import CommandError, Reaper, TrainingProcess
 
 POLL_REAL_SECONDS = 0.01
 # However fast the story runs, a process needs real time to react, and S3 to be written to.
@@ -49,15 +52,6 @@ STOPS = frozenset(
         Interruption.MAX_PENDING,
     }
 )
-
-
-@dataclass(frozen=True)
-class TrainingCommand:
-    """How a job is trained on this machine: what runs, where, and with what over the contract's variables."""
-
-    command: Sequence[str]
-    environment: Mapping[str, str]
-    directory: Path
 
 
 @dataclass(frozen=True)
@@ -114,7 +108,7 @@ class TrainingJob:
     def _live(self) -> None:
         try:
             ending = self._until_the_end()
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, request_rules.ServiceFaultError) as error:
             # What the job may read and write in S3 is its configuration, as AWS sees it.
             ending = job_state.failed(f"ClientError: {error}")
         if ending is not None:
@@ -155,11 +149,19 @@ class TrainingJob:
             return self._stopped(cut, self._behaviour.stop_starting)
         self.shared.enter(Secondary.DOWNLOADING, ready_at)
         root = self._host.scratch / "machines" / f"{self.shared.state.name}-{number}"
-        container = containers.prepare(root, self._request)
+        container = containers.prepare(root, self._request, is_private=self._is_private(root))
         try:
             return self._use_machine(container, ready_at, cuts, number)
         finally:
             container.remove()
+
+    def _is_private(self, root: Path) -> bool:
+        """Whether the machine's processes get an /opt/ml of their own."""
+        try:
+            directory = self._host.command_of(self._request).directory
+        except CommandError:
+            directory = root  # the command is asked for again where it is started, and the job fails there
+        return is_private(root, directory)
 
     def _drawn(self, duration: Duration | None, fixed: float, number: int) -> float:
         return fixed if duration is None else duration.draw(self._random, number)
@@ -246,10 +248,8 @@ class TrainingJob:
     def _download(self, container: Container) -> CheckpointSync | None:
         """Bring the inputs and the checkpoints to the machine."""
         for channel in self._request.get("InputDataConfig", []):
-            source = channel.get("DataSource", {}).get("S3DataSource")
-            if source is not None:
-                folder = container.data / channel["ChannelName"]
-                download_prefix(self._host.s3, source["S3Uri"], folder)
+            if containers.input_mode(self._request, channel) != "Pipe":
+                download_channel(self._host.s3, channel, container.data / channel["ChannelName"])
         if "CheckpointConfig" not in self._request:
             return None
         uri = self._request["CheckpointConfig"]["S3Uri"]
@@ -296,19 +296,25 @@ class TrainingJob:
         host, name = self._host, self.shared.state.name
         on_log = host.on_log
         how = host.command_of(self._request)
+        launch = launch_of(container, self._request, how, lambda uri: object_at(host.s3, uri))
         speed = host.options.speeds.get(request_rules.instance_type(self._request), 1.0)
         extra = {
             **host.clock.environment(),
             "NIGHTSPOT_SIMULATED_SPEED": f"{speed:g}",
+            **launch.environment,
             **how.environment,
         }
         return TrainingProcess(
-            how.command,
-            environment=containers.environment(container, self._request, self.shared.state.arn, extra),
-            directory=how.directory,
+            launch.command,
+            environment=containers.environment(
+                container, self._request, self.shared.state.arn, extra, launch.entry_point
+            ),
+            container=container,
+            directory=launch.directory,
             log=host.scratch / "logs" / f"{name}.log",
             on_line=None if on_log is None else lambda line: on_log(name, line),
             reaper=host.reaper,
+            notes=launch.notes,
         )
 
     def _watch(self, process: TrainingProcess, sync: CheckpointSync | None, cuts: Cuts) -> int | Interruption:

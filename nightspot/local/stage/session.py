@@ -31,9 +31,9 @@ from nightspot.lambdas.observability import writing_to
 from nightspot.lambdas.start_training_job import ASKED_ONCE
 from nightspot.local.clock import StoryClock
 from nightspot.local.sagemaker import sagemaker
-from nightspot.local.sagemaker.container import CommandError
+from nightspot.local.sagemaker.launch import TrainingCommand
+from nightspot.local.sagemaker.process import CommandError
 from nightspot.local.sagemaker.sagemaker import SimulatedSageMaker
-from nightspot.local.sagemaker.training_job import TrainingCommand
 from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import (
     ASYNC_RETRY_SECONDS,
@@ -376,7 +376,7 @@ class LocalAws:
         except NoLocalCommandError as error:
             raise CommandError(str(error)) from error
         where = self.directories.get(name) or self.directory or Path.cwd()
-        return TrainingCommand(local.command, local.environment, where)
+        return TrainingCommand.of(local, where)
 
     def _simulator(
         self, s3: Any, clock: StoryClock, wake: AsyncInvoker, closing: AsyncInvoker

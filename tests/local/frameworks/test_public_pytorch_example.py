@@ -1,0 +1,59 @@
+"""The usual PyTorch example, unchanged, is interrupted and goes on here as on SageMaker."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from nightspot.job.reading import parse_job
+from nightspot.local import drill as drills
+from nightspot.local.drill import DrillOptions
+from nightspot.local.sagemaker import opt_ml
+from nightspot.local.sagemaker.opt_ml import OPT_ML
+
+pytest.importorskip("torch", reason="PyTorch is not installed: make frameworks")
+
+pytestmark = [
+    pytest.mark.xdist_group("torch"),
+    pytest.mark.skipif(not opt_ml.can_be_private(), reason="no mount namespace of a process's own here"),
+]
+EXAMPLE = Path(__file__).with_name("public_example.py")
+JOB = f"""
+name: example
+deadline: {{within: 1h}}
+work: 10m
+capacity: {{spot: [ml.m5.large]}}
+fallback: never
+training_job:
+  RoleArn: arn:aws:iam::123456789012:role/training
+  AlgorithmSpecification:
+    TrainingImage: image
+    TrainingInputMode: File
+    MetricDefinitions:
+      - {{Name: epoch, Regex: "epoch ([0-9]+)"}}
+      - {{Name: loss, Regex: "loss=([0-9.]+)"}}
+  HyperParameters: {{epochs: "8", lr: "0.05"}}
+  OutputDataConfig: {{S3OutputPath: "s3://models/example/"}}
+  CheckpointConfig: {{S3Uri: "s3://checkpoints/example/"}}
+  ResourceConfig: {{InstanceCount: 1, VolumeSizeInGB: 30}}
+  StoppingCondition: {{MaxRuntimeInSeconds: 3600}}
+local: {{command: ["{sys.executable}", "{EXAMPLE}"]}}
+"""
+
+
+def host_files():
+    return {path: path.stat().st_mtime_ns for path in OPT_ML.rglob("*")}
+
+
+def test_it_trains_with_its_own_hyperparameters_resumes_and_leaves_nothing(tmp_path):
+    before = host_files()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    evidence = drills.drill(parse_job(JOB), DrillOptions(kills=2), scratch=scratch, directory=tmp_path)
+    assert host_files() == before
+    assert evidence.undisturbed.completed
+    assert evidence.undisturbed.lives[0].seen.steps[-1].step == 8
+    resumed = [life for training in evidence.disturbed for life in training.lives if life.found]
+    assert resumed
+    assert all(life.seen.steps[0].step > 1 for life in resumed if life.seen.steps)
+    assert all("model.pt" in training.model for training in evidence.disturbed)
