@@ -54,6 +54,7 @@ LEFT_OUT = (
     "nightspot/checkpoint",
     "nightspot/cli",
     "nightspot/demo",
+    "nightspot/documents",
     "nightspot/drill",
     "nightspot/facts",
     "nightspot/job/from_request.py",

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import heapq
-import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from nightspot.api.models import JobsList, RunLinks, RunResource, RunsPage, line_as_json, lines_of
 from nightspot.api.queries import (
@@ -32,6 +31,7 @@ from nightspot.aws.runs.executions import Executions, Starter
 from nightspot.aws.runs.training_jobs import Stopper
 from nightspot.aws.table.run_table import RunTable
 from nightspot.formats.run_ids import is_run_id
+from nightspot.formats.strict_json import RepeatedKeyError, read_json
 from nightspot.job.errors import Problem, describe, nearest
 from nightspot.lambdas.dependencies import dependencies, late_client, read_environment
 from nightspot.record.model import RunRecord, RunState
@@ -98,7 +98,10 @@ def _check_body(event: Mapping[str, Any], *, takes_overrides: bool) -> None:
     if media_type.partition(";")[0].strip().lower() != JSON:
         raise wrong_media_type(media_type)
     try:
-        given = json.loads(body.decode(), parse_constant=_no_number)
+        given = read_json(body.decode())
+    except RepeatedKeyError as error:
+        twice = Problem(error.key[:80] or "body", describe(error.key), "the key appears twice")
+        raise invalid([twice]) from error
     except (ValueError, RecursionError) as error:
         # A number of too many digits is a ValueError of its own.
         raise _malformed("is not JSON") from error
@@ -115,10 +118,6 @@ def wrong_media_type(given: str) -> ProblemError:
 
 def _malformed(what: str) -> ProblemError:
     return ProblemError(ProblemKind.MALFORMED_BODY, f"The body {what}; it must be a JSON object, or absent.")
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
 
 
 def _bytes_of(event: Mapping[str, Any]) -> bytes:

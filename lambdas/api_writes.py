@@ -9,6 +9,7 @@ from nightspot.api.models import RunLinks, RunOverrides, RunStarted, RunStopping
 from nightspot.api.routes import ProblemError, ProblemKind, invalid
 from nightspot.aws.runs.executions import InvalidStartError, NameTakenError, Started, fresh_name, keyed_name
 from nightspot.aws.runs.training_jobs import StopRefusedError, UnknownRunError, sentence_of
+from nightspot.job.cautions import warnings_of_start
 from nightspot.job.errors import InvalidJobError
 from nightspot.job.markets import Concurrency
 from nightspot.job.model import Job
@@ -97,7 +98,7 @@ def _start(
     if described is None:
         raise unknown_job(job, use)
     try:
-        apply_overrides(described, read_overrides(given))
+        tonight = apply_overrides(described, read_overrides(given))
     except InvalidJobError as error:
         raise invalid(error.problems) from error
     name = keyed_name(job, key) if key is not None else fresh_name(job, use.now(), use.token_hex6())
@@ -119,10 +120,11 @@ def _start(
         raise ProblemError(ProblemKind.KEY_IS_TAKEN, detail) from error
     except InvalidStartError as error:
         raise ProblemError(ProblemKind.INVALID_INPUT, str(error)) from error
-    return _told(started, job, use)
+    warnings = warnings_of_start(tonight, started.started_at) if resumed is None else ()
+    return _told(started, job, use, [str(warning) for warning in warnings])
 
 
-def _told(started: Started, job: str, use: ApiDependencies) -> RunStarted:
+def _told(started: Started, job: str, use: ApiDependencies, warnings: list[str]) -> RunStarted:
     # A key may have started it before an update of the code, with an id of the first form.
     known = None if started.is_new else use.table.run_of_execution(started.execution_arn, started.started_at)
     run_id = started.run_id if known is None else known.run_id
@@ -139,6 +141,7 @@ def _told(started: Started, job: str, use: ApiDependencies) -> RunStarted:
             stop=f"{here}/stop",
             console=console.execution(started.execution_arn) if console else None,
         ),
+        warnings=warnings,
     )
 
 

@@ -153,6 +153,10 @@ class RunStarted(Body):
     started_at: datetime
     is_new: bool = Field(description="False: an earlier request with the same Idempotency-Key started it.")
     links: RunLinks
+    warnings: list[str] = Field(
+        default_factory=list,
+        description="What the one who started it should know, such as a deadline that is shorter than the work.",
+    )
 
 
 class RunStopping(Body):

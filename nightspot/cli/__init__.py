@@ -57,7 +57,10 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "retry": ("runs.stop:retry", "Start a run that continues from the checkpoint of one that failed."),
         "audit": ("audit:audit", "Check a deployment's runs, jobs and locks; --fix repairs them."),
         "report": ("report:report", "Write a report: of one run, or of a month's costs and savings."),
-        "explain": ("explain:explain", "Say what a failure is, what a run does about it, and what to do."),
+        "explain": (
+            "explain:explain",
+            "Say what a failure or a state is, what a run does about it, and what to do.",
+        ),
     },
     "Costs and markets": {
         "advise": ("advise:advise", "Is Spot right for this job? The options side by side, in USD."),

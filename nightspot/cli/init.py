@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from nightspot.cli._shared import ExitStatus, Json, mistakes, print_json
 from nightspot.cli.new import checked_as_json, show_checked
+from nightspot.documents.asking import Asked, left_out, request_in, told_by_blanks
+from nightspot.documents.opening import open_document
 from nightspot.formats.figures import parse_duration
 from nightspot.job.cautions import enough_runtime_seconds, warnings_for
 from nightspot.job.errors import InvalidJobError, Problem, found_by_pydantic
@@ -29,7 +31,8 @@ from nightspot.job.from_request import (
     schedule_of,
 )
 from nightspot.job.model import Job, default_checkpoint_seconds
-from nightspot.job.reading import CheckedFile, check_files, parse_job, read_yaml
+from nightspot.job.places import broken_place
+from nightspot.job.reading import CheckedFile, check_files, parse_job
 from nightspot.job.request_shape import (
     SAMPLES,
     fill,
@@ -37,7 +40,6 @@ from nightspot.job.request_shape import (
     training_instance_types,
     unknown_placeholders,
 )
-from nightspot.job.rules import Draft, broken_rules
 from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
 from nightspot.terminal.lines import console_for
 
@@ -49,8 +51,9 @@ def init(
         str | None,
         typer.Argument(
             metavar="[FILE]",
-            help="A CreateTrainingJob request, or what describe-training-job printed, as JSON or YAML; "
-            "- reads standard input. Without it, questions are asked.",
+            help="A CreateTrainingJob request, what describe-training-job printed, or a document that has one "
+            "in it, "
+            "as JSON or YAML; - reads standard input. Without it, questions are asked.",
         ),
     ] = None,
     *,
@@ -73,12 +76,17 @@ def init(
         str | None,
         typer.Option(metavar="FILE", help="Where the job file goes; - prints it. By default jobs/NAME.yaml."),
     ] = None,
+    pick: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which training job, state or step of a file that has several."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write a job file: from a request, a past job, or your answers.
 
-    A CreateTrainingJob request, or what describe-training-job printed of a training job that has run.
+    A CreateTrainingJob request, what describe-training-job printed of a training job that has run, or a document
+    with one of them in it: a state machine, a pipeline, a record of CloudTrail, a resource of Kubernetes.
     """
     if as_json and out == STANDARD:
         raise typer.BadParameter("--json and --out - both want standard output: give one of the two")
@@ -87,21 +95,34 @@ def init(
     with mistakes(ExitStatus.USAGE, source):
         if out not in (None, STANDARD) and not force:
             _refuse_to_overwrite(_target(out, ""))
-        given: object
         if file is None:
-            given, wishes = _asked(wishes, out, force=force)
+            request, wishes = _asked(wishes, out, force=force)
+            asked = Asked("", request, (), ())
         else:
-            given = _read(file, source)
-        named_after = "" if out in (None, STANDARD) else name_of(Path(out or "").stem)
-        draft = draft_job(given, wishes, source=source, named_after=named_after)
-        text = job_file_text(draft)
-        job = parse_job(text, source=source)
+            document = open_document(_read(file), source=source)
+            asked = request_in(document, pick, source=source)
+        named_after = name_of(asked.name) if out in (None, STANDARD) else name_of(Path(out or "").stem)
+        draft, text, job = _drafted(asked, wishes, source, named_after)
         target = _target(out, job.name)
         if out == STANDARD:
             sys.stdout.write(text)
         else:
             _write(target, text, job.name, force=force)
-    _tell(CheckedFile(target, job, warnings_for(job)), draft, as_json=as_json, aside=out == STANDARD)
+    warnings = warnings_for(job, datetime.now(UTC))
+    _tell(CheckedFile(target, job, warnings), draft, as_json=as_json, aside=out == STANDARD)
+
+
+def _drafted(asked: Asked, wishes: Wishes, source: str, named_after: str) -> tuple[DraftedJob, str, Job]:
+    """The draft, its text and its job. Raises InvalidJobError, which says where a missing value would come from."""
+    try:
+        draft = draft_job(asked.request, wishes, source=source, named_after=named_after)
+        draft = replace(draft, notes=(*asked.notes, *left_out(asked), *draft.notes))
+        text = job_file_text(draft)
+        return draft, text, parse_job(text, source=source)
+    except InvalidJobError as error:
+        if not asked.blanks:
+            raise
+        raise InvalidJobError(told_by_blanks(error.problems, asked), source) from error
 
 
 def _asked(wishes: Wishes, out: str | None, *, force: bool) -> tuple[dict[str, Any], Wishes]:
@@ -149,22 +170,8 @@ def _words(command: str | None) -> tuple[str, ...]:
     return tuple(shlex.split(command))
 
 
-def _read(file: str, source: str) -> object:
-    """The plain data of a file or of standard input: JSON, else YAML. Raises InvalidJobError and OSError."""
-    raw = sys.stdin.buffer.read() if file == STANDARD else Path(file).read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        found = Problem("(file)", f"{len(raw)} bytes", "must be UTF-8 text")
-        raise InvalidJobError([found], source) from error
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        # The AWS command line writes YAML too; YAML's own complaint says line and column of both.
-        document, problems = read_yaml(text)
-        if problems:
-            raise InvalidJobError(problems, source) from None
-        return document
+def _read(file: str) -> bytes:
+    return sys.stdin.buffer.read() if file == STANDARD else Path(file).read_bytes()
 
 
 def _target(out: str | None, name: str) -> Path:
@@ -234,7 +241,7 @@ def ask(prompt: Prompt, wishes: Wishes, taken: Rule) -> tuple[dict[str, Any], Wi
         InitQuestion(
             "Where models go",
             f"s3://${{ModelBucket}}/{name}/",
-            _of_request("OutputDataConfig", "S3OutputPath"),
+            lambda text: _broken_place(text) if text else "is required",
         )
     )
     data = prompt(InitQuestion("Training data in S3, if any", "", broken_data))
@@ -300,23 +307,19 @@ def broken_types(text: str) -> str | None:
 
 def broken_data(text: str) -> str | None:
     """The rule that the place of the training data breaks; none is needed."""
-    # SageMaker's own pattern takes https:// too, and says no at night.
-    if text and not text.startswith("s3://"):
-        return "must be s3://bucket/prefix"
-    return (
-        _first(request_problems({"InputDataConfig": [_channel(text)]}), "InputDataConfig") if text else None
-    )
+    return _broken_place(text) if text else None
 
 
 def broken_checkpoints(text: str) -> str | None:
     """The rule that the prefix of the checkpoints breaks; `none` is no prefix."""
-    if text == "none":
-        return None
-    request = {"CheckpointConfig": {"S3Uri": text}}
-    unknown = next(unknown_placeholders(request), None)
+    return None if text == "none" else _broken_place(text, needs_prefix=True)
+
+
+def _broken_place(text: str, *, needs_prefix: bool = False) -> str | None:
+    unknown = next(unknown_placeholders(text), None)
     if unknown is not None:
         return f"{unknown.value}: {unknown.rule}"
-    return _first(broken_rules(Draft(training_job=fill(request, SAMPLES))), "CheckpointConfig.S3Uri")
+    return broken_place(fill(text, SAMPLES), needs_prefix=needs_prefix)
 
 
 def broken_deadline(text: str) -> str | None:

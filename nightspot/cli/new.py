@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,7 +91,7 @@ def validate(
     """
     with mistakes():
         # A file that is named twice is not two jobs of one name.
-        checked = check_files(dict.fromkeys(files))
+        checked = check_files(dict.fromkeys(files), now=datetime.now(UTC))
         checked += [_no_jobs(path) for path in files if path.is_dir() and not _any_below(path, checked)]
     if as_json:
         print_json([checked_as_json(found) for found in checked])

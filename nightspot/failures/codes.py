@@ -32,13 +32,14 @@ _NAMES: tuple[tuple[FailureClass, str], ...] = (
     (
         FailureClass.NO_CAPACITY,
         "CapacityError InsufficientCapacity InsufficientInstanceCapacity InsufficientHostCapacity"
-        " InsufficientReservedInstanceCapacity SpotMaxPriceTooLow CAPACITY_ERROR",
+        " InsufficientReservedInstanceCapacity InsufficientCapacityOnHost EC2InsufficientCapacity"
+        " EC2InsufficientInstanceCapacity UnfulfillableCapacity SpotMaxPriceTooLow CAPACITY_ERROR",
     ),
     (FailureClass.INTERRUPTED, "SpotInstanceTermination SpotInstanceShutdown"),
     (
         FailureClass.QUOTA_TEMPORARY,
         "ResourceLimitExceeded ServiceQuotaExceeded InstanceLimitExceeded VcpuLimitExceeded"
-        " MaxSpotInstanceCountExceeded RESOURCE_LIMIT",
+        " MaxSpotInstanceCountExceeded ServiceLimitExceeded RESOURCE_LIMIT",
     ),
     (
         FailureClass.THROTTLED,
@@ -54,6 +55,7 @@ _NAMES: tuple[tuple[FailureClass, str], ...] = (
         " ProxyConnectionError States.Http.Socket JOB_INTERNAL_ERROR SERVICE_FAULT",
     ),
     (FailureClass.RUNTIME_LIMIT, "States.Timeout States.HeartbeatTimeout"),
+    (FailureClass.OUT_OF_MEMORY, "OutOfMemory OOMKilled"),
     (
         FailureClass.PERMISSION,
         "AccessDenied Unauthorized UnauthorizedOperation NotAuthorized UnrecognizedClient InvalidClientTokenId"

@@ -39,7 +39,8 @@ _PREFIXES = tuple(
         r"(?=An error occurred \()",
         r"An error occurred \((?P<code>[\w.]+)\) when calling the \w+ operation"
         r"(?: \(reached max retries: \d+\))?\s*:?\s*",
-        r"(?:(?:sagemaker|airflow)\.[\w.]{1,80}\.)?(?:UnexpectedStatusException|CapacityError|ValueError|AirflowException"
+        r"(?:(?:sagemaker|airflow)\.[\w.]{1,80}\.)?(?:UnexpectedStatusException|CapacityError|ValueError"
+        r"|AirflowException"
         r"|FailedStatusError)\s*:\s*(?=Error (?:for|training)\b|Encountered unexpected|SageMaker job failed)",
         r"Error (?:for \w+ job|training)(?: \S+?)?\s*:\s*(?=Failed)",
         r"Encountered unexpected failed state while waiting for [\w ]+\. Final Resource State: \w+\.\s*",
@@ -52,7 +53,8 @@ _PREFIXES = tuple(
         r"(?:com\.amazonaws|software\.amazon\.awssdk)\.(?:\w+\.)*(?P<code>\w+Exception)\s*:\s*",
         r"(?:ClientError\s*:\s*)?Failed to invoke sagemaker:\w+\.\s*Error Details\s*:\s*",
         # SageMaker's own class of errors may stand there twice, and before a lack of capacity.
-        r"ClientError\s*:\s*(?=ClientError\s*:|Unable to provision requested|Insufficient (?:instance )?capacity)",
+        r"ClientError\s*:\s*(?=ClientError\s*:|Unable to provision requested|Insufficient (?:instance "
+        r")?capacity)",
     )
 )
 _NAME_AT_START = re.compile(r"\s*(?P<code>[A-Za-z][\w.]{2,80}\w)\s*(?::\s*|\.?\s*$)")
@@ -77,7 +79,10 @@ _SENTENCES: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
             rf"|Insufficient (?:instance |host |Spot )?capacity(?:\.?$|\. | error from EC2| in {_HERE}"
             r"| for (?:the )?(?:requested )?instance| for ml\.| to (?:launch|provision|fulfil))"
             r"|There is not enough capacity for instance|There is no Spot capacity available"
-            r"|We currently do not have sufficient \S+ capacity|Training job waiting for capacity",
+            r"|We currently do not have sufficient (?:\S+ )?capacity|Training job waiting for capacity"
+            r"|Instance type '?ml\.[\w.-]{1,40}'? is temporarily unavailable in"
+            r"|(?:Server\.)?(?:EC2)?Insufficient(?:Instance|Host)?Capacity(?:Error|Exception)?(?: error\b"
+            r"|\s?[-(])",
             FailureClass.NO_CAPACITY,
         ),
         (
@@ -98,11 +103,13 @@ _SENTENCES: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
             FailureClass.INTERRUPTED,
         ),
         (
-            r"InternalServerError\s*(?::|\.?$)|We encountered an internal error\b|Launched instance was unhealthy,"
+            r"InternalServerError\s*(?::|\.?$)|We encountered an internal error\b|Launched instance was "
+            r"unhealthy,"
             r"|The request processing has failed because of an unknown error"
             r"|The request has failed due to a temporary failure of the server"
             r"|(?:HTTP )?50[0234] (?:Internal Server Error|Bad Gateway|Service Unavailable|Gateway Time-?out)"
-            r"|(?:Internal Server Error|Service Unavailable)(?:\.?$| \(Service: )|Unable to execute HTTP request\b"
+            r"|(?:Internal Server Error|Service Unavailable)(?:\.?$| \(Service: )|Unable to execute HTTP "
+            r"request\b"
             r"|(?:Could not connect to the endpoint URL|(?:Connect|Read) timeout on endpoint URL"
             r"|Connection was closed before we received a valid response from endpoint URL)\s*:\s*"
             r"\"?https?://[\w.-]*sagemaker",
@@ -120,7 +127,8 @@ _SENTENCES: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
             FailureClass.CONFIGURATION,
         ),
         (
-            r"User: \S+ is not authorized|no \S+-based policy allows|The security token included in the request is"
+            r"User: \S+ is not authorized|no \S+-based policy allows|The security token included in the "
+            r"request is"
             r"|The AWS Access Key Id needs a subscription|Unable to locate credentials|Could not assume role"
             r"|Access ?Denied\b",
             FailureClass.PERMISSION,
@@ -146,13 +154,17 @@ _NOT_ALLOWED = re.compile(
 )
 # fact: sagemaker.failure.memory
 _TOO_BIG = re.compile(
-    r"instance (?:type )?with more memory|out of memory|OutOfMemory|insufficient memory|exceed\w* (?:the )?memory",
+    r"instance (?:type )?with more memory|out of memory|OutOfMemory|insufficient memory|exceed\w* (?:the "
+    r")?memory",
     re.IGNORECASE,
 )
-_QUOTA = _start(r"(?:The )?account-level service limit|You have requested more (?:vCPU capacity|instances)")
+_QUOTA = _start(
+    r"(?:The )?account-level service limit|You have requested more (?:vCPU capacity|instances)"
+    r"|Your quota allows for \d+ more|Max(?:imum)? spot instance count exceeded"
+)
 _NEVER_HERE = _start(r"The requested resource \S+ is not available in this region")
 _QUOTA_NAME = re.compile(r"service limit (?:for )?['\"]?(?P<name>[^'\"]{1,120}?)['\"]? is \d")
-_LIMIT = re.compile(r"(?:\bis|limit of) (\d[\d,]{0,12})\b")
+_LIMIT = re.compile(r"(?:\bis|limit of|quota allows for) (\d[\d,]{0,12})\b")
 _DELTA = re.compile(r"request delta of (\d[\d,]{0,12})\b")
 _SERVICE = re.compile(
     r"\(Service: [^;,()]{1,60}[;,] Status Code: (?P<status>\d{3})(?:[;,] Error Code: (?P<code>[\w.]{1,80}))?"
@@ -177,6 +189,11 @@ def read(text: str, code: str = "") -> TextVerdict:
         or (_by_status(status) if name else _by_unvouched_end(inner, status))
     )
     return TextVerdict(failure or FailureClass.UNKNOWN)
+
+
+def is_users_text(text: str) -> bool:
+    """Whether AWS passes on the training script's own text here: nothing of it is AWS's."""
+    return _USERS_TEXT.match(text) is not None
 
 
 def quota_name(text: str) -> str | None:

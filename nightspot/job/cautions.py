@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from math import ceil
 from zoneinfo import ZoneInfo
 
@@ -12,33 +12,59 @@ from nightspot.formats.figures import DAY_SECONDS, MINUTE_SECONDS, format_durati
 from nightspot.job.errors import Problem
 from nightspot.job.markets import Fallback, Interruptible, Market, why_too_short
 from nightspot.job.model import Capacity, ChangeOver, InstanceType, Job, dig
-from nightspot.job.times import Deadline, Schedule
+from nightspot.job.times import Deadline, Schedule, days_of, is_over
 
 # As unlearnt work is planned with (`nightspot.learn.history`).
 WORK_MARGIN = 1.2
 _PAID_LIMIT = ("StoppingCondition", "MaxRuntimeInSeconds")
 
 
-def warnings_for(job: Job) -> tuple[Problem, ...]:
-    """What to tell the author of `job`, as problems of severity `warning`."""
-    return tuple(problem for caution in _CAUTIONS for problem in caution(job))
+def warnings_for(job: Job, now: datetime | None = None) -> tuple[Problem, ...]:
+    """What to tell the author of `job`, as problems of severity `warning`.
+
+    With `now` (aware) also that its schedule is over, which no file says by itself.
+    """
+    found = [problem for caution in _CAUTIONS for problem in caution(job)]
+    if now is not None and job.schedule is not None and is_over(job.schedule, now):
+        rule = "never fires again: the years of its cron are past"
+        found.append(Problem("schedule.cron", repr(job.schedule.cron), rule, "warning"))
+    return tuple(found)
 
 
 def _late_every_night(job: Job) -> Iterator[Problem]:
     window = window_seconds(job)
     if window is None:
         return
+    rule = _cannot_be_met(job, window)
+    if rule is not None:
+        yield Problem("deadline", _deadline_in_words(job), rule, "warning")
+
+
+def warnings_of_start(job: Job, started_at: datetime) -> tuple[Problem, ...]:
+    """What to tell who starts a run of `job`, with its overrides, at `started_at` (aware), as warnings.
+
+    A retry has less to do than all of the work, and needs none.
+    """
+    rule = _cannot_be_met(job, (job.deadline.after(started_at) - started_at).total_seconds())
+    if rule is None:
+        return ()
+    buys = job.fallback is Fallback.ON_DEMAND and job.capacity.on_demand
+    outcome = "; the run buys on-demand at once, and is late" if buys else "; the run ends without a model"
+    return (Problem("deadline", _deadline_in_words(job), rule + outcome, "warning"),)
+
+
+def _cannot_be_met(job: Job, window: float) -> str | None:
+    """Why `window` seconds are not enough for the work, as far as the job file says how long it takes."""
     market = surest_market(job.capacity)
     once = _need(job, market)
-    if once.seconds > window:
-        words = market.value.replace("_", "-")
-        rule = (
-            f"cannot be met: the start leaves {format_duration(window)}, and {words} training needs "
-            f"{format_duration(once.seconds)} "
-            f"({format_duration(once.training_seconds)} on {once.fastest.instance_type} and "
-            f"{format_duration(once.change_over_seconds)} of change-over)"
-        )
-        yield Problem("deadline", _deadline_in_words(job), rule, "warning")
+    if once.seconds <= window:
+        return None
+    return (
+        f"cannot be met: the start leaves {format_duration(window)}, and "
+        f"{market.value.replace('_', '-')} training needs {format_duration(once.seconds)} "
+        f"({format_duration(once.training_seconds)} on {once.fastest.instance_type} and "
+        f"{format_duration(once.change_over_seconds)} of change-over)"
+    )
 
 
 def _no_time_to_start_over(job: Job) -> Iterator[Problem]:
@@ -130,7 +156,7 @@ _CAUTIONS = (
 )
 
 
-# A year of firsts: where two zones put their clocks forward on different days, windows differ.
+# Where a zone puts its clocks forward, or two zones do on different days, windows differ.
 _SAMPLE_YEAR = 2026
 # For how long EventBridge Scheduler can go on with a start that failed.
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html
@@ -154,8 +180,8 @@ class Need:
 def whole_window_seconds(schedule: Schedule | None, deadline: Deadline) -> float | None:
     """The shortest time from the scheduled start to the deadline; None when the file does not tell.
 
-    It tells with `within`, and with `at` when a schedule starts the job at one time of day. Without a
-    clock the shortest is sought on the first of each month of a sample year.
+    It tells with `within`, and with `at` when a schedule starts the job at one time of day. The shortest is sought
+    among all the days of a sample year on which it fires: on one of them the clocks go forward.
     """
     if deadline.within_seconds is not None:
         return deadline.within_seconds
@@ -163,8 +189,12 @@ def whole_window_seconds(schedule: Schedule | None, deadline: Deadline) -> float
     if schedule is None or daily_at is None:
         return None
     zone = ZoneInfo(schedule.timezone)
-    starts = [datetime.combine(date(_SAMPLE_YEAR, month, 1), daily_at, tzinfo=zone) for month in range(1, 13)]
-    return min((deadline.after(at) - at.astimezone(UTC)).total_seconds() for at in starts)
+    starts = [
+        datetime.combine(day, daily_at, tzinfo=zone) for day in days_of(schedule.cron or "", _SAMPLE_YEAR)
+    ]
+    # A start that the clocks skip is none.
+    moments = [at.astimezone(UTC) for at in starts if at.astimezone(UTC).astimezone(zone).time() == daily_at]
+    return min(((deadline.after(at) - at).total_seconds() for at in moments), default=None)
 
 
 def window_seconds(job: Job) -> float | None:

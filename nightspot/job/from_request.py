@@ -23,6 +23,7 @@ from nightspot.formats.statuses import Status
 from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem, describe, problem
 from nightspot.job.markets import LONGEST_WITHOUT_CHECKPOINTS_SECONDS
 from nightspot.job.model import ChangeOver, dig
+from nightspot.job.rules import HETEROGENEOUS
 from nightspot.job.times import LONGEST_SECONDS
 
 # The fields of a CreateTrainingJob request; a test holds both tables against botocore's model.
@@ -56,6 +57,7 @@ _WRAPPERS = frozenset({"ResponseMetadata"})  # boto3's own, around every answer
 _MOMENT = re.compile(r"-\d{4}-\d{2}-\d{2}-\d{2}-\d{2}-\d{2}(-\d{3})?$")
 _JOB = "training_job"
 _PREFIX = ("CheckpointConfig", "S3Uri")
+_GROUPS = ("ResourceConfig", "InstanceGroups")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def draft_job(
     name = wishes.name or name_of(request.get("TrainingJobName")) or named_after
     types = wishes.instance_types or _types(request)
     work = wishes.work or guessed_work_seconds(request, measured)
-    problems = [*_missing(name, types, work), *_timeless_zone(wishes)]
+    problems = [*_missing(name, types, work, request), *_timeless_zone(wishes)]
     if problems:
         raise InvalidJobError(problems, source)
     # What a newer SageMaker answers may be left out; what a plain request asks for is for the rules to refuse.
@@ -112,11 +114,16 @@ def draft_job(
     return DraftedJob(_document(name, list(types), work or 0, request, wishes), comments, tuple(notes))
 
 
-def _missing(name: str, types: tuple[str, ...], work: str | int | None) -> Iterator[Problem]:
+def _missing(
+    name: str, types: tuple[str, ...], work: str | int | None, request: Mapping[str, Any]
+) -> Iterator[Problem]:
     """What no job file can do without, and neither the author nor the request says."""
     if not name:
         yield Problem("name", "nothing", "is required: the request has no name, so give one with --name")
-    if not types:
+    groups = dig(dict(request), *_GROUPS)
+    if groups is not None:
+        yield problem((_JOB, *_GROUPS), groups, HETEROGENEOUS)
+    elif not types:
         rule = "is required: it is the first rung of the ladder under capacity"
         yield problem((_JOB, "ResourceConfig", "InstanceType"), None, rule)
     if work is None:

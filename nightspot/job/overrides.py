@@ -294,12 +294,16 @@ def _draft(job: Job) -> Draft:
 
 
 _TIME_OF_DAY = re.compile(r"[0-9]{1,2}:.*", re.DOTALL)
+# No machine is there sooner: who writes 6 or 90 means hours or minutes.
+_LEAST_WITHOUT_UNIT_SECONDS = 300
 
 
 def _deadline_in_short(given: object) -> object:
     """`"07:00"` as `at`, `"6h"` and whole seconds as `within`; mappings as they are."""
     if isinstance(given, Mapping | Deadline):
         return given
+    if isinstance(given, int) and not isinstance(given, bool) and 0 < given < _LEAST_WITHOUT_UNIT_SECONDS:
+        raise broken_rule('must have a unit, such as "6h": a bare number is seconds')
     if isinstance(given, str) and _TIME_OF_DAY.fullmatch(given):
         return {"at": given}
     try:

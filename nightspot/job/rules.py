@@ -9,14 +9,13 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from nightspot.formats.figures import format_duration
 from nightspot.job.cautions import flexible_seconds, need, surest_market, whole_window_seconds
-from nightspot.job.errors import PathPart, Problem, describe, dotted, problem
+from nightspot.job.errors import Problem, describe, dotted, problem
 from nightspot.job.markets import Concurrency, Fallback, Interruptible, Policy
 from nightspot.job.model import (
     Budget,
@@ -26,6 +25,7 @@ from nightspot.job.model import (
     OverrideLimits,
     dig,
 )
+from nightspot.job.places import broken_place, places_in
 from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
 
 # fact: sagemaker.tags.count
@@ -36,18 +36,21 @@ LARGEST_TAG_COUNT = 50  # per training job
 LARGEST_REQUEST_BYTES = 192 * 1024
 OWN_TAG_COUNT = 5  # what Nightspot may add
 
-_S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
 _STOPPING = ("training_job", "StoppingCondition")
-_OUTPUT = ("OutputDataConfig", "S3OutputPath")
-_SOURCE = ("DataSource", "S3DataSource", "S3Uri")
+_CHECKPOINTS = ("CheckpointConfig", "S3Uri")
 
+HETEROGENEOUS = (
+    "must not be given: it is a heterogeneous cluster, several instance types that train one job together, "
+    "and a rung "
+    "of the ladder is one instance type; give InstanceType and InstanceCount, or leave this job outside Nightspot"
+)
 _SET_BY_NIGHTSPOT = "must not be given: it is set by Nightspot for each attempt"
 # What in a request cannot stand beside the ladder, and why.
 _REFUSED = {
     ("TrainingJobName",): _SET_BY_NIGHTSPOT,
     ("EnableManagedSpotTraining",): _SET_BY_NIGHTSPOT,
     ("ServerlessJobConfig",): "must not be given: serverless jobs have no instances to choose",
-    ("ResourceConfig", "InstanceGroups"): "must not be given: a rung is one instance type",
+    ("ResourceConfig", "InstanceGroups"): HETEROGENEOUS,
     ("ResourceConfig", "InstancePreferences"): (
         "must not be given: it excludes managed Spot and InstanceType; list the types under capacity"
     ),
@@ -157,20 +160,15 @@ def _spot_can_checkpoint(draft: Draft) -> Iterator[Problem]:
             "where that is acceptable, say interruptible: from_start"
         )
         yield problem(path, uri, rule)
-    if uri is not None and not (isinstance(uri, str) and _S3_PREFIX.fullmatch(uri)):
-        rule = "must be s3://bucket/prefix; each run gets its own prefix below it"
-        yield problem(path, uri, rule)
 
 
 def _places_are_in_s3(draft: Draft) -> Iterator[Problem]:
-    channels = dig(draft.training_job, "InputDataConfig")
-    uris: dict[tuple[PathPart, ...], Any] = {_OUTPUT: dig(draft.training_job, *_OUTPUT)}
-    for n, channel in enumerate(channels if isinstance(channels, list) else ()):
-        uris["InputDataConfig", n, *_SOURCE] = dig(channel, *_SOURCE)
-    for path, uri in uris.items():
-        # The S3Uri of SageMaker's model is (https|s3)://…; bucket and prefix are read only from s3://.
-        if isinstance(uri, str) and not uri.startswith("s3://"):
-            rule = "must begin with s3://: Nightspot reads bucket and prefix from s3://bucket/prefix alone"
+    for path, uri in places_in(draft.training_job):
+        # Those are names of the script's own, or nobody's fields.
+        if path[0] in {"Environment", "HyperParameters", "Tags"}:
+            continue
+        rule = broken_place(uri, needs_prefix=path == _CHECKPOINTS)
+        if rule is not None:
             yield problem(("training_job", *path), uri, rule)
 
 
@@ -208,7 +206,8 @@ def _request_fits(draft: Draft) -> Iterator[Problem]:
     size = 0 if draft.training_job is None else len(json.dumps(draft.training_job, default=str))
     if size > LARGEST_REQUEST_BYTES:
         rule = (
-            f"must have at most {LARGEST_REQUEST_BYTES:,} bytes as JSON, because Step Functions passes on no more "
+            f"must have at most {LARGEST_REQUEST_BYTES:,} bytes as JSON, because Step Functions passes on no "
+            f"more "
             "than 256 KiB; large values belong into S3"
         )
         yield Problem("training_job", f"{size:,} bytes", rule)
@@ -233,7 +232,8 @@ def _flexible_start_leaves_time(draft: Draft) -> Iterator[Problem]:
     once = need(market, draft.work_seconds, draft.capacity, draft.change_over or ChangeOver())
     if window is not None and window - flexible < once.seconds:
         rule = (
-            f"leaves no time for the work: of {format_duration(window)} from the scheduled start to the deadline, "
+            f"leaves no time for the work: of {format_duration(window)} from the scheduled start to the "
+            f"deadline, "
             f"{market.value.replace('_', '-')} training needs {format_duration(once.seconds)}"
         )
         yield Problem("schedule.flexible", format_duration(flexible), rule)

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from importlib import resources
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -188,14 +190,19 @@ def _read_time(value: object) -> time:
     raise broken_rule('must be a time of day such as "08:00", from "00:00" to "23:59"')
 
 
+@cache
+def timezones() -> frozenset[str]:
+    """The zones of the IANA database, as tzdata has them: a machine may know others, which AWS does not."""
+    names = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
+    return frozenset(names) - {"Factory"}
+
+
 def _read_timezone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise broken_rule(
-            "must be a time zone of the IANA database, such as Europe/Dublin"
-            + nearest(value, available_timezones())
-        ) from None
+    # EventBridge Scheduler knows the zones of the IANA database: not `localtime`, and not `right/Europe/Dublin`.
+    if value not in timezones():
+        known = value.removeprefix("right/").removeprefix("posix/")
+        near = f"; did you mean {known}?" if known in timezones() else nearest(value, timezones())
+        raise broken_rule(f"must be a time zone of the IANA database, such as Europe/Dublin{near}")
     return value
 
 
@@ -205,6 +212,8 @@ def _read_cron(value: str) -> str:
         check_cron(text)
     except CronError as error:
         raise broken_rule(str(error)) from error
+    if not _has_a_day(text):
+        raise broken_rule("never fires: its year has no such day, like 31 February or 29 February of 2027")
     return text
 
 
@@ -351,6 +360,33 @@ def next_fire(schedule: Schedule, after: datetime) -> datetime | None:
         return midnight + ((after - midnight) // step + 1) * step
     moments = _moments(schedule.cron or "", ZoneInfo(schedule.timezone), after)
     return next((moment for moment in moments if moment > after), None)
+
+
+def _has_a_day(cron: str) -> bool:
+    """Whether one of the years of the cron has a day on which it fires."""
+    _, _, days, months, weekdays, years = values_of(cron)
+    return any(
+        _is_day(date(year, month, day), days, weekdays)
+        for year in sorted(years.numbers)
+        for month in sorted(months.numbers)
+        for day in range(1, calendar.monthrange(year, month)[1] + 1)
+    )
+
+
+def days_of(cron: str, year: int) -> Iterator[date]:
+    """The days on which the cron fires in `year`, or in the next one that its own field has, or in its last."""
+    _, _, days, months, weekdays, years = values_of(cron)
+    later = sorted(known for known in years.numbers if known >= year)
+    chosen = later[0] if later else max(years.numbers)
+    for month in sorted(months.numbers):
+        for day in range(1, calendar.monthrange(chosen, month)[1] + 1):
+            if _is_day(date(chosen, month, day), days, weekdays):
+                yield date(chosen, month, day)
+
+
+def is_over(schedule: Schedule, now: datetime) -> bool:
+    """Whether the schedule fires no more after `now` (aware): the years of its cron are past."""
+    return schedule.cron is not None and next_fire(schedule, now) is None
 
 
 def _moments(cron: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:

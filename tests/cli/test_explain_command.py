@@ -7,7 +7,7 @@ from botocore.loaders import Loader
 
 from nightspot.cli.explain import SECONDARY_STATUSES, STATUSES
 
-KEYS = {"class", "meaning", "answer", "advice", "quota_market", "text"}
+KEYS = {"class", "meaning", "answer", "advice", "quota_market", "text", "document", "job", "where", "others"}
 SPOT_QUOTA = (
     "ResourceLimitExceeded: The account-level service limit 'ml.g5.xlarge for spot training job usage' "
     "is 0 Instances"
@@ -42,7 +42,11 @@ def test_a_text_is_explained_for_people(nightspot):
         (("--error", "AccessDeniedException"), "permission"),
         (("Nobody has seen this",), "unknown"),
         (("--status", "Failed"), "unknown"),
-        (("--status", "Completed/Completed"), "unknown"),
+        (("--status", "Completed/Completed"), "not_a_failure"),
+        (("--status", "InProgress/Pending"), "not_a_failure"),
+        (('{"TrainingJobStatus":"InProgress","SecondaryStatus":"Pending"}',), "not_a_failure"),
+        (("--status", "Training"), "not_a_failure"),
+        (("EC2InsufficientCapacityError: none",), "no_capacity"),
     ],
 )
 def test_each_way_of_asking_has_a_class_and_status_0(nightspot, arguments, failure):
@@ -125,3 +129,69 @@ def test_the_statuses_are_those_of_awss_own_model():
 
 def unboxed(text):
     return " ".join(text.replace("│", " ").split())
+
+
+DESCRIBED = {
+    "TrainingJobName": "nightly-1",
+    "TrainingJobStatus": "Failed",
+    "FailureReason": "CapacityError: none",
+}
+
+
+def test_a_document_is_called_by_its_name_and_place(nightspot):
+    event = {
+        "source": "aws.sagemaker",
+        "detail-type": "SageMaker Training Job State Change",
+        "detail": DESCRIBED,
+    }
+    said = " ".join(nightspot("explain", json.dumps(event)).out.split())
+    assert "document an event of EventBridge" in said
+    assert "job nightly-1 in detail" in said
+    assert "class no_capacity" in said
+
+
+def test_of_a_list_the_failures_are_explained_and_none_is_left_out(nightspot):
+    jobs = [
+        {"TrainingJobName": "a", "TrainingJobStatus": "Completed"},
+        {"TrainingJobName": "b", "TrainingJobStatus": "Failed", "FailureReason": "CapacityError: none"},
+        {"TrainingJobName": "c", "TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxWaitTimeExceeded"},
+    ]
+    answer = nightspot("explain", "--json", "-", stdin=json.dumps({"TrainingJobSummaries": jobs}))
+    found = json.loads(answer.out)
+    assert (found["job"], found["class"]) == ("b", "no_capacity")
+    assert [(other["job"], other["class"]) for other in found["others"]] == [("c", "wait_limit")]
+    assert "also c: wait_limit" in " ".join(
+        nightspot("explain", json.dumps({"TrainingJobSummaries": jobs})).out.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (
+            {"RoleArn": "x", "AlgorithmSpecification": {}},
+            "a CreateTrainingJob request: nothing to explain: it says what",
+        ),
+        (
+            {"StartAt": "A", "States": {"A": {"Type": "Pass"}}},
+            "a state machine of Step Functions: nothing to explain",
+        ),
+        ({"TrainingJobSummaries": []}, "a list of training jobs (ListTrainingJobs): nothing to explain"),
+    ],
+    ids=["request", "state machine", "empty list"],
+)
+def test_a_document_that_says_nothing_of_an_end_is_refused_by_its_name(nightspot, document, said):
+    answer = nightspot("explain", json.dumps(document))
+    assert answer.status == 2
+    assert said in unboxed(answer.err)
+
+
+def test_the_words_of_a_document_are_redacted_and_its_names_are_one_line(nightspot):
+    job = {
+        "TrainingJobName": "a\n\x1b[31m",
+        "TrainingJobStatus": "Failed",
+        "FailureReason": "ClientError: 123456789012",
+    }
+    answer = nightspot("explain", json.dumps(job))
+    assert "123456789012" not in answer.out
+    assert "\x1b[31m" not in answer.out

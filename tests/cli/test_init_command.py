@@ -210,6 +210,101 @@ def test_a_bad_file_writes_nothing(nightspot, tmp_path, text, said):
     assert [path.name for path in tmp_path.iterdir()] == ["bad.json"]
 
 
+REQUEST = {
+    key: value for key, value in DESCRIBED.items() if key not in {"TrainingJobName", "TrainingJobStatus"}
+}
+STATE = {
+    "Type": "Task",
+    "Resource": "arn:aws:states:::sagemaker:createTrainingJob.sync",
+    "Parameters": {
+        **{
+            key: value for key, value in DESCRIBED.items() if key in {"OutputDataConfig", "StoppingCondition"}
+        },
+        "TrainingJobName.$": "$$.Execution.Name",
+        "RoleArn.$": "$.role",
+        "AlgorithmSpecification": {"TrainingImage": "training:latest", "TrainingInputMode": "File"},
+        "ResourceConfig": {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 50},
+        "HyperParameters": {"epochs.$": "$.epochs"},
+    },
+}
+
+
+def test_a_state_of_step_functions_becomes_a_file_that_says_what_is_to_be_filled_in(
+    nightspot, tmp_path, written
+):
+    (tmp_path / "machine.json").write_text(json.dumps({"StartAt": "Train", "States": {"Train": STATE}}))
+    answer = nightspot("init", "machine.json")
+    assert answer.status == 0, answer.err
+    assert (
+        "note: training_job.HyperParameters.epochs: '$.epochs': was left out: it comes from the execution's input"
+        in answer.out
+    )
+    assert load_job(written("train")).training_job["RoleArn"] == "${TrainingRoleArn}"
+
+
+def test_what_must_be_filled_in_is_refused_with_where_it_comes_from(nightspot, tmp_path):
+    parameters = {
+        **STATE["Parameters"],
+        "ResourceConfig": {"InstanceType.$": "$.type", "InstanceCount.$": "$.count"},
+    }
+    (tmp_path / "state.json").write_text(json.dumps({**STATE, "Parameters": parameters}))
+    answer = nightspot("init", "state.json", "--name", "a")
+    assert answer.status == 2
+    assert (
+        "state.json: training_job.ResourceConfig.InstanceType: nothing: comes from the execution's input "
+        "($.type): fill it in" in answer.err
+    )
+    assert (
+        "training_job.ResourceConfig.InstanceCount: nothing: comes from the execution's input ($.count)"
+        in answer.err
+    )
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_a_state_whose_whole_request_is_the_input_is_refused_with_that(nightspot, tmp_path):
+    state = {"Type": "Task", "Resource": STATE["Resource"], "Arguments": "{% $states.input %}"}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    answer = nightspot("init", "state.json", "--name", "a")
+    assert answer.status == 2
+    assert "comes from the execution's input ({% $states.input %}): fill it in" in answer.err
+
+
+def test_of_several_training_jobs_one_is_picked(nightspot, tmp_path, written):
+    states = {
+        name: {**STATE, "Parameters": {**STATE["Parameters"], "TrainingJobName": name}}
+        for name in ("one", "two")
+    }
+    (tmp_path / "machine.json").write_text(json.dumps({"StartAt": "one", "States": states}))
+    answer = nightspot("init", "machine.json")
+    assert (answer.status, "name one with --pick, of one, two" in answer.err) == (2, True)
+    assert nightspot("init", "machine.json", "--pick", "two").status == 0
+    assert written("two").exists()
+
+
+def test_a_heterogeneous_cluster_is_refused_in_one_clear_sentence(nightspot, tmp_path):
+    groups = [{"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "InstanceGroupName": "a"}]
+    request = {
+        **REQUEST,
+        "TrainingJobName": "a",
+        "ResourceConfig": {"InstanceGroups": groups, "VolumeSizeInGB": 50},
+    }
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    answer = nightspot("init", "request.json", "--work", "1h")
+    assert answer.status == 2
+    assert (
+        "training_job.ResourceConfig.InstanceGroups: a list of 1: must not be given: it is a heterogeneous "
+        "cluster" in answer.err
+    )
+    assert "InstanceType: nothing" not in answer.err
+
+
+def test_a_key_that_stands_twice_is_refused_as_in_a_job_file(nightspot, tmp_path):
+    (tmp_path / "request.json").write_text('{"RoleArn": "a", "RoleArn": "b"}')
+    answer = nightspot("init", "request.json")
+    assert answer.status == 2
+    assert "request.json: RoleArn: 'RoleArn': the key appears twice" in answer.err
+
+
 def test_a_file_that_is_no_text_or_not_there_is_refused(nightspot, tmp_path):
     (tmp_path / "bad.bin").write_bytes(b"\xff\xfe{")
     assert "bad.bin: (file): 3 bytes: must be UTF-8 text" in nightspot("init", "bad.bin").err

@@ -217,6 +217,12 @@ def test_numbers_and_booleans_become_text_as_json_writes_them(given, text):
     assert read_overrides({"hyperparameters": {"x": given}}).hyperparameters == {"x": text}
 
 
+@pytest.mark.parametrize("given", [1, 6, 90, 299])
+def test_a_deadline_of_a_few_without_a_unit_is_refused(given):
+    with pytest.raises(InvalidOverridesError, match="must have a unit"):
+        read_overrides({"deadline": given})
+
+
 @pytest.mark.parametrize("given", [100, 99.5])
 def test_a_bare_number_is_the_runs_budget(given):
     overrides = read_overrides({"budget": given})

@@ -1,14 +1,15 @@
 """When runs start by themselves."""
 
 import re
-from datetime import time
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from nightspot.job.cautions import start_try_seconds, warnings_for, window_seconds
+from nightspot.job.cautions import start_try_seconds, warnings_for, whole_window_seconds, window_seconds
 from nightspot.job.errors import InvalidJobError
-from nightspot.job.times import Schedule
+from nightspot.job.times import Deadline, Schedule
 
 MINUTE, HOUR = 60, 3600
 
@@ -237,3 +238,56 @@ def broken(job_with):
         return caught.value.problems
 
     return problems
+
+
+@pytest.mark.parametrize("cron", ["0 0 31 2 ? *", "0 0 30 FEB ? *", "0 0 31 4,6,9,11 ? *", "0 0 29 2 ? 2027"])
+def test_a_schedule_that_can_never_fire_is_refused(cron):
+    with pytest.raises(ValidationError, match="never fires"):
+        Schedule(cron=cron)
+
+
+@pytest.mark.parametrize("cron", ["0 0 29 2 ? *", "0 0 31 * ? *", "0 0 ? 1 2#5 *", "0 0 L 2 ? *"])
+def test_a_schedule_that_fires_seldom_is_taken(cron):
+    assert Schedule(cron=cron).cron == cron
+
+
+def test_a_schedule_whose_years_are_past_is_warned_of(job_with):
+    job = job_with({"schedule": {"cron": "0 0 1 1 ? 2020-2025"}})
+    (warning,) = [
+        found
+        for found in warnings_for(job, datetime(2026, 1, 2, tzinfo=UTC))
+        if found.field == "schedule.cron"
+    ]
+    assert "never fires again" in warning.rule
+    assert not [
+        found
+        for found in warnings_for(job, datetime(2025, 1, 1, tzinfo=UTC) - timedelta(days=1))
+        if "again" in found.rule
+    ]
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["localtime", "right/Europe/Dublin", "posix/Europe/Dublin", "posixrules", "Factory", "europe/dublin", ""],
+)
+def test_a_zone_that_eventbridge_does_not_know_is_refused_whatever_this_machine_knows(zone):
+    with pytest.raises(ValidationError, match="IANA database"):
+        Schedule(rate="1 day", timezone=zone)
+
+
+@pytest.mark.parametrize(
+    "zone", ["UTC", "Europe/Dublin", "US/Eastern", "Etc/GMT+5", "America/Argentina/ComodRivadavia"]
+)
+def test_a_zone_of_the_iana_database_is_taken(zone):
+    assert Schedule(rate="1 day", timezone=zone).timezone == zone
+
+
+def test_the_shortest_window_of_the_year_counts():
+    # On 29 March 2026 Dublin's clocks go forward between midnight and 08:00.
+    schedule = Schedule(cron="0 0 * * ? *", timezone="Europe/Dublin")
+    deadline = Deadline(at="08:00", timezone="Europe/Dublin")
+    assert whole_window_seconds(schedule, deadline) == 7 * 3600
+    assert (
+        whole_window_seconds(Schedule(cron="0 0 ? * MON-FRI *", timezone="Europe/Dublin"), deadline)
+        == 8 * 3600
+    )

@@ -212,3 +212,33 @@ def test_a_stop_that_aws_refuses_is_told_in_its_words_without_the_account(api, w
 def test_a_stop_has_nothing_to_choose(api, failed):
     answer = api.ask("POST", f"/runs/{failed.run_id}/stop", {"now": True})
     assert (answer.status, answer.json["errors"][0]["field"]) == (422, "body")
+
+
+def test_a_deadline_that_cannot_be_met_is_started_with_a_warning(api):
+    answer = api.ask("POST", START, {"deadline": "10m"})
+    assert answer.status == 202
+    (warning,) = answer.json["warnings"]
+    assert warning.startswith(
+        "deadline: within 10 min: cannot be met: the start leaves 10 min, and on-demand training"
+    )
+    assert warning.endswith("the run buys on-demand at once, and is late")
+
+
+def test_a_start_that_leaves_time_has_no_warning(api):
+    assert api.ask("POST", START, {"deadline": "20h"}).json["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        (b'{"hyperparameters": {"epochs": 1, "epochs": 2}}', "epochs"),
+        (b'{"market": "spot", "market": "on_demand"}', "market"),
+    ],
+    ids=["below", "at the top"],
+)
+def test_a_body_with_a_key_twice_is_refused(api, body, key):
+    answer = api.ask("POST", START, body)
+    assert answer.status == 422
+    (error,) = answer.json["errors"]
+    assert (error["field"], error["rule"]) == (key, "the key appears twice")
+    assert not api.machine.started

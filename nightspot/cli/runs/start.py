@@ -24,6 +24,8 @@ from nightspot.cli import jobs as operate_jobs
 from nightspot.cli._shared import ExitStatus, fail, named, note, print_json, seconds_of
 from nightspot.cli.runs import follow
 from nightspot.cli.runs.place import Place, output
+from nightspot.formats.figures import visible
+from nightspot.job.cautions import warnings_of_start
 from nightspot.job.markets import MarketChoice
 from nightspot.job.overrides import apply_overrides, read_overrides
 
@@ -202,6 +204,8 @@ def post_start(
         raise ValueError("only an API can be posted to")
     with _perhaps_begun(place, job):
         answer = place.api.post(path, overrides, idempotency_key=key or token_hex(16))
+    for warning in answer.body.get("warnings") or ():
+        note(f"warning: {visible(str(warning))}")
     return started_of(answer.body, resume_from)
 
 
@@ -273,7 +277,10 @@ def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) ->
         near = get_close_matches(job, jobs, n=1)
         mean = f"; did you mean {near[0]}?" if near else ""
         fail(f"job: {job!r}: must be one of {', '.join(sorted(jobs)) or 'none, for there are none'}{mean}")
-    apply_overrides(jobs[job], read_overrides(overrides))
+    for warning in warnings_of_start(
+        apply_overrides(jobs[job], read_overrides(overrides)), datetime.now(UTC)
+    ):
+        note(f"warning: {warning}")
 
 
 def tell_and_wait(place: Place, begun: StartedRun, way: WaitOrder, *, as_json: bool) -> ExitStatus:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.job.model import Job
+from nightspot.job.places import bucket_of
 from nightspot.job.request_shape import SAMPLES, fill
 from nightspot.lambdas import (
     close_run,
@@ -239,8 +239,11 @@ def warm_up() -> None:
 
 
 def _buckets(value: Any) -> Iterator[str]:
-    if isinstance(value, str) and value.startswith("s3://"):
-        yield urlsplit(value).netloc
+    if isinstance(value, str):
+        # An environment's variable may begin like an address too.
+        bucket = bucket_of(value)
+        if bucket is not None:
+            yield bucket
     elif isinstance(value, Mapping):
         for inner in value.values():
             yield from _buckets(inner)
