@@ -129,6 +129,7 @@ class Life:
     writing: bool = False
     kept: int | None = None
     last_words: str = ""
+    names: tuple[str, ...] = ()
 
     @property
     def completed(self) -> bool:

@@ -4,7 +4,7 @@ explain what differs, a second undisturbed one."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from nightspot.drill.planning import PlannedKill, pace_of, plan, targets_of
 from nightspot.drill.verdict import DrillEvidence, needs_second_run
 from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill
+from nightspot.local.checkpoint_names import names_in
 from nightspot.local.drilled_life import DrillDisk, LifePlace, LifeSetting, digests, live
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker.launch import TrainingCommand, launch_of
@@ -50,8 +51,9 @@ class DrillOptions:
     grace_seconds: float = 10.0
 
 
-OnLife = Callable[[str, int, Life], None]
-"""Called after each life with the training's name, the life's number from 1, and the life."""
+OnLife = Callable[[str, int, Life, int, int], None]
+"""Called after each life with the training's name, the life's number from 1, the life, how many lives are over by
+now, and how many there will probably be."""
 
 
 def drill(
@@ -60,7 +62,7 @@ def drill(
     *,
     scratch: Path,
     directory: Path,
-    on_life: OnLife = lambda _name, _number, _life: None,
+    on_life: OnLife = lambda *_: None,
     archives: Mapping[str, bytes] = MappingProxyType({}),
 ) -> DrillEvidence:
     """Train undisturbed and with kills, below `scratch`, with `directory` as the command's current one.
@@ -97,6 +99,7 @@ def _drilled(
     trainings: list[Training] = []
     most = len(groups) + _EXTRA_TRAININGS
     while groups and len(trainings) < most:
+        stage.expect(groups)
         training, left = stage.train(f"training-{len(trainings) + 1}", known, groups.pop(0))
         trainings.append(training)
         if left and training.completed:
@@ -106,6 +109,7 @@ def _drilled(
             break
     evidence = replace(evidence, disturbed=tuple(trainings))
     if needs_second_run(evidence):
+        stage.expect([()])
         again, _ = stage.train("undisturbed-again", setting, ())
         return replace(evidence, again=again if again.completed else None)
     return evidence
@@ -123,9 +127,9 @@ def _knowing(setting: LifeSetting, undisturbed: Training) -> LifeSetting:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class DrillStage:
-    """Where trainings are played, one after the other."""
+    """Where trainings are played, one after the other; `done` of probably `total` lives are over."""
 
     scratch: Path
     request: Mapping[str, Any]
@@ -133,6 +137,12 @@ class DrillStage:
     archives: Mapping[str, bytes]
     draw: Callable[[], float]
     on_life: OnLife
+    done: int = 0
+    total: int = 1
+
+    def expect(self, kills: Iterable[Sequence[PlannedKill]]) -> None:
+        """Trainings with these kills are to come, each of which has a life more than it has kills."""
+        self.total = self.done + sum(len(each) + 1 for each in kills)
 
     def train(
         self, name: str, setting: LifeSetting, kills: Sequence[PlannedKill]
@@ -148,9 +158,12 @@ class DrillStage:
                 lives.append(live(setting, place, planned))
                 if lives[-1].completed:
                     model = digests(container.model)
+                if not kills and not lives[-1].seen.library:
+                    lives[-1] = replace(lives[-1], names=names_in(container.checkpoints))
             finally:
                 disk.end(container)
-            self.on_life(name, len(lives), lives[-1])
+            self.done += 1
+            self.on_life(name, len(lives), lives[-1], self.done, self.total)
             if lives[-1].kill is None:
                 break
         landed = sum(life.kill is not None for life in lives)

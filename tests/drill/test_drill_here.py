@@ -259,4 +259,4 @@ def test_a_mute_script_that_begins_again_fails_by_what_it_ends_with(drilled, tmp
     text = text.replace('range(state["step"] + 1', "range(1")
     (tmp_path / "mute.py").write_text(text)
     causes = [reason.cause for reason in judge(drilled(tmp_path / "mute.py", kills=1))]
-    assert causes == [Cause.METRICS_DIFFER, Cause.MODEL_DIFFERS]
+    assert causes == [Cause.NOT_SHOWN, Cause.METRICS_DIFFER, Cause.MODEL_DIFFERS]
