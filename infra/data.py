@@ -146,7 +146,7 @@ class TrainingData(Construct):
         if isinstance(self.checkpoints, s3.Bucket):
             # A run's prefix is never written again once the run is over, so age alone tells.
             self.checkpoints.add_lifecycle_rule(expiration=Duration.days(settings.checkpoint_days))
-        self.places = Places(self, self.checkpoints, self.models)
+        self.places = Places(self, self.checkpoints, self.models, self.reports)
         self._teams = Construct(self, "Teams")
         self.role = self._made(None)
         self.team_roles = {team: self._made(team) for team in sorted(filter(None, self._jobs))}

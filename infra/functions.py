@@ -19,6 +19,7 @@ from nightspot.cdk.named import Prefix
 from nightspot.cdk.network import FunctionNetwork
 from nightspot.cdk.permissions import accept, accept_wildcard, allow, arn, service
 from nightspot.cdk.settings import Settings
+from nightspot.job.code_version import PREFIX
 
 # Reads of public prices and of the account's own rates. Prices know no resources; a Savings Plan's ARN is known
 # only once all of them have been listed.
@@ -188,6 +189,8 @@ class Functions(Construct):
         for function in (self.record_outcome, *settling):
             self._let_it_write_reports(function, data)
             self._let_it_see_models(function, data)
+        if data.named.code:
+            self._let_it_store_code(self.plan_run, data)
         let_it_start_training_jobs(self, self.start_training_job, data, identity)
         for each in identity.training_jobs(self):
             accept_wildcard(self.start_training_job.role, each, "Training jobs are named by their runs.")
@@ -283,6 +286,17 @@ class Functions(Construct):
         keys = self._settings.bucket_keys
         if keys:
             # What is put into a bucket with a default key is encrypted in its writer's name.
+            allow(function, ["kms:GenerateDataKey"], *keys, conditions=data.places.s3_only())
+
+    def _let_it_store_code(self, function: lambda_.Function, data: TrainingData) -> None:
+        """The archives that came with it, each once; and see whether one is there."""
+        archives = data.reports.arn_for_objects(f"{PREFIX}/*")
+        allow(function, ["s3:PutObject"], archives)
+        listed = {"StringLike": {"s3:prefix": f"{PREFIX}/*"}}
+        allow(function, ["s3:ListBucket"], data.reports.bucket_arn, conditions=listed)
+        accept_wildcard(function.role, archives, "Each state of a job's code has a key of its own.")
+        keys = self._settings.bucket_keys
+        if keys:
             allow(function, ["kms:GenerateDataKey"], *keys, conditions=data.places.s3_only())
 
     def _let_it_see_models(self, function: lambda_.Function, data: TrainingData) -> None:

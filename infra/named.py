@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nightspot.cdk.settings import BUCKET_NAME, KMS_KEY_ARN, ROLE_ARN
+from nightspot.job.code_version import prefix_of
 from nightspot.job.errors import InvalidJobError, PathPart, Problem, problem
 from nightspot.job.model import Job, dig
 from nightspot.job.request_shape import SAMPLES, team_of
@@ -15,6 +16,7 @@ from nightspot.job.request_shape import SAMPLES, team_of
 OWN_ROLE = "${TrainingRoleArn}"
 OWN_CHECKPOINTS = "${CheckpointBucket}"
 OWN_MODELS = "${ModelBucket}"
+OWN_PAGES = "${ReportBucket}"  # which no job file can name
 ACCOUNT, REGION = "AWS::AccountId", "AWS::Region"
 # The roles' ARNs stand in PlanRun's environment, which has 4 KB in all.
 MOST_TEAMS = 15
@@ -34,9 +36,10 @@ _IAM_SIGNS = re.compile(r"[*?$]")
 
 @dataclass(frozen=True, order=True)
 class Prefix:
-    """A place in S3. `bucket` may be `${CheckpointBucket}` or `${ModelBucket}`; `key` begins with no slash.
+    """A place in S3. `bucket` may be `${CheckpointBucket}`, `${ModelBucket}` or `${ReportBucket}`.
 
-    In both, `${AWS::AccountId}` and `${AWS::Region}` may stand. Only an input's `key` may end with a slash.
+    `key` begins with no slash; only that of an input or of code may end with one. In both, `${AWS::AccountId}` and
+    `${AWS::Region}` may stand.
     """
 
     bucket: str
@@ -63,6 +66,7 @@ class Named:
     checkpoints: tuple[Prefix, ...] = ()
     models: tuple[Prefix, ...] = ()
     inputs: tuple[Prefix, ...] = ()
+    code: tuple[Prefix, ...] = ()
     output_keys: tuple[str, ...] = ()
     volume_keys: tuple[str, ...] = ()
     subnet_ids: tuple[str, ...] = ()
@@ -98,6 +102,7 @@ def read_named(jobs: Mapping[str, Job], account: str | None = None) -> Named:
         checkpoints=_once(map(_prefix, each(*_CHECKPOINTS))),
         models=_once(map(_prefix, each(*_MODELS))),
         inputs=_once(map(_read_prefix, inputs)),
+        code=_once(Prefix(OWN_PAGES, prefix_of(name)) for name, job in jobs.items() if job.code is not None),
         output_keys=_once(each(*_OUTPUT_KEY)),
         volume_keys=_once(each(*_VOLUME_KEY)),
         subnet_ids=_once(lists("VpcConfig", "Subnets")),

@@ -11,9 +11,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from nightspot.cdk.named import ACCOUNT, OWN_CHECKPOINTS, OWN_MODELS, REGION, Named, Prefix
+from nightspot.cdk.named import ACCOUNT, OWN_CHECKPOINTS, OWN_MODELS, OWN_PAGES, REGION, Named, Prefix
 from nightspot.cdk.permissions import accept_wildcard, allow, arn, service, via
 from nightspot.cdk.settings import Settings
+from nightspot.job.code_version import PREFIX
 from nightspot.job.request_shape import fill
 
 # What the upload of large checkpoints needs.
@@ -29,6 +30,7 @@ class Places:
     scope: Construct
     checkpoints: s3.IBucket
     models: s3.IBucket
+    reports: s3.IBucket
 
     def bucket_arn(self, place: Prefix) -> str:
         """The ARN of its bucket."""
@@ -55,6 +57,7 @@ class Places:
         names = {
             "CheckpointBucket": self.checkpoints.bucket_name,
             "ModelBucket": self.models.bucket_name,
+            "ReportBucket": self.reports.bucket_name,
             ACCOUNT: stack.account,
             REGION: stack.region,
         }
@@ -89,6 +92,7 @@ def make_training_role(
     granted = set(settings.data_bucket_names)
     own = {OWN_CHECKPOINTS, OWN_MODELS, settings.checkpoint_bucket_name, settings.model_bucket_name}
     _let_it_use_places(role, places, named, own if whole else set(), granted)
+    _let_it_read_code(role, places, [Prefix(OWN_PAGES, f"{PREFIX}/")] if whole and named.code else named.code)
     _let_it_use_keys(role, places, named, settings)
     _let_it_run_containers(role, scope)
     subnets = dict.fromkeys([*settings.subnet_ids, *named.subnet_ids])
@@ -125,6 +129,14 @@ def _let_it_use_places(
             allow(role, ["s3:GetBucketLocation"], bucket)
             allow(role, actions, f"{bucket}/{keys}")
             accept_wildcard(role, f"{bucket}/{keys}", _WHY_BELOW)
+
+
+def _let_it_read_code(role: iam.Role, places: Places, prefixes: Iterable[Prefix]) -> None:
+    """Where the archives of its jobs are; it writes none, so no training changes what another one runs."""
+    for place in prefixes:
+        objects = f"{places.bucket_arn(place)}/{places.filled(place.key)}*"
+        allow(role, ["s3:GetObject"], objects)
+        accept_wildcard(role, objects, "Each state of a job's code has a key of its own below this prefix.")
 
 
 def _let_it_use_keys(role: iam.Role, places: Places, named: Named, settings: Settings) -> None:

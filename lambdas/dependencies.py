@@ -16,9 +16,11 @@ from nightspot.aws.notices import Notices, Reports
 from nightspot.aws.prices import KeptPrices, KnownPrices, Quotas, load_price_book
 from nightspot.aws.runs.checkpoints import Checkpoints, Models
 from nightspot.aws.runs.executions import Executions, Starter
+from nightspot.aws.runs.job_code import CodeArchives, JobCode, PushedCodes
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
+from nightspot.job.code_version import CODE_FILE, CarriedCode, CodeVersion, archive_name
 from nightspot.lambdas.observability import wake_refused
 from nightspot.lambdas.time_left import longest_seconds, watched
 
@@ -109,6 +111,17 @@ def deployed_jobs(environment: Environment) -> Mapping[str, Job]:
     return read_jobs(environment.jobs_file.read_text(encoding="utf-8"))
 
 
+def carried_code(environment: Environment) -> CarriedCode:
+    """The code of this deployment's jobs, which lies beside the job files."""
+    from pydantic import TypeAdapter  # noqa: PLC0415 - the same
+
+    file = environment.jobs_file.with_name(CODE_FILE)
+    if not file.is_file():
+        return CarriedCode()
+    versions = TypeAdapter(dict[str, CodeVersion]).validate_json(file.read_bytes())
+    return CarriedCode(versions, lambda digest: file.with_name(archive_name(digest)).read_bytes())
+
+
 @dataclass(frozen=True)
 class Dependencies:
     """The handlers' collaborators. A test or the local run passes its own."""
@@ -136,6 +149,7 @@ class Dependencies:
     event_life: timedelta = EVENT_LIFE  # an event that is older is not asked to come again
     harvest_cassettes: bool = False  # whether the lives of ended training jobs are kept beside the reports
     environment: str = ""  # the deployment's, for the names of training jobs; "": they have none
+    code: Callable[[], JobCode] | None = None  # None: no job has code
 
 
 @cache
@@ -181,6 +195,13 @@ def dependencies() -> Dependencies:
         models=Models(late_client("s3")),
         harvest_cassettes=environment.harvest_cassettes,
         environment=environment.environment,
+        code=cache(
+            lambda: JobCode(
+                carried_code(environment),
+                PushedCodes(dynamodb, environment.table_name),
+                CodeArchives(late_client("s3"), environment.report_bucket),
+            )
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AwareDatetime, BaseModel
 
 from nightspot.aws.prices import KnownPrices, QuotasUnknownError
+from nightspot.aws.runs.job_code import CodeMissingError
 from nightspot.decide import ladder
 from nightspot.formats.run_ids import run_id_of
 from nightspot.job.markets import Market
@@ -27,6 +28,7 @@ from nightspot.record.events import RunEvent
 from nightspot.run.model import Run, to_json
 
 if TYPE_CHECKING:
+    from nightspot.job.code_version import CodeVersion
     from nightspot.job.model import Job
 
 FIRST_MISSES = 30  # after which the workflow waits five minutes and no longer one
@@ -73,9 +75,9 @@ def handler(
     job, overrides = _overridden(jobs[given.job], given.overrides)
     scheduled_at = given.origin.scheduled_at
     check_deadline(scheduled_at, job.deadline.after(scheduled_at or started_at), started_at)
-    job = use.localise(job, request.execution.id)
+    job, code = _with_code(use.localise(job, request.execution.id), use)
     resumed = _resumed(given.resume_from, job, request.execution.id, started_at, use)
-    run = _plan(job, request.execution, given, overrides, resumed, use)
+    run = _plan(job, request.execution, given, overrides, resumed, code, use)
     whole = run.training_job
     changed, fixed = planning.split(whole) if request.merges_request else (whole, {})
     run = replace(run, training_job=changed)
@@ -90,6 +92,7 @@ def handler(
         "requested_by": run.requested_by,
         "resume_from": run.resume_from,
         "plan_note": run.plan_note,
+        "code": run.code.words if run.code else None,
         "work_seconds": run.work_seconds,
         "overrides": overrides,
     }
@@ -128,6 +131,7 @@ def _plan(
     given: RunInput,
     overrides: dict[str, Any],
     resumed: ResumedRun | None,
+    code: CodeVersion | None,
     use: Dependencies,
 ) -> Run:
     """The run with its turn and its budget. What it needs to know of AWS beside the job is asked here."""
@@ -151,6 +155,7 @@ def _plan(
         origin=given.origin,
         resumed=resumed,
         environment=use.environment,
+        code=code,
     )
     run = turns.take(run, job.concurrency, use)
     if run.month_budget_usd is not None and not run.refused_because:
@@ -168,6 +173,23 @@ def _plan(
         plan_note=plan_note(run, resumed) if run.refused_because is None else None,
         prefix_locked=prefix_locked,
     )
+
+
+def _with_code(job: Job, use: Dependencies) -> tuple[Job, CodeVersion | None]:
+    """The job with its code in the request, whose archive is in S3, and which code that is; None where it has none.
+
+    Raises InvalidInputError where the archive is gone, TransientAwsError.
+    """
+    if job.code is None:
+        return job, None
+    if use.code is None:
+        raise InvalidInputError(f"code: {job.name} has some, and nothing here knows where its archive is")
+    try:
+        version, s3_uri = use.code().of_next_run(job.name)
+    except CodeMissingError as error:
+        raise InvalidInputError(str(error)) from error
+    request = planning.with_code(job.training_job, version, s3_uri)
+    return job.model_copy(update={"training_job": request}), version
 
 
 def _live_prices(job: Job, use: Dependencies) -> KnownPrices | None:

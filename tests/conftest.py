@@ -46,7 +46,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("long", settings.get_profile("nightspot"), max_examples=250)
+settings.register_profile("long", settings.get_profile("nightspot"), max_examples=150)
 settings.load_profile("nightspot")
 
 

@@ -256,6 +256,7 @@ class JobDescription(Body):
     overrides: LimitsOfStarts | None = Field(
         default=None, description="What a start may change of the job; null where `described` is false."
     )
+    code: dict[str, Any] | None = Field(default=None, description="As in the job file; null: none.")
     described: bool = Field(description="False: it has runs, and no job file any more.")
     last_run: LastRun | None
     month: MonthCosts
@@ -339,6 +340,7 @@ def line_as_json(line: JobLine) -> dict[str, Any]:
         "concurrency": job.concurrency.value if job else None,
         "fallback": job.fallback.value if job else None,
         "overrides": asdict(limits_of(job)) if job else None,
+        "code": _section(job.code) if job else None,
         "described": job is not None,
         "last_run": line.last.account() if line.last else None,
         "month": _month(line.month),

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from botocore.exceptions import ClientError
 
-from nightspot.aws import doctor_grants, doctor_jobs
+from nightspot.aws import doctor_code, doctor_grants, doctor_jobs
 from nightspot.aws.doctor_visit import Check, CheckFinding, CheckState, Visit, guarded, is_missing, unanswered
 from nightspot.aws.faults import NO_ANSWER, code_of
 from nightspot.aws.prices import KeptPrices, load_price_book, unlisted
@@ -281,6 +281,7 @@ CHECKS: Mapping[Check, Callable[[Visit], Iterable[CheckFinding]]] = {
     Check.BUCKETS: doctor_jobs.buckets,
     Check.KEYS: doctor_grants.keys,
     Check.IMAGE: doctor_jobs.image,
+    Check.CODE: doctor_code.code,
     Check.PRICES: prices,
     Check.NOTICES: notices,
     Check.DEAD_LETTERS: dead_letters,
@@ -293,6 +294,7 @@ _OF_THE_STACK = frozenset(
         Check.SCHEDULES,
         Check.GRANTS,
         Check.KEYS,
+        Check.CODE,
         Check.PRICES,
         Check.NOTICES,
         Check.DEAD_LETTERS,
@@ -307,6 +309,7 @@ _OF_JOBS = frozenset(
         Check.BUCKETS,
         Check.KEYS,
         Check.IMAGE,
+        Check.CODE,
         Check.PRICES,
     }
 )

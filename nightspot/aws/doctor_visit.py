@@ -46,6 +46,7 @@ class Check(StrEnum):
     BUCKETS = "buckets"
     KEYS = "keys"
     IMAGE = "image"
+    CODE = "code"
     PRICES = "prices"
     NOTICES = "notices"
     DEAD_LETTERS = "dead letters"
@@ -98,6 +99,7 @@ PERMISSIONS: Mapping[str, str] = {
     "DescribeKey": "kms:DescribeKey",
     "GetKeyPolicy": "kms:GetKeyPolicy",
     "DescribeImages": "ecr:DescribeImages",
+    "ListObjectsV2": "s3:ListBucket",
     "ListSubscriptionsByTopic": "sns:ListSubscriptionsByTopic",
     "GetQueueAttributes": "sqs:GetQueueAttributes",
     "Query": "dynamodb:Query",

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "facts": ("facts:app", "List what Nightspot believes of AWS, and how each fact is known."),
         "synth": ("deploy:synth", "Make the CloudFormation template of the jobs in jobs/."),
         "deploy": ("deploy:deploy", "Deploy the jobs in jobs/ to your AWS account."),
+        "push": ("push:push", "Upload a job's code: the next run of the deployed job trains with it."),
         "smoke": (
             "smoke:smoke",
             "Try a fresh deployment: check it, run a cheap job, check all it leaves.",

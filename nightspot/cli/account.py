@@ -15,11 +15,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nightspot.aws.drill_plan import refusal
 from nightspot.aws.runs.operating import Deployment, DeploymentError, read_deployment
 from nightspot.cli._shared import fail
+from nightspot.client.access import STACK, session_of
 from nightspot.job.errors import nearest
 from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill, placeholders
 
-STACK = "Nightspot"  # what `make deploy` calls it
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-[0-9]+")
 
 Region = Annotated[str | None, typer.Option(metavar="REGION", help="Instead of the configured one.")]
@@ -98,14 +98,6 @@ def _account_id(aws: Aws) -> str:
         return str(aws.client("sts").get_caller_identity()["Account"])
     except (ClientError, BotoCoreError) as error:
         fail(f"training_job: ${{AWS::AccountId}}: {refusal('AWS does not say whose account this is', error)}")
-
-
-def session_of(profile: str | None, region: str | None) -> Any:
-    """boto3's session for what a command was told; its region is None where none is configured. BotoCoreError."""
-    import boto3  # noqa: PLC0415 - it takes a second, which other commands do without
-
-    # boto3 itself knows AWS_DEFAULT_REGION only; everything else of AWS's sets and reads AWS_REGION.
-    return boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
 
 
 def check_region(region: str | None, named_by: str = "--region") -> None:

@@ -21,9 +21,11 @@ import typer
 
 from nightspot.cli import account
 from nightspot.cli._shared import ExitStatus, Json, fail, print_json
+from nightspot.client.access import STACK
 
 CDK_VERSION = "2.1148.1"  # of the CDK command line; package.json has the same
 _CDK_JSON = Path("cdk.json")
+_OUT = "cdk.out"
 
 Context = Annotated[
     list[str] | None,
@@ -95,13 +97,15 @@ def deploy(
     if region is not None:
         environment.update(AWS_REGION=region, AWS_DEFAULT_REGION=region)
     program = _cdk(environment)
-    common = [*(() if _own_cdk_json().get("app") else ("--app", _app()))]
-    common += [part for each in context or [] for part in ("--context", each)]
+    app = [] if _own_cdk_json().get("app") else ["--app", _app()]
+    common = [part for each in context or [] for part in ("--context", each)]
     common += [] if profile is None else ["--profile", profile]
     if bootstrap:
-        _call([*program, "bootstrap", *common], environment)
+        # It synthesises the app, to know the accounts: what it has made is deployed, and not made a second time.
+        _call([*program, "bootstrap", *app, "--output", _OUT, *common], environment)
+        app = ["--app", _OUT]
     approval = [] if require_approval is None else ["--require-approval", require_approval.value]
-    _call([*program, "deploy", *common, *approval, *(options or [])], environment)
+    _call([*program, "deploy", *app, *common, *approval, *(options or [])], environment)
 
 
 def _call(command: list[str], environment: dict[str, str]) -> None:
@@ -133,7 +137,7 @@ def _own_cdk_json() -> dict[str, Any]:
 
 def stack_name() -> str:
     """What the stack of this folder is called: by its cdk.json, or as always."""
-    return str(_own_cdk_json().get("context", {}).get("nightspot:stack_name") or account.STACK)
+    return str(_own_cdk_json().get("context", {}).get("nightspot:stack_name") or STACK)
 
 
 def _named(context: list[str]) -> dict[str, str]:

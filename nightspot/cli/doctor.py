@@ -25,6 +25,7 @@ from nightspot.aws.doctor_jobs import jobs as job_files
 from nightspot.aws.doctor_visit import Check, CheckFinding, CheckState
 from nightspot.cli import account
 from nightspot.cli._shared import Json, grouped, print_json, utc_now
+from nightspot.client.access import STACK, session_of
 from nightspot.job.model import Job
 from nightspot.job.reading import CheckedFile, check_files
 from nightspot.local.sagemaker.process import PYTHON_NAMES
@@ -72,7 +73,7 @@ def doctor(
                 client,
                 utc_now,
                 files,
-                stack=asked.stack or account.STACK,
+                stack=asked.stack or STACK,
                 version=__version__,
                 given=given,
                 options="".join(f" {option} {value}" for option, value in about if value),
@@ -112,7 +113,7 @@ def _files(given: Path | None) -> tuple[CheckedFile, ...]:
 def _session(profile: str | None, region: str | None) -> tuple[str | None, Callable[[str], Any]]:
     """The region, None where none is configured, and what gives clients. Raises typer.BadParameter."""
     try:
-        session = account.session_of(profile, region)
+        session = session_of(profile, region)
     except BotoCoreError as error:
         option = "--profile" if profile else "AWS_PROFILE"
         raise typer.BadParameter(f"{option}: {error}") from error
@@ -194,6 +195,9 @@ def _disk(machine: ThisMachine) -> CheckFinding:
 
 
 def _command(machine: ThisMachine, job: Job) -> CheckFinding:
+    if job.local is not None and job.local.command is None and job.code is not None:
+        found = f"{job.code.entry_point} in {job.code.source_dir} is there"
+        return CheckFinding(Check.COMMAND, CheckState.OK, found, subject=job.name)
     if job.local is None or job.local.command is None:
         fix = "add local.command to the job file (docs/job-file.md)"
         return CheckFinding(Check.COMMAND, CheckState.WARNING, "the file has no local.command", fix, job.name)

@@ -29,7 +29,7 @@ from nightspot.aws.drill_plan import (
     plan_drill,
 )
 from nightspot.aws.prices import load_price_book
-from nightspot.cli import account
+from nightspot.cli import account, push
 from nightspot.cli._shared import (
     PICTURES,
     ExitStatus,
@@ -43,6 +43,8 @@ from nightspot.cli._shared import (
     say,
     seconds_of,
 )
+from nightspot.cli.runs.place import operating_mistakes
+from nightspot.client.access import STACK
 from nightspot.costs.account import attempt_cost_usd
 from nightspot.drill.grades import Grade
 from nightspot.drill.lives import MetricDefinitionError, definitions_of
@@ -325,8 +327,10 @@ def drill_on_aws(
 
     aws = aws or account.aws_of(asked.profile, asked.region)
     with mistakes():
+        localised = account.localised(job, aws, given, asked.stack)
+        ready, store_code = push.with_stored_code(localised, aws, asked.stack or STACK)
         plan = plan_drill(
-            account.localised(job, aws, given, asked.stack),
+            ready,
             drill_id=drill_id(now(), token()),
             region=aws.region,
             now=now(),
@@ -339,6 +343,8 @@ def drill_on_aws(
     found = book.usd_per_hour(plan.rung.instance_type, aws.region)
     source = "" if found is None else f" ({'assumed: ' if found.assumed else ''}{found.source}, {found.date})"
     _agree(plan, source, max_usd=max_usd, yes=options.yes)
+    with operating_mistakes():
+        store_code()
     result = _played(plan, aws, keep=options.keep_checkpoints, quiet=as_json, now=now, sleep=sleep)
     _show(plan, result, as_json=as_json)
     raise typer.Exit(AWS_STATUSES[result.verdict.outcome])

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.request import urlopen
 
 import typer
 from pydantic import ValidationError
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from nightspot.api.models import JobsList, line_as_json, lines_of
 from nightspot.aws.runs.api_client import ApiClient
-from nightspot.aws.runs.operating import DeploymentError, deployed_jobs
+from nightspot.aws.runs.operating import DeployedJobs, DeploymentError, deployed_jobs, fetched
 from nightspot.cli import account
 from nightspot.cli._shared import Json, fail, grouped, mistakes, print_json
 from nightspot.cli.runs.place import Place, Where, operating_mistakes
@@ -22,7 +21,6 @@ from nightspot.formats import figures
 from nightspot.formats.figures import format_duration
 from nightspot.job.errors import found_by_pydantic
 from nightspot.job.markets import Market
-from nightspot.job.model import Job
 from nightspot.job.reading import load_jobs
 from nightspot.terminal.lines import console_for, plain_table
 
@@ -97,7 +95,6 @@ def month_words(month: Line) -> str:
 
 
 DEFAULT_FOLDER = Path("jobs")
-FETCH_SECONDS = 60.0  # no answer for so long is none
 
 
 @grouped
@@ -129,7 +126,7 @@ def _read(place: Place, folder: Path | None, now: datetime) -> dict[str, Any]:
     """The jobs of a stack or of a folder with the place's runs, as GET /jobs would answer."""
     if place.aws and place.stack and folder is None:
         try:
-            described = deployed(place.aws, place.stack)
+            described = deployed(place.aws, place.stack).jobs
         except DeploymentError as error:
             fail(f"--stack: {error}; a folder of job files can be named instead")
     else:
@@ -163,16 +160,7 @@ def _nothing(place: Place, folder: Path | None) -> str:
     return f"{folder or DEFAULT_FOLDER} has no job file and {place.words} no run"
 
 
-def deployed(aws: account.Aws, stack: str) -> Mapping[str, Job]:
-    """The jobs of a stack. Raises DeploymentError."""
+def deployed(aws: account.Aws, stack: str) -> DeployedJobs:
+    """The jobs of a stack, and their code. Raises DeploymentError."""
     cloudformation, lambdas = aws.client("cloudformation"), aws.client("lambda")
     return deployed_jobs(stack, cloudformation=cloudformation, lambdas=lambdas, fetch=fetched)
-
-
-def fetched(address: str) -> bytes:
-    """What an HTTPS address holds. Raises OSError."""
-    if not address.startswith("https://"):
-        raise OSError("the code's address is not HTTPS")
-    with urlopen(address, timeout=FETCH_SECONDS) as answer:  # noqa: S310 - checked above
-        content: bytes = answer.read()
-    return content

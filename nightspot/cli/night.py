@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -20,9 +20,10 @@ from nightspot.job.errors import InvalidJobError, Problem
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, read_overrides
 from nightspot.job.reading import load_job
-from nightspot.local.stage import night_files, records
+from nightspot.local.stage import night_files
 from nightspot.local.stage.emulated_aws import NightNotOverError
 from nightspot.local.stage.night_files import NIGHTS, Night
+from nightspot.local.stage.records import Played
 from nightspot.terminal import tables
 from nightspot.terminal.lines import console_for, paragraph
 from nightspot.terminal.timeline import Timeline
@@ -227,29 +228,34 @@ def play(
 
     job = job if time_scale is None else staging.at_scale(job, time_scale)
     started_at = staging.story_start(job, utc_now())
-    places = {"job_file": _from_here(job_file), "scratch": _from_here(scratch)}
-    played = staging.facts(job, night, started_at, **places)
     console = console_for()
-    timeline = Timeline(console, spot_first=played.spot_first)
-    if not as_json:
-        tables.show_header(console, played)
+    tonight = apply_overrides(job, read_overrides(night.overrides, check_instance_types=True))
+    timeline = Timeline(console, spot_first=bool(tonight.capacity.spot))
     try:
-        with nullcontext() if as_json else timeline:
-            came = staging.play(
+        with ExitStack() as shown:
+
+            def begin(played: Played) -> None:
+                if not as_json:
+                    tables.show_header(console, played)
+                    shown.enter_context(timeline)
+
+            record, path = staging.play_and_record(
                 job,
                 night,
-                scratch=scratch,
                 started_at=started_at,
+                job_file=_from_here(job_file),
+                scratch=scratch,
+                folder=folder,
                 directory=directory,
+                on_start=begin,
                 on_sighting=(lambda _seen: None) if as_json else timeline,
+                name_of=_from_here,
             )
     except NightNotOverError as error:
-        fail(f"the run hangs: {error} is still running; its logs are in {played.scratch}")
+        fail(f"the run hangs: {error} is still running; its logs are in {_from_here(scratch)}")
     except KeyboardInterrupt:
         typer.echo("interrupted: everything the run had started is stopped", err=True)
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    record = records.record_of(played, came.record, staging.ending(came), utc_now())
-    path = records.write(folder, record)
     page = report.write_page(record, scratch / "report.html")
     if as_json:
         print_json(record.to_json())

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from types import ModuleType
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -19,7 +16,9 @@ from urllib.parse import quote
 import typer
 
 from nightspot.cli._shared import fail, grouped, mistakes
-from nightspot.cli.runs.place import Source, Where, operating_mistakes
+from nightspot.cli.runs.place import Where, operating_mistakes
+from nightspot.client.charts import ChartsMissingError, cache_folder, script
+from nightspot.client.sources import Source
 from nightspot.formats.figures import day, plain
 from nightspot.record.model import RunRecord
 from nightspot.record.statement import (
@@ -33,7 +32,6 @@ from nightspot.record.statement import (
     to_csv,
 )
 from nightspot.record.statement import to_json as statement_to_json
-from nightspot.view.html import charts_script
 from nightspot.view.html.bars import saved_spec
 from nightspot.view.html.pages import LinkOf, run_page, runs_page, title
 from nightspot.view.html.theme import PALETTE, Spec, concrete
@@ -235,40 +233,6 @@ PICTURE_PIXELS = 960  # wide
 PNG_SCALE = 2.0  # for screens with two pixels in one
 
 
-class ChartsMissingError(Exception):
-    """What draws charts is not installed."""
-
-    def __init__(self) -> None:
-        super().__init__("the package vl-convert-python is missing: install nightspot[local]")
-
-
-def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's folder for what can be made again (XDG Base Directory Specification)."""
-    named = environ.get("XDG_CACHE_HOME")
-    # The specification has relative paths ignored.
-    base = Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache"
-    return base / "nightspot"
-
-
-def script(folder: Path) -> str:
-    """The charts' script, from `folder` if an earlier call left it there; made in seconds otherwise.
-
-    Raises ChartsMissingError.
-    """
-    try:
-        path = folder / f"{charts_script.made_by().replace(' ', '-')}.js"
-        kept = charts_script.read(path)
-        if kept is not None:
-            return charts_script.checked(kept)
-        made = charts_script.make()
-    except (PackageNotFoundError, ModuleNotFoundError) as error:
-        raise ChartsMissingError from error
-    # A cache that cannot be written is only slow.
-    with suppress(OSError):
-        _keep(path, made)
-    return made
-
-
 def svg(spec: Spec, title: str) -> str:
     """The chart as a picture in light colours, on white. Raises ChartsMissingError."""
     converter = _converter()
@@ -302,11 +266,3 @@ def _converter() -> ModuleType:
     except ModuleNotFoundError as error:
         raise ChartsMissingError from error
     return vl_convert
-
-
-def _keep(path: Path, text: str) -> None:
-    """Whole or not at all: another process may read it at this moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as part:
-        part.write(text)
-    Path(part.name).replace(path)

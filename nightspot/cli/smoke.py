@@ -31,7 +31,8 @@ from nightspot.cli.account import Aws
 from nightspot.cli.doctor import findings_as_json, has_problems, show_finding, show_sum
 from nightspot.cli.runs import follow, start
 from nightspot.cli.runs.place import Place, Where, operating_mistakes, output
-from nightspot.cli.runs.start import MACHINE_OUTPUT, WaitOrder
+from nightspot.cli.runs.start import WaitOrder
+from nightspot.client.starting import MACHINE_OUTPUT
 from nightspot.job.model import Job
 from nightspot.job.reading import CheckedFile
 from nightspot.terminal.lines import console_for
@@ -102,7 +103,7 @@ def smoke(
 
 def _job_of(aws: Aws, stack: str, name: str) -> Job:
     try:
-        deployed = jobs.deployed(aws, stack)
+        deployed = jobs.deployed(aws, stack).jobs
     except DeploymentError as error:
         fail(f"--stack: {error}")
     if name not in deployed:

@@ -139,6 +139,14 @@ def _spot_is_too_short(job: Job) -> Iterator[Problem]:
             yield Problem(field, repr(rung.instance_type), f"is left out of every run: {why}", "warning")
 
 
+def _entry_point_is_replaced(job: Job) -> Iterator[Problem]:
+    given = dig(job.training_job, "AlgorithmSpecification", "ContainerEntrypoint")
+    if job.code is not None and given:
+        rule = "takes the place of the image's own entry point, which is what fetches and runs code"
+        field = "training_job.AlgorithmSpecification.ContainerEntrypoint"
+        yield Problem(field, f"a list of {len(given)}", rule, "warning")
+
+
 def _deadline_in_words(job: Job) -> str:
     if job.deadline.at is not None:
         return f"{job.deadline.at:%H:%M} {job.deadline.timezone}"
@@ -153,6 +161,7 @@ _CAUTIONS = (
     _spot_is_too_short,
     _paused,
     _timezone_of_a_rate,
+    _entry_point_is_replaced,
 )
 
 

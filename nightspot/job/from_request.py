@@ -289,7 +289,8 @@ def _without_own_names(request: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(f"{_JOB}.HyperParameters.sagemaker_job_name", "a text", rule, "warning")
     if "sagemaker_submit_directory" in parameters:
         rule = (
-            "is the code as it was uploaded for that job: upload new code there, or name a place of its own"
+            "is the code as it was uploaded for that job: to train with files of yours instead, leave out "
+            "sagemaker_program and this one, and write code: {source_dir, entry_point}"
         )
         yield Problem(f"{_JOB}.HyperParameters.sagemaker_submit_directory", "a text", rule, "warning")
     if environment:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from nightspot.formats.figures import MINUTE_SECONDS, format_duration
 from nightspot.formats.run_ids import (
@@ -193,6 +194,50 @@ class OverrideLimits(Section):
     hyperparameters: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
 
 
+def _relative(path: str) -> str:
+    if not path.strip() or path.startswith(("/", "~")) or "\\" in path or not path.isprintable():
+        raise broken_rule("must be a path with / that does not begin with / or ~")
+    return path
+
+
+def _inside(path: str) -> str:
+    if ".." in PurePosixPath(_relative(path)).parts:
+        raise broken_rule("must be a file in source_dir, without ..")
+    return str(PurePosixPath(path))
+
+
+def _runnable(path: str) -> str:
+    # The toolkit passes the name of a .sh file to a shell as it is.
+    if not re.fullmatch(r"[A-Za-z0-9_./-]+\.(py|sh)", path):
+        raise broken_rule("must end with .py or .sh, and have only letters, digits, and . _ - / before that")
+    return path
+
+
+class Code(Section):
+    """The training script and the files beside it, which AWS's framework images fetch and run.
+
+    Paths as the file has them: `source_dir` from the job file's folder, the others from `source_dir`.
+    https://github.com/aws/sagemaker-training-toolkit ("script mode")
+    """
+
+    source_dir: Annotated[str, AfterValidator(_relative)]
+    entry_point: Annotated[str, AfterValidator(_inside), AfterValidator(_runnable)]
+    requirements: Annotated[str, AfterValidator(_inside)] | None = None  # becomes requirements.txt
+
+    _job_folder: Path | None = PrivateAttr(None)
+
+    def beside(self, job_folder: Path) -> Code:
+        """The same, of a job file in this folder."""
+        code = self.model_copy()
+        code._job_folder = job_folder
+        return code
+
+    @property
+    def job_folder(self) -> Path | None:
+        """Where the job file is; None: it is not known, as in a deployment."""
+        return self._job_folder
+
+
 class Local(Section):
     """How to train the job on this machine.
 
@@ -237,7 +282,16 @@ class Job(Section):
     budget: Budget | None = None
     overrides: OverrideLimits = OverrideLimits()
     training_job: dict[str, Any]
+    code: Code | None = None
     local: Local | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _code_trains_here(cls, given: Any) -> Any:
+        """A job with code needs no `local`: its code says how to train it on any machine."""
+        if isinstance(given, Mapping) and given.get("code") is not None and given.get("local") is None:
+            return {**given, "local": {}}
+        return given
 
     @property
     def instance_count(self) -> int:

@@ -166,10 +166,13 @@ def _syntax_problem(error: Exception) -> Problem:
     return Problem(WHOLE_FILE, where, f"is not valid YAML: {said}")
 
 
-def parse_job(text: str, *, source: str = "<string>", check_request: bool = True) -> Job:
+def parse_job(
+    text: str, *, source: str = "<string>", check_request: bool = True, folder: Path | None = None
+) -> Job:
     """Return the job that `text` (YAML) describes.
 
-    `source` names the text in the error's note. With `check_request` off, instance types and
+    `source` names the text in the error's note; `folder` is where its file is, against which the paths of `code`
+    are checked; None: they are not. With `check_request` off, instance types and
     `training_job` are not held against botocore's model: the Lambda runtime may carry an older one,
     and the file was checked when it was deployed. Raises InvalidJobError with every problem found.
     """
@@ -186,9 +189,22 @@ def parse_job(text: str, *, source: str = "<string>", check_request: bool = True
     problems += _unspoken(broken_rules(draft), problems)
     if check_request:
         problems += _unspoken(_request_problems(draft), problems)
+    if folder is not None:
+        problems += _unspoken(_code_problems(draft, folder), problems)
     if problems:
         raise InvalidJobError(problems, source)
-    return Job.model_validate(document, by_alias=True, by_name=False)
+    job = Job.model_validate(document, by_alias=True, by_name=False)
+    if job.code is None or folder is None:
+        return job
+    return job.model_copy(update={"code": job.code.beside(folder)})
+
+
+def _code_problems(draft: Draft, folder: Path) -> Iterable[Problem]:
+    if draft.code is None:
+        return ()
+    from nightspot.job.source_files import source_files  # noqa: PLC0415 - no function has a source to read
+
+    return source_files(draft.code, folder).problems
 
 
 def _name_problems(sections: dict[str, Any]) -> list[Problem]:
@@ -265,7 +281,7 @@ def load_job(path: Path, *, check_request: bool = True) -> Job:
         said = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         found = Problem(WHOLE_FILE, repr(path.name), f"cannot be read: {said}")
         raise InvalidJobError([found], str(path)) from error
-    return parse_job(text, source=str(path), check_request=check_request)
+    return parse_job(text, source=str(path), check_request=check_request, folder=path.parent)
 
 
 def load_jobs(directory: Path, *, check_request: bool = True) -> dict[str, Job]:

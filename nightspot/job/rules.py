@@ -15,17 +15,20 @@ from typing import Any
 
 from nightspot.formats.figures import format_duration
 from nightspot.job.cautions import flexible_seconds, need, surest_market, whole_window_seconds
+from nightspot.job.code_version import CODE_PARAMETERS, PROGRAM
 from nightspot.job.errors import Problem, describe, dotted, problem
 from nightspot.job.markets import Concurrency, Fallback, Interruptible, Policy
 from nightspot.job.model import (
     Budget,
     Capacity,
     ChangeOver,
+    Code,
     Local,
     OverrideLimits,
     dig,
 )
 from nightspot.job.places import broken_place, places_in
+from nightspot.job.request_shape import LARGEST_COUNT
 from nightspot.job.times import LONGEST_SECONDS, Deadline, Schedule
 
 # fact: sagemaker.tags.count
@@ -90,6 +93,7 @@ class Draft:
     budget: Budget | None = None
     overrides: OverrideLimits | None = None
     training_job: dict[str, Any] | None = None
+    code: Code | None = None
     local: Local | None = None
 
 
@@ -292,6 +296,50 @@ def _starts_may_spend_what_runs_may(draft: Draft) -> Iterator[Problem]:
         yield problem(path, most, f"must be at most budget.per_month_usd ({month:g}): no run may spend more")
 
 
+def _code_is_said_once(draft: Draft) -> Iterator[Problem]:
+    if draft.code is None:
+        return
+    given = set(_keys(dig(draft.training_job, "HyperParameters")))
+    for name in sorted(given & set(CODE_PARAMETERS)):
+        path = ("training_job", "HyperParameters", name)
+        yield problem(
+            path, dig(draft.training_job, *path[1:]), "must not be given beside code, which sets it"
+        )
+    names = draft.overrides.hyperparameters if draft.overrides else None
+    for n, name in enumerate(names or ()):
+        if name in CODE_PARAMETERS:
+            rule = "must not be set by a start: code says which script runs"
+            yield problem(("overrides", "hyperparameters", n), name, rule)
+    if len(given) > LARGEST_COUNT - len(CODE_PARAMETERS):
+        most = LARGEST_COUNT - len(CODE_PARAMETERS)
+        rule = f"must be at most {most} with code, which adds {len(CODE_PARAMETERS)}: SageMaker's limit"
+        yield Problem("training_job.HyperParameters", f"{len(given)} names", rule)
+
+
+def _code_can_be_fetched(draft: Draft) -> Iterator[Problem]:
+    if draft.code is None:
+        return
+    if dig(draft.training_job, "EnableNetworkIsolation") is True:
+        rule = "must not be true with code: the container fetches its code from S3 by itself"
+        yield problem(("training_job", "EnableNetworkIsolation"), True, rule)
+    name = dig(draft.training_job, "AlgorithmSpecification", "AlgorithmName")
+    if name is not None:
+        rule = "must not be given with code: an algorithm brings its own; name a TrainingImage"
+        yield problem(("training_job", "AlgorithmSpecification", "AlgorithmName"), name, rule)
+
+
+def _trains_here_somehow(draft: Draft) -> Iterator[Problem]:
+    if draft.local is None or draft.local.command is not None or draft.code is not None:
+        return
+    request = draft.training_job
+    own = dig(request, "AlgorithmSpecification", "ContainerEntrypoint") or dig(
+        request, "HyperParameters", PROGRAM
+    )
+    if request is not None and not own:
+        rule = f"is required, unless code, a ContainerEntrypoint or {PROGRAM} says what to run"
+        yield problem(("local", "command"), None, rule)
+
+
 def _own_names_are_free(draft: Draft) -> Iterator[Problem]:
     for name in _keys(dig(draft.training_job, "Environment")):
         if name.upper().startswith("NIGHTSPOT_"):
@@ -342,6 +390,8 @@ _RULES = (
     _request_fits,
     _one_algorithm,
     _limits_leave_time,
+    _code_is_said_once,
+    _code_can_be_fetched,
     _own_names_are_free,
     _month_holds_a_run,
     _month_is_spent_once,
@@ -349,6 +399,7 @@ _RULES = (
 # An override's ladder may begin with a slower type, and a run with overrides is started by no schedule. What the
 # others refuse, each attempt's request sets or drops by itself; in a file it is a slip of the pen.
 _FILE_RULES = (
+    _trains_here_somehow,
     _flexible_start_leaves_time,
     _starts_may_spend_what_runs_may,
     _first_rung_has_pace_one,

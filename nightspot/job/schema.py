@@ -217,6 +217,7 @@ MODELS: dict[str, str] = {
     "Budget": "The most that one run, and all runs of a calendar month (UTC), may cost.",
     "OverrideLimits": "What the start of a run may change of the job, and how far.",
     "MarketTypes": "Instance types for each market by itself.",
+    "Code": "The training script and the files beside it, which the image fetches from S3 and runs.",
     "Local": "How to train this job on this machine.",
     "Fallback": "What follows when Spot cannot make the deadline.",
     "Interruptible": "Where training goes on after an interruption.",
@@ -242,6 +243,7 @@ DESCRIPTIONS: dict[str, str] = {
     "Job.overrides": "What the start of a run may change of the job, and how far.",
     "Job.training_job": "A CreateTrainingJob request as AWS writes it, without what Nightspot sets for each "
     "attempt. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html",
+    "Job.code": "The training script and the files beside it, for an image with SageMaker's training toolkit.",
     "Job.local": "How to train this job on this machine.",
     "Schedule.cron": "Six fields: minutes, hours, day of month, month, day of week, year; "
     "one of the day fields is ?.",
@@ -273,7 +275,11 @@ DESCRIPTIONS: dict[str, str] = {
     "begin with sagemaker_.",
     "MarketTypes.spot": "Instance types to buy as Spot.",
     "MarketTypes.on_demand": "Instance types to buy on-demand.",
-    "Local.command": "How to train, as a list of words.",
+    "Code.source_dir": "The folder that travels, from the job file's folder.",
+    "Code.entry_point": "The script in source_dir, .py or .sh.",
+    "Code.requirements": "A file in source_dir with packages to install, for pip; without it requirements.txt, "
+    "if there is one.",
+    "Local.command": "How to train, as a list of words; without it the entry point of code is run.",
     "Local.pass_hyperparameters": "false: do not append the hyperparameters to the command, --name value each.",
     "Local.time_scale": "Seconds of the story that pass in one real second.",
     "Local.environment": "Variables for the command; texts, so numbers are quoted.",

@@ -17,13 +17,16 @@ from nightspot.drill.planning import PlannedKill, pace_of, plan, targets_of
 from nightspot.drill.verdict import DrillEvidence, needs_second_run
 from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill
+from nightspot.job.source_archive import pack
 from nightspot.local.checkpoint_names import names_in
 from nightspot.local.drilled_life import DrillDisk, LifePlace, LifeSetting, digests, live
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker.launch import TrainingCommand, launch_of
 from nightspot.local.sagemaker.opt_ml import is_private
 from nightspot.local.sagemaker.process import Reaper
+from nightspot.plan.planning import with_code
 
+PAGES = "nightspot-reports"  # the bucket of code; nothing is really there
 # By this variable the example pads its epochs to a story's pace (nightspot.local.stage.staging); a drill plays no
 # story.
 PADDING = "SECONDS_PER_EPOCH"
@@ -75,6 +78,8 @@ def drill(
         raise ValueError(f"local: job {job.name!r} has no local.command to train it on this machine")
     how = TrainingCommand.of(job.local, directory, environment_of(job, options.environment))
     request = request_of(job)
+    if job.code is not None and job.local.command is None:
+        request, archives = _with_code(request, job, archives)
     rng = random.Random(options.seed)  # noqa: S311 - when to kill, not a secret
     with closing(Reaper()) as reaper:
         setting = LifeSetting(
@@ -183,6 +188,15 @@ class DrillStage:
             journal=journal,
             log=self.scratch / "logs" / f"{name}.log",
         )
+
+
+def _with_code(
+    request: dict[str, Any], job: Job, archives: Mapping[str, bytes]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The request with the job's code, and where its containers find the archive. Raises InvalidJobError."""
+    packed = pack(job)
+    s3_uri = f"s3://{PAGES}/{packed.version.key(job.name)}"
+    return with_code(request, packed.version, s3_uri), {**archives, s3_uri: packed.body}
 
 
 def request_of(job: Job) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from nightspot.decide.policy import next_step
 from nightspot.formats import run_ids
 from nightspot.formats.figures import format_duration
 from nightspot.formats.run_ids import run_id_of
+from nightspot.job.code_version import CodeVersion, parameters_of
 from nightspot.job.markets import Fallback, Market, wait_limit_seconds, why_too_short
 from nightspot.learn import history
 from nightspot.learn.history import LearntStart
@@ -56,6 +57,12 @@ def split(training_job: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
         # It may come from the algorithm, which the ledger does not know.
         changed["StoppingCondition"] = {**changed.get("StoppingCondition", {}), "MaxWaitTimeInSeconds": wait}
     return changed, {name: value for name, value in training_job.items() if name not in CHANGED}
+
+
+def with_code(training_job: Mapping[str, Any], version: CodeVersion, s3_uri: str) -> dict[str, Any]:
+    """The request with the code that all attempts of the run fetch and run, whose archive is at `s3_uri`."""
+    parameters = {**training_job.get("HyperParameters", {}), **parameters_of(version, s3_uri)}
+    return {**training_job, "HyperParameters": parameters}
 
 
 def training_job_name(run: Run, attempt: int) -> str:
@@ -184,6 +191,7 @@ def plan_run(
     origin: RunOrigin = RunOrigin(),
     resumed: ResumedRun | None = None,
     environment: str = "",
+    code: CodeVersion | None = None,
 ) -> Run:
     """The run of `job` that started at `started_at` (aware UTC) as the execution `execution_arn`.
 
@@ -191,7 +199,8 @@ def plan_run(
     moment for which the run was scheduled: a late start is no reason to wait a day longer for the model. Its share
     of a month's budget is not taken yet.
     `resumed`: the run whose checkpoints this one takes over, and its deadline (`_deadline`). The same execution
-    always gives the same run id. `environment`: the deployment's, for the names of its training jobs.
+    always gives the same run id. `environment`: the deployment's, for the names of its training jobs. `code`: what
+    the request in `job` names already (`with_code`), for the record.
     """
     run_id = run_id_of(execution_arn, started_at)
     per_run_usd = job.budget.per_run_usd if job.budget else None
@@ -238,6 +247,7 @@ def plan_run(
         overrides=dict(overrides or {}),
         scheduled_at=origin.scheduled_at,
         requested_by=origin.requested_by,
+        code=code,
         **fields,
     )
     limited_by = _limited_by(run, job, work, starts)
@@ -465,6 +475,16 @@ def _resumption(run: Run, resumed: ResumedRun | None) -> Iterator[str]:
             f"Its work is not that of run {before.run_id} (algorithm, channels, hyperparameters or `work` differ):"
             " how much of it is done, nobody knows."
         )
+    if (differs := code_differs(run.code, before.code)) is not None:
+        yield f"{differs}: its checkpoints must still fit."
+
+
+def code_differs(code: CodeVersion | None, before: CodeVersion | None) -> str | None:
+    """How the code of a run differs from that of the one it resumes, `before`; None: it does not."""
+    if (code.identity if code else None) == (before.identity if before else None):
+        return None
+    known = [version.words if version else "not on record" for version in (code, before)]
+    return f"Its code differs: {known[0]}, and that of the run before was {known[1]}"
 
 
 def _start_of(run: Run, resumed: ResumedRun) -> str:

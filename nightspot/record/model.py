@@ -26,6 +26,7 @@ from nightspot.costs.account import Missing
 from nightspot.costs.lost_work import Evidence
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.figures import visible
+from nightspot.job.code_version import CodeVersion
 from nightspot.job.markets import Market
 from nightspot.run.model import Action, AttemptState, Outcome, Remark, Resume
 from nightspot.run.reasons import Reason
@@ -203,6 +204,23 @@ class StepRecord(Part):
     progress: ProgressRecord | None = None
 
 
+class CodeRecord(Part):
+    """The code that all attempts of a run fetched."""
+
+    digest: str = Field(description="SHA-256 of the archive's content, as hex.")
+    entry_point: str
+    revision: str | None = Field(
+        default=None, description="The git commit that changed it last; null: not in git."
+    )
+    dirty: bool = Field(default=False, description="It is not what that commit has.")
+    pushed_by: str | None = Field(default=None, description="null: it came with the deployment.")
+
+    @property
+    def version(self) -> CodeVersion:
+        """The same, as plans have it."""
+        return CodeVersion(self.digest, self.entry_point, self.revision, self.dirty, self.pushed_by)
+
+
 class LeftOutRecord(Part):
     """A rung of the ladder that the run does without."""
 
@@ -237,6 +255,9 @@ class RunRecord(Figures):
     plan_note: str | None = Field(default=None, description="What the plan has to say beside its figures.")
     requested_by: str | None = None
     resume_from: str | None = Field(default=None, description="The run whose checkpoint it went on from.")
+    code: CodeRecord | None = Field(
+        default=None, description="null: the image's own, or an older version did not record it."
+    )
     scheduled_at: Moment | None = Field(
         default=None, description="The schedule's time that it was started for."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from nightspot.costs import account as costs
@@ -12,6 +13,7 @@ from nightspot.job.markets import Market
 from nightspot.record.model import (
     SCHEMA_VERSION,
     AttemptRecord,
+    CodeRecord,
     LeftOutRecord,
     PhaseRecord,
     ProgressRecord,
@@ -47,6 +49,7 @@ def summarise(run: Run) -> RunRecord:
         plan_note=run.plan_note,
         requested_by=run.requested_by,
         resume_from=run.resume_from,
+        code=None if run.code is None else CodeRecord.model_construct(**asdict(run.code)),
         scheduled_at=run.scheduled_at,
         started_at=run.started_at,
         ended_at=ended,

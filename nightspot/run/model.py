@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from nightspot.failures.codes import FailureClass
+from nightspot.job.code_version import CodeVersion
 from nightspot.job.markets import Fallback, Market, Policy
 from nightspot.run.pricing import Basis, PriceSource
 from nightspot.run.reasons import Figures, Reason, sentence
@@ -333,6 +334,9 @@ class Run:
     overhead_seconds: float = 0.0
     steps_share: float = 1.0
     limited_by: LimitingRun | None = None
+    code: CodeVersion | None = (
+        None  # that all its attempts train with; None: the image's own, or not recorded
+    )
     plan_note: str | None = None  # what a person should know of the plan: a late start, a resumed run
     locked: bool = False  # it holds the job's lock, and must renew and release it
     prefix_locked: bool = False  # and that of the checkpoints on which it goes on

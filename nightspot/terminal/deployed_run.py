@@ -270,6 +270,8 @@ def _head(record: RunRecord, now: datetime) -> list[tuple[str, str]]:
         lines.append(("Started by", f"{plain(record.requested_by)}."))
     if record.overrides:
         lines.append(("This run", f"{tables.overrides_in_words(record.overrides)}."))
+    if record.code:
+        lines.append(("Code", f"{plain(record.code.version.words)}."))
     if record.plan_note:
         lines.append(("Plan", plain(record.plan_note)))
     if record.cost_usd is None or not record.is_over:

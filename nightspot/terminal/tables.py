@@ -164,6 +164,8 @@ def _sums(run: LocalRecord) -> Iterator[tuple[str, str]]:
         yield "Resume", f"{'; '.join(resumes)}."
     if run.progress_unreadable:
         yield "Progress", f"could not be read: {run.progress_unreadable}"
+    if run.code:
+        yield "Code", f"{run.code.version.words}."
     yield "Cost", _cost(run)
     if doubt := how_too_high(run):
         yield "Caution", doubt

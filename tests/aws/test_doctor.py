@@ -14,6 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from moto import mock_aws
+from pydantic import TypeAdapter
 
 from nightspot.aws.doctor import (
     CHECKS,
@@ -28,7 +29,9 @@ from nightspot.aws.doctor import (
 from nightspot.aws.doctor_grants import PASSES_ROLES, READ_CHECKPOINTS, READ_MODELS
 from nightspot.aws.doctor_visit import PERMISSIONS, guarded, job_of
 from nightspot.aws.faults import NO_ANSWER, TransientAwsError
+from nightspot.aws.runs.job_code import PushedCode
 from nightspot.aws.table.dynamodb import to_dynamodb
+from nightspot.job.code_version import CodeVersion
 from nightspot.job.markets import Market
 from nightspot.job.reading import check_files
 from nightspot.plan.planning import quota_name
@@ -250,6 +253,72 @@ def test_where_all_is_well_every_check_says_so(account):
     assert all(not finding.fix for finding in found)
 
 
+def with_code(account):
+    """The account, whose job has code; the second bucket is that of pages."""
+    account.job = account.job.replace(
+        "training_job:", "code: {source_dir: code, entry_point: train.py}\ntraining_job:", 1
+    )
+    (account.folder / "code").mkdir()
+    (account.folder / "code" / "train.py").write_text("")
+    stacks = client("cloudformation").describe_stacks(StackName="Nightspot")
+    stacks["Stacks"][0]["Outputs"].append({"OutputKey": "ReportBucket", "OutputValue": BUCKETS[1]})
+    account.answers |= {"describe_stacks": stacks, "get_item": {}}
+    return account
+
+
+@pytest.fixture
+def coded(account):
+    return with_code(account)
+
+
+PUSHED = PushedCode(CodeVersion("e" * 64, "train.py", pushed_by="user/jo"), "deployed", NOON)
+
+
+def pushed(account):
+    item = TypeAdapter(PushedCode).dump_python(PUSHED, mode="json")
+    account.answers["get_item"] = {"Item": to_dynamodb(item)}
+
+
+def test_code_that_came_with_the_deployment_is_well(coded):
+    found = coded.only(Check.CODE, CheckState.OK)
+    assert found.subject == "recommender"
+    assert found.found == "comes with the deployment; a run stores its archive; the training role may read it"
+
+
+def test_a_pushed_archive_that_is_there_is_named(coded):
+    pushed(coded)
+    client("s3").put_object(Bucket=BUCKETS[1], Key=PUSHED.version.key("recommender"), Body=b"x")
+    assert PUSHED.version.words in coded.only(Check.CODE, CheckState.OK).found
+
+
+def test_a_pushed_archive_that_is_gone_is_a_problem(coded):
+    pushed(coded)
+    found = coded.only(Check.CODE, CheckState.PROBLEM)
+    assert "is gone" in found.found
+    assert found.fix == "nightspot push recommender"
+
+
+def test_a_training_role_that_may_not_read_the_archive_is_a_problem(coded):
+    asked = []
+
+    def simulate(**request):
+        asked.append(request)
+        denied = "implicitDeny" if "/code/" in request["ResourceArns"][0] else "allowed"
+        return {"EvaluationResults": [{"EvalActionName": "s3:GetObject", "EvalDecision": denied}]}
+
+    coded.answers["simulate_principal_policy"] = simulate
+    found = coded.only(Check.CODE, CheckState.PROBLEM)
+    wanted = f"arn:aws:s3:::{BUCKETS[1]}/code/recommender/any/sourcedir.tar.gz"
+    assert found.found == f"training may not s3:GetObject on {wanted}"
+    (of_code,) = (request for request in asked if request["ResourceArns"] == [wanted])
+    assert of_code["PolicySourceArn"] == ROLE_ARN
+
+
+def test_who_may_not_simulate_is_told_what_was_not_looked_at(coded):
+    coded.answers["simulate_principal_policy"] = client_error("AccessDenied", "SimulatePrincipalPolicy")
+    assert "was not simulated: needs the permission" in coded.only(Check.CODE, CheckState.OK).found
+
+
 def test_each_problem_and_warning_comes_with_a_mend(account):
     account.answers |= {
         "list_service_quotas": {"Quotas": [{"QuotaName": quota_name(m, P4D), "Value": 0.0} for m in Market]},
@@ -366,6 +435,8 @@ def test_a_call_that_is_not_allowed_names_the_permission_and_the_rest_goes_on(
         account.answers["list_service_quotas"] = {"Quotas": []}
     if permission.startswith("kms:"):
         encrypt(account, "our-models", KEY_ARN)
+    if operation == "ListObjectsV2":
+        pushed(with_code(account))
     account.answers[method] = client_error(code, operation)
     found = account.examined()
     missing = [each for each in found if each.state is CheckState.NOT_CHECKED]

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from nightspot.aws.runs import operating
-from nightspot.aws.runs.operating import DeploymentError, deployed_jobs, training_logs
+from nightspot.aws.runs.operating import DeployedJobs, DeploymentError, deployed_jobs, training_logs
 from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
 from nightspot.local.stage.emulated_aws import REGION
@@ -150,7 +150,7 @@ def code_with(**files: str) -> bytes:
     return content.getvalue()
 
 
-def read(stack: Stack, content: bytes) -> dict[str, Any]:
+def read(stack: Stack, content: bytes) -> DeployedJobs:
     def fetch(address: str) -> bytes:
         assert address == "https://code.example/plan-run"
         return content
@@ -160,7 +160,7 @@ def read(stack: Stack, content: bytes) -> dict[str, Any]:
 
 def test_the_deployed_jobs_are_those_in_the_planner_s_code(request):
     described = load_jobs(request.config.rootpath / "jobs")
-    assert read(Stack(), code_with(jobs_json=dump_jobs(described))) == described
+    assert read(Stack(), code_with(jobs_json=dump_jobs(described))) == DeployedJobs(described)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def save_for_ever(directory, training, report, *, asynchronous, pause=lambda: No
         pause()
 
 
-@pytest.mark.parametrize("kills", [50, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [50, pytest.param(250, marks=pytest.mark.long)])
 def test_after_every_kill_the_state_is_one_that_was_saved(tmp_path, training, forked, kills):
     moments = random.Random(20)
     steps, leftovers = [0], 0

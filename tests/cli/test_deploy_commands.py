@@ -74,6 +74,23 @@ def test_the_account_is_prepared_first_where_that_is_asked_for(nightspot, progra
     assert [call["arguments"][-2:] for call in calls()] == [["--profile", "team"]] * 2
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["app of cdk.json", "no cdk.json"])
+def test_an_account_is_prepared_and_deployed_to_with_one_synthesis(nightspot, program, calls, tmp_path, own):
+    program("node_modules/.bin/cdk")
+    if own:
+        (tmp_path / "cdk.json").write_text('{"app": "python app.py"}')
+    assert nightspot("deploy", "--bootstrap").status == 0
+    assert [call["arguments"][1:] for call in calls()] == [
+        [
+            "bootstrap",
+            *([] if own else ["--app", f"{sys.executable} -m nightspot.cdk"]),
+            "--output",
+            "cdk.out",
+        ],
+        ["deploy", "--app", "cdk.out"],
+    ]
+
+
 def test_a_deployment_that_fails_has_the_status_of_the_cdk_command_line(nightspot, program, calls):
     program("node_modules/.bin/cdk", status=3)
     assert nightspot("deploy", "--bootstrap").status == 3

@@ -69,6 +69,7 @@ CASES = {
     "synth": Case(None, ("--context", "log_days"), "--context: 'log_days': must be KEY=VALUE"),
     "deploy": Case(None, ("--region", "EU"), "--region: 'EU': must be the name of a region", json=None),
     "smoke": Case(None, ("--timeout", "soon"), "--timeout: 'soon': must be a duration"),
+    "push": Case(None, ("nobody",), "JOB: 'nobody': must be a job file, or a job in jobs: ", 1),
     "demo": Case(("--night", "quiet"), ("--night", "foggy"), "night: 'foggy': must be one of"),
     "run": Case(
         ("job.yaml", "--local"), ("job.yaml", "--local", "--deadline", "soon"), "deadline: 'soon'", 1
@@ -119,6 +120,7 @@ GOOD_ELSEWHERE = {
     "synth": "tests/wheel/test_wheel.py::test_a_new_project_is_synthesised",
     "deploy": "tests/cli/test_deploy_commands.py::test_what_is_deployed_is_left_to_the_cdk_command_line",
     "smoke": "tests/cli/test_smoke_command.py::test_from_a_deployed_stack_to_a_model_and_all_that_a_run_leaves",
+    "push": "tests/cli/test_push_command.py::test_a_changed_script_is_the_next_run_s_without_a_deployment",
     "audit": "tests/cli/test_audit_command.py::test_a_deployment_without_a_fault_is_said_to_be_so",
     "stop": "tests/cli/test_operate_commands.py::test_a_person_who_says_yes_stops_the_run_and_sees_its_end",
     "retry": "tests/cli/test_run_aws.py::test_retry_takes_the_old_run_s_overrides_along_and_says_so",

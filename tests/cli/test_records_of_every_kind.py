@@ -8,7 +8,6 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -117,17 +116,17 @@ def test_a_local_run_of_every_kind_is_shown(nightspot, local_record, tmp_path, k
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_deployed_run_of_every_kind_is_shown(nightspot, story, monkeypatch, kind):
+def test_a_deployed_run_of_every_kind_is_shown(nightspot, story, monkeypatch, kept_client, kind):
     with mock_aws():
         create_resources(())
         run = run_of(kind, story)
-        table = RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
+        table = RunTable(kept_client("dynamodb", region_name=REGION), TABLE)
         table.record_plan(run)
         for step in steps_of(run, story):
             table.record_step(run, run, step)
         if run.outcome is not None:
             table.record_outcome(run)
-        found = Aws(REGION, lambda service: boto3.client(service, region_name=REGION), None)
+        found = Aws(REGION, lambda service: kept_client(service, region_name=REGION), None)
         monkeypatch.setattr(account, "aws_of", lambda _profile, _region: found)
         monkeypatch.setattr(operating, "training_logs", lambda _client, _name: iter(()))
         monkeypatch.setattr(watch, "sleep", interrupt)

@@ -11,6 +11,7 @@ import pytest
 from nightspot.aws.table.run_table import RunTable
 from nightspot.cli import report
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
+from nightspot.view.html import charts_script
 from tests import records as past_records
 
 SCRIPT = "window.vegaEmbed = () => {};"
@@ -252,8 +253,8 @@ class TestTheScriptOfCharts:
             return SCRIPT
 
         monkeypatch.undo()
-        monkeypatch.setattr(report.charts_script, "make", make)
-        monkeypatch.setattr(report.charts_script, "made_by", lambda: "maker 1")
+        monkeypatch.setattr(charts_script, "make", make)
+        monkeypatch.setattr(charts_script, "made_by", lambda: "maker 1")
         return calls
 
     def test_it_is_made_once(self, tmp_path, made):

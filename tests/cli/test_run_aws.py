@@ -4,130 +4,29 @@ import io
 import json
 import re
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 
 from nightspot.aws.runs import api_client
-from nightspot.aws.table.run_table import RunTable
+from nightspot.aws.runs.job_code import PushedCode, PushedCodes
 from nightspot.cli import account, jobs
 from nightspot.cli.account import Aws
-from nightspot.cli.runs import place as places
 from nightspot.cli.runs import start, stop, watch
+from nightspot.client import access
 from nightspot.failures.codes import FailureClass
-from nightspot.formats.run_ids import first_run_id_of, run_id_of
+from nightspot.formats.run_ids import first_run_id_of
+from nightspot.job.code_version import CODE_FILE, CodeVersion
 from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
-from nightspot.run.model import Action, Outcome, Progress, Remark, RunRemark, Step
+from nightspot.run.model import Outcome, Remark, RunRemark
 from tests import records as past_records
+from tests.cloud import Api, Cloud
 
-MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"
 URL = "http://127.0.0.1:8787"
-
-
-class Cloud:
-    """A deployment in moto; the run that is started ends as `ending` says, once somebody has slept."""
-
-    def __init__(self, story):
-        self.story = story
-        self.table = RunTable(boto3.client("dynamodb", region_name=REGION), TABLE)
-        self.executions = {}
-        self.id_of = run_id_of
-        self.code = b""
-        self.slept = 0
-        self.ending = {"outcome": Outcome.SUCCEEDED, "outcome_because": "It has completed."}
-        self.attempts = (story.ended(None, status="Completed", model_artifact="s3://models/a"),)
-        self.interrupt = False
-        self.fault = None  # what DynamoDB answers once somebody has slept
-        self.refused = None
-        progress = Progress(step=12, saved_at=story.at("02:00"), total_steps=24, fraction=0.5)
-        self.old = story.run(
-            run_id="20261120-abc999",
-            execution_arn=f"arn:aws:states:{REGION}:123456789012:execution:nightspot:old",
-            attempts=(story.ended(FailureClass.USER_CODE, failure_reason="ExitCode 1"),),
-            steps=2,
-            overrides={"market": "spot", "hyperparameters": {"epochs": "3"}},
-            outcome=Outcome.FAILED,
-            outcome_because="Spot ended as user code.",
-        )
-        self.table.record_plan(self.old)
-        step = Step(1, story.at("00:00"), Action.WATCH, "It trains.", attempt=1, progress=progress)
-        self.table.record_step(self.old, self.old, step)
-
-    def client(self, service):
-        if service == "dynamodb":
-            return Refusing(self, boto3.client(service, region_name=REGION))
-        assert service in {"sagemaker", "stepfunctions", "cloudformation", "lambda"}, service
-        return self
-
-    def describe_stacks(self, **_request):
-        outputs = {"TableName": TABLE, "StateMachineArn": MACHINE}
-        return {"Stacks": [{"Outputs": [{"OutputKey": k, "OutputValue": v} for k, v in outputs.items()]}]}
-
-    def get_paginator(self, _operation):
-        return self
-
-    def paginate(self, **_request):
-        planner = {
-            "LogicalResourceId": "TrainingFunctionsPlanRun2052680D",
-            "ResourceType": "AWS::Lambda::Function",
-            "PhysicalResourceId": "plan-run",
-        }
-        return [{"StackResourceSummaries": [planner]}]
-
-    def get_function(self, **_request):
-        return {"Code": {"Location": "https://code.example/plan-run"}}
-
-    def start_execution(self, *, stateMachineArn, name, input):  # noqa: A002, N803
-        assert stateMachineArn == MACHINE
-        arn = f"arn:aws:states:{REGION}:123456789012:execution:nightspot:{name}"
-        self.executions[arn] = {
-            "executionArn": arn,
-            "startDate": self.story.midnight,
-            "status": "RUNNING",
-            "input": input,
-        }
-        if self.refused is None:
-            run_id = self.id_of(arn, self.story.midnight)
-            waiting = self.story.training(since="01:00")
-            self.run = self.story.run(run_id=run_id, execution_arn=arn, attempts=(waiting,), steps=1)
-            self.table.record_plan(self.run)
-        return self.executions[arn]
-
-    def describe_execution(self, *, executionArn):  # noqa: N803
-        if executionArn not in self.executions:
-            raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
-        found = self.executions[executionArn]
-        return found if self.refused is None else {**found, **self.refused}
-
-    def sleep(self, seconds):
-        if self.interrupt:
-            raise KeyboardInterrupt
-        self.slept += seconds
-        if self.ending:
-            self.table.record_outcome(replace(self.run, steps=9, attempts=self.attempts, **self.ending))
-
-    @property
-    def inputs(self):
-        return [json.loads(execution["input"]) for execution in self.executions.values()]
-
-
-class Refusing:
-    """DynamoDB, until it refuses every read."""
-
-    def __init__(self, cloud, client):
-        self._cloud, self._client = cloud, client
-
-    def __getattr__(self, name):
-        if self._cloud.slept and self._cloud.fault is not None:
-            raise ClientError({"Error": {"Code": self._cloud.fault, "Message": "no"}}, name)
-        return getattr(self._client, name)
 
 
 @pytest.fixture
@@ -159,6 +58,12 @@ def test_a_deployed_job_is_started_by_its_name_and_told_how_to_go_on(nightspot, 
     assert f"Stop:    nightspot stop {run_id} --stack Nightspot" in answer.out
     assert f"Console: https://{REGION}.console.aws.amazon.com/states/" in answer.out
     assert aws.slept == 0
+
+
+def test_a_start_that_cannot_be_in_time_is_warned_of(nightspot, aws):
+    answer = nightspot("run", "recommender", "--stack", "Nightspot", "--deadline", "10m")
+    assert answer.status == 0
+    assert "warning: deadline: within 10 min: cannot be met: the start leaves 10 min" in answer.err
 
 
 def test_the_stack_of_make_deploy_is_the_default_and_json_is_one_object(nightspot, aws):
@@ -429,6 +334,27 @@ def test_retry_takes_the_old_run_s_overrides_along_and_says_so(nightspot, aws):
     assert "from the last checkpoint of 20261120-abc999" in answer.out
 
 
+def test_retry_says_before_it_starts_that_the_code_differs(nightspot, aws):
+    deployed, pushed = (CodeVersion(letter * 64, "train.py", "1" * 40) for letter in "de")
+    with zipfile.ZipFile(io.BytesIO(aws.code)) as code:
+        documents = {
+            "jobs.json": code.read("jobs.json"),
+            CODE_FILE: json.dumps({"recommender": asdict(deployed)}),
+        }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as code:
+        for name, document in documents.items():
+            code.writestr(name, document)
+    aws.code = content.getvalue()
+    aws.table.record_outcome(replace(aws.old, code=deployed))
+    assert "code" not in nightspot("retry", "20261120-abc999", stdin="n\n").err
+    codes = PushedCodes(boto3.client("dynamodb", region_name=REGION), TABLE)
+    codes.put("recommender", PushedCode(pushed, deployed.identity, aws.story.midnight))
+    answer = nightspot("retry", "20261120-abc999", stdin="n\n")
+    assert f"Its code differs: train.py {'e' * 12} (git {'1' * 12})" in answer.err
+    assert aws.executions == {}
+
+
 def test_who_does_not_say_yes_buys_nothing(nightspot, aws):
     assert nightspot("retry", "20261120-abc999", stdin="n\n").status == 1
     assert aws.executions == {}
@@ -466,26 +392,6 @@ def test_a_run_whose_checkpoints_another_one_uses_is_not_retried(nightspot, aws,
     assert aws.executions == {}
 
 
-class Api:
-    """An API on loopback, as far as the commands ask: answers by method and path, the last one for ever."""
-
-    def __init__(self, record):
-        summary = {**record, "links": {}}
-        self.answers = {
-            "GET /runs": [(200, {"runs": [summary], "next": None})],
-            f"GET /runs/{record['run_id']}": [(200, summary)],
-        }
-        self.asked = []
-
-    def __call__(self, request):
-        parts = urlsplit(request.url)
-        self.asked.append((request.method, parts.path, parse_qs(parts.query), request.body, request.headers))
-        answers = self.answers.get(f"{request.method} {parts.path}", [(404, {"detail": "is not on record"})])
-        status, body = answers.pop(0) if len(answers) > 1 else answers[0]
-
-        return SimpleNamespace(status_code=status, headers={}, content=json.dumps(body).encode())
-
-
 class Clock:
     """One that passes by sleeping."""
 
@@ -509,7 +415,7 @@ def api(monkeypatch, record):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     arn = f"arn:aws:states:{REGION}:123456789012:execution:nightspot:x"
     served = Api({**record, "execution_arn": arn, "started_at": "2026-11-21T00:00:11+00:00"})
-    for module in (api_client, places):
+    for module in (api_client, access):
         monkeypatch.setattr(module, "transport", lambda _url, ca_bundle=None: served)
     clock = Clock()
     monkeypatch.setattr(start, "sleep", clock.sleep)

@@ -40,6 +40,13 @@ def test_warnings_do_not_fail(nightspot, tmp_path, good_job):
     assert answer.out.startswith("a.yaml: ok\n  warning: deadline: 08:00 UTC: cannot be met")
 
 
+def test_a_schedule_whose_years_are_past_is_warned_of(nightspot, tmp_path, good_job):
+    (tmp_path / "a.yaml").write_text(good_job.replace("0 0 * * ? *", "0 0 * * ? 2020-2025"))
+    answer = nightspot("validate", "a.yaml")
+    assert answer.status == 0
+    assert "  warning: schedule.cron: '0 0 * * ? 2020-2025': never fires again" in answer.out
+
+
 def test_all_files_of_a_directory_are_checked(nightspot, tmp_path, good_job):
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "a.yaml").write_text(good_job)

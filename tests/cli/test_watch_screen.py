@@ -14,7 +14,8 @@ from nightspot.cli._shared import ExitStatus
 from nightspot.cli.account import Aws
 from nightspot.cli.runs import follow, watch
 from nightspot.cli.runs.follow import Look, LookRefusedError
-from nightspot.cli.runs.place import Folder, Place, RunNotFoundError
+from nightspot.cli.runs.place import Place
+from nightspot.client.sources import Folder, RunNotFoundError
 from nightspot.record.model import RecordNotReadableError, read_record
 from nightspot.terminal import deployed_run
 from nightspot.terminal.deployed_run import News, NewsKind

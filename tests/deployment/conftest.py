@@ -92,11 +92,11 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _cdk(arguments: list[str], environment: dict[str, str]) -> None:
+def _cdk(arguments: list[str], environment: dict[str, str], folder: Path = ROOT) -> None:
     done = subprocess.run(
         [str(CDK), *arguments],
         env=environment,
-        cwd=ROOT,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=600,
@@ -158,9 +158,11 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         server.start()
         try:
             whole = {**os.environ, **environment, "PATH": f"{NODE}{os.pathsep}{os.environ['PATH']}"}
-            out = tmp_path_factory.mktemp("deployment") / "cdk.out"
+            folder = tmp_path_factory.mktemp("deployment")
+            out = folder / "cdk.out"
             app = ["--app", f"{sys.executable} app.py", "--output", str(out)]
-            _cdk(["bootstrap", f"aws://123456789012/{REGION}", *app], whole)
+            # In a folder without a cdk.json, so that no app is synthesised for it.
+            _cdk(["bootstrap", f"aws://123456789012/{REGION}"], whole, folder)
             _cdk(["deploy", "--require-approval", "never", *app], whole)
             yield Deployment(json.loads((out / "Nightspot.template.json").read_text()))
         finally:

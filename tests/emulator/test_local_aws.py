@@ -20,8 +20,8 @@ from tests.emulator.conftest import skip_without_emulators
 pytestmark = [pytest.mark.emulator, pytest.mark.long, pytest.mark.xdist_group("emulator")]
 
 
-@pytest.fixture
-def nightspot(tmp_path):
+@pytest.fixture(scope="module")
+def nightspot(tmp_path_factory):
     """The command line as a user has it, in a project that `nightspot new` has made."""
     skip_without_emulators()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -29,6 +29,7 @@ def nightspot(tmp_path):
         "PYTHONPATH": str(ROOT),
         "PATH": os.pathsep.join([str(NODE), str(ROOT / "node_modules" / ".bin"), os.environ["PATH"]]),
     }
+    tmp_path = tmp_path_factory.mktemp("local_aws")
     project = tmp_path / "first"
 
     def run(*arguments, **more):

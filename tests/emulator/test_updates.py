@@ -25,7 +25,10 @@ def test_a_run_outlives_an_update_and_the_stack_can_be_removed_and_made_again(st
         account.release_file.unlink()
     assert execution["status"] == "SUCCEEDED", (execution.get("cause"), staging.failures())
 
+    assert _scheduled_by("Staging", staging)
     account.cdk("destroy", "Staging", "--force")
+    # Those of nested stacks as well.
+    assert not _scheduled_by("Staging", staging)
     kept = staging.outputs["ModelBucket"]
     key = json.loads(execution["output"])["model_artifact"].removeprefix(f"s3://{kept}/")
     # What people have is kept: nightspot:keep_data.
@@ -38,6 +41,13 @@ def test_a_run_outlives_an_update_and_the_stack_can_be_removed_and_made_again(st
     assert again.outputs["ModelBucket"] != kept
     execution = again.end_of(again.start({"job": "quick"}))
     assert execution["status"] == "SUCCEEDED", (execution.get("cause"), again.failures())
+
+
+def _scheduled_by(name, stack):
+    """The schedules that call a function of the environment of this name."""
+    pages = stack.client("scheduler").get_paginator("list_schedules").paginate()
+    found = [each for page in pages for each in page["Schedules"]]
+    return [each["Name"] for each in found if f":function:{name}-" in each["Target"]["Arn"]]
 
 
 def _changed(account):

@@ -2,12 +2,14 @@
 
 import ast
 import gzip
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from importlib.metadata import PackageNotFoundError
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -16,6 +18,7 @@ import botocore
 import pytest
 
 from nightspot.cdk import Bundle, BundleError, SettingsError, build_bundle, byte_code, wheels
+from nightspot.cdk import bundle as bundles
 from nightspot.cdk.bundle import (
     JOBS_FILE,
     LEFT_OUT,
@@ -28,6 +31,8 @@ from nightspot.cdk.bundle import (
 )
 from nightspot.cdk.wheels import Target
 from nightspot.job.errors import InvalidJobError
+from nightspot.job.model import Code
+from nightspot.lambdas.dependencies import carried_code, read_environment
 from nightspot.view.html import charts_script
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -112,6 +117,50 @@ def test_the_job_files_travel_as_checked_json(build, jobs):
     bundle = build()
     assert sorted(read_jobs_file(bundle)) == ["by-hand", "recommender", "search"]
     assert read_jobs_file(bundle)["recommender"]["schedule"]["timezone"] == "Europe/Dublin"
+
+
+@pytest.fixture
+def coded(tmp_path, jobs):
+    """`coded("x = 1")`: the jobs, of which `recommender` has this script as its code."""
+
+    def make(script):
+        project = tmp_path / "project"
+        (project / "training").mkdir(parents=True, exist_ok=True)
+        (project / "training" / "train.py").write_text(script)
+        code = Code(source_dir="training", entry_point="train.py").beside(project)
+        return {**jobs, "recommender": jobs["recommender"].model_copy(update={"code": code})}
+
+    return make
+
+
+def test_the_code_of_jobs_travels_beside_their_files(build, coded, monkeypatch):
+    bundle = build(coded("x = 1"))
+    environment = {"TABLE_NAME": "runs", "BUS_NAME": "bus", "JOBS_FILE": str(bundle.path / JOBS_FILE)}
+    named = {f"NIGHTSPOT_{name}": value for name, value in environment.items()}
+    carried = carried_code(read_environment({**named, "AWS_REGION": "eu-west-1"}))
+    assert list(carried.versions) == ["recommender"]
+    version = carried.versions["recommender"]
+    assert version.entry_point == "train.py"
+    with tarfile.open(fileobj=io.BytesIO(carried.body(version.digest))) as archive:
+        assert archive.extractfile("train.py").read() == b"x = 1"
+    # What was deployed says so: `nightspot push` and `nightspot retry` read it.
+    assert str(bundle.path) not in (bundle.path / "code.json").read_text()
+
+
+def test_changed_code_gives_another_bundle_and_the_same_code_the_same(build, coded):
+    first = build(coded("x = 1")).digest
+    assert build(coded("x = 2")).digest != first
+    assert build(coded("x = 1")).digest == first
+
+
+def test_without_code_nothing_of_it_is_in_the_bundle(build):
+    assert not {name for name in files(build()) if name.startswith("code")}
+
+
+def test_more_code_than_functions_should_carry_is_refused(build, coded, monkeypatch):
+    monkeypatch.setattr(bundles, "MOST_CODE_BYTES", 10)
+    with pytest.raises(InvalidJobError, match="MiB of archives in all"):
+        build(coded("x = 1"))
 
 
 def test_the_same_sources_give_the_same_bundle(build, tree):

@@ -11,6 +11,7 @@ import pytest
 
 from nightspot.aws.runs.checkpoints import PROGRESS_FILE
 from nightspot.cdk import Settings, SettingsError
+from nightspot.job.code_version import CodeVersion
 from nightspot.job.errors import InvalidJobError
 from nightspot.job.model import dig
 from nightspot.job.reading import parse_job
@@ -32,6 +33,7 @@ FOREIGN_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:payroll"
 FOREIGN_ROLE = f"arn:aws:iam::{ACCOUNT}:role/administrator"
 SECRET = "arn:aws:s3:::payroll/salaries.csv"
 RUN_ID = "20261121-abc123"
+VERSION = CodeVersion("d" * 64, "train.py")
 PRICE_ACTIONS = (
     "pricing:GetProducts",
     "savingsplans:DescribeSavingsPlans",
@@ -61,8 +63,9 @@ def job(name, **parts):
         if "data" in parts
         else ""
     )
+    code = "\ncode: {source_dir: ../training, entry_point: train.py}" if parts.get("has_code") else ""
     return parse_job(f"""
-name: {name}
+name: {name}{code}
 deadline: {{within: 8h}}
 work: 4h
 capacity: {{spot: [ml.g5.xlarge], on_demand: [ml.g5.xlarge]}}
@@ -125,6 +128,7 @@ CASES = {
                 checkpoints="s3://${CheckpointBucket}/search/",
                 models="s3://${ModelBucket}/search/",
                 data="s3://our-data/search/",
+                has_code=True,
             ),
             job(
                 "ads",
@@ -133,8 +137,9 @@ CASES = {
                 models="s3://models-of-ads/",
                 key=KEY,
                 volume=VOLUME_KEY_ID,
+                has_code=True,
             ),
-            job("plain"),
+            job("plain", has_code=True),
         ],
         Settings(data_bucket_names=("read-by-all",)),
     ),
@@ -162,7 +167,7 @@ CASES = {
         Settings(),
     ),
     "buckets and a role of the settings": (
-        [job("joined", checkpoints="s3://our-checkpoints/nightly/")],
+        [job("joined", checkpoints="s3://our-checkpoints/nightly/", has_code=True)],
         Settings(
             checkpoint_bucket_name="our-checkpoints",
             model_bucket_name="our-models",
@@ -300,6 +305,7 @@ def needed(deployed):
         for action in PRICE_ACTIONS:
             yield call("AskPricesRole", action)
     yield from of_pages(deployed)
+    yield from of_code(deployed)
     if deployed.settings.kms_key_arn:
         yield from of_the_stack_s_key(deployed.settings.kms_key_arn, tables)
     for request in deployed.requests:
@@ -316,6 +322,23 @@ def of_pages(deployed):
         yield call(f"{role}Role", "s3:PutObject", f"{pages}/{RUN_ID}.html")
         for key in deployed.settings.bucket_keys:
             yield call(f"{role}Role", "kms:GenerateDataKey", key, **BY_S3)
+
+
+def of_code(deployed):
+    """What looking for a job's archive, storing it, and fetching it in a training container ask for."""
+    for request, job in zip(deployed.requests, deployed.jobs.values(), strict=False):
+        if job.code is None:
+            continue
+        bucket, archive = f"arn:aws:s3:::{deployed.report_bucket}", VERSION.key(job.name)
+        yield call("PlanRunRole", "s3:ListBucket", bucket, s3__prefix=archive)
+        yield call("PlanRunRole", "s3:PutObject", f"{bucket}/{archive}")
+        made = deployed.made.get(request["RoleArn"])
+        if made is not None:
+            yield call(made, "s3:GetObject", f"{bucket}/{archive}")
+        for key in deployed.settings.bucket_keys:
+            yield call("PlanRunRole", "kms:GenerateDataKey", key, **BY_S3)
+            if made is not None:
+                yield call(made, "kms:Decrypt", key, **BY_S3)
 
 
 def through(service):
@@ -394,8 +417,25 @@ def test_whatever_a_run_asks_for_is_allowed(cases, name):
     assert [text for text, allowed in found.items() if not allowed] == []
 
 
+def forbidden_of_code(deployed):
+    """No training changes what another runs, none of a team reads another team's, and PlanRun writes no page."""
+    bucket = f"arn:aws:s3:::{deployed.report_bucket}"
+    yield call("PlanRunRole", "s3:PutObject", f"{bucket}/reports/{RUN_ID}.html")
+    yield call("PlanRunRole", "s3:DeleteObject", f"{bucket}/{VERSION.key('plain')}")
+    if not any(job.code for job in deployed.jobs.values()):
+        yield call("PlanRunRole", "s3:PutObject", f"{bucket}/{VERSION.key('plain')}")
+    for function in ("DecideNextStep", "RecordOutcome", "CloseRun", "Reconcile", "StartTrainingJob"):
+        yield call(f"{function}Role", "s3:PutObject", f"{bucket}/{VERSION.key('plain')}")
+    for part in deployed.made.values():
+        yield call(part, "s3:PutObject", f"{bucket}/{VERSION.key('plain')}")
+        yield call(part, "s3:GetObject", f"{bucket}/reports/{RUN_ID}.html")
+        if part.startswith("DataTeams"):
+            yield call(part, "s3:GetObject", f"{bucket}/{VERSION.key('plain')}")
+
+
 def forbidden(deployed):
     """What must be denied in every case, whatever its jobs name."""
+    yield from forbidden_of_code(deployed)
     yield from forbidden_to_workflow(deployed)
     for role in ("StartTrainingJobRole", "WorkflowRole"):
         yield from forbidden_to_what_starts(deployed, role)

@@ -19,8 +19,12 @@ def blocks(page, language):
 
 
 def test_the_file_shown_is_a_sound_job(page):
-    (text,) = blocks(page, "yaml")
+    text, *sections = blocks(page, "yaml")
     assert parse_job(text).name == "recommender"
+    # What is shown by itself further down fits into it.
+    assert sections
+    for section in sections:
+        parse_job(text + section)
 
 
 def test_the_inputs_shown_fit_the_job_shown(page, request):

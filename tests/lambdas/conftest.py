@@ -19,6 +19,7 @@ from nightspot.aws.notices import Notices
 from nightspot.aws.prices import KnownPrices
 from nightspot.aws.runs.checkpoints import Checkpoints, Models
 from nightspot.aws.runs.executions import Executions, Starter, restart_arn
+from nightspot.aws.runs.job_code import JobCode
 from nightspot.aws.runs.training_jobs import Stopper, TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
@@ -186,6 +187,7 @@ class World:
         self.quotas: Callable[[Iterable[str]], Mapping[str, float]] | None = None
         self.live_prices: Callable[[Iterable[str]], KnownPrices] | None = None
         self.models: Models | None = None
+        self.code: Callable[[], JobCode] | None = None
         self._wait = json.loads(WORKFLOW.read_text())["States"]["Wait for news"]["Arguments"]
 
     @property
@@ -208,6 +210,7 @@ class World:
             live_prices=self.live_prices,
             models=self.models,
             environment=self.environment,
+            code=self.code,
         )
 
     def plan(

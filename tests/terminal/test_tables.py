@@ -22,6 +22,11 @@ def outcome(screen, record):
     return squeezed(screen.text)
 
 
+def test_the_outcome_says_which_code_was_trained(screen, record):
+    code = {"digest": "d" * 64, "entry_point": "train.py", "revision": "1" * 40}
+    assert f"train.py {'d' * 12} (git {'1' * 12})." in outcome(screen, record | {"code": code})
+
+
 def test_the_header_says_what_is_simulated_and_what_is_real(screen, record):
     tables.show_header(screen, local(record))
     text = squeezed(screen.text)

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.request import urlopen
 from zipfile import BadZipFile
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from nightspot.aws.faults import code_of
 from nightspot.failures.classify import redact
+from nightspot.job.code_version import CODE_FILE, CodeVersion
 from nightspot.job.model import Job, read_jobs
 from nightspot.view.messages.plain import LOG_GROUP
 
@@ -140,9 +142,17 @@ def _events(logs: Any, streams: list[str]) -> Iterator[LogEvent]:
             yield LogEvent(at, machine, event["message"])
 
 
+@dataclass(frozen=True)
+class DeployedJobs:
+    """What a stack's functions carry: the jobs, and the code of those that have any."""
+
+    jobs: Mapping[str, Job]
+    code: Mapping[str, CodeVersion] = field(default_factory=dict)
+
+
 def deployed_jobs(
     stack: str, *, cloudformation: Any, lambdas: Any, fetch: Callable[[str], bytes]
-) -> dict[str, Job]:
+) -> DeployedJobs:
     """The jobs that the stack runs, by name, out of the code of the function that plans them.
 
     `fetch` gets what an HTTPS address holds: GetFunction answers with one that is signed for ten minutes
@@ -151,7 +161,9 @@ def deployed_jobs(
     try:
         function = lambdas.get_function(FunctionName=planner_of(stack, cloudformation))
         with zipfile.ZipFile(io.BytesIO(fetch(function["Code"]["Location"]))) as code:
-            return read_jobs(code.read(JOBS_FILE).decode())
+            jobs = read_jobs(code.read(JOBS_FILE).decode())
+            versions = code.read(CODE_FILE) if CODE_FILE in code.namelist() else b"{}"
+            return DeployedJobs(jobs, TypeAdapter(dict[str, CodeVersion]).validate_json(versions))
     except (ClientError, BotoCoreError, OSError) as error:
         raise DeploymentError(
             f"the jobs of stack {stack!r} could not be read: {redact(str(error))}"
@@ -160,3 +172,15 @@ def deployed_jobs(
         raise DeploymentError(
             f"the code of stack {stack!r} holds no {JOBS_FILE} that this version reads"
         ) from error
+
+
+FETCH_SECONDS = 60.0  # no answer for so long is none
+
+
+def fetched(address: str) -> bytes:
+    """What an HTTPS address holds. Raises OSError."""
+    if not address.startswith("https://"):
+        raise OSError("the code's address is not HTTPS")
+    with urlopen(address, timeout=FETCH_SECONDS) as answer:  # noqa: S310 - checked above
+        content: bytes = answer.read()
+    return content

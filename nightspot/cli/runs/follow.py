@@ -16,12 +16,12 @@ from nightspot.aws.runs.api_client import (
     CannotLookError,
     ExecutionEnd,
     as_passing,
-    execution_end,
     is_loopback,
 )
 from nightspot.cli import _shared
 from nightspot.cli._shared import ExitStatus, note, say, utc_now
-from nightspot.cli.runs.place import Place, RunNotFoundError, renewed
+from nightspot.cli.runs.place import Place, renewed
+from nightspot.client.looking import Look, look_at
 from nightspot.failures.redaction import redact
 from nightspot.formats.figures import duration, one_line
 from nightspot.record.model import RecordNotReadableError, RunRecord
@@ -41,14 +41,6 @@ MOST_UNRECORDED_SECONDS = 10 * 60.0
 MOST_GONE_SECONDS = 3600.0
 # Of looks that fail one after the other: longer than a person needs to renew credentials.
 MOST_TROUBLE_SECONDS = 4 * 3600.0
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is seen of a run: its record (None: not on record), and how its execution ended without an outcome."""
-
-    record: RunRecord | None
-    end: ExecutionEnd | None = None
 
 
 @dataclass(frozen=True)
@@ -213,7 +205,8 @@ def looker(place: Place, run_id: str, execution_arn: str | None) -> Callable[[],
             if is_stale:
                 here = renewed(here)
                 is_stale = False
-            return _look(here, run_id, execution_arn)
+            step_functions = None if here.aws is None else here.aws.client("stepfunctions")
+            return look_at(here.source, step_functions, run_id, execution_arn)
         except (ClientError, BotoCoreError, TransientAwsError, ApiError) as error:
             passing = as_passing(error)
             if passing is None:
@@ -255,26 +248,6 @@ def clock_of(place: Place) -> Callable[[RunRecord | None], datetime]:
 def is_emulated(place: Place) -> bool:
     """Whether the place is the API of `nightspot local serve`, by its address."""
     return place.api is not None and is_loopback(place.api.url)
-
-
-def _look(place: Place, run_id: str, execution_arn: str | None) -> Look:
-    record = _record(place, run_id)
-    arn = execution_arn if record is None else record.execution_arn or execution_arn
-    if place.aws is None or arn is None or (record is not None and record.is_over):
-        return Look(record)
-    end = execution_end(place.aws.client("stepfunctions"), str(arn))
-    if end is None:
-        return Look(record)
-    # It may have ended properly since the record was read.
-    record = _record(place, run_id)
-    return Look(record, None if record is not None and record.is_over else end)
-
-
-def _record(place: Place, run_id: str) -> RunRecord | None:
-    try:
-        return place.source.run(run_id).model_copy(update={"run_id": run_id})
-    except RunNotFoundError:
-        return None
 
 
 def _fault(text: str) -> News:

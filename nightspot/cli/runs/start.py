@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
-from secrets import token_hex
 from time import monotonic, sleep
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.api_client import ApiError
-from nightspot.aws.runs.executions import Starter, fresh_name, keyed_name
-from nightspot.aws.runs.operating import DeploymentError
+from nightspot.aws.runs.operating import DeployedJobs, DeploymentError
 from nightspot.cli import _shared
 from nightspot.cli import jobs as operate_jobs
 from nightspot.cli._shared import ExitStatus, fail, named, note, print_json, seconds_of
 from nightspot.cli.runs import follow
 from nightspot.cli.runs.place import Place, output
+from nightspot.client import starting
+from nightspot.client.starting import (
+    MACHINE_OUTPUT,
+    StartedRun,
+    UnknownJobError,
+    check_with_jobs,
+    start_path,
+)
 from nightspot.formats.figures import visible
-from nightspot.job.cautions import warnings_of_start
 from nightspot.job.markets import MarketChoice
-from nightspot.job.overrides import apply_overrides, read_overrides
+from nightspot.job.overrides import read_overrides
 
 # (--market's words; anything else that stands there is a file)
 CHOICES = tuple(choice.value for choice in MarketChoice)
@@ -102,7 +104,6 @@ def _usd(text: str) -> float:
         raise typer.BadParameter(f"--budget: {text!r}: must be a number of US dollars") from error
 
 
-MACHINE_OUTPUT = "StateMachineArn"
 LONGEST_KEY = 128
 _WITH_MODEL = {ExitStatus.IN_TIME, ExitStatus.LATE}
 RUN_COMMAND = "nightspot run"  # as a run that it starts says who asked for it
@@ -150,30 +151,6 @@ class WaitOrder:
         return None if self.timeout is None else seconds_of("--timeout", self.timeout)
 
 
-@dataclass(frozen=True)
-class StartedRun:
-    """A run that has begun, wherever it was asked for."""
-
-    run_id: str
-    job: str
-    execution_arn: str
-    started_at: datetime  # aware UTC
-    is_new: bool
-    resume_from: str | None = None
-
-    def to_json(self, console: str | None) -> dict[str, Any]:
-        """What `--json` prints of it; `console` is the execution's page."""
-        return {
-            "run_id": self.run_id,
-            "job": self.job,
-            "execution_arn": self.execution_arn,
-            "started_at": self.started_at.isoformat(),
-            "is_new": self.is_new,
-            "resume_from": self.resume_from,
-            "console": console,
-        }
-
-
 def start(place: Place, job: str, overrides: Mapping[str, Any], key: str | None) -> StartedRun:
     """Start a run of a deployed job; the same key again is the same run.
 
@@ -182,7 +159,7 @@ def start(place: Place, job: str, overrides: Mapping[str, Any], key: str | None)
     """
     read_overrides(overrides, check_instance_types=True)
     if place.api is not None:
-        return post_start(place, job, f"/jobs/{quote(job, safe='')}/runs", overrides, key=key)
+        return post_start(place, job, start_path(job), overrides, key=key)
     check_with_deployed(place, job, overrides)
     if place.aws is None or place.stack is None:
         raise ValueError("only a stack says which state machine it has")
@@ -203,10 +180,10 @@ def post_start(
     if place.api is None:
         raise ValueError("only an API can be posted to")
     with _perhaps_begun(place, job):
-        answer = place.api.post(path, overrides, idempotency_key=key or token_hex(16))
-    for warning in answer.body.get("warnings") or ():
-        note(f"warning: {visible(str(warning))}")
-    return started_of(answer.body, resume_from)
+        begun = starting.post_start(place.api, path, overrides, key=key, resume_from=resume_from)
+    for warning in begun.warnings:
+        note(f"warning: {visible(warning)}")
+    return begun
 
 
 def start_execution(
@@ -222,14 +199,17 @@ def start_execution(
     """Start a run as an execution of the deployment's state machine. Raises what `Starter.start` raises."""
     if place.aws is None:
         raise ValueError("only a deployment has a state machine")
-    name = keyed_name(job, key) if key else fresh_name(job, datetime.now(UTC), token_hex(3))
-    starter = Starter(place.aws.client("stepfunctions"), machine_arn)
     with _perhaps_begun(place, job):
-        begun = starter.start(job, overrides, name=name, resume_from=resume_from, requested_by=requested_by)
-    # A key may have started it before an update of the code, with an id of the first form.
-    known = None if begun.is_new else place.table().run_of_execution(begun.execution_arn, begun.started_at)
-    run_id = begun.run_id if known is None else known.run_id
-    return StartedRun(run_id, job, begun.execution_arn, begun.started_at, begun.is_new, resume_from)
+        return starting.start_execution(
+            place.aws.client("stepfunctions"),
+            place.table(),
+            machine_arn,
+            job,
+            overrides,
+            requested_by=requested_by,
+            key=key,
+            resume_from=resume_from,
+        )
 
 
 @contextmanager
@@ -248,39 +228,26 @@ def _perhaps_begun(place: Place, job: str) -> Iterator[None]:
         raise
 
 
-def started_of(body: Mapping[str, Any], resume_from: str | None = None) -> StartedRun:
-    """The run that the API says it has started."""
-    return StartedRun(
-        str(body["run_id"]),
-        str(body["job"]),
-        str(body["execution_arn"]),
-        datetime.fromisoformat(body["started_at"]).astimezone(UTC),
-        bool(body["is_new"]),
-        resume_from,
-    )
-
-
-def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) -> None:
+def check_with_deployed(place: Place, job: str, overrides: Mapping[str, Any]) -> DeployedJobs | None:
     """Hold the job's name and the overrides against what is deployed, so that a mistake costs nothing.
 
-    Who may not read the deployed jobs (a pipeline's role) is told so: the run's plan checks them all the same.
-    Raises InvalidOverridesError.
+    Returns what is deployed; None where it cannot be read. Who may not read it (a pipeline's role) is told so: the
+    run's plan checks them all the same. Raises InvalidOverridesError.
     """
     if place.aws is None or place.stack is None:
-        return
+        return None
     try:
-        jobs = operate_jobs.deployed(place.aws, place.stack)
+        found = operate_jobs.deployed(place.aws, place.stack)
     except DeploymentError as error:
         note(f"not checked before the start, but by the run's plan: {error}")
-        return
-    if job not in jobs:
-        near = get_close_matches(job, jobs, n=1)
-        mean = f"; did you mean {near[0]}?" if near else ""
-        fail(f"job: {job!r}: must be one of {', '.join(sorted(jobs)) or 'none, for there are none'}{mean}")
-    for warning in warnings_of_start(
-        apply_overrides(jobs[job], read_overrides(overrides)), datetime.now(UTC)
-    ):
+        return None
+    try:
+        warnings = check_with_jobs(found.jobs, job, overrides)
+    except UnknownJobError as error:
+        fail(str(error))
+    for warning in warnings:
         note(f"warning: {warning}")
+    return found
 
 
 def tell_and_wait(place: Place, begun: StartedRun, way: WaitOrder, *, as_json: bool) -> ExitStatus:

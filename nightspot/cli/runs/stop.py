@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import sleep
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from nightspot.aws.faults import TransientAwsError
-from nightspot.aws.runs.api_client import ApiClient, ApiError, as_passing
+from nightspot.aws.runs.api_client import ApiClient
 from nightspot.aws.runs.executions import Executions, state_machine_of
+from nightspot.aws.runs.job_code import PushedCodes, current_of
+from nightspot.aws.runs.operating import DeployedJobs
 from nightspot.aws.runs.training_jobs import (
-    LOOK_SECONDS,
     Stopper,
     Stopping,
     StopRefusedError,
@@ -22,12 +21,20 @@ from nightspot.aws.runs.training_jobs import (
     UnknownRunError,
     sentence_of,
 )
-from nightspot.cli._shared import Json, fail, grouped, mistakes, print_json, say, seconds_of
+from nightspot.cli._shared import Json, fail, grouped, mistakes, note, print_json, say, seconds_of
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import DEPLOYED, OfDeployment, Place, Where, operating_mistakes, record_of
-from nightspot.cli.runs.start import StartedRun
+from nightspot.client.starting import (
+    NotRetryableError,
+    StartedRun,
+    check_checkpoints,
+    check_retryable,
+    retry_path,
+)
+from nightspot.client.stopping import stop_by_api
 from nightspot.formats.figures import format_duration
 from nightspot.job.overrides import merge_overrides, read_overrides
+from nightspot.plan.planning import code_differs
 from nightspot.record.model import RunRecord, outcome_of
 from nightspot.terminal.tables import overrides_in_words
 
@@ -122,22 +129,14 @@ def _by_api(
     api: ApiClient, run_id: str, *, wait: bool, longest_seconds: float, as_json: bool
 ) -> dict[str, Any]:
     """The same through the API, which is asked again while the run changes over. Raises ApiError."""
-    slept, told = 0.0, ""
-    while True:
-        is_last = not wait or slept >= longest_seconds
-        try:
-            look: dict[str, Any] = api.post(f"/runs/{quote(run_id, safe='')}/stop", {}).body
-        except (ApiError, TransientAwsError) as error:
-            if is_last or as_passing(error) is None:
-                raise
-        else:
-            if look["sentence"] != told and not as_json:
-                say(look["sentence"])
-            told = look["sentence"]
-            if is_last or look["state"] == StopState.OVER:
-                return {name: look[name] for name in _SHOWN}
-        sleep(LOOK_SECONDS)
-        slept += LOOK_SECONDS
+    look = stop_by_api(
+        api,
+        run_id,
+        longest_seconds=longest_seconds if wait else None,
+        sleep=sleep,
+        on_news=(lambda _sentence: None) if as_json else say,
+    )
+    return {name: look[name] for name in _SHOWN}
 
 
 RETRY_COMMAND = "nightspot retry"  # as a run that it starts says who asked for it
@@ -193,15 +192,17 @@ def retry(
         read_overrides(own, check_instance_types=True)
         place = where.deployed()
         record = record_of(place, run)
-        _check_retryable(record)
+        _check(lambda: check_retryable(record))
         if place.api is None and wait.idempotency_key is None:
             # The API looks itself; a key may have started the very run that would be in the way.
-            _check_checkpoints(place, record)
+            _check(lambda: check_checkpoints(place.source, record))
         merged = merge_overrides(record.overrides, own)
-        if place.aws is not None:
-            start.check_with_deployed(place, record.job, merged)
+        there = None if place.aws is None else start.check_with_deployed(place, record.job, merged)
+        differs = None if there is None else _code_differs(place, record, there)
         if not as_json:
             _tell(record, own)
+        if differs is not None:
+            note(f"{differs}; its checkpoints must still fit")
         if not yes:
             typer.confirm(f"Start a new run of {record.job} in {place.words}?", abort=True, err=True)
         begun = _start(place, record, own, merged, wait.idempotency_key)
@@ -220,24 +221,11 @@ def saved_words(record: RunRecord) -> str:
     return f"step {progress.step}{of}{share}"
 
 
-def _check_retryable(record: RunRecord) -> None:
-    run_id = record.run_id
-    if not record.is_over:
-        fail(f"run: {run_id!r}: is still going on; `nightspot stop {run_id}` ends it, then it can be retried")
-    if record.has_model:
-        fail(f"run: {run_id!r}: has succeeded, so nothing is left to train; `nightspot run` starts a new one")
-
-
-def _check_checkpoints(place: Place, record: RunRecord) -> None:
-    """Refuse what lambdas/run_input.py would refuse, and leave no record of: a second retry of a run."""
-    prefix, run_id = record.checkpoints, record.run_id
-    for other in place.source.runs(record.job, None) if prefix is not None else ():
-        if other.checkpoints != prefix or other.run_id == run_id:
-            continue
-        if other.has_model:
-            fail(f"run: {run_id!r}: run {other.run_id} went on from its checkpoints and has succeeded")
-        if not other.is_over:
-            fail(f"run: {run_id!r}: run {other.run_id} continues from its checkpoints already")
+def _check(check: Callable[[], None]) -> None:
+    try:
+        check()
+    except NotRetryableError as error:
+        fail(str(error))
 
 
 def _tell(record: RunRecord, own: Mapping[str, Any]) -> None:
@@ -250,6 +238,17 @@ def _tell(record: RunRecord, own: Mapping[str, Any]) -> None:
             say(f"{title:<9}{overrides_in_words(given)}.")
 
 
+def _code_differs(place: Place, record: RunRecord, there: DeployedJobs) -> str | None:
+    """How the code that the new run will have differs from the old run's; None: it does not, or nobody can tell."""
+    deployed = there.code.get(record.job)
+    if deployed is None and record.code is None:
+        return None
+    pushed = None
+    if place.aws is not None and place.table_name is not None:
+        pushed = PushedCodes(place.aws.client("dynamodb"), place.table_name).get(record.job)
+    return code_differs(current_of(deployed, pushed), record.code.version if record.code else None)
+
+
 def _start(
     place: Place,
     record: RunRecord,
@@ -260,8 +259,7 @@ def _start(
     run_id, job = record.run_id, record.job
     if place.api is not None:
         # It merges the same way.
-        path = f"/runs/{quote(run_id, safe='')}/retry"
-        return start.post_start(place, job, path, own, key=key, resume_from=run_id)
+        return start.post_start(place, job, retry_path(run_id), own, key=key, resume_from=run_id)
     try:
         machine_arn = state_machine_of(str(record.execution_arn))
     except ValueError as error:

@@ -22,6 +22,7 @@ from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, not
 from nightspot.cli.runs import follow, show
 from nightspot.cli.runs.follow import Followed
 from nightspot.cli.runs.place import Place, Where, check_at_least_one, operating_mistakes, record_of
+from nightspot.client.looking import Look
 from nightspot.formats.figures import one_line
 from nightspot.local.stage.records import LocalRecord
 from nightspot.record.model import AttemptRecord, RunRecord
@@ -102,7 +103,7 @@ class Screen:
         self._record: RunRecord | None = None
         self._now = follow.clock_of(place)
 
-    def run(self, look: Callable[[], follow.Look]) -> Followed:
+    def run(self, look: Callable[[], Look]) -> Followed:
         """Follow the run to its end. Raises what `look` raises."""
         with Live(console=self._console, auto_refresh=False) as live:
 

@@ -191,6 +191,7 @@ class AsyncInvoker:
 REGION = SAMPLES["AWS::Region"]
 TABLE = "nightspot-runs"
 BUS = "default"
+PAGES = "nightspot-reports"  # the bucket of code
 # The file that is deployed.
 WORKFLOW = Path(__file__).parents[2] / "statemachine" / "training_run.asl.json"
 
@@ -207,7 +208,7 @@ def local_job(job: Job, _execution_arn: str = "") -> Job:
 
 
 def create_resources(jobs: Iterable[Job]) -> None:
-    """The run table, and every bucket that a job's request names."""
+    """The run table, every bucket that a job's request names, and the one of code."""
     boto3.client("dynamodb", region_name=REGION).create_table(
         TableName=TABLE,
         BillingMode="PAY_PER_REQUEST",
@@ -221,7 +222,7 @@ def create_resources(jobs: Iterable[Job]) -> None:
         ],
     )
     s3 = boto3.client("s3", region_name=REGION)
-    for bucket in sorted({bucket for job in jobs for bucket in _buckets(job.training_job)}):
+    for bucket in sorted({PAGES, *(bucket for job in jobs for bucket in _buckets(job.training_job))}):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
 
 

@@ -20,12 +20,14 @@ from moto import mock_aws
 from nightspot.aws.notices import Notices
 from nightspot.aws.runs.checkpoints import Checkpoints, Models
 from nightspot.aws.runs.executions import CONTINUE_RUN, Executions, Starter
+from nightspot.aws.runs.job_code import CodeArchives, JobCode, PushedCodes
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
 from nightspot.aws.table.run_table import RunTable
 from nightspot.formats.run_ids import run_id_of
 from nightspot.formats.statuses import ENDED
 from nightspot.job.model import Job, Local
+from nightspot.job.source_archive import pack_all
 from nightspot.lambdas.dependencies import EVENT_LIFE, Dependencies
 from nightspot.lambdas.observability import writing_to
 from nightspot.lambdas.start_training_job import ASKED_ONCE
@@ -38,6 +40,7 @@ from nightspot.local.stage import records
 from nightspot.local.stage.emulated_aws import (
     ASYNC_RETRY_SECONDS,
     BUS,
+    PAGES,
     REGION,
     TABLE,
     AsyncInvoker,
@@ -281,7 +284,7 @@ class LocalAws:
         All jobs share one pace: `time_scale`, else the stage's own, else the slowest of the jobs', so that no job's
         training is cut short. Afterwards nothing that was started is left running.
 
-        Raises NoLocalCommandError where no job has a local command.
+        Raises NoLocalCommandError where no job has a local command, InvalidJobError for code that cannot travel.
         """
         scale = time_scale or self.time_scale or self._slowest()
         self.scratch.mkdir(parents=True, exist_ok=True)
@@ -328,6 +331,11 @@ class LocalAws:
         self, clients: Mapping[str, Any], clock: StoryClock, events: RecordingEvents, starter: Starter
     ) -> Dependencies:
         limits = self.night.options.quotas
+        code = JobCode(
+            pack_all(self.jobs)[0],
+            PushedCodes(clients["dynamodb"], TABLE),
+            CodeArchives(clients["s3"], PAGES),
+        )
         return Dependencies(
             region=REGION,
             now=clock.now,
@@ -346,6 +354,7 @@ class LocalAws:
             step_functions=clients["stepfunctions"],
             starter=starter,
             models=Models(clients["s3"]),
+            code=lambda: code,
             # A busy machine takes a second for what is minutes of the story.
             event_life=max(EVENT_LIFE, timedelta(seconds=clock.story_seconds(1.0))),
         )

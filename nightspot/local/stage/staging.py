@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
+from typing import Any
 
 from nightspot.aws.prices import PriceBook, load_price_book
 from nightspot.job.markets import Market
@@ -18,7 +19,7 @@ from nightspot.job.overrides import apply_overrides, overrides_as_json, read_ove
 from nightspot.job.times import next_fire
 from nightspot.local.stage.emulated_aws import REGION
 from nightspot.local.stage.night_files import Night
-from nightspot.local.stage.records import Ended, Played, PricedType
+from nightspot.local.stage.records import Ended, LocalRecord, Played, PricedType, record_of, write
 from nightspot.local.stage.session import LocalAws, LocalNight, Sighting
 
 # By such variables the examples pad their epochs (examples/recommender/train.py, and that of `nightspot new`).
@@ -155,6 +156,38 @@ def play(
     with python_logs_in(scratch / "python.log"):
         scheduled = {"scheduled_at": started_at.isoformat()} if job.schedule is not None else {}
         return aws.play(job.name, {"job": job.name, **scheduled, **night.overrides})
+
+
+def night_with(night: Night, overrides: Mapping[str, Any]) -> Night:
+    """The night with a run's own overrides beside its own."""
+    return replace(night, overrides={**night.overrides, **overrides})
+
+
+def play_and_record(
+    job: Job,
+    night: Night,
+    *,
+    started_at: datetime,
+    job_file: str,
+    scratch: Path,
+    folder: Path,
+    directory: Path,
+    on_start: Callable[[Played], None] = lambda _played: None,
+    on_sighting: Callable[[Sighting], None] = lambda _seen: None,
+    name_of: Callable[[Path], str] = str,
+) -> tuple[LocalRecord, Path]:
+    """Play the night, and keep its record in `folder`: the record and its file.
+
+    `on_start` hears what is known before. `name_of` writes the scratch folder into the record. Raises
+    InvalidOverridesError, NightNotOverError and OSError.
+    """
+    played = facts(job, night, started_at, job_file=job_file, scratch=name_of(scratch))
+    on_start(played)
+    came = play(
+        job, night, scratch=scratch, started_at=started_at, directory=directory, on_sighting=on_sighting
+    )
+    record = record_of(played, came.record, ending(came), datetime.now(UTC))
+    return record, write(folder, record)
 
 
 @contextmanager

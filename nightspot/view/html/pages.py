@@ -205,6 +205,8 @@ def _facts(run: RunRecord) -> Iterator[tuple[str, str, str | None]]:
         yield "Metrics", ", ".join(said), None
     if run.checkpoints:
         yield "Checkpoints", run.checkpoints, None
+    if run.code:
+        yield "Code", plain(run.code.version.words), None
     if run.plan_note:
         yield "Plan", plain(run.plan_note), None
     if run.requested_by:

@@ -43,6 +43,8 @@ def figures(run: RunRecord, zone: str) -> Iterator[tuple[str, str]]:
         yield "Saved", _saved(run)
     if doubt := sentences.how_too_high(run):
         yield "Caution", clean(doubt)
+    if run.code:
+        yield "Code", clean(run.code.version.words)
 
 
 UNKNOWN_MARGIN = "how long before or after the deadline is unknown"

@@ -1,4 +1,6 @@
-"""What sagemaker-training itself makes of the cases of cases.json; a script for a Python that has it.
+"""What sagemaker-training 5.1.4 itself makes of the cases of cases.json; a script for a Python that has it.
+
+That package is no dependency: it builds a C extension and brings SciPy, gevent and paramiko.
 
 python ask.py cases.json writes the answers there; python ask.py < case writes that of one case to standard output.
 """

@@ -283,6 +283,13 @@ def test_a_page_is_named_by_what_it_is_about():
     assert title(None, None) == "All jobs"
 
 
+def test_the_facts_tell_which_code_was_trained(record):
+    code = {"digest": "d" * 64, "entry_point": "train.py", "revision": "1" * 40, "dirty": True}
+    words = f"train.py {'d' * 12} (git {'1' * 12}, with uncommitted changes)"
+    assert words in page_of(record | {"code": code}, SCRIPT)
+    assert ">Code<" not in page_of(record, SCRIPT)
+
+
 def test_the_facts_tell_who_started_the_run_and_what_its_plan_has_to_say(record):
     note = "Started 2 h late: 6 h are left of 8 h."
     page = page_of(record | {"plan_note": note, "requested_by": "schedule"}, SCRIPT)

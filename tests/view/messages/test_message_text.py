@@ -22,6 +22,12 @@ def figures_of(message):
     return {label: value for label, _, value in pairs if value}
 
 
+def test_the_closing_message_says_which_code_was_trained(notices):
+    code = {"digest": "d" * 64, "entry_point": "train.py", "revision": None, "pushed_by": "user/jo"}
+    message = message_of(notices.closing(notices.fallen_back(), summary={"code": code}))
+    assert figures_of(message)["Code"] == f"train.py {'d' * 12} (not in git; pushed by user/jo)"
+
+
 def test_a_night_that_fell_back_is_one_text_with_its_whole_story(notices):
     """The whole of it once, so that a reader of this test sees what a person gets."""
     figures = {"on_demand_cost_usd": 148.5, "saved_usd": 69.3, "saved_percent": 46.67}

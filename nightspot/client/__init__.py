@@ -1,0 +1,1 @@
+"""What a notebook and a program use: `from nightspot import Client, Job` (docs/python.md)."""
