@@ -93,12 +93,16 @@ _ERROR_LINE = re.compile(
 )
 
 
-def why_it_failed(log: str) -> str:
-    """Why a program failed, by the end of its log or the reason it left: the exception of the last traceback, else
-    the last line that names an error, else the last line that says something; "" where there is none."""
-    found = raised(log)
+def why_it_failed(log: str, left: str = "") -> str:
+    """Why a program failed, by the end of its log and by the reason that it left: the exception of the last
+    traceback, else all of what it left, else the last line that names an error, else the last line that says
+    something; "" where there is none."""
+    text = left.strip() or log
+    found = raised(text)
     if found is not None:
-        return without_frames(paragraph(log[found[1] :]))
+        return without_frames(paragraph(text[found[1] :]))
+    if left.strip():
+        return without_frames(left)
     lines = without_frames(log).splitlines()
     errors = [line for line in lines if _ERROR_LINE.search(line)]
     return (errors or lines or [""])[-1].strip()

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nightspot.checkpoint.core.journal import JOURNAL_VARIABLE
-from nightspot.drill.lives import Life, Training, definitions_of
+from nightspot.drill.lives import USUAL_DEFINITIONS, Life, Training, definitions_of
 from nightspot.drill.planning import PlannedKill, pace_of, plan, targets_of
 from nightspot.drill.verdict import DrillEvidence, needs_second_run
 from nightspot.job.model import Job
@@ -83,7 +83,7 @@ def drill(
     rng = random.Random(options.seed)  # noqa: S311 - when to kill, not a secret
     with closing(Reaper()) as reaper:
         setting = LifeSetting(
-            definitions=definitions_of(request),
+            definitions=definitions_of(request) or USUAL_DEFINITIONS,
             reaper=reaper,
             limit_seconds=options.limit_seconds,
             grace_seconds=options.grace_seconds,

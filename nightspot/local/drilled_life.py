@@ -17,7 +17,16 @@ from typing import Any, NamedTuple
 
 from nightspot.checkpoint.core.journal import Event
 from nightspot.documents.tracebacks import why_it_failed
-from nightspot.drill.lives import Definition, Kill, KillKind, Life, combined, read_journal, read_log
+from nightspot.drill.lives import (
+    USUAL_DEFINITIONS,
+    Definition,
+    Kill,
+    KillKind,
+    Life,
+    combined,
+    read_journal,
+    read_log,
+)
 from nightspot.drill.planning import KillPace, PlannedKill
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker.container import Container
@@ -454,8 +463,11 @@ def _life(setting: LifeSetting, place: LifePlace, watch: Watch, code: int | None
     journal = place.journal.read_text(encoding="utf-8", errors="replace") if place.journal.exists() else ""
     ended_itself = ended.kill is None and not ended.too_long
     left = ended.kill is not None and ended.kill.left_seconds is not None
+    seen = read_journal(journal)
+    if not seen.library or setting.definitions is not USUAL_DEFINITIONS:
+        seen = combined(seen, read_log(setting.definitions, lines))
     return Life(
-        seen=combined(read_journal(journal), read_log(setting.definitions, lines)),
+        seen=seen,
         kill=ended.kill,
         exit_code=code if ended_itself or left else None,
         too_long=ended.too_long,
@@ -471,7 +483,4 @@ def _life(setting: LifeSetting, place: LifePlace, watch: Watch, code: int | None
 
 
 def _last_words(container: Container, lines: Sequence[str]) -> str:
-    """Why it failed: what the script left as the reason, the exception of its traceback, or the line of its log
-    that names an error, else the last line that says something."""
-    failure = (container.failure_text() or "").strip()
-    return why_it_failed(failure or "\n".join(lines[-_WORDS_LINES:]))
+    return why_it_failed("\n".join(lines[-_WORDS_LINES:]), container.failure_text() or "")

@@ -199,6 +199,18 @@ def test_an_ordinary_loop_gets_the_grade_of_what_it_restores(drilled, tmp_path, 
     assert (report.outcome, report.claim[: len(claim)]) == (outcome, claim), report.claim
 
 
+def test_epochs_and_losses_are_found_in_the_log_of_a_job_that_defines_no_metric(tmp_path):
+    text = JOB.format(script=script_of(tmp_path, *LOOP).rename(tmp_path / "loop.py"))
+    script = tmp_path / "loop.py"
+    script.write_text(script.read_text().replace("step {epoch}", "Epoch: {epoch}/8,"))
+    before, rest = text.split("    MetricDefinitions:\n")
+    job = parse_job(before + rest[rest.index("  OutputDataConfig") :])
+    (tmp_path / "scratch").mkdir()
+    evidence = drill(job, DrillOptions(kills=1), scratch=tmp_path / "scratch", directory=tmp_path)
+    assert list(evidence.undisturbed.steps) == list(range(1, 9))
+    assert report_of("small", evidence).outcome is Grade.INEXACT
+
+
 def test_a_job_that_is_never_the_same_passes_by_how_far_two_undisturbed_ones_are_apart(drilled):
     evidence = drilled("never_the_same", kills=3)
     assert evidence.varies
