@@ -89,6 +89,8 @@ def drill(
             grace_seconds=options.grace_seconds,
         )
         stage = DrillStage(scratch, request, how, archives, rng.random, on_life)
+        # As a rule one training has all the kills.
+        stage.expect([(), (None,) * options.kills])
         return _drilled(setting, stage, options, rng.random)
 
 
@@ -143,9 +145,9 @@ class DrillStage:
     draw: Callable[[], float]
     on_life: OnLife
     done: int = 0
-    total: int = 1
+    total: int = 0
 
-    def expect(self, kills: Iterable[Sequence[PlannedKill]]) -> None:
+    def expect(self, kills: Iterable[Sequence[object]]) -> None:
         """Trainings with these kills are to come, each of which has a life more than it has kills."""
         self.total = self.done + sum(len(each) + 1 for each in kills)
 

@@ -28,7 +28,7 @@ class DrillProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._status = console.status("1: undisturbed") if console.is_terminal else None
+        self._status = console.status("the undisturbed training") if console.is_terminal else None
 
     def __enter__(self) -> DrillProgress:
         if self._status is not None:
@@ -43,7 +43,7 @@ class DrillProgress:
         """One process is over, the `done`th of probably `total`."""
         show_life(self._console, name, number, life, f"{done} of {total}")
         if self._status is not None:
-            self._status.update(f"{min(done + 1, total)} of {total}")
+            self._status.update(f"{done + 1} of {max(done + 1, total)}")
 
 
 def show_life(console: Console, name: str, number: int, life: Life, count: str = "") -> None:

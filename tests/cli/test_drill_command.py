@@ -57,7 +57,7 @@ def test_a_good_job_passes_with_status_0_a_table_and_a_picture(nightspot, job, t
     assert answer.status == 0
     assert answer.err == ""
     assert "the result is that of an uninterrupted run" in answer.out
-    assert "1 of 1  undisturbed, life 1: 8 steps, 4 saves" in answer.out
+    assert "1 of 4  undisturbed, life 1: 8 steps, 4 saves" in answer.out
     assert "4 of 4  " in answer.out
     assert "build/drills/recommender.png" in answer.out
     assert (tmp_path / "build" / "drills" / "recommender.png").read_bytes().startswith(b"\x89PNG")

@@ -261,7 +261,7 @@ def test_a_drill_says_how_many_of_its_processes_are_over(tmp_path):
         on_life=lambda *given: seen.append(given[3:]),
     )
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
-    assert seen[0] == (1, 1)
+    assert seen[0] == (1, 4)
     assert seen[-1][0] == seen[-1][1] >= 4
 
 

@@ -1,10 +1,12 @@
 """What is said of each kill, what is worth a note, and what is drawn."""
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from nightspot.drill.grades import Grade
 from nightspot.drill.lives import Kill, KillKind, Life, SeenStep
@@ -227,3 +229,29 @@ def test_the_title_says_the_outcome_and_the_first_reason_in_two_lines_at_most(st
     assert title.startswith("FAIL  small: does not resume: a part of it")
     assert title.count("\n") == 2
     assert title.endswith("…")
+
+
+def test_on_a_terminal_it_is_shown_which_process_runs_and_elsewhere_only_lines(story):
+    def shown(*, is_terminal):
+        out = io.StringIO()
+        console = Console(file=out, force_terminal=is_terminal, width=100)
+        with drill_text.DrillProgress(console) as progress:
+            progress.life("training-1", 2, story.life(), 3, 7)
+        return out.getvalue()
+
+    assert "4 of 7" in shown(is_terminal=True)
+    assert shown(is_terminal=False) == (
+        "  3 of 7  training-1, life 2: 12 steps, 4 saves in 2.0 s, exit code 0\n"
+    )
+
+
+def test_the_middle_grade_is_in_the_text_and_in_the_picture_s_title(story, capsys):
+    wrong = [story.step(n, parts={"generator": "?"}, metrics={"loss": 1.02 / n}) for n in range(7, 13)]
+    report = reported(story, story.killed_at(8, changed=wrong))
+    claim = "resumes, not to the bit: random state not restored; loss differs by up to 2 %"
+    assert drill_plot.title_of(report).replace("\n", " ").startswith(f"INEXACT  small: {claim}")
+    drill_text.show_report(console_for(), report)
+    out = capsys.readouterr().out
+    assert f"INEXACT  small: {claim}" in out
+    assert "inexact" in out
+    assert "failed" not in out
