@@ -6,11 +6,12 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any, SupportsIndex
 
+from .carried import CALLBACKS, Carried, load_memories
 from .checkpointer import Checkpointer
 from .core.errors import DirectoryError, SettingError, StateError
 from .core.restoring import Restored, SavedFile
@@ -150,6 +151,8 @@ class Attached:
         self._scratch = scratch
         self._settings = dict(settings)
         self._checkpointer: Checkpointer | None = None
+        self._carried: list[Carried] = []
+        self._memories: list[tuple[str, Mapping[str, Any]]] = []
         self._remove_unpacked: weakref.finalize[Any, Any] | None = None
 
     @property
@@ -197,7 +200,18 @@ class Attached:
                 f"step {restored.step}: what restore() returned must be passed to {how}"
             )
         self._checkpointer = checkpointer
+        state = restored.state if restored is not None and isinstance(restored.state, Mapping) else {}
+        self._memories = list(state.get(CALLBACKS, ()))
         return checkpointer
+
+    def carry(self, carried: Sequence[Carried]) -> None:
+        """From now on what these callbacks remember is in every save; `give_back` loads what was."""
+        self._carried = list(carried)
+
+    def give_back(self) -> None:
+        """Load what the callbacks remembered, once; StateError where one of them is there no more."""
+        memories, self._memories = self._memories, []
+        load_memories(self._carried, memories)
 
     def due(self, step: int) -> bool:
         """`Checkpointer.due`."""

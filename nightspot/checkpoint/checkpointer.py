@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, SupportsIndex
 
 from .core import settings
+from .core.curve import Curve, Tracker, check_trackers
 from .core.errors import CheckpointError, DirectoryError
 from .core.files import KeepBest, keep_best_from
 from .core.journal import Event, journal_from
 from .core.progress import Pace, Progress, ProgressWriter, ResumedFrom, check_metrics, check_step
+from .core.ranks import Gather, rank_from
 from .core.restoring import Restored, Restorer, Skipped, Whole
 from .core.schedule import Due
-from .core.settings import ASKED_TO_STOP_STATUS, Gather, clock_from, rank_from
+from .core.settings import ASKED_TO_STOP_STATUS, clock_from
 from .core.state import (
     Deserialise,
     ReusedCopies,
@@ -48,15 +50,16 @@ class Checkpointer:
     every_steps, every_seconds, interval: when `due` says yes; "auto" if none is given.
     asynchronous: write beside training; `snapshot` copies the values (default `state.ReusedCopies`).
     serialise, deserialise: value and binary stream, binary stream; default pickle.
-    rank, world_size, replicated: several processes on one prefix; see `settings.rank_from`. With
+    rank, world_size, replicated: several processes on one prefix; see `ranks.rank_from`. With
         replicated state rank 0 writes alone and every rank restores its file.
     gather: all ranks' numbers from this rank's (mpi4py's `comm.allgather`); they then decide as one.
     handle_sigterm: as `on_signal`.
+    trackers: where `log` shows the curve (`nightspot.checkpoint.trackers`); rank 0 alone sends, and no drill.
     environ: SageMaker's and Nightspot's variables are read from it, once.
     now: returns an aware UTC datetime; outranks NIGHTSPOT_CLOCK.
 
-    Raises SettingError or DirectoryError. One process per rank writes to a directory at a time, and
-    one thread uses a Checkpointer.
+    Raises SettingError or DirectoryError. One process per rank writes to a directory at a time (`restore` and
+    `save` raise DirectoryError in any other until it ends or calls `close`), and one thread uses a Checkpointer.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Checkpointer:
         replicated: bool = False,
         gather: Gather | None = None,
         handle_sigterm: bool = False,
+        trackers: Sequence[Tracker] = (),
         environ: Mapping[str, str] = os.environ,
         now: Callable[[], datetime] | None = None,
     ) -> None:
@@ -103,7 +107,9 @@ class Checkpointer:
             settings.upload_seconds_from(upload_seconds),
         )
         self._directory = settings.prepare(chosen)
-        self._writer = Writer(self._directory, self._process, keep, serialise, self._now)
+        shown = check_trackers(trackers) if self._process.announces and not self._journal.on else ()
+        self._curve = Curve(shown, self._now)
+        self._writer = Writer(self._directory, self._process, keep, serialise, self._now, self._curve.links)
         self._restorer = Restorer(self._directory, self._process, deserialise, gather)
         self._background = Background()
         self._last_step: int | None = None
@@ -155,6 +161,7 @@ class Checkpointer:
         self._background.settle()
         path = None
         if self._process.writes:
+            self._writer.claim()
             now = self._now()
             # Without a restore() nothing says when the first step began: time from the first save on.
             pace = self._pace or Pace(now, done)
@@ -168,6 +175,16 @@ class Checkpointer:
         self._last_step = done
         self._due.saved(done, was_asked=asked)
         return path
+
+    def log(self, step: SupportsIndex, metrics: Mapping[str, float]) -> None:
+        """A point of the curve, for the `trackers`; call it before the save of the same step.
+
+        It is sent once a checkpoint of this step or a later one should be in S3, or at `close`, so that no
+        point is of steps that are repeated. Costs some 50 microseconds; a tracker that cannot be reached holds
+        nothing up. Numbers that are not finite, and steps up to the one that was restored, are left out.
+        Raises StepError or MetricsError.
+        """
+        self._curve.log(check_step(step, self._total_steps, None), check_metrics(metrics))
 
     def due(self, step: SupportsIndex) -> bool:
         """Whether to save after this step; cheap enough to be asked after each.
@@ -201,6 +218,7 @@ class Checkpointer:
         there are whole ones that `deserialise` cannot read.
         """
         self._background.settle()
+        self._writer.claim()
         self._journal.tell(Event.RESTORING)
         begun = self._now()
         try:
@@ -244,9 +262,12 @@ class Checkpointer:
         self._background.settle()
 
     def close(self) -> None:
-        """`wait`, and give signals back to the handlers that were there before."""
-        self._due.stop.forget()
-        self._background.settle()
+        """`wait`, and give signals back to the handlers that were there before.
+
+        The points of the curve that still wait are sent (for a minute at most), unless a stop was requested: the
+        next attempt has them from the checkpoint. Another process may write to the directory then.
+        """
+        self._close(complete=not self.stop_requested)
 
     def __enter__(self) -> Checkpointer:
         return self
@@ -254,21 +275,33 @@ class Checkpointer:
     def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
         # What ended the training must not be replaced by a save that failed; that one is in the log.
         try:
-            self.close()
+            self._close(complete=error is None and not self.stop_requested)
         except CheckpointError:
             if error is None:
                 raise
+
+    def _close(self, *, complete: bool) -> None:
+        self._due.stop.forget()
+        try:
+            self._background.settle()
+            self._curve.close(complete=complete)
+        finally:
+            self._writer.release()
 
     def _write(self, progress: Progress, state: State, *, background: bool) -> None:
         begun = self._now()
         if background:
             state = hold(state, self._snapshot)
+        points = self._curve.held(progress.step)
         held = self._now()
         held_up_seconds = (held - begun).total_seconds()
 
         def write() -> None:
             self._journal.tell(Event.SAVING, step=progress.step)
-            self._writer.save(progress, state)
+            self._writer.save(progress, state, points)
+            if self._curve.on:
+                upload = self._writer.upload_time(self._directory / progress.checkpoint)
+                self._curve.saved(progress.step, self._now() + upload)
             self._journal.tell(Event.SAVED, step=progress.step)
             written_seconds = (self._now() - held).total_seconds()
             if background:
@@ -302,6 +335,7 @@ class Checkpointer:
         self._pace = Pace(now, progress.step, progress.seconds_per_step)
         self._resumed_from = ResumedFrom(progress.step, progress.attempt)
         self._due.begin(progress.step)
+        self._curve.begin(progress.step, whole.points)
         self._writer.know(progress)
         self._writer.announce(
             self._progress_writer.progress(
@@ -316,6 +350,7 @@ class Checkpointer:
         self._pace = Pace(self._now(), 0)
         self._resumed_from = None
         self._due.begin(0)
+        self._curve.begin(None, None)
         if skipped:
             said = "no checkpoint in %s is whole, training starts from the beginning: %s"
             _LOG.error(said, self._directory, "; ".join(map(str, skipped)))

@@ -20,10 +20,10 @@ from typing import Any
 import lightgbm
 from lightgbm.callback import CallbackEnv, EarlyStopException
 
+from .carried import Carried, name_of
 from .checkpointer import Checkpointer
 from .core.errors import StateError
-from .core.state import can
-from .rounds import Resumed, Rounds, Saved, name_of, paired, seed_of
+from .rounds import Resumed, Rounds, Saved, paired, seed_of
 
 __all__ = ["Resumed", "resume"]
 
@@ -71,7 +71,8 @@ def resume(
     num_boost_round: the rounds of the whole training, over all attempts.
     callbacks: those that must know of all rounds; they see the rounds counted over all attempts.
         early_stopping and record_evaluation are shown the past again, a callback with state_dict()
-        and load_state_dict() is carried by these, any other is called as it is.
+        and load_state_dict() is carried by these, any other by those of its attributes, or of a function's
+        nonlocal variables, that have changed since it was given; StateError where those cannot be pickled.
     also: more parts of the state, as for `Checkpointer.save`; objects are loaded from the checkpoint.
     repeatable: draw the random numbers of each round from the seeds and the round alone, so that a
         resumed training draws the same. They are then others than without these callbacks.
@@ -139,6 +140,7 @@ class _Training:
         self._memory = saved.memory if saved else None
         self._callbacks = tuple(callbacks)
         self._remembered = paired(callbacks, saved.memory["callbacks"]) if saved else []
+        self._carried = {id(each): Carried(each) for each in callbacks if not isinstance(each, _REPLAYED)}
         ordered = sorted(
             enumerate(callbacks), key=lambda each: getattr(each[1], "order", each[0] - len(callbacks))
         )
@@ -195,8 +197,10 @@ class _Training:
         for each, state in self._remembered:
             if isinstance(each, _REPLAYED):
                 self._replay(each, whole)
-            elif can(each, "load_state_dict"):
-                each.load_state_dict(state)
+            elif state:
+                # An earlier version saved what state_dict() gave, as it is.
+                ours = {"own", "attributes"} & set(state)
+                self._carried[id(each)].load(state if ours else {"own": state})
 
     def _begin(self, env: Any) -> None:
         self._begun = True
@@ -294,7 +298,7 @@ class _Training:
             "iterations": model.current_iteration(),
             "evals": list(self._evals),
             "callbacks": [
-                (name_of(each), each.state_dict() if can(each, "state_dict") else None)
+                (name_of(each), self._carried[id(each)].memory() if id(each) in self._carried else None)
                 for each in self._callbacks
             ],
             "best": best,

@@ -19,9 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback
+import torch
+from lightning.pytorch import Callback, LightningDataModule
+from lightning.pytorch.callbacks import Checkpoint
 
 from .attached import Attached, save_with
+from .carried import Carried, part_of_state
 from .core.errors import CheckpointError, StateError
 from .core.random_state import capture_random_state, restore_random_state
 from .core.settings import ASKED_TO_STOP_STATUS
@@ -29,6 +32,13 @@ from .pytorch import ResumableLoader, in_the_way, torch_gather
 
 _NAME = "lightning.ckpt"
 _KEY = "nightspot"
+_RESTORED_BY_LIGHTNING = (
+    LightningDataModule,
+    torch.nn.Module,
+    torch.optim.Optimizer,
+    torch.utils.data.DataLoader,
+    torch.utils.data.Dataset,
+)
 
 
 class NightspotCallback(Attached, Callback):  # type: ignore[misc] # Lightning is Any to the type checker
@@ -39,6 +49,9 @@ class NightspotCallback(Attached, Callback):  # type: ignore[misc] # Lightning i
         (`attached.Attached`).
     weights_only: fit's default, which reads data alone. The first save whose checkpoint it could not read
         raises StateError and names what is in the way; with False pass weights_only=False to fit too.
+
+    What the Trainer's callbacks remember is restored: by Lightning where they have state_dict(), as its own
+    EarlyStopping does, else by their changed attributes (`carried`).
 
     The metrics are the loss and what the module has logged. Only a loader with state_dict(), such as
     ResumableLoader, goes on in mid-epoch; Lightning begins another one's epoch again, and warns. When a
@@ -58,6 +71,8 @@ class NightspotCallback(Attached, Callback):  # type: ignore[misc] # Lightning i
         self._weights_only = weights_only
         self._gathers = settings.get("gather") is not None
         self._step = 0
+        self._metrics: Mapping[str, float] = {}
+        self._at_epoch_end = False
         self._remembered: Mapping[str, Any] | None = None
 
     def restore(self) -> Path | None:
@@ -91,35 +106,49 @@ class NightspotCallback(Attached, Callback):  # type: ignore[misc] # Lightning i
         if self._remembered is not None:
             self._load(trainer, self._remembered)
             self._remembered = None
+        left_out = (*_RESTORED_BY_LIGHTNING, type(trainer))
+        self.carry([Carried(each, left_out, own=False) for each in trainer.callbacks if _forgets(each)])
+        # Lightning goes on to what is added now: when all others have begun and reset themselves.
+        trainer.callbacks[:] = [each for each in trainer.callbacks if not isinstance(each, _Last)]
+        trainer.callbacks.append(_Last(self))
 
-    def on_train_batch_end(
-        self,
-        trainer: Any,
-        pl_module: Any,  # noqa: ARG002 - Lightning's signature
-        outputs: Any,
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
-    ) -> None:
+    def after_batch(self, trainer: Any, outputs: Any) -> None:
         """Save where it is due. Gradients that are still being summed up are in no checkpoint."""
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
         if not self.due(self._step):
             return
-        metrics = _metrics(outputs, trainer.callback_metrics)
+        self._metrics = _metrics(outputs, trainer.callback_metrics)
+        # What callbacks do at the end of an epoch (count its patience) Lightning does not make up for at a resume.
+        self._at_epoch_end = trainer.is_last_batch
+        if not self._at_epoch_end:
+            self._save(trainer)
+
+    def after_epoch(self, trainer: Any) -> None:
+        """Save what was due after the last batch of the epoch."""
+        if self._at_epoch_end:
+            self._at_epoch_end = False
+            self._save(trainer)
+
+    def _save(self, trainer: Any) -> None:
         if trainer.is_global_zero:
             write = partial(self._write, trainer)
-            save_with(self.checkpointer, self._step, write, metrics=metrics, scratch=self._scratch)
+            also = part_of_state(self._carried)
+            save_with(
+                self.checkpointer, self._step, write, also=also, metrics=self._metrics, scratch=self._scratch
+            )
         else:
             # Lightning saves with all ranks together, into the first one's folder.
             with tempfile.TemporaryDirectory() as folder:
                 trainer.save_checkpoint(Path(folder, _NAME))
-            self.checkpointer.save(self._step, {}, metrics=metrics)
+            self.checkpointer.save(self._step, {}, metrics=self._metrics)
         if self.checkpointer.should_stop:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002 - Lightning's signature
         """Return when the save in flight is durable."""
+        trainer.callbacks[:] = [each for each in trainer.callbacks if not isinstance(each, _Last)]
         self.checkpointer.close()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
@@ -130,7 +159,7 @@ class NightspotCallback(Attached, Callback):  # type: ignore[misc] # Lightning i
             exception.code = exception.code or ASKED_TO_STOP_STATUS
         # A save that failed is in the log, and must not replace what ended the training.
         with suppress(CheckpointError):
-            self.checkpointer.close()
+            self.checkpointer.__exit__(type(exception), exception, None)
 
     def _load(self, trainer: Any, remembered: Mapping[str, Any]) -> None:
         loaders = list(_resumable(trainer.train_dataloader))
@@ -159,6 +188,38 @@ class NightspotCallback(Attached, Callback):  # type: ignore[misc] # Lightning i
                     "with torch.serialization.add_safe_globals, or weights_only=False be given to both "
                     "NightspotCallback and fit"
                 )
+
+
+class _Last(Checkpoint):  # type: ignore[misc] # Lightning is Any to the type checker
+    """Called after all others, EarlyStopping included, as Lightning calls those of this kind."""
+
+    def __init__(self, nightspot: NightspotCallback) -> None:
+        self._nightspot = nightspot
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002 - Lightning's signature
+        self._nightspot.give_back()
+
+    def on_train_batch_end(
+        self,
+        trainer: Any,
+        pl_module: Any,  # noqa: ARG002 - Lightning's signature
+        outputs: Any,
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        self._nightspot.after_batch(trainer, outputs)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002 - Lightning's signature
+        self._nightspot.after_epoch(trainer)
+
+
+def _forgets(callback: Any) -> bool:
+    """Whether Lightning does not save what it remembers: neither its own, nor has it a hook for that."""
+    if type(callback).__module__.partition(".")[0] in ("lightning", "pytorch_lightning"):
+        return False
+    hooks = ("state_dict", "on_save_checkpoint")
+    kinds = type(callback).__mro__[: type(callback).__mro__.index(Callback)]
+    return not any(hook in vars(kind) for kind in kinds for hook in hooks)
 
 
 def _total_steps(trainer: Any, pl_module: Any) -> int | None:

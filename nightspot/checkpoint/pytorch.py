@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Sampler
 from .checkpointer import Checkpointer
 from .core import settings
 from .core.errors import SettingError, StateError, UnreadableStateError
-from .core.settings import Gather
+from .core.ranks import Gather
 
 _AS_THEY_ARE = (
     type(None),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .carried import name_of
 from .checkpointer import Checkpointer
 from .core.errors import StateError
 from .core.restoring import Restored
@@ -119,11 +120,6 @@ class Rounds:
 def seed_of(seed: int, done: int) -> int:
     """The seed of the round after `done` rounds: it depends on nothing that a restart would lose."""
     return (seed * _ROUNDS_PER_SEED + done) % 2**31
-
-
-def name_of(callback: object) -> str:
-    """The callback's class, by which a checkpoint knows it again."""
-    return f"{type(callback).__module__}.{type(callback).__qualname__}"
 
 
 def paired(callbacks: Sequence[Any], saved: Sequence[tuple[str, Any]]) -> list[tuple[Any, Any]]:

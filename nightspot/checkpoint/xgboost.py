@@ -10,7 +10,6 @@ booster = xgboost.train(
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,10 +17,10 @@ from typing import Any
 from xgboost import Booster
 from xgboost.callback import TrainingCallback
 
+from .carried import Carried, memories
 from .checkpointer import Checkpointer
 from .core.errors import StateError
-from .core.state import can
-from .rounds import Resumed, Rounds, Saved, name_of, paired, seed_of
+from .rounds import Resumed, Rounds, Saved, paired, seed_of
 
 __all__ = ["CheckpointCallback", "Resumed", "resume"]
 
@@ -90,7 +89,7 @@ class CheckpointCallback(TrainingCallback):  # type: ignore[misc] # XGBoost is A
         self._generator: dict[str, str] = {}
         self._given_rate: str | None = None
         self._best: str | None = None
-        self._carried = [_Carried(each) for each in callbacks]
+        self._carried = [Carried(each) for each in callbacks]
         self._remembered = (
             [state for _, state in paired(callbacks, saved.memory["callbacks"])] if saved else []
         )
@@ -175,7 +174,7 @@ class CheckpointCallback(TrainingCallback):  # type: ignore[misc] # XGBoost is A
         return bytes(model.save_raw("ubj")), {
             "first_round": self._first_round,
             "evals": _copy(evals_log),
-            "callbacks": [(name_of(each.callback), each.memory()) for each in self._carried],
+            "callbacks": memories(self._carried),
             "learning_rate": None if rate == self._given_rate else rate,
         }
 
@@ -210,62 +209,3 @@ def _copy(evals: Any) -> dict[str, dict[str, list[float]]]:
         data: {metric: [float(value) for value in values] for metric, values in by_metric.items()}
         for data, by_metric in evals.items()
     }
-
-
-class _Carried:
-    """One callback, whose memory is what has changed since it was made; the rest is its settings."""
-
-    def __init__(self, callback: Any) -> None:
-        self.callback = callback
-        self._made = dict(vars(callback))
-        # Copies, because a list that grows is the same list; functions are what they are.
-        copies = {name: _pickled(value) for name, value in self._made.items() if not callable(value)}
-        self._copies = {name: copy for name, copy in copies.items() if copy is not None}
-
-    def memory(self) -> dict[str, Any]:
-        """For a checkpoint; StateError for a change that cannot be pickled."""
-        if can(self.callback, "state_dict"):
-            return {"own": self.callback.state_dict()}
-        return {
-            "attributes": {
-                name: each for name, each in vars(self.callback).items() if self._changed(name, each)
-            }
-        }
-
-    def load(self, memory: Mapping[str, Any]) -> None:
-        """Become what `memory` described, whatever the beginning of this process has changed."""
-        if "own" in memory:
-            self.callback.load_state_dict(memory["own"])
-            return
-        as_made = {name: pickle.loads(copy) for name, copy in self._copies.items()}  # noqa: S301 - just pickled here
-        for name, value in {**as_made, **memory["attributes"]}.items():
-            there = vars(self.callback).get(name)
-            # The script may hold the same list or dict, to read it at the end.
-            if type(there) is type(value) is list:
-                there[:] = value
-            elif type(there) is type(value) is dict:
-                there.clear()
-                there.update(value)
-            else:
-                setattr(self.callback, name, value)
-
-    def _changed(self, name: str, value: Any) -> bool:
-        if name in self._copies:
-            return _pickled(value) != self._copies[name]
-        if name in self._made and value is self._made[name]:
-            return False
-        if _pickled(value) is None:
-            raise StateError(
-                f"{name_of(self.callback)}.{name} is {type(value).__name__}: must be something that can be "
-                "pickled; else give the callback state_dict() and load_state_dict(), or hand it to "
-                "xgboost.train beside those of resume"
-            )
-        return True
-
-
-def _pickled(value: Any) -> bytes | None:
-    try:
-        return pickle.dumps(value)
-    # Pickle lets through whatever the value raises.
-    except Exception:
-        return None

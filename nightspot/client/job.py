@@ -18,7 +18,7 @@ import yaml
 from nightspot.client.trainers import SourceOfTrainer, request_of_trainer
 from nightspot.job.cautions import warnings_for
 from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem
-from nightspot.job.from_request import DraftedJob, Wishes, draft_job, job_file_text
+from nightspot.job.from_request import DraftedJob, Wishes, draft_job, job_file_text, time_scale_of
 from nightspot.job.model import Job as JobFile
 from nightspot.job.overrides import apply_overrides, read_overrides
 from nightspot.job.reading import parse_job
@@ -71,7 +71,8 @@ class Job:
         a duration from the start, `schedule` a time of day, a cron or a rate, `timezone` that of both. `work` is
         the training time on the first instance type ("4h"); None: two thirds of the trainer's `max_run`.
         `instance_types` are the ladder instead of the trainer's type; `on_demand=False`: Spot or nothing. `command`
-        trains on this machine (`local.command`). Nothing is uploaded, and AWS is not asked. Raises InvalidJobError.
+        trains on this machine (`local.command`); without it the trainer's own code does. Nothing is uploaded, and
+        AWS is not asked. Raises InvalidJobError.
         """
         asked = request_of_trainer(trainer, inputs)
         wishes = Wishes(
@@ -228,9 +229,14 @@ def _with_code(draft: DraftedJob, source: SourceOfTrainer | None) -> DraftedJob:
     if source.requirements is not None:
         code["requirements"] = source.requirements
     document = dict(draft.document)
-    request = document.pop("training_job")
+    request, local = document.pop("training_job"), document.pop("local", None)
     return DraftedJob(
-        {**document, "code": code, "training_job": request},
+        {
+            **document,
+            "code": code,
+            "training_job": request,
+            "local": local or {"time_scale": time_scale_of(document["work"])},
+        },
         {
             **draft.comments,
             "code": "The folder of the training script, from this file's; it travels with the deployment.",

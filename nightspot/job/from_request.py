@@ -22,7 +22,7 @@ from nightspot.formats.run_ids import JOB_NAME_CHARACTERS, read_training_job_nam
 from nightspot.formats.statuses import Status
 from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem, describe, problem
 from nightspot.job.markets import LONGEST_WITHOUT_CHECKPOINTS_SECONDS
-from nightspot.job.model import ChangeOver, dig
+from nightspot.job.model import ChangeOver, Mlflow, Tracking, Wandb, dig
 from nightspot.job.rules import HETEROGENEOUS
 from nightspot.job.times import LONGEST_SECONDS
 
@@ -276,6 +276,11 @@ def _without_own_names(request: dict[str, Any]) -> Iterator[Problem]:
     run_id = environment.get("NIGHTSPOT_RUN_ID")
     for key in [key for key in environment if str(key).upper().startswith("NIGHTSPOT_")]:
         del environment[key]
+    if run_id and environment:
+        # What `tracking` in its job file has set for the one run.
+        own = Tracking(mlflow=Mlflow(), wandb=Wandb()).environment("job", str(run_id))
+        for key in own.keys() & environment.keys():
+            del environment[key]
     config = _below(request, "CheckpointConfig")
     if run_id and str(config.get("S3Uri", "")).endswith(f"/{run_id}"):
         config["S3Uri"] = config["S3Uri"].removesuffix(run_id)

@@ -10,10 +10,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from nightspot.formats.figures import MINUTE_SECONDS, format_duration
+from nightspot.formats.links import LINK_RULE, web_link
 from nightspot.formats.run_ids import (
     ATTEMPT_DIGITS,
     JOB_NAME_CHARACTERS,
@@ -25,6 +27,8 @@ from nightspot.job.times import Deadline, Schedule, Seconds, Section, broken_rul
 
 # Nightspot's own: a start takes minutes before it shows itself, so less would leave every type untried.
 SHORTEST_PATIENCE_SECONDS = 5 * MINUTE_SECONDS
+
+WANDB_URL = "https://wandb.ai"
 
 _DEFAULT_CHECKPOINT_SECONDS = 30 * MINUTE_SECONDS
 
@@ -238,6 +242,86 @@ class Code(Section):
         return self._job_folder
 
 
+def _web_address(text: str) -> str:
+    if web_link(text) is None:
+        raise broken_rule(LINK_RULE)
+    return text.rstrip("/")
+
+
+def _without_password(uri: str) -> str:
+    if "@" in uri.partition("?")[0]:
+        raise broken_rule("must not hold a user or password: it would be in the request and in the record")
+    return uri
+
+
+_TrackerName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\\s][^/\\]*$")]
+
+
+class Wandb(Section):
+    """A project of Weights & Biases. None where the container's own settings say it."""
+
+    project: _TrackerName | None = None
+    entity: _TrackerName | None = None
+    url: Annotated[str, AfterValidator(_web_address)] = WANDB_URL
+
+
+class Mlflow(Section):
+    """An MLflow tracking server and experiment. None where the container's own settings say it."""
+
+    uri: Annotated[str, AfterValidator(_without_password)] | None = Field(default=None, min_length=1)
+    experiment: Annotated[str, Field(min_length=1, max_length=250)] | None = None
+
+
+class Tracking(Section):
+    """The trackers in which all attempts of a run are one run."""
+
+    mlflow: Mlflow | None = None
+    wandb: Wandb | None = None
+
+    @model_validator(mode="after")
+    def _some_tracker(self) -> Tracking:
+        if self.mlflow is None and self.wandb is None:
+            raise broken_rule("must name at least one of mlflow and wandb")
+        return self
+
+    def environment(self, job: str, run_id: str) -> dict[str, str]:
+        """The variables by which the packages of the trackers find the run: the same for all its attempts.
+
+        In a SageMaker container wandb makes up an id from the training job's name, also in place of one that the
+        script names, unless WANDB_RUN_ID is set (wandb 0.31, integration/sagemaker/resources.py).
+        An MLflow run has the id that its server gives. mlflow.start_run notes it at the experiment under the name
+        in the last variable, which Databricks' jobs set too, and finds it there (mlflow/mlflow pull request 19015).
+        """
+        named: dict[str, str | None] = {}
+        if self.wandb is not None:
+            named |= {
+                "WANDB_RUN_ID": run_id,
+                "WANDB_RESUME": "allow",
+                "WANDB_NAME": f"{job}-{run_id}",
+                "WANDB_RUN_GROUP": job,
+                "WANDB_PROJECT": self.wandb.project,
+                "WANDB_ENTITY": self.wandb.entity,
+                # The API of wandb.ai has another address than its pages; a server of one's own has one.
+                "WANDB_BASE_URL": None if self.wandb.url == WANDB_URL else self.wandb.url,
+            }
+        if self.mlflow is not None:
+            tags = {"nightspot.run_id": run_id, "nightspot.job": job, "mlflow.runName": f"{job}-{run_id}"}
+            named |= {
+                "MLFLOW_TRACKING_URI": self.mlflow.uri,
+                "MLFLOW_EXPERIMENT_NAME": self.mlflow.experiment,
+                "MLFLOW_RUN_CONTEXT": json.dumps(tags),
+                "SERVERLESS_GPU_COMPUTE_ASSOCIATED_JOB_RUN_ID": run_id,
+            }
+        return {name: value for name, value in named.items() if value is not None}
+
+    def links(self, run_id: str) -> dict[str, str]:
+        """The pages of the run that are known beforehand, by the trackers' names."""
+        found = self.wandb
+        if found is None or found.project is None or found.entity is None:
+            return {}
+        return {"wandb": f"{found.url}/{quote(found.entity)}/{quote(found.project)}/runs/{quote(run_id)}"}
+
+
 class Local(Section):
     """How to train the job on this machine.
 
@@ -281,6 +365,7 @@ class Job(Section):
     policy: Policy = Policy.PATIENT
     budget: Budget | None = None
     overrides: OverrideLimits = OverrideLimits()
+    tracking: Tracking | None = None
     training_job: dict[str, Any]
     code: Code | None = None
     local: Local | None = None

@@ -25,6 +25,7 @@ from nightspot.job.model import (
     Code,
     Local,
     OverrideLimits,
+    Tracking,
     dig,
 )
 from nightspot.job.places import broken_place, places_in
@@ -92,6 +93,7 @@ class Draft:
     policy: Policy = Policy.PATIENT
     budget: Budget | None = None
     overrides: OverrideLimits | None = None
+    tracking: Tracking | None = None
     training_job: dict[str, Any] | None = None
     code: Code | None = None
     local: Local | None = None
@@ -344,6 +346,11 @@ def _own_names_are_free(draft: Draft) -> Iterator[Problem]:
     for name in _keys(dig(draft.training_job, "Environment")):
         if name.upper().startswith("NIGHTSPOT_"):
             rule = "must not start with NIGHTSPOT_: those are set by Nightspot"
+            yield Problem(dotted(("training_job", "Environment", name)), describe(name), rule)
+    taken = draft.tracking.environment("job", "run") if draft.tracking else {}
+    for name in _keys(dig(draft.training_job, "Environment")):
+        if name in taken:
+            rule = "must not be given beside tracking, which sets it"
             yield Problem(dotted(("training_job", "Environment", name)), describe(name), rule)
     tags = dig(draft.training_job, "Tags")
     keys = [dig(tag, "Key") for tag in tags] if isinstance(tags, list) else []

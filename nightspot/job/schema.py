@@ -205,6 +205,7 @@ ONE_OF: dict[str, tuple[str, ...]] = {
     "Capacity": ("spot", "on_demand"),
     "Budget": ("per_run_usd", "per_month_usd"),
     "MarketTypes": ("spot", "on_demand"),
+    "Tracking": ("mlflow", "wandb"),
 }
 
 MODELS: dict[str, str] = {
@@ -218,6 +219,9 @@ MODELS: dict[str, str] = {
     "OverrideLimits": "What the start of a run may change of the job, and how far.",
     "MarketTypes": "Instance types for each market by itself.",
     "Code": "The training script and the files beside it, which the image fetches from S3 and runs.",
+    "Tracking": "The trackers in which all attempts of a run are one run.",
+    "Mlflow": "An MLflow tracking server and experiment.",
+    "Wandb": "A project of Weights & Biases.",
     "Local": "How to train this job on this machine.",
     "Fallback": "What follows when Spot cannot make the deadline.",
     "Interruptible": "Where training goes on after an interruption.",
@@ -241,6 +245,7 @@ DESCRIPTIONS: dict[str, str] = {
     "patience once. on_demand: no Spot.",
     "Job.budget": "The most that may be spent; no limit without it.",
     "Job.overrides": "What the start of a run may change of the job, and how far.",
+    "Job.tracking": "The trackers in which all attempts of a run are one run.",
     "Job.training_job": "A CreateTrainingJob request as AWS writes it, without what Nightspot sets for each "
     "attempt. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html",
     "Job.code": "The training script and the files beside it, for an image with SageMaker's training toolkit.",
@@ -279,6 +284,13 @@ DESCRIPTIONS: dict[str, str] = {
     "Code.entry_point": "The script in source_dir, .py or .sh.",
     "Code.requirements": "A file in source_dir with packages to install, for pip; without it requirements.txt, "
     "if there is one.",
+    "Tracking.mlflow": "MLflow: {} where the container's own settings say the rest.",
+    "Tracking.wandb": "Weights & Biases: {} where the container's own settings say the rest.",
+    "Mlflow.uri": "MLFLOW_TRACKING_URI of the training jobs, without a user or password.",
+    "Mlflow.experiment": "MLFLOW_EXPERIMENT_NAME of the training jobs.",
+    "Wandb.project": "WANDB_PROJECT of the training jobs.",
+    "Wandb.entity": "WANDB_ENTITY of the training jobs: a user or a team.",
+    "Wandb.url": "A server of one's own.",
     "Local.command": "How to train, as a list of words; without it the entry point of code is run.",
     "Local.pass_hyperparameters": "false: do not append the hyperparameters to the command, --name value each.",
     "Local.time_scale": "Seconds of the story that pass in one real second.",

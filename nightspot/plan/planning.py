@@ -234,7 +234,8 @@ def plan_run(
         overhead_seconds=work.overhead_seconds,
         steps_share=work.steps_share,
         checkpoint_every_seconds=job.checkpoint_every_seconds,
-        training_job=job.training_job,
+        training_job=_tracked(job, run_id),
+        trackers={} if job.tracking is None else job.tracking.links(run_id),
         fallback=job.fallback,
         policy=job.policy,
         budget_usd=per_month_usd if is_the_months else per_run_usd,
@@ -254,6 +255,14 @@ def plan_run(
     if limited_by is not None:
         limited_by = replace(limited_by, is_new=not any(past.limited_by_run for past in known.history[:1]))
     return evolve(run, limited_by=limited_by)
+
+
+def _tracked(job: Job, run_id: str) -> Mapping[str, Any]:
+    """The job's request with the variables by which its tracker knows the run."""
+    if job.tracking is None:
+        return job.training_job
+    given = job.training_job.get("Environment") or {}
+    return {**job.training_job, "Environment": {**given, **job.tracking.environment(job.name, run_id)}}
 
 
 def _deadline(
@@ -329,6 +338,7 @@ def _inherited(resumed: ResumedRun, own_prefix: str | None, work_key: str) -> di
         # Of other work nobody knows which part is done; the step is still what training must go on from.
         progress = evolve(progress, fraction=None, total_steps=None)
     if progress is not None:
+        progress = evolve(progress, trackers={})  # they are that run's
         fields["inherited"] = progress
         fields["progress"] = evolve(progress, attempt=BEFORE_THE_FIRST)
         fields["furthest_step"] = progress.step

@@ -320,6 +320,10 @@ class RunRecord(Figures):
     model_artifact: str | None = None
     checkpoints: str | None = None
     metrics: Mapping[str, Amount | None] = {}
+    trackers: Mapping[str, str] = Field(
+        default={},
+        description="The run's pages in MLflow (`mlflow`) and Weights & Biases (`wandb`), if known.",
+    )
     execution_arn: str | None = None
     resume: Resume | None = None
     progress_unreadable: str | None = Field(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from nightspot.costs.lost_work import Evidence
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.figures import NOT_KNOWN, clock, duration, percent, usd
+from nightspot.formats.links import web_link
 from nightspot.job.markets import Market
 from nightspot.record.model import AttemptRecord, Ending, RunRecord
 from nightspot.record.statement import Statement
@@ -46,6 +47,16 @@ def remarks_of(run: Run, model: ModelState | None) -> tuple[RunRemark, ...]:
 def remarks_in_words(run: RunRecord) -> str:
     """ "finished at step 3 of 24, and the model artefact is empty"; "" without remarks."""
     return ", and ".join(remark.text for remark in run.remarks)
+
+
+_TRACKERS = {"mlflow": "MLflow", "wandb": "Weights & Biases"}
+
+
+def tracker_pages(run: RunRecord) -> Iterator[tuple[str, str]]:
+    """The trackers by their names, and the run's page in each; only what a page may link to."""
+    for tracker, name in _TRACKERS.items():
+        if link := web_link(run.trackers.get(tracker)):
+            yield name, link
 
 
 # A run with a model has its times besides.

@@ -81,6 +81,7 @@ def summarise(run: Run) -> RunRecord:
         model_artifact=last.model_artifact if last and succeeded else None,
         checkpoints=run.checkpoint_s3_uri,
         metrics=dict(run.progress.metrics) if run.progress else {},
+        trackers={**(run.progress.trackers if run.progress else {}), **run.trackers},
         execution_arn=run.execution_arn,
         resume=_resume(run),
         progress_unreadable=run.progress_unreadable,

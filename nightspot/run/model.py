@@ -152,6 +152,9 @@ class Progress:
     # library, or a script without it.
     process: int | None = None
     number: int | None = None
+    trackers: Mapping[str, str] = field(
+        default_factory=dict
+    )  # pages of the run in MLflow or Weights & Biases
 
     def is_older_than(self, other: Progress) -> bool:
         """Whether `other` was written later; where one of the two has no number, it is not known to be.
@@ -337,6 +340,7 @@ class Run:
     code: CodeVersion | None = (
         None  # that all its attempts train with; None: the image's own, or not recorded
     )
+    trackers: Mapping[str, str] = field(default_factory=dict)  # pages that the job file names, by tracker
     plan_note: str | None = None  # what a person should know of the plan: a late start, a resumed run
     locked: bool = False  # it holds the job's lock, and must renew and release it
     prefix_locked: bool = False  # and that of the checkpoints on which it goes on

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from nightspot.failures.redaction import redact
+from nightspot.formats.links import LINK_RULE, web_link
 from nightspot.run.model import Progress
 
 MOST_BYTES = 64 * 1024  # the library writes less than 10 KiB
@@ -41,6 +42,7 @@ MOST_CHECKPOINT_NAME_BYTES = 255
 MOST_REMARKS = 10
 MOST_PROCESSES = 10**6
 MOST_NUMBER = 10**9
+TRACKERS = ("mlflow", "wandb")
 # The digits are those of the bounds above: a longer number is nobody's.
 _NAME = re.compile(r"nightspot-(\d{6,7})-(\d{9,16})-(\d{6,10})\.json", re.ASCII)
 _SHOWN_CHARACTERS = 40
@@ -162,6 +164,8 @@ def _read(reader: _Reader) -> ProgressFile:
     process = reader.read("process", _integer(1, MOST_PROCESSES))
     number = reader.read("number", _integer(1, MOST_NUMBER))
     metrics = _metrics(reader)
+    given = reader.read("trackers", _object) or {}
+    links = {name: reader.checked(f"trackers.{name}", given.get(name), _link) for name in TRACKERS}
     left_out = _remarks(reader.left_out)
     progress = Progress(
         step=step,
@@ -176,6 +180,7 @@ def _read(reader: _Reader) -> ProgressFile:
         left_out=left_out,
         process=process,
         number=number,
+        trackers={name: link for name, link in links.items() if link is not None},
     )
     return ProgressFile(progress, checkpoint, files or 1, left_out)
 
@@ -250,6 +255,13 @@ def _object(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise _RuleError("must be an object")
     return value
+
+
+def _link(value: Any) -> str:
+    link = web_link(value)
+    if link is None:
+        raise _RuleError(LINK_RULE)
+    return link
 
 
 def _name(value: str) -> str:

@@ -17,7 +17,13 @@ from nightspot.formats.figures import clock, duration, percent, plain, usd
 from nightspot.formats.statuses import Secondary
 from nightspot.job.markets import Market
 from nightspot.record.model import AttemptRecord, RunRecord
-from nightspot.record.sentences import at_best, failure_in_words, how_too_high, remarks_in_words
+from nightspot.record.sentences import (
+    at_best,
+    failure_in_words,
+    how_too_high,
+    remarks_in_words,
+    tracker_pages,
+)
 from nightspot.run.model import Action
 from nightspot.terminal import tables
 from nightspot.terminal.lines import paragraph
@@ -216,6 +222,8 @@ def show(terminal: Terminal, record: RunRecord, now: datetime, *, with_links: bo
         paragraph(terminal, "Caution", doubt)
     if record.model_artifact:
         paragraph(terminal, "Artefact", record.model_artifact)
+    for name, link in tracker_pages(record):
+        paragraph(terminal, name, link)
     if with_links:
         links = links_of(record)
         if links["execution"]:

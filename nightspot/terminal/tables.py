@@ -20,6 +20,7 @@ from nightspot.record.sentences import (
     how_too_high,
     on_demand_alone,
     remarks_in_words,
+    tracker_pages,
     unpriced,
 )
 from nightspot.run.model import Action, Resume
@@ -180,6 +181,7 @@ def _sums(run: LocalRecord) -> Iterator[tuple[str, str]]:
         )
     if run.model_artifact:
         yield "Artefact", f"{run.model_artifact} (in the simulated S3, which is gone with the run)."
+    yield from tracker_pages(run)
     if run.state_transitions is not None:
         cost = run.state_transitions * USD_PER_STATE_TRANSITION
         yield "Workflow", f"{run.state_transitions} state transitions: ${cost:.4f} at $0.025 per 1,000."

@@ -1,5 +1,7 @@
 """A process killed at any moment, and two at work in one directory: what is restored was really saved."""
 
+import errno
+import fcntl
 import os
 import random
 import time
@@ -51,7 +53,13 @@ def test_after_every_kill_the_state_is_one_that_was_saved(tmp_path, training, fo
     assert leftovers > kills / 20, "hardly a kill came in the middle of a save: the test has lost its point"
 
 
-def test_two_processes_in_one_directory_never_leave_a_mixture_or_nothing(tmp_path, training, forked):
+def test_where_nothing_can_be_locked_two_processes_never_leave_a_mixture_or_nothing(
+    tmp_path, training, forked, monkeypatch
+):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "lockf", no_locks)
     Checkpointer(tmp_path, environ={}).save(1, training.state(1))
     moments = random.Random(2)
     newest = 1

@@ -1,12 +1,14 @@
 """Several processes on one prefix: a checkpoint counts once all of them have it."""
 
 import json
+import sys
 import threading
+import types
 
 import pytest
 
 from nightspot.checkpoint import SettingError, WorldSizeError
-from nightspot.checkpoint.core.settings import Rank, rank_from
+from nightspot.checkpoint.core.ranks import Rank, rank_from
 
 
 @pytest.fixture
@@ -215,6 +217,115 @@ def test_the_rank_is_what_the_launcher_or_sagemaker_says(tmp_path, environ, proc
     assert rank_from({"SM_INPUT_CONFIG_DIR": str(tmp_path), **environ}, None, None, False) == process
 
 
+TF = {"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}}
+TF_MASTER = {"cluster": {"master": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}
+
+
+def task(kind, index):
+    return {"TF_CONFIG": json.dumps({**TF, "task": {"type": kind, "index": index}})}
+
+
+SRUN = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS": "8"}
+BATCH = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "4"}
+TORCHRUN = {"RANK": "9", "WORLD_SIZE": "16", "GROUP_WORLD_SIZE": "2"}
+LAUNCHED = {
+    "open_mpi": ({"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"}, Rank(3, 4)),
+    "open_mpi_5_has_pmix": (
+        {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4", "PMIX_RANK": "3"},
+        Rank(3, 4),
+    ),
+    "hydra": ({"PMI_RANK": "1", "PMI_SIZE": "2"}, Rank(1, 2)),
+    "mvapich": ({"MV2_COMM_WORLD_RANK": "1", "MV2_COMM_WORLD_SIZE": "2"}, Rank(1, 2)),
+    "horovodrun": ({"HOROVOD_RANK": "1", "HOROVOD_SIZE": "2"}, Rank(1, 2)),
+    "srun": ({**SRUN, "SLURM_PROCID": "3"}, Rank(3, 4)),
+    "srun_for_one_in_a_larger_job": (
+        {**BATCH, "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "1"},
+        Rank(0, 1),
+    ),
+    "srun_with_pmix": ({**SRUN, "SLURM_PROCID": "3", "PMIX_RANK": "3"}, Rank(3, 4)),
+    "tasks_without_the_step_s_variables": ({"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}, Rank(3, 4)),
+    "the_first_of_them": ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Rank(0, 4)),
+    "batch_shell": (BATCH, Rank(0, 1)),
+    "salloc": ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"}, Rank(0, 1)),
+    "mpirun_in_a_batch_shell": ({**BATCH, "PMI_RANK": "1", "PMI_SIZE": "4"}, Rank(1, 4)),
+    "torchrun_in_a_batch_shell": ({**BATCH, "RANK": "1", "WORLD_SIZE": "8"}, Rank(1, 8)),
+    "torchrun_on_each_of_srun_s_machines": (
+        {**TORCHRUN, **SRUN, "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "PMIX_RANK": "1"},
+        Rank(9, 16),
+    ),
+    "torchrun_under_mpirun": (
+        {**TORCHRUN, "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"},
+        Rank(9, 16),
+    ),
+    "the_script_s_own_export_of_the_size": ({**SRUN, "SLURM_PROCID": "2", "WORLD_SIZE": "4"}, Rank(2, 4)),
+    "more_than_one_on_each_of_sagemaker_s_hosts": (
+        {
+            "OMPI_COMM_WORLD_RANK": "3",
+            "OMPI_COMM_WORLD_SIZE": "4",
+            "SM_HOSTS": '["a","b"]',
+            "SM_CURRENT_HOST": "b",
+        },
+        Rank(3, 4),
+    ),
+    "chief": (task("chief", 0), Rank(0, 3)),
+    "worker": (task("worker", 1), Rank(2, 3)),
+    "worker_beside_a_master": ({"TF_CONFIG": json.dumps(TF_MASTER)}, Rank(1, 2)),
+    "tf_config_without_a_cluster": ({"TF_CONFIG": '{"environment": "cloud"}'}, Rank(0, 1)),
+}
+
+
+@pytest.mark.parametrize(("environ", "process"), LAUNCHED.values(), ids=LAUNCHED.keys())
+def test_the_rank_is_read_from_what_each_launcher_sets(tmp_path, environ, process):
+    assert rank_from({"SM_INPUT_CONFIG_DIR": str(tmp_path), **environ}, None, None, False) == process
+
+
+OMPI = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"}
+CONTRADICTORY = {
+    "another_rank": ({"RANK": "2", "WORLD_SIZE": "4"}, "RANK='2', WORLD_SIZE='4'"),
+    "every_process_a_world_of_its_own": ({"RANK": "0", "WORLD_SIZE": "1"}, "RANK='0', WORLD_SIZE='1'"),
+    "a_size_left_over": ({"WORLD_SIZE": "1"}, "RANK=None, WORLD_SIZE='1'"),
+    "another_pmix_rank": ({"PMIX_RANK": "1"}, "PMIX_RANK='1'"),
+    "torchrun_of_other_machines": (TORCHRUN, "RANK='9', WORLD_SIZE='16'"),
+    "chief_under_mpirun": (task("chief", 0), "TF_CONFIG's task chief 0"),
+}
+
+
+@pytest.mark.parametrize(("environ", "named"), CONTRADICTORY.values(), ids=CONTRADICTORY.keys())
+def test_two_launchers_that_contradict_each_other_are_both_named(process, environ, named):
+    with pytest.raises(SettingError, match="contradict each other: must say the same") as refused:
+        process(environ={**OMPI, **environ})
+    assert "OMPI_COMM_WORLD_RANK='3', OMPI_COMM_WORLD_SIZE='4'" in str(refused.value)
+    assert named in str(refused.value)
+
+
+def test_torch_distributed_outranks_the_variables_once_it_is_initialised(monkeypatch):
+    torch = types.SimpleNamespace(
+        is_available=lambda: True, is_initialized=lambda: True, get_rank=lambda: 5, get_world_size=lambda: 8
+    )
+    monkeypatch.setitem(sys.modules, "torch.distributed", torch)
+    assert rank_from(OMPI, None, None, False) == Rank(5, 8)
+    assert rank_from(OMPI, 1, 2, False) == Rank(1, 2)
+
+    torch.is_initialized = lambda: False
+    assert rank_from(OMPI, None, None, False) == Rank(3, 4)
+
+
+def test_jax_is_asked_only_where_jax_distributed_is_initialised(monkeypatch):
+    asked = []
+    jax = types.SimpleNamespace(
+        distributed=types.SimpleNamespace(is_initialized=lambda: bool(asked)),
+        process_index=lambda: asked.append("index") or 1,
+        process_count=lambda: 3,
+    )
+    monkeypatch.setitem(sys.modules, "jax", jax)
+    monkeypatch.delitem(sys.modules, "torch.distributed", raising=False)
+    assert rank_from(OMPI, None, None, False) == Rank(3, 4)
+    assert asked == []
+
+    asked.append("initialised")
+    assert rank_from({}, None, None, False) == Rank(1, 3)
+
+
 def test_in_a_container_without_the_toolkit_the_hosts_are_in_the_config_file(tmp_path):
     document = {"current_host": "algo-2", "hosts": ["algo-1", "algo-2", "algo-3"]}
     (tmp_path / "resourceconfig.json").write_text(json.dumps(document))
@@ -234,6 +345,16 @@ def test_arguments_outrank_the_environment():
         ({}, {"rank": True, "world_size": 2}, "rank=True, world_size=2: both must be given, as whole"),
         ({"RANK": "0"}, {}, "RANK='0', WORLD_SIZE=None: both must be given"),
         ({"RANK": "x", "WORLD_SIZE": "2"}, {}, "RANK='x', WORLD_SIZE='2': both must be given"),
+        ({"PMIX_RANK": "1"}, {}, "PMIX_RANK='1', which says no number of ranks: both must be given"),
+        ({"PMI_RANK": "-1", "PMI_SIZE": "2"}, {}, "PMI_RANK='-1', PMI_SIZE='2': both must be given"),
+        (
+            {"OMPI_COMM_WORLD_RANK": "4", "OMPI_COMM_WORLD_SIZE": "4"},
+            {},
+            "must be a whole number from 0 on and less",
+        ),
+        ({"TF_CONFIG": "{"}, {}, "TF_CONFIG='{': must be JSON with cluster"),
+        (task("worker", 2), {}, "task worker 2 is none of those that train"),
+        (task("ps", 0), {}, "task ps 0 is none of those that train"),
         ({"SM_HOSTS": "algo-1"}, {}, "SM_HOSTS: hosts='algo-1': must be a JSON list"),
         ({"SM_HOSTS": '["algo-1"]', "SM_CURRENT_HOST": "b"}, {}, "current host 'b': must be one of"),
     ],

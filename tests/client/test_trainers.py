@@ -99,6 +99,8 @@ def test_code_of_this_machine_is_the_job_s_code_wherever_the_file_is_saved(sourc
     job = Job.from_trainer(EstimatorBase(entry_point="train.py", source_dir="src"), name="nightly")
     assert [problem for problem in job.validate() if problem.severity == "error"] == []
     assert (job.model.code.source_dir, job.model.code.entry_point) == ("src", "train.py")
+    # It is played as fast as a drafted file's command would be.
+    assert (job.model.local.command, job.model.local.time_scale) == (None, job.model.work_seconds // 30)
     saved = Job.from_file(job.save())
     assert saved.model.code.source_dir == "../src"
     assert saved.save("nightly.yaml").read_text() == job.text.replace("source_dir: src", 'source_dir: "src"')

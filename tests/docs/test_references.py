@@ -23,6 +23,8 @@ PLACES = {
     "Budget": "budget.",
     "OverrideLimits": "overrides.",
     "Code": "code.",
+    "Mlflow": "tracking.mlflow.",
+    "Wandb": "tracking.wandb.",
     "Local": "local.",
 }
 
@@ -73,7 +75,7 @@ def job_file_rows(root):
 
 def test_the_page_of_the_job_file_has_a_row_for_each_field_and_no_other(job_file_rows):
     fields = [path.split(".") for path in DESCRIPTIONS if path.split(".")[0] in PLACES]
-    sections = {"deadline", "capacity", "change_over", "budget", "overrides", "code", "local"}
+    sections = {"deadline", "capacity", "change_over", "budget", "overrides", "tracking", "code", "local"}
 
     assert set(PLACES) <= set(MODELS)
     assert {f"{PLACES[model]}{name}" for model, name in fields} - sections == set(job_file_rows)

@@ -179,7 +179,13 @@ def test_a_job_that_nightspot_started_loses_nightspots_marks():
         DESCRIBED,
         changes={
             "TrainingJobName": "nightspot-recommender-20261121-abc123-2",
-            "Environment": {"NIGHTSPOT_RUN_ID": "20261121-abc123", "NIGHTSPOT_ATTEMPT": "2"},
+            "Environment": {
+                "NIGHTSPOT_RUN_ID": "20261121-abc123",
+                "NIGHTSPOT_ATTEMPT": "2",
+                "WANDB_RUN_ID": "20261121-abc123",
+                "WANDB_RESUME": "allow",
+                "MLFLOW_RUN_CONTEXT": "{}",
+            },
             "CheckpointConfig": {"S3Uri": "s3://checkpoints/nightly/20261121-abc123"},
             "Tags": [{"Key": "nightspot:job", "Value": "x"}, {"Key": "team", "Value": "a"}],
         },

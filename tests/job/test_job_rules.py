@@ -115,6 +115,27 @@ BROKEN = {
         "local.environment.EPOCHS",
         "put it in quotes",
     ),
+    "no tracker": ({"tracking": {}}, "tracking", "at least one of mlflow and wandb"),
+    "a password in the address of a tracker": (
+        {"tracking": {"mlflow": {"uri": "https://me:secret@mlflow.example.com"}}},
+        "tracking.mlflow.uri",
+        "must not hold a user or password",
+    ),
+    "a server of wandb that is no web address": (
+        {"tracking": {"wandb": {"url": "wandb.example.com"}}},
+        "tracking.wandb.url",
+        "must be an http(s) address",
+    ),
+    "a project of wandb that is a path": (
+        {"tracking": {"wandb": {"project": "team/recommender"}}},
+        "tracking.wandb.project",
+        "",
+    ),
+    "a run of wandb beside tracking": (
+        {"tracking": {"wandb": {}}, f"{REQUEST}.Environment": {"WANDB_RUN_ID": "mine"}},
+        f"{REQUEST}.Environment.WANDB_RUN_ID",
+        "must not be given beside tracking, which sets it",
+    ),
     "a list for the request": ({REQUEST: []}, REQUEST, "must be a mapping"),
     "Spot without a checkpoint": (
         {f"{REQUEST}.CheckpointConfig": DROP},

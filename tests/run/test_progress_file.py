@@ -18,6 +18,7 @@ from nightspot.run import progress_file
 from nightspot.run.model import Progress, to_json
 from nightspot.run.progress_file import MOST_BYTES, MOST_METRICS, ProgressFile, order_of, read_progress
 
+MLFLOW_PAGE = "https://mlflow.example.com/#/experiments/1/runs/53bc4d89"
 GOOD = {
     "step": 40,
     "total_steps": 100,
@@ -366,3 +367,57 @@ def test_a_file_must_say_what_its_name_says():
 def test_whatever_a_file_and_its_name_say_there_is_a_result(body, order):
     file = read_progress(body, order)
     assert (file.progress is None) == bool(file.left_out)
+
+
+def test_the_pages_of_trackers_are_read():
+    links = {
+        "mlflow": MLFLOW_PAGE,
+        "wandb": "http://wandb.local:8080/team/p/runs/1",
+        "other": "https://x.example.com",
+    }
+
+    read = read_progress(json.dumps({**GOOD, "trackers": links}).encode())
+
+    assert read.progress.trackers == {"mlflow": MLFLOW_PAGE, "wandb": "http://wandb.local:8080/team/p/runs/1"}
+    assert read.left_out == ()
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "javascript:alert(1)",
+        "https://user:hunter2@mlflow.example.com/",
+        'https://mlflow.example.com/"onclick=x',
+        "https://mlflow.example.com/<script>",
+        "https://mlflow.example.com/\n",
+        "https://mlflow.example.com/ x",
+        "https://m\u0142flow.example.com/",
+        "https://mlflow.example.com/" + "x" * 500,
+        "https://[",
+        "file:///mlruns",
+        "https:///no-host",
+        7,
+        ["https://mlflow.example.com/"],
+    ],
+    ids=[
+        "script address",
+        "password",
+        "quote",
+        "tag",
+        "line break",
+        "space",
+        "look-alike letter",
+        "too long",
+        "broken host",
+        "file",
+        "no host",
+        "number",
+        "list",
+    ],
+)
+def test_what_a_page_must_not_link_to_is_left_out_and_said(link):
+    read = read_progress(json.dumps({**GOOD, "trackers": {"mlflow": link}}).encode())
+
+    assert read.progress == PROGRESS.__class__(**{**vars(PROGRESS), "left_out": read.left_out})
+    assert [remark.split(":")[0] for remark in read.left_out] == ["trackers.mlflow"]
+    assert "hunter2" not in str(read.left_out)

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.xdist_group("wheel")
 LIBRARY = ROOT / "nightspot" / "checkpoint"
 
 # The adapters import the framework that they are for, which must then be there.
-FRAMEWORKS = {"xgboost", "lightgbm", "torch", "transformers", "lightning"}
+FRAMEWORKS = {"xgboost", "lightgbm", "torch", "transformers", "lightning", "keras", "mlflow", "wandb"}
+ON_TORCH = {"lightning"}
 
 SAVE_AND_RESTORE = """
 import sys
@@ -149,6 +150,7 @@ class TestPython39:
         }
         since_3_9 = {"tomllib"}
         own = {source.stem} if source.stem in FRAMEWORKS else set()
+        own |= {"torch"} if source.stem in ON_TORCH else set()
         later = {"UTC", "StrEnum", "Self", "assert_never", "TypeAlias", "ParamSpec", "override"}
         names = {
             alias.name

@@ -15,7 +15,8 @@ from typing import Any, SupportsIndex
 
 from . import files
 from .errors import BrokenCheckpointError, MetricsError, StepError
-from .settings import Origin, Rank, as_text, from_text
+from .ranks import Rank
+from .settings import Origin, as_text, from_text
 
 # A constant of its own: the package metadata is missing where only this folder was copied into an
 # image, and nightspot/__init__.py is not this package's to import. A test keeps the two equal.

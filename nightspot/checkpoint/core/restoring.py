@@ -22,7 +22,7 @@ from . import envelope, files
 from .errors import BrokenCheckpointError, StateError, UnreadableStateError, WorldSizeError
 from .files import Found
 from .progress import Progress, from_document
-from .settings import Gather, Rank
+from .ranks import Gather, Rank
 from .state import Deserialise, Form, Kind, Window, can
 
 _LOG = logging.getLogger("nightspot.checkpoint")
@@ -37,6 +37,7 @@ class Whole:
     path: Path
     progress: Progress
     state: Any
+    points: object = None  # of the curve, that had not arrived when it was saved; see `curve`
 
     def restored(self, state: Any, skipped: tuple[Skipped, ...]) -> Restored:
         """What the script gets: `state`, and where it comes from."""
@@ -173,7 +174,8 @@ class Restorer:
             progress = _progress(footer)
             if progress.step != found.step or footer.about.get("rank") != found.rank:
                 raise BrokenCheckpointError(f"the file was saved as {progress.checkpoint}")
-            return Whole(found.path, progress, self._state(stream, footer, found.path))
+            state = self._state(stream, footer, found.path)
+            return Whole(found.path, progress, state, footer.about.get("points"))
 
     def _state(self, stream: BinaryIO, footer: envelope.Footer, path: Path) -> Any:
         parts: dict[str, Any] = {}

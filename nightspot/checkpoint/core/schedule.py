@@ -10,7 +10,8 @@ from datetime import datetime
 from statistics import median
 
 from .errors import SettingError
-from .settings import Gather, Rank, StopRequests, at_least_one, mean_life_from, positive_seconds
+from .ranks import Gather, Rank
+from .settings import StopRequests, at_least_one, mean_life_from, positive_seconds
 
 LEAST_COSTS = 5  # a save takes at most a sixth of the time
 LEAST_WRITES = 2  # beside training, the disk and the upload to S3 rest as long as they work

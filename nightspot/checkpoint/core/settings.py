@@ -1,4 +1,4 @@
-"""Where checkpoints go and who is saving them: arguments, environment, and the processes that train together."""
+"""Where checkpoints go and who is saving them: arguments, environment and SageMaker's configuration files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -64,7 +64,7 @@ def directory_from(environ: Mapping[str, str]) -> Path:
     https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html
     Raises SettingError if the file is there and cannot be understood.
     """
-    config, document = _config(environ, "checkpointconfig.json")
+    config, document = config_file(environ, "checkpointconfig.json")
     local_path = document.get("LocalPath") if isinstance(document, dict) else None
     if local_path is not None and not isinstance(local_path, str):
         raise SettingError(f"{config}: LocalPath={local_path!r}: must be a path")
@@ -77,7 +77,7 @@ def mirrored_from(directory: Path, environ: Mapping[str, str]) -> Path | None:
     It is LocalPath of checkpointconfig.json; in a training job without that file, the directory itself.
     """
     try:
-        config, document = _config(environ, "checkpointconfig.json")
+        config, document = config_file(environ, "checkpointconfig.json")
         if document == {} and not config.exists():
             return directory if environ.get("TRAINING_JOB_NAME") else None
         local_path = directory_from(environ)
@@ -87,7 +87,7 @@ def mirrored_from(directory: Path, environ: Mapping[str, str]) -> Path | None:
     return local_path if inside else None
 
 
-def _config(environ: Mapping[str, str], name: str) -> tuple[Path, Any]:
+def config_file(environ: Mapping[str, str], name: str) -> tuple[Path, Any]:
     """One of SageMaker's configuration files, and what is in it: {} where it is not there; SettingError."""
     config = Path(environ.get("SM_INPUT_CONFIG_DIR") or CONFIG_DIRECTORY, name)
     try:
@@ -257,92 +257,3 @@ class StopRequests:
         self._asked = True
         if callable(previous):
             previous(signum, frame)
-
-
-Gather = Callable[[int], Sequence[int]]
-
-_RANK_RULE = "rank must be a whole number from 0 on and less than world_size"
-
-
-@dataclass(frozen=True)
-class Rank:
-    """This process among those that train together.
-
-    With `replicated` state every rank has the same: rank 0 writes one file, which all restore.
-    """
-
-    rank: int
-    world_size: int
-    replicated: bool = False
-
-    @property
-    def writes(self) -> bool:
-        """Whether this rank writes checkpoints at all."""
-        return self.rank == 0 or not self.replicated
-
-    @property
-    def announces(self) -> bool:
-        """Whether this rank writes progress files: one does, as all share the prefix."""
-        return self.rank == 0
-
-    @property
-    def files_per_step(self) -> int:
-        """How many files make a checkpoint complete."""
-        return 1 if self.replicated else self.world_size
-
-    @property
-    def file_rank(self) -> int:
-        """The rank in the name of the file that this rank restores from."""
-        return 0 if self.replicated else self.rank
-
-
-def rank_from(environ: Mapping[str, str], rank: int | None, world_size: int | None, replicated: bool) -> Rank:
-    """The arguments; else RANK and WORLD_SIZE, as torchrun and MPI launchers set them; else the host's
-    place among SM_HOSTS or in resourceconfig.json; else a process of its own.
-
-    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
-    Raises SettingError where only one of two is given, or they make no sense.
-    """
-    if rank is not None or world_size is not None:
-        return _checked(rank, world_size, replicated, f"rank={rank!r}, world_size={world_size!r}")
-    given = (environ.get("RANK") or None, environ.get("WORLD_SIZE") or None)
-    if given != (None, None):
-        named = f"RANK={given[0]!r}, WORLD_SIZE={given[1]!r}"
-        numbers = [int(each) if each is not None and each.isdecimal() else None for each in given]
-        return _checked(numbers[0], numbers[1], replicated, named)
-    hosts, current = _hosts(environ)
-    if not hosts:
-        return Rank(0, 1, replicated)
-    if current not in hosts:
-        raise SettingError(f"current host {current!r}: must be one of the hosts {hosts}")
-    return Rank(hosts.index(current), len(hosts), replicated)
-
-
-def _checked(rank: object, world_size: object, replicated: bool, named: str) -> Rank:
-    whole = all(isinstance(each, int) and not isinstance(each, bool) for each in (rank, world_size))
-    if not whole or not isinstance(rank, int) or not isinstance(world_size, int):
-        raise SettingError(f"{named}: both must be given, as whole numbers; {_RANK_RULE}")
-    if not 0 <= rank < world_size:
-        raise SettingError(f"{named}: {_RANK_RULE}")
-    return Rank(rank, world_size, replicated)
-
-
-def _hosts(environ: Mapping[str, str]) -> tuple[list[str], str | None]:
-    # The training toolkit sets the variables; in a container without it only the file is there.
-    text = environ.get("SM_HOSTS")
-    if text:
-        return _sorted_hosts(text, "SM_HOSTS"), environ.get("SM_CURRENT_HOST")
-    config, document = _config(environ, "resourceconfig.json")
-    if not isinstance(document, dict):
-        raise SettingError(f"{config}: must be a JSON object")
-    return _sorted_hosts(json.dumps(document.get("hosts", [])), str(config)), document.get("current_host")
-
-
-def _sorted_hosts(text: str, where: str) -> list[str]:
-    try:
-        hosts = json.loads(text)
-    except ValueError:
-        hosts = None
-    if not isinstance(hosts, list) or not all(isinstance(each, str) for each in hosts):
-        raise SettingError(f"{where}: hosts={text!r}: must be a JSON list of host names")
-    return sorted(hosts)

@@ -11,7 +11,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,8 +23,10 @@ from . import envelope, files
 from .errors import BrokenCheckpointError, DirectoryError
 from .files import Found, KeepBest, Kept, expendable, for_upload
 from .progress import Progress, fitted, from_document
-from .settings import Rank, as_text, assumed_upload_seconds
+from .ranks import Rank
+from .settings import as_text, assumed_upload_seconds
 from .state import Serialise, State
+from .writing_alone import WritingAlone
 
 _LOG = logging.getLogger("nightspot.checkpoint")
 
@@ -58,13 +60,16 @@ class Writer:
         keep: Keep,
         serialise: Serialise,
         now: Callable[[], datetime],
+        links: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._directory = directory
         self._process = process
         self._keep_last = max(keep.last, _LEAST_KEPT_IN_COMPANY) if process.files_per_step > 1 else keep.last
         self._keep = keep
+        self._alone = WritingAlone(directory, process, keep.mirrored)
         self._serialise = serialise
         self._now = now
+        self._links = links
         self._beside: Path | None = None
         self._found_place = False
         self._tidied = False
@@ -76,13 +81,26 @@ class Writer:
             str, datetime
         ] = {}  # the progress files of this process, and when they were durable
 
-    def save(self, progress: Progress, state: State) -> None:
-        """Make the checkpoint durable, then its progress files, then drop old ones; DirectoryError."""
+    def claim(self) -> None:
+        """Keep other processes from writing this rank's files; DirectoryError where one does already."""
+        if self._process.writes:
+            self._alone.claim()
+
+    def release(self) -> None:
+        """Nothing more is written for now."""
+        self._alone.release()
+
+    def save(self, progress: Progress, state: State, points: Sequence[object] = ()) -> None:
+        """Make the checkpoint durable, then its progress files, then drop old ones; DirectoryError.
+
+        points: of the curve, that it carries until they have arrived.
+        """
         path = self._directory / progress.checkpoint
         about = {
             "progress": progress.document(),
             "rank": self._process.rank,
             "files_per_step": self._process.files_per_step,
+            **({"points": list(points)} if points else {}),
         }
         try:
             self._find_place()
@@ -116,7 +134,8 @@ class Writer:
         process = self._announcer_number()
         self._announcements += 1  # also where it fails: no name is used twice
         written = {"written_at": as_text(self._now()), "process": process, "number": self._announcements}
-        text = json.dumps({**fits, **written}, indent=2, allow_nan=False) + "\n"
+        links = {"trackers": dict(found)} if (found := self._links()) else {}
+        text = json.dumps({**fits, **written, **links}, indent=2, allow_nan=False) + "\n"
         name = files.progress_name(process, progress.step, self._announcements)
         for each in (name, files.PROGRESS_NAME):
             files.write_durably(
@@ -199,12 +218,14 @@ class Writer:
 
     def _uploaded_before(self, newest: Path) -> datetime | None:
         """What was saved until then is taken to be in S3; None where nothing is uploaded."""
+        return None if self._keep.mirrored is None else self._now() - self.upload_time(newest)
+
+    def upload_time(self, saved: Path) -> timedelta:
+        """After how long a checkpoint is taken to be in S3; nothing is waited for where nothing is uploaded."""
         if self._keep.mirrored is None:
-            return None
+            return timedelta(0)
         seconds = self._keep.upload_seconds
-        if seconds is None:
-            seconds = assumed_upload_seconds(newest.stat().st_size)
-        return self._now() - timedelta(seconds=seconds)
+        return timedelta(seconds=assumed_upload_seconds(saved.stat().st_size) if seconds is None else seconds)
 
     def _prune(self, done: int, uploaded_before: datetime | None) -> int:
         """Delete the older checkpoints that nobody needs; how many."""

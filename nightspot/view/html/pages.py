@@ -203,6 +203,8 @@ def _facts(run: RunRecord) -> Iterator[tuple[str, str, str | None]]:
     if run.metrics:
         said = (f"{name} {number(value)}" for name, value in sorted(run.metrics.items()))
         yield "Metrics", ", ".join(said), None
+    for name, link in sentences.tracker_pages(run):
+        yield name, link, link
     if run.checkpoints:
         yield "Checkpoints", run.checkpoints, None
     if run.code:

@@ -193,12 +193,15 @@ def _closing(notice: Notice) -> Content:
         figures=tuple(figures(run, notice.zone)),
         attempts=attempts(run),
         advice=clean(advice(run, wording.advice)),
-        links=_links(
-            detail,
-            lambda console: [
-                Link(f"Logs of attempt {each.number}", console.training_job_logs(each.training_job_name))
-                for each in trained
-            ],
+        links=(
+            *_links(
+                detail,
+                lambda console: [
+                    Link(f"Logs of attempt {each.number}", console.training_job_logs(each.training_job_name))
+                    for each in trained
+                ],
+            ),
+            *(Link(name, clean(link)) for name, link in sentences.tracker_pages(run)),
         ),
     )
 

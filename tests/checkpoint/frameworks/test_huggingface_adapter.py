@@ -107,6 +107,7 @@ def start(tmp_path, clock):
             Network(),
             transformers.TrainingArguments(str(tmp_path / "output"), **chosen),
             train_dataset=Rows(),
+            eval_dataset=Rows(),
             callbacks=[callback, *also],
         )
         return callback, trainer
@@ -237,6 +238,97 @@ def test_when_asked_to_stop_it_saves_the_step_leaves_and_goes_on_from_there(star
     callback.exit_if_asked()
 
     assert torch.equal(weights(trainer), weights(undisturbed))
+
+
+EVERY_STEP = {
+    "eval_strategy": "steps",
+    "eval_steps": 1,
+    "metric_for_best_model": "eval_loss",
+    "greater_is_better": False,
+}
+
+
+class Patient(transformers.TrainerCallback):
+    """A user's own, as they are written: it begins anew with each training, and stops it after so many steps."""
+
+    def __init__(self, patience):
+        self.patience = patience
+        self.trainer = None
+
+    def on_train_begin(self, args, state, control, **_):
+        self.seen = []
+
+    def on_step_end(self, args, state, control, **_):
+        self.seen.append(state.global_step)
+        if len(self.seen) >= self.patience:
+            control.should_training_stop = True
+
+
+def stopping_early():
+    # No evaluation is better by 1000: each after the first one is counted.
+    return transformers.EarlyStoppingCallback(early_stopping_patience=6, early_stopping_threshold=1000)
+
+
+@pytest.mark.parametrize("asked_of_the_trainer_too", [False, True])
+@pytest.mark.filterwarnings("ignore:.*load_best_model_at_end")
+def test_the_patience_of_early_stopping_goes_on_after_a_resume(start, asked_of_the_trainer_too):
+    arguments = {**EVERY_STEP, "restore_callback_states_from_checkpoint": asked_of_the_trainer_too}
+
+    def trained(*also, seed=1):
+        callback, trainer = start(*also, stopping_early(), seed=seed, every_steps=1, arguments=arguments)
+        trainer.train(resume_from_checkpoint=callback.restore())
+        return trainer
+
+    with interrupted():
+        trained(At(4, interrupt))
+
+    assert trained(seed=99).state.global_step == 7
+
+
+@pytest.mark.parametrize("nightspot_is_last", [False, True])
+def test_a_callback_of_one_s_own_goes_on_too_though_it_resets_itself_at_the_beginning(
+    start, nightspot_is_last
+):
+    def trained(*also, seed=1):
+        mine = Patient(6)
+        callback, trainer = start(mine, *also, seed=seed, every_steps=1)
+        mine.trainer = trainer
+        if nightspot_is_last:
+            trainer.remove_callback(callback)
+            trainer.add_callback(callback)
+        trainer.train(resume_from_checkpoint=callback.restore())
+        return mine, trainer
+
+    with interrupted():
+        trained(At(4, interrupt))
+    mine, trainer = trained(seed=99)
+
+    assert mine.seen == [1, 2, 3, 4, 5, 6]
+    assert trainer.state.global_step == 6
+    assert mine.trainer is trainer
+    assert not [each for each in trainer.callback_handler.callbacks if "GivesBack" in type(each).__name__]
+
+
+def test_a_callback_that_remembered_something_must_be_there_at_the_resume(start):
+    callback, trainer = start(Patient(9), At(4, interrupt))
+    with interrupted():
+        trainer.train(resume_from_checkpoint=callback.restore())
+
+    callback, trainer = start()
+    with pytest.raises(StateError, match=r"the checkpoint holds what .*Patient remembered; must have it too"):
+        trainer.train(resume_from_checkpoint=callback.restore())
+
+
+def test_a_memory_that_cannot_be_saved_is_refused_at_the_first_save(start):
+    class Holding(transformers.TrainerCallback):
+        def on_step_begin(self, args, state, control, **_):
+            self.generator = (each for each in ())
+
+    callback, trainer = start(Holding())
+    with pytest.raises(
+        StateError, match=r"Holding.generator is generator: must be something that can be pickled"
+    ):
+        trainer.train(resume_from_checkpoint=callback.restore())
 
 
 def test_nothing_is_left_beside_the_checkpoints(start, tmp_path):

@@ -296,6 +296,47 @@ def test_a_callback_with_a_state_of_its_own_is_carried(train):
     assert count.rounds == ROUNDS
 
 
+def test_a_callback_without_such_methods_is_carried_by_what_it_has_changed(train):
+    class Count:
+        def __init__(self):
+            self.rounds, self.seen = 0, []
+
+        def __call__(self, env):
+            self.rounds += 1
+            self.seen.append(env.iteration)
+
+    def counting():
+        rounds = 0
+
+        def count(env):
+            nonlocal rounds
+            rounds += 1
+            counts.append(rounds)
+
+        return count
+
+    counts = []
+    interrupt(train, callbacks=lambda: [Count(), counting(), Count().__call__], after=5)
+    counts.clear()
+    count = Count()
+    train(callbacks=lambda: [count, counting(), Count().__call__])
+
+    assert count.rounds == ROUNDS
+    assert count.seen == list(range(ROUNDS))
+    assert counts[-1] == ROUNDS
+
+
+def test_a_memory_that_cannot_be_saved_is_refused_at_the_save(train):
+    class Holding:
+        def __call__(self, env):
+            self.generator = (each for each in ())
+
+    with pytest.raises(
+        StateError, match=r"Holding.generator is generator: must be something that can be pickled"
+    ):
+        train(callbacks=lambda: [Holding()], every_steps=1)
+
+
 def test_yesterdays_booster_can_be_what_the_training_begins_with(train, undisturbed):
     data, _ = datasets()
     yesterday = lightgbm.train(PARAMS, data, 6)

@@ -210,6 +210,53 @@ def test_any_loader_will_do_where_an_epoch_has_ended(start, tmp_path, epoch):
     assert torch.equal(resumed.weights(), expected.weights())
 
 
+class Patient(lightning.Callback):
+    """A user's own, as they are written: it begins anew with each training, and stops it after so many steps."""
+
+    def __init__(self, patience):
+        self.patience = patience
+
+    def on_train_start(self, trainer, pl_module):
+        self.seen, self.trainer, self.module = [], trainer, pl_module
+
+    def on_train_batch_end(self, trainer, *_):
+        self.seen.append(trainer.global_step)
+        trainer.should_stop = len(self.seen) >= self.patience
+
+
+@pytest.mark.parametrize("step", [7, 10])
+def test_the_patience_of_early_stopping_goes_on_after_a_resume(start, step):
+    def stopping_early():
+        # No epoch is better by 1000: each after the first one is counted.
+        return lightning.callbacks.EarlyStopping("mean_target", min_delta=1000, patience=2)
+
+    with interrupted():
+        start(At(step, interrupt), stopping_early(), max_epochs=9).fit()
+    resumed = start(stopping_early(), max_epochs=9, seed=99).fit()
+
+    assert resumed.trainer.global_step == 15
+
+
+def test_a_callback_of_one_s_own_goes_on_too_though_it_resets_itself_at_the_beginning(start):
+    with interrupted():
+        start(Patient(9), At(7, interrupt)).fit()
+    mine = Patient(9)
+    resumed = start(mine, seed=99).fit()
+
+    assert mine.seen == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert resumed.trainer.global_step == 9
+    assert mine.trainer is resumed.trainer
+    assert [each for each in resumed.trainer.callbacks if "_Last" in type(each).__name__] == []
+
+
+def test_a_callback_that_remembered_something_must_be_there_at_the_resume(start):
+    with interrupted():
+        start(Patient(9), At(7, interrupt)).fit()
+
+    with pytest.raises(StateError, match=r"the checkpoint holds what .*Patient remembered; must have it too"):
+        start().fit()
+
+
 def test_gradients_that_are_being_summed_up_are_in_no_checkpoint(start, tmp_path):
     expected = Process(tmp_path / "undisturbed", accumulate_grad_batches=2).fit()
     with interrupted():
@@ -402,10 +449,12 @@ def test_the_second_of_two_ranks_saves_with_the_first_and_writes_nothing(tmp_pat
         estimated_stepping_batches=4,
         callback_metrics={},
         save_checkpoint=written.append,
+        callbacks=[callback],
+        is_last_batch=False,
     )
     callback.on_train_start(trainer, types.SimpleNamespace(automatic_optimization=True))
     trainer.global_step = 2
-    callback.on_train_batch_end(trainer, None, torch.tensor(0.5), None, 1)
+    trainer.callbacks[-1].on_train_batch_end(trainer, None, torch.tensor(0.5), None, 1)
 
     assert len(written) == 1
     assert list((tmp_path / "checkpoints").iterdir()) == []
