@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import pairwise
 from statistics import mean, median_low
@@ -15,7 +15,7 @@ from nightspot.drill.lives import Life, StepSeen, Training
 # A fresh start must be told from the undisturbed training by so many times what the metric varies anyway. At ten
 # times, a difference of half of it is more than four standard deviations.
 _TIMES_NOISE = 10.0
-# Over so many steps the metric is averaged where one step alone varies too much.
+# Over so many steps the metric is averaged: where one alone varies too much, and to be sure.
 _STRETCHES = (1, 3, 10)
 # Of the way from a fresh start to the undisturbed training: below it, a resumed life is nearer to a fresh start.
 _LEAST_KEPT = 0.5
@@ -91,15 +91,19 @@ def at_the_resume(life: Life, metric: str, undisturbed: Training, noise: float) 
     if not own or places[own[0][0]] == 0:
         return None
     trained = places[own[0][0]]
-    last: Closeness | None = None
-    for over in _STRETCHES:
-        # A fresh start that has trained as long as the life had before shows no difference.
-        if last is not None and (over > len(own) or over > trained):
-            break
-        last = _compared(metric, own[:over], curve, places, noise / over**0.5)
-        if last.shown is not Shown.UNCLEAR:
-            break
-    return last
+    # A fresh start that has trained as long as the life had before shows no difference.
+    seen = [
+        _compared(metric, own[:over], curve, places, noise / over**0.5)
+        for over in _STRETCHES
+        if over == 1 or over <= min(len(own), trained)
+    ]
+    if seen[0].value == seen[0].undisturbed and seen[0].shown is Shown.CONTINUED:
+        return seen[0]
+    # One step can be near either by chance; it is not by chance where more of them say the same.
+    clear = [each for each in seen if each.shown is not Shown.UNCLEAR]
+    if clear and all(each.shown is clear[0].shown for each in clear):
+        return clear[0]
+    return replace(seen[0], shown=Shown.UNCLEAR)
 
 
 def _compared(
@@ -114,6 +118,10 @@ def _compared(
     fresh = mean(value for _, value in curve[: len(own)])
     value = mean(values) if len(values) == len(own) else None
     shown = _shown(value, undisturbed, fresh, noise)
+    # By the end, the metric has gone in one direction from the first step: what leads in the other is no progress.
+    gone = curve[-1][1] - curve[0][1]
+    if value is not None and value != undisturbed and (undisturbed - fresh) * gone <= 0:
+        shown = Shown.UNCLEAR
     return Closeness(shown, metric, own[0][0], len(own), value, undisturbed, fresh)
 
 

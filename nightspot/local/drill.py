@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nightspot.checkpoint.core.journal import JOURNAL_VARIABLE
-from nightspot.drill.lives import USUAL_DEFINITIONS, Life, Training, definitions_of
+from nightspot.drill.lives import NEEDS_ANOTHER_BEFORE, USUAL_DEFINITIONS, Life, Training, definitions_of
 from nightspot.drill.planning import PlannedKill, pace_of, plan, targets_of
 from nightspot.drill.verdict import DrillEvidence, needs_second_run
 from nightspot.job.model import Job
@@ -110,7 +110,7 @@ def _drilled(
         training, left = stage.train(f"training-{len(trainings) + 1}", known, groups.pop(0))
         trainings.append(training)
         if left and training.completed:
-            groups.append(left)
+            groups.append(after_another(left))
         if not training.completed:
             # The same fault would only be shown again.
             break
@@ -120,6 +120,17 @@ def _drilled(
         again, _ = stage.train("undisturbed-again", setting, ())
         return replace(evidence, again=again if again.completed else None)
     return evidence
+
+
+def after_another(left: Sequence[PlannedKill]) -> tuple[PlannedKill, ...]:
+    """The kills that a training ended before, in another order.
+
+    The first of them may never find its moment, such as one between two saves of a directory that is always being
+    written; the others need not wait for it.
+    """
+    first, *others = left
+    n = next((n for n, kill in enumerate(others) if kill.kind not in NEEDS_ANOTHER_BEFORE), None)
+    return tuple(left) if n is None else (others[n], *others[:n], *others[n + 1 :], first)
 
 
 def _knowing(setting: LifeSetting, undisturbed: Training) -> LifeSetting:

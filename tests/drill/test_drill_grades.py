@@ -108,7 +108,14 @@ def test_a_loss_that_varies_from_step_to_step_is_averaged_over_several():
     # A fresh start would differ by 5.6.
     assert seen(0.5) == (Shown.CONTINUED, 1)
     assert seen(0.7) == (Shown.CONTINUED, 3)
-    assert seen(2.0) == (Shown.UNCLEAR, 3)
+    assert seen(2.0)[0] is Shown.UNCLEAR
+
+
+def test_a_loss_that_was_higher_at_the_resume_than_at_the_first_step_shows_no_fresh_model():
+    rising_first = {**RIGHT, 1: 1.5, 7: 6.3, 8: 0.4}
+    resumed = {**rising_first, 7: 1.4}
+    close = at_the_resume(life(resumed, first=7), "loss", Training((life(rising_first),)), 0.0)
+    assert close.shown is Shown.UNCLEAR
 
 
 def test_the_noise_of_a_curve_is_neither_its_trend_nor_its_fall_at_the_beginning():

@@ -10,6 +10,7 @@ import pytest
 
 from nightspot.drill.grades import Grade
 from nightspot.drill.lives import KillKind
+from nightspot.drill.planning import PlannedKill
 from nightspot.drill.report import report_of
 from nightspot.drill.resumes import Cause
 from nightspot.drill.verdict import judge
@@ -248,6 +249,19 @@ def test_twelve_saves_in_less_than_a_second_are_twelve(drilled, tmp_path):
     assert life.save_count == 12
     assert [reason.text for reason in judge(evidence)] == []
     assert sum(len(training.kills) for training in evidence.disturbed) == 2
+
+
+def test_a_kill_that_finds_no_moment_lets_the_others_go_first():
+    def kinds(*given):
+        left = [PlannedKill(n, kind, None, 0.5) for n, kind in enumerate(given)]
+        return [kill.kind for kill in drills.after_another(left)]
+
+    unsynced, restore, kill = KillKind.UNSYNCED, KillKind.DURING_RESTORE, KillKind.KILL
+    assert kinds(unsynced, kill) == [kill, unsynced]
+    # A restore needs a kill before it.
+    assert kinds(unsynced, restore, kill) == [kill, restore, unsynced]
+    assert kinds(unsynced, restore) == [unsynced, restore]
+    assert kinds(kill) == [kill]
 
 
 def test_a_drill_says_how_many_of_its_processes_are_over(tmp_path):
