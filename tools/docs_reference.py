@@ -62,7 +62,7 @@ def commands_page() -> str:
             "<!-- Made by tools/docs_reference.py from the code. Change the code, then run it again. -->\n",
             "# Commands\n\n`nightspot COMMAND --help` says the same.\n\n## Exit statuses\n",
             "Of the commands that start, follow or end a run. Others end with 0, with 1 for a problem that they",
-            "found, and with 2 for a mistake in the call.\n",
+            "found, and with 2 for a mistake in the call; the drill has [its own](../drill.md#grades).\n",
             "| status | meaning |\n|---|---|",
             *statuses,
             "\n## Options of many commands\n\nEach is listed here once.\n",

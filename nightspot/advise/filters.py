@@ -137,6 +137,7 @@ _PROOF_WORDS = {
     "drill failed": "The drill failed",
     "resume broken": "The newest run that was interrupted did not resume",
     "drill passed": "the drill passed",
+    "drill inexact": "the drill has shown that it resumes, not to the bit",
     "resume proven": "past runs have proven that it resumes",
 }
 
@@ -152,7 +153,7 @@ def _proof(case: Case) -> str | None:
         return "drill failed"
     if past == "resume broken":
         return past
-    return "drill passed" if outcome == "PASS" else past
+    return {"PASS": "drill passed", "INEXACT": "drill inexact"}.get(outcome, past)
 
 
 def needed_seconds(case: Case) -> float:

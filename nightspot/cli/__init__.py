@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "Try on this machine": {
         "demo": ("night:demo", "Play a night of the example job on this machine."),
-        "drill": ("drill:drill", "Kill a training, resume it, compare the results: PASS or FAIL."),
+        "drill": ("drill:drill", "Kill a training, resume it, compare the results: PASS, INEXACT or FAIL."),
         "local": ("local_serve:app", "What runs on this machine alone; AWS is not asked."),
     },
     "Deploy": {

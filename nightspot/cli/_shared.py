@@ -49,7 +49,8 @@ MEANINGS: Mapping[ExitStatus, str] = {
     ExitStatus.LATE: "the model is there, after the deadline",
     ExitStatus.STOPPED: "a person stopped the run, or a newer run took its place",
     ExitStatus.SERVICE: "AWS: a service fault, an unknown failure, a run that crashed or cannot be followed",
-    ExitStatus.REMARKS: "with `--fail-on-remarks`: the model is there, and the evidence says something against it",
+    ExitStatus.REMARKS: "with `--fail-on-remarks`: the model is there, and the evidence says something against it; "
+    "of `drill`: it resumes, not to the bit",
     ExitStatus.STILL_RUNNING: "`--timeout` of `run` or `retry` has passed; the run goes on",
     ExitStatus.INTERRUPTED: "Ctrl-C; a deployed run goes on, a local one is stopped",
 }

@@ -235,10 +235,9 @@ def _history(path: Path, job: Job) -> list[RunRecord]:
 def _drill(path: Path, job: Job) -> Mapping[str, Any]:
     document = _json(path, "--drill")
     outcome = document.get("outcome") if isinstance(document, dict) else None
-    if outcome not in ("PASS", "FAIL"):
-        refuse(
-            f"--drill: {path}: outcome: {outcome!r}: must be PASS or FAIL, as `nightspot drill --json` writes it"
-        )
+    if str(outcome).upper() not in ("PASS", "INEXACT", "FAIL"):
+        rule = "must be PASS, INEXACT or FAIL, as `nightspot drill --json` writes it"
+        refuse(f"--drill: {path}: outcome: {outcome!r}: {rule}")
     report: Mapping[str, Any] = document
     if report.get("job") not in (None, job.name):
         refuse(f"--drill: {path}: job: {report['job']!r}: must be {job.name!r}, the job of the file")

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from nightspot.aws.drill import Drill
-from nightspot.aws.drill_plan import DrillError, DrillJobs, DrillPlan, DrillResult, drill_id, plan_drill
+from nightspot.aws.drill_plan import (
+    DrillError,
+    DrillJobs,
+    DrillOutcome,
+    DrillPlan,
+    DrillResult,
+    drill_id,
+    plan_drill,
+)
 from nightspot.aws.prices import load_price_book
 from nightspot.cli import account, push
 from nightspot.cli._shared import (
@@ -38,6 +46,7 @@ from nightspot.cli._shared import (
 from nightspot.cli.runs.place import operating_mistakes
 from nightspot.client.access import STACK
 from nightspot.costs.account import attempt_cost_usd
+from nightspot.drill.grades import Grade
 from nightspot.drill.lives import MetricDefinitionError, definitions_of
 from nightspot.drill.report import DrillReport, report_of
 from nightspot.drill.verdict import DrillEvidence
@@ -57,6 +66,18 @@ from nightspot.terminal.lines import console_for, paragraph, tell
 MARKETS = tuple(market.value for market in Market)
 MOST_KILLS = 1000
 PICTURES_IN = Path("build/drills")
+
+STATUSES = {
+    Grade.EXACT: ExitStatus.IN_TIME,
+    Grade.INEXACT: ExitStatus.REMARKS,
+    Grade.NOT: ExitStatus.USER,
+}
+# It sees steps, not the state, and so has no middle grade.
+AWS_STATUSES = {
+    DrillOutcome.PASSED: ExitStatus.IN_TIME,
+    DrillOutcome.FAILED: ExitStatus.USER,
+    DrillOutcome.NOT_VISIBLE: ExitStatus.USAGE,
+}
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -134,10 +155,11 @@ def drill(
     asked: account.Asked,
     as_json: Json = False,
 ) -> None:
-    """Kill a training, resume it, compare the results: PASS or FAIL.
+    """Kill a training, resume it, compare the results: PASS, INEXACT or FAIL.
 
     With --local at random moments, in the current directory. Else on AWS: one stop, one resume, for money.
-    Exit status: 0 PASS, 1 FAIL, 2 where the drill cannot be done.
+    Exit status: 0 it resumes (PASS), 7 it resumes, not to the bit (INEXACT, --local only), 1 it does not (FAIL),
+    2 no answer: bad input, or the drill could not be carried out or could not see it.
     """
     # Options of the other kind of drill would be silently without effect.
     for name, value in ({**vars(there), **vars(asked)} if local else vars(here)).items():
@@ -169,7 +191,7 @@ def _drill_here(file: Path, here: Here, *, as_json: bool) -> NoReturn:
     options = DrillOptions(**{name: value for name, value in given.items() if value is not None})
     with bad_input():
         report = play(file, options, picture=here.picture, keep=here.keep, as_json=as_json)
-    raise typer.Exit(0 if report.passed else 1)
+    raise typer.Exit(STATUSES[report.outcome])
 
 
 @contextmanager
@@ -210,15 +232,14 @@ def play(
         if not as_json:
             drill_text.show_header(console, job.name, str(file), options.kills, options.seed)
         try:
-            evidence = drilling.drill(
-                job,
-                options,
-                scratch=scratch,
-                directory=Path.cwd(),
-                on_life=lambda name, number, life: (
-                    None if as_json else drill_text.show_life(console, name, number, life)
-                ),
-            )
+            with nullcontext() if as_json else drill_text.DrillProgress(console) as progress:
+                evidence = drilling.drill(
+                    job,
+                    options,
+                    scratch=scratch,
+                    directory=Path.cwd(),
+                    on_life=(lambda *_: None) if progress is None else progress.life,
+                )
         except KeyboardInterrupt:
             typer.echo("interrupted: everything the drill had started is stopped", err=True)
             raise typer.Exit(ExitStatus.INTERRUPTED) from None
@@ -284,7 +305,7 @@ def drill_on_aws(
     sleep: Callable[[float], None] = time.sleep,
     token: Callable[[], str] = lambda: secrets.token_hex(4),
 ) -> NoReturn:
-    """Drill `job` on SageMaker, show what came of it, and exit: 0 for PASS, else 1 (2: a bad option, 130: Ctrl-C).
+    """Drill `job` on SageMaker, show what came of it, and exit: 0 PASS, 1 FAIL, 2 no answer, 130 Ctrl-C.
 
     `aws`, `now`, `sleep` (seconds) and `token` (random hexadecimal) are for tests.
     """
@@ -326,7 +347,7 @@ def drill_on_aws(
         store_code()
     result = _played(plan, aws, keep=options.keep_checkpoints, quiet=as_json, now=now, sleep=sleep)
     _show(plan, result, as_json=as_json)
-    raise typer.Exit(0 if result.verdict.outcome.value == "pass" else 1)
+    raise typer.Exit(AWS_STATUSES[result.verdict.outcome])
 
 
 def _agree(plan: DrillPlan, source: str, *, max_usd: float | None, yes: bool) -> None:
@@ -368,7 +389,7 @@ def _played(
         with _terminations_as_interrupts():
             return drill.play(keep=keep)
     except DrillError as error:
-        fail(f"the drill was not carried out: {error}", where)
+        fail(f"the drill was not carried out: {error}", where, status=ExitStatus.USAGE)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: the drill's training jobs are asked to stop; {where}", err=True)
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
@@ -406,6 +427,7 @@ def _show(plan: DrillPlan, result: DrillResult, *, as_json: bool) -> None:
             {
                 "outcome": outcome.value,
                 "because": result.verdict.because,
+                "to_the_bit": None,  # the state is in the container
                 "notes": list(result.notes),
                 "job": result.run.job,
                 "drill": result.run.run_id,
@@ -432,6 +454,10 @@ def _show(plan: DrillPlan, result: DrillResult, *, as_json: bool) -> None:
     console = console_for()
     style = "bold green" if outcome.value == "pass" else "bold red"
     paragraph(console, outcome.value.replace("_", " ").upper(), f"{result.verdict.because}.", style)
+    if outcome is DrillOutcome.PASSED:
+        paragraph(
+            console, "note", "The steps were compared, not the state: `nightspot drill --local` does that."
+        )
     for note in result.notes:
         paragraph(console, "note", note)
     paragraph(console, "cost", "not known" if cost_usd is None else f"${cost_usd:,.2f}")

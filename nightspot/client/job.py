@@ -144,8 +144,9 @@ class Job:
     ) -> DrillReport:
         """Kill the training on this machine, resume it, compare: `nightspot drill --local` (docs/drill.md).
 
-        `report.passed` is the verdict, `report.reasons` say why not. `timeout` is the longest that one process may
-        take in seconds, `directory` the training command's current one, `keep` a new folder for logs and journals.
+        `report.outcome` is the grade (PASS, INEXACT, FAIL), `report.claim` what was shown, `report.reasons` why not
+        more. `timeout` is the longest that one process may take in seconds, `directory` the training command's
+        current one, `keep` a new folder for logs and journals.
         Raises InvalidJobError, MetricDefinitionError, CommandError; without nightspot[local] ModuleNotFoundError.
         """
         from nightspot.drill.report import report_of  # noqa: PLC0415 - only a drill needs it

@@ -83,3 +83,31 @@ def paragraph(text: str) -> str:
     """The first lines, up to an empty one."""
     lines = text[:_LONGEST_SAID].strip().split("\n\n")[0].split("\n")
     return "\n".join(lines[:_LONGEST_LINES]).strip()
+
+
+# Frames of C and C++, which tell nobody what failed: glog's, dmlc's and gdb's.
+_FRAME = re.compile(r"^\s*(?:\[bt\]\s|@\s+0x|#\d+\s+0x|Stack trace:?\s*$|File \")|^\s*[~^]+\s*$")
+_ERROR_LINE = re.compile(
+    r"[a-z]Error\b|[a-z]Exception\b|\b(?:error|fatal|critical)\b\s*[:\]]|Check failed|what\(\):|\bterminate called"
+    r"|Segmentation fault|\bcore dumped\b",
+)
+
+
+def why_it_failed(log: str, left: str = "") -> str:
+    """Why a program failed, by the end of its log and by the reason that it left: the exception of the last
+    traceback, else all of what it left, else the last line that names an error, else the last line that says
+    something; "" where there is none."""
+    text = left.strip() or log
+    found = raised(text)
+    if found is not None:
+        return without_frames(paragraph(text[found[1] :]))
+    if left.strip():
+        return without_frames(left)
+    lines = without_frames(log).splitlines()
+    errors = [line for line in lines if _ERROR_LINE.search(line)]
+    return (errors or lines or [""])[-1].strip()
+
+
+def without_frames(text: str) -> str:
+    """The lines that are no frames of a stack, without empty ones."""
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip() and not _FRAME.search(line))

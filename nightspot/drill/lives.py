@@ -129,6 +129,7 @@ class Life:
     writing: bool = False
     kept: int | None = None
     last_words: str = ""
+    names: tuple[str, ...] = ()
 
     @property
     def completed(self) -> bool:
@@ -213,6 +214,21 @@ def definitions_of(training_job: Mapping[str, Any]) -> tuple[Definition, ...]:
     """The request's metric definitions; MetricDefinitionError names one that is no expression with a group."""
     specification = training_job.get("AlgorithmSpecification") or {}
     return tuple(_definition(each, n) for n, each in enumerate(specification.get("MetricDefinitions") or ()))
+
+
+# What training scripts print as a rule, for a job that defines no metric: "epoch 3/8 loss=0.1234",
+# "Train Epoch: 3 [640/60000 (1%)]  Loss: 0.1234". Epochs alone: where both are printed, steps count within them.
+USUAL_DEFINITIONS = (
+    Definition(
+        "epoch", re.compile(r"\bepoch\b['\"]?\s*[:=#]?\s*[\[(]?\s*([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
+    ),
+    Definition(
+        "loss",
+        re.compile(
+            r"\b(?:\w+_)?loss\b['\"]?\s*[:=]?\s*([0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|nan|inf)", re.IGNORECASE
+        ),
+    ),
+)
 
 
 def _definition(given: Mapping[str, Any], number: int) -> Definition:

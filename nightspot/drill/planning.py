@@ -75,9 +75,12 @@ def targets_of(undisturbed: Training) -> tuple[int | None, ...]:
     are not known."""
     life = undisturbed.lives[0]
     steps = sorted({each.step for each in life.seen.steps})
-    if steps and life.saved_steps:
-        return tuple(step for step in steps if min(life.saved_steps) <= step < steps[-1])
-    return (None,) * (life.save_count - 1) if not steps else ()
+    saved = min(life.saved_steps, default=None)
+    found = tuple(step for step in steps if saved is not None and saved <= step < steps[-1])
+    if steps and (life.saved_steps or life.seen.library):
+        return found
+    # Also where the lines about its steps came too late to say when it saved.
+    return (None,) * (life.save_count - 1)
 
 
 def pace_of(undisturbed: Training) -> KillPace:

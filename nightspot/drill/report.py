@@ -1,23 +1,16 @@
-"""What is reported of a drill: its outcome, why, every kill with what it cost, and what else was seen."""
+"""What is reported of a drill: its grade, why, every kill with what it cost, and what else was seen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
+from nightspot.drill.grades import GRADE_WORDS, Difference, Grade, difference, not_restored, percent
 from nightspot.drill.lives import Kill, KillKind, Life, Training
 from nightspot.drill.planning import step_seconds_of
-from nightspot.drill.resumes import CAUSE_WORDS, DrillReason, apart, quoted, told
-from nightspot.drill.verdict import DrillEvidence, reasons_of
-
-
-class PassOrFail(StrEnum):
-    """What a drill comes to."""
-
-    PASS = "PASS"  # noqa: S105 - no password
-    FAIL = "FAIL"
+from nightspot.drill.resumes import ALSO_CHANCE, CAUSE_WORDS, Cause, DrillReason, apart, quoted, told
+from nightspot.drill.verdict import DrillEvidence, grade_of, is_to_the_bit, reasons_of
 
 
 @dataclass(frozen=True)
@@ -26,8 +19,8 @@ class KillReport:
 
     `moment` is in words. `resumed_from` is the step that training went on from, 0 from the beginning and None where
     that cannot be seen; `lost_steps` are the steps that were done again, `lost_seconds` what they took undisturbed
-    and `restore_seconds` what the restore took, None where that is not known. `verdict` is "ok", "failed: …", or
-    why nothing can be said.
+    and `restore_seconds` what the restore took, None where that is not known. `verdict` is "ok", "inexact: …",
+    "failed: …", or why nothing can be said.
     """
 
     number: int
@@ -44,20 +37,28 @@ class KillReport:
 
 @dataclass(frozen=True)
 class DrillReport:
-    """A drill that is over; `notes` say what is worth to know and fails nothing."""
+    """A drill that is over.
+
+    `claim` is what it has shown, in a sentence that says no more. `reasons` say why a training is not the
+    undisturbed one. `notes` say what is worth to know and changes no grade. `not_restored` is what was not saved
+    or not restored, as far as known; `difference` by how much a metric differs, None where there is none.
+    """
 
     job: str
     where: str  # "local" or "aws"
-    outcome: PassOrFail
+    outcome: Grade
+    claim: str
     reasons: tuple[str, ...]
     notes: tuple[str, ...] = ()
     kills: tuple[KillReport, ...] = ()
+    not_restored: tuple[str, ...] = ()
+    difference: Difference | None = None
     facts: Mapping[str, Any] | None = None  # more for --json, JSON-ready
 
     @property
     def passed(self) -> bool:
-        """Whether the training survives being killed."""
-        return self.outcome is PassOrFail.PASS
+        """Whether the result is that of an uninterrupted run, to the bit or within what was allowed."""
+        return self.outcome is Grade.EXACT
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -65,7 +66,10 @@ class DrillReport:
             "job": self.job,
             "where": self.where,
             "outcome": self.outcome.value,
+            "claim": self.claim,
             "reasons": list(self.reasons),
+            "not_restored": list(self.not_restored),
+            "difference": None if self.difference is None else asdict(self.difference),
             "notes": list(self.notes),
             "kills": [{**asdict(kill), "kind": kill.kind.value} for kill in self.kills],
             **(self.facts or {}),
@@ -76,6 +80,12 @@ def report_of(job: str, evidence: DrillEvidence, facts: Mapping[str, Any] | None
     """The report of a drill on this machine."""
     every = reasons_of(evidence)
     reasons = told(every)
+    grade = grade_of(reasons)
+    exact = grade is Grade.EXACT and is_to_the_bit(evidence)
+    lacking: tuple[str, ...] = ()
+    if grade is Grade.INEXACT:
+        lacking = not_restored(evidence.undisturbed, evidence.disturbed, evidence.again)
+    changed = None if exact else difference(evidence.undisturbed, evidence.disturbed)
     kills = tuple(
         _kill_report(n, training, k, evidence, every)
         for n, training in enumerate(evidence.disturbed)
@@ -85,12 +95,65 @@ def report_of(job: str, evidence: DrillEvidence, facts: Mapping[str, Any] | None
     return DrillReport(
         job=job,
         where="local",
-        outcome=PassOrFail.FAIL if reasons else PassOrFail.PASS,
+        outcome=grade,
+        claim=_claim(evidence, reasons, lacking, changed, exact=exact),
         reasons=tuple(reason.text for reason in reasons),
         notes=tuple(_notes(evidence)),
         kills=kills,
-        facts={"causes": [reason.cause.value for reason in reasons], **(facts or {})},
+        not_restored=lacking,
+        difference=changed,
+        facts={
+            "causes": [reason.cause.value for reason in reasons],
+            "to_the_bit": exact,
+            "tolerance": evidence.tolerance,
+            **(facts or {}),
+        },
     )
+
+
+# What is wrong by these is not that the training does not resume.
+_OTHER_CLAIMS = {
+    Cause.UNDISTURBED_FAILED: "fails without any kill",
+    Cause.NO_KILL_LANDED: "was not tried",
+    Cause.NOT_SHOWN: "was not seen to resume",
+    Cause.TWICE: "resumes at the wrong step",
+    Cause.SKIPPED: "resumes at the wrong step",
+    Cause.WENT_BACK: "resumes from an older checkpoint than the newest",
+}
+
+
+def _claim(
+    evidence: DrillEvidence,
+    reasons: Sequence[DrillReason],
+    lacking: Sequence[str],
+    changed: Difference | None,
+    *,
+    exact: bool,
+) -> str:
+    """What the drill has shown, and no more than that."""
+    grade = grade_of(reasons)
+    if grade is Grade.NOT:
+        return _OTHER_CLAIMS.get(reasons[0].cause, GRADE_WORDS[grade])
+    count = sum(len(training.kills) for training in evidence.disturbed)
+    after = f"after {count} kill{'' if count == 1 else 's'}"
+    how_much = changed.in_words if changed else "no step shows a number to compare"
+    if grade is Grade.INEXACT:
+        beyond = "" if evidence.tolerance is None else f" (allowed: {percent(evidence.tolerance)})"
+        return f"{GRADE_WORDS[grade]}: {_joined(lacking)}; {how_much}{beyond}"
+    if exact:
+        return f"{GRADE_WORDS[grade]}: {after} the result is that of an uninterrupted run"
+    if evidence.tolerance is not None:
+        allowed = f"the tolerance of {percent(evidence.tolerance)}"
+        return f"resumes within {allowed}, not to the bit: {after}, {how_much}"
+    return f"resumes as closely as the job repeats itself, which is not to the bit: {after}, {how_much}"
+
+
+def _joined(lacking: Sequence[str]) -> str:
+    """ "random state and the optimiser's state not saved": of what all of them are it is said once."""
+    ends = [end for end in (" not saved", " not restored") if all(each.endswith(end) for each in lacking)]
+    if not ends:
+        return " and ".join(lacking)
+    return " and ".join(each.removesuffix(ends[0]) for each in lacking) + ends[0]
 
 
 def _kill_report(
@@ -138,9 +201,13 @@ def _verdict(n: int, k: int, following: Sequence[Life], reasons: Sequence[DrillR
     here = [each for each in reasons if each.training == n and each.life is not None]
     own = [each for each in here if each.life == k + 1]
     if own:
-        return f"failed: {CAUSE_WORDS[own[0].cause]}"
-    if any(each.life is not None and each.life <= k for each in here):
-        return "after the first failure"
+        graver = next((each for each in own if each.cause not in ALSO_CHANCE), None)
+        cause = (graver or own[0]).cause
+        return f"{'failed' if graver else 'inexact'}: {CAUSE_WORDS[cause]}"
+    before = [each for each in here if each.life is not None and each.life <= k]
+    if before:
+        fails = any(each.cause not in ALSO_CHANCE for each in before)
+        return f"after the first {'failure' if fails else 'difference'}"
     if not following:
         return "not resumed"
     life = following[0]
@@ -177,7 +244,7 @@ def _notes(evidence: DrillEvidence) -> Iterator[str]:
         yield f"{landed} of {evidence.planned} kills landed: the training ended before the others"
     yield from _on_sigterm(evidence)
     if evidence.varies and evidence.again is not None:
-        distance = apart(evidence.undisturbed, evidence.again)
+        distance = max(apart(evidence.undisturbed, evidence.again).values(), default=0.0)
         files = [
             name
             for name, each in evidence.undisturbed.model.items()
@@ -187,7 +254,7 @@ def _notes(evidence: DrillEvidence) -> Iterator[str]:
         numbers = f"their metrics are up to {100 * distance:.3g} % apart{model}"
         yield (
             f"the job is not deterministic: two undisturbed trainings differ, {numbers}; judged by "
-            f"{'that spread, four times of which is allowed' if evidence.tolerance is None else 'the tolerance'}"
+            f"{'four times of what each metric differs by' if evidence.tolerance is None else 'the tolerance'}"
         )
     elif evidence.again is not None:
         yield _of_the_same_again(evidence.undisturbed, evidence.again)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -25,6 +25,8 @@ class Cause(StrEnum):
     NOT_WHOLE = "not_whole"
     FAILED = "failed"
     TOO_LONG = "too_long"
+    NOT_RESUMED = "not_resumed"
+    NOT_SHOWN = "not_shown"
     NOT_RESTORED = "not_restored"
     METRICS_DIFFER = "metrics_differ"
     MODEL_DIFFERS = "model_differs"
@@ -45,6 +47,8 @@ CAUSE_WORDS = {
     Cause.NOT_WHOLE: "not whole",
     Cause.FAILED: "failed",
     Cause.TOO_LONG: "hangs",
+    Cause.NOT_RESUMED: "a fresh model",
+    Cause.NOT_SHOWN: "not shown",
     Cause.NOT_RESTORED: "not all restored",
     Cause.METRICS_DIFFER: "other numbers",
     Cause.MODEL_DIFFERS: "another model",
@@ -79,6 +83,8 @@ def told(reasons: Iterable[DrillReason]) -> tuple[DrillReason, ...]:
 def _when(reason: DrillReason) -> tuple[int, int, int]:
     at_the_end = len(Cause) * 1_000_000
     training = at_the_end if reason.training is None else reason.training
+    if reason.cause in {Cause.NOT_RESUMED, Cause.NOT_SHOWN}:
+        training = -1  # what it all means comes before what was seen of it
     life = at_the_end if reason.life is None else reason.life
     return training, life, tuple(Cause).index(reason.cause)
 
@@ -89,33 +95,39 @@ _ALLOWANCE = 4.0
 
 @dataclass(frozen=True)
 class Yardstick:
-    """Numbers are the same within `tolerance`, relative to the larger one; 0 is to the bit."""
+    """Numbers are the same within `tolerance`, relative to the larger one; 0 is to the bit. `of_metric` has the
+    tolerances of single metrics that are to be judged by another."""
 
     tolerance: float = 0.0
+    of_metric: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def exact(self) -> bool:
         """Whether only equal numbers are the same."""
-        return self.tolerance == 0
+        return self.tolerance == 0 and not any(self.of_metric.values())
 
-    def same(self, a: float | None, b: float | None) -> bool:
+    def same(self, name: str, a: float | None, b: float | None) -> bool:
         """Whether two values of one metric are the same; None, a number that is not finite, is only like None."""
         if a is None or b is None:
             return a is b
-        return a == b or abs(a - b) <= self.tolerance * max(abs(a), abs(b))
+        return a == b or abs(a - b) <= self.of_metric.get(name, self.tolerance) * max(abs(a), abs(b))
 
 
-def apart(one: Training, other: Training) -> float:
-    """The largest relative distance of any metric of any step, or at the end; 0 where all are equal."""
-    return max((_distance(a, b) for a, b in _pairs(one, other)), default=0.0)
+def apart(one: Training, other: Training) -> Mapping[str, float]:
+    """The largest relative distance of each metric at any step, or at the end; 0 where all its values are equal."""
+    largest: dict[str, float] = {}
+    for name, a, b in _pairs(one, other):
+        largest[name] = max(largest.get(name, 0.0), distance(a, b))
+    return largest
 
 
 def of_two(one: Training, other: Training) -> Yardstick:
-    """What two undisturbed trainings of a job that is not deterministic allow a third."""
-    return Yardstick(_ALLOWANCE * apart(one, other))
+    """What two undisturbed trainings of a job that is not deterministic allow a third: of each metric a multiple
+    of its own distance, so that a time that is never the same lets no loss differ."""
+    return Yardstick(of_metric={name: _ALLOWANCE * far for name, far in apart(one, other).items()})
 
 
-def _pairs(one: Training, other: Training) -> Iterator[tuple[float | None, float | None]]:
+def _pairs(one: Training, other: Training) -> Iterator[tuple[str, float | None, float | None]]:
     theirs = other.steps
     for step, seen in one.steps.items():
         if step in theirs:
@@ -123,11 +135,12 @@ def _pairs(one: Training, other: Training) -> Iterator[tuple[float | None, float
     yield from _common(one.final_metrics, other.final_metrics)
 
 
-def _common(a: Metrics, b: Metrics) -> Iterator[tuple[float | None, float | None]]:
-    return ((a[name], b[name]) for name in a if name in b)
+def _common(a: Metrics, b: Metrics) -> Iterator[tuple[str, float | None, float | None]]:
+    return ((name, a[name], b[name]) for name in a if name in b)
 
 
-def _distance(a: float | None, b: float | None) -> float:
+def distance(a: float | None, b: float | None) -> float:
+    """By what share of the larger one two numbers differ; 1 where one of them is not finite."""
     if a == b:
         return 0.0
     if a is None or b is None:
@@ -171,6 +184,18 @@ _PATTERNS: Mapping[Role, re.Pattern[str]] = {
 }
 
 
+# What was not saved or not restored, in a line that says how a training resumes.
+STATE_OF: Mapping[Role, str] = {
+    Role.GENERATOR: "random state",
+    Role.OPTIMISER: "the optimiser's state",
+    Role.SCHEDULER: "the scheduler",
+    Role.SCALER: "the gradient scaler",
+    Role.POSITION: "the position in the data",
+    Role.MODEL: "the model's parameters",
+    Role.OTHER: "a part of the state",
+}
+
+
 def role_of(part: str) -> Role:
     """What the part is for, as far as its name tells."""
     return next((role for role, pattern in _PATTERNS.items() if pattern.search(part)), Role.OTHER)
@@ -210,6 +235,12 @@ class LifeResume:
         return max((seen.step for life in self.before for seen in life.seen.steps), default=None)
 
     @property
+    def has_found_checkpoints(self) -> bool:
+        """Whether it began with files that hold a whole checkpoint for certain: two saves were begun before."""
+        saves = sum(len(life.saved_at[: life.kept]) for life in self.before)
+        return self.life.found > 0 and not self.life.seen.library and saves > 1
+
+    @property
     def restored(self) -> int | None:
         """The step of the checkpoint that the library restored."""
         restore = self.life.seen.restore
@@ -244,6 +275,9 @@ def _where_it_began(resume: LifeResume, undisturbed: Training) -> Iterator[Findi
     thrown_away = saved is not None and (first <= saved if resume.life.seen.library else first < saved)
     if first == began and saved is not None and thrown_away:
         yield Cause.BEGAN_AGAIN, _began_again(first, saved, resume.life)
+    elif first == began and saved is None and resume.has_found_checkpoints:
+        text = f"training began again at step {first:,} although there were checkpoints: they were ignored"
+        yield Cause.BEGAN_AGAIN, text
     elif restored is not None and saved is not None and restored < saved:
         restore = resume.life.seen.restore
         left_out = f" ({restore.skipped[0]})" if restore and restore.skipped else ""
@@ -315,13 +349,13 @@ def first_other_number(life: Life, undisturbed: Training, yardstick: Yardstick) 
         if seen.step in expected:
             for name in sorted(seen.metrics, key=_loss_first):
                 theirs = expected[seen.step].metrics
-                if name in theirs and not yardstick.same(seen.metrics[name], theirs[name]):
+                if name in theirs and not yardstick.same(name, seen.metrics[name], theirs[name]):
                     return seen.step, name
     return None
 
 
 def _not_restored(seen: StepSeen, differing: Sequence[str], resume: LifeResume, undisturbed: Training) -> str:
-    names, because = _root(seen, differing, resume, undisturbed)
+    names, because = root_of(seen, differing, resume, undisturbed)
     jump = first_other_number(resume.life, undisturbed, Yardstick())
     text = f"{quoted(names)} {'differs' if len(names) == 1 else 'differ'} at step {seen.step:,}{because}"
     if jump is not None and jump[0] == seen.step:
@@ -331,7 +365,7 @@ def _not_restored(seen: StepSeen, differing: Sequence[str], resume: LifeResume, 
     return f"{in_words(names)}: {text}"
 
 
-def _root(
+def root_of(
     seen: StepSeen, differing: Sequence[str], resume: LifeResume, undisturbed: Training
 ) -> tuple[Sequence[str], str]:
     """The parts that were not restored, of those that differ because one was not; and how that shows."""

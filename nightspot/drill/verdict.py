@@ -1,11 +1,12 @@
-"""Whether a drill is passed: only if the killed trainings are, step by step and at the end, the one that
-nobody disturbed."""
+"""What a drill comes to: whether the killed trainings are, step by step and at the end, the one that nobody
+disturbed, another one that continued all the same, or none that continued."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from nightspot.drill.grades import Grade, on_resuming
 from nightspot.drill.lives import KillKind, Life, Training
 from nightspot.drill.planning import targets_of
 from nightspot.drill.resumes import (
@@ -44,7 +45,7 @@ class DrillEvidence:
     def varies(self) -> bool:
         """Whether the job was seen to give other results undisturbed."""
         return self.again is not None and (
-            self.again.model != self.undisturbed.model or apart(self.undisturbed, self.again) > 0
+            self.again.model != self.undisturbed.model or any(apart(self.undisturbed, self.again).values())
         )
 
     @property
@@ -56,12 +57,37 @@ class DrillEvidence:
 
 
 def judge(evidence: DrillEvidence) -> tuple[DrillReason, ...]:
-    """Why the drill is failed, each cause once and the first one first; () where it is passed."""
+    """Why the killed trainings are not the undisturbed one, each cause once and the first one first; () where they
+    are, or are within the tolerance."""
     return told(reasons_of(evidence))
+
+
+def grade_of(reasons: Sequence[DrillReason]) -> Grade:
+    """The grade of a drill with these reasons."""
+    if not reasons:
+        return Grade.EXACT
+    return Grade.INEXACT if all(reason.cause in ALSO_CHANCE for reason in reasons) else Grade.NOT
 
 
 def reasons_of(evidence: DrillEvidence) -> tuple[DrillReason, ...]:
     """Everything that is wrong, training by training."""
+    reasons = _differences(evidence)
+    if not evidence.undisturbed.completed or any(each.cause not in ALSO_CHANCE for each in reasons):
+        return reasons
+    trainings = (evidence.undisturbed, evidence.disturbed, evidence.again)
+    # Within a tolerance, also one that the job's own variation sets, a fresh model may hide.
+    if reasons or not evidence.yardstick.exact:
+        found = on_resuming(*trainings)
+        return tuple(each for each in found if reasons or each.cause is Cause.NOT_RESUMED) + reasons
+    return reasons
+
+
+def is_to_the_bit(evidence: DrillEvidence) -> bool:
+    """Whether nothing at all differs, whatever was allowed to."""
+    return not _differences(replace(evidence, tolerance=None, again=None))
+
+
+def _differences(evidence: DrillEvidence) -> tuple[DrillReason, ...]:
     if not evidence.undisturbed.completed:
         text = f"undisturbed, the training {_how_it_ended(evidence.undisturbed.lives[-1])}"
         return (DrillReason(Cause.UNDISTURBED_FAILED, text),)
@@ -80,7 +106,7 @@ def reasons_of(evidence: DrillEvidence) -> tuple[DrillReason, ...]:
 
 def needs_second_run(evidence: DrillEvidence) -> bool:
     """Whether all that is wrong could also be chance, and nobody has looked yet what chance does."""
-    reasons = judge(evidence)
+    reasons = _differences(evidence)
     unknown = evidence.again is None and evidence.tolerance is None
     return unknown and bool(reasons) and all(reason.cause in ALSO_CHANCE for reason in reasons)
 
@@ -150,7 +176,7 @@ def _after(kind: KillKind | None) -> str:
 
 
 def _how_it_ended(life: Life) -> str:
-    words = life.last_words.strip()[-_LONG_WORDS:]
+    words = life.last_words.strip()[:_LONG_WORDS]
     if life.too_long:
         return f"was still running after {life.seconds:.0f} s{f', its last words: {words}' if words else ''}"
     return f"ended with exit code {life.exit_code}{f': {words}' if words else ' and no word why'}"
@@ -158,7 +184,9 @@ def _how_it_ended(life: Life) -> str:
 
 def _at_the_end(training: Training, evidence: DrillEvidence) -> Iterator[tuple[Cause, str]]:
     expected, got, yardstick = evidence.undisturbed.final_metrics, training.final_metrics, evidence.yardstick
-    other = [name for name in expected if name not in got or not yardstick.same(got[name], expected[name])]
+    other = [
+        name for name in expected if name not in got or not yardstick.same(name, got[name], expected[name])
+    ]
     if other:
         name = other[0]
         value = number(got[name]) if name in got else "not there"

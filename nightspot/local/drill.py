@@ -4,7 +4,7 @@ explain what differs, a second undisturbed one."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +12,13 @@ from types import MappingProxyType
 from typing import Any
 
 from nightspot.checkpoint.core.journal import JOURNAL_VARIABLE
-from nightspot.drill.lives import Life, Training, definitions_of
+from nightspot.drill.lives import NEEDS_ANOTHER_BEFORE, USUAL_DEFINITIONS, Life, Training, definitions_of
 from nightspot.drill.planning import PlannedKill, pace_of, plan, targets_of
 from nightspot.drill.verdict import DrillEvidence, needs_second_run
 from nightspot.job.model import Job
 from nightspot.job.request_shape import SAMPLES, fill
 from nightspot.job.source_archive import pack
+from nightspot.local.checkpoint_names import names_in
 from nightspot.local.drilled_life import DrillDisk, LifePlace, LifeSetting, digests, live
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker.launch import TrainingCommand, launch_of
@@ -53,8 +54,9 @@ class DrillOptions:
     grace_seconds: float = 10.0
 
 
-OnLife = Callable[[str, int, Life], None]
-"""Called after each life with the training's name, the life's number from 1, and the life."""
+OnLife = Callable[[str, int, Life, int, int], None]
+"""Called after each life with the training's name, the life's number from 1, the life, how many lives are over by
+now, and how many there will probably be."""
 
 
 def drill(
@@ -63,7 +65,7 @@ def drill(
     *,
     scratch: Path,
     directory: Path,
-    on_life: OnLife = lambda _name, _number, _life: None,
+    on_life: OnLife = lambda *_: None,
     archives: Mapping[str, bytes] = MappingProxyType({}),
 ) -> DrillEvidence:
     """Train undisturbed and with kills, below `scratch`, with `directory` as the command's current one.
@@ -81,12 +83,14 @@ def drill(
     rng = random.Random(options.seed)  # noqa: S311 - when to kill, not a secret
     with closing(Reaper()) as reaper:
         setting = LifeSetting(
-            definitions=definitions_of(request),
+            definitions=definitions_of(request) or USUAL_DEFINITIONS,
             reaper=reaper,
             limit_seconds=options.limit_seconds,
             grace_seconds=options.grace_seconds,
         )
         stage = DrillStage(scratch, request, how, archives, rng.random, on_life)
+        # As a rule one training has all the kills.
+        stage.expect([(), (None,) * options.kills])
         return _drilled(setting, stage, options, rng.random)
 
 
@@ -102,18 +106,31 @@ def _drilled(
     trainings: list[Training] = []
     most = len(groups) + _EXTRA_TRAININGS
     while groups and len(trainings) < most:
+        stage.expect(groups)
         training, left = stage.train(f"training-{len(trainings) + 1}", known, groups.pop(0))
         trainings.append(training)
         if left and training.completed:
-            groups.append(left)
+            groups.append(after_another(left))
         if not training.completed:
             # The same fault would only be shown again.
             break
     evidence = replace(evidence, disturbed=tuple(trainings))
     if needs_second_run(evidence):
+        stage.expect([()])
         again, _ = stage.train("undisturbed-again", setting, ())
         return replace(evidence, again=again if again.completed else None)
     return evidence
+
+
+def after_another(left: Sequence[PlannedKill]) -> tuple[PlannedKill, ...]:
+    """The kills that a training ended before, in another order.
+
+    The first of them may never find its moment, such as one between two saves of a directory that is always being
+    written; the others need not wait for it.
+    """
+    first, *others = left
+    n = next((n for n, kill in enumerate(others) if kill.kind not in NEEDS_ANOTHER_BEFORE), None)
+    return tuple(left) if n is None else (others[n], *others[:n], *others[n + 1 :], first)
 
 
 def _knowing(setting: LifeSetting, undisturbed: Training) -> LifeSetting:
@@ -128,9 +145,9 @@ def _knowing(setting: LifeSetting, undisturbed: Training) -> LifeSetting:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class DrillStage:
-    """Where trainings are played, one after the other."""
+    """Where trainings are played, one after the other; `done` of probably `total` lives are over."""
 
     scratch: Path
     request: Mapping[str, Any]
@@ -138,6 +155,12 @@ class DrillStage:
     archives: Mapping[str, bytes]
     draw: Callable[[], float]
     on_life: OnLife
+    done: int = 0
+    total: int = 0
+
+    def expect(self, kills: Iterable[Sequence[object]]) -> None:
+        """Trainings with these kills are to come, each of which has a life more than it has kills."""
+        self.total = self.done + sum(len(each) + 1 for each in kills)
 
     def train(
         self, name: str, setting: LifeSetting, kills: Sequence[PlannedKill]
@@ -153,9 +176,12 @@ class DrillStage:
                 lives.append(live(setting, place, planned))
                 if lives[-1].completed:
                     model = digests(container.model)
+                if not kills and not lives[-1].seen.library:
+                    lives[-1] = replace(lives[-1], names=names_in(container.checkpoints))
             finally:
                 disk.end(container)
-            self.on_life(name, len(lives), lives[-1])
+            self.done += 1
+            self.on_life(name, len(lives), lives[-1], self.done, self.total)
             if lives[-1].kill is None:
                 break
         landed = sum(life.kill is not None for life in lives)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections import deque
@@ -12,16 +13,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from nightspot.checkpoint.core.journal import Event
-from nightspot.drill.lives import Definition, Kill, KillKind, Life, combined, read_journal, read_log
+from nightspot.documents.tracebacks import why_it_failed
+from nightspot.drill.lives import (
+    USUAL_DEFINITIONS,
+    Definition,
+    Kill,
+    KillKind,
+    Life,
+    combined,
+    read_journal,
+    read_log,
+)
 from nightspot.drill.planning import KillPace, PlannedKill
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker.container import Container
 from nightspot.local.sagemaker.launch import Launch
 from nightspot.local.sagemaker.process import Reaper, TrainingProcess
 
+_NUMBER = re.compile(r"[0-9]+")
 _LOOKS = 5  # at a directory that changes while it is copied
 
 
@@ -74,15 +86,23 @@ class DrillDisk:
         container.remove()
 
 
-def stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    """The time of change (nanoseconds) and size of every file below the folder; files that vanish are left out."""
+class Stamp(NamedTuple):
+    """When a file was changed (nanoseconds), its size in bytes, and which file it is."""
+
+    changed_ns: int
+    size: int
+    inode: int
+
+
+def stamps(folder: Path) -> dict[str, Stamp]:
+    """The stamp of every file below the folder; files that vanish are left out."""
     found = {}
     for path in _files(folder):
         try:
             status = os.stat(path)  # noqa: PTH116 - as below
         except FileNotFoundError:
             continue
-        found[path] = (status.st_mtime_ns, status.st_size)
+        found[path] = Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
     return found
 
 
@@ -105,7 +125,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-# A directory that has not changed for so long is not being written; one save may change it several times.
+# A directory that has not changed for so long is not being written; one save may change it several times. Saves
+# without such a rest between them are told apart by the names of their files.
 SETTLED_SECONDS = 0.05
 
 
@@ -125,6 +146,7 @@ class Watch:
         self._changed_at = self._change_began = 0.0
         self._step_at_change: int | None = None
         self._write_seconds: list[float] = []
+        self._names_of_save: set[str] = set()
         self._lines: deque[str] = deque()
         self.began = clock()
         self.first_sign: float | None = None
@@ -178,7 +200,7 @@ class Watch:
         self.look()
         self.writing_at_the_end = self.saving
         if self.saving and not self.library:
-            self._come_to_rest()
+            self._end_save()
 
     def _read_journal(self) -> None:
         try:
@@ -218,22 +240,59 @@ class Watch:
     def _look_at_folder(self) -> None:
         now, found = self._clock(), stamps(self._folder)
         if found != self._stamps:
-            if not self.saving:
-                self._change_began = now
-            self.saving, self._stamps = True, found
+            for name in self._written_anew(found):
+                # Saves that follow each other quickly leave the directory no rest between them.
+                if name in self._names_of_save:
+                    self._end_save()
+                self._begin_save(now)
+                self._names_of_save.add(name)
+            self._begin_save(now)
+            self._stamps = found
             self._changed_at, self._step_at_change = now, self.step
         elif self.saving and now - self._changed_at >= SETTLED_SECONDS:
-            self._come_to_rest()
+            self._end_save()
 
-    def _come_to_rest(self) -> None:
+    def _written_anew(self, found: Mapping[str, Stamp]) -> list[str]:
+        """The names under which files began to be written since the last look, the number of a save left out:
+        `ckpt-#.pt`. Of a new numbered folder it is the folder's name, however many files are in it."""
+        names: dict[str, str] = {}
+        known = {self._place(path)[0] for path in self._stamps}
+        for path, stamp in sorted(found.items(), key=lambda each: each[1]):
+            entry, inner = self._place(path)
+            if inner and _NUMBER.search(entry):
+                if entry not in known:
+                    names.setdefault(entry, _NUMBER.sub("#", entry))
+            elif self._is_begun(self._stamps.get(path), stamp):
+                names[path] = path if inner else _NUMBER.sub("#", entry)
+        return list(names.values())
+
+    def _is_begun(self, before: Stamp | None, now: Stamp) -> bool:
+        """Whether the file is new, another one or shorter, or was written whole within one step."""
+        if before is None or now.inode != before.inode or now.size < before.size:
+            return True
+        return now != before and now.size == before.size and self.step != self._step_at_change
+
+    def _place(self, path: str) -> tuple[str, str]:
+        """The file or folder directly in the checkpoint directory, and the path below that, "" for a file."""
+        entry, _, inner = path[len(str(self._folder)) + 1 :].partition(os.sep)
+        return entry, inner
+
+    def _begin_save(self, now: float) -> None:
+        if not self.saving:
+            self._change_began = self._changed_at = now
+            self._step_at_change = self.step
+        self.saving = True
+
+    def _end_save(self) -> None:
         self.saving = False
+        self._names_of_save.clear()
         self.saved_at.append(self._step_at_change)
         self._write_seconds.append(self._changed_at - self._change_began)
 
 
 POLL_SECONDS = 0.001
 KILLED = 128 + 9  # as Docker counts SIGKILL
-_WORDS_FROM_THE_END = 4096
+_WORDS_LINES = 500
 UNKNOWN_PACE = KillPace(0.0, 0.0, 0.0, 0.0)
 
 
@@ -404,8 +463,11 @@ def _life(setting: LifeSetting, place: LifePlace, watch: Watch, code: int | None
     journal = place.journal.read_text(encoding="utf-8", errors="replace") if place.journal.exists() else ""
     ended_itself = ended.kill is None and not ended.too_long
     left = ended.kill is not None and ended.kill.left_seconds is not None
+    seen = read_journal(journal)
+    if not seen.library or setting.definitions is not USUAL_DEFINITIONS:
+        seen = combined(seen, read_log(setting.definitions, lines))
     return Life(
-        seen=combined(read_journal(journal), read_log(setting.definitions, lines)),
+        seen=seen,
         kill=ended.kill,
         exit_code=code if ended_itself or left else None,
         too_long=ended.too_long,
@@ -421,7 +483,4 @@ def _life(setting: LifeSetting, place: LifePlace, watch: Watch, code: int | None
 
 
 def _last_words(container: Container, lines: Sequence[str]) -> str:
-    """What the script left as the reason of its failure, else the last line of its log that says something."""
-    failure = (container.failure_text() or "").strip()
-    said = [line.strip() for line in lines if line.strip()]
-    return (failure or (said[-1] if said else ""))[-_WORDS_FROM_THE_END:]
+    return why_it_failed("\n".join(lines[-_WORDS_LINES:]), container.failure_text() or "")

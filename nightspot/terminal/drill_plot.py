@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nightspot.drill.grades import Grade
 from nightspot.drill.lives import WORDS, KillKind, Life, Training
 from nightspot.drill.report import DrillReport
 from nightspot.drill.resumes import by_loss
@@ -179,11 +180,9 @@ def _more_inches(evidence: DrillEvidence) -> float:
 
 def title_of(report: DrillReport) -> str:
     """The outcome, and why in a line or two."""
-    if report.passed:
-        times = f"{len(report.kills)} kill{'' if len(report.kills) == 1 else 's'}"
-        why = f"after {times} the result is that of an uninterrupted run"
-    else:
-        why = report.reasons[0].replace("`", "")
+    why = report.claim
+    if report.outcome is Grade.NOT:
+        why = f"{why}: {report.reasons[0]}".replace("`", "")
     lines = textwrap.wrap(f"{report.outcome.value}  {report.job}: {why}", _TITLE_CHARACTERS)
     return "\n".join(lines if len(lines) <= _TITLE_LINES else [*lines[:_TITLE_LINES], "…"])
 

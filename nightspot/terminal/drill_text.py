@@ -1,4 +1,4 @@
-"""How a drill is shown: what is tried, PASS or FAIL with the reasons, and a table of the kills."""
+"""How a drill is shown: what is tried, how far it is, its grade with the reasons, and a table of the kills."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nightspot.drill.grades import Grade
 from nightspot.drill.lives import WORDS, Life
-from nightspot.drill.report import DrillReport, KillReport, PassOrFail, moment_in_words
+from nightspot.drill.report import DrillReport, KillReport, moment_in_words
 from nightspot.terminal.lines import paragraph, plain_table
 
 NOT_KNOWN = "-"
-_STYLES = {PassOrFail.PASS: "bold green", PassOrFail.FAIL: "bold red"}
+_STYLES = {Grade.EXACT: "green", Grade.INEXACT: "yellow", Grade.NOT: "red"}
 
 
 def show_header(console: Console, job: str, file: str, kills: int, seed: int) -> None:
@@ -22,8 +23,31 @@ def show_header(console: Console, job: str, file: str, kills: int, seed: int) ->
     console.print()
 
 
-def show_life(console: Console, name: str, number: int, life: Life) -> None:
-    """One line per life that is over."""
+class DrillProgress:
+    """Says how far a drill has come: a line per process that is over, and on a terminal which one runs now."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status = console.status("the undisturbed training") if console.is_terminal else None
+
+    def __enter__(self) -> DrillProgress:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def life(self, name: str, number: int, life: Life, done: int, total: int) -> None:
+        """One process is over, the `done`th of probably `total`."""
+        show_life(self._console, name, number, life, f"{done} of {total}")
+        if self._status is not None:
+            self._status.update(f"{done + 1} of {max(done + 1, total)}")
+
+
+def show_life(console: Console, name: str, number: int, life: Life, count: str = "") -> None:
+    """One line per life that is over; `count` says how many are, such as "3 of 7"."""
     steps = f"{len(life.seen.steps)} steps, " if life.seen.steps else ""
     did = f"{steps}{life.save_count} saves in {life.seconds:.1f} s"
     if life.kill is not None:
@@ -32,7 +56,8 @@ def show_life(console: Console, name: str, number: int, life: Life) -> None:
         how = "ended by the drill: it took too long"
     else:
         how = f"exit code {life.exit_code}"
-    console.print(Text(f"  {name}, life {number}: {did}, {how}", style="dim"), soft_wrap=True)
+    text = f"  {count + '  ' if count else ''}{name}, life {number}: {did}, {how}"
+    console.print(Text(text, style="dim"), soft_wrap=True)
 
 
 def show_report(console: Console, report: DrillReport) -> None:
@@ -41,14 +66,11 @@ def show_report(console: Console, report: DrillReport) -> None:
         console.print()
         console.print(kills_table(report))
     console.print()
-    verdict = Text(report.outcome.value, style=_STYLES[report.outcome])
-    kills = f"{len(report.kills)} kill{'' if len(report.kills) == 1 else 's'}"
-    what = f"after {kills} the result is that of an uninterrupted run" if report.passed else "for this reason"
-    if len(report.reasons) > 1:
-        what = "for these reasons, the first cause first"
-    console.print(verdict.append(f"  {report.job}: {what}", style="not bold default"), soft_wrap=True)
+    style = _STYLES[report.outcome]
+    verdict = Text(report.outcome.value, style=f"bold {style}")
+    console.print(verdict.append(f"  {report.job}: {report.claim}", style="not bold default"), soft_wrap=True)
     for reason in report.reasons:
-        paragraph(console, "  because", reason, "red")
+        paragraph(console, "  because", reason, style)
     for note in report.notes:
         paragraph(console, "  note", note)
 
@@ -69,9 +91,8 @@ def kills_table(report: DrillReport) -> Table:
 
 
 def _row(kill: KillReport) -> tuple[str | Text, ...]:
-    style = (
-        "red" if kill.verdict.startswith("failed") else "green" if kill.verdict.startswith("ok") else "dim"
-    )
+    styles = {"failed": "red", "inexact": "yellow", "ok": "green"}
+    style = next((colour for word, colour in styles.items() if kill.verdict.startswith(word)), "dim")
     return (
         str(kill.number),
         WORDS[kill.kind],

@@ -160,8 +160,8 @@ BAD_FILES = [
         '[{"attempts": [], "job": "other", "outcome": "failed", "started_at": "2026-11-20T00:00:00Z"}]',
         "none of them is of the job recommender",
     ),
-    ("--drill", "[]", "outcome: None: must be PASS or FAIL"),
-    ("--drill", '{"outcome": "MAYBE"}', "outcome: 'MAYBE': must be PASS or FAIL"),
+    ("--drill", "[]", "outcome: None: must be PASS, INEXACT or FAIL"),
+    ("--drill", '{"outcome": "MAYBE"}', "outcome: 'MAYBE': must be PASS, INEXACT or FAIL"),
     ("--drill", '{"outcome": "PASS", "job": "other"}', "job: 'other': must be 'recommender'"),
     ("--traces", "{}", "--traces: "),
 ]

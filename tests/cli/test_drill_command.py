@@ -57,7 +57,8 @@ def test_a_good_job_passes_with_status_0_a_table_and_a_picture(nightspot, job, t
     assert answer.status == 0
     assert answer.err == ""
     assert "the result is that of an uninterrupted run" in answer.out
-    assert "undisturbed, life 1: 8 steps, 4 saves" in answer.out
+    assert "1 of 4  undisturbed, life 1: 8 steps, 4 saves" in answer.out
+    assert "4 of 4  " in answer.out
     assert "build/drills/recommender.png" in answer.out
     assert (tmp_path / "build" / "drills" / "recommender.png").read_bytes().startswith(b"\x89PNG")
 
@@ -76,6 +77,24 @@ def test_a_wrong_resume_fails_with_status_1_and_the_reason_in_json(nightspot, jo
     assert (tmp_path / "own.svg").is_file()
     assert max(each.name for each in (tmp_path / "kept" / "logs").iterdir()) == "undisturbed-life-1.log"
     assert list((tmp_path / "kept" / "journals").iterdir())
+
+
+# Its draws begin anew with every process.
+REDRAWN = GOOD.replace("value *= 0.7", "value *= draws.uniform(0.6, 0.8)").replace(
+    "import os, time", "import os, random, time\ndraws = random.Random(7)"
+)
+
+
+def test_a_resume_that_is_not_to_the_bit_has_a_status_of_its_own(nightspot, job):
+    answer = nightspot("drill", job(REDRAWN), "--local", "--kills", 1, "--json")
+    assert (answer.status, answer.err) == (7, "")
+    told = json.loads(answer.out)
+    assert (told["outcome"], told["to_the_bit"]) == ("INEXACT", False)
+    assert told["claim"].startswith("resumes, not to the bit: ")
+    assert told["difference"]["metric"] == "loss"
+    allowed = nightspot("drill", job(REDRAWN), "--local", "--kills", 1, "--tolerance", 0.9)
+    assert allowed.status == 0
+    assert "resumes within the tolerance of 90 %, not to the bit" in " ".join(allowed.out.split())
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_a_quota_of_nothing_is_told_in_words(simulated, capsys):
         raise ClientError({"Error": error}, "CreateTrainingJob")
 
     simulated.sagemaker.create_training_job = refuse
-    assert simulated.drill(job_of()) == 1
+    assert simulated.drill(job_of()) == 2
     said = capsys.readouterr().err
     assert "the drill was not carried out: cannot start" in said
     assert "ask in Service Quotas" in said

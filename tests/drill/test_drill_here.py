@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from nightspot.drill.grades import Grade
 from nightspot.drill.lives import KillKind
+from nightspot.drill.planning import PlannedKill
 from nightspot.drill.report import report_of
 from nightspot.drill.resumes import Cause
 from nightspot.drill.verdict import judge
@@ -136,9 +138,12 @@ SABOTAGES = {
 @pytest.mark.parametrize("script", SABOTAGES)
 def test_a_sabotaged_copy_fails_for_what_is_wrong_with_it(drilled, script):
     cause, text = SABOTAGES[script]
-    reasons = judge(drilled(script, kills=6))
+    evidence = drilled(script, kills=6)
+    reasons = judge(evidence)
     assert reasons[0].cause is cause
     assert re.match(text, reasons[0].text)
+    inexact = cause is Cause.NOT_RESTORED
+    assert report_of("small", evidence).outcome is (Grade.INEXACT if inexact else Grade.NOT)
 
 
 def test_every_sabotage_is_tried_and_differs_from_a_good_script_by_few_lines():
@@ -150,6 +155,61 @@ def test_every_sabotage_is_tried_and_differs_from_a_good_script_by_few_lines():
             base.read_text().splitlines(), (SCRIPTS / f"{name}.py").read_text().splitlines()
         )
         assert sum(line.startswith(("+ ", "- ")) for line in changes) <= 8
+
+
+# What a torch loop without random state does, by the standard library: SGD on shuffled data.
+LOOP = (
+    "import pickle, random",
+    'folder = Path(os.environ["SM_INPUT_CONFIG_DIR"], "../../checkpoints").resolve()',
+    "random.seed(1)",
+    "data = [(x, 3 * x + random.gauss(0, 0.1)) for x in (random.uniform(-1, 1) for _ in range(200))]",
+    "state = {'epoch': 0, 'weights': 0.0, 'optimizer': 0.0}",
+    "saved = sorted(folder.glob('ckpt-*'))",
+    "if saved: state = pickle.loads(saved[-1].read_bytes())",
+    "weight, velocity = state['weights'], state['optimizer']",
+    "for epoch in range(state['epoch'] + 1, 9):",
+    "    random.shuffle(data)",
+    "    total = 0.0",
+    "    for x, y in data:",
+    "        error = weight * x - y",
+    "        velocity = 0.5 * velocity - 0.004 * error * x",
+    "        weight += velocity",
+    "        total += error * error",
+    "    time.sleep(0.03)",
+    "    print(f'step {epoch} loss={total / len(data):.6f}', flush=True)",
+    "    state = {'epoch': epoch, 'weights': weight, 'optimizer': velocity}",
+    "    (folder / 'new').write_bytes(pickle.dumps(state))",
+    "    (folder / 'new').replace(folder / f'ckpt-{epoch:04d}')",
+    'Path(os.environ["SM_MODEL_DIR"], "model").write_text(repr(weight))',
+)
+RESTORED = "weight, velocity = state['weights'], state['optimizer']"
+
+
+@pytest.mark.parametrize(
+    ("restored", "outcome", "claim"),
+    [
+        (RESTORED, Grade.INEXACT, "resumes, not to the bit: random state not saved; loss differs by up to"),
+        ("weight, velocity = state['weights'], 0.0", Grade.INEXACT, "resumes, not to the bit: random state"),
+        ("weight, velocity = 0.0, 0.0", Grade.NOT, "does not resume"),
+    ],
+    ids=["reshuffled", "without-optimiser", "epoch-alone"],
+)
+def test_an_ordinary_loop_gets_the_grade_of_what_it_restores(drilled, tmp_path, restored, outcome, claim):
+    lines = [restored if line == RESTORED else line for line in LOOP]
+    report = report_of("small", drilled(script_of(tmp_path, *lines), kills=1))
+    assert (report.outcome, report.claim[: len(claim)]) == (outcome, claim), report.claim
+
+
+def test_epochs_and_losses_are_found_in_the_log_of_a_job_that_defines_no_metric(tmp_path):
+    text = JOB.format(script=script_of(tmp_path, *LOOP).rename(tmp_path / "loop.py"))
+    script = tmp_path / "loop.py"
+    script.write_text(script.read_text().replace("step {epoch}", "Epoch: {epoch}/8,"))
+    before, rest = text.split("    MetricDefinitions:\n")
+    job = parse_job(before + rest[rest.index("  OutputDataConfig") :])
+    (tmp_path / "scratch").mkdir()
+    evidence = drill(job, DrillOptions(kills=1), scratch=tmp_path / "scratch", directory=tmp_path)
+    assert list(evidence.undisturbed.steps) == list(range(1, 9))
+    assert report_of("small", evidence).outcome is Grade.INEXACT
 
 
 def test_a_job_that_is_never_the_same_passes_by_how_far_two_undisturbed_ones_are_apart(drilled):
@@ -169,6 +229,70 @@ def test_a_script_that_never_saves_is_not_even_killed(drilled, tmp_path):
     evidence = drilled(script_of(tmp_path, 'print("step 1")'))
     assert [reason.cause for reason in judge(evidence)] == [Cause.NEVER_SAVED]
     assert evidence.disturbed == ()
+
+
+QUICK = (
+    'folder = Path(os.environ["SM_INPUT_CONFIG_DIR"], "../../checkpoints").resolve()',
+    'saved = sorted(folder.glob("ckpt-*"))',
+    "start = int(saved[-1].name[5:]) + 1 if saved else 1",
+    "for step in range(start, 13):",
+    "    time.sleep(0.01)",
+    "    print(f'step {step} loss={1 / step:.6f}')",
+    "    (folder / f'ckpt-{step:02d}').write_text(str(step))",
+    'Path(os.environ["SM_MODEL_DIR"], "model").write_text("done")',
+)
+
+
+def test_twelve_saves_in_less_than_a_second_are_twelve(drilled, tmp_path):
+    evidence = drilled(script_of(tmp_path, *QUICK), kills=2)
+    life = evidence.undisturbed.lives[0]
+    assert life.save_count == 12
+    assert [reason.text for reason in judge(evidence)] == []
+    assert sum(len(training.kills) for training in evidence.disturbed) == 2
+
+
+def test_a_kill_that_finds_no_moment_lets_the_others_go_first():
+    def kinds(*given):
+        left = [PlannedKill(n, kind, None, 0.5) for n, kind in enumerate(given)]
+        return [kill.kind for kill in drills.after_another(left)]
+
+    unsynced, restore, kill = KillKind.UNSYNCED, KillKind.DURING_RESTORE, KillKind.KILL
+    assert kinds(unsynced, kill) == [kill, unsynced]
+    # A restore needs a kill before it.
+    assert kinds(unsynced, restore, kill) == [kill, restore, unsynced]
+    assert kinds(unsynced, restore) == [unsynced, restore]
+    assert kinds(kill) == [kill]
+
+
+def test_a_drill_says_how_many_of_its_processes_are_over(tmp_path):
+    seen = []
+    (tmp_path / "scratch").mkdir()
+    drill(
+        job_of(script_of(tmp_path, *QUICK)),
+        DrillOptions(kills=2),
+        scratch=tmp_path / "scratch",
+        directory=tmp_path,
+        on_life=lambda *given: seen.append(given[3:]),
+    )
+    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
+    assert seen[0] == (1, 4)
+    assert seen[-1][0] == seen[-1][1] >= 4
+
+
+def test_a_traceback_s_exception_is_the_reason_and_not_the_last_line(drilled, tmp_path):
+    lines = (
+        "print('Traceback (most recent call last):', file=sys.stderr)",
+        "print('  File \"train.py\", line 3, in <module>', file=sys.stderr)",
+        "print('xgboost.core.XGBoostError: [12:00:00] /src/gbm.cc:12: Check failed: eta > 0', file=sys.stderr)",
+        "print('Stack trace:', file=sys.stderr)",
+        "for n in range(9): print(f'  [bt] ({n}) /usr/lib/libxgboost.so(+0x{n}) [0x7f]', file=sys.stderr)",
+        "sys.exit(1)",
+    )
+    (reason,) = judge(drilled(script_of(tmp_path, *lines)))
+    assert reason.text == (
+        "undisturbed, the training ended with exit code 1: xgboost.core.XGBoostError: [12:00:00] /src/gbm.cc:12: "
+        "Check failed: eta > 0"
+    )
 
 
 def test_a_script_that_never_ends_is_ended(drilled, tmp_path):
@@ -270,4 +394,4 @@ def test_a_mute_script_that_begins_again_fails_by_what_it_ends_with(drilled, tmp
     text = text.replace('range(state["step"] + 1', "range(1")
     (tmp_path / "mute.py").write_text(text)
     causes = [reason.cause for reason in judge(drilled(tmp_path / "mute.py", kills=1))]
-    assert causes == [Cause.METRICS_DIFFER, Cause.MODEL_DIFFERS]
+    assert causes == [Cause.NOT_SHOWN, Cause.METRICS_DIFFER, Cause.MODEL_DIFFERS]

@@ -158,6 +158,50 @@ def test_without_a_journal_a_save_lasts_until_the_directory_has_come_to_rest(lif
     assert life.watch.start_up_seconds == 1.0
 
 
+def numbered(folder, n):
+    (folder / f"ckpt-{n:04d}.pt").write_text("state")
+
+
+def renamed(folder, n):
+    (folder / "newest.tmp").write_text("state" * n)
+    (folder / "newest.tmp").replace(folder / "newest.pickle")
+
+
+def two_files(folder, n):
+    (folder / f"model-{n}.bin").write_text("model")
+    (folder / f"optimiser-{n}.bin").write_text("optimiser")
+
+
+def a_folder(folder, n):
+    (folder / f"checkpoint-{n}").mkdir()
+    for shard in range(1, 4):
+        (folder / f"checkpoint-{n}" / f"model-{shard}-of-3").write_text("shard")
+
+
+def in_place(folder, n):
+    (folder / "checkpoint").write_text(f"state {n:03d}")
+
+
+@pytest.mark.parametrize("save", [numbered, renamed, two_files, a_folder, in_place])
+def test_saves_that_leave_the_directory_no_rest_are_told_apart_by_their_files(life, save):
+    for n in range(1, 13):
+        life.watch.hear(f"step {n}")
+        life.look_after(0.001)
+        save(life.checkpoints, n)
+        life.look_after(0.001)
+    life.watch.close()
+    assert life.watch.saved_at == list(range(1, 13))
+    assert life.watch.write_seconds < SETTLED_SECONDS
+
+
+def test_saves_between_two_looks_are_counted_by_their_files(life):
+    life.watch.hear("step 12")
+    for n in range(1, 13):
+        numbered(life.checkpoints, n)
+    life.watch.close()
+    assert len(life.watch.saved_at) == 12
+
+
 def test_a_directory_that_changes_at_the_very_end_was_a_save(life):
     (life.checkpoints / "a").write_text("whole")
     life.watch.close()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightspot.drill.lives import (
+    USUAL_DEFINITIONS,
     MetricDefinitionError,
     RestoreSeen,
     SeenStep,
@@ -147,3 +148,23 @@ def test_the_journal_s_steps_are_joined_by_what_only_the_log_knows():
     both = combined(own, log)
     assert [each.metrics for each in both.steps] == [{"loss": 0.25, "train:loss": 0.3, "auc": 0.9}, {}]
     assert [each.step for each in combined(SeenStep(library=True), log).steps] == [1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "steps"),
+    [
+        (["epoch 1/8 loss=0.343430", "epoch 2/8 loss=0.019206"], {1: 0.34343, 2: 0.019206}),
+        (
+            ["Train Epoch: 3 [640/60000 (1%)]\tLoss: 2.301", "Train Epoch: 3 [1280/60000]\tLoss: 1.5"],
+            {3: 1.5},
+        ),
+        (["Epoch [4/10], train_loss: 1e-3, lr: 0.1"], {4: 0.001}),
+        (["Epoch 5:", "  loss 0.25", "Epoch 6:", "  loss nan"], {5: 0.25, 6: None}),
+        (["{'loss': 0.5, 'epoch': 0.25}", "{'loss': 0.4, 'epoch': 1.0}"], {1: 0.4}),
+        (["Namespace(epochs=8, lossy=2)", "training for 8 epochs"], {}),
+    ],
+    ids=["plain", "mnist", "brackets", "two-lines", "trainer", "none"],
+)
+def test_what_scripts_usually_print_is_found_without_a_definition(lines, steps):
+    seen = read_log(USUAL_DEFINITIONS, lines)
+    assert {each.step: each.metrics.get("loss") for each in seen.steps} == steps

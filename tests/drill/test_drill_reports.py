@@ -1,13 +1,16 @@
 """What is said of each kill, what is worth a note, and what is drawn."""
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
 
+from nightspot.drill.grades import Grade
 from nightspot.drill.lives import Kill, KillKind, Life, SeenStep
-from nightspot.drill.report import PassOrFail, moment_in_words, report_of
+from nightspot.drill.report import moment_in_words, report_of
 from nightspot.drill.verdict import DrillEvidence
 from nightspot.terminal import drill_plot, drill_text
 from nightspot.terminal.lines import console_for
@@ -123,7 +126,7 @@ def test_a_part_that_chance_alone_changes_is_named_and_not_blamed_on_the_kills(s
         ),
     )
     report = reported(story, resumed, again=other)
-    assert report.outcome is PassOrFail.PASS
+    assert report.outcome is Grade.EXACT
     assert any(note.startswith("part `generator` of the state differs between two") for note in report.notes)
 
 
@@ -160,7 +163,7 @@ def test_the_text_shows_outcome_reasons_and_a_row_for_each_kill(story, capsys):
     report = reported(story, story.killed_at(8, first=8))
     drill_text.show_report(console_for(), report)
     shown = capsys.readouterr().out
-    assert "FAIL  small: for this reason" in shown
+    assert "FAIL  small: resumes at the wrong step" in shown
     assert "because         step 7 was skipped" in shown
     assert "after step 8" in shown
     assert "failed: a step skipped" in shown
@@ -218,11 +221,37 @@ def test_every_kind_of_kill_has_a_mark_of_its_own():
 
 def test_the_title_says_the_outcome_and_the_first_reason_in_two_lines_at_most(story):
     report = reported(story, story.killed_at(8))
-    assert (
-        drill_plot.title_of(report) == "PASS  small: after 1 kill the result is that of an uninterrupted run"
+    assert drill_plot.title_of(report) == (
+        "PASS  small: resumes to the bit: after 1 kill the result is that of an uninterrupted run"
     )
-    long = replace(report, outcome=PassOrFail.FAIL, reasons=("a `part` of it " * 40,))
+    long = replace(report, outcome=Grade.NOT, claim="does not resume", reasons=("a `part` of it " * 40,))
     title = drill_plot.title_of(long)
-    assert title.startswith("FAIL  small: a part of it")
+    assert title.startswith("FAIL  small: does not resume: a part of it")
     assert title.count("\n") == 2
     assert title.endswith("…")
+
+
+def test_on_a_terminal_it_is_shown_which_process_runs_and_elsewhere_only_lines(story):
+    def shown(*, is_terminal):
+        out = io.StringIO()
+        console = Console(file=out, force_terminal=is_terminal, width=100)
+        with drill_text.DrillProgress(console) as progress:
+            progress.life("training-1", 2, story.life(), 3, 7)
+        return out.getvalue()
+
+    assert "4 of 7" in shown(is_terminal=True)
+    assert shown(is_terminal=False) == (
+        "  3 of 7  training-1, life 2: 12 steps, 4 saves in 2.0 s, exit code 0\n"
+    )
+
+
+def test_the_middle_grade_is_in_the_text_and_in_the_picture_s_title(story, capsys):
+    wrong = [story.step(n, parts={"generator": "?"}, metrics={"loss": 1.02 / n}) for n in range(7, 13)]
+    report = reported(story, story.killed_at(8, changed=wrong))
+    claim = "resumes, not to the bit: random state not restored; loss differs by up to 2 %"
+    assert drill_plot.title_of(report).replace("\n", " ").startswith(f"INEXACT  small: {claim}")
+    drill_text.show_report(console_for(), report)
+    out = capsys.readouterr().out
+    assert f"INEXACT  small: {claim}" in out
+    assert "inexact" in out
+    assert "failed" not in out

@@ -143,9 +143,9 @@ def test_a_number_that_is_off_by_less_than_it_moves_in_a_step_does_not_jump(stor
 
 def test_a_number_that_is_not_finite_is_another_number(story):
     wrong = story.step(7, metrics={"loss": None})
-    assert texts(story, story.killed_at(8, changed=[wrong])) == [
-        "after a resume loss is not finite instead of 0.1429 at step 7"
-    ]
+    first, second = texts(story, story.killed_at(8, changed=[wrong]))
+    assert first.startswith("after a resume at step 7, loss is not finite, nearer to a training from the")
+    assert second == "after a resume loss is not finite instead of 0.1429 at step 7"
 
 
 def test_parts_that_were_not_read_and_are_right_are_nobody_s_fault(story):
@@ -296,7 +296,7 @@ def test_a_tolerance_cannot_judge_a_job_that_shows_no_number(story):
     killed = replace(silent, kill=story.killed_at(8).kills[0], exit_code=None)
     training = story.training(killed, silent, model={"model.bin": "other"})
     evidence = {"undisturbed": undisturbed, "tolerance": 0.5}
-    assert causes(story, training, **evidence) == [Cause.MODEL_DIFFERS]
+    assert causes(story, training, **evidence) == [Cause.NOT_SHOWN, Cause.MODEL_DIFFERS]
 
 
 def log_only(life, saved_at=()):
@@ -322,8 +322,8 @@ def test_without_the_library_steps_come_from_the_log_and_saves_from_the_director
     # The line about a step may come before or after its save.
     assert said(6) == said(5) == []
     assert said(3) == ["training went on with step 3 although step 6 was saved"]
-    jump = said(7, changed=[story.step(7, metrics={"loss": 0.58})])
-    assert jump == ["after a resume loss jumps from 0.1667 to 0.58 (undisturbed: 0.1429)"]
+    jump = said(7, changed=[story.step(7, metrics={"loss": 0.38})])
+    assert jump == ["after a resume loss jumps from 0.1667 to 0.38 (undisturbed: 0.1429)"]
 
 
 def test_each_cause_is_told_once_and_counted(story):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nightspot.drill.grades import Grade
+from nightspot.drill.report import report_of
 from nightspot.job.reading import parse_job
 from nightspot.local.drill import DrillOptions, drill
 from nightspot.local.sagemaker import container as containers
@@ -107,6 +109,9 @@ def test_the_public_example_is_drilled_with_its_own_hyperparameters(tmp_path, no
     assert resumed, "a life after a kill finds the checkpoints of the one before"
     assert all(life.seen.steps[0].step > 1 for life in resumed if life.seen.steps)
     assert all(training.completed for training in evidence.disturbed)
+    report = report_of("example", evidence)
+    assert report.outcome is Grade.INEXACT, report.claim
+    assert report.claim.startswith("resumes, not to the bit: random state not saved; loss differs by up to")
 
 
 SEEN = """

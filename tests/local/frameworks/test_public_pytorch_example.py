@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from nightspot.drill.grades import Grade
+from nightspot.drill.report import report_of
 from nightspot.job.reading import parse_job
 from nightspot.local import drill as drills
 from nightspot.local.drill import DrillOptions
@@ -57,3 +59,28 @@ def test_it_trains_with_its_own_hyperparameters_resumes_and_leaves_nothing(tmp_p
     assert resumed
     assert all(life.seen.steps[0].step > 1 for life in resumed if life.seen.steps)
     assert all("model.pt" in training.model for training in evidence.disturbed)
+    report = report_of("example", evidence)
+    assert report.outcome is Grade.INEXACT, report.claim
+    assert report.not_restored == ("random state not saved",)
+    assert report.claim.startswith("resumes, not to the bit: random state not saved; loss differs by up to")
+
+
+FRESH = {
+    'model.load_state_dict(checkpoint["model"])': "pass",
+    'optimizer.load_state_dict(checkpoint["optimizer"])': "pass",
+}
+
+
+def test_one_that_restores_its_epoch_alone_does_not_resume(tmp_path):
+    text = EXAMPLE.read_text()
+    for line, instead in FRESH.items():
+        assert line in text
+        text = text.replace(line, instead)
+    (tmp_path / "fresh.py").write_text(text)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    job = parse_job(JOB.replace(str(EXAMPLE), str(tmp_path / "fresh.py")))
+    evidence = drills.drill(job, DrillOptions(kills=1), scratch=scratch, directory=tmp_path)
+    report = report_of("example", evidence)
+    assert (report.outcome, report.claim) == (Grade.NOT, "does not resume")
+    assert "as if the model had not been restored" in report.reasons[0]
