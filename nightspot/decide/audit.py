@@ -454,12 +454,15 @@ def _of_listed(snapshot: Snapshot, looks: Mapping[str, RunLook]) -> Iterator[Aud
 
 
 def is_plan_over(execution: Execution, planned_at: datetime | None, now: datetime) -> bool:
-    """Whether nothing takes a lock any more for a run that is not on record: its execution is over for a while.
+    """Whether nothing takes a lock any more for a run that is not on record.
 
-    Its function may be at work after the execution's end, and Step Functions may not show what has just begun.
+    Its function may be at work after the execution's end, and Step Functions may not show what has just begun: what
+    a plan noted is left for a while. `planned_at` is None for a lock that only a person's audit looks at.
     """
-    times = (execution.ended_at, planned_at)
-    return execution.is_over and all(at is None or now - at >= FRESH for at in times)
+    if planned_at is None:
+        return execution.is_over
+    newest = max(planned_at, execution.ended_at or planned_at)
+    return execution.is_over and now - newest >= FRESH
 
 
 def _of_lock(lock: HeldLock, owner: RunLook | None, now: datetime) -> Iterator[AuditFinding]:
