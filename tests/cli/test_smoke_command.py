@@ -28,7 +28,7 @@ from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.plan.planning import quota_name
 from nightspot.run.model import Outcome
 from nightspot.run.pricing import Price
-from tests.cli.test_run_aws import MACHINE, Cloud
+from tests.cloud import MACHINE, Cloud
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/training"

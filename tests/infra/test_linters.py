@@ -83,7 +83,7 @@ def test_the_computed_timeout_is_all_that_the_rule_is_silenced_for(deployed):
     [
         ('"StartAt": "Begin"', '"StartAt": "Nowhere"'),
         ('"Type": "Pass"', '"Type": "Pasta"'),
-        ('"Seconds": 60', '"Seconds": 60, "Minutes": 1'),
+        ('"Seconds": "{% $step.wait_seconds %}"', '"Seconds": 60, "Minutes": 1'),
     ],
 )
 def test_a_spoilt_definition_would_be_found(deployed, definition, right, wrong):
