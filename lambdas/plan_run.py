@@ -82,6 +82,7 @@ def handler(
     changed, fixed = planning.split(whole) if request.merges_request else (whole, {})
     run = replace(run, training_job=changed)
     use.table.record_plan(run, whole)
+    turns.has_planned(run, use)
     metrics.add_dimensions(job=run.job)
     if run.refused_because is not None:
         logger.warning(run.refused_because, extra={"job": run.job, "run": run.run_id})

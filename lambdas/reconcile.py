@@ -96,6 +96,9 @@ def reconcile(snapshot: Snapshot, use: Dependencies) -> Reconciled:
             with _apart(finding.subject, failed, postponed):
                 free_lock(finding, use)
                 repaired.append(finding)
+    for lock in snapshot.done_plans:
+        with _apart(lock.key, failed, postponed):
+            use.table.open_runs.has_planned(lock.run_id, lock.key)
     return Reconciled(found, tuple(repaired), failed, postponed)
 
 

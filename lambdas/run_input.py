@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import CONTINUE_RUN
+from nightspot.aws.runs.looks import with_unrecorded
 from nightspot.failures.redaction import redact
 from nightspot.formats.statuses import ENDED
 from nightspot.job.errors import describe, nearest
@@ -184,6 +185,8 @@ def take_on(run_id: str, execution_arn: str, use: Dependencies) -> Run:
     if not use.table.open_runs.take_on(run, execution_arn, from_arn=owner):
         raise _no_continuing(run_id, "another execution has just taken it on")
     taken = run if run.execution_arn == execution_arn else _restarted(run, execution_arn, use)
+    # Without them, one that a newer run replaces would end, and leave a training job behind that nobody knows.
+    taken = with_unrecorded(taken, use.training_jobs)
     taken = turns.keep(taken, use)
     use.table.record_promise(taken)
     return taken

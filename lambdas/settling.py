@@ -97,8 +97,11 @@ def settle(
 
 def free_lock(finding: AuditFinding, use: Dependencies) -> None:
     """Free a lock that a run holds which is over, unless it is another run's by now."""
-    if finding.run_id is not None and use.lock.release(finding.subject, finding.run_id):
+    if finding.run_id is None:
+        return
+    if use.lock.release(finding.subject, finding.run_id):
         logger.warning(finding.sentence, extra={"lock": finding.subject, "run": finding.run_id})
+    use.table.open_runs.has_planned(finding.run_id, finding.subject)
 
 
 def _settle(look: Callable[[], RunLook | None], use: Dependencies) -> Settled:

@@ -10,7 +10,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from nightspot.aws.faults import TransientAwsError
+from nightspot.aws.runs.looks import with_unrecorded
 from nightspot.aws.table.job_lock import Holder
+from nightspot.aws.table.open_runs import PlannedLock
 from nightspot.decide.audit import MAY_COME
 from nightspot.formats.statuses import GOES_ON, Status
 from nightspot.job.markets import Concurrency
@@ -27,6 +29,7 @@ def take(run: Run, concurrency: Concurrency, use: Dependencies) -> Run:
     """`run` with the job's lock, or refused, or waiting for the run whose place it takes."""
     if concurrency is Concurrency.ALLOW:
         return run
+    _note(run.job, run.run_id, run.execution_arn, use)
     holder = _holder_unless_free(run.job, run.run_id, run.execution_arn, use)
     if holder is None:
         return _behind_the_last(replace(run, locked=True), use)
@@ -43,7 +46,25 @@ def take(run: Run, concurrency: Concurrency, use: Dependencies) -> Run:
 
 def take_prefix(prefix: str, run_id: str, execution_arn: str, use: Dependencies) -> Holder | None:
     """Take the lock of the checkpoints at `prefix` for a run that continues from them, else name its holder."""
+    _note(prefix, run_id, execution_arn, use)
     return _holder_unless_free(prefix, run_id, execution_arn, use)
+
+
+def has_planned(run: Run, use: Dependencies) -> None:
+    """The run is on record: from now on its locks are found by it. What the table does not take is done later."""
+    keys = [run.job] if run.locked or run.waits_for_run is not None or run.refused_because is not None else []
+    if run.resume_from is not None and run.checkpoint_s3_uri is not None:
+        keys.append(run.checkpoint_s3_uri)
+    try:
+        for key in keys:
+            use.table.open_runs.has_planned(run.run_id, key)
+    except TransientAwsError as error:
+        logger.warning("a lock is left to the reconciler", extra={"run": run.run_id, "error": str(error)})
+
+
+def _note(key: str, run_id: str, execution_arn: str, use: Dependencies) -> None:
+    """Before a lock is taken that no record tells of yet: the plan may end before there is one."""
+    use.table.open_runs.will_lock(PlannedLock(key, run_id, execution_arn, use.now()))
 
 
 def free_prefix(prefix: str, run_id: str, use: Dependencies) -> None:
@@ -154,11 +175,13 @@ def _taken_from(run: Run, use: Dependencies) -> str | None:
 def _trains(run_id: str, use: Dependencies) -> bool:
     """Whether a training job of this run, which has lost its lock, is not over. It is asked to stop."""
     run = use.table.run(run_id)
-    attempt = run.open_attempt if run is not None else None
-    if attempt is None:
+    if run is None:
         return False
-    name = attempt.training_job_name
     try:
+        attempt = with_unrecorded(run, use.training_jobs).open_attempt
+        if attempt is None:
+            return False
+        name = attempt.training_job_name
         view = use.training_jobs.describe(name)
         if view is None:
             return use.now() - attempt.asked_at < MAY_COME

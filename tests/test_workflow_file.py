@@ -248,8 +248,13 @@ def test_the_wait_ends_when_the_policy_wants_to_look_again():
     by_error = {tuple(catcher["ErrorEquals"]): catcher["Next"] for catcher in wait["Catch"]}
     assert by_error["States.Timeout",] == "Decide the next step"
     # A wait that cannot begin must not spin through decisions.
-    assert by_error["States.ALL",] == "Look again in a minute"
-    assert STATES["Look again in a minute"]["Seconds"] == 60
+    assert by_error["States.ALL",] == "Look again later"
+    seconds = STATES["Look again later"]["Seconds"]
+    step = {"wait_seconds": 3600}
+    assert evaluate(seconds, run={}, step=step) == 60  # a ledger of an older version has no such list
+    assert evaluate(seconds, run={"unwritten": [{}] * 29}, step=step) == 60
+    assert evaluate(seconds, run={"unwritten": [{}] * 30}, step=step) == 300
+    assert evaluate(seconds, run={"unwritten": [{}] * 30}, step={"wait_seconds": 100}) == 100
 
 
 def test_a_refused_stop_goes_back_to_the_decision_with_its_fault():

@@ -134,7 +134,7 @@ class WandbTracker:
             # Not as an argument: in a SageMaker container wandb.init replaces that by an id of its own.
             environ.setdefault("WANDB_RUN_ID", run_id)
             environ.setdefault("WANDB_RESUME", "allow")
-        self._run = run or wandb.run
+        self._run: Any = run or wandb.run
         self._is_ours = self._run is None
         self._init = init
         self._begins_at = 0

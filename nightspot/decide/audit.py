@@ -210,6 +210,7 @@ class RunLook:
     unrecorded: frozenset[str] = frozenset()  # training jobs of which the history has less than the ledger
     is_planned: bool = True  # its plan was made to the end, so that another execution can go on with it
     untold: UnsentEnd | None = None
+    may_train_unseen: bool = False  # SageMaker does not say whether it started more than is on record
     execution: Execution | None = None  # the newest; None: not looked at
     restarts: int = 0  # executions that were started to go on with it
     last_decision_at: datetime | None = None
@@ -238,6 +239,9 @@ class HeldLock:
     key: str
     run_id: str
     execution: Execution | None = None  # of an owner that is not on record
+    planned_at: datetime | None = (
+        None  # when its owner's plan took it, where nothing else is known of that run
+    )
 
 
 class Delivery(StrEnum):
@@ -269,6 +273,7 @@ class Snapshot:
     runs: tuple[RunLook, ...] = ()
     listed: tuple[ListedJob, ...] = ()
     locks: tuple[HeldLock, ...] = ()
+    done_plans: tuple[HeldLock, ...] = ()  # locks of plans that are on record, or have let go of them
     pending: tuple[Pending, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)  # run id -> why
     unseen: Mapping[str, str] = field(default_factory=dict)  # what AWS did not show just now -> why
@@ -279,7 +284,9 @@ def findings(snapshot: Snapshot) -> tuple[AuditFinding, ...]:
     looks = {look.run.run_id: look for look in snapshot.runs}
     found = [finding for look in snapshot.runs for finding in of_run(look, snapshot.at)]
     found += _of_listed(snapshot, looks)
-    found += [finding for lock in snapshot.locks for finding in _of_lock(lock, looks.get(lock.run_id))]
+    found += [
+        finding for lock in snapshot.locks for finding in _of_lock(lock, looks.get(lock.run_id), snapshot.at)
+    ]
     found += [
         AuditFinding(
             AuditKind.UNREADABLE, run_id, None, run_id, f"The record of run {run_id} cannot be read: {why}"
@@ -372,6 +379,11 @@ def _of_gone(look: RunLook, execution: Execution, now: datetime) -> AuditFinding
             )
         number = f"restart {look.restarts + 1} of {MOST_RESTARTS} at most"
         return _about(look, AuditKind.LOOP_GONE, execution.arn, f"{how}; {number}.")
+    if look.may_train_unseen:
+        said = (
+            f"{how}, and SageMaker does not say whether it has started a training job that is not on record."
+        )
+        return _about(look, AuditKind.JOB_UNSEEN, execution.arn, said)
     if attempt is None:
         return _about(look, AuditKind.RECORD_OPEN, execution.arn, f"{how}, and no training job is open.")
     name, view = attempt.training_job_name, look.jobs.get(attempt.training_job_name)
@@ -441,9 +453,21 @@ def _of_listed(snapshot: Snapshot, looks: Mapping[str, RunLook]) -> Iterator[Aud
             yield AuditFinding(AuditKind.TWO_MACHINES, None, None, prefix, said)
 
 
-def _of_lock(lock: HeldLock, owner: RunLook | None) -> Iterator[AuditFinding]:
+def is_plan_over(execution: Execution, planned_at: datetime | None, now: datetime) -> bool:
+    """Whether nothing takes a lock any more for a run that is not on record.
+
+    Its function may be at work after the execution's end, and Step Functions may not show what has just begun: what
+    a plan noted is left for a while. `planned_at` is None for a lock that only a person's audit looks at.
+    """
+    if planned_at is None:
+        return execution.is_over
+    newest = max(planned_at, execution.ended_at or planned_at)
+    return execution.is_over and now - newest >= FRESH
+
+
+def _of_lock(lock: HeldLock, owner: RunLook | None, now: datetime) -> Iterator[AuditFinding]:
     if owner is None:
-        is_left = lock.execution is not None and lock.execution.is_over
+        is_left = lock.execution is not None and is_plan_over(lock.execution, lock.planned_at, now)
     else:
         # While its end is recorded and told, the lock is just being freed.
         is_over = owner.execution is not None and owner.execution.is_over

@@ -367,6 +367,28 @@ def book(run: Run, step: Step, training_job_name: str | None = None) -> Run:
     return run
 
 
+def with_found(run: Run, view: JobView) -> Run:
+    """`run` with an attempt that its record lacks, open: SageMaker has the training job that is named as its next.
+
+    An attempt before it that is open on record has ended by then, since one at most is open: its end is read later.
+    """
+    born = view.transitions[0].started_at if view.transitions else run.started_at
+    before = run.open_attempt
+    if before is not None:
+        reason = "The next attempt was started before its end was on record."
+        ended = _refused(before, FailureClass.UNKNOWN, reason, born)
+        run = run.with_attempt(evolve(ended, unsettled=True, ended_waiting=False))
+    found = Attempt(
+        number=len(run.attempts) + 1,
+        rung=run.rung_of(view.market, view.instance_type) or run.rungs[0],
+        training_job_name=view.training_job_name,
+        asked_at=born,
+        safe_point=durable.safe_point(run),
+        step_before=run.progress.step if run.progress else None,
+    )
+    return run.with_attempt(found)
+
+
 def ended_at(run: Run) -> datetime | None:
     """When the last attempt ended; None while one is open or before the first."""
     last = run.last_attempt

@@ -31,8 +31,12 @@ LONG_DOUBT_CALLS, LONG_DOUBT_PAUSE_SECONDS = 10, 900
 SERVICE_FAULT_PAUSE_SECONDS = 60
 MOST_SERVICE_FAULTS = 2
 NO_MACHINE = frozenset({FailureClass.NO_CAPACITY, FailureClass.QUOTA_TEMPORARY, FailureClass.WAIT_LIMIT})
-# While SageMaker does not answer, what it does not say may be the news that is waited for.
-BLIND_LOOK_SECONDS = 60
+# While SageMaker does not answer, what it does not say may be the news that is waited for. After half an hour a
+# minute no longer matters, and a day of looks each minute would fill an execution's history (25,000 events).
+BLIND_LOOK_SECONDS, LONG_BLIND_LOOK_SECONDS = 60, 300
+LONG_BLIND_SECONDS = 30 * 60
+# A stop that hangs is looked at every five minutes, and more seldom once nothing but its end is waited for.
+LONG_STOP_LOOK_SHARE, LONGEST_STOPPING_LOOK_SECONDS = 1 / 12, 900
 # Why a failure ends the run; the others that do are of a cause that Nightspot does not understand.
 _ENDS: Mapping[FailureClass, Reason] = {
     FailureClass.USER_CODE: Reason.USER_FAULT,
@@ -51,7 +55,9 @@ def next_step(run: Run, now: datetime) -> Step:
         return _ask_again(run, attempt, now)
     if attempt is not None:
         step = _while_open(run, attempt, now)
-        return step if attempt.unseen_since is None else _while_blind(step, attempt.unseen_since)
+        return (
+            step if attempt.unseen_since is None else _while_blind(step, attempt, attempt.unseen_since, now)
+        )
     last = run.last_attempt
     if last is not None and last.failure is None:
         name = last.training_job_name
@@ -146,12 +152,19 @@ def _within_budget(run: Run, attempt: Attempt, now: datetime, step: Step) -> Ste
     return evolve(step, wait_seconds=min(step.wait_seconds, int(paid)))
 
 
-def _while_blind(step: Step, since: datetime) -> Step:
-    """`step`, decided on what was last seen, and soon looked at again."""
+def _while_blind(step: Step, attempt: Attempt, since: datetime, now: datetime) -> Step:
+    """`step`, decided on what was last seen, and soon looked at again.
+
+    A job that is being stopped is looked at each minute until the run is late: until then it may have to be taken
+    for ended, and people told, at a moment that no step knows.
+    """
     step = evolve(step, figures={**step.figures, "unseen_since_at": since.isoformat()})
     if step.action is not Action.WATCH or step.wait_seconds is None:
         return step
-    return evolve(step, wait_seconds=min(step.wait_seconds, BLIND_LOOK_SECONDS))
+    is_long = (now - since).total_seconds() >= LONG_BLIND_SECONDS
+    is_urgent = attempt.stop_requested_at is not None and not step.late
+    longest = LONG_BLIND_LOOK_SECONDS if is_long and not is_urgent else BLIND_LOOK_SECONDS
+    return evolve(step, wait_seconds=min(step.wait_seconds, longest))
 
 
 def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
@@ -159,7 +172,8 @@ def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
     asked = attempt.stop_requested_at
     late = _stop_makes_late(run, now)
     if attempt.state is AttemptState.STOPPING or asked is None:
-        return steps.watch(run, attempt, now, STOPPING_LOOK_SECONDS, Reason.STOPPING, {}, late=late)
+        look_seconds = _stopping_look_seconds(run, attempt, now, late=late)
+        return steps.watch(run, attempt, now, look_seconds, Reason.STOPPING, {}, late=late)
     waited = (now - asked).total_seconds()
     figures: Figures
     if attempt.stop_call is StopCall.REFUSED:
@@ -172,6 +186,19 @@ def _while_stopping(run: Run, attempt: Attempt, now: datetime) -> Step:
     if left >= LEAST_SECONDS:
         return steps.watch(run, attempt, now, left, reason, {**figures, "wait_seconds": left}, late=late)
     return steps.stop(run, attempt, now, reason, figures, late=late)
+
+
+def _stopping_look_seconds(run: Run, attempt: Attempt, now: datetime, *, late: bool) -> float:
+    """How soon a job that is stopping is looked at again: its end wakes the run, so a look is for a lost event.
+
+    Where a stop hangs for hours, that a look has nothing to tell any more (the run is late, and has said so, or its
+    end is wanted) lets it grow with the wait: a lost event costs a twelfth of what the stop has cost already.
+    """
+    since = attempt.stop_requested_at or attempt.state_since
+    if since is None or not (late or why_it_must_end(run)):
+        return STOPPING_LOOK_SECONDS
+    grown = (now - since).total_seconds() * LONG_STOP_LOOK_SHARE
+    return min(max(grown, STOPPING_LOOK_SECONDS), LONGEST_STOPPING_LOOK_SECONDS)
 
 
 def _stop_makes_late(run: Run, now: datetime) -> bool:

@@ -250,6 +250,35 @@ def test_a_job_that_sagemaker_says_nothing_of_is_looked_at_again_in_a_minute(sto
     assert step.because.startswith("SageMaker has not answered since 00:30 UTC. ")
 
 
+def test_after_half_an_hour_without_an_answer_a_minute_no_longer_matters(story, step_at):
+    unseen = {"state": AttemptState.TRAINING, "unseen_since": story.at("00:30")}
+    assert step_at("00:59", story.attempt(**unseen)).wait_seconds == 60
+    assert step_at("01:00", story.attempt(**unseen)).wait_seconds == 300
+    # The next look is the last safe moment's still, where that is nearer.
+    waits = story.attempt(unseen_since=story.at("00:30"))
+    assert step_at("02:12", waits).wait_seconds == 120
+
+
+def test_a_stop_that_nobody_sees_is_looked_at_each_minute_until_the_run_is_late(story, step_at):
+    refused = {"stop_requested_at": story.at("02:14"), "stop_call": StopCall.REFUSED, "stop_faults": 9}
+    unseen = story.attempt(unseen_since=story.at("00:30"), **refused)
+    in_time = step_at("02:15", unseen)
+    assert (in_time.late, in_time.wait_seconds) == (False, 60)
+    late = step_at("04:00", replace(unseen, stop_requested_at=story.at("03:59")))
+    assert (late.late, late.wait_seconds) == (True, 240)
+
+
+@pytest.mark.parametrize(
+    ("clock", "seconds"),
+    [("02:20", 300), ("03:14", 300), ("04:14", 600), ("06:14", 900), ("09:00", 900)],
+    ids=lambda value: str(value).replace(":", "h"),
+)
+def test_a_stop_that_hangs_is_looked_at_more_seldom_once_the_run_is_late(story, step_at, clock, seconds):
+    stopping = story.attempt(state=AttemptState.STOPPING, stop_requested_at=story.at("02:14"))
+    assert step_at(clock, stopping).wait_seconds == seconds
+    assert step_at(clock, stopping, stop_asked_by="nightspot stop").wait_seconds == seconds
+
+
 def test_a_wait_for_spot_ends_at_its_last_safe_moment_even_unseen(story, step_at):
     assert step_at("02:14", story.attempt(unseen_since=story.at("00:30"))).action is Action.STOP
 

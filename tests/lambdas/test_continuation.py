@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from nightspot.aws.faults import TransientAwsError
+from nightspot.failures.codes import FailureClass
 from nightspot.lambdas.plan_run import InvalidInputError
 from nightspot.run.model import Outcome, run_from_json, to_json
 
@@ -51,6 +52,42 @@ def test_a_start_that_was_decided_before_the_crash_is_decided_again_under_the_sa
     step = world.decide(to_json(run))["step"]
     assert (step["action"], step["attempt"]) == ("start", 1)
     assert step["training_job_name"] == f"nightspot-recommender-{planned.run_id}-1"
+
+
+def test_a_start_that_the_table_did_not_take_is_stopped_where_another_run_takes_its_place(world, night):
+    planned = run_from_json(world.plan()["run"])
+    name = f"nightspot-recommender-{planned.run_id}-1"
+    night.shows(name, "InProgress")
+    night.ends(ONE)
+    world.lock.ask_for("recommender", owner_run_id=planned.run_id, by_run_id="20261121-another")
+    world.pass_time(minutes=3)
+    run = continued(world, planned)
+    assert [attempt.training_job_name for attempt in run.attempts] == [name]
+    step = world.decide(to_json(run))["step"]
+    assert (step["action"], step["training_job_name"]) == ("stop", name)
+
+
+def test_of_two_starts_that_the_table_did_not_take_the_second_is_open(world, night):
+    planned = run_from_json(world.plan()["run"])
+    first, second = (f"nightspot-recommender-{planned.run_id}-{number}" for number in (1, 2))
+    night.shows(first, "Failed", FailureReason="CapacityError: no capacity")
+    night.shows(second, "InProgress")
+    night.ends(ONE)
+    world.pass_time(minutes=3)
+    run = run_from_json(world.decide(to_json(continued(world, planned)))["run"])
+    assert [(a.training_job_name, a.is_open, a.unsettled) for a in run.attempts] == [
+        (first, False, False),
+        (second, True, False),
+    ]
+    assert run.attempts[0].failure is FailureClass.NO_CAPACITY
+
+
+def test_a_restart_waits_until_sagemaker_says_what_it_has_started(world, crashed, aws_fault):
+    world.sagemaker.refusal = aws_fault("ThrottlingException")
+    with pytest.raises(TransientAwsError):
+        continued(world, crashed)
+    world.sagemaker.refusal = None
+    assert continued(world, crashed).attempts == crashed.attempts
 
 
 def test_nobody_is_told_that_a_run_starts(world, crashed, metrics):

@@ -9,8 +9,9 @@ import pytest
 
 from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import restart_arn
+from nightspot.aws.table.open_runs import PlannedLock
 from nightspot.failures.codes import FailureClass
-from nightspot.lambdas import settling
+from nightspot.lambdas import settling, turns
 from nightspot.run.model import AttemptState, Outcome, run_from_json, to_json
 
 ONE = "arn:aws:states:eu-west-1:123456789012:execution:nightspot:one"
@@ -226,7 +227,7 @@ def test_an_outage_of_the_table_is_waited_for(world, monkeypatch, metrics):
     def away():
         raise TransientAwsError("ThrottlingException")
 
-    monkeypatch.setattr(world.table.open_runs, "all", away)
+    monkeypatch.setattr(world.table.open_runs, "everything", away)
     assert world.reconcile() == {"found": {}, "repaired": {}, "failed": 1}
     assert metrics() == {}
 
@@ -301,3 +302,94 @@ def test_whatever_call_it_dies_at_the_next_one_ends_what_it_began(
     assert {detail["notice_id"] for detail in world.bus.details()} == {f"{training.run_id}/end"}
     assert world.lock.holder("recommender") is None
     assert world.table.open_runs.all() == []
+
+
+class TestALockThatAPlanTookAndNoRecordTellsOf:
+    """The plan died after it had taken the job's lock, and its execution was aborted; the event was lost."""
+
+    @pytest.fixture
+    def planned(self, world, monkeypatch):
+        def away(*_given):
+            raise TransientAwsError("ProvisionedThroughputExceededException")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.table, "record_plan", away)
+            with pytest.raises(TransientAwsError):
+                world.plan()
+        assert world.lock.holder("recommender") is not None
+
+    def test_stays_while_the_execution_goes_on(self, world, planned):
+        world.pass_time(minutes=30)
+        assert world.reconcile() == NOTHING
+        assert world.lock.holder("recommender") is not None
+
+    def test_is_freed_once_nothing_can_take_it_any_more(self, world, planned):
+        world.step_functions.over.add(ONE)
+        world.pass_time(minutes=1)
+        assert world.reconcile() == NOTHING  # the function may be at work still
+        world.pass_time(minutes=1)
+        assert world.reconcile()["repaired"] == {"lock_left": 1}
+        assert world.lock.holder("recommender") is None
+        assert world.table.open_runs.everything() == ([], [])
+        assert world.reconcile() == NOTHING
+
+    def test_is_left_alone_where_another_run_has_it_by_now(self, world, planned):
+        world.step_functions.over.add(ONE)
+        world.pass_time(minutes=5)
+        taken = world.plan(execution=f"{ONE}2")["run"]
+        assert world.reconcile() == NOTHING
+        assert world.lock.holder("recommender").run_id == taken["run_id"]
+        assert world.table.open_runs.everything()[1] == []
+
+
+def test_a_run_that_is_on_record_has_no_note_of_its_lock(world):
+    world.plan()
+    assert world.table.open_runs.everything()[1] == []
+
+
+def test_a_note_of_a_lock_that_the_table_kept_is_forgotten(world, night, training, monkeypatch):
+    turn = PlannedLock("recommender", training.run_id, training.execution_arn, training.started_at)
+    world.table.open_runs.will_lock(turn)
+    assert world.reconcile() == NOTHING
+    assert world.table.open_runs.everything()[1] == []
+    assert world.lock.holder("recommender").run_id == training.run_id
+
+
+def test_a_run_that_promised_its_share_and_was_never_planned_is_closed(world, monkeypatch):
+    """Its promise is on record, and its plan is not: nothing but the note of its lock tells of it."""
+    monkeypatch.setattr(world.table, "record_plan", lambda run, _request: world.table.record_promise(run))
+    monkeypatch.setattr(turns, "has_planned", lambda _run, _use: None)
+    run = run_from_json(world.plan()["run"])
+    world.step_functions.over.add(ONE)
+    world.pass_time(minutes=3)
+    assert world.reconcile()["repaired"] == {"record_open": 1}
+    assert world.table.run(run.run_id).outcome is Outcome.STOPPED
+    assert world.lock.holder("recommender") is None
+
+
+class TestATrainingJobThatIsOnNoRecord:
+    """The table took no write of the decision that started it, and the execution ended before the next one."""
+
+    @pytest.fixture
+    def unrecorded(self, world, night):
+        run = run_from_json(world.plan()["run"])
+        name = f"nightspot-recommender-{run.run_id}-1"
+        night.shows(name, "InProgress")
+        world.pass_time(minutes=5)
+        return run, name
+
+    def test_of_an_aborted_run_is_stopped_and_on_its_record(self, world, night, unrecorded):
+        run, name = unrecorded
+        world.step_functions.over.add(ONE)
+        assert world.reconcile()["repaired"] == {"record_open": 1}
+        assert night.stops == [name]
+        closed = night.recorded(run)
+        assert [each.training_job_name for each in closed.attempts] == [name]
+        assert closed.outcome is Outcome.STOPPED
+
+    def test_keeps_the_record_open_while_sagemaker_says_nothing(self, world, unrecorded, night, aws_fault):
+        run, _ = unrecorded
+        world.step_functions.over.add(ONE)
+        world.sagemaker.refusal = aws_fault("ThrottlingException")
+        assert world.reconcile() == {"found": {"job_unseen": 1}, "repaired": {}, "failed": 0}
+        assert night.recorded(run).outcome is None

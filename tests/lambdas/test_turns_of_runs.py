@@ -355,6 +355,18 @@ class TestTheTrainingJobOfADeadRun:
         world.pass_time(seconds=1)
         assert decided(world, waiting)[1]["action"] == "start"
 
+    def test_that_is_on_no_record_is_stopped_and_waited_for(self, world, midnight):
+        """The table took no write of the decision that started it."""
+        dead = world.plan()["run"]
+        name = f"nightspot-recommender-{dead['run_id']}-1"
+        world.sagemaker.shows(name, "InProgress", ("Starting", midnight))
+        world.step_functions.over.add(dead["execution_arn"])
+        world.pass_time(minutes=2)
+        waiting = world.plan(execution=OTHER)["run"]
+        assert (waiting["waits_for_run"], world.sagemaker.stops) == (dead["run_id"], [name])
+        world.sagemaker.shows(name, "Stopped", ("Stopped", midnight))
+        assert decided(world, waiting)[1]["action"] == "start"
+
     def test_that_is_over_is_not_waited_for(self, world, dead, midnight):
         world.sagemaker.shows(dead[1], "Completed", ("Completed", midnight + timedelta(minutes=9)))
         run = world.plan(execution=OTHER)["run"]

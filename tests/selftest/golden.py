@@ -156,7 +156,15 @@ def questions():
         if action in {"dance", 'a "quoted" one', None}:
             yield "No such step", f"the action {action}", {"step": {**STEP, "action": action}}
     yield from _calls()
-    yield "Look again in a minute", "a minute", {"waits_seconds": 60}
+    yield "Look again later", "a minute", {"waits_seconds": 60}
+    for seconds, name in (
+        (3600, "five minutes"),
+        (200, "not later than the step says"),
+        (7, "a minute at least"),
+    ):
+        long = {"run": {**RUN, "unwritten": [{"number": n} for n in range(30)]}}
+        waits = {"step": {**STEP, "wait_seconds": seconds}, "waits_seconds": min(300, max(60, seconds))}
+        yield "Look again later", f"{name}, where the table took nothing for long", {**long, **waits}
     yield "Pause", "a second", {"waits_seconds": 1}
     yield "Wait after a failure", "a minute at first", {"misses": 1, "waits_seconds": 60}
     yield "Wait after a failure", "five minutes after half an hour", {"misses": 31, "waits_seconds": 300}

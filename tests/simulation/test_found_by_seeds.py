@@ -11,9 +11,10 @@ import pytest
 from tests.simulation import odd, poison
 from tests.simulation.calls import STEP_FUNCTIONS, Call
 from tests.simulation.clock import HOUR, MINUTE
+from tests.simulation.events import DeadLetter
 from tests.simulation.families import scenario_of
 from tests.simulation.faults import SERVICES, Burst, Outage, Plan
-from tests.simulation.functions import DEATHS, Doom
+from tests.simulation.functions import DEATHS, Answer, Doom
 from tests.simulation.market import Market
 from tests.simulation.playing import played
 from tests.simulation.scenarios import Scenario, reference
@@ -227,6 +228,32 @@ def test_a_start_in_doubt_for_hours_is_asked_for_seldom() -> None:
 def test_a_training_job_that_is_on_no_record_comes_on_it_with_its_bill(seed: int) -> None:
     """The execution was aborted before the table had taken the start."""
     assert rules_broken(scenario_of(seed)) == []
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(8248, id="a start on no record, and a second run takes the place"),
+        pytest.param(5807, id="a lock of a plan that was aborted"),
+        pytest.param(1108, id="a wake event that was not yet, then met two faults"),
+        pytest.param(5509, id="a stop that hangs for nine hours, after two outages"),
+    ],
+)
+def test_ten_thousand_seeds_found_no_others(seed: int) -> None:
+    assert rules_broken(scenario_of(seed)) == []
+
+
+def test_a_dead_letter_whose_tries_met_no_fault_at_the_last_is_none_of_the_faults() -> None:
+    not_yet, killed = Answer(error="NotYetError"), Answer(error="Lambda.Unknown", injected=True)
+
+    def is_excused(*errors: Answer) -> bool:
+        return DeadLetter("WakeRun", {}, list(errors), 0.0).is_excused
+
+    assert is_excused(not_yet, killed, killed)
+    assert is_excused(not_yet, not_yet, killed)
+    assert not is_excused(not_yet, not_yet, not_yet)
+    assert not is_excused(killed, killed, not_yet)
+    assert not is_excused(Answer(error="KeyError"), killed, killed)
 
 
 def test_events_that_are_nobodys_are_no_dead_letters() -> None:

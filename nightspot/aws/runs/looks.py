@@ -12,7 +12,9 @@ from nightspot.aws.faults import TransientAwsError
 from nightspot.aws.runs.executions import Executions, restart_arn
 from nightspot.aws.runs.training_jobs import TrainingJobs
 from nightspot.aws.table.job_lock import JobLock
+from nightspot.aws.table.open_runs import PlannedLock
 from nightspot.aws.table.run_table import RunTable
+from nightspot.decide import ledger
 from nightspot.decide.audit import (
     MOST_RESTARTS,
     Execution,
@@ -21,15 +23,33 @@ from nightspot.decide.audit import (
     ListedJob,
     RunLook,
     Snapshot,
+    is_plan_over,
     is_unsettled,
 )
 from nightspot.decide.ledger import JobView
 from nightspot.formats.run_ids import names_of
+from nightspot.plan.planning import training_job_name
 from nightspot.record.model import RunRecord
 from nightspot.run.model import Run, evolve
 
 NEWEST_RUNS = 60  # of a job, in which a thorough look searches for records that are open
 _log = logging.getLogger(__name__)
+
+
+def with_unrecorded(run: Run, training_jobs: TrainingJobs) -> Run:
+    """`run`, whose execution is over, with the training jobs that it has started and that are not on its record.
+
+    A decision is carried out also where the table cannot take it; the next one writes it. An execution that ends
+    before leaves training jobs that only SageMaker knows, by the names that the next attempts would have had.
+    Raises as `TrainingJobs.describe`.
+    """
+    while run.rungs:
+        name = training_job_name(run, len(run.attempts) + 1)
+        view = training_jobs.describe(name)
+        if view is None:
+            break
+        run = ledger.with_found(run, view)
+    return run
 
 
 class Looks:
@@ -74,10 +94,19 @@ class Looks:
             execution, restarts = self._execution(run, arn, heard)
             last = self._table.last_step(run_id)
             last_decision_at = None if last is None else last.at
+        may_train_unseen = False
         if run.outcome is None:
             wish = run.stop_asked_by or self._table.stop_asked_by(run_id)
             run = evolve(run, stop_asked_by=wish)
+            if _is_over(execution):
+                try:
+                    run = with_unrecorded(run, self._training_jobs)
+                except TransientAwsError as error:
+                    # Its execution can be started again all the same.
+                    may_train_unseen = True
+                    _log.warning("run %s may have started more than is on record: %s", run_id, error)
         return RunLook(
+            may_train_unseen=may_train_unseen,
             run=run,
             is_recorded=is_recorded,
             unrecorded=frozenset() if closed is None else _unrecorded(run, closed),
@@ -99,19 +128,31 @@ class Looks:
         by_run: dict[str, list[str]] = {}
         for job in listed:
             by_run.setdefault(job.run_id, []).append(job.name)
-        noted = [each.run_id for each in self._table.open_runs.all()]
+        open_runs, planned_locks = self._table.open_runs.everything()
+        noted = [each.run_id for each in open_runs]
         jobs = self._table.jobs() if thorough else []
         run_ids = dict.fromkeys([*noted, *by_run, *self._open_records(jobs)])
         known = _Known(self, by_run, unseen)
         for run_id in run_ids:
             known.look(run_id)
-        locks = tuple(self._locks(jobs, known))
+        locks, done_plans = self._planned_locks(planned_locks, known, now)
+        keys = {lock.key for lock in locks}
+        locks += [lock for lock in self._locks(jobs, known) if lock.key not in keys]
         pending = tuple(self._table.pending.all())
         # Of a run that is not on record here only the name says whose it may be.
         ours = tuple(
             job for job in listed if job.run_id not in known.absent or job.name.startswith(self._own_names)
         )
-        return Snapshot(now, tuple(known.looks.values()), ours, locks, pending, known.unreadable, unseen)
+        return Snapshot(
+            at=now,
+            runs=tuple(known.looks.values()),
+            listed=ours,
+            locks=tuple(locks),
+            done_plans=tuple(done_plans),
+            pending=pending,
+            unreadable=known.unreadable,
+            unseen=unseen,
+        )
 
     def _going_on(self, now: datetime, unseen: dict[str, str]) -> tuple[ListedJob, ...]:
         try:
@@ -159,6 +200,33 @@ class Looks:
             for run in self._table.history(job, limit=NEWEST_RUNS, where=lambda run: not run.was_refused):
                 if not run.is_over:
                     yield run.run_id
+
+    def _planned_locks(
+        self, plans: Iterable[PlannedLock], known: _Known, now: datetime
+    ) -> tuple[list[HeldLock], list[HeldLock]]:
+        """Locks of runs that are not on record, as the plans noted them; and notes that say nothing any more.
+
+        A run whose plan got no further than its promise is looked at: nothing else notes it.
+        """
+        held: list[HeldLock] = []
+        done: list[HeldLock] = []
+        for plan in plans:
+            known.look(plan.run_id)
+            look = known.looks.get(plan.run_id)
+            if plan.run_id in known.unreadable or (
+                look is not None and (look.is_planned or look.is_recorded)
+            ):
+                done.append(HeldLock(plan.key, plan.run_id))
+            if plan.run_id not in known.absent:
+                continue
+            execution = self._executions.describe(plan.execution_arn)
+            lock = HeldLock(plan.key, plan.run_id, execution, plan.since)
+            holder = self._lock.holder(plan.key)
+            if holder is not None and holder.run_id == plan.run_id:
+                held.append(lock)
+            elif is_plan_over(execution, plan.since, now):
+                done.append(lock)
+        return held, done
 
     def _locks(self, jobs: Iterable[str], known: _Known) -> Iterator[HeldLock]:
         prefixes = [look.run.checkpoint_s3_uri for look in known.looks.values() if look.run.prefix_locked]

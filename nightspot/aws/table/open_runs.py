@@ -15,7 +15,7 @@ from nightspot.aws.table.dynamodb import Call, accepted, from_dynamodb, key, par
 from nightspot.decide.audit import Delivery, Pending, UnsentEnd
 from nightspot.run.model import Run
 
-_PARTITION, _RUN = "OPEN", "RUN#"
+_PARTITION, _RUN, _LOCK = "OPEN", "RUN#", "LOCK#"
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,16 @@ class OpenRun:
     started_at: datetime
 
 
+@dataclass(frozen=True)
+class PlannedLock:
+    """A lock that a run takes while it is being planned, before it is on record. `key`: a job, or a prefix."""
+
+    key: str
+    run_id: str
+    execution_arn: str
+    since: datetime  # aware UTC
+
+
 class OpenRuns:
     """The index of one table. `call` is `Table.call`, and raises as that does. Every write can be repeated."""
 
@@ -36,7 +46,29 @@ class OpenRuns:
 
     def all(self) -> list[OpenRun]:
         """Every run of which something is unfinished, by id, which is by the day of its start."""
-        return [_open_run(item) for item in partition(self._call, _PARTITION)]
+        return self.everything()[0]
+
+    def everything(self) -> tuple[list[OpenRun], list[PlannedLock]]:
+        """`all`, and every lock of which `will_lock` was said and `has_planned` not; with one query."""
+        items = list(partition(self._call, _PARTITION))
+        return (
+            [_open_run(item) for item in items if item["sk"].startswith(_RUN)],
+            [_planned_lock(item) for item in items if item["sk"].startswith(_LOCK)],
+        )
+
+    def will_lock(self, lock: PlannedLock) -> None:
+        """Note that a run which is not on record yet takes a lock: should its plan not be finished, it is freed."""
+        values = {
+            "job": lock.key,
+            "run_id": lock.run_id,
+            "execution_arn": lock.execution_arn,
+            "started_at": lock.since.isoformat(),
+        }
+        self._call("put_item", Item={**_lock_key(lock.run_id, lock.key), **to_dynamodb(values)})
+
+    def has_planned(self, run_id: str, lock_key: str) -> None:
+        """Note that the run is on record, or over, so that the lock is found by it."""
+        self._call("delete_item", Key=_lock_key(run_id, lock_key))
 
     def get(self, run_id: str) -> OpenRun | None:
         """The same of one run; None where nothing of it is unfinished, or an older version has planned it."""
@@ -76,6 +108,15 @@ def _values(run: Run, more: Mapping[str, str]) -> dict[str, Any]:
 
 def _key_of(run_id: str) -> dict[str, Any]:
     return key(_PARTITION, f"{_RUN}{run_id}")
+
+
+def _lock_key(run_id: str, lock_key: str) -> dict[str, Any]:
+    return key(_PARTITION, f"{_LOCK}{run_id}#{lock_key}")
+
+
+def _planned_lock(values: Mapping[str, Any]) -> PlannedLock:
+    since = datetime.fromisoformat(values["started_at"])
+    return PlannedLock(values["job"], values["run_id"], values["execution_arn"], since)
 
 
 def _open_run(values: Mapping[str, Any]) -> OpenRun:

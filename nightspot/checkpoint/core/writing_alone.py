@@ -8,6 +8,7 @@ file says is for the message alone: left over, or brought to another machine, it
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import socket
@@ -115,8 +116,9 @@ def _place(directory: Path, mirrored: Path | None) -> Path:
     """The lock file of a directory, the same for all processes that write there."""
     if mirrored is None:
         return directory.absolute() / ".nightspot.lock"
-    there = directory.stat()
-    return Path(tempfile.gettempdir(), f"nightspot-{os.getuid()}-{there.st_dev}-{there.st_ino}.lock")
+    # With the inode, which is another one in another container, and the path: an inode is given out again.
+    where = f"{os.path.realpath(directory)} {directory.stat().st_dev} {directory.stat().st_ino} {os.getuid()}"
+    return Path(tempfile.gettempdir(), f"nightspot-{hashlib.sha256(where.encode()).hexdigest()[:16]}.lock")
 
 
 def _let_go(holder: tuple[int, int, int], start: int) -> None:
