@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from nightspot.job.from_request import (
     job_file_text,
     name_of,
     schedule_of,
+    with_code,
 )
 from nightspot.job.model import Job, default_checkpoint_seconds
 from nightspot.job.places import broken_place
@@ -72,6 +74,14 @@ def init(
     command: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="How to train on this machine, as one text.")
     ] = None,
+    code: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SCRIPT",
+            help="The training script: its folder travels with the deployment, in place of the code that the "
+            "request names.",
+        ),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Where the job file goes; - prints it. By default jobs/NAME.yaml."),
@@ -102,7 +112,7 @@ def init(
             document = open_document(_read(file), source=source)
             asked = request_in(document, pick, source=source)
         named_after = name_of(asked.name) if out in (None, STANDARD) else name_of(Path(out or "").stem)
-        draft, text, job = _drafted(asked, wishes, source, named_after)
+        draft, text, job = _drafted(asked, wishes, source, named_after, code=code, out=out)
         target = _target(out, job.name)
         if out == STANDARD:
             sys.stdout.write(text)
@@ -112,13 +122,19 @@ def init(
     _tell(CheckedFile(target, job, warnings), draft, as_json=as_json, aside=out == STANDARD)
 
 
-def _drafted(asked: Asked, wishes: Wishes, source: str, named_after: str) -> tuple[DraftedJob, str, Job]:
+def _drafted(
+    asked: Asked, wishes: Wishes, source: str, named_after: str, *, code: Path | None, out: str | None
+) -> tuple[DraftedJob, str, Job]:
     """The draft, its text and its job. Raises InvalidJobError, which says where a missing value would come from."""
     try:
         draft = draft_job(asked.request, wishes, source=source, named_after=named_after)
         draft = replace(draft, notes=(*asked.notes, *left_out(asked), *draft.notes))
+        folder = Path() if out == STANDARD else _target(out, str(draft.document["name"])).parent
+        if code is not None:
+            source_dir = Path(os.path.relpath(code.parent.absolute(), folder.absolute())).as_posix()
+            draft = with_code(draft, {"source_dir": source_dir, "entry_point": code.name})
         text = job_file_text(draft)
-        return draft, text, parse_job(text, source=source)
+        return draft, text, parse_job(text, source=source, folder=folder.absolute())
     except InvalidJobError as error:
         if not asked.blanks:
             raise

@@ -18,7 +18,7 @@ import yaml
 from nightspot.client.trainers import SourceOfTrainer, request_of_trainer
 from nightspot.job.cautions import warnings_for
 from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem
-from nightspot.job.from_request import DraftedJob, Wishes, draft_job, job_file_text, time_scale_of
+from nightspot.job.from_request import DraftedJob, Wishes, draft_job, job_file_text, with_code
 from nightspot.job.model import Job as JobFile
 from nightspot.job.overrides import apply_overrides, read_overrides
 from nightspot.job.reading import parse_job
@@ -228,21 +228,7 @@ def _with_code(draft: DraftedJob, source: SourceOfTrainer | None) -> DraftedJob:
     code = {"source_dir": _from(Path.cwd(), Path(source.source_dir)), "entry_point": source.entry_point}
     if source.requirements is not None:
         code["requirements"] = source.requirements
-    document = dict(draft.document)
-    request, local = document.pop("training_job"), document.pop("local", None)
-    return DraftedJob(
-        {
-            **document,
-            "code": code,
-            "training_job": request,
-            "local": local or {"time_scale": time_scale_of(document["work"])},
-        },
-        {
-            **draft.comments,
-            "code": "The folder of the training script, from this file's; it travels with the deployment.",
-        },
-        draft.notes,
-    )
+    return with_code(draft, code)
 
 
 def _from(folder: Path, path: Path) -> str:

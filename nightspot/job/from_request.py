@@ -58,6 +58,9 @@ _MOMENT = re.compile(r"-\d{4}-\d{2}-\d{2}-\d{2}-\d{2}-\d{2}(-\d{3})?$")
 _JOB = "training_job"
 _PREFIX = ("CheckpointConfig", "S3Uri")
 _GROUPS = ("ResourceConfig", "InstanceGroups")
+# What the SDK writes into a request for the code that it has uploaded, and `code` stands for.
+_OWN_CODE = ("sagemaker_program", "sagemaker_submit_directory")
+_SUBMITTED = f"{_JOB}.HyperParameters.sagemaker_submit_directory"
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,25 @@ def draft_job(
     notes = [_unknown(key) for key in sorted(outside - ANSWER_FIELDS - _WRAPPERS)] + _changed(request)
     comments = {"work": work_comment(measured, said=bool(wishes.work))}
     return DraftedJob(_document(name, list(types), work or 0, request, wishes), comments, tuple(notes))
+
+
+def with_code(draft: DraftedJob, code: Mapping[str, str]) -> DraftedJob:
+    """The draft with files of this machine as its section `code`, in place of those that the request was given.
+
+    `code` is source_dir, entry_point and perhaps requirements, as a job file has them.
+    """
+    document = dict(draft.document)
+    request, local = dict(document.pop(_JOB)), document.pop("local", None)
+    parameters = {
+        name: value for name, value in request.get("HyperParameters", {}).items() if name not in _OWN_CODE
+    }
+    if "HyperParameters" in request:
+        request["HyperParameters"] = parameters
+    document |= {"code": dict(code), _JOB: request}
+    document["local"] = local or {"time_scale": time_scale_of(document["work"])}
+    comment = "The folder of the training script, from this file's; it travels with the deployment."
+    notes = tuple(note for note in draft.notes if note.field != _SUBMITTED)
+    return DraftedJob(document, {**draft.comments, "code": comment}, notes)
 
 
 def _missing(
@@ -294,10 +316,10 @@ def _without_own_names(request: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(f"{_JOB}.HyperParameters.sagemaker_job_name", "a text", rule, "warning")
     if "sagemaker_submit_directory" in parameters:
         rule = (
-            "is the code as it was uploaded for that job: to train with files of yours instead, leave out "
-            "sagemaker_program and this one, and write code: {source_dir, entry_point}"
+            "is the code as it was uploaded for that job: to train with files of yours instead, say --code "
+            "FILE, or leave out sagemaker_program and this one and write code: {source_dir, entry_point}"
         )
-        yield Problem(f"{_JOB}.HyperParameters.sagemaker_submit_directory", "a text", rule, "warning")
+        yield Problem(_SUBMITTED, "a text", rule, "warning")
     if environment:
         rule = "is copied as it stands: see that it holds no secret before the file is committed"
         yield _note((_JOB, "Environment"), environment, rule)

@@ -93,6 +93,31 @@ def test_the_options_are_the_authors_word(nightspot, described, written):
     assert (job.deadline.at.hour, job.deadline.timezone, job.work_seconds) == (8, "Europe/Dublin", 7200)
 
 
+def test_a_script_takes_the_place_of_the_code_that_was_uploaded(nightspot, described, written, tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/train.py").write_text("print('trained')\n")
+    uploaded = {
+        "sagemaker_program": '"old.py"',
+        "sagemaker_submit_directory": '"s3://bucket/job/source/sourcedir.tar.gz"',
+        "epochs": "3",
+    }
+    described.write_text(json.dumps({**DESCRIBED, "HyperParameters": uploaded}))
+    answer = nightspot("init", described, "--code", "src/train.py")
+    assert answer.status == 0, answer.err
+    document = yaml.safe_load(written().read_text())
+    assert document["code"] == {"source_dir": "../src", "entry_point": "train.py"}
+    assert document["training_job"]["HyperParameters"] == {"epochs": "3"}
+    assert "sagemaker_submit_directory" not in answer.out
+    assert nightspot("validate", written()).status == 0
+
+
+def test_a_script_that_is_not_there_writes_nothing(nightspot, described, written):
+    answer = nightspot("init", described, "--code", "src/train.py")
+    assert answer.status == 2
+    assert "code" in answer.err
+    assert not written().exists()
+
+
 def test_a_request_comes_from_standard_input_and_the_file_goes_to_standard_output(nightspot, tmp_path):
     answer = nightspot("init", "-", "--out", "-", stdin=json.dumps(DESCRIBED))
     assert answer.status == 0

@@ -38,14 +38,14 @@ needs_namespace = pytest.mark.skipif(
 def launched(tmp_path):
     """What would be started for a request, with an empty container."""
 
-    def of(command, *, pass_hyperparameters=True, objects=None, private=False, **request):
+    def of(command, *, pass_hyperparameters=True, objects=None, private=False, environment=None, **request):
         whole = {
             "TrainingJobName": "job",
             "ResourceConfig": {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1},
             **request,
         }
         container = containers.prepare(tmp_path / "machine", whole, is_private=private)
-        how = TrainingCommand(command, {}, tmp_path, pass_hyperparameters)
+        how = TrainingCommand(command, environment or {}, tmp_path, pass_hyperparameters)
         return launch_of(container, whole, how, (objects or {}).__getitem__)
 
     return of
@@ -133,6 +133,14 @@ def test_a_variable_of_the_job_file_wins_over_the_request_in_the_arguments_too(n
     tonight = night(how=how)
     tonight.ask(parameters={"epochs": 24})
     assert said(tonight) == ["epochs 4 1"]
+
+
+def test_a_variable_wins_in_the_arguments_of_the_requests_own_code(launched):
+    objects = {"s3://bucket/job/source/sourcedir.tar.gz": ARCHIVE([["train.py", ARGPARSE]])}
+    launch = launched(
+        None, objects=objects, environment={"SM_HP_EPOCHS": "4"}, HyperParameters={"epochs": "24", **PROGRAM}
+    )
+    assert list(launch.command)[-2:] == ["--epochs", "4"]
 
 
 def test_a_container_entrypoint_replaces_the_toolkit_and_its_arguments(launched):

@@ -90,11 +90,16 @@ def launch_of(container: Container, request: Mapping[str, Any], how: TrainingCom
             f"the request names no code (hyperparameter {toolkit.PROGRAM}): what its image would run is not on "
             "this machine. Say with local.command how to train here"
         )
-    return _script(container, given, given.program, notes, fetch)
+    return _script(container, given, given.program, _own_values(given, how), notes, fetch)
 
 
 def _script(
-    container: Container, given: Parameters, program: str, notes: Sequence[str], fetch: Fetch
+    container: Container,
+    given: Parameters,
+    program: str,
+    own: Mapping[str, Any],
+    notes: Sequence[str],
+    fetch: Fetch,
 ) -> Launch:
     source = given.sdk.get(toolkit.SUBMIT_DIRECTORY)
     if not isinstance(source, str) or not source.startswith("s3://"):
@@ -111,7 +116,7 @@ def _script(
         ) from error
     try:
         toolkit.unpack(archive, container.code, source)
-        words = toolkit.arguments(given.own)
+        words = toolkit.arguments(own)
         command = toolkit.entry_command(container.code, program, words, "python")
     except EntryPointError as error:
         raise CommandError(str(error)) from error
@@ -149,12 +154,7 @@ def _arguments(
     """What is appended to the job file's command, and what to say of it."""
     if not how.pass_hyperparameters or not given.own or how.command is None:
         return [], []
-    # A variable of the job file, or of a drill's --env, wins over the request's hyperparameter: here as well.
-    named = {name: how.environment.get(f"SM_HP_{name.upper()}") for name in given.own}
-    own = {
-        name: value if (text := named[name]) is None else toolkit.decoded(text)
-        for name, value in given.own.items()
-    }
+    own = _own_values(given, how)
     entrypoint = request.get("AlgorithmSpecification", {}).get("ContainerEntrypoint", [])
     if any(word.startswith(_MODEL_TRAINER) for word in entrypoint):
         words = toolkit.driver_arguments(own)
@@ -176,6 +176,15 @@ def _arguments(
             f'local.command is a text for {shell} without "$@": the hyperparameters are not passed to it'
         ]
     return words, []
+
+
+def _own_values(given: Parameters, how: TrainingCommand) -> dict[str, Any]:
+    """The script's hyperparameters. A variable of the job file, or of a drill's --env, wins over the request's."""
+    named = {name: how.environment.get(f"SM_HP_{name.upper()}") for name in given.own}
+    return {
+        name: value if (text := named[name]) is None else toolkit.decoded(text)
+        for name, value in given.own.items()
+    }
 
 
 def _notes(container: Container, request: Mapping[str, Any], given: Parameters) -> list[str]:

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.xdist_group("torch"),
     pytest.mark.skipif(not opt_ml.can_be_private(), reason="no mount namespace of a process's own here"),
 ]
-EXAMPLE = Path(__file__).with_name("public_example.py")
+EXAMPLE = Path(__file__).parents[3] / "examples/pytorch/src/train.py"
 JOB = f"""
 name: example
 deadline: {{within: 1h}}
