@@ -124,7 +124,9 @@ def photograph(page: Path, picture: Path) -> None:
     with sync_playwright() as playwright:
         # The sandbox needs rights that a container does not give; the page is our own.
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        opened = browser.new_page(viewport=_PAGE_PIXELS, color_scheme="light")
+        opened = browser.new_page(
+            viewport={"width": _PAGE_PIXELS["width"], "height": _PAGE_PIXELS["height"]}, color_scheme="light"
+        )
         opened.goto(page.as_uri())
         charts = opened.locator(".chart").count()
         opened.wait_for_function(f"document.documentElement.dataset.drawn === '{charts}'")
