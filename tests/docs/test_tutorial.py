@@ -72,7 +72,7 @@ def test_the_tutorial_can_be_done_as_it_stands(tmp_path):
     if shutil.which("patch") is None:
         pytest.skip("needs patch")
     page = prepared(tmp_path / "ranking")
-    # So few that the slowest machine is done in time: the run's clock is real. Interruptions have tests of their own.
+    # So few that the slowest machine is done in time: the run's clock is real. Interruptions are tested elsewhere.
     described = tmp_path / "ranking/described.json"
     job = json.loads(described.read_text(encoding="utf-8"))
     job["HyperParameters"]["epochs"] = "10"
