@@ -51,11 +51,12 @@ from nightspot.drill.lives import MetricDefinitionError, definitions_of
 from nightspot.drill.report import DrillReport, report_of
 from nightspot.drill.verdict import DrillEvidence
 from nightspot.formats.figures import MINUTE_SECONDS
-from nightspot.job.errors import InvalidJobError, Problem, nearest
+from nightspot.job.errors import InvalidJobError, nearest
 from nightspot.job.markets import Market
 from nightspot.job.model import Job
 from nightspot.job.reading import load_job
 from nightspot.job.request_shape import training_instance_types
+from nightspot.job.rules import not_drilled_here
 from nightspot.local import drill as drilling
 from nightspot.local.drill import DrillOptions
 from nightspot.local.sagemaker.process import CommandError
@@ -259,14 +260,7 @@ def play(
 def _drillable(file: Path) -> Job:
     """Raises InvalidJobError for a job that cannot be drilled here, MetricDefinitionError for its metrics."""
     job = load_job(file)
-    problems = []
-    if job.local is None:
-        rule = "must say with local.command how to train the job on this machine"
-        problems.append(Problem("local", "nothing", rule))
-    if "CheckpointConfig" not in job.training_job:
-        rule = "must name where checkpoints go: without it SageMaker keeps nothing that could be resumed"
-        problems.append(Problem("training_job.CheckpointConfig", "nothing", rule))
-    if problems:
+    if problems := not_drilled_here(job):
         raise InvalidJobError(problems, str(file))
     definitions_of(job.training_job)
     return job

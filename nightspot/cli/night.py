@@ -16,10 +16,11 @@ from nightspot.cli import _shared, completion, report
 from nightspot.cli._shared import ExitStatus, Json, fail, grouped, mistakes, print_json, seconds_of, utc_now
 from nightspot.cli.runs import start
 from nightspot.cli.runs.place import Where, operating_mistakes
-from nightspot.job.errors import InvalidJobError, Problem
+from nightspot.job.errors import InvalidJobError
 from nightspot.job.model import Job
 from nightspot.job.overrides import apply_overrides, read_overrides
 from nightspot.job.reading import load_job
+from nightspot.job.rules import not_trained_here
 from nightspot.local.stage import night_files
 from nightspot.local.stage.emulated_aws import NightNotOverError
 from nightspot.local.stage.night_files import NIGHTS, Night
@@ -271,9 +272,8 @@ def play(
 def playable(path: Path) -> Job:
     """The job of a file, which says how to train it here. Raises InvalidJobError."""
     job = load_job(path)
-    if job.local is None:
-        rule = "must say with local.command how to train the job on this machine"
-        raise InvalidJobError([Problem("local", "nothing", rule)], str(path))
+    if problems := not_trained_here(job):
+        raise InvalidJobError(problems, str(path))
     return job
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ from nightspot.job.from_request import DraftedJob, Wishes, draft_job, job_file_t
 from nightspot.job.model import Job as JobFile
 from nightspot.job.overrides import apply_overrides, read_overrides
 from nightspot.job.reading import parse_job
+from nightspot.job.rules import not_drilled_here, not_trained_here
 
 if TYPE_CHECKING:
     from nightspot.client.run import Run
@@ -152,10 +153,7 @@ class Job:
         from nightspot.drill.report import report_of  # noqa: PLC0415 - only a drill needs it
         from nightspot.local import drill as drilling  # noqa: PLC0415 - likewise
 
-        job = self._trained_here()
-        if "CheckpointConfig" not in job.training_job:
-            rule = "must name where checkpoints go: without it SageMaker keeps nothing that could be resumed"
-            raise InvalidJobError([Problem("training_job.CheckpointConfig", "nothing", rule)], self._source)
+        job = self._unless(not_drilled_here)
         options = drilling.DrillOptions(kills, seed, tolerance, dict(environment or {}), timeout)
         if keep is not None:
             Path(keep).mkdir(parents=True)
@@ -185,7 +183,7 @@ class Job:
         from nightspot.client.run import Run  # noqa: PLC0415 - jinja2 and boto3, which a job file does without
         from nightspot.local.stage import night_files, staging  # noqa: PLC0415 - the emulated AWS takes seconds
 
-        job = self._trained_here()
+        job = self._unless(not_trained_here)
         apply_overrides(job, read_overrides(overrides, check_instance_types=True))
         chosen = night_files.night_named(night)
         job = job if time_scale is None else staging.at_scale(job, time_scale)
@@ -203,10 +201,9 @@ class Job:
         access = access_to_folder(folder)
         return Run(access, path.stem, job=job.name, record=access.source.run(path.stem))
 
-    def _trained_here(self) -> JobFile:
-        if self.model.local is None:
-            rule = "must say with local.command how to train the job on this machine"
-            raise InvalidJobError([Problem("local", "nothing", rule)], self._source)
+    def _unless(self, problems_of: Callable[[JobFile], tuple[Problem, ...]]) -> JobFile:
+        if problems := problems_of(self.model):
+            raise InvalidJobError(problems, self._source)
         return self.model
 
     def __repr__(self) -> str:

@@ -23,6 +23,7 @@ from nightspot.job.model import (
     Capacity,
     ChangeOver,
     Code,
+    Job,
     Local,
     OverrideLimits,
     Tracking,
@@ -328,6 +329,22 @@ def _code_can_be_fetched(draft: Draft) -> Iterator[Problem]:
     if name is not None:
         rule = "must not be given with code: an algorithm brings its own; name a TrainingImage"
         yield problem(("training_job", "AlgorithmSpecification", "AlgorithmName"), name, rule)
+
+
+def not_trained_here(job: Job) -> tuple[Problem, ...]:
+    """Why the job cannot be trained on this machine; () where it can."""
+    if job.local is not None:
+        return ()
+    return (Problem("local", "nothing", "must say with local.command how to train the job on this machine"),)
+
+
+def not_drilled_here(job: Job) -> tuple[Problem, ...]:
+    """Why the job cannot be drilled on this machine; () where it can."""
+    found = not_trained_here(job)
+    if "CheckpointConfig" not in job.training_job:
+        rule = "must name where checkpoints go: without it SageMaker keeps nothing that could be resumed"
+        found = (*found, Problem("training_job.CheckpointConfig", "nothing", rule))
+    return found
 
 
 def _trains_here_somehow(draft: Draft) -> Iterator[Problem]:
