@@ -1,6 +1,8 @@
 """A deployment as commands and programs meet it: in moto, and as an API on loopback."""
 
+import io
 import json
+import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +19,39 @@ from nightspot.run.model import Action, Outcome, Progress, Step
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:nightspot"
 
 
-class Cloud:
+def bundle_of(**files):
+    """The functions' code as Lambda gives it out: jobs="..." is jobs.json."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as bundle:
+        for name, text in files.items():
+            bundle.writestr(f"{name}.json", text)
+    return content.getvalue()
+
+
+class Stack:
+    """What CloudFormation and Lambda say of a deployment: its `outputs`, and where its functions' code is."""
+
+    outputs = (("TableName", TABLE), ("StateMachineArn", MACHINE))
+
+    def describe_stacks(self, **_request):
+        return {"Stacks": [{"Outputs": [{"OutputKey": k, "OutputValue": v} for k, v in self.outputs]}]}
+
+    def get_paginator(self, _operation):
+        return self
+
+    def paginate(self, **_request):
+        planner = {
+            "LogicalResourceId": "TrainingFunctionsPlanRun2052680D",
+            "ResourceType": "AWS::Lambda::Function",
+            "PhysicalResourceId": "plan-run",
+        }
+        return [{"StackResourceSummaries": [planner]}]
+
+    def get_function(self, **_request):
+        return {"Code": {"Location": "https://code.example/plan-run"}}
+
+
+class Cloud(Stack):
     """A deployment in moto; the run that is started ends as `ending` says, once somebody has slept."""
 
     def __init__(self, story):
@@ -51,24 +85,6 @@ class Cloud:
             return Refusing(self, boto3.client(service, region_name=REGION))
         assert service in {"sagemaker", "stepfunctions", "cloudformation", "lambda"}, service
         return self
-
-    def describe_stacks(self, **_request):
-        outputs = {"TableName": TABLE, "StateMachineArn": MACHINE}
-        return {"Stacks": [{"Outputs": [{"OutputKey": k, "OutputValue": v} for k, v in outputs.items()]}]}
-
-    def get_paginator(self, _operation):
-        return self
-
-    def paginate(self, **_request):
-        planner = {
-            "LogicalResourceId": "TrainingFunctionsPlanRun2052680D",
-            "ResourceType": "AWS::Lambda::Function",
-            "PhysicalResourceId": "plan-run",
-        }
-        return [{"StackResourceSummaries": [planner]}]
-
-    def get_function(self, **_request):
-        return {"Code": {"Location": "https://code.example/plan-run"}}
 
     def start_execution(self, *, stateMachineArn, name, input):  # noqa: A002, N803
         assert stateMachineArn == MACHINE

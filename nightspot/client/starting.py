@@ -117,6 +117,11 @@ def start_execution(
     return StartedRun(run_id, job, begun.execution_arn, begun.started_at, begun.is_new, resume_from)
 
 
+def now() -> datetime:
+    """When a start is asked for: aware UTC."""
+    return datetime.now(UTC)
+
+
 def check_with_jobs(jobs: Mapping[str, Job], job: str, overrides: Mapping[str, Any]) -> tuple[str, ...]:
     """Hold the job's name and the overrides against what is deployed, so that a mistake costs nothing.
 
@@ -128,7 +133,7 @@ def check_with_jobs(jobs: Mapping[str, Job], job: str, overrides: Mapping[str, A
         known = ", ".join(sorted(jobs)) or "none, for there are none"
         raise UnknownJobError(f"job: {job!r}: must be one of {known}{mean}")
     asked = apply_overrides(jobs[job], read_overrides(overrides))
-    return tuple(str(each) for each in warnings_of_start(asked, datetime.now(UTC)))
+    return tuple(str(each) for each in warnings_of_start(asked, now()))
 
 
 def check_retryable(record: RunRecord) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import zipfile
 from dataclasses import asdict, replace
 
 import boto3
@@ -17,11 +16,12 @@ from nightspot.api.models import line_as_json, lines_of
 from nightspot.aws.runs.job_code import CodeArchives, JobCode, PushedCodes
 from nightspot.cli import account, jobs, push
 from nightspot.cli.account import Aws
-from nightspot.job.code_version import CODE_FILE, CarriedCode, CodeVersion
+from nightspot.job.code_version import CarriedCode, CodeVersion
 from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_job
 from nightspot.job.source_archive import pack
 from nightspot.local.stage.emulated_aws import PAGES, REGION, TABLE, create_resources
+from tests.cloud import Stack, bundle_of
 
 JOB = """
 name: recommender
@@ -50,8 +50,10 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-class Cloud:
+class Cloud(Stack):
     """A stack with the code of `project` as it was deployed; S3 and DynamoDB are moto's."""
+
+    outputs = (("TableName", TABLE), ("ReportBucket", PAGES))
 
     def __init__(self, job):
         self.deploy(job)
@@ -60,36 +62,14 @@ class Cloud:
     def deploy(self, job, code=True):
         self.deployed = pack(job).version if job.code else None
         self.document = dump_jobs({job.name: job})
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w") as bundle:
-            bundle.writestr("jobs.json", self.document)
-            if self.deployed is not None:
-                bundle.writestr(CODE_FILE, json.dumps({job.name: asdict(self.deployed)}))
-        self.bundle = content.getvalue()
+        code = {} if self.deployed is None else {job.name: asdict(self.deployed)}
+        self.bundle = bundle_of(jobs=self.document, **({"code": json.dumps(code)} if code else {}))
 
     def client(self, service):
         return {"s3": self.s3, "dynamodb": self.dynamodb}.get(service, self)
 
     def get_caller_identity(self):
         return {"Arn": "arn:aws:sts::123456789012:assumed-role/Science/jo", "Account": "123456789012"}
-
-    def describe_stacks(self, **_request):
-        outputs = {"TableName": TABLE, "ReportBucket": PAGES}
-        return {"Stacks": [{"Outputs": [{"OutputKey": k, "OutputValue": v} for k, v in outputs.items()]}]}
-
-    def get_paginator(self, _operation):
-        return self
-
-    def paginate(self, **_request):
-        planner = {
-            "LogicalResourceId": "TrainingFunctionsPlanRun2052680D",
-            "ResourceType": "AWS::Lambda::Function",
-            "PhysicalResourceId": "plan-run",
-        }
-        return [{"StackResourceSummaries": [planner]}]
-
-    def get_function(self, **_request):
-        return {"Code": {"Location": "https://code.example/plan-run"}}
 
     def next_run(self):
         """The code that a plan would choose, and where it is."""

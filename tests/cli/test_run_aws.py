@@ -15,7 +15,7 @@ from nightspot.aws.runs.job_code import PushedCode, PushedCodes
 from nightspot.cli import account, jobs
 from nightspot.cli.account import Aws
 from nightspot.cli.runs import start, stop, watch
-from nightspot.client import access
+from nightspot.client import access, starting
 from nightspot.failures.codes import FailureClass
 from nightspot.formats.run_ids import first_run_id_of
 from nightspot.job.code_version import CODE_FILE, CodeVersion
@@ -24,7 +24,7 @@ from nightspot.job.reading import load_jobs
 from nightspot.local.stage.emulated_aws import REGION, TABLE, create_resources
 from nightspot.run.model import Outcome, Remark, RunRemark
 from tests import records as past_records
-from tests.cloud import Api, Cloud
+from tests.cloud import Api, Cloud, bundle_of
 
 URL = "http://127.0.0.1:8787"
 
@@ -33,10 +33,9 @@ URL = "http://127.0.0.1:8787"
 def aws(monkeypatch, emulated_aws, story, root):
     create_resources(())
     cloud = Cloud(story)
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as code:
-        code.writestr("jobs.json", dump_jobs(load_jobs(root / "jobs")))
-    cloud.code = content.getvalue()
+    cloud.code = bundle_of(jobs=dump_jobs(load_jobs(root / "jobs")))
+    # By this machine's clock a start after 03:45 UTC would be warned of.
+    monkeypatch.setattr(starting, "now", lambda: story.midnight)
     monkeypatch.setattr(
         account, "aws_of", lambda profile, region: Aws(region or REGION, cloud.client, profile)
     )

@@ -1,7 +1,5 @@
 """A job file of few lines, and a client of each kind of deployment."""
 
-import io
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from nightspot.client.client import Client
 from nightspot.job.model import dump_jobs
 from nightspot.job.reading import load_jobs
 from nightspot.local.stage.emulated_aws import create_resources
-from tests.cloud import Cloud
+from tests.cloud import Cloud, bundle_of
 
 JOB = """
 name: nightly
@@ -47,12 +45,11 @@ def cloud(monkeypatch, emulated_aws, story, root):
     """A deployment of the repository's own jobs in moto, whose run ends once somebody has slept."""
     create_resources(())
     cloud = Cloud(story)
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as code:
-        code.writestr("jobs.json", dump_jobs(load_jobs(root / "jobs")))
-    cloud.code = content.getvalue()
+    cloud.code = bundle_of(jobs=dump_jobs(load_jobs(root / "jobs")))
     monkeypatch.setattr(clients, "session_of", lambda _profile, _region: cloud)
     monkeypatch.setattr(clients, "fetched", lambda _address: cloud.code)
+    # By this machine's clock a start after 03:45 UTC would be warned of.
+    monkeypatch.setattr(starting, "now", lambda: story.midnight)
     monkeypatch.setattr(runs, "sleep", cloud.sleep)
     monkeypatch.setattr(runs, "monotonic", lambda: cloud.slept)
     return cloud

@@ -13,7 +13,6 @@ import pytest
 
 from nightspot.drill.grades import Grade
 from nightspot.drill.report import report_of
-from nightspot.job.reading import parse_job
 from nightspot.local.drill import DrillOptions, drill
 from nightspot.local.sagemaker import container as containers
 from nightspot.local.sagemaker import opt_ml, process, training_job
@@ -21,6 +20,7 @@ from nightspot.local.sagemaker.container import Container
 from nightspot.local.sagemaker.markets import SimulatedMarket
 from nightspot.local.sagemaker.opt_ml import OPT_ML, HostWatch, explanation, two_lines
 from nightspot.local.sagemaker.process import CommandError, Reaper, TrainingProcess
+from tests.local.example_job import example_job
 
 SCRIPTS = Path(__file__).parent / "scripts"
 EXAMPLE = SCRIPTS / "public_example.py"
@@ -33,31 +33,14 @@ TAKEN_TWICE = [
     {"available": "rest"},
 ]
 
+
+def job_of(script):
+    return example_job(["python", script], epochs="7", learning_rate="0.2", seconds="0.1")
+
+
 needs_namespace = pytest.mark.skipif(
     not opt_ml.can_be_private(), reason="this machine gives processes no mount namespace of their own"
 )
-
-JOB = """
-name: example
-deadline: {{within: 1h}}
-work: 10m
-capacity: {{spot: [ml.m5.large]}}
-fallback: never
-training_job:
-  RoleArn: arn:aws:iam::123456789012:role/training
-  AlgorithmSpecification:
-    TrainingImage: image
-    TrainingInputMode: File
-    MetricDefinitions:
-      - {{Name: epoch, Regex: "epoch ([0-9]+)"}}
-      - {{Name: loss, Regex: "loss=([0-9.]+)"}}
-  HyperParameters: {{epochs: "7", learning-rate: "0.2", seconds: "0.1"}}
-  OutputDataConfig: {{S3OutputPath: "s3://models/example/"}}
-  CheckpointConfig: {{S3Uri: "s3://checkpoints/example/"}}
-  ResourceConfig: {{InstanceCount: 1, VolumeSizeInGB: 30}}
-  StoppingCondition: {{MaxRuntimeInSeconds: 3600}}
-local: {{command: [python, {script}]}}
-"""
 
 
 def on_this_machine():
@@ -100,7 +83,7 @@ def test_the_public_example_plays_an_interrupted_run_with_its_own_hyperparameter
 def test_the_public_example_is_drilled_with_its_own_hyperparameters(tmp_path, nothing_left):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    job = parse_job(JOB.format(script=EXAMPLE))
+    job = job_of(EXAMPLE)
     evidence = drill(job, DrillOptions(kills=2), scratch=scratch, directory=tmp_path)
     undisturbed = evidence.undisturbed
     assert undisturbed.completed
@@ -296,7 +279,7 @@ def test_without_a_namespace_a_script_that_uses_the_machines_folder_is_told_what
 def test_without_a_namespace_the_drill_says_the_folder_too(host, tmp_path):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    job = parse_job(JOB.format(script=moved_to(host, tmp_path)))
+    job = job_of(moved_to(host, tmp_path))
     evidence = drill(job, DrillOptions(kills=2), scratch=scratch, directory=tmp_path)
     assert not evidence.undisturbed.completed
     assert "the script uses /opt/ml/checkpoints" in evidence.undisturbed.lives[0].last_words

@@ -7,11 +7,11 @@ import pytest
 
 from nightspot.drill.grades import Grade
 from nightspot.drill.report import report_of
-from nightspot.job.reading import parse_job
 from nightspot.local import drill as drills
 from nightspot.local.drill import DrillOptions
 from nightspot.local.sagemaker import opt_ml
 from nightspot.local.sagemaker.opt_ml import OPT_ML
+from tests.local.example_job import example_job
 
 pytest.importorskip("torch", reason="PyTorch is not installed: make frameworks")
 
@@ -20,27 +20,10 @@ pytestmark = [
     pytest.mark.skipif(not opt_ml.can_be_private(), reason="no mount namespace of a process's own here"),
 ]
 EXAMPLE = Path(__file__).parents[3] / "examples/pytorch/src/train.py"
-JOB = f"""
-name: example
-deadline: {{within: 1h}}
-work: 10m
-capacity: {{spot: [ml.m5.large]}}
-fallback: never
-training_job:
-  RoleArn: arn:aws:iam::123456789012:role/training
-  AlgorithmSpecification:
-    TrainingImage: image
-    TrainingInputMode: File
-    MetricDefinitions:
-      - {{Name: epoch, Regex: "epoch ([0-9]+)"}}
-      - {{Name: loss, Regex: "loss=([0-9.]+)"}}
-  HyperParameters: {{epochs: "8", lr: "0.05"}}
-  OutputDataConfig: {{S3OutputPath: "s3://models/example/"}}
-  CheckpointConfig: {{S3Uri: "s3://checkpoints/example/"}}
-  ResourceConfig: {{InstanceCount: 1, VolumeSizeInGB: 30}}
-  StoppingCondition: {{MaxRuntimeInSeconds: 3600}}
-local: {{command: ["{sys.executable}", "{EXAMPLE}"]}}
-"""
+
+
+def job_of(script):
+    return example_job([sys.executable, script], epochs="8", lr="0.05")
 
 
 def host_files():
@@ -51,7 +34,7 @@ def test_it_trains_with_its_own_hyperparameters_resumes_and_leaves_nothing(tmp_p
     before = host_files()
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    evidence = drills.drill(parse_job(JOB), DrillOptions(kills=2), scratch=scratch, directory=tmp_path)
+    evidence = drills.drill(job_of(EXAMPLE), DrillOptions(kills=2), scratch=scratch, directory=tmp_path)
     assert host_files() == before
     assert evidence.undisturbed.completed
     assert evidence.undisturbed.lives[0].seen.steps[-1].step == 8
@@ -79,7 +62,7 @@ def test_one_that_restores_its_epoch_alone_does_not_resume(tmp_path):
     (tmp_path / "fresh.py").write_text(text)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    job = parse_job(JOB.replace(str(EXAMPLE), str(tmp_path / "fresh.py")))
+    job = job_of(tmp_path / "fresh.py")
     evidence = drills.drill(job, DrillOptions(kills=1), scratch=scratch, directory=tmp_path)
     report = report_of("example", evidence)
     assert (report.outcome, report.claim) == (Grade.NOT, "does not resume")
