@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nightspot.job.code_version import PROGRAM, SUBMIT_DIRECTORY
 from nightspot.job.errors import InvalidJobError, Problem, describe
 
 # What a trainer that names no output place gets: the deployment's own bucket.
 DEFAULT_BUCKET = "${ModelBucket}"
-# The two hyperparameters of script mode, and the place of an archive that is not there yet.
-PROGRAM, SUBMIT_DIRECTORY = "sagemaker_program", "sagemaker_submit_directory"
+# The place of an archive that is not there yet.
 _NOT_UPLOADED = "s3://nightspot-not-uploaded/sourcedir.tar.gz"
 # Hyperparameters by which the training toolkit starts a script on several processes, as version 2 has them.
 _TORCHRUN = "sagemaker_torch_distributed_enabled"

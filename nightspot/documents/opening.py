@@ -7,6 +7,7 @@ definition, an event's detail, a job's payload) is opened by the same table.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nightspot.documents import clusters, errors, events, sagemaker, sdk, stepfunctions
@@ -125,14 +126,7 @@ def _placed(found: Found, where: str) -> Found:
     """With its whole place in the document."""
     if not where or found.where.startswith(where):
         return found
-    return Found(
-        found.name,
-        at(where, found.where) if found.where else where,
-        found.request,
-        found.blanks,
-        found.end,
-        found.notes,
-    )
+    return replace(found, where=at(where, found.where) if found.where else where)
 
 
 def _first(found: Any) -> Iterator[Found]:

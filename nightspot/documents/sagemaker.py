@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nightspot.documents.model import End, Found, Inside, Kind, at, either, has, has_list, mappings, text_of
@@ -106,7 +107,7 @@ def _of_definition(
         }
     name = text_of(definition, "DefinitionName") or tuning
     found = training_job(request, at(where, "TrainingJobDefinition"), defaults, name=name)
-    return Found(name, found.where, found.request, found.blanks, None, tuple(_searched(definition)))
+    return replace(found, name=name, end=None, notes=tuple(_searched(definition)))
 
 
 def _resources(resources: Mapping[str, Any]) -> dict[str, Any]:

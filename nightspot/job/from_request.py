@@ -20,6 +20,7 @@ from nightspot.formats.figures import (
 )
 from nightspot.formats.run_ids import JOB_NAME_CHARACTERS, read_training_job_name
 from nightspot.formats.statuses import Status
+from nightspot.job.code_version import CODE_PARAMETERS, PROGRAM, SUBMIT_DIRECTORY
 from nightspot.job.errors import WHOLE_FILE, InvalidJobError, Problem, describe, problem
 from nightspot.job.markets import LONGEST_WITHOUT_CHECKPOINTS_SECONDS
 from nightspot.job.model import ChangeOver, Mlflow, Tracking, Wandb, dig
@@ -58,9 +59,7 @@ _MOMENT = re.compile(r"-\d{4}-\d{2}-\d{2}-\d{2}-\d{2}-\d{2}(-\d{3})?$")
 _JOB = "training_job"
 _PREFIX = ("CheckpointConfig", "S3Uri")
 _GROUPS = ("ResourceConfig", "InstanceGroups")
-# What the SDK writes into a request for the code that it has uploaded, and `code` stands for.
-_OWN_CODE = ("sagemaker_program", "sagemaker_submit_directory")
-_SUBMITTED = f"{_JOB}.HyperParameters.sagemaker_submit_directory"
+_SUBMITTED = f"{_JOB}.HyperParameters.{SUBMIT_DIRECTORY}"
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,9 @@ def with_code(draft: DraftedJob, code: Mapping[str, str]) -> DraftedJob:
     document = dict(draft.document)
     request, local = dict(document.pop(_JOB)), document.pop("local", None)
     parameters = {
-        name: value for name, value in request.get("HyperParameters", {}).items() if name not in _OWN_CODE
+        name: value
+        for name, value in request.get("HyperParameters", {}).items()
+        if name not in CODE_PARAMETERS
     }
     if "HyperParameters" in request:
         request["HyperParameters"] = parameters
@@ -314,10 +315,10 @@ def _without_own_names(request: dict[str, Any]) -> Iterator[Problem]:
     if parameters.pop("sagemaker_job_name", None) is not None:
         rule = "was left out: it is the name of the one job that was described"
         yield Problem(f"{_JOB}.HyperParameters.sagemaker_job_name", "a text", rule, "warning")
-    if "sagemaker_submit_directory" in parameters:
+    if SUBMIT_DIRECTORY in parameters:
         rule = (
             "is the code as it was uploaded for that job: to train with files of yours instead, say --code "
-            "FILE, or leave out sagemaker_program and this one and write code: {source_dir, entry_point}"
+            f"FILE, or leave out {PROGRAM} and this one and write code: {{source_dir, entry_point}}"
         )
         yield Problem(_SUBMITTED, "a text", rule, "warning")
     if environment:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nightspot.job.code_version import PROGRAM, SUBMIT_DIRECTORY
 from nightspot.job.model import Local
 from nightspot.local.sagemaker import toolkit
 from nightspot.local.sagemaker.container import Container, input_mode
@@ -87,7 +88,7 @@ def launch_of(container: Container, request: Mapping[str, Any], how: TrainingCom
         return _entrypoint(container, request, notes)
     if given.program is None:
         raise CommandError(
-            f"the request names no code (hyperparameter {toolkit.PROGRAM}): what its image would run is not on "
+            f"the request names no code (hyperparameter {PROGRAM}): what its image would run is not on "
             "this machine. Say with local.command how to train here"
         )
     return _script(container, given, given.program, _own_values(given, how), notes, fetch)
@@ -101,17 +102,17 @@ def _script(
     notes: Sequence[str],
     fetch: Fetch,
 ) -> Launch:
-    source = given.sdk.get(toolkit.SUBMIT_DIRECTORY)
+    source = given.sdk.get(SUBMIT_DIRECTORY)
     if not isinstance(source, str) or not source.startswith("s3://"):
         raise CommandError(
-            f"{toolkit.SUBMIT_DIRECTORY}: {source!r}: must be the s3:// address of an archive; code that is in the "
+            f"{SUBMIT_DIRECTORY}: {source!r}: must be the s3:// address of an archive; code that is in the "
             "image is not on this machine. Say with local.command how to train here"
         )
     try:
         archive = fetch(source)
     except KeyError as error:
         raise CommandError(
-            f"{toolkit.SUBMIT_DIRECTORY}: {source!r}: is not in the S3 that is played here. Say with local.command "
+            f"{SUBMIT_DIRECTORY}: {source!r}: is not in the S3 that is played here. Say with local.command "
             "how to train here, or with code.source_dir where the code is"
         ) from error
     try:

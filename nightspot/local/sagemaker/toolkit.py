@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROGRAM = "sagemaker_program"
-SUBMIT_DIRECTORY = "sagemaker_submit_directory"
+from nightspot.job.code_version import PROGRAM, SUBMIT_DIRECTORY
+
 _PREFIX = "sagemaker_"
 # What the toolkit keeps for itself; other names with the prefix are "framework parameters".
 _ITS_OWN = frozenset(
